@@ -1,0 +1,55 @@
+"""Evaluate by which mechanism a sequence model solves a task.
+
+The names below are imported when they are first used, so that ``import mecheval`` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mecheval.harness.api import evaluate as evaluate
+    from mecheval.harness.api import load_model as load_model
+    from mecheval.harness.api import load_task as load_task
+    from mecheval.interventions import recovery_grid as recovery_grid
+    from mecheval.models.contract import ModelCard as ModelCard
+    from mecheval.models.contract import SequenceModel as SequenceModel
+    from mecheval.models.stack.architecture import model as model
+    from mecheval.reports.compare import compare as compare
+    from mecheval.reports.files import read_report as load_report  # noqa: F401 - listed below
+    from mecheval.tasks import Task as Task
+    from mecheval.tasks import task as task
+    from mecheval.training import Recipe as Recipe
+
+__version__ = "0.1.0"
+
+_INDEX = {
+    "ModelCard": ("mecheval.models.contract", "ModelCard"),
+    "Recipe": ("mecheval.training", "Recipe"),
+    "SequenceModel": ("mecheval.models.contract", "SequenceModel"),
+    "Task": ("mecheval.tasks", "Task"),
+    "compare": ("mecheval.reports.compare", "compare"),
+    "evaluate": ("mecheval.harness.api", "evaluate"),
+    "load_model": ("mecheval.harness.api", "load_model"),
+    "load_report": ("mecheval.reports.files", "read_report"),
+    "load_task": ("mecheval.harness.api", "load_task"),
+    "model": ("mecheval.models.stack.architecture", "model"),
+    "recovery_grid": ("mecheval.interventions", "recovery_grid"),
+    "task": ("mecheval.tasks", "task"),
+}
+
+__all__ = ["__version__", *_INDEX]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name not in _INDEX:
+        raise AttributeError(f"module 'mecheval' has no attribute '{name}'")
+    module, attribute = _INDEX[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

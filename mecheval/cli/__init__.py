@@ -1,0 +1,76 @@
+"""The command line: one module per command, each with ``add(subparsers)`` that registers it.
+
+A command's function takes the parsed arguments and returns the exit code: 0 all well, 1 a cell
+failed, 2 usage, 3 results could not be written, 130 and 143 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from mecheval.cli.options import Parser, normalised, with_twins
+from mecheval.errors import MechevalError, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+COMMANDS = ("run", "ls", "show", "validate", "leaderboard", "report", "new", "doctor")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The arguments after the program's name; those of the process by default.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        return _dispatch(normalised(sys.argv[1:] if argv is None else argv))
+    except MechevalError as error:
+        print(f"mecheval: {error}", file=sys.stderr)
+        return error.exit_code
+    except SystemExit as stop:  # argparse, after --help and --version
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of a pipe went away; nothing is left to say to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def build_parser(commands: Iterable[str] = COMMANDS) -> Parser:
+    """Assemble the parser with the given commands, importing only their modules."""
+    from mecheval import __version__
+
+    parser = Parser(
+        prog="mecheval",
+        description="Evaluate by which mechanism a sequence model solves a task.",
+        epilog="Every flag can be set as MECHEVAL_<FLAG> in the environment. "
+        "Exit codes: 0 all cells succeeded, 1 a cell failed, 2 usage, 3 results could not be "
+        "written, 130/143 interrupted.",
+    )
+    parser.add_argument("--version", "-V", action="version", version=f"mecheval {__version__}")
+    subparsers = parser.add_subparsers(
+        dest="command_name", metavar="COMMAND", title="commands", parser_class=Parser
+    )
+    for command in commands:
+        importlib.import_module(f"mecheval.cli.{command}").add(subparsers)
+    return parser
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0].startswith("-"):
+        parser = build_parser()
+        parser.parse_args(argv)
+        parser.print_help()
+        return 0
+    if argv[0] not in COMMANDS:
+        raise unknown("command", argv[0], COMMANDS, see="`mecheval --help`")
+    parser = build_parser([argv[0]])
+    args = parser.parse_args(with_twins(parser, argv, os.environ))
+    return args.command(args)

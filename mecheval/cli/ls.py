@@ -1,0 +1,128 @@
+"""``mecheval ls``: what is registered, read from declarations without running them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mecheval.cli import options
+from mecheval.cli.printing import filtered, print_rows
+from mecheval.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from mecheval.cli.printing import Row
+    from mecheval.registry import Entry, Kind
+
+KINDS = ("tasks", "models", "metrics", "sites")
+COLUMNS = {
+    "tasks": ("name", "version", "from", "summary"),
+    "models": ("name", "from", "summary"),
+    "metrics": ("name", "version", "family", "summary"),
+    "sites": ("site", "shape", "side", "path"),
+}
+
+
+def add(subparsers: argparse._SubParsersAction) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "ls",
+        help="list tasks, models, metrics, or the sites of a model",
+        description="List what is registered: tasks, models, metrics; or the sites of a model. "
+        "Entries that cannot be read are listed as broken, with the reason.",
+    )
+    parser.add_argument(
+        "what", nargs="?", choices=KINDS, help="what to list (default: tasks, then models)"
+    )
+    parser.add_argument("model", nargs="?", help="the model whose sites are listed")
+    parser.add_argument(
+        "--filter", "-F", action="append", default=[], metavar="COLUMN=VALUE",
+        help="keep rows with this value, such as name=pythia*; repeatable",
+    )  # fmt: skip
+    options.add_include_path(parser)
+    options.add_json(parser, help="print one JSON object per line, with all columns")
+    parser.set_defaults(command=ls)
+
+
+def ls(args: argparse.Namespace) -> int:
+    """Print the list.
+
+    Raises:
+        UsageError: A model is missing or given in vain, or a filter is malformed.
+    """
+    if args.what is None:
+        for args.what in ("tasks", "models"):
+            ls(args)
+        return 0
+    if (args.what == "sites") != (args.model is not None):
+        raise UsageError(
+            f"`mecheval ls {args.what}` takes {'a model' if args.what == 'sites' else 'no name'}. "
+            "Write `mecheval ls sites mamba`, or `mecheval ls models`."
+        )
+    rows = _sites(args) if args.what == "sites" else _registered(args)
+    print_rows(filtered(rows, args.filter), COLUMNS[args.what], as_json=args.json)
+    return 0
+
+
+def _registered(args: argparse.Namespace) -> list[Row]:
+    if args.what == "metrics":
+        return _metrics()
+    kind: Kind = "task" if args.what == "tasks" else "model"
+    return [_row(entry) for entry in options.registry_of(args).entries(kind)]
+
+
+def _row(entry: Entry) -> Row:
+    row: Row = {"name": entry.name}
+    if entry.kind == "task":
+        row["version"] = entry.version
+    return row | {
+        "from": entry.distribution or ("local" if entry.name.startswith("local/") else "built in"),
+        "summary": f"broken: {entry.broken}" if entry.broken else entry.summary,
+        "status": "broken" if entry.broken else "ok",
+        "origin": entry.origin,
+    }
+
+
+def _metrics() -> list[Row]:
+    from mecheval.metrics import METRICS
+
+    return [
+        {
+            "name": metric.name,
+            "version": metric.version,
+            "family": metric.family,
+            "summary": metric.summary,
+            "parameters": dict(metric.defaults),
+        }
+        for metric in METRICS.values()
+    ]
+
+
+def _sites(args: argparse.Namespace) -> list[Row]:
+    import dataclasses
+
+    import numpy as np
+
+    from mecheval.models.contract import Encoding
+    from mecheval.models.hub.pretrained import Pretrained
+    from mecheval.models.load import resolve
+    from mecheval.models.sites import COMPONENTS
+    from mecheval.spec import parse_spec
+
+    source = resolve(parse_spec(args.model), options.registry_of(args))
+    if isinstance(source, Pretrained):  # where activations live does not depend on the weights
+        source = dataclasses.replace(source, weights="random")
+    model = source.build(Encoding(code_C=np.arange(8), vocab_size=8), seed=0)
+    order = list(COMPONENTS)
+    taps = sorted(model.taps().items(), key=lambda at: (at[0].layer, order.index(at[0].component)))
+    return [
+        {
+            "site": str(site),
+            "layer": site.layer,
+            "component": site.component,
+            "shape": f"(B, T, {tap.width})",
+            "side": tap.side,
+            "path": tap.path,
+        }
+        for site, tap in taps
+    ]

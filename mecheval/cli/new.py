@@ -1,0 +1,76 @@
+"""``mecheval new``: a task or model to start from, with a test; both pass as they are."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import shlex
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from mecheval.cli import options
+from mecheval.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+TEMPLATES = Path(__file__).with_name("templates")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def add(subparsers: argparse._SubParsersAction) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "new",
+        help="write a task or model to start from, with a test",
+        description="Write NAME.py and test_NAME.py: a small task or model that works, to be "
+        "changed into yours, and a test of its contract.",
+    )
+    parser.add_argument("kind", choices=("task", "model"), help="what to write")
+    parser.add_argument("name", help="its name: lower-case letters, digits and _")
+    options.add_output(parser, help="folder for the two files (default: this one)", default=".")
+    parser.set_defaults(command=new)
+
+
+def new(args: argparse.Namespace) -> int:
+    """Write the two files and say what to do next.
+
+    Raises:
+        UsageError: The name is no Python name, or a file is already there.
+        StorageError: A file could not be written.
+    """
+    from mecheval.reports.documents import write_document
+
+    if not _NAME.fullmatch(args.name) or keyword.iskeyword(args.name):
+        raise UsageError(
+            f"'{args.name}' cannot name a Python file. Use lower-case letters, digits and _, "
+            "beginning with a letter."
+        )
+    folder: Path = args.output
+    paths = {
+        args.kind: folder / f"{args.name}.py",
+        f"test_{args.kind}": folder / f"test_{args.name}.py",
+    }
+    for path in paths.values():
+        if path.exists():
+            raise UsageError(f"There already is a file {path}. Choose another name or --output.")
+    for template, path in paths.items():
+        write_document(path, _filled(template, args.name))
+    own, test = (shlex.quote(str(path)) for path in paths.values())
+    print(f"Wrote {own} and {test}. Check them with:")
+    print(f"  mecheval validate local/{args.name} --include-path {own}")
+    print(f"  pytest {test}")
+    other = "--models gru --tasks" if args.kind == "task" else "--tasks parity --models"
+    print(f"Then measure: mecheval run {other} local/{args.name} --include-path {own}")
+    return 0
+
+
+def _filled(template: str, name: str) -> str:
+    text = (TEMPLATES / f"{template}.txt").read_text(encoding="utf-8")
+    words = name.split("_")
+    return Template(text).substitute(
+        name=name,
+        title=name.replace("_", " ").capitalize(),
+        Class="".join(word.capitalize() for word in words if word),
+    )

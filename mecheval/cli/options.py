@@ -1,0 +1,198 @@
+"""What the commands share: the parser, its flags' environment twins, lists, seeds, the registry."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from mecheval.errors import UsageError, unknown
+from mecheval.spec import split_list
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from mecheval.registry import Registry
+
+_ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+_SEEDS = re.compile(r"(\d+)(?:-(\d+))?")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are sentences, with a suggestion for unknown flags."""
+
+    def __init__(self, **settings: Any) -> None:
+        """Switch off abbreviations: a flag that is added later must not change what they mean."""
+        super().__init__(**{"allow_abbrev": False, **settings})
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a usage error instead of printing the whole usage."""
+        sentence = message[:1].upper() + message[1:].rstrip(".")
+        raise UsageError(f"{sentence}. See `{self.prog} --help`.")
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse, and refuse what is not known here, where this command's flags are known."""
+        parsed, extras = super().parse_known_args(args, namespace or argparse.Namespace())
+        if extras:
+            flag = next((extra for extra in extras if extra.startswith("-")), None)
+            if flag is None:
+                self.error(f"unexpected argument '{extras[0]}'")
+            flag = flag.partition("=")[0]
+            raise unknown("flag", flag, self._option_string_actions, see=f"`{self.prog} --help`")
+        return parsed, extras
+
+
+def normalised(argv: Iterable[str]) -> list[str]:
+    """Accept underscores in long flags: ``--batch_size=4`` becomes ``--batch-size=4``."""
+    return [_hyphenated(word) if word.startswith("--") else word for word in argv]
+
+
+def _hyphenated(word: str) -> str:
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value
+
+
+def with_twins(parser: Parser, argv: list[str], environment: Mapping[str, str]) -> list[str]:
+    """Insert flags that are set as ``MECHEVAL_<FLAG>`` and not given on the command line.
+
+    Args:
+        parser: The parser with its commands.
+        argv: The command line; its first word is the command.
+        environment: The process's environment.
+
+    Raises:
+        UsageError: A switch's variable is neither true nor false.
+    """
+    chosen = _subparser(parser, argv)
+    inserted = []
+    for action in chosen._actions:
+        flags = [text for text in action.option_strings if text.startswith("--")]
+        variable = f"MECHEVAL_{flags[0][2:].upper().replace('-', '_')}" if flags else ""
+        if variable in environment and not _is_given(action, argv):
+            inserted += _as_flags(action, flags[0], variable, environment[variable])
+    return [*argv[: chosen_depth(parser, argv)], *inserted, *argv[chosen_depth(parser, argv) :]]
+
+
+def chosen_depth(parser: Parser, argv: list[str]) -> int:
+    """Return how many leading words of the command line name the command (and subcommand)."""
+    depth, choices = 0, _choices(parser)
+    while depth < len(argv) and argv[depth] in choices:
+        choices = _choices(choices[argv[depth]])
+        depth += 1
+    return depth
+
+
+def _subparser(parser: Parser, argv: list[str]) -> Parser:
+    for word in argv[: chosen_depth(parser, argv)]:
+        parser = _choices(parser)[word]
+    return parser
+
+
+def _choices(parser: argparse.ArgumentParser) -> Mapping[str, Any]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return action.choices
+    return {}
+
+
+def _is_given(action: argparse.Action, argv: list[str]) -> bool:
+    return any(
+        word.partition("=")[0] == flag or (len(flag) == 2 and word[:2] == flag)
+        for word in argv
+        for flag in action.option_strings
+    )
+
+
+def _as_flags(action: argparse.Action, flag: str, variable: str, value: str) -> Iterator[str]:
+    if isinstance(action, argparse._HelpAction):
+        return
+    if not isinstance(action, argparse.BooleanOptionalAction):
+        parts = value.split(os.pathsep) if flag == "--include-path" else [value]
+        yield from (f"{flag}={part}" for part in parts if part)
+    elif value.lower() in _ON:
+        yield flag
+    elif value.lower() not in _OFF:
+        raise UsageError(
+            f"The environment has {variable}={value!r}, which is neither on nor off. "
+            f"Set it to 1 or 0."
+        )
+
+
+def switch(parser: argparse.ArgumentParser, *flags: str, help: str) -> None:
+    """Add an on-off flag together with its ``--no-`` form; off by default."""
+    parser.add_argument(*flags, action=argparse.BooleanOptionalAction, default=False, help=help)
+
+
+def add_list(
+    parser: argparse.ArgumentParser, *flags: str, help: str, metavar: str, required: bool = False
+) -> None:
+    """Add a flag that takes names separated by commas or spaces; read it with :func:`names`."""
+    parser.add_argument(
+        *flags, nargs="+", action="extend", metavar=metavar, help=help, required=required
+    )
+
+
+def names(values: Sequence[str] | None) -> list[str]:
+    """Split the words of a list flag at commas and spaces outside brackets.
+
+    Raises:
+        UsageError: Brackets or quotes do not match.
+    """
+    return split_list(" ".join(values or ()))
+
+
+def seeds(text: str) -> list[int]:
+    """Read seeds such as ``0-3``, ``0,2`` or ``0-1,7``, without repetition.
+
+    Raises:
+        UsageError: The text is something else.
+    """
+    found: dict[int, None] = {}
+    for item in split_list(text):
+        match = _SEEDS.fullmatch(item)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise UsageError(f"Malformed seeds '{item}'. Write them like 0-3 or 0,2.")
+        found.update(dict.fromkeys(range(first, last + 1)))
+    return list(found)
+
+
+def path(text: str) -> Path:
+    """Read a file or folder; ``~`` is the home folder."""
+    return Path(text).expanduser()
+
+
+def add_include_path(parser: argparse.ArgumentParser) -> None:
+    """Add ``--include-path``, which may be repeated."""
+    parser.add_argument(
+        "--include-path", "-I", action="append", type=path, default=None, metavar="PATH",
+        help="file or folder with tasks and models of your own, named local/NAME; repeatable",
+    )  # fmt: skip
+
+
+def registry_of(args: argparse.Namespace) -> Registry:
+    """Return the registry with the folders given by ``--include-path``."""
+    from mecheval.registry import Registry
+
+    return Registry(tuple(args.include_path or ()))
+
+
+def add_output(parser: argparse.ArgumentParser, *, help: str, default: str = "results") -> None:
+    """Add ``--output``, a file or folder."""
+    parser.add_argument(
+        "--output", "-o", type=path, default=Path(default), metavar="PATH", help=help
+    )
+
+
+def add_json(parser: argparse.ArgumentParser, *, help: str) -> None:
+    """Add ``--json``: machine-readable lines on stdout, messages on stderr."""
+    switch(parser, "--json", help=help)
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Add ``--quiet``: nothing but errors."""
+    switch(parser, "--quiet", "-q", help="print nothing but errors")

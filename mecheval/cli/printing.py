@@ -1,0 +1,101 @@
+"""Lists and cards on the terminal, as aligned text or as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from mecheval.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+WIDTH = 100
+Row = dict[str, Any]
+
+
+def print_rows(rows: Sequence[Row], columns: Sequence[str], *, as_json: bool) -> None:
+    """Print one row per line.
+
+    Args:
+        rows: Values by column.
+        columns: The columns that the text shows; JSON lines hold all of a row.
+        as_json: Whether to print JSON lines.
+    """
+    if as_json:
+        for row in rows:
+            print(json.dumps(row))
+        return
+    lines = [[column.upper() for column in columns]]
+    lines += [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("  ".join(padded).rstrip())
+
+
+def print_card(fields: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what is known of one thing; a mapping or a list becomes an indented block."""
+    if as_json:
+        print(json.dumps(fields, indent=1))
+        return
+    for name, value in fields.items():
+        if not value and value != 0:
+            continue
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            print(f"{name}:")
+            for row in value:
+                print(_entry(row))
+        elif isinstance(value, dict):
+            print(f"{name}:")
+            for key, item in value.items():
+                print(f"  {key}: {_cell(item)}")
+        elif isinstance(value, str) and "\n" in value:
+            print(f"{name}:\n{textwrap.indent(value, '  ')}")
+        else:
+            print(f"{name}: {_cell(value)}")
+
+
+def _entry(row: Mapping[str, Any]) -> str:
+    """Write ``name = value`` with its documentation wrapped beneath."""
+    head = f"  {row['name']} = {_cell(row['value'])}"
+    doc = row.get("doc") or ""
+    if not doc:
+        return head
+    wrapped = textwrap.fill(doc, WIDTH, initial_indent="      ", subsequent_indent="      ")
+    return f"{head}\n{wrapped}"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return json.dumps(value)
+
+
+def filtered(rows: Sequence[Row], filters: Iterable[str]) -> list[Row]:
+    """Keep the rows that have all the given values.
+
+    Args:
+        rows: The rows.
+        filters: Texts such as ``version=1`` or ``name=pythia*``; ``*`` stands for any text.
+
+    Raises:
+        UsageError: A filter is malformed or names a column that no row has.
+    """
+    kept = list(rows)
+    columns = {column for row in rows for column in row}
+    for text in filters:
+        column, equals, pattern = text.partition("=")
+        if not equals:
+            raise UsageError(f"Malformed filter '{text}'. Write it like version=1 or name=pythia*.")
+        if rows and column not in columns:
+            raise unknown("column", column, columns, see="`mecheval ls --help`")
+        wanted = re.compile(".*".join(map(re.escape, pattern.split("*"))))
+        kept = [row for row in kept if wanted.fullmatch(_cell(row.get(column)))]
+    return kept

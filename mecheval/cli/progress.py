@@ -1,0 +1,169 @@
+"""Shows a run: live on a terminal, one plain line per finished cell elsewhere, or JSON lines.
+
+Everything goes to stderr, so that stdout holds the table alone; JSON lines are the result and go to
+stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from mecheval.harness.events import Outcome, Progress, Silence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from mecheval.harness.events import Listener
+    from mecheval.harness.request import Cell
+
+
+@contextmanager
+def display(*, quiet: bool = False, as_json: bool = False) -> Iterator[Listener]:
+    """Choose how a run is shown.
+
+    Args:
+        quiet: Show nothing but failures.
+        as_json: Print a JSON line per finished cell.
+    """
+    if as_json:
+        yield JsonLines()
+    elif quiet:
+        yield Failures()
+    elif not sys.stderr.isatty():
+        yield PlainLines()
+    else:
+        with _bars() as bars:
+            yield LiveBars(bars)
+
+
+def line_of(outcome: Outcome) -> str:
+    """Return a finished cell's line: ``parity  lstm  seed 0  learned  acc 0.998  3.1 s``."""
+    report, cell = outcome.report, outcome.cell
+    words = [cell.task_title, cell.model_title, f"seed {report.identity.seed}"]
+    if report.error is not None:
+        error = report.error
+        return "  ".join([*words, f"FAILED in {error.stage}: {error.type}: {error.message}"])
+    words.append("learned" if report.learned else "not learned")
+    accuracy = accuracy_of(outcome)
+    words += [] if accuracy is None else [f"acc {accuracy:.3f}"]
+    seconds = sum(report.resources.get("seconds", {}).values())
+    return "  ".join([*words, "already there" if outcome.kept else f"{seconds:.1f} s"])
+
+
+def accuracy_of(outcome: Outcome) -> float | None:
+    """Return a cell's token accuracy in distribution."""
+    values = {metric.id: metric.value for metric in outcome.report.metrics}
+    return values.get("token_accuracy/1x")
+
+
+class Failures(Silence):
+    """One line per cell that failed."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Print the cell's line if it failed."""
+        if outcome.report.error is not None:
+            self._print(line_of(outcome))
+
+    def _print(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+
+class PlainLines(Failures):
+    """One line per finished cell."""
+
+    def planned(self, todo: int, kept: int) -> None:
+        """Say how much there is to do, if anything is already there."""
+        if kept:
+            self._print(f"{kept} cells are already there, {todo} to do")
+
+    def finished(self, outcome: Outcome) -> None:
+        """Print the cell's line."""
+        if not outcome.kept:
+            self._print(line_of(outcome))
+
+
+class JsonLines(Silence):
+    """One JSON object per finished cell, on stdout."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Print the cell's object."""
+        report, cell = outcome.report, outcome.cell
+        content = {
+            "model": cell.model_title,
+            "task": cell.task_title,
+            "seed": report.identity.seed,
+            "key": report.key,
+            "status": report.status,
+            "learned": report.learned,
+            "kept": outcome.kept,
+            "path": str(cell.path),
+            "metrics": {metric.id: metric.value for metric in report.metrics},
+            "seconds": report.resources.get("seconds", {}),
+            "error": report.error.message if report.error else None,
+        }
+        print(json.dumps(content, sort_keys=True, allow_nan=False), flush=True)
+
+
+class LiveBars(PlainLines):
+    """A bar per running cell with its stage, step and accuracy; finished cells scroll by."""
+
+    def __init__(self, bars: Bars) -> None:
+        """Show bars on a started display."""
+        self.bars = bars
+        self.rows: dict[str, TaskID] = {}
+
+    def planned(self, todo: int, kept: int) -> None:
+        """Start the bar over all cells."""
+        super().planned(todo, kept)
+        self.rows["all"] = self.bars.add_task("cells", total=todo, stage="", accuracy="")
+
+    def started(self, cell: Cell) -> None:
+        """Add a bar for the cell."""
+        name = f"{cell.model_title} {cell.task_title} seed {cell.identity.seed}"
+        row = self.bars.add_task(name, total=None, stage="start", accuracy="")
+        self.rows[cell.key] = row
+
+    def progressed(self, cell: Cell, progress: Progress) -> None:
+        """Move the cell's bar."""
+        accuracy = "" if progress.accuracy is None else f"acc {progress.accuracy:.3f}"
+        self.bars.update(
+            self.rows[cell.key],
+            total=progress.total or None,
+            completed=progress.step,
+            stage=progress.stage,
+            accuracy=accuracy,
+        )
+
+    def finished(self, outcome: Outcome) -> None:
+        """Replace the cell's bar by its line."""
+        row = self.rows.pop(outcome.cell.key, None)
+        if row is not None:
+            self.bars.remove_task(row)
+            self.bars.advance(self.rows["all"])
+        super().finished(outcome)
+
+    def _print(self, line: str) -> None:
+        self.bars.console.print(line, highlight=False, markup=False)
+
+
+def _bars() -> Bars:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    return Bars(
+        TextColumn("{task.description}"),
+        TextColumn("{task.fields[stage]}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[accuracy]}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

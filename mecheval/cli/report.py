@@ -1,0 +1,73 @@
+"""``mecheval report``: layer curves and recovery heat maps as a picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mecheval.cli import options
+from mecheval.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+SUFFIXES = (".png", ".svg")
+
+
+def add(subparsers: argparse._SubParsersAction) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "report",
+        help="draw a report, or a folder of them",
+        description="Draw the layer curves and the recovery heat map of a report, or of a folder "
+        "as a grid of models by tasks.",
+    )
+    parser.add_argument("path", type=options.path, help="a report, or a folder of reports")
+    parser.add_argument(
+        "--output", "-o", type=options.path, metavar="PATH",
+        help="a .png or .svg file, or a folder (default: beside the report, or in the folder)",
+    )  # fmt: skip
+    options.add_quiet(parser)
+    parser.set_defaults(command=report)
+
+
+def report(args: argparse.Namespace) -> int:
+    """Draw and write the picture, and print where it lies.
+
+    Raises:
+        UsageError: There is no report, or the picture's suffix is unknown.
+        StorageError: The picture could not be written.
+    """
+    from mecheval.reports.files import find_reports, read_report
+
+    paths = find_reports(args.path)
+    if not paths:
+        raise UsageError(f"The folder {args.path} holds no reports. Give one that does.")
+    target = _target(args.path, args.output)
+    reports = [read_report(path) for path in paths]
+
+    from mecheval.reports.documents import write_document
+    from mecheval.reports.plots import render
+
+    write_document(target, render(reports, target.suffix.removeprefix(".")))
+    if not args.quiet:
+        print(f"Wrote {target}.")
+    return 0
+
+
+def _target(source: Path, output: Path | None) -> Path:
+    """Return the picture's path; a folder of reports gives ``report.png``.
+
+    Raises:
+        UsageError: The suffix is neither .png nor .svg.
+    """
+    name = f"{source.stem}.png" if source.is_file() else "report.png"
+    if output is None:
+        return (source.parent if source.is_file() else source) / name
+    if output.is_dir() or not output.suffix:
+        return output / name
+    if output.suffix not in SUFFIXES:
+        raise UsageError(
+            f"Cannot draw a '{output.suffix}' picture. Give a file that ends in .png or .svg."
+        )
+    return output

@@ -1,0 +1,197 @@
+"""``mecheval show``: one task, model, metric or report, with parameters and origin."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from mecheval.cli import options
+from mecheval.cli.printing import print_card
+from mecheval.errors import unknown
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from mecheval.models.contract import ModelCard
+    from mecheval.tasks import Metric
+    from mecheval.training.recipe import Recipe
+
+KINDS = ("task", "model", "metric", "report")
+
+
+def add(subparsers: argparse._SubParsersAction) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "show",
+        help="show a task, a model, a metric or a report",
+        description="Show what is known of a task, a model or a metric: version, parameters with "
+        "their defaults, reference, source; or the results in a report.",
+    )
+    parser.add_argument("kind", choices=KINDS, help="what to show")
+    parser.add_argument("name", help="its name, with arguments if wanted: dyck[k=3]; or a file")
+    options.add_include_path(parser)
+    options.add_json(parser, help="print one JSON object")
+    parser.set_defaults(command=show)
+
+
+def show(args: argparse.Namespace) -> int:
+    """Print the card.
+
+    Raises:
+        UsageError: The name is unknown, or the file is not a report.
+    """
+    if args.kind == "report":
+        from mecheval.cli.show_report import print_report
+
+        print_report(options.path(args.name), as_json=args.json)
+        return 0
+    card = {"task": _task, "model": _model, "metric": _metric}[args.kind](args)
+    print_card(card, as_json=args.json)
+    return 0
+
+
+def _task(args: argparse.Namespace) -> dict[str, Any]:
+    from mecheval.cli.docs import parameters
+    from mecheval.harness.plan import build_task
+    from mecheval.spec import parse_spec
+
+    spec, registry = parse_spec(args.name), options.registry_of(args)
+    task = build_task(spec, registry)
+    floors = _floors(task)
+    return {
+        "task": spec.name,
+        "version": task.card.version,
+        "summary": task.card.summary,
+        "reference": task.card.reference,
+        "source": registry.get("task", spec.name).origin,
+        "parameters": [
+            {**parameter, "value": _plain(task.params[parameter["name"]])}
+            for parameter in parameters(type(task))
+        ],
+        "symbols": list(task.symbols),
+        "answers": [task.symbols[index] for index in task.answers],
+        "variables": {name: f"{n} values" for name, n in task.variables.items()},
+        "tests": {factor: f"{n} symbols" for factor, n in task.test_lengths.items()},
+        "chance": round(task.chance, 4),
+        "floors": floors,
+        "behaviour": _metric_text(task.card.behaviour),
+        "mechanisms": [_metric_text(metric) for metric in task.card.mechanisms],
+    }
+
+
+def _floors(task: Any) -> dict[str, float]:
+    from mecheval.tasks.floors import task_floors
+
+    accuracy = task_floors(task, 0).answer.accuracy
+    return {name: round(value, 4) for name, value in accuracy.items()}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _metric_text(metric: Metric) -> str:
+    from mecheval.spec import Spec
+
+    return str(Spec(metric.name, dict(metric.params)))
+
+
+def _model(args: argparse.Namespace) -> dict[str, Any]:
+    from mecheval.models.load import HUB, resolve
+    from mecheval.spec import parse_spec
+
+    spec, registry = parse_spec(args.name), options.registry_of(args)
+    source = resolve(spec, registry)
+    in_registry = not spec.name.startswith(HUB)
+    return {
+        "model": spec.name,
+        **_card(source.card),
+        "source": registry.get("model", spec.name).origin if in_registry else None,
+        "parameters": _model_parameters(source),
+        "sizes": {size: _assignments(args) for size, args in source.card.sizes.items()},
+        "size": source.size,
+        "recipe": _recipe(source.recipe),
+    }
+
+
+def _card(card: ModelCard) -> dict[str, Any]:
+    return {
+        "summary": card.summary,
+        "architecture": card.architecture,
+        "reference": card.reference,
+        "license": card.license,
+    }
+
+
+def _model_parameters(source: Any) -> list[dict[str, Any]]:
+    """Return the arguments with the values that they have here, and what they mean."""
+    from mecheval.cli.docs import parameters
+
+    of_source: dict[str, Any] = getattr(source, "args", {})
+    return [
+        {**parameter, "value": _plain(of_source[parameter["name"]])}
+        for parameter in parameters(type(source))
+        if parameter["name"] in of_source
+    ]
+
+
+def _assignments(args: Any) -> str:
+    from mecheval.spec import format_args
+
+    return format_args(args)
+
+
+def _recipe(recipe: Recipe) -> list[dict[str, Any]]:
+    from mecheval.cli.docs import parameters
+
+    values = dataclasses.asdict(recipe)
+    return [
+        {**parameter, "value": _plain(values[parameter["name"]])}
+        for parameter in parameters(type(recipe))
+    ]
+
+
+def _metric(args: argparse.Namespace) -> dict[str, Any]:
+    from mecheval.metrics import METRICS
+
+    metric = METRICS.get(args.name)
+    if metric is None:
+        raise unknown("metric", args.name, METRICS, see="`mecheval ls metrics`")
+    return {
+        "metric": metric.name,
+        "version": metric.version,
+        "family": metric.family,
+        "summary": metric.summary,
+        "source": _source_of(metric.function),
+        "parameters": [
+            {"name": name, "value": default, "doc": _allowed(metric.choices.get(name))}
+            for name, default in metric.defaults.items()
+        ],
+        "measures": _docstring(metric.function),
+    }
+
+
+def _allowed(choices: tuple[str, ...] | None) -> str:
+    return f"One of {', '.join(choices)}." if choices else ""
+
+
+def _function(path: str) -> Any:
+    import importlib
+
+    module, name = path.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _source_of(path: str) -> str:
+    import inspect
+
+    function = _function(path)
+    file: Path | str = inspect.getsourcefile(function) or path
+    return f"{file}:{inspect.getsourcelines(function)[1]}"
+
+
+def _docstring(path: str) -> str:
+    import inspect
+
+    return (inspect.getdoc(_function(path)) or "").replace("``", "")

@@ -1,0 +1,74 @@
+"""A report on the terminal: what it is of, and its results with intervals and references."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mecheval.reports.files import read_report
+from mecheval.reports.markdown import table
+from mecheval.spec import Spec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mecheval.reports.schema import MetricResult, Report
+
+HEADERS = ("Metric", "Value", "95% interval", "Unit", "Scored", "References")
+
+
+def print_report(path: Path, *, as_json: bool) -> None:
+    """Print a report as a card and a table, or the whole of it as JSON.
+
+    Raises:
+        UsageError: The file is not a report.
+    """
+    report = read_report(path)
+    if as_json:
+        from mecheval.reports.files import dumps
+
+        print(dumps(report), end="")
+        return
+    for name, value in _head(report).items():
+        print(f"{name}: {value}")
+    if report.error:
+        print(f"error in {report.error.stage}: {report.error.type}: {report.error.message}")
+        return
+    print()
+    print(table(HEADERS, [_row(metric) for metric in report.metrics]))
+    for metric in report.metrics:
+        for warning in metric.warnings:
+            print(f"{metric.id}: {warning}")
+
+
+def _head(report: Report) -> dict[str, Any]:
+    identity, training = report.identity, report.training
+    head = {
+        "model": Spec(identity.model.name, identity.model.args, identity.model.revision),
+        "weights": identity.model.source,
+        "task": f"{Spec(identity.task.name, identity.task.params)} version {identity.task.version}",
+        "seed": identity.seed,
+        "status": report.status + (", partial" if report.partial else ""),
+        "learned": {True: "yes", False: "no", None: "not measured"}[report.learned],
+        "finished": report.finished,
+        "key": report.key,
+    }
+    if training:
+        head["training"] = (
+            f"{training.recipe}, {training.optimizer}, {training.steps} steps, "
+            f"stopped by {training.stopped}"
+        )
+    return head
+
+
+def _row(metric: MetricResult) -> list[str]:
+    interval = metric.uncertainty
+    return [
+        metric.id,
+        f"{metric.value:.4g}" if metric.value is not None else str(metric.reason),
+        f"[{interval.low:.4g}, {interval.high:.4g}]" if interval else "",
+        interval.resampled_unit if interval else "",
+        f"{metric.n_scored} of {metric.n_expected}",
+        ", ".join(
+            f"{name} {value:.4g}" for name, value in metric.references.items() if value is not None
+        ),
+    ]

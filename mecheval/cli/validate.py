@@ -1,0 +1,150 @@
+"""``mecheval validate``: run the contract checks on tasks and models, and check reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mecheval.cli import options
+from mecheval.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from mecheval.checks import Check
+    from mecheval.registry import Registry
+    from mecheval.spec import Spec
+
+HUB = "hf:"
+Subject = tuple[str, "list[Check]"]
+"""What was checked, and the outcomes."""
+
+
+def add(subparsers: argparse._SubParsersAction) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "validate",
+        help="check reports, tasks and models",
+        description="Check report files or folders of them against the schema, and run the "
+        "contract checks on tasks and models. Exit code 1 if a check failed.",
+    )
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help="a report, a folder of reports, a task or a model"
+    )
+    options.switch(
+        parser, "--trust-remote-code", help="let a checkpoint from the hub run code of its own"
+    )
+    options.add_include_path(parser)
+    options.add_quiet(parser)
+    options.add_json(parser, help="print one JSON object per check")
+    parser.set_defaults(command=validate)
+
+
+def validate(args: argparse.Namespace) -> int:
+    """Check everything that is named and print one line per check.
+
+    Returns:
+        0 if no check failed, 1 otherwise.
+
+    Raises:
+        UsageError: A name is neither a file or folder, nor a task, nor a model.
+    """
+    registry = options.registry_of(args)
+    jobs = [job for name in args.names for job in _jobs(name, registry)]
+    n_failed = 0
+    for kind, target in jobs:
+        label, checks = _check(kind, target, registry, args)
+        for check in checks:
+            n_failed += check.passed is False
+            _print(label, check, args)
+    if not args.json and not args.quiet:
+        print(f"{n_failed} checks failed." if n_failed else "All checks passed.")
+    return 1 if n_failed else 0
+
+
+def _jobs(name: str, registry: Registry) -> Iterator[tuple[str, str]]:
+    """Say what a name stands for: a task, a model, or files.
+
+    Raises:
+        UsageError: It is nothing of the kind.
+    """
+    from mecheval.reports.files import find_reports
+    from mecheval.spec import parse_spec
+
+    path = options.path(name)
+    known = {kind: {e.name for e in registry.entries(kind)} for kind in ("task", "model")}
+    bare = name if path.exists() else parse_spec(name).name
+    kinds = [kind for kind, names in known.items() if bare in names]
+    if bare.startswith(HUB):
+        yield "model", name
+    elif kinds:
+        yield from ((kind, name) for kind in kinds)
+    elif path.exists():
+        reports = find_reports(path)
+        if not reports:
+            raise UsageError(f"The folder {path} holds no reports. Give one that does.")
+        yield from (("report", str(report)) for report in reports)
+    else:
+        names = known["task"] | known["model"]
+        raise UsageError(
+            f"'{name}' is neither a file or folder, nor a task, nor a model."
+            f"{did_you_mean(bare, names)} See `mecheval ls tasks` and `mecheval ls models`."
+        )
+
+
+def _check(kind: str, target: str, registry: Registry, args: argparse.Namespace) -> Subject:
+    from mecheval.spec import parse_spec
+
+    if kind == "report":
+        from mecheval.reports.validate import validate_file
+
+        return target, validate_file(target)
+    if kind == "task":
+        return target, _task_checks(parse_spec(target), registry)
+    return target, _model_checks(
+        parse_spec(target), registry, trust_remote_code=args.trust_remote_code
+    )
+
+
+def _task_checks(spec: Spec, registry: Registry) -> list[Check]:
+    from mecheval.checks import Check
+    from mecheval.harness.plan import build_task
+    from mecheval.metrics import identify
+    from mecheval.tasks.checks import check_task
+
+    task = build_task(spec, registry)
+    metrics = (task.card.behaviour, *task.card.mechanisms)
+    try:
+        known = ", ".join(identify(metric).name for metric in metrics)
+        registered = Check("metrics are registered", True, known)
+    except UsageError as error:
+        registered = Check("metrics are registered", False, str(error))
+    return [registered, *check_task(task)]
+
+
+def _model_checks(spec: Spec, registry: Registry, *, trust_remote_code: bool) -> list[Check]:
+    from mecheval.checks import Check
+    from mecheval.harness.plan import build_task
+    from mecheval.models.checks import check_model
+    from mecheval.models.load import resolve
+    from mecheval.spec import Spec as Name
+
+    source = resolve(spec, registry, trust_remote_code=trust_remote_code)
+    source.identity()  # a checkpoint that cannot be reached is no failure of the model
+    name = "reads the symbols of parity"
+    try:
+        encoding = source.encode(build_task(Name("parity"), registry))
+    except UsageError as error:
+        return [Check(name, False, str(error))]
+    read = Check(name, True, f"vocabulary of {encoding.vocab_size}")
+    return [read, *check_model(source.build(encoding, seed=0))]
+
+
+def _print(label: str, check: Check, args: argparse.Namespace) -> None:
+    if args.json:
+        import dataclasses
+        import json
+
+        print(json.dumps({"subject": label, **dataclasses.asdict(check)}))
+    elif check.passed is False or not args.quiet:
+        print(f"{label}: {check}")

@@ -1,0 +1,160 @@
+"""The harness from Python: evaluate models on tasks, load models and tasks by name."""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mecheval.errors import UsageError
+from mecheval.harness.devices import find_devices
+from mecheval.harness.events import Silence
+from mecheval.harness.execute import execute
+from mecheval.harness.plan import build_source, build_task
+from mecheval.harness.request import Request, Settings
+from mecheval.registry import Registry
+from mecheval.spec import Spec, parse_spec
+from mecheval.tasks.contract import Task, configure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mecheval.models.contract import ModelSource, SequenceModel
+    from mecheval.reports.schema import Report
+
+
+def evaluate(
+    models: Sequence[Any] | Any,
+    tasks: Sequence[Any] | Any,
+    seeds: Sequence[int] | None = None,
+    *,
+    output: Path | str | None = None,
+    size: str | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    metrics: Sequence[str] | None = None,
+    limit: int | None = None,
+    dtype: str = "float32",
+    device: str = "auto",
+    jobs: int | None = None,
+    progress: bool = False,
+    include_path: Sequence[Path | str] = (),
+    **settings: Any,
+) -> list[Report]:
+    """Train, measure and report every model on every task with every seed.
+
+    Args:
+        models: Names such as ``"mamba[layers=2]"``; modules with an attribute ``card``, or
+            ``(module, card)`` tuples; configured sources.
+        tasks: Names such as ``"dyck[k=3]"``, or tasks.
+        seeds: The seeds; by default 0, and 0 to 3 for the size ``formal``.
+        output: Folder for the reports, from which a second call resumes; in memory by default.
+        size: Size of the models that come in sizes.
+        recipe: Fields of the training recipe to replace, as ``{"steps": 500}``.
+        metrics: Mechanistic metrics to measure, of those of the task; all by default.
+        limit: Largest number of examples per metric; marks the reports partial.
+        dtype: Floating-point type of the measurements.
+        device: auto, cpu, cuda or cuda:N.
+        jobs: Worker processes; by default all cells run in this process. Models and tasks that
+            are given as objects always do.
+        progress: Whether to show what is going on.
+        include_path: Files and folders of local tasks and models.
+        settings: Further fields of :class:`mecheval.harness.request.Settings`:
+            ``trust_remote_code``, ``cache``, ``threads``, ``batch_size``, ``overwrite``.
+
+    Returns:
+        One report per cell, model by model.
+
+    Raises:
+        UsageError: A name or argument is wrong; nothing has been computed.
+        StorageError: A report could not be written.
+    """
+    devices = find_devices(device)
+    request = Request(
+        models=tuple(_model(model) for model in _listed(models)),
+        tasks=tuple(_task(task) for task in _listed(tasks)),
+        seeds=None if seeds is None else tuple(seeds),
+        size=size,
+        recipe=dict(recipe or {}),
+        metrics=None if metrics is None else tuple(metrics),
+        limit=limit,
+        dtype=dtype,
+        output=None if output is None else Path(output),
+        settings=Settings(
+            include_paths=tuple(map(Path, include_path)), device=devices.kind, **settings
+        ),
+    )
+    with _display() if progress else nullcontext(Silence()) as listener:
+        outcomes = execute(request, listener, devices=devices, jobs=jobs)
+    return [outcome.report for outcome in outcomes]
+
+
+def load_task(spec: str, *, include_path: Sequence[Path | str] = ()) -> Task:
+    """Return a task by name, such as ``"dyck[k=3,m=6]"``.
+
+    Raises:
+        UsageError: The name or an argument is unknown.
+    """
+    return build_task(parse_spec(spec), Registry(tuple(map(Path, include_path))))
+
+
+def load_model(
+    spec: str,
+    *,
+    task: Task | str | None = None,
+    vocab_size: int = 256,
+    seed: int = 0,
+    include_path: Sequence[Path | str] = (),
+) -> SequenceModel:
+    """Return a model by name before any training on a task, in float32 and evaluation mode.
+
+    Args:
+        spec: A registered name, ``hf:REPO`` or ``hf:DIRECTORY``, with arguments.
+        task: Gives the vocabulary.
+        vocab_size: Number of token ids without a task; checkpoints have their own.
+        seed: Decides weights that are drawn.
+        include_path: Files and folders of local models.
+
+    Raises:
+        UsageError: The name, an argument or a checkpoint is not there.
+    """
+    from mecheval.models.contract import Encoding
+
+    registry = Registry(tuple(map(Path, include_path)))
+    source = build_source(parse_spec(spec), registry, Settings())
+    if task is not None:
+        encoding = source.encode(load_task(task) if isinstance(task, str) else task)
+    else:
+        encoding = Encoding(np.arange(vocab_size), vocab_size)
+    return source.build(encoding, seed=seed).eval()
+
+
+def _listed(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, list) else [given]
+
+
+def _task(given: Any) -> Spec | Task:
+    if isinstance(given, str):
+        return parse_spec(given)
+    if isinstance(given, type) and issubclass(given, Task):
+        return configure(given, {}, name=given.card.name)
+    if isinstance(given, Task):
+        return given
+    raise UsageError(f"{given!r} is not a task. Give a name such as 'parity' or a Task.")
+
+
+def _model(given: Any) -> Spec | ModelSource:
+    if isinstance(given, str):
+        return parse_spec(given)
+    from mecheval.models.contract import ModelSource
+    from mecheval.models.load import source_of
+
+    return given if isinstance(given, ModelSource) else source_of(given)
+
+
+def _display() -> Any:
+    # The display is the command line's, the one place that prints; it is asked for by name here
+    # because imports go downwards.
+    return importlib.import_module("mecheval.cli.progress").display()

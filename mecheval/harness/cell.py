@@ -1,0 +1,243 @@
+"""One cell: train, measure, describe. Errors become a report of what failed where."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from mecheval import metrics, seeding, training
+from mecheval.errors import StorageError
+from mecheval.harness import parts
+from mecheval.harness.events import Progress
+from mecheval.harness.failure import failed, now
+from mecheval.harness.plan import build_source, build_task
+from mecheval.registry import Registry
+from mecheval.reports.environment import environment
+from mecheval.reports.files import as_stored
+from mecheval.reports.schema import Failure, MetricIdentity, MetricResult, Report
+from mecheval.spec import Spec
+from mecheval.training.checkpoints import cache_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from mecheval.harness.request import Cell, Settings
+    from mecheval.models.contract import Encoding, ModelSource
+    from mecheval.tasks import Task
+    from mecheval.training.loop import Emit
+
+GATED = "token_accuracy/1x"
+"""The result that is held against the recipe's gate."""
+
+_RETRIES = 2  # on running out of memory
+
+
+class _Stages:
+    """Times the stages of a cell and tells which one is running."""
+
+    def __init__(self, tell: Callable[[Progress], None]) -> None:
+        self.tell, self.current, self.seconds = tell, "start", {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        self.current = name
+        self.tell(Progress(name))
+        began = time.monotonic()
+        yield
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - began, 3)
+
+    def emit(self, stage: str, step: int, total: int, accuracy: float | None) -> None:
+        """Pass on the progress of a training."""
+        self.tell(Progress(stage, step, total, accuracy))
+
+
+def run_cell(cell: Cell, tell: Callable[[Progress], None]) -> Report:
+    """Compute a cell's report.
+
+    Args:
+        cell: The cell.
+        tell: Called with its progress.
+
+    Returns:
+        The report; with status ``error`` if anything failed.
+
+    Raises:
+        StorageError: The checkpoint cache could not be written.
+    """
+    stages = _Stages(tell)
+    found: dict[str, Any] = {"created": now()}
+    try:
+        with _settled(cell.settings):
+            _measure(cell, stages, found)
+    except StorageError:
+        raise
+    except Exception as error:
+        failure = Failure(
+            type=type(error).__name__,
+            message=str(error),
+            stage=stages.current,
+            traceback=traceback.format_exc(),
+        )
+        return as_stored(failed(cell, failure, **found, finished=now()))
+    report = Report(
+        key=cell.key,
+        status="success",
+        partial=cell.identity.limit is not None,
+        finished=now(),
+        identity=cell.identity,
+        command=list(cell.settings.command),
+        **found,
+    )
+    return as_stored(report)
+
+
+def train_along(cell: Cell) -> None:
+    """Take part in the training of a cell that the main process of the same launch measures."""
+    registry = Registry(cell.settings.include_paths)
+    source = build_source(cell.model, registry, cell.settings)
+    task = build_task(cell.task, registry)
+    with _settled(cell.settings):
+        _trained(cell, source, task, source.encode(task), lambda *_: None)
+
+
+def _trained(
+    cell: Cell, source: ModelSource, task: Task, encoding: Encoding, emit: Emit
+) -> training.Trained:
+    return training.prepare(
+        source, task, encoding, cell.recipe,
+        seed=cell.identity.seed, cache=_cache(cell), device=cell.settings.device, emit=emit,
+    )  # fmt: skip
+
+
+def _measure(cell: Cell, stages: _Stages, found: dict[str, Any]) -> None:
+    """Fill in the fields of the report, as far as it comes."""
+    settings, seed = cell.settings, cell.identity.seed
+    registry = Registry(settings.include_paths)
+    with stages("load"):
+        source = build_source(cell.model, registry, settings)
+        task = build_task(cell.task, registry)
+        encoding = source.encode(task)
+        found["environment"] = environment() | {"device": settings.device}
+        found["seeds"] = seeding.listed(seed)
+        found["plugin"] = parts.plugin(_entries(cell, registry))
+    with stages("train"):
+        trained = _trained(cell, source, task, encoding, stages.emit)
+        dtype = getattr(torch, cell.identity.dtype)
+        subject = metrics.Subject(
+            model=trained.model.to(dtype).eval(),
+            task=task,
+            encoding=encoding,
+            seed=seed,
+            learned=None,
+            limit=cell.identity.limit,
+            batch_size=settings.batch_size,
+            untrained=lambda: (
+                source.untrained(encoding, seed=seed).to(settings.device, dtype).eval()
+            ),
+        )
+    found["training"] = trained.record
+    found["sites"] = {str(site): tap.path for site, tap in trained.model.taps().items()}
+    _measure_subject(cell, subject, stages, found)
+    # Last, because a model knows its kernels only after a forward pass.
+    found["model_card"] = parts.model_card(source.card, trained.model)
+
+
+def _measure_subject(
+    cell: Cell, subject: metrics.Subject, stages: _Stages, found: dict[str, Any]
+) -> None:
+    results: list[MetricResult] = []
+    found |= {"metrics": results, "resources": {"seconds": stages.seconds}}
+    for identity in cell.identity.metrics:
+        with stages(identity.name):
+            measured, subject = _within_memory(identity, subject)
+        results += measured
+        if subject.learned is None:
+            accuracy = next(result.value for result in measured if result.id == GATED)
+            learned = accuracy is not None and accuracy >= cell.recipe.gate
+            subject = replace(subject, learned=learned, accuracy=accuracy)
+            found["learned"] = learned
+            stages.emit(identity.name, 0, 0, accuracy)
+    with stages("describe"):
+        found["task_card"] = parts.task_card(subject.task, subject.seed)
+        found["data"] = parts.data(subject, **_counts(cell.identity.metrics))
+        found["fidelity"] = parts.fidelity(subject)
+    found["resources"] |= {"peak_ram_bytes": _peak_memory(), "batch_size": subject.batch_size}
+    if cell.settings.device == "cuda":
+        found["resources"]["peak_vram_bytes"] = torch.cuda.max_memory_allocated()
+
+
+def _counts(identities: list[MetricIdentity]) -> dict[str, int]:
+    """Return how many test examples and pairs the metrics use."""
+    params = {identity.name: identity.params for identity in identities}
+    n_pairs = params.get("recovery", metrics.METRICS["recovery"].defaults)["n_pairs"]
+    return {"n_test": params["behaviour"]["n"], "n_pairs": n_pairs}
+
+
+def _within_memory(
+    identity: MetricIdentity, subject: metrics.Subject
+) -> tuple[list[MetricResult], metrics.Subject]:
+    """Measure; halve the batch and try again when memory runs out, twice at most."""
+    for _ in range(_RETRIES):
+        try:
+            return metrics.measure(identity, subject), subject
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+        subject = replace(subject, batch_size=max(1, subject.batch_size // 2))
+    return metrics.measure(identity, subject), subject
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    named = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return named or "can't allocate memory" in str(error)
+
+
+@contextmanager
+def _settled(settings: Settings) -> Iterator[None]:
+    """Fix what could move numbers: threads and the choice of algorithms; restore them after."""
+    before = torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    tf32 = torch.backends.cudnn.allow_tf32
+    torch.set_num_threads(settings.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    if settings.device == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # float32 means float32, in LSTMs too
+    try:
+        with threadpool_limits(settings.threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.backends.cudnn.allow_tf32 = tf32
+
+
+def _cache(cell: Cell) -> Path:
+    """Return the checkpoint cache; tasks and models under construction get one per version."""
+    folder = cell.settings.cache or cache_folder()
+    parts = (cell.identity.task.sample_sha256, cell.identity.model.file_sha256)
+    return folder.joinpath(*(part[:16] for part in parts if part))
+
+
+def _entries(cell: Cell, registry: Registry) -> list[Any]:
+    named = [("model", cell.model), ("task", cell.task)]
+    return [
+        registry.get(kind, given.name)
+        for kind, given in named
+        if isinstance(given, Spec) and not given.name.startswith("hf:")
+    ]
+
+
+def _peak_memory() -> int:
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

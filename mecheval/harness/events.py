@@ -1,0 +1,79 @@
+"""What is told about a run while it goes on, and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mecheval.harness.request import Cell
+    from mecheval.reports.schema import Report
+
+    Emit = Callable[[str, int, int, float | None], None]
+    """Called with (stage, step, steps, accuracy) as a cell goes on."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a cell is.
+
+    Attributes:
+        stage: What it is doing: train, behaviour, a metric's name, fidelity.
+        step: Steps done in this stage.
+        total: Steps at most, 0 where steps are not counted.
+        accuracy: Last validation or test token accuracy.
+    """
+
+    stage: str
+    step: int = 0
+    total: int = 0
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A cell and its report.
+
+    Attributes:
+        cell: The cell.
+        report: Its report.
+        kept: Whether the report was already there.
+    """
+
+    cell: Cell
+    report: Report
+    kept: bool = False
+
+
+class Listener(Protocol):
+    """Is told what happens; called in the process that started the run."""
+
+    def planned(self, todo: int, kept: int) -> None:
+        """Hear how many cells are to be computed and how many are already there."""
+
+    def started(self, cell: Cell) -> None:
+        """Hear that a cell began."""
+
+    def progressed(self, cell: Cell, progress: Progress) -> None:
+        """Hear where a cell is."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Hear that a cell ended."""
+
+
+class Silence:
+    """A listener that tells nobody."""
+
+    def planned(self, todo: int, kept: int) -> None:
+        """Ignore it."""
+
+    def started(self, cell: Cell) -> None:
+        """Ignore it."""
+
+    def progressed(self, cell: Cell, progress: Progress) -> None:
+        """Ignore it."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Ignore it."""

@@ -1,0 +1,136 @@
+"""From a request to outcomes: plan, leave out what is finished, run the rest."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from mecheval.harness import store
+from mecheval.harness.events import Outcome
+from mecheval.harness.executor import Pool, run_here
+from mecheval.harness.plan import check, expected_cost, plan
+from mecheval.reports.environment import THREAD_VARIABLES
+from mecheval.reports.files import find_reports
+from mecheval.spec import Spec
+from mecheval.training import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mecheval.harness.devices import Devices
+    from mecheval.harness.events import Listener
+    from mecheval.harness.request import Cell, Request, Settings
+
+
+def execute(
+    request: Request,
+    listener: Listener,
+    *,
+    devices: Devices,
+    jobs: int | None,
+    fail_fast: bool = False,
+) -> list[Outcome]:
+    """Compute what is asked for.
+
+    Args:
+        request: What is asked for.
+        listener: Is told what happens.
+        devices: Where cells run.
+        jobs: Number of worker processes; None runs all cells in this process.
+        fail_fast: Whether to end at the first cell that fails.
+
+    Returns:
+        The outcomes in the order of the grid; with ``fail_fast`` those up to the failure. Under
+        ``accelerate launch`` all of them in the main process, none in the others.
+
+    Raises:
+        UsageError: The request cannot be met; nothing has been computed.
+        StorageError: A report could not be written; those before it are.
+    """
+    check(request)
+    if processes.count() > 1:
+        jobs = None  # the processes of one launch train every cell together
+    with ExitStack() as stack:
+
+        def started(n_cells: int) -> Pool:
+            environment = _worker_environment(request.settings)
+            pool = Pool(min(jobs or 1, n_cells), environment, devices=devices.visible)
+            return stack.enter_context(pool)
+
+        pool, most = None, _most_cells(request)
+        if jobs is not None and most > _n_reports(request):
+            pool = started(most)  # they import torch while this process plans
+        cells = plan(request)
+        found = _kept(cells)
+        todo = [cell for cell in cells if cell.key not in found]
+        listener.planned(len(todo), len(found))
+        for outcome in found.values():
+            listener.finished(outcome)
+        if not processes.is_main():
+            _train_along(todo)
+            return []
+        if todo and request.output is not None:
+            store.open_folder(request.output)
+        n_named = sum(map(_is_named, todo))
+        if jobs is not None and pool is None and n_named:
+            pool = started(n_named)
+        for outcome in _outcomes(todo, listener, pool):
+            found[outcome.cell.key] = outcome
+            if fail_fast and outcome.report.status == "error":
+                break
+    return [found[cell.key] for cell in cells if cell.key in found]
+
+
+def _worker_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables that libraries read when a worker starts."""
+    environment = {name: str(settings.threads) for name in THREAD_VARIABLES}
+    if settings.cache is not None:
+        environment["MECHEVAL_CACHE"] = str(settings.cache)
+    return environment
+
+
+def _outcomes(todo: Sequence[Cell], listener: Listener, pool: Pool | None) -> Iterator[Outcome]:
+    ordered = _longest_first(todo)
+    # Objects stay in this process: a worker could not import what a script or notebook declares.
+    here = [cell for cell in ordered if pool is None or not _is_named(cell)]
+    there = [cell for cell in ordered if pool is not None and _is_named(cell)]
+    if pool is not None:
+        yield from pool.run(there, listener)
+    yield from run_here(here, listener)
+
+
+def _longest_first(cells: Sequence[Cell]) -> list[Cell]:
+    return sorted(cells, key=expected_cost, reverse=True)
+
+
+def _train_along(todo: Sequence[Cell]) -> None:
+    from mecheval.harness.cell import train_along
+
+    for cell in _longest_first(todo):
+        train_along(cell)
+
+
+def _is_named(cell: Cell) -> bool:
+    return isinstance(cell.model, Spec) and isinstance(cell.task, Spec)
+
+
+def _kept(cells: Sequence[Cell]) -> dict[str, Outcome]:
+    kept = {}
+    for cell in cells:
+        report = None if cell.settings.overwrite else store.finished_report(cell)
+        if report is not None:
+            kept[cell.key] = Outcome(cell, report, kept=True)
+    return kept
+
+
+def _most_cells(request: Request) -> int:
+    named_models = sum(isinstance(model, Spec) for model in request.models)
+    named_tasks = sum(isinstance(task, Spec) for task in request.tasks)
+    return named_models * named_tasks * len(request.chosen_seeds)
+
+
+def _n_reports(request: Request) -> int:
+    """Return how many reports are there: with fewer than cells, workers start before the plan."""
+    if request.output is None or request.settings.overwrite or not request.output.is_dir():
+        return 0
+    return len(find_reports(request.output))

@@ -1,0 +1,54 @@
+"""Reports of cells that could not be measured."""
+
+from __future__ import annotations
+
+import signal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mecheval.reports.schema import Failure, Report
+
+if TYPE_CHECKING:
+    from mecheval.harness.request import Cell
+
+
+def now() -> str:
+    """Return the time as reports write it: UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def failed(cell: Cell, failure: Failure, **parts: Any) -> Report:
+    """Return the report of a cell that failed, with the parts that were finished before.
+
+    Args:
+        cell: The cell.
+        failure: What went wrong.
+        parts: Further fields of the report.
+    """
+    filled = {"created": now(), "finished": now(), "learned": None, **parts}
+    return Report(
+        key=cell.key,
+        status="error",
+        partial=cell.identity.limit is not None,
+        identity=cell.identity,
+        command=list(cell.settings.command),
+        error=failure,
+        **filled,
+    )
+
+
+def died(cell: Cell, exit_code: int | None, stage: str) -> Report:
+    """Return the report of a cell whose worker process ended before it answered.
+
+    Args:
+        cell: The cell.
+        exit_code: As :mod:`multiprocessing` gives it: minus the signal's number if one ended it.
+        stage: What the cell was last heard to do.
+    """
+    how = f"ended with exit code {exit_code}"
+    if exit_code is not None and exit_code < 0:
+        how = f"was ended by {signal.Signals(-exit_code).name}"
+        if -exit_code == signal.SIGKILL:
+            how += "; if memory ran out, lower --jobs or --batch-size"
+    message = f"The worker process {how}."
+    return failed(cell, Failure(type="WorkerDied", message=message, stage=stage, traceback=""))

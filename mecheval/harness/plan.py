@@ -1,0 +1,245 @@
+"""From names to cells: the grid model x task x seed, with everything that decides its numbers.
+
+All that can be wrong with a request is found here, before anything is trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from mecheval import seeding
+from mecheval.errors import UsageError, unknown
+from mecheval.harness.request import DTYPES, Cell, Request, Settings
+from mecheval.registry import Registry
+from mecheval.reports.files import Labels, cell_key, report_path
+from mecheval.reports.schema import Identity, MetricIdentity, ModelPart, TaskIdentity
+from mecheval.spec import Spec, parse_spec
+from mecheval.tasks.contract import Metric, Task, configure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mecheval.models.contract import ModelSource
+    from mecheval.training.recipe import Recipe
+
+PROTOCOL = 1
+"""Raised when the harness's own procedure changes the numbers of a cell."""
+
+
+def plan(request: Request) -> list[Cell]:
+    """Expand a request into cells, model by model.
+
+    Raises:
+        UsageError: A name, an argument or a checkpoint is not there, or does not fit.
+    """
+    check(request)
+    registry = Registry(request.settings.include_paths)
+    tasks = [_task(given, registry) for given in request.tasks]
+    models = [_model(given, request, registry) for given in request.models]
+    cells: dict[str, Cell] = {}
+    for model in models:
+        for task in tasks:
+            model.source.encode(task.task)
+            for seed in request.chosen_seeds:
+                cell = _cell(request, model, task, seed)
+                cells.setdefault(cell.key, cell)
+    return list(cells.values())
+
+
+def check(request: Request) -> None:
+    """Check what can be checked without importing a model.
+
+    Raises:
+        UsageError: A name is unknown or a number is out of range.
+    """
+    registry = Registry(request.settings.include_paths)
+    for given in request.models:
+        if isinstance(given, Spec) and not given.name.startswith("hf:"):
+            registry.get("model", given.name)
+    for given in request.tasks:
+        if isinstance(given, Spec):
+            registry.get("task", given.name)
+    if request.dtype not in DTYPES:
+        raise unknown("dtype", request.dtype, DTYPES, see=f"these: {', '.join(DTYPES)}")
+    if request.limit is not None and request.limit < 1:
+        raise UsageError(f"The limit is {request.limit}; give --limit a number of at least 1.")
+
+
+def expected_cost(cell: Cell) -> float:
+    """Return a number that orders cells by the time they probably take."""
+    length = cell.identity.task.params["max_length"]
+    return cell.recipe.steps * cell.recipe.batch * length
+
+
+@dataclass(frozen=True)
+class _PlannedTask:
+    given: Spec | Task
+    task: Task
+    identity: TaskIdentity
+    label: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _PlannedModel:
+    given: Spec | ModelSource
+    source: ModelSource
+    recipe: Recipe
+    identity: ModelPart
+    label: Mapping[str, Any]
+
+
+def _task(given: Spec | Task, registry: Registry) -> _PlannedTask:
+    task = build_task(given, registry)
+    card = task.card
+    identity = TaskIdentity(
+        name=card.name if isinstance(given, Task) else given.name,
+        version=card.version,
+        params=task.params,
+        sample_sha256=None if _is_builtin(task) else _sample_hash(task),
+    )
+    return _PlannedTask(given, task, identity, _differences(task.params, _defaults(type(task))))
+
+
+def build_task(given: Spec | Task, registry: Registry) -> Task:
+    """Return the task of a name with arguments; a task is returned as it is.
+
+    Raises:
+        UsageError: The name or an argument is unknown.
+    """
+    if isinstance(given, Task):
+        return given
+    return configure(registry.load("task", given.name), given.args, name=given.name)
+
+
+def build_source(given: Spec | ModelSource, registry: Registry, settings: Settings) -> ModelSource:
+    """Return the configured source of a name with arguments; a source is returned as it is.
+
+    Raises:
+        UsageError: The name or an argument is unknown.
+    """
+    if not isinstance(given, Spec):
+        return given
+    from mecheval.models.load import resolve
+
+    return resolve(given, registry, trust_remote_code=settings.trust_remote_code)
+
+
+def _model(given: Spec | ModelSource, request: Request, registry: Registry) -> _PlannedModel:
+    settings = request.settings
+    source, label, file_sha256 = build_source(given, registry, settings), {}, None
+    if isinstance(given, Spec):
+        if request.size is not None and "size" not in given.args and source.card.sizes:
+            given = replace(given, args={**given.args, "size": request.size})
+            source = build_source(given, registry, settings)
+        label = _model_label(given, registry, settings)
+        file_sha256 = _file_hash(given, registry)
+    found = source.identity()
+    if isinstance(given, Spec) and found.commit is not None:
+        given = replace(given, name=found.name, revision=found.commit)
+    identity = ModelPart(**vars(found), file_sha256=file_sha256)
+    return _PlannedModel(given, source, source.recipe.replace(request.recipe), identity, label)
+
+
+def _model_label(given: Spec, registry: Registry, settings: Settings) -> dict[str, Any]:
+    """Return the size if it is not the default one, and what differs from the size's arguments."""
+    size = {key: value for key, value in given.args.items() if key == "size"}
+    plain = build_source(Spec(given.name, {}, given.revision), registry, settings)
+    sized = build_source(Spec(given.name, size, given.revision), registry, settings)
+    return {
+        key: value
+        for key, value in given.args.items()
+        if getattr(plain if key == "size" else sized, key, None) != value
+    }
+
+
+def _cell(request: Request, model: _PlannedModel, task: _PlannedTask, seed: int) -> Cell:
+    card = task.task.card
+    identity = Identity(
+        protocol=PROTOCOL,
+        task=task.identity,
+        model=model.identity,
+        recipe=model.recipe.to_dict(),
+        metrics=_metrics(card.behaviour, card.mechanisms, request.metrics, task=card.name),
+        seed=seed,
+        dtype=request.dtype,
+        limit=request.limit,
+    )
+    run = _differences(identity.recipe, model.source.recipe.to_dict())
+    run |= {"limit": request.limit} if request.limit is not None else {}
+    run |= {"dtype": request.dtype} if request.dtype != "float32" else {}
+    run |= {"metrics": list(request.metrics)} if request.metrics is not None else {}
+    path = None
+    if request.output is not None:
+        path = report_path(request.output, identity, Labels(model.label, task.label, run))
+    return Cell(
+        model=model.given,
+        task=task.given,
+        recipe=model.recipe,
+        identity=identity,
+        key=cell_key(identity),
+        output=request.output,
+        path=path,
+        settings=request.settings,
+        model_title=str(Spec(identity.model.name, model.label, identity.model.revision)),
+        task_title=str(Spec(identity.task.name, task.label)),
+    )
+
+
+def _metrics(
+    behaviour: Metric,
+    mechanisms: Iterable[Metric],
+    chosen: tuple[str, ...] | None,
+    *,
+    task: str,
+) -> list[MetricIdentity]:
+    from mecheval.metrics import identify
+
+    declared = {metric.name: metric for metric in mechanisms}
+    if chosen is not None:
+        picked = {}
+        for spec in map(parse_spec, chosen):
+            if spec.name not in declared:
+                raise unknown(
+                    f"metric of task '{task}'",
+                    spec.name,
+                    declared,
+                    see=f"`mecheval show task {task}`",
+                )
+            params = {**declared[spec.name].params, **spec.args}
+            picked[spec.name] = Metric(spec.name, params)
+        declared = picked
+    return [identify(metric) for metric in (behaviour, *declared.values())]
+
+
+def _differences(given: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if default.get(key) != value}
+
+
+def _defaults(cls: type[Task]) -> dict[str, Any]:
+    return configure(cls, {}, name=cls.card.name).params
+
+
+def _is_builtin(thing: object) -> bool:
+    return type(thing).__module__.startswith("mecheval.builtin.")
+
+
+def _sample_hash(task: Task) -> str:
+    """Hash a sample, so that a task under construction is another task after each change."""
+    rng = seeding.stream(0, "sample_hash")
+    batch = task.sample(rng, 16, task.max_length)
+    digest = hashlib.sha256()
+    for part in (batch, task.counterfactual(batch, rng)):
+        for values in (part.tokens_BT, part.targets_BT, *part.variables.values()):
+            digest.update(values.astype("int64").tobytes())
+    return digest.hexdigest()
+
+
+def _file_hash(spec: Spec, registry: Registry) -> str | None:
+    if spec.name.startswith("hf:"):
+        return None
+    entry = registry.get("model", spec.name)
+    if entry.module.startswith("mecheval.builtin."):
+        return None
+    return hashlib.sha256(entry.path.read_bytes()).hexdigest()

@@ -1,0 +1,109 @@
+"""What is asked for, how it is computed, and the cells that it becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from mecheval.models.contract import ModelSource
+    from mecheval.reports.schema import Identity
+    from mecheval.spec import Spec
+    from mecheval.tasks import Task
+    from mecheval.training.recipe import Recipe
+
+DTYPES = ("float32", "float64", "bfloat16")
+FORMAL_SEEDS = (0, 1, 2, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How cells are computed; nothing here decides their numbers.
+
+    Attributes:
+        include_paths: Files and folders of local tasks and models.
+        trust_remote_code: Whether a checkpoint's own code may run.
+        cache: Folder of the checkpoint cache; None for the default.
+        device: ``cpu`` or ``cuda``.
+        threads: Threads of the arithmetic of one cell.
+        batch_size: Sequences per forward pass of the measurements.
+        overwrite: Whether finished cells are measured again.
+        command: The command line, for the report.
+    """
+
+    include_paths: tuple[Path, ...] = ()
+    trust_remote_code: bool = False
+    cache: Path | None = None
+    device: str = "cpu"
+    threads: int = 1
+    batch_size: int = 128
+    overwrite: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks for.
+
+    Attributes:
+        models: Names with arguments, or configured sources.
+        tasks: Names with arguments, or tasks.
+        seeds: The seeds; None for the default of the size.
+        size: Size of the models that come in sizes; None for each one's default.
+        recipe: Fields of the training recipe that are replaced.
+        metrics: Mechanistic metrics to measure, of those of the task; None for all.
+        limit: Largest number of examples per metric.
+        dtype: Floating-point type of the measurements.
+        output: Folder for the reports; None keeps them in memory.
+        settings: How cells are computed.
+    """
+
+    models: tuple[Spec | ModelSource, ...]
+    tasks: tuple[Spec | Task, ...]
+    seeds: tuple[int, ...] | None = None
+    size: str | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[str, ...] | None = None
+    limit: int | None = None
+    dtype: str = "float32"
+    output: Path | None = None
+    settings: Settings = Settings()
+
+    @property
+    def chosen_seeds(self) -> tuple[int, ...]:
+        """Return the seeds, or the default ones of the size."""
+        if self.seeds is not None:
+            return self.seeds
+        return FORMAL_SEEDS if self.size == "formal" else (0,)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (model, task, seed) to be measured.
+
+    Attributes:
+        model: Name with arguments, at the commit that was found; or a configured source.
+        task: Name with arguments, or a task.
+        recipe: The training recipe.
+        identity: Everything that decides the numbers.
+        key: Hash of the identity.
+        output: The output folder; None if the report is kept in memory.
+        path: Where the report lies.
+        settings: How it is computed.
+        model_title: The model's name with the arguments that differ from its defaults.
+        task_title: The same of the task.
+    """
+
+    model: Spec | ModelSource
+    task: Spec | Task
+    recipe: Recipe
+    identity: Identity
+    key: str
+    output: Path | None
+    path: Path | None
+    settings: Settings
+    model_title: str
+    task_title: str

@@ -1,0 +1,112 @@
+"""The output folder: which cells are finished, and who is at work on one.
+
+A cell is claimed with a lock that the operating system frees when its process ends, however it
+ends, so that two runs on one folder share the work and a killed one leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import filelock
+
+from mecheval.errors import UsageError
+from mecheval.reports.files import TEMPORARY, read_report, storage_error, write_report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mecheval.harness.request import Cell
+    from mecheval.reports.schema import Report
+
+LOCKS = ".locks"
+FINISHED = ("success", "not_applicable")
+
+
+def finished_report(cell: Cell) -> Report | None:
+    """Return a cell's report if it is there, is whole, and has the cell's key."""
+    if cell.path is None or not cell.path.exists():
+        return None
+    try:
+        report = read_report(cell.path)
+    except UsageError:
+        return None
+    return report if report.key == cell.key and report.status in FINISHED else None
+
+
+@contextmanager
+def claimed(root: Path, key: str, *, wait: bool) -> Iterator[bool]:
+    """Hold a cell's lock.
+
+    Args:
+        root: The output folder.
+        key: The cell's key.
+        wait: Whether to wait for another process that holds it.
+
+    Yields:
+        Whether the lock is held; always true with ``wait``.
+
+    Raises:
+        StorageError: The lock's file cannot be made.
+    """
+    lock = filelock.FileLock(root / LOCKS / f"{key[:16]}.lock", timeout=-1 if wait else 0)
+    try:
+        (root / LOCKS).mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout:
+        yield False
+        return
+    except OSError as error:
+        raise storage_error(root, error) from error
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def save(report: Report, cell: Cell) -> None:
+    """Write a cell's report to its place, if it has one.
+
+    Raises:
+        StorageError: It could not be written.
+    """
+    if cell.path is not None:
+        write_report(report, cell.path)
+
+
+def open_folder(root: Path) -> None:
+    """Make the output folder, try that it can be written, and remove what killed runs left.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    probe = root / f".probe-{os.getpid()}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"mecheval")
+        probe.unlink()
+        for temporary in root.rglob(f".*{TEMPORARY}"):
+            key = temporary.name.removesuffix(TEMPORARY).rpartition(".")[2]
+            with claimed(root, key, wait=False) as free:
+                if free:
+                    temporary.unlink(missing_ok=True)
+    except OSError as error:
+        with suppress(OSError):
+            probe.unlink()
+        raise storage_error(root, error) from error
+
+
+def save_failure(report: Report, cell: Cell) -> None:
+    """Write the report of a cell whose worker died, unless another process is at work on it.
+
+    Raises:
+        StorageError: It could not be written.
+    """
+    if cell.output is None:
+        return
+    with claimed(cell.output, cell.key, wait=False) as held:
+        if held and finished_report(cell) is None:
+            save(report, cell)

@@ -1,0 +1,131 @@
+"""Traces and edited forward passes, in batches of examples.
+
+Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of a site, ``A`` answer tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mecheval.errors import UsageError
+from mecheval.models.hooks import visiting
+
+if TYPE_CHECKING:
+    from mecheval.models.contract import SequenceModel, Tap
+    from mecheval.models.sites import Site
+
+Edit = Callable[[Tensor], Tensor]
+"""Maps a site's activation ``(B, T, D)`` to what replaces it."""
+
+BATCH_SIZE = 128
+
+
+def taps_of(model: SequenceModel, sites: Sequence[Site]) -> list[Tap]:
+    """Return the taps of sites.
+
+    Raises:
+        UsageError: The model has no such site.
+    """
+    taps = model.taps()
+    for site in sites:
+        if site not in taps:
+            has = ", ".join(sorted({known.component for known in taps}))
+            raise UsageError(
+                f"The model has no site {site}: it has {model.n_layers} layers (from 0) "
+                f"with the components {has}."
+            )
+    return [taps[site] for site in sites]
+
+
+@torch.inference_mode()
+def trace(
+    model: SequenceModel,
+    tokens_BT: np.ndarray | Tensor,
+    sites: Sequence[Site],
+    *,
+    positions_B: np.ndarray | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> dict[Site, np.ndarray]:
+    """Record the activations at sites.
+
+    Args:
+        model: The model; put into evaluation mode.
+        tokens_BT: Token ids.
+        sites: Where to record.
+        positions_B: One position per example; all positions are kept where None.
+        batch_size: Examples per forward pass.
+
+    Returns:
+        Per site an array ``(B, T, D)``, or ``(B, D)`` with ``positions_B``; float64 if the
+        model is, float32 otherwise.
+
+    Raises:
+        UsageError: The model has no such site.
+    """
+    taps = taps_of(model, sites)
+    kept: dict[Site, list[np.ndarray]] = {site: [] for site in sites}
+
+    def keeper(site: Site, rows: slice) -> Callable[[Tensor], None]:
+        def keep(stream_BTD: Tensor) -> None:
+            if positions_B is not None:
+                chosen_B = torch.as_tensor(positions_B[rows], device=stream_BTD.device)
+                stream_BTD = stream_BTD[torch.arange(len(chosen_B)), chosen_B]
+            exact = stream_BTD.dtype == torch.float64
+            kept[site].append((stream_BTD if exact else stream_BTD.float()).cpu().numpy().copy())
+
+        return keep
+
+    for rows, batch_BT in _batches(model, tokens_BT, batch_size):
+        visits = {tap: keeper(site, rows) for site, tap in zip(sites, taps, strict=True)}
+        with visiting(visits):
+            model(batch_BT)
+    return {site: np.concatenate(parts) for site, parts in kept.items()}
+
+
+@torch.inference_mode()
+def answer_logits(
+    model: SequenceModel,
+    tokens_BT: np.ndarray | Tensor,
+    answers_A: Sequence[int] | np.ndarray,
+    *,
+    edits: Mapping[Site, Edit] | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> np.ndarray:
+    """Run the model, with edits at sites if given, and read the logits of the answer tokens.
+
+    Args:
+        model: The model; put into evaluation mode.
+        tokens_BT: Token ids.
+        answers_A: Token ids that can be an answer.
+        edits: What to do to the activation of a site, for all examples alike.
+        batch_size: Examples per forward pass.
+
+    Returns:
+        Logits of shape ``(B, T, A)`` in float32.
+
+    Raises:
+        UsageError: The model has no such site.
+    """
+    edits = edits or {}
+    visits = dict(zip(taps_of(model, list(edits)), edits.values(), strict=True))
+    chosen_A = torch.as_tensor(np.asarray(answers_A), device=model.device)
+    parts = []
+    with visiting(visits):
+        for _, batch_BT in _batches(model, tokens_BT, batch_size):
+            parts.append(model(batch_BT)[..., chosen_A].float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _batches(
+    model: SequenceModel, tokens_BT: np.ndarray | Tensor, batch_size: int
+) -> Iterator[tuple[slice, Tensor]]:
+    model.eval()
+    tokens_BT = torch.as_tensor(tokens_BT, device=model.device)
+    for first in range(0, len(tokens_BT), batch_size):
+        rows = slice(first, min(first + batch_size, len(tokens_BT)))
+        yield rows, tokens_BT[rows]

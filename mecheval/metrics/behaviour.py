@@ -1,0 +1,131 @@
+"""Behaviour: how often the model answers right, at the training length and at multiples of it.
+
+The prediction is the likeliest of the task's answer tokens. Shape suffixes: ``B`` sequences,
+``T`` positions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mecheval import stats
+from mecheval.interventions import answer_logits
+from mecheval.metrics import accuracy, resampling
+from mecheval.metrics.results import Estimate, Layout, profile, result
+from mecheval.tasks.batch import UNSCORED
+from mecheval.tasks.floors import FLOORS, task_floors
+
+if TYPE_CHECKING:
+    from mecheval.metrics.subject import Subject
+    from mecheval.reports.schema import MetricIdentity, MetricResult, Profile
+    from mecheval.tasks import Batch
+
+TITLES = {
+    "token_accuracy": "token accuracy",
+    "last_accuracy": "last-position accuracy",
+    "sequence_accuracy": "sequence accuracy",
+}
+
+
+def measure_behaviour(identity: MetricIdentity, subject: Subject) -> list[MetricResult]:
+    """Measure token, last-position and sequence accuracy at every test length.
+
+    Floors are those of the answer at the training length, from a quarter of it on; they stand
+    beside token and last-position accuracy. A sequence has no floor but chance, which is the
+    uniform guess at every scored position.
+    """
+    results = []
+    for factor, length in subject.task.test_lengths.items():
+        n = identity.params["n" if factor == "1x" else "n_longer"]
+        results += _at_length(identity, subject, factor, length, n)
+    return results
+
+
+def predict(subject: Subject, batch: Batch) -> np.ndarray:
+    """Return the likeliest answer token after every position, shape ``(B, T)``."""
+    answers_A = subject.answers_A
+    logits_BTA = answer_logits(
+        subject.model, batch.tokens_BT, answers_A, batch_size=subject.batch_size
+    )
+    return answers_A[logits_BTA.argmax(-1)]
+
+
+def _at_length(
+    identity: MetricIdentity, subject: Subject, factor: str, length: int, n: int
+) -> list[MetricResult]:
+    layouts = {
+        kind: Layout(f"{kind}/{factor}", f"{title} at {factor}", subject.cut(n), (0.0, 1.0), True)
+        for kind, title in TITLES.items()
+    }
+    limit = subject.model.context_limit
+    config = {"length": length}
+    if limit is not None and length + 1 > limit:
+        reason = f"the model takes at most {limit} positions and this length needs {length + 1}"
+        missing = Estimate(None, reason=reason)
+        return [result(identity, layout, missing, 0, config=config) for layout in layouts.values()]
+    batch = subject.test(length, n)
+    predictions_BT = predict(subject, batch)
+    estimates = _estimates(predictions_BT, batch.targets_BT, subject, factor)
+    further = _references(subject, batch)
+    by_position = _by_position(predictions_BT, batch.targets_BT) if factor == "1x" else None
+    return [
+        result(
+            identity,
+            layouts[kind],
+            estimate,
+            len(batch),
+            config=config,
+            references=further[kind],
+            profile=by_position if kind == "token_accuracy" else None,
+        )
+        for kind, estimate in estimates.items()
+    ]
+
+
+def _estimates(
+    predictions_BT: np.ndarray, targets_BT: np.ndarray, subject: Subject, factor: str
+) -> dict[str, Estimate]:
+    right_B, scored_B = accuracy.token_counts(predictions_BT, targets_BT)
+    rng = subject.stream("bootstrap", "token_accuracy", factor)
+    interval = resampling.ratio_interval(right_B, scored_B, rng, unit="sequence")
+    estimates = {"token_accuracy": Estimate(float(right_B.sum() / scored_B.sum()), interval)}
+    per_sequence = {
+        "last_accuracy": accuracy.last_right(predictions_BT, targets_BT),
+        "sequence_accuracy": accuracy.sequence_right(predictions_BT, targets_BT),
+    }
+    for kind, value_B in per_sequence.items():
+        rng = subject.stream("bootstrap", kind, factor)
+        interval = stats.proportion_interval(value_B, rng, unit="sequence")
+        estimates[kind] = Estimate(float(value_B.mean()), interval)
+    return estimates
+
+
+def _references(subject: Subject, batch: Batch) -> dict[str, dict[str, Any]]:
+    floors, chance = task_floors(subject.task, subject.seed).answer, subject.task.chance
+    at_token = {
+        "chance": chance,
+        "floor": floors.best,
+        **{name: floors.accuracy[name] for name in FLOORS},
+    }
+    n_scored_B = (batch.targets_BT != UNSCORED).sum(1)
+    all_right = float((chance**n_scored_B).mean())
+    return {
+        "token_accuracy": at_token,
+        "last_accuracy": at_token,
+        "sequence_accuracy": {"chance": all_right},
+    }
+
+
+def _by_position(predictions_BT: np.ndarray, targets_BT: np.ndarray) -> Profile:
+    scored_BT = targets_BT != UNSCORED
+    positions = np.flatnonzero(scored_BT.any(0))
+    right_T = ((predictions_BT == targets_BT) & scored_BT).sum(0)[positions]
+    count_T = scored_BT.sum(0)[positions]
+    intervals = [
+        stats.wilson(float(right), int(count), unit="sequence")
+        for right, count in zip(right_T, count_T, strict=True)
+    ]
+    low, high = (np.array([getattr(i, end) for i in intervals]) for end in ("low", "high"))
+    return profile({"position": positions.tolist()}, right_T / count_T, (low, high))

@@ -1,0 +1,164 @@
+"""What the harness and the engine need of a model, and what a model card declares.
+
+Shape suffixes: ``B`` batch, ``T`` position, ``D`` residual width, ``C`` vocabulary.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
+    from mecheval.models.sites import Site
+    from mecheval.tasks import Task
+    from mecheval.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Tap:
+    """The place in the module tree where a site's activation can be read and replaced.
+
+    Attributes:
+        module: The module that is hooked.
+        side: Whether the activation is the module's first tensor argument or its first output.
+        path: The module's name in the real module tree.
+        width: Size of the activation's last dimension.
+    """
+
+    module: nn.Module
+    side: Literal["input", "output"]
+    path: str
+    width: int
+
+
+class SequenceModel(nn.Module, ABC):
+    """A causal model of token sequences, as the engine sees it.
+
+    Attributes:
+        n_layers: Number of blocks.
+        d_model: Width D of the residual stream.
+        vocab_size: Number of token ids C.
+        context_limit: Most positions T that the model accepts, None if unbounded.
+        kernels: Names of the kernels that its forward uses, for the report.
+    """
+
+    n_layers: int
+    d_model: int
+    vocab_size: int
+    context_limit: int | None = None
+    kernels: tuple[str, ...] = ()
+
+    @abstractmethod
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        """Return the logits of the next answer after every position, ``(B, T, C)``."""
+
+    @property
+    @abstractmethod
+    def blocks(self) -> Sequence[nn.Module]:
+        """Return the blocks in the order in which they run."""
+
+    @abstractmethod
+    def taps(self) -> Mapping[Site, Tap]:
+        """Return every site that exists in this model."""
+
+    @property
+    def streams(self) -> bool:
+        """Return whether :meth:`start` and :meth:`step` are available."""
+        return False
+
+    def start(self, batch_size: int) -> Any:
+        """Return the state before the first token."""
+        raise NotImplementedError("abstract: this model has no recurrent form")
+
+    def step(self, tokens_B: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Read one token; return its logits ``(B, C)`` and the new state."""
+        raise NotImplementedError("abstract: this model has no recurrent form")
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device of the parameters."""
+        return next(self.parameters()).device
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Everything about a model that decides a cell's numbers; part of the cell key."""
+
+    name: str
+    args: Mapping[str, Any]
+    source: Literal["scratch", "pretrained", "random", "module"]
+    revision: str | None = None
+    commit: str | None = None
+    weights_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a task's symbols become a model's token ids.
+
+    Attributes:
+        code_C: Token id of every symbol of the task, in the task's order.
+        vocab_size: Number of token ids that the model must have.
+        added: Symbols that became new tokens of a pretrained vocabulary.
+    """
+
+    code_C: np.ndarray
+    vocab_size: int
+    added: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What is known of a model without building it; unknown facts are written as None."""
+
+    name: str
+    summary: str
+    architecture: str
+    reference: str
+    license: str | None
+    recipes: Mapping[str, Recipe]
+    sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class ModelSource(ABC):
+    """A configured entry of the model registry: it can say what it is, and build itself."""
+
+    card: ClassVar[ModelCard] | ModelCard
+    size: str
+
+    @property
+    def recipe(self) -> Recipe:
+        """Return the training recipe of this entry at its size."""
+        return self.card.recipes[self.size]
+
+    @abstractmethod
+    def identity(self) -> ModelIdentity:
+        """Find the weights (downloading them if need be) and return what identifies the model.
+
+        Raises:
+            UsageError: The weights cannot be reached.
+        """
+
+    @abstractmethod
+    def encode(self, task: Task) -> Encoding:
+        """Map a task's symbols to token ids.
+
+        Raises:
+            UsageError: A symbol is not a single token of the model's tokenizer.
+        """
+
+    @abstractmethod
+    def build(self, encoding: Encoding, *, seed: int) -> SequenceModel:
+        """Build the model in float32 on the CPU: initialised from the seed, or with its weights."""
+
+    def untrained(self, encoding: Encoding, *, seed: int) -> SequenceModel:
+        """Build the same shape with weights drawn from the seed, which a metric is held against."""
+        return self.build(encoding, seed=seed)

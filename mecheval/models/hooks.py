@@ -1,0 +1,79 @@
+"""Reading and replacing the activation at a tap, with plain forward hooks.
+
+A block of any library takes the stream as its first floating-point tensor argument and returns it
+as its output, or as the first item of it.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from mecheval.models.wrapped.calls import stream_argument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from torch import nn
+
+    from mecheval.models.contract import Tap
+
+    Visit = Callable[[Tensor], Tensor | None]
+    """Sees an activation; returns its replacement, or None to leave it as it is."""
+
+
+@contextmanager
+def visiting(visits: Mapping[Tap, Visit]) -> Iterator[None]:
+    """Call a function on the activation at every tap while the context is open."""
+    handles = []
+    try:
+        for tap, visit in visits.items():
+            handles.append(_register(tap, visit))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _register(tap: Tap, visit: Visit) -> Any:
+    if tap.side == "input":
+
+        def before(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+            place = stream_argument(args, kwargs)
+            value = args[place] if isinstance(place, int) else kwargs[place]
+            changed = visit(value)
+            if changed is None:
+                return None
+            if isinstance(place, int):
+                return (*args[:place], changed, *args[place + 1 :]), kwargs
+            return args, {**kwargs, place: changed}
+
+        return tap.module.register_forward_pre_hook(before, with_kwargs=True)
+
+    def after(module: nn.Module, args: tuple, output: Any) -> Any:
+        changed = visit(stream_output(output))
+        return None if changed is None else with_stream_output(output, changed)
+
+    return tap.module.register_forward_hook(after)
+
+
+def stream_output(output: Any) -> Tensor:
+    """Return the stream from a module's output: the output itself or its first item."""
+    return output if isinstance(output, Tensor) else output[0]
+
+
+def with_stream_output(output: Any, stream: Tensor) -> Any:
+    """Return the output with its stream replaced."""
+    if isinstance(output, Tensor):
+        return stream
+    if type(output) is tuple:
+        return (stream, *output[1:])
+    if isinstance(output, list):
+        return [stream, *output[1:]]
+    if isinstance(output, tuple):  # a named tuple
+        return type(output)(stream, *output[1:])
+    changed = type(output)(output)  # an ordered mapping that can be indexed, as ModelOutput
+    changed[next(iter(changed))] = stream
+    return changed

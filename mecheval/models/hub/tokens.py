@@ -1,0 +1,107 @@
+"""How a task's symbols become token ids of a pretrained vocabulary.
+
+Shape suffix: ``C`` symbols of the task.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mecheval.errors import UsageError
+from mecheval.models.contract import Encoding
+from mecheval.tasks.contract import BOS
+
+if TYPE_CHECKING:
+    from mecheval.tasks import Task
+
+
+def encode(
+    task: Task, tokenizer: Any | None, *, symbols: str, vocab_size: int, name: str
+) -> Encoding:
+    """Map a task's symbols to token ids of a checkpoint.
+
+    BOS becomes the tokenizer's beginning-of-sequence token, or else its end-of-sequence token, or
+    else a new token. New tokens follow the last row of the embedding, which is often padded beyond
+    the tokenizer's own vocabulary.
+
+    Args:
+        task: The task.
+        tokenizer: The checkpoint's tokenizer, None where it has none.
+        symbols: ``text`` if the declared string of every symbol is one token of the tokenizer;
+            ``added`` if every symbol becomes a new token.
+        vocab_size: Rows of the checkpoint's embedding.
+        name: The model's name, for messages.
+
+    Raises:
+        UsageError: A string is not a single token, or two symbols would share a token.
+    """
+    ids: list[int | None] = [
+        _bos(tokenizer, vocab_size) if symbol == BOS else None for symbol in task.symbols
+    ]
+    if symbols == "text":
+        if tokenizer is None:
+            raise UsageError(
+                f"The checkpoint of '{name}' has no tokenizer, so the symbols of task "
+                f"'{task.card.name}' cannot be text. Give them new tokens: {name}[symbols=added]."
+            )
+        for index, (symbol, text) in enumerate(zip(task.symbols, task.strings, strict=True)):
+            if symbol != BOS:
+                ids[index] = _single_token(
+                    tokenizer, symbol, text, vocab_size=vocab_size, name=name
+                )
+    _check_distinct(ids, task, name=name)
+    added = tuple(symbol for symbol, known in zip(task.symbols, ids, strict=True) if known is None)
+    fresh = iter(range(vocab_size, vocab_size + len(added)))
+    code_C = np.array([next(fresh) if known is None else known for known in ids], np.int64)
+    return Encoding(code_C=code_C, vocab_size=vocab_size + len(added), added=added)
+
+
+def own_codes(task: Task, *, vocab_size: int, name: str) -> Encoding:
+    """Let every symbol be the token id of its index, for weights that know no text.
+
+    Raises:
+        UsageError: The task has more symbols than the model has token ids.
+    """
+    n_symbols = len(task.symbols)
+    if n_symbols > vocab_size:
+        raise UsageError(
+            f"Task '{task.card.name}' has {n_symbols} symbols, but '{name}' has only {vocab_size} "
+            "token ids. Give the model a larger vocabulary."
+        )
+    return Encoding(code_C=np.arange(n_symbols), vocab_size=vocab_size)
+
+
+def _bos(tokenizer: Any | None, vocab_size: int) -> int | None:
+    for attribute in ("bos_token_id", "eos_token_id"):
+        known = getattr(tokenizer, attribute, None)
+        if known is not None and known < vocab_size:
+            return known
+    return None
+
+
+def _single_token(tokenizer: Any, symbol: str, text: str, *, vocab_size: int, name: str) -> int:
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    if len(ids) == 1 and ids[0] != unknown and ids[0] < vocab_size:
+        return ids[0]
+    pieces = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(ids))) or "nothing"
+    raise UsageError(
+        f"Symbol '{symbol}' has the text {text!r}, which the tokenizer of '{name}' makes into "
+        f"{len(ids)} tokens ({pieces}) where one known token is needed. Give the symbols new "
+        f"tokens: {name}[symbols=added]."
+    )
+
+
+def _check_distinct(ids: list[int | None], task: Task, *, name: str) -> None:
+    seen: dict[int, str] = {}
+    for known, symbol in zip(ids, task.symbols, strict=True):
+        if known is None:
+            continue
+        if known in seen:
+            raise UsageError(
+                f"Symbols '{seen[known]}' and '{symbol}' are the same token {known} of '{name}'. "
+                f"Give the symbols new tokens: {name}[symbols=added]."
+            )
+        seen[known] = symbol

@@ -1,0 +1,125 @@
+"""What a state-space scan is given, and which implementation runs it.
+
+The scan of Mamba and Mamba-2, with the papers' letters:
+
+    Delta_t = softplus(delta_t + bias)
+    a_t = exp(Delta_t A), or 2 exp(Delta_t A) - 1 for eigenvalues in [-1, 1] (arXiv:2411.12537)
+    h_t = a_t h_{t-1} + Delta_t x_t B_t
+    y_t = (C_t . h_t + D x_t) silu(z_t)
+
+Shape suffixes: ``B`` examples, ``T`` positions, ``E`` channels, ``N`` states per channel.
+In Mamba-2 delta, A, D and bias have one entry per head ``H`` of ``E / H`` channels.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mecheval.errors import UsageError, require
+from mecheval.models.kernels.library import library
+
+Kernel = Literal["auto", "reference", "fused"]
+KERNELS: tuple[Kernel, ...] = ("auto", "reference", "fused")
+
+Implementation = Literal["reference", "torch", "c", "mamba_ssm"]
+
+
+class Scan(NamedTuple):
+    """The inputs of a scan.
+
+    Attributes:
+        x_BTE: What is written.
+        delta_BTE: Step size before the bias and softplus; ``(B, T, H)`` in Mamba-2.
+        z_BTE: Gate before SiLU.
+        B_BTN: Where it is written.
+        C_BTN: Where it is read.
+        A_EN: Negative rates of decay; ``(H,)`` in Mamba-2, ``(E, 1)`` after :meth:`per_channel`.
+        D_E: Weight of the skip connection; ``(H,)`` in Mamba-2.
+        bias_E: Bias of the step size; ``(H,)`` in Mamba-2.
+    """
+
+    x_BTE: Tensor
+    delta_BTE: Tensor
+    z_BTE: Tensor
+    B_BTN: Tensor
+    C_BTN: Tensor
+    A_EN: Tensor
+    D_E: Tensor
+    bias_E: Tensor
+
+    def upcast(self) -> Scan:
+        """Return the scan in float32, or in float64 where its input is that."""
+        dtype = torch.float64 if self.x_BTE.dtype == torch.float64 else torch.float32
+        return Scan(*(value.to(dtype) for value in self))
+
+    def per_channel(self) -> Scan:
+        """Repeat what each head of Mamba-2 has for all of its channels."""
+        width = self.x_BTE.shape[-1]
+        delta, A_E, D_E, bias_E = (
+            repeated(value, width) for value in (self.delta_BTE, self.A_EN, self.D_E, self.bias_E)
+        )
+        return self._replace(delta_BTE=delta, A_EN=A_E[:, None], D_E=D_E, bias_E=bias_E)
+
+
+def choose(kernel: Kernel, x_BTE: Tensor, *, signed: bool) -> Implementation:
+    """Choose the implementation that scans a tensor where it lies.
+
+    Args:
+        kernel: What the user asked for.
+        x_BTE: The input of the scan.
+        signed: Whether the eigenvalues lie in [-1, 1], which the fused kernels cannot do.
+
+    Raises:
+        UsageError: ``fused`` was asked for and cannot run here.
+    """
+    fusable = x_BTE.is_cuda and not signed and x_BTE.dtype != torch.float64
+    if kernel == "reference":
+        return "reference"
+    if kernel == "fused" and not fusable:
+        raise UsageError(
+            "kernel=fused runs on a CUDA device, below float64 and with eigenvalues=[0,1] only. "
+            "Use kernel=auto, which takes it where it can."
+        )
+    if kernel == "fused" or (fusable and has_mamba_ssm()):
+        return "mamba_ssm"
+    native = x_BTE.device.type == "cpu" and x_BTE.dtype != torch.float64
+    return "c" if native and library().functions is not None else "torch"
+
+
+def check_kernel(kernel: Kernel) -> None:
+    """Check a kernel argument before anything is built.
+
+    Raises:
+        UsageError: It is not one of :data:`KERNELS`, or needs a package that is not installed.
+    """
+    if kernel not in KERNELS:
+        raise UsageError(f"There is no kernel={kernel!r}; choose one of {', '.join(KERNELS)}.")
+    if kernel == "fused":
+        require("mamba_ssm", extra="cuda")
+
+
+@functools.cache
+def has_mamba_ssm() -> bool:
+    """Say whether the package mamba-ssm can be imported."""
+    try:
+        importlib.import_module("mamba_ssm")
+    except ImportError:
+        return False
+    return True
+
+
+def repeated(value_H: Tensor, width: int) -> Tensor:
+    """Repeat every entry of the last axis, heads, for its share of ``width`` channels."""
+    heads = value_H.shape[-1]
+    return value_H[..., None].expand(*value_H.shape, width // heads).flatten(-2)
+
+
+def skip_and_gate(sum_BTE: Tensor, x_BTE: Tensor, D_E: Tensor, z_BTE: Tensor) -> Tensor:
+    """Finish a scan: ``(sum + D x) silu(z)``."""
+    return torch.addcmul(sum_BTE, x_BTE, D_E) * functional.silu(z_BTE)

@@ -1,0 +1,147 @@
+"""Mamba's selective scan (Gu and Dao 2023, arXiv:2312.00752, section 3), in four implementations.
+
+``reference`` is the definition, one position at a time; ``torch`` runs anywhere; ``c`` is for
+float32 on the CPU; ``mamba_ssm`` is the authors' CUDA kernel. Suffixes: see :mod:`.scan`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from mecheval.errors import require
+from mecheval.models.kernels.native import SelectiveScan
+from mecheval.models.kernels.scan import Scan, skip_and_gate
+
+if TYPE_CHECKING:
+    from mecheval.models.kernels.scan import Implementation
+
+
+def selective_scan(
+    scan: Scan, *, signed: bool, implementation: Implementation
+) -> tuple[Tensor, Tensor]:
+    """Run the scan from a state of zeros.
+
+    Args:
+        scan: Its inputs.
+        signed: Whether the eigenvalues lie in [-1, 1] instead of [0, 1].
+        implementation: What :func:`mecheval.models.kernels.scan.choose` chose.
+
+    Returns:
+        The output ``(B, T, E)`` in the type of the input, and the last state ``(B, E, N)``, which
+        carries no gradient outside ``reference``.
+    """
+    if implementation == "mamba_ssm":
+        return _fused(scan)
+    run = {"reference": _reference, "torch": _portable, "c": _native}[implementation]
+    with torch.autocast(scan.x_BTE.device.type, enabled=False):
+        y_BTE, last_BEN = run(scan.upcast(), signed=signed)
+    return y_BTE.to(scan.x_BTE.dtype), last_BEN
+
+
+def scan_step(scan: Scan, state_BEN: Tensor, *, signed: bool) -> tuple[Tensor, Tensor]:
+    """Take one step of the definition; the inputs have no position axis."""
+    delta_BE = functional.softplus(scan.delta_BTE + scan.bias_E)
+    a_BEN = torch.exp(delta_BE[..., None] * scan.A_EN)
+    if signed:
+        a_BEN = 2 * a_BEN - 1
+    state_BEN = a_BEN * state_BEN + (delta_BE * scan.x_BTE)[..., None] * scan.B_BTN[:, None]
+    sum_BE = (state_BEN @ scan.C_BTN[..., None])[..., 0]
+    return skip_and_gate(sum_BE, scan.x_BTE, scan.D_E, scan.z_BTE), state_BEN
+
+
+def _reference(scan: Scan, *, signed: bool) -> tuple[Tensor, Tensor]:
+    # unbind, never an index: the backward of x[:, t] fills a whole tensor of zeros at every t.
+    columns = zip(*(value.unbind(1) for value in scan[:5]), strict=True)
+    n_examples, _, width = scan.x_BTE.shape
+    state_BEN = scan.x_BTE.new_zeros(n_examples, width, scan.B_BTN.shape[2])
+    outputs = []
+    for column in columns:
+        y_BE, state_BEN = scan_step(Scan._make((*column, *scan[5:])), state_BEN, signed=signed)
+        outputs.append(y_BE)
+    return torch.stack(outputs, 1), state_BEN
+
+
+def _native(scan: Scan, *, signed: bool) -> tuple[Tensor, Tensor]:
+    y_BTE, last_BNE = SelectiveScan.apply(  # pyright: ignore[reportGeneralTypeIssues]
+        signed, *scan._replace(A_EN=scan.A_EN.T)
+    )
+    return y_BTE, last_BNE.transpose(1, 2)
+
+
+def _portable(scan: Scan, *, signed: bool) -> tuple[Tensor, Tensor]:
+    delta_TBE = functional.softplus(scan.delta_BTE + scan.bias_E).transpose(0, 1)
+    input_TBE = delta_TBE * scan.x_BTE.transpose(0, 1)
+    B_TBN, C_TBN = scan.B_BTN.transpose(0, 1), scan.C_BTN.transpose(0, 1)
+    sum_TBE, last_BNE = _TimeFirstScan.apply(  # pyright: ignore[reportGeneralTypeIssues]
+        signed, delta_TBE, input_TBE, B_TBN, C_TBN, scan.A_EN.T
+    )
+    y_BTE = skip_and_gate(sum_TBE.transpose(0, 1), scan.x_BTE, scan.D_E, scan.z_BTE)
+    return y_BTE, last_BNE.transpose(1, 2)
+
+
+class _TimeFirstScan(torch.autograd.Function):
+    """The recurrence with time first: one in-place operation per position, forth and back.
+
+    Channels come last, because an operation over a short last axis is slow.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, signed: bool, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        delta_TBE, input_TBE, B_TBN, C_TBN, A_NE = (value.contiguous() for value in inputs)
+        a_TBNE = torch.exp_(delta_TBE[:, :, None] * A_NE)
+        if signed:
+            a_TBNE.mul_(2).sub_(1)
+        h_TBNE = input_TBE[:, :, None] * B_TBN[..., None]
+        states, decays = h_TBNE.unbind(0), a_TBNE.unbind(0)
+        for before, after, decay in zip(states, states[1:], decays[1:], strict=False):
+            after.addcmul_(decay, before)
+        ctx.save_for_backward(delta_TBE, input_TBE, B_TBN, C_TBN, A_NE, a_TBNE, h_TBNE)
+        ctx.signed = signed
+        last_BNE = h_TBNE[-1].clone()
+        ctx.mark_non_differentiable(last_BNE)
+        return _product(C_TBN, h_TBNE), last_BNE
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, dsum_TBE: Tensor, _: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        delta_TBE, input_TBE, B_TBN, C_TBN, A_NE, a_TBNE, h_TBNE = ctx.saved_tensors
+        dsum_TBE = dsum_TBE.contiguous()
+        g_TBNE = dsum_TBE[:, :, None] * C_TBN[..., None]
+        gradients, decays = g_TBNE.unbind(0), a_TBNE.unbind(0)
+        for t in range(len(gradients) - 2, -1, -1):
+            gradients[t].addcmul_(decays[t + 1], gradients[t + 1])
+        dC_TBN = _product(dsum_TBE, h_TBNE.transpose(2, 3))
+        dB_TBN = _product(input_TBE, g_TBNE.transpose(2, 3))
+        dinput_TBE = _product(B_TBN, g_TBNE)
+        # From here on g is the gradient of delta A: of a, times the state before, times exp.
+        g_TBNE[0].zero_()
+        g_TBNE[1:].mul_(h_TBNE[:-1])
+        g_TBNE.mul_(a_TBNE + 1 if ctx.signed else a_TBNE)
+        dA_NE = (g_TBNE * delta_TBE[:, :, None]).sum((0, 1))
+        ddelta_TBE = g_TBNE.mul_(A_NE).sum(2)
+        return None, ddelta_TBE, dinput_TBE, dB_TBN, dC_TBN, dA_NE
+
+
+def _product(row_TBX: Tensor, matrix_TBXY: Tensor) -> Tensor:
+    """Multiply rows by matrices; ``@`` would first copy a matrix that is transposed."""
+    product_1Y = torch.bmm(row_TBX.flatten(0, 1)[:, None], matrix_TBXY.flatten(0, 1))
+    return product_1Y[:, 0].unflatten(0, row_TBX.shape[:2])
+
+
+def _fused(scan: Scan) -> tuple[Tensor, Tensor]:
+    """Call the authors' kernel, which has time last."""
+    interface = require("mamba_ssm.ops.selective_scan_interface", extra="cuda")
+    x_BET, delta_BET, z_BET, B_BNT, C_BNT = (value.transpose(1, 2) for value in scan[:5])
+    y_BET, last_BEN = interface.selective_scan_fn(
+        x_BET, delta_BET, scan.A_EN.float(), B_BNT.contiguous(), C_BNT.contiguous(),
+        scan.D_E.float(), z=z_BET, delta_bias=scan.bias_E.float(), delta_softplus=True,
+        return_last_state=True,
+    )  # fmt: skip
+    return y_BET.transpose(1, 2), last_BEN

@@ -1,0 +1,1 @@
+"""Our own models: a residual stack in which the sequence mixer is the argument."""

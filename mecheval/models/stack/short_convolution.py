@@ -1,0 +1,60 @@
+"""The short causal convolution as a module, with a recurrent form.
+
+Shape suffixes: ``B`` examples, ``T`` positions, ``E`` channels, ``K`` taps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mecheval.models.kernels.convolution import causal_convolution
+
+if TYPE_CHECKING:
+    from mecheval.models.kernels.scan import Implementation
+
+
+class ShortConvolution(nn.Module):
+    """Every channel sees its own last ``taps`` values.
+
+    With one tap it is a scale and a bias per channel, which looks at the present only; with none it
+    passes its input on unchanged.
+    """
+
+    def __init__(self, channels: int, taps: int) -> None:
+        """Draw weights and biases from U(-taps^-1/2, taps^-1/2), as ``nn.Conv1d`` does."""
+        super().__init__()
+        self.channels, self.taps = channels, taps
+        if taps:
+            bound = taps**-0.5
+            self.weight = nn.Parameter(torch.empty(channels, 1, taps).uniform_(-bound, bound))
+            self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
+
+    def forward(self, x_BTE: Tensor, implementation: Implementation) -> Tensor:
+        """Convolve all positions at once, with zeros before the start."""
+        if not self.taps:
+            return x_BTE
+        return causal_convolution(
+            x_BTE, self.weight[:, 0], self.bias, implementation=implementation
+        )
+
+    def start(self, batch_size: int, like: Tensor) -> Tensor:
+        """Return the inputs before the start, all zero, ``(B, K - 1, E)``."""
+        return like.new_zeros(batch_size, max(self.taps - 1, 0), self.channels)
+
+    def tail(self, x_BTE: Tensor) -> Tensor:
+        """Return the last inputs ``(B, K - 1, E)``, which the next position will need."""
+        kept = max(self.taps - 1, 0)
+        missing = max(kept - x_BTE.shape[1], 0)
+        return functional.pad(x_BTE[:, x_BTE.shape[1] + missing - kept :], (0, 0, missing, 0))
+
+    def step(self, x_BE: Tensor, tail_BKE: Tensor) -> tuple[Tensor, Tensor]:
+        """Convolve one position; return the output ``(B, E)`` and the new tail."""
+        if not self.taps:
+            return x_BE, tail_BKE
+        window_BKE = torch.cat([tail_BKE, x_BE[:, None]], 1)
+        y_BE = self.bias + (window_BKE * self.weight[:, 0].T).sum(1)
+        return y_BE, window_BKE[:, 1:]

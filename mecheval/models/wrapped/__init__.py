@@ -1,0 +1,1 @@
+"""Any causal torch module as a sequence model: its parts are found by what they compute."""

@@ -1,0 +1,174 @@
+"""Any causal torch module as a :class:`SequenceModel`; its own forward pass is what runs.
+
+Shape suffixes: ``B`` examples, ``T`` positions, ``C`` vocabulary.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mecheval.models.contract import SequenceModel, Tap
+from mecheval.models.wrapped.calls import evaluating, logits_of, run
+from mecheval.models.wrapped.structure import Structure, find_structure, probe_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mecheval.models.sites import Site
+
+_STEP_TOLERANCE = 1e-4  # of the largest logit; a cache that is driven wrongly is off by its size
+
+
+@dataclass(frozen=True)
+class CacheState:
+    """A model's own cache after some tokens.
+
+    Attributes:
+        cache: What the model returned, None before the first token.
+        length: Number of tokens that were read.
+    """
+
+    cache: Any = None
+    length: int = 0
+
+
+class WrappedModel(SequenceModel):
+    """A module that maps tokens ``(B, T)`` to logits ``(B, T, C)``, batch first.
+
+    Attributes:
+        module: The wrapped module.
+        structure: What was found in it; ``structure.absent`` says why a site does not exist.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        """Wrap a module and find its parts.
+
+        Raises:
+            UsageError: The module has no blocks that can be told apart.
+        """
+        super().__init__()
+        self.module = module
+        self.training = module.training
+        self.structure: Structure = find_structure(module)
+        self.n_layers = len(self.structure.blocks)
+        self.d_model = self.structure.d_model
+        self.vocab_size = self.structure.vocab_size
+        self.context_limit = _context_limit(module, self.structure)
+        self.kernels = _kernels(module)
+        self._has_fast_path = any(
+            isinstance(part, nn.TransformerEncoderLayer | nn.MultiheadAttention)
+            for part in module.modules()
+        )
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        """Return the logits of the next answer after every position, ``(B, T, C)``."""
+        if not self._has_fast_path:
+            return run(self.module, tokens_BT)
+        with _same_path_with_and_without_hooks():
+            return run(self.module, tokens_BT)
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """Return the blocks in the order in which they run."""
+        return self.structure.blocks
+
+    def taps(self) -> Mapping[Site, Tap]:
+        """Return every site that exists in this model."""
+        return self.structure.taps
+
+    @torch.no_grad()
+    def native_difference(self, tokens_BT: Tensor) -> float:
+        """Return the largest absolute logit difference to the bare module, called as users do."""
+        self.eval()
+        difference_BTC = self(tokens_BT) - logits_of(self.module(tokens_BT))
+        return float(difference_BTC.abs().max())
+
+    @property
+    def streams(self) -> bool:
+        """Return whether the model's own cache was seen to reproduce its forward pass."""
+        return self._streams
+
+    def start(self, batch_size: int) -> CacheState:
+        """Return the state before the first token."""
+        return CacheState()
+
+    @torch.no_grad()
+    def step(self, tokens_B: Tensor, state: CacheState) -> tuple[Tensor, CacheState]:
+        """Read one token; return its logits ``(B, C)`` and the new state.
+
+        Never more than one token: the Mamba of transformers restarts its scan from zero, without
+        an error, when it resumes with several. The state that was given stays valid.
+        """
+        name = self._cache_name
+        if name is None:
+            raise NotImplementedError("The wrapped module returns no cache.")
+        options: dict[str, Any] = {"use_cache": True}
+        if state.length:
+            options[name] = copy.deepcopy(state.cache)
+        output = self.module(tokens_B[:, None], **options)
+        return logits_of(output)[:, 0], CacheState(output[name], state.length + 1)
+
+    @cached_property
+    def _cache_name(self) -> str | None:
+        """Find the output that can be given back as an argument of the same name."""
+        known = inspect.signature(self.module.forward).parameters
+        if not hasattr(getattr(self.module, "config", None), "use_cache"):
+            return None
+        output = self.module(probe_tokens(self.module)[:, :1], use_cache=True)
+        given_back = [
+            name
+            for name, value in (output.items() if hasattr(output, "items") else ())
+            if name in known and not isinstance(value, Tensor)
+        ]
+        return given_back[0] if given_back else None
+
+    @cached_property
+    def _streams(self) -> bool:
+        with evaluating(self):
+            try:
+                return self._stepping_agrees()
+            except (AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+                return False  # the model's cache wants to be driven in another way
+
+    @torch.no_grad()
+    def _stepping_agrees(self) -> bool:
+        if self._cache_name is None:
+            return False
+        tokens_BT = probe_tokens(self.module)
+        whole_BTC, state, stepped = self(tokens_BT), self.start(len(tokens_BT)), []
+        for tokens_B in tokens_BT.T:
+            logits_BC, state = self.step(tokens_B, state)
+            stepped.append(logits_BC)
+        difference_BTC = torch.stack(stepped, 1) - whole_BTC
+        return bool(difference_BTC.abs().max() <= _STEP_TOLERANCE * whole_BTC.abs().max())
+
+
+@contextmanager
+def _same_path_with_and_without_hooks() -> Iterator[None]:
+    """Switch off torch's fused encoder layer, which it uses only where no hook is registered."""
+    was_enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_enabled)
+
+
+def _context_limit(module: nn.Module, structure: Structure) -> int | None:
+    text_config = getattr(getattr(module, "config", None), "get_text_config", None)
+    if text_config is not None:
+        return getattr(text_config(), "max_position_embeddings", None)
+    return structure.positions
+
+
+def _kernels(module: nn.Module) -> tuple[str, ...]:
+    chosen = getattr(getattr(module, "config", None), "_attn_implementation", None)
+    return (f"attention: {chosen}",) if chosen and getattr(module, "_supports_sdpa", False) else ()

@@ -1,0 +1,246 @@
+"""Named tasks and models from three places: built in, entry points, ``--include-path``.
+
+Entries are found by reading declarations (``@task(name="parity", ...)``) from source files without
+running them, so that listing is fast and a broken plug-in cannot break it. Only the file of an
+entry that is asked for is imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass, field, replace
+from importlib.machinery import PathFinder
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+from mecheval.errors import ContractError, UsageError, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Kind = Literal["task", "model"]
+KINDS: tuple[Kind, ...] = ("task", "model")
+_DECLARING = {"task": "task", "model": "model", "pretrained": "model"}
+_declared: dict[tuple[Kind, str, str], Any] = {}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name and where it comes from."""
+
+    kind: Kind
+    name: str
+    summary: str
+    path: Path
+    line: int
+    module: str
+    declared_name: str
+    version: int | None = None
+    distribution: str | None = None
+    broken: str | None = None
+
+    @property
+    def origin(self) -> str:
+        """Return ``file:line`` of the declaration."""
+        return f"{self.path}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All entries visible to one command.
+
+    Attributes:
+        include_paths: Files or folders whose declarations become ``local/NAME``.
+    """
+
+    include_paths: tuple[Path, ...] = ()
+    _entries: dict[tuple[Kind, str], Entry] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index every declaration; nothing is imported."""
+        entries: dict[tuple[Kind, str], Entry] = {}
+        for entry in [*_builtin(), *_plugins(), *_included(self.include_paths)]:
+            earlier = entries.setdefault((entry.kind, entry.name), entry)
+            if earlier is entry:
+                continue
+            problem = f"declared twice: {earlier.origin} and {entry.origin}"
+            if entry.distribution is None:
+                raise ContractError(
+                    f"{entry.kind.capitalize()} '{entry.name}' is {problem}. Rename one of them."
+                )
+            entries[entry.kind, entry.name] = replace(earlier, broken=problem)
+        object.__setattr__(self, "_entries", entries)
+
+    def entries(self, kind: Kind) -> list[Entry]:
+        """Return the entries of one kind, sorted by name, built-in ones first."""
+        chosen = [entry for (k, _), entry in self._entries.items() if k == kind]
+        return sorted(chosen, key=lambda entry: ("/" in entry.name, entry.name))
+
+    def get(self, kind: Kind, name: str) -> Entry:
+        """Return one entry.
+
+        Raises:
+            UsageError: The name is unknown, or its plug-in cannot be read.
+        """
+        entry = self._entries.get((kind, name))
+        if entry is None:
+            names = [known.name for known in self.entries(kind)]
+            raise unknown(kind, name, names, see=f"`mecheval ls {kind}s`")
+        if entry.broken:
+            raise UsageError(f"{kind.capitalize()} '{name}' cannot be used: {entry.broken}.")
+        return entry
+
+    def load(self, kind: Kind, name: str) -> Any:
+        """Import the file of one entry and return the declared object.
+
+        Raises:
+            UsageError: The name is unknown.
+            ContractError: The file does not import.
+        """
+        entry = self.get(kind, name)
+        try:
+            _import(entry)
+        except Exception as error:
+            raise ContractError(
+                f"The file {entry.path} of {kind} '{name}' does not import "
+                f"({type(error).__name__}: {error}). Mend the file, then run "
+                f"`mecheval validate {name}`."
+            ) from error
+        return _declared[kind, entry.module, entry.declared_name]
+
+
+def declare(kind: Kind, name: str, module: str, declared: Any) -> None:
+    """Record a declared object; called by the decorators while a file is imported."""
+    _declared[kind, module, name] = declared
+
+
+def declared_in(module: str, kind: Kind, name: str) -> Any:
+    """Return what a module declared under a name.
+
+    Raises:
+        KeyError: The module declared no such name.
+    """
+    return _declared[kind, module, name]
+
+
+def _builtin() -> Iterator[Entry]:
+    import mecheval.builtin
+
+    for folder in ("task_registry", "model_registry"):
+        for root in mecheval.builtin.__path__:
+            if (Path(root) / folder).is_dir():
+                for path in sorted((Path(root) / folder).glob("*.py")):
+                    yield from _read(path, f"mecheval.builtin.{folder}.{path.stem}", prefix="")
+                break
+
+
+def _plugins() -> Iterator[Entry]:
+    for kind in KINDS:
+        for point in entry_points(group=f"mecheval.{kind}s"):
+            distribution = point.dist.name if point.dist else None
+            path = _source_of(point.module)
+            if path is None:
+                yield Entry(
+                    kind, point.name, "", Path(), 0, point.module, point.name,
+                    distribution=distribution,
+                    broken=f"entry point '{point.name}' names the module '{point.module}', "
+                    "which is not there",
+                )  # fmt: skip
+                continue
+            for file, module in _modules(path, point.module):
+                for entry in _read(file, module, prefix=f"{point.name}/"):
+                    if entry.kind == kind:
+                        yield Entry(**{**vars(entry), "distribution": distribution})
+
+
+def _included(include_paths: Iterable[Path]) -> Iterator[Entry]:
+    for given in include_paths:
+        path = Path(given).expanduser().resolve()
+        if not path.exists():
+            raise UsageError(f"There is no file or folder {path}. Give --include-path one.")
+        files = sorted(path.glob("*.py")) if path.is_dir() else [path]
+        for file in files:
+            yield from _read(file, _local_module(file), prefix="local/")
+
+
+def _local_module(file: Path) -> str:
+    folder = hashlib.sha256(os.fsencode(file.parent)).hexdigest()[:12]
+    return f"mecheval_local.folder_{folder}.{file.stem}"
+
+
+def _modules(path: Path, module: str) -> Iterator[tuple[Path, str]]:
+    if path.name != "__init__.py":
+        yield path, module
+        return
+    for file in sorted(path.parent.glob("*.py")):
+        yield file, module if file.stem == "__init__" else f"{module}.{file.stem}"
+
+
+def _source_of(module: str) -> Path | None:
+    """Find a module's file without importing it or the package that it lies in."""
+    top, *rest = module.split(".")
+    try:
+        found = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    name = top
+    for part in rest:
+        name = f"{name}.{part}"
+        folders = found.submodule_search_locations if found else None
+        found = PathFinder.find_spec(name, folders) if folders else None
+    return Path(found.origin) if found and found.origin else None
+
+
+def _read(path: Path, module: str, *, prefix: str) -> Iterator[Entry]:
+    """Find ``@task(name=...)``, ``@model(name=...)`` and ``pretrained(name=...)`` in a file."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        problem = f"{path} cannot be read ({error})"
+        for kind in KINDS:
+            yield Entry(
+                kind, prefix + path.stem, "", path, 1, module, path.stem, broken=problem
+            )  # fmt: skip
+        return
+    for statement in tree.body:
+        if isinstance(statement, ast.ClassDef | ast.FunctionDef):
+            calls = [node for node in statement.decorator_list if isinstance(node, ast.Call)]
+            summary = (ast.get_docstring(statement) or "").partition("\n")[0]
+        elif isinstance(statement, ast.Expr | ast.Assign) and isinstance(statement.value, ast.Call):
+            calls, summary = [statement.value], ""
+        else:
+            continue
+        for call in calls:
+            kind = _DECLARING.get(ast.unparse(call.func).rpartition(".")[2])
+            literals = _literals(call)
+            name = literals.get("name")
+            if kind in KINDS and isinstance(name, str):
+                yield Entry(
+                    kind, prefix + name, summary or str(literals.get("summary", "")), path,
+                    statement.lineno, module, name, version=literals.get("version"),
+                )  # fmt: skip
+
+
+def _literals(call: ast.Call) -> dict[str, Any]:
+    values = {}
+    for keyword in call.keywords:
+        if keyword.arg and isinstance(keyword.value, ast.Constant):
+            values[keyword.arg] = keyword.value.value
+    return values
+
+
+def _import(entry: Entry) -> ModuleType:
+    package = entry.module.rpartition(".")[0]
+    if package.startswith("mecheval_local.") and package not in sys.modules:
+        folder = ModuleType(package)
+        folder.__path__ = [str(entry.path.parent)]  # so that relative imports find siblings
+        sys.modules[package] = folder
+        importlib.invalidate_caches()
+    return importlib.import_module(entry.module)

@@ -1,0 +1,237 @@
+"""Where a cell's report lies, and how it is written and read.
+
+The path is a pure function of the cell. A report is written beside its place and moved there, so
+that a reader sees the whole of it or nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from mecheval.errors import StorageError, UsageError
+from mecheval.reports.schema import SCHEMA, Identity, Report
+
+STALE = ".stale-"
+TEMPORARY = ".tmp"
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._]+")
+_LONGEST = 100
+_EXACT = 2**53  # integers up to here are floats without loss
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What distinguishes a cell's path from that of the default cell.
+
+    Attributes:
+        model: Arguments of the model that differ from its defaults.
+        task: Parameters of the task that differ from its defaults.
+        run: Settings of the run that differ from the defaults: limit, recipe fields, metrics.
+    """
+
+    model: Mapping[str, Any] = field(default_factory=dict)
+    task: Mapping[str, Any] = field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+
+def cell_key(identity: Identity) -> str:
+    """Return the SHA-256 of the canonical JSON of everything that decides a cell's numbers."""
+    content = _normalised(identity.model_dump(mode="json"))
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _normalised(value: Any) -> Any:
+    """Write whole floats as integers, so that 1 and 1.0 are the same number."""
+    if isinstance(value, Mapping):
+        return {key: _normalised(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_normalised(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    return value
+
+
+def report_path(root: Path, identity: Identity, labels: Labels | None = None) -> Path:
+    """Return ``ROOT/{model}/{task}@{version}/seed{n}.json``.
+
+    Args:
+        root: The output folder.
+        identity: The cell's identity.
+        labels: What differs from the defaults; appended as ``+key=value,key=value``.
+    """
+    labels = labels or Labels()
+    task, model = identity.task, identity.model
+    revision = f"@{slug(model.revision)}" if model.revision else ""
+    return (
+        root
+        / (slug(model.name) + revision + _suffix(labels.model))
+        / (f"{slug(task.name)}@{task.version}" + _suffix(labels.task))
+        / f"seed{identity.seed}{_suffix(labels.run)}.json"
+    )
+
+
+def slug(name: str) -> str:
+    """Return a readable folder name for a registered name or an ``hf:`` path.
+
+    ``local/toy`` becomes ``local--toy``; a name that this does not determine gets a short hash.
+    """
+    readable = name.replace("/", "--")
+    if _PLAIN.fullmatch(readable) and "--" not in name and len(readable) <= _LONGEST:
+        return readable
+    return _UNSAFE.sub("-", name).strip("-.")[-60:] + "-" + _short_hash(name)
+
+
+def _suffix(label: Mapping[str, Any]) -> str:
+    pairs = (f"{key}={_readable(label[key])}" for key in sorted(label))
+    text = "".join(f"{'+' if not i else ','}{pair}" for i, pair in enumerate(pairs))
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "-" + _short_hash(text)
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "~".join(map(_readable, value))
+    text = str(value).lower() if isinstance(value, bool) else str(_normalised(value))
+    return quote(text, safe="+@")
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def find_reports(root: Path) -> list[Path]:
+    """Return the reports of a folder and the folders in it, or the one file that is given.
+
+    Raises:
+        UsageError: There is no such file or folder.
+    """
+    root = Path(root)
+    if not root.exists():
+        raise UsageError(
+            f"There is no file or folder {root}. Give a report or a folder of reports."
+        )
+    if root.is_file():
+        return [root]
+    return sorted(
+        path
+        for path in root.rglob("*.json")
+        if STALE not in path.name
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    )
+
+
+def temporary_of(path: Path, key: str) -> Path:
+    """Return where a report is written before it is moved to its place."""
+    return path.with_name(f".{path.name}.{key[:16]}{TEMPORARY}")
+
+
+def dumps(report: Report) -> str:
+    """Return a report as JSON: sorted keys, no NaN, one value per line."""
+    content = report.model_dump(mode="json", by_alias=True)
+    return json.dumps(content, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def as_stored(report: Report) -> Report:
+    """Return the report as it would be read back: numbers rounded, tuples as lists."""
+    return Report.model_validate_json(dumps(report))
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write a report so that its path never holds half of it, also after a loss of power.
+
+    A report of another cell that lies there is set aside as ``seed0.stale-<key8>.json``.
+
+    Raises:
+        StorageError: The report could not be written; nothing of it is left behind.
+    """
+    temporary = temporary_of(path, report.key)
+    text = dumps(report)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            _set_aside(path, report.key)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def _set_aside(path: Path, key: str) -> None:
+    try:
+        other = read_report(path).key
+    except UsageError:
+        other = "unreadable" if path.exists() else key
+    if other != key:
+        path.replace(path.with_name(f"{path.stem}{STALE}{other[:8]}.json"))
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """Build the sentence for a report that could not be written."""
+    advice = "Give another folder with --output."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = "Free some space there or give another folder with --output, then run again."
+    return StorageError(f"The results could not be written to {path} ({error.strerror}). {advice}")
+
+
+def read_report(path: Path | str) -> Report:
+    """Read a report.
+
+    Raises:
+        UsageError: There is no such file, or it is not a report; names the file and the field.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"The report {path} cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise UsageError(
+            f"The report {path} is not whole JSON ({error}). Delete it and run its cell again."
+        ) from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA:
+        found = f"schema '{schema}'" if schema else "no field 'schema'"
+        raise UsageError(
+            f"The report {path} has {found}; this version of mecheval reads '{SCHEMA}'."
+        )
+    try:
+        return Report.model_validate(content)
+    except ValidationError as error:
+        raise UsageError(f"The report {path} {_first_problem(error)}.") from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "missing":
+        return f"lacks the field '{where}'"
+    if problem["type"] == "extra_forbidden":
+        return f"has an unknown field '{where}'"
+    return f"has a wrong field '{where}': {problem['msg'].lower()}"

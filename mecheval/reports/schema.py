@@ -1,0 +1,299 @@
+"""The report ``mecheval.report/1``: one JSON file per cell, as pydantic models.
+
+The text under each field is its documentation in the generated JSON Schema. A field is only ever
+added; changing one makes a new schema version.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+SCHEMA = "mecheval.report/1"
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.10g}")
+
+
+Number = Annotated[float, Field(allow_inf_nan=False), PlainSerializer(_rounded)]
+"""A finite number, written with 10 significant digits so that diffs stay readable."""
+
+
+class Record(BaseModel):
+    """Base of all parts: unknown fields are refused, field docs come from docstrings."""
+
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, frozen=True
+    )
+
+
+class Uncertainty(Record):
+    method: str
+    """How the interval was made: bootstrap, wilson."""
+    level: Number
+    """Confidence level of the interval."""
+    low: Number
+    """Lower end."""
+    high: Number
+    """Upper end."""
+    resampled_unit: str
+    """What was resampled: sequence, pair, seed."""
+    n_resamples: int | None = None
+    """Number of bootstrap resamples."""
+
+
+class Profile(Record):
+    axes: list[str]
+    """Name of every axis of the values: layer, position."""
+    index: dict[str, list[int | str]]
+    """Labels along every axis."""
+    value: list[Any]
+    """Nested lists of values along the axes; null where undefined."""
+    low: list[Any] | None = None
+    """Lower ends of pointwise intervals."""
+    high: list[Any] | None = None
+    """Upper ends of pointwise intervals."""
+    marks: dict[str, list[Any]] = {}
+    """Flags of the same shape as the values, such as trivial sites."""
+    series: dict[str, list[Any]] = {}
+    """Further named values of the same shape: medians, floors, controls."""
+
+
+class MetricResult(Record):
+    id: str
+    """Identifier within the report, such as token_accuracy/1x or recovery/block_in."""
+    name: str
+    """Registered metric that made this result."""
+    version: int
+    """Version of the metric; raised when its numbers change."""
+    family: Literal["behaviour", "intervention", "probe", "bottleneck"]
+    """Kind of evidence."""
+    title: str
+    """One line for tables."""
+    value: Number | None
+    """The result, or null when it cannot be interpreted."""
+    reason: str | None = None
+    """Why the value is null."""
+    unit: str = "1"
+    """Unit of the value."""
+    bounds: tuple[Number | None, Number | None] = (None, None)
+    """Smallest and largest possible value; null where unbounded."""
+    higher_is_better: bool | None = None
+    """Direction of better, null where neither end is better."""
+    n_expected: int
+    """Number of units that were asked for."""
+    n_scored: int
+    """Number of units that entered the value."""
+    uncertainty: Uncertainty | None = None
+    """Interval of the value."""
+    references: dict[str, Number | None] = {}
+    """Levels to read the value against: chance, floor, clean, corrupted, untrained, control."""
+    scalars: dict[str, Number | None] = {}
+    """Further numbers derived from the same data."""
+    profile: Profile | None = None
+    """Values over layers or positions."""
+    profiles: dict[str, Profile] = {}
+    """Further profiles by name, such as the recovery grid over layers and positions."""
+    config: dict[str, Any] = {}
+    """All parameters of the metric, defaults included."""
+    warnings: list[str] = []
+    """What a reader should know before citing the value."""
+
+
+class TaskIdentity(Record):
+    name: str
+    """Registered name."""
+    version: int
+    """Version of the generator."""
+    params: dict[str, Any]
+    """All parameters, defaults included."""
+    sample_sha256: str | None = None
+    """Hash of a sample, for tasks that are not built in; null where the version says it."""
+
+
+class ModelPart(Record):
+    name: str
+    """Registered name, or hf:REPO."""
+    args: dict[str, Any]
+    """All arguments, defaults included."""
+    source: Literal["scratch", "pretrained", "random", "module"]
+    """Where the initial weights come from; random is a pretrained shape without its weights."""
+    revision: str | None = None
+    """Branch, tag or commit that was asked for."""
+    commit: str | None = None
+    """Commit that it resolved to."""
+    weights_sha256: str | None = None
+    """Hash of the initial weights' files; null for weights drawn from the seed."""
+    file_sha256: str | None = None
+    """Hash of the declaring file, for models that are not built in."""
+
+
+class MetricIdentity(Record):
+    name: str
+    """Registered metric."""
+    version: int
+    """Its version."""
+    params: dict[str, Any]
+    """All parameters, defaults included."""
+
+
+class Identity(Record):
+    """Everything that decides a cell's numbers; the cell key is its hash."""
+
+    protocol: int
+    """Version of the harness's own procedure."""
+    task: TaskIdentity
+    """The task."""
+    model: ModelPart
+    """The model before training."""
+    recipe: dict[str, Any]
+    """All fields of the training recipe."""
+    metrics: list[MetricIdentity]
+    """The metrics, in order."""
+    seed: int
+    """The one seed from which all random streams are derived."""
+    dtype: str
+    """Floating-point type of the measurements."""
+    limit: int | None = None
+    """Largest number of examples per metric, when cut short."""
+
+
+class TaskCardPart(Record):
+    summary: str
+    """What the task is."""
+    reference: str
+    """The paper it is from."""
+    chance: Number
+    """Accuracy of a uniform guess."""
+    vocab_size: int
+    """Number of symbols, BOS included."""
+    test_lengths: dict[str, int]
+    """Symbols per sequence of every test."""
+    variables: dict[str, int]
+    """Number of values of every latent variable."""
+    floors: dict[str, Number] = {}
+    """Accuracies that need no model: majority, position, last-w-symbols tables."""
+
+
+class ModelCardPart(Record):
+    summary: str
+    """What the model is."""
+    architecture: str
+    """Family of the architecture."""
+    reference: str
+    """The paper it is from."""
+    license: str | None
+    """Licence of the weights."""
+    n_params: int
+    """Number of parameters."""
+    n_layers: int
+    """Number of blocks."""
+    d_model: int
+    """Width of the residual stream."""
+    context_limit: int | None
+    """Most positions, null if unbounded."""
+    kernels: list[str]
+    """Kernels that the forward pass used."""
+
+
+class DataPart(Record):
+    test_sha256: str
+    """Hash of the in-distribution test examples."""
+    pairs_sha256: str
+    """Hash of the clean and corrupted pairs."""
+    n_test: int
+    """Number of in-distribution test examples."""
+    n_pairs: int
+    """Number of pairs."""
+    disjoint: bool
+    """Whether test and training examples were checked to share no sequence."""
+
+
+class TrainingPart(Record):
+    recipe: str
+    """Name of the recipe: the card's size, with + where fields were overridden."""
+    recipe_sha256: str
+    """Hash of the recipe."""
+    optimizer: str
+    """Optimiser, named because it can decide the mechanism."""
+    steps: int
+    """Steps that were taken."""
+    examples: int
+    """Training sequences seen."""
+    stopped: Literal["gate", "budget", "none"]
+    """Why training ended: accuracy reached, steps used up, or no training asked for."""
+    validation_accuracy: Number | None
+    """Last validation token accuracy."""
+    curve: list[tuple[int, Number | None, Number]]
+    """(step, loss, validation token accuracy) at every validation; null for a loss not finite."""
+    weights_sha256: str
+    """Hash of the trained weights."""
+
+
+class Fidelity(Record):
+    hooks: Number
+    """Largest absolute logit difference between idle hooks on and off."""
+    native: Number
+    """Largest absolute logit difference between the wrapped and the unwrapped model."""
+    repeat_equal: bool
+    """Whether the same forward pass twice gave the same bits."""
+
+
+class Failure(Record):
+    type: str
+    """Class of the exception."""
+    message: str
+    """Its message."""
+    stage: str
+    """What the cell was doing."""
+    traceback: str
+    """Where it happened."""
+
+
+class Report(Record):
+    """One cell: a model, a task, a seed."""
+
+    schema_: Literal["mecheval.report/1"] = Field(default=SCHEMA, alias="schema")
+    """Name and version of this schema."""
+    key: str
+    """SHA-256 of the canonical JSON of the identity."""
+    status: Literal["success", "error", "not_applicable"]
+    """Whether the cell could be measured."""
+    partial: bool
+    """Whether --limit cut it short; leaderboards refuse such reports."""
+    learned: bool | None
+    """Whether the task's gate was passed; null when it was not measured."""
+    created: str
+    """Start, UTC, ISO 8601."""
+    finished: str
+    """End, UTC, ISO 8601."""
+    identity: Identity
+    """What the key is the hash of."""
+    task_card: TaskCardPart | None = None
+    """The task in words and numbers."""
+    model_card: ModelCardPart | None = None
+    """The model in words and numbers."""
+    data: DataPart | None = None
+    """The data that was used."""
+    seeds: dict[str, int] = {}
+    """Derived seed of every random stream."""
+    training: TrainingPart | None = None
+    """How the weights came about."""
+    metrics: list[MetricResult] = []
+    """Results, behaviour first."""
+    sites: dict[str, str] = {}
+    """Real module path of every site."""
+    fidelity: Fidelity | None = None
+    """What wrapping changed: nothing, hopefully."""
+    environment: dict[str, Any] = {}
+    """Versions, hardware, thread counts, determinism switches."""
+    resources: dict[str, Any] = {}
+    """Seconds per stage, peak memory, batch sizes."""
+    command: list[str] = []
+    """Command line that made the report."""
+    plugin: dict[str, str] | None = None
+    """Distribution and version of a third-party task or model."""
+    error: Failure | None = None
+    """What went wrong, when status is error."""

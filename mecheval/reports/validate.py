@@ -1,0 +1,162 @@
+"""Whether a file is a report that others can rely on: its schema, its key, its numbers, its place.
+
+Only the file is looked at: models and tasks need not be registered here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import relevance
+
+from mecheval.checks import Check
+from mecheval.reports import schema_file
+from mecheval.reports.files import cell_key, report_path
+from mecheval.reports.schema import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from jsonschema.exceptions import ValidationError
+
+MAX_BYTES = 1_000_000
+_DEPENDENT = "the file does not follow the schema"
+
+
+def validate_file(path: Path | str) -> list[Check]:
+    """Check a report file.
+
+    Returns:
+        One result per property; when the file cannot be read or does not follow the schema, the
+        properties that need it do not apply.
+    """
+    path = Path(path)
+    content, problem = _read(path)
+    checks = [Check("whole JSON without NaN", not problem, problem)]
+    if not problem:
+        problem = _schema_problem(content)
+        checks.append(Check("follows mecheval.report/1", not problem, problem))
+    if problem:
+        return [*checks, *(Check(name, None, _DEPENDENT) for name in _CHECKS)]
+    for name, check in _CHECKS.items():
+        checks.append(check(name, content, path))
+    return checks
+
+
+def _read(path: Path) -> tuple[Any, str]:
+    try:
+        return json.loads(path.read_bytes(), parse_constant=_refuse), ""
+    except OSError as error:
+        return None, f"the file cannot be read ({error.strerror})"
+    except ValueError as error:
+        return None, str(error)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON number; write null and give a reason")
+
+
+@lru_cache(maxsize=1)
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(schema_file.committed())
+
+
+def _schema_problem(content: Any) -> str:
+    errors = sorted(_validator().iter_errors(content), key=relevance)
+    if not errors:
+        return ""
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return _sentence(errors[-1]) + more
+
+
+def _sentence(error: ValidationError) -> str:
+    where = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
+    )
+    shown = error.message if len(error.message) <= 200 else error.message[:200] + " ..."
+    return f"{where.removeprefix('.') or 'the report'}: {shown}"
+
+
+def _key(name: str, content: dict[str, Any], path: Path) -> Check:
+    expected = cell_key(Identity.model_validate(content["identity"]))
+    detail = f"the key is {content['key']}, the hash of the identity is {expected}"
+    holds = content["key"] == expected
+    return Check(name, holds, "" if holds else detail)
+
+
+def _status(name: str, content: dict[str, Any], path: Path) -> Check:
+    problems = []
+    if (content["status"] == "error") != (content.get("error") is not None):
+        problems.append(f"status is {content['status']!r}, but error says otherwise")
+    if content["partial"] != (content["identity"].get("limit") is not None):
+        problems.append("partial and identity.limit contradict each other")
+    if content["status"] == "success" and not content.get("metrics"):
+        problems.append("status is 'success', but there are no metrics")
+    return _outcome(name, problems)
+
+
+def _metrics(name: str, content: dict[str, Any], path: Path) -> Check:
+    metrics = content.get("metrics", [])
+    problems = [problem for metric in metrics for problem in _metric_problems(metric)]
+    ids = [metric["id"] for metric in metrics]
+    problems += [f"{id} occurs twice" for id in sorted({id for id in ids if ids.count(id) > 1})]
+    if content["learned"] is False:
+        problems += [
+            f"{metric['id']} has a value, although the task was not learned"
+            for metric in metrics
+            if metric["family"] != "behaviour" and metric["value"] is not None
+        ]
+    return _outcome(name, problems)
+
+
+def _metric_problems(metric: dict[str, Any]) -> Iterator[str]:
+    id, value, interval = metric["id"], metric["value"], metric.get("uncertainty")
+    if value is None and not metric.get("reason"):
+        yield f"{id} is null without a reason"
+    if metric["n_scored"] > metric["n_expected"]:
+        yield f"{id} has scored {metric['n_scored']} of {metric['n_expected']} units"
+    if value is not None and metric["n_scored"] < 1:
+        yield f"{id} has a value from no unit"
+    if interval and interval["low"] > interval["high"]:
+        yield f"{id} has an interval from {interval['low']} to {interval['high']}"
+    low, high = metric.get("bounds") or (None, None)
+    low, high = (-math.inf if low is None else low), (math.inf if high is None else high)
+    if value is not None and not low <= value <= high:
+        yield f"{id} is {value}, outside its bounds {low} to {high}"
+
+
+def _place(name: str, content: dict[str, Any], path: Path) -> Check:
+    expected = report_path(Path(), Identity.model_validate(content["identity"]))
+    if not path.name.startswith("seed"):
+        return Check(name, None, f"a file named {path.name} is not in a folder of results")
+    actual = path.resolve().parts[-3:]
+    wanted = (*expected.parts[:-1], expected.stem)
+    fits = all(
+        part.removesuffix(".json") == plain or part.startswith(f"{plain}+")
+        for part, plain in zip(actual, wanted, strict=True)
+    )
+    return Check(name, fits, "" if fits else f"it should lie at {expected}")
+
+
+def _size(name: str, content: dict[str, Any], path: Path) -> Check:
+    size = path.stat().st_size
+    return Check(name, size <= MAX_BYTES, f"{size / 1000:,.0f} kB")
+
+
+def _outcome(name: str, problems: list[str]) -> Check:
+    more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+    return Check(name, not problems, "; ".join(problems[:3]) + more)
+
+
+_CHECKS: dict[str, Callable[[str, dict[str, Any], Path], Check]] = {
+    "key is the hash of the identity": _key,
+    "status fits": _status,
+    "numbers make sense": _metrics,
+    "path fits the identity": _place,
+    "size": _size,
+}

@@ -1,0 +1,116 @@
+"""Examples as arrays: tokens, targets, variables and roles; and pairs of examples.
+
+Shape suffixes: ``B`` examples, ``T`` positions (BOS included, it is position 0), ``P`` pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+UNSCORED = -100
+"""Target of a position that is not scored; the ignore index of torch's cross entropy."""
+
+UNDEFINED = -1
+"""Value of a variable at a position where it has none."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples of one length.
+
+    Attributes:
+        tokens_BT: Indices into the task's symbols, int64; column 0 is BOS.
+        targets_BT: The right answer after each position, :data:`UNSCORED` where none is asked.
+        variables: Latent states by name, each ``(B, T)``, :data:`UNDEFINED` where they have none.
+        roles: Named positions, each ``(B,)``; every task gives at least ``readout``.
+    """
+
+    tokens_BT: np.ndarray
+    targets_BT: np.ndarray
+    variables: Mapping[str, np.ndarray] = field(default_factory=dict)
+    roles: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.tokens_BT)
+
+    @property
+    def n_positions(self) -> int:
+        """Return the number of positions T, BOS included."""
+        return self.tokens_BT.shape[1]
+
+    def take(self, index_B: np.ndarray | slice) -> Batch:
+        """Return the examples at the given indices (or of a boolean mask)."""
+        return Batch(
+            self.tokens_BT[index_B],
+            self.targets_BT[index_B],
+            {name: values[index_B] for name, values in self.variables.items()},
+            {name: values[index_B] for name, values in self.roles.items()},
+        )
+
+    def target_at(self, role: str) -> np.ndarray:
+        """Return the targets at a role, shape ``(B,)``."""
+        return self.targets_BT[np.arange(len(self)), self.roles[role]]
+
+    def recoded(self, code_C: np.ndarray) -> Batch:
+        """Replace symbol indices by a model's token ids, in tokens and targets.
+
+        Args:
+            code_C: Token id of every symbol of the task.
+        """
+        scored = self.targets_BT != UNSCORED
+        targets_BT = np.where(scored, code_C[np.where(scored, self.targets_BT, 0)], UNSCORED)
+        return Batch(code_C[self.tokens_BT], targets_BT, self.variables, self.roles)
+
+
+def concatenate(batches: list[Batch]) -> Batch:
+    """Join batches of the same length."""
+    first = batches[0]
+    return Batch(
+        np.concatenate([batch.tokens_BT for batch in batches]),
+        np.concatenate([batch.targets_BT for batch in batches]),
+        {k: np.concatenate([batch.variables[k] for batch in batches]) for k in first.variables},
+        {k: np.concatenate([batch.roles[k] for batch in batches]) for k in first.roles},
+    )
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Clean examples and their counterfactuals: same shape and roles, another answer."""
+
+    clean: Batch
+    corrupted: Batch
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.clean)
+
+    @property
+    def readout_P(self) -> np.ndarray:
+        """Return the position at which the answer is read."""
+        return self.clean.roles["readout"]
+
+    @property
+    def answers_P(self) -> np.ndarray:
+        """Return the clean example's answer at the readout."""
+        return self.clean.target_at("readout")
+
+    @property
+    def foils_P(self) -> np.ndarray:
+        """Return the corrupted example's answer at the readout."""
+        return self.corrupted.target_at("readout")
+
+    @property
+    def changed_P(self) -> np.ndarray:
+        """Return the first position at which the two sequences differ."""
+        return (self.clean.tokens_BT != self.corrupted.tokens_BT).argmax(1)
+
+    def recoded(self, code_C: np.ndarray) -> Pairs:
+        """Replace symbol indices by a model's token ids; see :meth:`Batch.recoded`."""
+        return Pairs(self.clean.recoded(code_C), self.corrupted.recoded(code_C))

@@ -1,0 +1,285 @@
+"""The contract of a task, checked by running it: what ``mecheval validate TASK`` and CI assert.
+
+Shape suffixes: ``B`` examples, ``T`` positions (BOS included), ``P`` pairs.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mecheval.checks import Check
+from mecheval.seeding import stream
+from mecheval.tasks.batch import UNDEFINED, UNSCORED, Batch, Pairs
+from mecheval.tasks.contract import BOS, configure
+from mecheval.tasks.floors import task_floors
+from mecheval.tasks.splits import Split, draw, draw_pairs, in_split, sequence_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mecheval.tasks.contract import Task
+
+N_EXAMPLES = 1024
+N_PAIRS = 256
+N_FLOORS = 8192
+GREATEST_MAJORITY = 0.9
+"""A task whose most frequent answer is right more often than this asks for nothing."""
+
+_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+class _BrokenError(Exception):
+    """A check found the contract broken; the message says how."""
+
+
+class _NotApplicableError(Exception):
+    """A check does not apply to this task; the message says why."""
+
+
+def check_task(task: Task) -> list[Check]:
+    """Check one configured task against the contract of :class:`mecheval.tasks.Task`.
+
+    Returns:
+        One result per property; an exception inside the task fails the check that met it.
+    """
+    checks = []
+    for name, check in _CHECKS.items():
+        try:
+            checks.append(Check(name, True, check(task)))
+        except _NotApplicableError as reason:
+            checks.append(Check(name, None, str(reason)))
+        except _BrokenError as problem:
+            checks.append(Check(name, False, str(problem)))
+        except Exception as error:  # whatever a contributed task raises is its failure
+            checks.append(Check(name, False, f"{type(error).__name__}: {error}"))
+    return checks
+
+
+def _need(condition: object, problem: str) -> None:
+    if not condition:
+        raise _BrokenError(problem)
+
+
+def _examples(task: Task, length: int, n: int = N_EXAMPLES) -> Batch:
+    return task.sample(stream(0, "check", length), n, length)
+
+
+def _pairs(task: Task, n: int = N_PAIRS) -> Pairs:
+    return draw_pairs(task, stream(0, "check_pairs"), n, length=task.max_length)
+
+
+def _symbols(task: Task) -> str:
+    symbols, answers = task.symbols, task.answers
+    _need(symbols[0] == BOS, f"the first symbol is {symbols[0]!r}, not {BOS!r}")
+    _need(len(set(symbols)) == len(symbols), "a symbol occurs twice")
+    _need(
+        len(task.strings) == len(symbols) and len(set(task.strings)) == len(symbols),
+        f"{len(symbols)} symbols need as many different strings, not {len(set(task.strings))}",
+    )
+    _need(len(set(answers)) >= 2, "there are fewer than two answers")
+    inside = all(0 < answer < len(symbols) for answer in answers)
+    _need(inside, f"an answer is not the index of a symbol other than BOS: {answers}")
+    return f"{len(symbols)} symbols, {len(answers)} answers"
+
+
+def _parameters(task: Task) -> str:
+    text = json.dumps(task.params, sort_keys=True, allow_nan=False)
+    again = configure(type(task), json.loads(text), name=task.card.name)
+    _need(again == task, "writing the parameters as JSON and reading them gives another task")
+    _need(task.card.version >= 1, f"the version is {task.card.version}")
+    _need(task.card.reference, "the reference is empty; write 'none' if there is none")
+    return text
+
+
+def _deterministic(task: Task) -> str:
+    first, again = (_examples(task, task.max_length) for _ in range(2))
+    _need(_same(first, again), "the same stream gives different examples")
+    other = task.sample(stream(1, "check"), N_EXAMPLES, task.max_length)
+    _need(not np.array_equal(first.tokens_BT, other.tokens_BT), "the stream is not used")
+    one, two = (draw_pairs(task, stream(2, "check"), 16, length=task.max_length) for _ in range(2))
+    _need(_same(one.corrupted, two.corrupted), "the same stream gives different counterfactuals")
+    return "examples and pairs repeat"
+
+
+def _same(one: Batch, other: Batch) -> bool:
+    return (
+        np.array_equal(one.tokens_BT, other.tokens_BT)
+        and np.array_equal(one.targets_BT, other.targets_BT)
+        and all(np.array_equal(v, other.variables[k]) for k, v in one.variables.items())
+        and all(np.array_equal(v, other.roles[k]) for k, v in one.roles.items())
+    )
+
+
+def _shapes(task: Task) -> str:
+    lengths = sorted({task.min_length, *task.test_lengths.values()})
+    for length in lengths:
+        _check_shapes(task, _examples(task, length, n=8), (8, length + 1))
+    return f"{', '.join(map(str, lengths))} symbols"
+
+
+def _check_shapes(task: Task, batch: Batch, shape: tuple[int, int]) -> None:
+    arrays = {"tokens": batch.tokens_BT, "targets": batch.targets_BT, **batch.variables}
+    for name, values_BT in arrays.items():
+        _need(values_BT.shape == shape, f"{name} have shape {values_BT.shape}, not {shape}")
+        kind = values_BT.dtype
+        _need(np.issubdtype(kind, np.integer), f"{name} are {kind}, not whole numbers")
+    for name, positions_B in batch.roles.items():
+        _need(positions_B.shape == shape[:1], f"role {name} has shape {positions_B.shape}")
+        inside = ((positions_B >= 0) & (positions_B < shape[1])).all()
+        _need(inside, f"role {name} lies outside the sequence")
+    _need(
+        set(batch.variables) == set(task.variables),
+        f"variables are {sorted(batch.variables)}, declared are {sorted(task.variables)}",
+    )
+
+
+def _bos(task: Task) -> str:
+    pairs = _pairs(task)
+    for batch in (_examples(task, task.max_length), pairs.clean, pairs.corrupted):
+        _need((batch.tokens_BT[:, 0] == 0).all(), "a sequence does not start with BOS")
+        _need((batch.tokens_BT[:, 1:] > 0).all(), "BOS occurs after the first position")
+        inside = (batch.tokens_BT < len(task.symbols)).all()
+        _need(inside, "a token is not the index of a symbol")
+    return "examples and pairs"
+
+
+def _targets(task: Task) -> str:
+    targets_BT = _examples(task, task.max_length).targets_BT
+    allowed = np.isin(targets_BT, (*task.answers, UNSCORED))
+    _need(allowed.all(), f"a target is neither an answer nor {UNSCORED}")
+    scored_BT = targets_BT != UNSCORED
+    _need(scored_BT.any(1).all(), "an example has no scored position")
+    return f"{scored_BT.mean():.0%} of positions are scored"
+
+
+def _variables(task: Task) -> str:
+    batch = _examples(task, task.max_length)
+    for name, n_values in task.variables.items():
+        values_BT = batch.variables[name]
+        _need((values_BT[:, 0] == UNDEFINED).all(), f"{name} is defined at BOS")
+        seen = set(np.unique(values_BT).tolist()) - {UNDEFINED}
+        _need(seen <= set(range(n_values)), f"{name} takes values outside 0 to {n_values - 1}")
+        _need(len(seen) >= 2, f"{name} never changes")
+    return ", ".join(f"{name}: {n} values" for name, n in task.variables.items())
+
+
+def _readout(task: Task) -> str:
+    batch = _examples(task, task.max_length)
+    _need("readout" in batch.roles, "there is no role 'readout'")
+    _need((batch.target_at("readout") != UNSCORED).all(), "the readout is not scored")
+    _need((batch.roles["readout"] > 0).all(), "the readout is at BOS")
+    return f"position {batch.roles['readout'].min()} to {batch.roles['readout'].max()}"
+
+
+def _disjoint(task: Task) -> str:
+    rows = {
+        split: {
+            row.tobytes()
+            for row in draw(
+                task, stream(0, "check", split), N_EXAMPLES, length=task.max_length, split=split
+            ).tokens_BT
+        }
+        for split in _SPLITS
+    }
+    shared = [
+        f"{one} and {other}"
+        for one, other in (("train", "test"), ("train", "validation"), ("validation", "test"))
+        if rows[one] & rows[other]
+    ]
+    _need(not shared, f"the same sequence is in {', '.join(shared)}")
+    return ", ".join(f"{len(rows[split])} different in {split}" for split in _SPLITS)
+
+
+def _pair_contract(task: Task) -> str:
+    pairs = _pairs(task)
+    clean, corrupted = pairs.clean, pairs.corrupted
+    _check_shapes(task, corrupted, clean.tokens_BT.shape)  # type: ignore[arg-type]
+    for role, positions_P in clean.roles.items():
+        _need(np.array_equal(positions_P, corrupted.roles[role]), f"role {role} moves")
+    _need((pairs.answers_P != pairs.foils_P).all(), "a pair has one answer at the readout")
+    _need(np.isin(pairs.foils_P, task.answers).all(), "a foil is not an answer")
+    _need((pairs.changed_P < pairs.readout_P).all(), "a pair first differs at its readout")
+    for batch in (clean, corrupted):
+        _need(not in_split(batch.tokens_BT, "train").any(), "a pair is in the training split")
+    changes_P = (clean.tokens_BT != corrupted.tokens_BT).sum(1)
+    return (
+        f"{changes_P.min()} to {changes_P.max()} tokens change, {changes_P.mean():.2f} on average"
+    )
+
+
+def _consistent(task: Task) -> str:
+    pairs = _pairs(task)
+    batches = (_examples(task, task.max_length), pairs.clean, pairs.corrupted)
+    label_of: dict[tuple[int, ...], tuple[int, ...]] = {}
+    n_shared = 0
+    for batch in batches:
+        for position in range(1, batch.n_positions):
+            hashes_B = sequence_hash(batch.tokens_BT[:, : position + 1]).tolist()
+            columns = [batch.targets_BT[:, position]]
+            columns += [batch.variables[name][:, position] for name in task.variables]
+            for key, label in zip(hashes_B, zip(*map(np.ndarray.tolist, columns), strict=True),
+                                  strict=True):  # fmt: skip
+                n_shared += (position, key) in label_of
+                known = label_of.setdefault((position, key), label)
+                _need(known == label, f"one prefix of {position} symbols has two sets of labels")
+    return f"{n_shared} prefixes met twice"
+
+
+def _balance(task: Task) -> str:
+    targets_BT = _examples(task, task.max_length).targets_BT
+    counts = np.bincount(targets_BT[targets_BT != UNSCORED], minlength=len(task.symbols))
+    missing = [task.symbols[answer] for answer in task.answers if counts[answer] == 0]
+    _need(not missing, f"answers never occur: {', '.join(missing)}")
+    majority = counts.max() / counts.sum()
+    _need(
+        majority <= GREATEST_MAJORITY,
+        f"one answer is right {majority:.3f} of the time, so the task asks for nothing",
+    )
+    return f"majority {majority:.3f}, chance {task.chance:.3f}"
+
+
+def _floors(task: Task) -> str:
+    floors = task_floors(task, 0, N_FLOORS)
+    targets = {"answer": floors.answer, **floors.variables}
+    for target, of_target in targets.items():
+        for name, value in of_target.accuracy.items():
+            _need(0.0 <= value <= 1.0, f"{name} of {target} is {value}")
+    return ", ".join(f"{target} {of_target.best:.3f}" for target, of_target in targets.items())
+
+
+def _longer(task: Task) -> str:
+    if not task.longer:
+        raise _NotApplicableError("the task declares no longer tests")
+    for factor, length in task.test_lengths.items():
+        batch = draw(task, stream(0, "check", factor), 32, length=length, split="test")
+        _need(batch.n_positions == length + 1, f"{factor} has {batch.n_positions} positions")
+    return ", ".join(f"{factor} = {length}" for factor, length in task.test_lengths.items())
+
+
+def _speed(task: Task) -> str:
+    started = time.perf_counter()
+    _examples(task, task.max_length, n=4096)
+    return f"{4096 / (time.perf_counter() - started):,.0f} examples per second"
+
+
+_CHECKS: dict[str, Callable[[Task], str]] = {
+    "symbols and answers": _symbols,
+    "parameters, version and reference": _parameters,
+    "deterministic given the stream": _deterministic,
+    "shapes and types at every length": _shapes,
+    "BOS first and only there": _bos,
+    "targets are answers or unscored": _targets,
+    "variables in range, undefined at BOS": _variables,
+    "readout is scored": _readout,
+    "splits share no sequence": _disjoint,
+    "pairs": _pair_contract,
+    "labels follow from the tokens": _consistent,
+    "answers are balanced": _balance,
+    "floors": _floors,
+    "longer tests": _longer,
+    "generation speed": _speed,
+}

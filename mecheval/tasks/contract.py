@@ -1,0 +1,179 @@
+"""What a task declares: a generator, counterfactuals, a behavioural and mechanistic metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from mecheval.errors import ContractError, UsageError
+from mecheval.registry import declare
+from mecheval.spec import configured
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import datasets
+    import numpy as np
+
+    from mecheval.tasks.batch import Batch
+
+BOS = "<bos>"
+"""The first symbol of every task and the first token of every sequence.
+
+Without it, attention without absolute positions cannot tell 1 from 11 from 111: all values in an
+all-ones prefix are equal, and so is every output.
+"""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric asked for by name, with parameters that differ from its defaults."""
+
+    name: str
+    params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskCard:
+    """What is known of a task without running it."""
+
+    name: str
+    version: int
+    summary: str
+    reference: str
+    behaviour: Metric
+    mechanisms: tuple[Metric, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC):
+    """A family of token sequences with a known state behind every position.
+
+    A subclass is a frozen dataclass whose fields are the task's parameters.
+
+    Attributes:
+        min_length: Fewest symbols of a training sequence (BOS not counted).
+        max_length: Most symbols of a training sequence; the length of the in-distribution test.
+        longer: Factors of ``max_length`` at which longer tests are made.
+    """
+
+    card: ClassVar[TaskCard]
+
+    min_length: int = 16
+    max_length: int = 16
+    longer: tuple[int, ...] = (2, 4)
+
+    def __post_init__(self) -> None:
+        """Check the length range; subclasses check their own parameters and call this.
+
+        Raises:
+            UsageError: A parameter is out of range.
+        """
+        if not 1 <= self.min_length <= self.max_length:
+            raise UsageError(
+                f"Task '{self.card.name}' got min_length={self.min_length} and "
+                f"max_length={self.max_length}; give 1 <= min_length <= max_length."
+            )
+
+    @property
+    @abstractmethod
+    def symbols(self) -> tuple[str, ...]:
+        """Return all symbols of the task; the first is :data:`BOS`."""
+
+    @property
+    @abstractmethod
+    def answers(self) -> tuple[int, ...]:
+        """Return the indices of the symbols that can be a target."""
+
+    @property
+    @abstractmethod
+    def variables(self) -> Mapping[str, int]:
+        """Return the number of values of every latent variable."""
+
+    @property
+    def strings(self) -> tuple[str, ...]:
+        """Return the text of every symbol for models with a tokenizer; the first is unused."""
+        return self.symbols
+
+    @property
+    def chance(self) -> float:
+        """Return the accuracy of a uniform guess among the answers."""
+        return 1.0 / len(self.answers)
+
+    @property
+    def test_lengths(self) -> dict[str, int]:
+        """Return the number of symbols of every test, by factor: ``{"1x": 16, "2x": 32}``."""
+        return {f"{factor}x": factor * self.max_length for factor in (1, *self.longer)}
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Return all parameters by name."""
+        return dataclasses.asdict(self)
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator, n: int, length: int) -> Batch:
+        """Draw ``n`` examples of ``length`` symbols (so ``length + 1`` positions)."""
+
+    @abstractmethod
+    def counterfactual(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Change every example minimally so that its answer at the readout is another one.
+
+        Examples that cannot be changed may come back as they are; they are dropped from pairs.
+        """
+
+    def to_datasets(
+        self, *, n_train: int = 4096, n_test: int = 1024, seed: int = 0
+    ) -> datasets.DatasetDict:
+        """Draw the splits as Hugging Face data sets; see :func:`mecheval.tasks.export.to_datasets`.
+
+        Args:
+            n_train: Rows of ``train``.
+            n_test: Rows of ``validation``, ``test`` and every longer test.
+            seed: Decides the examples.
+        """
+        from mecheval.tasks.export import to_datasets
+
+        return to_datasets(self, n_train=n_train, n_test=n_test, seed=seed)
+
+
+TaskClass = TypeVar("TaskClass", bound=type[Task])
+
+
+def task(
+    *,
+    name: str,
+    version: int,
+    reference: str,
+    mechanisms: tuple[Metric, ...],
+    behaviour: Metric = Metric("behaviour"),
+) -> Callable[[TaskClass], TaskClass]:
+    """Register a task class under a name.
+
+    Args:
+        name: The name on the command line; a literal, because listings read it from the source.
+        version: Raised whenever the generator's output changes; a golden hash test holds that.
+        reference: The paper that the task is from.
+        mechanisms: The mechanistic metrics that are measured on it.
+        behaviour: The behavioural metric.
+    """
+
+    def register(cls: TaskClass) -> TaskClass:
+        summary = (cls.__doc__ or "").strip().partition("\n")[0]
+        if not summary:
+            raise ContractError(f"Task '{name}' has no docstring. Say in one line what it is.")
+        cls.card = TaskCard(name, version, summary, reference, behaviour, mechanisms)
+        declare("task", name, cls.__module__, cls)
+        return cls
+
+    return register
+
+
+def configure(cls: type[Task], args: Mapping[str, Any], *, name: str) -> Task:
+    """Build a task from command-line arguments.
+
+    Raises:
+        UsageError: An argument is unknown or has the wrong type.
+    """
+    return configured(cls, args, what=name, see=f"`mecheval show task {name}`")

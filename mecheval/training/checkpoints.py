@@ -1,0 +1,117 @@
+"""The checkpoint cache: one folder per content key, written atomically.
+
+``progress.safetensors`` holds a training under way; ``weights.safetensors`` a finished one, with
+``recipe.json`` beside it, which says what the key is the hash of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from platformdirs import user_cache_path
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from mecheval.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+WEIGHTS, PROGRESS, RECIPE = "weights.safetensors", "progress.safetensors", "recipe.json"
+
+
+def cache_folder() -> Path:
+    """Return ``MECHEVAL_CACHE``, or the platform's cache folder for mecheval."""
+    given = os.environ.get("MECHEVAL_CACHE")
+    return Path(given).expanduser() if given else user_cache_path("mecheval")
+
+
+def content_key(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the canonical JSON of everything that decides the weights."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def state_sha256(module: nn.Module) -> str:
+    """Return a hash of a module's parameters and buffers: names, types, shapes and bits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+        digest.update(np.ascontiguousarray(flat.numpy()).data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The cache folder of one training run."""
+
+    folder: Path
+
+    def save_progress(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Replace the checkpoint of a training under way."""
+        self._write(PROGRESS, _packed(tensors, state))
+
+    def load_progress(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return the checkpoint of a training under way, None if there is none."""
+        return _read(self.folder / PROGRESS)
+
+    def save_finished(
+        self, tensors: Mapping[str, Tensor], record: Mapping[str, Any], content: Mapping[str, Any]
+    ) -> None:
+        """Store the trained weights and the record of their training, and drop the progress."""
+        text = json.dumps({**content, "training": record}, indent=1, sort_keys=True) + "\n"
+        self._write(RECIPE, text.encode())
+        self._write(WEIGHTS, _packed(tensors, record))
+        (self.folder / PROGRESS).unlink(missing_ok=True)
+
+    def load_finished(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return trained weights and the record of their training, None if there are none."""
+        return _read(self.folder / WEIGHTS)
+
+    def _write(self, name: str, content: bytes) -> None:
+        temporary = None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
+                temporary = Path(file.name)
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.folder / name)
+        except OSError as error:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
+            raise StorageError(
+                f"The checkpoint {self.folder / name} could not be written ({error.strerror}). "
+                "Free some space there, or point MECHEVAL_CACHE at another folder."
+            ) from error
+
+
+def _packed(tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> bytes:
+    # Tied weights share storage, which the format refuses; each name gets its own copy.
+    copies = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    return save(copies, metadata={"state": json.dumps(state, sort_keys=True, allow_nan=False)})
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, json.loads(file.metadata()["state"])
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, KeyError, TypeError, ValueError):
+        # Derived data that a failing disk spoilt: making it again loses nothing.
+        path.unlink(missing_ok=True)
+        return None

@@ -1,0 +1,61 @@
+"""Training and validation batches as a pure function of the seed and the step.
+
+Because no generator state is carried along, a training that resumes at a step sees what an
+undisturbed one would have seen. Shape suffixes: ``B`` batch, ``T`` position.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mecheval import seeding
+from mecheval.tasks.splits import draw
+
+if TYPE_CHECKING:
+    from mecheval.models.contract import Encoding
+    from mecheval.tasks import Batch, Task
+
+STEPS_PER_POOL = 16
+"""Steps whose examples are drawn at once; they share a length, so nothing is padded."""
+
+N_VALIDATION = 512
+
+
+@dataclass
+class TrainingData:
+    """The examples of one training run, in a model's token ids."""
+
+    task: Task
+    encoding: Encoding
+    seed: int
+    batch: int
+    _pool: tuple[tuple[int, float], Batch] | None = field(default=None, repr=False)
+
+    def at(self, step: int, share: float) -> Batch:
+        """Return the batch of a step.
+
+        Args:
+            step: Counted from 0 over the whole run.
+            share: The curriculum's share of the length range.
+        """
+        index = step // STEPS_PER_POOL
+        if self._pool is None or self._pool[0] != (index, share):
+            rng = seeding.stream(self.seed, "train_data", index)
+            low, high = self._lengths(share)
+            length = int(rng.integers(low, high + 1))
+            pool = draw(self.task, rng, STEPS_PER_POOL * self.batch, length=length, split="train")
+            self._pool = (index, share), pool.recoded(self.encoding.code_C)
+        first = step % STEPS_PER_POOL * self.batch
+        return self._pool[1].take(slice(first, first + self.batch))
+
+    def validation(self, share: float) -> Batch:
+        """Return the validation examples at the longest length of a curriculum stage."""
+        rng = seeding.stream(self.seed, "validation_data")
+        length = self._lengths(share)[1]
+        batch = draw(self.task, rng, N_VALIDATION, length=length, split="validation")
+        return batch.recoded(self.encoding.code_C)
+
+    def _lengths(self, share: float) -> tuple[int, int]:
+        high = max(1, round(share * self.task.max_length))
+        return min(self.task.min_length, high), high

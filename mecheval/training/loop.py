@@ -1,0 +1,216 @@
+"""The training loop, on accelerate: device, bf16, several processes; exact resumption.
+
+Shape suffixes: ``B`` batch, ``T`` position, ``C`` vocabulary, ``A`` answer tokens.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from mecheval import seeding
+from mecheval.tasks.batch import UNSCORED
+from mecheval.training.data import TrainingData
+from mecheval.training.optimizers import build_optimizers, set_learning_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mecheval.models.contract import Encoding, SequenceModel
+    from mecheval.tasks import Batch, Task
+    from mecheval.training.checkpoints import Checkpoint
+    from mecheval.training.recipe import Recipe
+
+    Emit = Callable[[str, int, int, float | None], None]
+
+SECONDS_BETWEEN_CHECKPOINTS = 10.0
+SHARE_FOR_CHECKPOINTS = 0.05
+"""Largest share of the time that goes into writing checkpoints."""
+
+EVALUATION_BATCH = 128
+STEPS_BETWEEN_EVENTS = 10
+
+
+@dataclass
+class Progress:
+    """Where a training is; with the tensors, all that resuming it needs."""
+
+    step: int = 0
+    stage: int = 0
+    curve: list[tuple[int, float | None, float]] = field(default_factory=list)
+    passed: bool = False
+
+    @property
+    def accuracy(self) -> float | None:
+        """Return the last validation accuracy, None before the first validation."""
+        return self.curve[-1][2] if self.curve else None
+
+
+class Trainer:
+    """Trains one model on one task by one recipe."""
+
+    def __init__(
+        self,
+        model: SequenceModel,
+        task: Task,
+        encoding: Encoding,
+        recipe: Recipe,
+        *,
+        seed: int,
+        device: str,
+        emit: Emit,
+    ) -> None:
+        """Put the model on its device and build its optimizers.
+
+        Args:
+            model: The model with its initial weights.
+            task: The task that it learns.
+            encoding: The task's symbols as token ids.
+            recipe: How it learns.
+            seed: The seed of the cell.
+            device: ``cpu`` or ``cuda``.
+            emit: Called with (stage, step, steps, accuracy) as training goes on.
+        """
+        self.task, self.recipe, self.seed, self.emit = task, recipe, seed, emit
+        # One process trains cells of different precision in turn; the state is shared otherwise.
+        AcceleratorState._reset_state(reset_partial_state=True)
+        precision = "bf16" if recipe.precision == "bfloat16" else "no"
+        self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision)
+        self.data = TrainingData(task, encoding, seed, recipe.batch)
+        self.answers_A = torch.tensor(
+            [int(encoding.code_C[answer]) for answer in task.answers],
+            device=self.accelerator.device,
+        )
+        self.model = model.to(self.accelerator.device)
+        self.optimizers = build_optimizers(self.model, recipe)
+        self.trained = self.accelerator.prepare(self.model)
+        self.has_dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in model.modules())
+        self.validation: dict[float, Batch] = {}
+        self.progress = Progress()
+
+    def run(self, checkpoint: Checkpoint | None) -> Progress:
+        """Train until the stop rule or the step budget ends it.
+
+        Args:
+            checkpoint: Where progress is kept and resumed from; not kept if None.
+        """
+        if checkpoint is not None:
+            self._resume(checkpoint)
+        saved, cost = time.monotonic(), 0.0
+        while not self.progress.passed and self.progress.step < self.recipe.steps:
+            loss = self._step()
+            self.progress.step += 1
+            due = self.progress.step % self.recipe.check_every == 0
+            if due or self.progress.step == self.recipe.steps:
+                self._validate(float(loss))
+            if self.progress.step % STEPS_BETWEEN_EVENTS == 0:
+                self._report()
+            now = time.monotonic()
+            pause = max(SECONDS_BETWEEN_CHECKPOINTS, cost / SHARE_FOR_CHECKPOINTS)
+            if checkpoint is not None and now - saved >= pause:
+                self._save(checkpoint)
+                saved = time.monotonic()
+                cost = saved - now
+        self._report()
+        self.accelerator.wait_for_everyone()
+        return self.progress
+
+    def _step(self) -> Tensor:
+        self.trained.train()
+        share = self.recipe.curriculum[self.progress.stage]
+        batch = self.data.at(self.progress.step, share)
+        rows = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
+        tokens_BT = self._on_device(batch.tokens_BT[rows])
+        targets_BT = self._on_device(batch.targets_BT[rows])
+        set_learning_rate(self.optimizers, self.recipe, self.progress.step)
+        with self._dropout_stream(), self.accelerator.autocast():
+            logits_BTC = self.trained(tokens_BT)
+            loss = nn.functional.cross_entropy(
+                logits_BTC.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=UNSCORED
+            )
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        return loss.detach()
+
+    def _validate(self, loss: float) -> None:
+        share = self.recipe.curriculum[self.progress.stage]
+        if share not in self.validation:
+            self.validation[share] = self.data.validation(share)
+        accuracy = self._accuracy(self.validation[share])
+        finite = loss if math.isfinite(loss) else None
+        self.progress.curve.append((self.progress.step, finite, accuracy))
+        if accuracy >= self.recipe.stop_at:
+            if self.progress.stage + 1 == len(self.recipe.curriculum):
+                self.progress.passed = True
+            else:
+                self.progress.stage += 1
+
+    @torch.inference_mode()
+    def _accuracy(self, batch: Batch) -> float:
+        """Return the share of scored positions whose best answer token is the target."""
+        self.model.eval()
+        right, scored = 0, 0
+        for first in range(0, len(batch), EVALUATION_BATCH):
+            part = batch.take(slice(first, first + EVALUATION_BATCH))
+            targets_BT = self._on_device(part.targets_BT)
+            logits_BTA = self.model(self._on_device(part.tokens_BT))[..., self.answers_A]
+            asked_BT = targets_BT != UNSCORED
+            hit_BT = self.answers_A[logits_BTA.argmax(-1)] == targets_BT
+            right += int((hit_BT & asked_BT).sum())
+            scored += int(asked_BT.sum())
+        return right / scored
+
+    def _on_device(self, values: Any) -> Tensor:
+        return torch.as_tensor(values).to(self.accelerator.device)
+
+    @contextmanager
+    def _dropout_stream(self) -> Iterator[None]:
+        """Give dropout a random stream that depends on the seed and the step alone."""
+        device = self.accelerator.device
+        devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices, enabled=self.has_dropout):
+            if self.has_dropout:
+                torch.manual_seed(seeding.derive(self.seed, "dropout", self.progress.step))
+            yield
+
+    def _report(self) -> None:
+        self.emit("train", self.progress.step, self.recipe.steps, self.progress.accuracy)
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        for i, optimizer in enumerate(self.optimizers):
+            for index, state in optimizer.state_dict()["state"].items():
+                for name, value in state.items():
+                    tensors[f"optimizer.{i}.{index}.{name}"] = torch.as_tensor(value)
+        checkpoint.save_progress(tensors, vars(self.progress))
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        found = checkpoint.load_progress()
+        if found is None:
+            return
+        tensors, state = found
+        model = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+        self.model.load_state_dict(model)
+        for i, optimizer in enumerate(self.optimizers):
+            states: dict[int, dict[str, Tensor]] = {}
+            for key, value in tensors.items():
+                if key.startswith(f"optimizer.{i}."):
+                    _, _, index, name = key.split(".")
+                    states.setdefault(int(index), {})[name] = value
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": states, "param_groups": groups})
+        self.progress = Progress(**state)
+        self.progress.curve = [(step, loss, accuracy) for step, loss, accuracy in state["curve"]]

@@ -1,0 +1,99 @@
+"""A training recipe: everything that decides how weights come about, as one value in the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from mecheval.errors import UsageError
+from mecheval.spec import configured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a model is trained on a task.
+
+    Attributes:
+        optimizer: ``adamw``, or ``muon`` for hidden matrices with AdamW for the rest.
+        lr: Peak learning rate.
+        lr_vectors: Learning rate of embeddings, head and vectors under ``muon``.
+        betas: AdamW's decay rates, as (first, second moment).
+        weight_decay: Decoupled weight decay of matrices.
+        schedule: Shape of the learning rate after the warm-up, over ``steps``.
+        warmup: Steps of linear warm-up.
+        clip: Largest gradient norm.
+        batch: Sequences per step.
+        steps: Most steps.
+        curriculum: Lengths of the training sequences as shares of the task's range, one per
+            stage; a stage ends when its validation accuracy passes ``stop_at``.
+        check_every: Steps between two validations.
+        stop_at: Validation token accuracy at which training stops.
+        gate: Test token accuracy below which the task counts as not learned.
+        precision: Arithmetic of the forward and backward pass.
+    """
+
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    lr: float = 3e-3
+    lr_vectors: float = 3e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    warmup: int = 30
+    clip: float = 1.0
+    batch: int = 32
+    steps: int = 3000
+    curriculum: tuple[float, ...] = (1.0,)
+    check_every: int = 50
+    stop_at: float = 0.995
+    gate: float = 0.99
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        """Check names and ranges.
+
+        Raises:
+            UsageError: A field is out of range.
+        """
+        allowed = {
+            "optimizer": ("adamw", "muon"),
+            "schedule": ("constant", "cosine", "linear"),
+            "precision": ("float32", "bfloat16"),
+        }
+        for name, choices in allowed.items():
+            if getattr(self, name) not in choices:
+                raise UsageError(
+                    f"Recipe has {name}={getattr(self, name)!r}; "
+                    f"choose one of {', '.join(choices)}."
+                )
+        if min(self.lr, self.clip, self.batch, self.check_every) <= 0 or self.steps < 0:
+            raise UsageError(
+                "Recipe needs lr, clip, batch and check_every above 0, and steps of at least 0."
+            )
+
+    def replace(self, args: Mapping[str, Any]) -> Recipe:
+        """Return the recipe with some fields replaced, as ``--recipe lr=3e-3,steps=500`` asks.
+
+        Raises:
+            UsageError: A field is unknown or has the wrong type.
+        """
+        return configured(
+            Recipe,
+            {**dataclasses.asdict(self), **args},
+            what="recipe",
+            see="`mecheval show model NAME`",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @property
+    def sha256(self) -> str:
+        """Return the hash of the canonical JSON."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,164 @@
+"""Dyck-(k, m): brackets of k types, nested at most m deep; the answer is the one that closes next.
+
+Shape suffixes: ``B`` examples, ``T`` positions (BOS included), ``S`` symbols, ``M`` stack cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mecheval.errors import UsageError
+from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Metric, Task, task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BRACKETS = ("()", "[]", "{}", "<>")
+NOOP = 1  # index of the no-op symbol; openings follow it, then closings
+
+
+@task(
+    name="dyck",
+    version=1,
+    reference="Jiang 2026, arXiv:2606.00926; Hewitt et al. 2020, arXiv:2010.07515",
+    mechanisms=(
+        Metric("recovery"),
+        Metric("readability"),
+        Metric("bottleneck"),
+    ),
+)
+@dataclass(frozen=True, kw_only=True)
+class Dyck(Task):
+    """Which bracket closes next, in words of bounded depth; a stack of state.
+
+    Attributes:
+        k: Number of bracket types, 1 to 4.
+        m: Greatest depth.
+        noop_rate: Probability of the no-op symbol at every position.
+    """
+
+    min_length: int = 32
+    max_length: int = 32
+    k: int = 2
+    m: int = 4
+    noop_rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check the number of types, the depth and the no-op rate."""
+        super().__post_init__()
+        if not (1 <= self.k <= len(BRACKETS) and self.m >= 1 and 0 <= self.noop_rate < 1):
+            raise UsageError(
+                f"Task 'dyck' got k={self.k}, m={self.m}, noop_rate={self.noop_rate}; "
+                f"give 1 <= k <= {len(BRACKETS)}, m >= 1 and 0 <= noop_rate < 1."
+            )
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Return BOS, the no-op, the opening brackets, the closing brackets."""
+        pairs = BRACKETS[: self.k]
+        return (BOS, ".", *(pair[0] for pair in pairs), *(pair[1] for pair in pairs))
+
+    @property
+    def answers(self) -> tuple[int, ...]:
+        """Return the no-op, which stands for an empty stack, and the closing brackets."""
+        return (NOOP, *range(2 + self.k, 2 + 2 * self.k))
+
+    @property
+    def variables(self) -> Mapping[str, int]:
+        """Return the depth, and the type on top of the stack (0 where it is empty)."""
+        return {"depth": self.m + 1, "top": self.k + 1}
+
+    def sample(self, rng: np.random.Generator, n: int, length: int) -> Batch:
+        """Draw ``n`` prefixes of Dyck words.
+
+        At depth 0 a bracket opens, at depth m one closes, in between either with probability 1/2.
+        """
+        noop_BS = rng.random((n, length)) < self.noop_rate
+        opens_BS = rng.random((n, length)) < 0.5
+        type_BS = rng.integers(1, self.k + 1, size=(n, length))
+        symbol_BS = np.full((n, length), NOOP)
+        stack_BM, depth_B, row_B = (
+            np.zeros((n, self.m + 1), np.int64),
+            np.zeros(n, int),
+            np.arange(n),
+        )
+        for position in range(length):
+            opens_B = (depth_B == 0) | ((depth_B < self.m) & opens_BS[:, position])
+            active_B = ~noop_BS[:, position]
+            push_B, pop_B = active_B & opens_B, active_B & ~opens_B
+            symbol_BS[pop_B, position] = 1 + self.k + stack_BM[pop_B, depth_B[pop_B]]
+            symbol_BS[push_B, position] = 1 + type_BS[push_B, position]
+            depth_B += push_B.astype(int) - pop_B
+            stack_BM[row_B[push_B], depth_B[push_B]] = type_BS[push_B, position]
+        return self._batch(symbol_BS)
+
+    def counterfactual(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Change the bracket on top of the stack at the readout into another type.
+
+        Its match lies behind the readout, so one symbol changes. Where the stack is empty, the
+        last closing bracket becomes a no-op, or the first symbol an opening bracket if there is
+        none. With a single type, every open bracket becomes a no-op instead.
+        """
+        symbol_BS = batch.tokens_BT[:, 1:].copy()
+        opener_BTM, depth_BT = _openers(symbol_BS, self.k, self.m)
+        depth_B, row_B = depth_BT[:, -1], np.arange(len(symbol_BS))
+        is_close_BS = symbol_BS >= 2 + self.k
+        last_close_B = symbol_BS.shape[1] - 1 - is_close_BS[:, ::-1].argmax(1)
+        type_B = rng.integers(1, max(2, self.k), size=len(symbol_BS))
+
+        empty_B = depth_B == 0
+        closed_B = empty_B & is_close_BS.any(1)
+        blank_B = empty_B & ~is_close_BS.any(1)
+        symbol_BS[closed_B, last_close_B[closed_B]] = NOOP
+        symbol_BS[blank_B, 0] = 1 + rng.integers(1, self.k + 1, size=int(blank_B.sum()))
+        if self.k == 1:
+            for level in range(1, self.m + 1):
+                held_B = depth_B >= level
+                symbol_BS[held_B, opener_BTM[held_B, -1, level]] = NOOP
+        else:
+            top_B = opener_BTM[row_B, -1, depth_B]
+            old_B = symbol_BS[row_B, top_B] - 2
+            new_B = 2 + (old_B + type_B) % self.k
+            symbol_BS[~empty_B, top_B[~empty_B]] = new_B[~empty_B]
+        return self._batch(symbol_BS)
+
+    def _batch(self, symbol_BS: np.ndarray) -> Batch:
+        n, length = symbol_BS.shape
+        opener_BTM, depth_BT = _openers(symbol_BS, self.k, self.m)
+        row_B1, column_1T = np.arange(n)[:, None], np.arange(length + 1)[None]
+        opener_BT = opener_BTM[row_B1, column_1T, depth_BT]
+        top_BT = np.where(depth_BT > 0, symbol_BS[row_B1, opener_BT] - 1, 0)
+        targets_BT = np.where(depth_BT > 0, 1 + self.k + top_BT, NOOP)
+        targets_BT[:, 0] = UNSCORED
+        variables = {"depth": depth_BT.copy(), "top": top_BT}
+        for values_BT in variables.values():
+            values_BT[:, 0] = UNDEFINED
+        tokens_BT = np.concatenate([np.zeros((n, 1), np.int64), symbol_BS], 1)
+        return Batch(tokens_BT, targets_BT, variables, {"readout": np.full(n, length)})
+
+
+def _openers(symbol_BS: np.ndarray, k: int, m: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the open bracket of every depth stands, ``(B, T, M)``, and the depth ``(B, T)``.
+
+    Raises:
+        ValueError: A sequence closes what is not open, or nests too deep.
+    """
+    n, length = symbol_BS.shape
+    push_BS = (symbol_BS > NOOP) & (symbol_BS < 2 + k)
+    pop_BS = symbol_BS >= 2 + k
+    depth_BT = np.zeros((n, length + 1), np.int64)
+    np.cumsum(push_BS.astype(np.int64) - pop_BS, axis=1, out=depth_BT[:, 1:])
+    if depth_BT.min() < 0 or depth_BT.max() > m:
+        raise ValueError("Not a prefix of a word of this language: its depth is out of range.")
+    opener_BTM = np.zeros((n, length + 1, m + 1), np.int64)
+    for level in range(1, m + 1):
+        opened_BS = np.where(push_BS & (depth_BT[:, 1:] == level), np.arange(length), 0)
+        np.maximum.accumulate(opened_BS, axis=1, out=opener_BTM[:, 1:, level])
+    row_BS, position_BS = np.nonzero(pop_BS)
+    closed_BS = opener_BTM[row_BS, position_BS, depth_BT[row_BS, position_BS]]
+    if (symbol_BS[row_BS, closed_BS] + k != symbol_BS[row_BS, position_BS]).any():
+        raise ValueError("Not a prefix of a word of this language: a bracket closes another type.")
+    return opener_BTM, depth_BT

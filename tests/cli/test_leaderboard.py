@@ -1,0 +1,82 @@
+"""``mecheval leaderboard build``: files, refusals by name, exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from synthetic_reports import synthetic, write
+
+from mecheval.cli import main
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    write(tmp_path / "results", synthetic(), synthetic("lstm"), synthetic("mamba", limit=8))
+    return tmp_path / "results"
+
+
+def build(results: Path, *flags: str) -> int:
+    return main(["leaderboard", "build", str(results), "-o", str(results.parent / "out"), *flags])
+
+
+def test_three_files_and_the_table_on_screen(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert build(results) == 0
+    out, err = capsys.readouterr()
+    written = {path.name: path.read_text() for path in (results.parent / "out").iterdir()}
+    assert set(written) == {"leaderboard.md", "leaderboard.csv", "leaderboard.json"}
+    assert written["leaderboard.md"] == out
+    assert err == (
+        f"mecheval: refused {results}/mamba/parity@1/seed0+limit=8.json: "
+        "partial: measured with --limit 8\n"
+    )
+
+
+def test_building_twice_changes_nothing(results: Path) -> None:
+    build(results)
+    before = {path: path.read_bytes() for path in (results.parent / "out").iterdir()}
+    build(results)
+    assert before == {path: path.read_bytes() for path in (results.parent / "out").iterdir()}
+
+
+def test_json_owns_stdout(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert build(results, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["refused"]
+
+
+def test_quiet(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert build(results, "--quiet") == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_no_report_that_counts_is_exit_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "results", synthetic(limit=8))
+    assert build(tmp_path / "results") == 1
+    assert "No report in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_no_reports_are_a_usage_error(
+    tmp_path: Path, exists: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if exists:
+        (tmp_path / "results").mkdir()
+    assert build(tmp_path / "results") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_tables_that_cannot_be_written_are_exit_3(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (results.parent / "out").write_text("in the way")
+    assert build(results) == 3
+    assert "could not be written" in capsys.readouterr().err
+
+
+def test_a_subcommand_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["leaderboard"]) == 2
+    assert "mecheval leaderboard --help" in capsys.readouterr().err

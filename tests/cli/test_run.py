@@ -1,0 +1,226 @@
+"""``mecheval run`` as a user sees it: table, lines, JSON, exit codes, a sentence per error."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import resource
+import subprocess
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from mecheval.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+BRIEF = ("--limit", "16", "--metrics", "recovery", "--device", "cpu", "-j", "1")
+CELL = ("-m", "lstm", "-t", "parity", "--recipe", "steps=10", *BRIEF)
+
+BROKEN = '''
+from dataclasses import dataclass
+from mecheval.builtin.task_registry.parity import Parity
+from mecheval.tasks import Metric, task
+
+
+@task(name="broken", version=1, reference="none", mechanisms=(Metric("recovery"),))
+@dataclass(frozen=True, kw_only=True)
+class Broken(Parity):
+    """Parity until it is measured at twice the length."""
+
+    def sample(self, rng, n, length):
+        if length > 16:
+            raise RuntimeError("the generator gave up")
+        return super().sample(rng, n, length)
+'''
+
+
+class Done(NamedTuple):
+    """How a run ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Run the command from this process, which has imported torch already; its workers are real."""
+
+    def here(*argv: str | Path) -> Done:
+        return Done(main(["run", *map(str, argv)]), *capsys.readouterr())
+
+    return here
+
+
+def test_a_run_prints_lines_and_a_table_and_resumes(run, tmp_path):
+    first = run(*CELL, "-s", "0-1", "-o", tmp_path)
+    assert first.code == 0, first.err
+    lines = first.err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("parity  lstm  seed 0  not learned  acc 0.")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in first.out.splitlines()]
+    assert rows[0] == ["Model", "Task", "Seed", "Metric", "Value", "95% interval", "Floor"]
+    assert rows[2][:3] == ["lstm", "parity@1", "0,1"]
+    assert "not learned" in first.out
+
+    second = run(*CELL, "-s", "0-1", "-o", tmp_path)
+    assert second.code == 0
+    assert second.out == first.out
+    assert second.err == "2 cells are already there, 0 to do\n"
+
+    planned = run(*CELL, "-s", "0-2", "-o", tmp_path, "--dry-run")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in planned.out.splitlines()]
+    assert [row[3] for row in rows] == ["State", "-" * len(rows[1][3]), "cached", "cached", "to do"]
+    assert rows[2][5] == str(
+        tmp_path / "lstm/parity@1/seed0+limit=16,metrics=recovery,steps=10.json"
+    )
+    key = json.loads((tmp_path / rows[2][5]).read_text())["key"]
+    assert rows[2][4] == key[:8]
+
+    quiet = run(*CELL, "-s", "0-1", "-o", tmp_path, "--quiet")
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+
+    lines = run(*CELL, "-s", "0-1", "-o", tmp_path, "--json").out.splitlines()
+    cells = [json.loads(line) for line in lines]
+    assert [cell["seed"] for cell in cells] == [0, 1]
+    assert all(cell["kept"] and cell["status"] == "success" for cell in cells)
+    assert cells[0]["key"] == key
+    assert 0 < cells[0]["metrics"]["token_accuracy/1x"] < 1
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> tuple[str | Path, ...]:
+    """Give the flags of a grid with one cell that fails and one that does not."""
+    (tmp_path / "broken.py").write_text(BROKEN)
+    tasks = ("--include-path", tmp_path, "-t", "local/broken,parity", "-o", tmp_path / "results")
+    return ("-m", "lstm", *tasks, "--recipe", "steps=10", *BRIEF)
+
+
+def test_a_failed_cell_is_exit_1_and_the_others_are_written(run, broken, tmp_path):
+    done = run(*broken)
+    assert done.code == 1
+    assert "FAILED in behaviour: RuntimeError: the generator gave up" in done.err
+    assert "Traceback (most recent call last)" not in done.err
+    assert "failed in behaviour" in done.out
+    assert "The traceback is in the field 'error' of" in done.err
+    assert len(list((tmp_path / "results").rglob("seed0*.json"))) == 2
+    allowed = run(*broken, "--allow-failures", "--quiet")
+    assert (allowed.code, allowed.out) == (0, "")
+    assert "the generator gave up" in allowed.err, "quiet still names the failure"
+
+
+def test_fail_fast_ends_at_the_first_failure(run, broken, tmp_path):
+    done = run(*broken, "--fail-fast")
+    assert done.code == 1
+    assert len(list((tmp_path / "results").rglob("seed0*.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("-m", "lsmt", "-t", "parity"), "Unknown model 'lsmt'. Did you mean 'lstm'?"),
+        (("-m", "lstm", "-t", "dick"), "Unknown task 'dick'. Did you mean 'dyck'?"),
+        (("-m", "lstm[layers=", "-t", "parity"), "brackets or quotes do not match"),
+        (("-m", "lstm[lay=2]", "-t", "parity"), "Unknown argument of lstm 'lay'"),
+        (("-m", "lstm", "-t", "parity", "--recipe", "lr=fast"), "must be of type float"),
+        (("-m", "lstm", "-t", "parity", "--size", "huge"), "Unknown size of lstm 'huge'"),
+        (("-m", "lstm", "-t", "parity", "-I", "/nowhere"), "There is no file or folder /nowhere"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence_and_exit_2(run, argv, sentence, tmp_path):
+    done = run(*argv, "--device", "cpu", "-j", "1", "-o", tmp_path / "results")
+    assert (done.code, done.out) == (2, "")
+    assert sentence in done.err
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_task_file_that_does_not_import_is_exit_2(run, tmp_path):
+    (tmp_path / "broken.py").write_text(BROKEN.replace("import dataclass", "import dataklass"))
+    done = run("-m", "lstm", "-t", "local/broken", "-I", tmp_path, "--device", "cpu", "-j", "1")
+    assert done.code == 2
+    assert "broken.py of task 'local/broken' does not import (ImportError" in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_exit_3_before_training(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", "/proc/nothing"):
+        done = run(*CELL, "-o", folder)
+        assert done.code == 3
+        assert f"The results could not be written to {folder}" in done.err
+        assert done.err.count("\n") == 1
+        assert done.out == ""
+
+
+def test_a_report_that_does_not_fit_is_exit_3_and_leaves_nothing(tmp_path):
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    cell = ("-m", "lstm", "-t", "parity", "--recipe", "steps=0", *BRIEF)
+    command = [sys.executable, "-m", "mecheval", "run", *cell, "-o", str(tmp_path)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, preexec_fn=small_files
+    )
+    assert done.returncode == 3, done.stderr
+    assert "seed0" in done.stderr
+    assert "File too large" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [path for path in tmp_path.rglob("*seed0*") if path.is_file()] == []
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a disk of 16 kB with nothing left on it."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("left", [0, 4096])
+def test_a_full_disk_is_exit_3(run, tiny_disk, left):
+    (tiny_disk / "full").write_bytes(b"0" * (16384 - left))
+    done = run(*CELL, "-o", tiny_disk)
+    assert done.code == 3, done.err
+    assert "No space left on device" in done.err
+    assert "Free some space there" in done.err
+    assert done.err.count("\n") == 1
+    assert [path for path in tiny_disk.rglob("*seed0*") if path.is_file()] == []
+
+
+def test_a_terminal_shows_the_cell_its_stage_and_its_accuracy(tmp_path):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "mecheval", "run", "-m", "lstm", "-t", "parity"]
+    command += ["--recipe", "steps=600,check_every=20,stop_at=1.5", *BRIEF, "-o", str(tmp_path)]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "NO_COLOR": "1"}
+    process = subprocess.Popen(command, stderr=theirs, stdout=subprocess.PIPE, env=environment)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    out, _ = process.communicate()
+    os.close(ours)
+    text = shown.decode()
+    assert process.returncode == 0
+    assert "lstm parity seed 0" in text
+    assert "train" in text
+    assert re.search(r"\d+0/600", text)
+    assert "acc 0." in text
+    assert "\x1b[3" not in text, "NO_COLOR"
+    assert out.startswith(b"| Model")

@@ -1,0 +1,108 @@
+"""``mecheval show``: cards of tasks, models, metrics and reports."""
+
+import json
+from pathlib import Path
+
+import pytest
+from synthetic_reports import synthetic, write
+
+from mecheval.cli import main
+from mecheval.cli.docs import attributes, parameters
+from mecheval.metrics import METRICS
+from mecheval.registry import Registry
+
+
+def card(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+    assert main(["show", *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_task(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = card(capsys, "task", "dyck[k=3]")
+    assert shown["version"] == 1
+    assert shown["source"].partition(":")[0].endswith("task_registry/dyck.py")
+    values = {parameter["name"]: parameter for parameter in shown["parameters"]}
+    assert values["k"] == {"name": "k", "value": 3, "doc": "Number of bracket types, 1 to 4."}
+    assert values["max_length"]["doc"].startswith("Most symbols of a training sequence")
+    assert shown["answers"] == [".", ")", "]", "}"]
+    assert shown["variables"] == {"depth": "5 values", "top": "4 values"}
+    assert shown["floors"]["last4"] > shown["floors"]["majority"] > shown["chance"]
+    assert shown["mechanisms"] == ["recovery", "readability", "bottleneck"]
+
+
+@pytest.mark.parametrize("name", ["gru", "pythia-160m", "mamba[size=formal]"])
+def test_a_model(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    shown = card(capsys, "model", name)
+    assert all(shown[field] for field in ("summary", "architecture", "reference", "source", "size"))
+    assert {"optimizer", "lr", "steps"} <= {field["name"] for field in shown["recipe"]}
+    assert all(field["doc"] for field in (*shown["parameters"], *shown["recipe"]))
+
+
+def test_a_size_changes_the_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = card(capsys, "model", "gru[size=formal]")
+    values = {parameter["name"]: parameter["value"] for parameter in shown["parameters"]}
+    assert (shown["size"], values["width"]) == ("formal", 128)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    shown = card(capsys, "metric", name)
+    assert shown["version"] == METRICS[name].version
+    values = {parameter["name"]: parameter["value"] for parameter in shown["parameters"]}
+    assert values == dict(METRICS[name].defaults)
+    assert shown["measures"]
+    file, line = shown["source"].split(":")
+    source = Path(file).read_text().splitlines()
+    assert source[int(line) - 1].startswith("def measure_")
+
+
+@pytest.mark.parametrize("entry", [e.name for e in Registry().entries("task")])
+def test_every_parameter_of_every_task_is_documented(entry: str) -> None:
+    documented = parameters(Registry().load("task", entry))
+    assert not [parameter["name"] for parameter in documented if not parameter["doc"]]
+
+
+def test_text(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "task", "parity"]) == 0
+    out = capsys.readouterr().out
+    assert "  noop_rate = 0.5\n      Probability of the identity;" in out
+    assert "symbols: <bos>, 0, 1\n" in out
+    assert main(["show", "metric", "recovery"]) == 0
+    assert "measures:\n  Measure recovery" in capsys.readouterr().out
+
+
+def test_a_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (path,) = write(tmp_path, synthetic("lstm", "dyck", learned=False))
+    assert main(["show", "report", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "model: lstm[layers=4]" in out
+    assert "learned: no" in out
+    assert "| readability/top" in out
+    assert "not learned: token accuracy 0.612" in out
+    assert card(capsys, "report", str(path))["identity"]["model"]["name"] == "lstm"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["task", "dick"], "Unknown task 'dick'. Did you mean 'dyck'?"),
+        (["task", "dyck[depth=2]"], "Unknown argument of dyck 'depth'"),
+        (["task", "dyck[k=2"], "Malformed name"),
+        (["model", "grau"], "Unknown model 'grau'. Did you mean 'gru'?"),
+        (["metric", "recovry"], "Unknown metric 'recovry'. Did you mean 'recovery'?"),
+        (["report", "nowhere.json"], "cannot be read"),
+    ],
+)
+def test_unknown_names_are_one_sentence(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    assert main(["show", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_attributes_are_read_from_docstrings() -> None:
+    text = "A thing.\n\nAttributes:\n    one: First\n        line.\n    two: Second.\n\nNotes: x."
+    assert attributes(text) == {"one": "First line.", "two": "Second."}
+    assert attributes("A thing.") == {}

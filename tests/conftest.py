@@ -1,0 +1,24 @@
+"""Shared fixtures: one thread, a cache of the test's own, no network."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+for name in [name for name in os.environ if name.startswith("MECHEVAL_")]:
+    del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give every test an empty checkpoint cache; compiled kernels stay shared within the run."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("MECHEVAL_CACHE", str(folder))
+    return folder

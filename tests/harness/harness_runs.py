@@ -1,0 +1,95 @@
+"""Runs small enough for tests: few steps, few examples, real processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+BRIEF = ("--limit", "16", "--metrics", "recovery", "--threads", "1", "--device", "cpu")
+ENDLESS = ("--recipe", "steps=1000000,stop_at=1.5")
+TIMED = ("created", "finished", "environment", "resources", "command")
+
+
+class Run:
+    """A run of the command in a process of its own."""
+
+    def __init__(self, *argv: str) -> None:
+        command = [sys.executable, "-m", "mecheval", "run", *argv]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def finish(self) -> tuple[int, str, str]:
+        """Wait for its end; return exit code, stdout and stderr."""
+        out, err = self.process.communicate(timeout=120)
+        return self.process.returncode, out, err
+
+    def workers(self) -> list[psutil.Process]:
+        """Return its worker processes."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in children if "spawn_main" in _command(child)]
+
+    def is_training(self) -> bool:
+        """Say whether both of two workers are at work on a cell, which takes a claimed lock."""
+        workers = self.workers()
+        return len(workers) == 2 and sum(_n_locks(worker) for worker in workers) >= 2
+
+    def wait_for(self, condition: Callable[[], object], *, seconds: float = 60) -> None:
+        """Wait until a condition holds."""
+        until = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < until, "it did not happen"
+            assert self.process.poll() is None, self.process.communicate()
+            time.sleep(0.02)
+
+
+def numbers(folder: Path) -> dict[str, dict]:
+    """Return the reports of a folder without what may differ between two runs."""
+    reports = {}
+    for path in sorted(folder.rglob("*.json")):
+        content = json.loads(path.read_text())
+        reports[str(path.relative_to(folder))] = {
+            name: value for name, value in content.items() if name not in TIMED
+        }
+    return reports
+
+
+def alive(processes: list[psutil.Process], *, seconds: float) -> list[psutil.Process]:
+    """Return those that do not end in time; one that nobody waited for has ended."""
+    until = time.monotonic() + seconds
+    while left := [process for process in processes if _is_alive(process)]:
+        if time.monotonic() > until:
+            return left
+        time.sleep(0.05)
+    return []
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # it ended between being listed and being asked
+        return ""
+
+
+def _n_locks(process: psutil.Process) -> int:
+    try:
+        return sum(file.path.endswith(".lock") for file in process.open_files())
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,140 @@
+"""Real runs, killed at random moments: nothing finished is lost, nothing is half written."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from harness_runs import BRIEF, ENDLESS, alive, numbers
+
+import mecheval
+from mecheval.reports.files import read_report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STUCK = '''
+import multiprocessing
+import time
+from dataclasses import dataclass
+from mecheval.builtin.task_registry.parity import Parity
+from mecheval.tasks import Metric, task
+
+
+@task(name="stuck", version=1, reference="none", mechanisms=(Metric("recovery"),))
+@dataclass(frozen=True, kw_only=True)
+class Stuck(Parity):
+    """Parity that hangs in a worker, and says nothing meanwhile."""
+
+    def sample(self, rng, n, length):
+        if multiprocessing.parent_process() is not None:
+            time.sleep(600)
+        return super().sample(rng, n, length)
+'''
+
+GRID = ("-m", "lstm", "-t", "parity,z6", "-s", "0-2", "--recipe", "steps=20", *BRIEF)
+
+
+def finished(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("seed*.json")}
+
+
+def test_kill_9_at_any_moment_then_the_same_command(start, tmp_path, monkeypatch):
+    rng = random.Random(0)
+    output, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    kept: dict[Path, bytes] = {}
+    for attempt in range(3):
+        run = start(*GRID, "-o", output, "-j", 1 + attempt % 2)
+        n_before = len(finished(output))
+        run.wait_for(lambda n=n_before: len(finished(output)) > n or len(finished(output)) == 6)
+        time.sleep(rng.uniform(0, 0.4))
+        workers = run.workers()
+        if attempt % 2:
+            os.killpg(run.process.pid, signal.SIGKILL)
+        else:
+            run.process.kill()
+        run.process.wait()
+        assert alive(workers, seconds=5) == [], "orphans"
+        now = finished(output)
+        assert kept.items() <= now.items()
+        for path in now:
+            read_report(path)
+        kept = now
+    assert len(kept) > 0
+
+    code, _, err = start(*GRID, "-o", output, "-j", "2").finish()
+    assert code == 0, err
+    assert kept.items() <= finished(output).items()
+    assert list(output.rglob(".*.tmp")) == []
+
+    monkeypatch.setenv("MECHEVAL_CACHE", str(tmp_path / "another cache"))
+    mecheval.evaluate(
+        "lstm", ["parity", "z6"], range(3), output=undisturbed, recipe={"steps": 20},
+        limit=16, metrics=["recovery"],
+    )  # fmt: skip
+    assert numbers(output) == numbers(undisturbed)
+    assert len(numbers(output)) == 6
+
+
+def test_workers_end_with_their_parent_even_while_they_hang(start, tmp_path):
+    (tmp_path / "stuck.py").write_text(STUCK)
+    stuck = ("-t", "local/stuck,local/stuck[noop_rate=0.1]", "-I", tmp_path)
+    run = start("-m", "lstm", *stuck, *BRIEF, "-o", tmp_path / "results", "-j", "2")
+    run.wait_for(run.is_training)
+    time.sleep(0.5)
+    workers = run.workers()
+    run.process.kill()
+    assert alive(workers, seconds=5) == [], "orphans"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"]
+)
+def test_an_interrupt_stops_at_once_and_keeps_what_is_finished(start, tmp_path, number, code):
+    mecheval.evaluate("lstm", "parity", output=tmp_path, recipe={"steps": 1}, limit=16)
+    before = finished(tmp_path)
+    run = start("-m", "lstm", "-t", "parity,dyck", *ENDLESS, *BRIEF, "-o", tmp_path, "-j", "2")
+    run.wait_for(run.is_training)
+    workers = run.workers()
+    began = time.monotonic()
+    send = os.killpg if number == signal.SIGINT else os.kill
+    send(run.process.pid, number)
+    exit_code, out, err = run.finish()
+    assert time.monotonic() - began < 5
+    assert exit_code == code
+    assert out == ""
+    assert err.splitlines()[-1].startswith("Interrupted. Finished cells are kept in")
+    assert "Traceback" not in err
+    assert alive(workers, seconds=0) == []
+    assert finished(tmp_path) == before
+
+
+def test_a_killed_worker_fails_its_cell_alone(start, tmp_path):
+    run = start(
+        "-m", "lstm", "-t", "parity,z6", "--recipe", "steps=700,stop_at=1.5",
+        *BRIEF, "-o", tmp_path, "-j", "2",
+    )  # fmt: skip
+    run.wait_for(run.is_training)
+    run.workers()[0].kill()
+    code, out, err = run.finish()
+    assert code == 1
+    assert "FAILED in" in err
+    assert "The worker process was ended by SIGKILL" in err
+    reports = [read_report(path) for path in finished(tmp_path)]
+    assert sorted(report.status for report in reports) == ["error", "success"]
+    assert "failed" in out
+
+
+def test_two_runs_on_one_folder_share_the_work(start, tmp_path):
+    grid = ("-m", "lstm,gru", "-t", "parity,z6", "--recipe", "steps=20", *BRIEF, "-o", tmp_path)
+    runs = [start(*grid, "-j", "1"), start(*grid, "-j", "1")]
+    ends = [run.finish() for run in runs]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    tables = [out for _, out, _ in ends]
+    assert tables[0] == tables[1]
+    done = [line for _, _, err in ends for line in err.splitlines() if line.endswith(" s")]
+    assert len(done) == len(set(map(str, finished(tmp_path)))) == 4

@@ -1,0 +1,165 @@
+"""The plan: which cells, their keys and paths, and all that can be wrong with a request."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mecheval.errors import ContractError, UsageError
+from mecheval.harness.plan import check, expected_cost, plan
+from mecheval.harness.request import Request, Settings
+from mecheval.spec import parse_spec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOY = '''
+from dataclasses import dataclass
+from mecheval.builtin.task_registry.parity import Parity
+from mecheval.tasks import Metric, task
+
+
+@task(name="toy", version=1, reference="none", mechanisms=(Metric("recovery"),))
+@dataclass(frozen=True, kw_only=True)
+class Toy(Parity):
+    """Parity again."""
+
+    noop_rate: float = RATE
+'''
+
+
+def request(models: str = "lstm", tasks: str = "parity", **changes) -> Request:
+    return Request(
+        models=tuple(map(parse_spec, models.split())),
+        tasks=tuple(map(parse_spec, tasks.split())),
+        **changes,
+    )
+
+
+def toy(folder: Path, *, rate: str) -> Settings:
+    (folder / "toys.py").write_text(TOY.replace("RATE", rate))
+    return Settings(include_paths=(folder,))
+
+
+def test_the_grid_is_expanded_model_by_model():
+    cells = plan(request("lstm gru", "parity dyck", seeds=(1, 0)))
+    names = [(c.identity.model.name, c.identity.task.name, c.identity.seed) for c in cells]
+    assert names == [
+        (model, task, seed)
+        for model in ("lstm", "gru")
+        for task in ("parity", "dyck")
+        for seed in (1, 0)
+    ]
+
+
+def test_a_cell_that_is_asked_for_twice_is_planned_once():
+    assert len(plan(request("lstm lstm", "parity parity[max_length=16]", seeds=(0, 0)))) == 1
+
+
+def test_default_seeds():
+    assert [cell.identity.seed for cell in plan(request())] == [0]
+    assert [cell.identity.seed for cell in plan(request(size="formal"))] == [0, 1, 2, 3]
+    assert [cell.identity.seed for cell in plan(request(size="formal", seeds=(5,)))] == [5]
+
+
+def test_cells_travel_to_other_processes():
+    cell = plan(request())[0]
+    assert pickle.loads(pickle.dumps(cell)) == cell
+
+
+def test_the_key_hashes_what_decides_the_numbers():
+    base = plan(request())[0]
+    assert plan(request())[0].key == base.key
+    others = [
+        request("gru"), request(tasks="dyck"), request(tasks="parity[noop_rate=0.25]"),
+        request(seeds=(1,)), request(size="formal"), request(recipe={"steps": 7}),
+        request(limit=10), request(dtype="float64"), request(metrics=("recovery",)),
+    ]  # fmt: skip
+    keys = [plan(other)[0].key for other in others]
+    assert len({base.key, *keys}) == 1 + len(others)
+
+
+def test_settings_do_not_move_the_key():
+    settings = Settings(threads=2, batch_size=7, overwrite=True, command=("x",))
+    assert plan(request(settings=settings))[0].key == plan(request())[0].key
+
+
+def test_the_path_names_what_differs_from_the_defaults(tmp_path):
+    def path(*args, **changes) -> str:
+        cell = plan(request(*args, output=tmp_path, **changes))[0]
+        return str(cell.path.relative_to(tmp_path))
+
+    assert path() == "lstm/parity@1/seed0.json"
+    assert path(size="tiny") == "lstm/parity@1/seed0.json"
+    assert path("lstm[size=tiny]") == "lstm/parity@1/seed0.json"
+    assert path(size="formal", seeds=(3,)) == "lstm+size=formal/parity@1/seed3.json"
+    assert path(tasks="parity[noop_rate=0.25,max_length=16]") == (
+        "lstm/parity@1+noop_rate=0.25/seed0.json"
+    )
+    assert path(recipe={"steps": 7}, limit=10) == "lstm/parity@1/seed0+limit=10,steps=7.json"
+    assert path(metrics=("recovery",)) == "lstm/parity@1/seed0+metrics=recovery.json"
+
+
+def test_longer_cells_are_expected_to_cost_more():
+    costs = {c.identity.task.name: expected_cost(c) for c in plan(request(tasks="parity dyck"))}
+    assert costs["dyck"] > costs["parity"]
+
+
+def test_a_task_under_construction_is_another_one_after_a_change(tmp_path):
+    keys, paths = set(), set()
+    for rate in ("0.5", "0.25", "0.5"):
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir(exist_ok=True)
+        folder = tmp_path / ("one" if rate == "0.5" else "two")
+        settings = toy(folder, rate=rate)
+        cell = plan(request(tasks="local/toy", settings=settings, output=tmp_path))[0]
+        keys.add(cell.key)
+        paths.add(cell.path)
+        assert cell.identity.task.sample_sha256 is not None
+    assert len(keys) == 2
+    assert len(paths) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"models": "lsmt"},
+            "Unknown model 'lsmt'. Did you mean 'lstm'? See `mecheval ls models`.",
+        ),
+        ({"tasks": "dick"}, "Unknown task 'dick'. Did you mean 'dyck'? See `mecheval ls tasks`."),
+        ({"dtype": "float16"}, "Unknown dtype 'float16'. Did you mean 'bfloat16'?"),
+        ({"limit": 0}, "The limit is 0; give --limit a number of at least 1."),
+    ],
+)
+def test_what_is_wrong_before_a_model_is_imported(changes, sentence):
+    with pytest.raises(UsageError) as caught:
+        check(request(**changes))
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"tasks": "dyck[depth=3]"}, "Unknown argument of dyck 'depth'"),
+        ({"tasks": "dyck[k=9]"}, "Task 'dyck' got k=9"),
+        ({"models": "lstm[widht=3]"}, "Did you mean 'width'?"),
+        ({"size": "large"}, "large"),
+        ({"recipe": {"step": 3}}, "Unknown argument of recipe 'step'. Did you mean 'steps'?"),
+        ({"metrics": ("recoveri",)}, "Unknown metric of task 'parity' 'recoveri'. Did you mean"),
+        ({"metrics": ("recovery[component=x]",)}, "component"),
+    ],
+)
+def test_what_is_wrong_with_arguments(changes, sentence):
+    with pytest.raises(UsageError) as caught:
+        plan(request(**changes))
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_task_file_that_does_not_import_is_named(tmp_path):
+    settings = toy(tmp_path, rate="1 / 0")
+    with pytest.raises(ContractError, match=r"toys\.py of task 'local/toy' does not import"):
+        plan(request(tasks="local/toy", settings=settings))

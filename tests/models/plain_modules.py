@@ -1,0 +1,117 @@
+"""Models that nobody made for this package: plain modules from tokens to logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+WIDTH, VOCABULARY = 24, 13
+
+
+class Recurrent(nn.Module):
+    """Embedding, GRUs, norm, head; the blocks in a list or as attributes."""
+
+    def __init__(self, in_list: bool, residual: bool = False) -> None:
+        super().__init__()
+        layers = [nn.GRU(WIDTH, WIDTH, batch_first=True) for _ in range(3)]
+        self.in_list = in_list
+        self.embedding = nn.Embedding(VOCABULARY, WIDTH)
+        if in_list:
+            self.layers = nn.ModuleList(layers)
+        else:
+            self.first, self.second, self.third = layers
+        self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, VOCABULARY)
+        self.residual = residual
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        x_BTD = self.embedding(tokens_BT)
+        layers = self.layers if self.in_list else (self.first, self.second, self.third)
+        for layer in layers:
+            x_BTD = layer(x_BTD)[0] + (x_BTD if self.residual else 0)
+        return self.head(self.norm(x_BTD))
+
+
+class Attention(nn.Module):
+    """An encoder of torch with a causal mask and learned positions."""
+
+    def __init__(self, norm_first: bool) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(WIDTH, 4, 48, batch_first=True, norm_first=norm_first)
+        self.tokens, self.positions = nn.Embedding(VOCABULARY, WIDTH), nn.Embedding(40, WIDTH)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(WIDTH, VOCABULARY)
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        n = tokens_BT.shape[1]
+        mask_TT = nn.Transformer.generate_square_subsequent_mask(n)
+        x_BTD = self.tokens(tokens_BT) + self.positions(torch.arange(n))
+        return self.head(self.encoder(x_BTD, mask=mask_TT, is_causal=True))
+
+
+class SharedMixer(nn.Module):
+    """A model whose blocks share one recurrent network and have an MLP of their own each."""
+
+    class Block(nn.Module):
+        def __init__(self, mixer: nn.Module) -> None:
+            super().__init__()
+            self.mixer, self.norm = mixer, nn.LayerNorm(WIDTH)
+            self.up, self.down = nn.Linear(WIDTH, 40), nn.Linear(40, WIDTH)
+
+        def forward(self, x_BTD: Tensor) -> Tensor:
+            x_BTD = x_BTD + self.mixer(self.norm(x_BTD))[0]
+            return x_BTD + self.down(torch.relu(self.up(x_BTD)))
+
+    def __init__(self) -> None:
+        super().__init__()
+        shared = nn.GRU(WIDTH, WIDTH, batch_first=True)
+        self.embedding = nn.Embedding(VOCABULARY, WIDTH)
+        self.blocks = nn.Sequential(self.Block(shared), self.Block(shared))
+        self.head = nn.Linear(WIDTH, VOCABULARY)
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        return self.head(self.blocks(self.embedding(tokens_BT)))
+
+
+class Normed(nn.Module):
+    """A part behind a norm."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.norm, self.part = nn.LayerNorm(WIDTH), part
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        written = self.part(self.norm(x_BTD))
+        return written[0] if isinstance(written, tuple) else written
+
+
+class Residual(nn.Module):
+    """A part whose output is added to its input."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        return x_BTD + self.part(x_BTD)
+
+
+class Nested(nn.Module):
+    """Blocks that are sequences of residual modules around normed parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+        def block() -> nn.Module:
+            mixer = nn.GRU(WIDTH, WIDTH, batch_first=True)
+            mlp = nn.Sequential(nn.Linear(WIDTH, 40), nn.ReLU(), nn.Linear(40, WIDTH))
+            return nn.Sequential(Residual(Normed(mixer)), Residual(Normed(mlp)))
+
+        self.embedding = nn.Embedding(VOCABULARY, WIDTH)
+        self.blocks = nn.ModuleList([block(), block()])
+        self.head = nn.Linear(WIDTH, VOCABULARY)
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        x_BTD = self.embedding(tokens_BT)
+        for block in self.blocks:
+            x_BTD = block(x_BTD)
+        return self.head(x_BTD)

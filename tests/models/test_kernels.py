@@ -1,0 +1,280 @@
+"""Scans and convolutions: every implementation equals the definition, in values and gradients."""
+
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+
+from mecheval.errors import UsageError
+from mecheval.models.kernels import scan as scan_module
+from mecheval.models.kernels.convolution import causal_convolution
+from mecheval.models.kernels.dual import dual_scan
+from mecheval.models.kernels.library import library
+from mecheval.models.kernels.scan import Scan, check_kernel, choose
+from mecheval.models.kernels.selective import scan_step, selective_scan
+
+needs_c = pytest.mark.skipif(library().functions is None, reason=library().origin)
+both_ranges = pytest.mark.parametrize("signed", [False, True], ids=["[0,1]", "[-1,1]"])
+
+SHAPES = [  # examples, positions, channels, states, heads
+    (2, 1, 16, 16, 2),
+    (3, 17, 40, 16, 4),
+    (2, 33, 7, 5, 1),
+    (2, 70, 48, 16, 3),
+]
+
+
+def random_scan(shape, *, heads: bool = False, dtype=torch.float64, device="cpu") -> Scan:
+    examples, positions, channels, states, n_heads = shape
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*sizes: int) -> Tensor:
+        return torch.randn(sizes, generator=generator, dtype=torch.float64)
+
+    groups = n_heads if heads else channels
+    A = -torch.exp(0.5 * (normal(groups) if heads else normal(channels, states)))
+    scan = Scan(
+        normal(examples, positions, channels), normal(examples, positions, groups),
+        normal(examples, positions, channels), normal(examples, positions, states),
+        normal(examples, positions, states), A, normal(groups), normal(groups),
+    )  # fmt: skip
+    return Scan(*(value.to(device, dtype) for value in scan))
+
+
+def values_and_gradients(scan_by, scan: Scan, **how) -> list[Tensor]:
+    scan = Scan(*(value.detach().clone().requires_grad_() for value in scan))
+    y_BTE, last_BEN = scan_by(scan, **how)
+    generator = torch.Generator().manual_seed(1)
+    weight_BTE = torch.randn(y_BTE.shape, generator=generator, dtype=torch.float64)
+    (y_BTE * weight_BTE.to(y_BTE)).sum().backward()
+    gradients = [value.grad for value in scan]
+    assert all(gradient is not None for gradient in gradients)
+    return [value.detach().double().cpu() for value in (y_BTE, last_BEN, *gradients)]
+
+
+def worst(found: list[Tensor], wanted: list[Tensor]) -> float:
+    pairs = zip(found, wanted, strict=True)
+    return max(float((a - b).abs().max() / b.abs().max().clamp_min(1e-3)) for a, b in pairs)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("heads", [False, True], ids=["mamba", "mamba2"])
+@both_ranges
+def test_portable_scan_equals_the_definition(shape, heads, signed):
+    scan, scan_by = random_scan(shape, heads=heads), dual_scan if heads else selective_scan
+    wanted = values_and_gradients(scan_by, scan, signed=signed, implementation="reference")
+    found = values_and_gradients(scan_by, scan, signed=signed, implementation="torch")
+    assert worst(found, wanted) < 1e-13
+    single = Scan(*(value.float() for value in scan))
+    found = values_and_gradients(scan_by, single, signed=signed, implementation="torch")
+    assert worst(found, wanted) < 3e-6
+
+
+@needs_c
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("heads", [False, True], ids=["mamba", "mamba2"])
+@both_ranges
+def test_c_scan_equals_the_definition(shape, heads, signed):
+    scan, scan_by = random_scan(shape, heads=heads), dual_scan if heads else selective_scan
+    wanted = values_and_gradients(scan_by, scan, signed=signed, implementation="reference")
+    single = Scan(*(value.float() for value in scan))
+    found = values_and_gradients(scan_by, single, signed=signed, implementation="c")
+    assert worst(found, wanted) < 2e-6
+
+
+@both_ranges
+def test_gradients_of_the_portable_scans_are_derivatives(signed):
+    for scan_by, heads in ((selective_scan, False), (dual_scan, True)):
+        scan = random_scan((2, 5, 4, 3, 2), heads=heads)
+
+        def output(*inputs: Tensor, scan_by=scan_by) -> Tensor:
+            return scan_by(Scan(*inputs), signed=signed, implementation="torch")[0]
+
+        assert torch.autograd.gradcheck(output, [value.requires_grad_() for value in scan])
+
+
+@pytest.mark.parametrize("chunk", [3, 8, 32])
+@both_ranges
+def test_chunk_length_does_not_matter(chunk, signed):
+    scan = random_scan((2, 19, 12, 4, 3), heads=True)
+    wanted = values_and_gradients(dual_scan, scan, signed=signed, implementation="reference")
+    found = values_and_gradients(
+        dual_scan, scan, signed=signed, implementation="torch", chunk=chunk
+    )
+    assert worst(found, wanted) < 1e-13
+
+
+@pytest.mark.parametrize("implementation", ["torch", pytest.param("c", marks=needs_c)])
+def test_a_decay_of_zero_has_the_right_gradient(implementation):
+    """At Delta A = -log 2 the decay 2 exp(Delta A) - 1 is 0; nothing may be divided by it."""
+    scan = random_scan((2, 9, 8, 4, 2), heads=True, dtype=torch.float32)
+    step_of_one = torch.log(torch.expm1(torch.ones(())))
+    scan = scan._replace(
+        delta_BTE=torch.zeros_like(scan.delta_BTE),
+        A_EN=torch.full_like(scan.A_EN, -0.6931472),
+        bias_E=torch.full_like(scan.bias_E, float(step_of_one)),
+    )
+    wanted = values_and_gradients(dual_scan, scan, signed=True, implementation="reference")
+    found = values_and_gradients(dual_scan, scan, signed=True, implementation=implementation)
+    assert worst(found, wanted) < 2e-6
+
+
+@needs_c
+def test_c_scan_takes_slices_without_copying_them_wrongly():
+    """Inputs are usually parts of one projection, with a stride of their own."""
+    scan = random_scan((3, 17, 24, 16, 2), dtype=torch.float32)
+    wanted = values_and_gradients(selective_scan, scan, signed=False, implementation="c")
+    joined = torch.cat(scan[:5], -1).requires_grad_()
+    parts = joined.split([value.shape[-1] for value in scan[:5]], -1)
+    y_BTE, _ = selective_scan(Scan(*parts, *scan[5:]), signed=False, implementation="c")
+    assert torch.equal(y_BTE.double(), wanted[0])
+    transposed = scan.x_BTE.transpose(0, 1).contiguous().transpose(0, 1)
+    y_BTE, _ = selective_scan(scan._replace(x_BTE=transposed), signed=False, implementation="c")
+    assert torch.equal(y_BTE.double(), wanted[0])
+
+
+@needs_c
+def test_c_scan_survives_extremes_and_keeps_nans():
+    scan = random_scan((2, 20, 16, 16, 2), dtype=torch.float32)
+    extreme = scan._replace(delta_BTE=40 * scan.delta_BTE, z_BTE=60 * scan.z_BTE)
+    wide = Scan(*(value.double() for value in extreme))
+    wanted = values_and_gradients(selective_scan, wide, signed=False, implementation="reference")
+    found = values_and_gradients(selective_scan, extreme, signed=False, implementation="c")
+    assert worst(found, wanted) < 5e-6
+    for field in ("x_BTE", "delta_BTE", "z_BTE", "B_BTN"):
+        broken = getattr(scan, field).clone()
+        broken[0, 3] = torch.nan
+        y_BTE, _ = selective_scan(
+            scan._replace(**{field: broken}), signed=False, implementation="c"
+        )
+        assert y_BTE[0, 3].isnan().all(), field
+        assert y_BTE[0, :3].isfinite().all()
+        assert y_BTE[1].isfinite().all()
+
+
+def test_signed_range_flips_signs_and_the_default_does_not():
+    scan = random_scan((1, 1, 3, 2, 1))
+    column = Scan(*(value[:, 0] for value in scan[:5]), *scan[5:])
+    column = column._replace(delta_BTE=column.delta_BTE + 9, x_BTE=torch.zeros(1, 3).double())
+    ones_BEN = torch.ones(1, 3, 2).double()
+    assert (scan_step(column, ones_BEN, signed=True)[1] < 0).all()
+    assert (scan_step(column, ones_BEN, signed=False)[1] > 0).all()
+
+
+@needs_c
+@pytest.mark.parametrize("taps", [1, 2, 4])
+def test_c_convolution_equals_torch(taps):
+    generator = torch.Generator().manual_seed(0)
+    x_BTE = torch.randn(3, 9, 20, generator=generator)[..., 3:16]
+    given = [x_BTE, torch.randn(13, taps, generator=generator), torch.ones(13)]
+    results = []
+    for implementation in ("torch", "c"):
+        inputs = [value.detach().clone().requires_grad_() for value in given]
+        y_BTE = causal_convolution(*inputs, implementation=implementation)
+        (y_BTE * torch.arange(13)).sum().backward()
+        results.append([y_BTE.detach(), *(value.grad for value in inputs)])
+    assert worst(results[1], results[0]) < 1e-6
+
+
+def test_convolution_reads_the_present_last():
+    x_BTE = torch.zeros(1, 5, 1)
+    x_BTE[0, 2] = 1.0
+    y_BTE = causal_convolution(
+        x_BTE, torch.tensor([[4.0, 2.0, 1.0]]), torch.zeros(1), implementation="torch"
+    )
+    assert y_BTE[0, :, 0].tolist() == [0, 0, 1, 2, 4]
+
+
+def test_choice_of_implementation(monkeypatch):
+    monkeypatch.setattr(scan_module, "has_mamba_ssm", lambda: True)
+    on_cpu = torch.zeros(1)
+    native = "c" if library().functions is not None else "torch"
+    assert choose("reference", on_cpu, signed=False) == "reference"
+    assert choose("auto", on_cpu, signed=False) == native
+    assert choose("auto", on_cpu.double(), signed=False) == "torch"
+    with pytest.raises(UsageError, match="kernel=fused runs on a CUDA device"):
+        choose("fused", on_cpu, signed=False)
+
+
+def test_unusable_kernels_are_refused_before_anything_is_built():
+    with pytest.raises(UsageError, match="choose one of auto, reference, fused"):
+        check_kernel("fast")  # type: ignore[arg-type]
+    if not scan_module.has_mamba_ssm():
+        with pytest.raises(UsageError, match=r"pip install 'mecheval\[cuda\]'"):
+            check_kernel("fused")
+
+
+LOAD = "from mecheval.models.kernels.library import library; print(library())"
+
+
+def loaded_in_new_process(**environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", LOAD],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@needs_c
+def test_many_processes_may_build_at_once(tmp_path):
+    processes = [loaded_in_new_process(MECHEVAL_CACHE=str(tmp_path)) for _ in range(4)]
+    for process in processes:
+        out, problem = process.communicate(timeout=120)
+        assert "functions=<CDLL" in out, problem
+    assert [path.suffix for path in (tmp_path / "kernels").iterdir()] == [".so"]
+
+
+def test_without_a_compiler_the_reason_is_kept(tmp_path):
+    failing = tmp_path / "compiler"
+    failing.write_text("#!/bin/sh\necho no such target >&2\nexit 1\n", encoding="utf-8")
+    failing.chmod(failing.stat().st_mode | stat.S_IXUSR)
+    cache = str(tmp_path / "cache")
+    for compiler, reason in ((failing, "no such target"), ("/no/such/cc", "No such file")):
+        out, _ = loaded_in_new_process(MECHEVAL_CACHE=cache, CC=str(compiler)).communicate()
+        assert "functions=None" in out
+        assert reason in out
+    out, _ = loaded_in_new_process(MECHEVAL_CACHE=cache, CC="", PATH="/nowhere").communicate()
+    assert "there is no C compiler" in out
+
+
+def test_unwritable_cache_means_no_c_kernels(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("", encoding="utf-8")
+    out, _ = loaded_in_new_process(MECHEVAL_CACHE=str(blocked)).communicate()
+    assert "functions=None" in out
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("heads", [False, True], ids=["mamba", "mamba2"])
+def test_fused_scan_equals_the_definition(heads):
+    pytest.importorskip("mamba_ssm", reason="the fused kernels come with the extra 'cuda'")
+    scan_by = dual_scan if heads else selective_scan
+    shape = (2, 70, 64, 16, 2)
+    scan = random_scan(shape, heads=heads, dtype=torch.float32, device="cuda")
+    assert choose("auto", scan.x_BTE, signed=False) == "mamba_ssm"
+    wanted = values_and_gradients(
+        scan_by, random_scan(shape, heads=heads), signed=False, implementation="reference"
+    )
+    found = values_and_gradients(scan_by, scan, signed=False, implementation="mamba_ssm")
+    # The Triton kernel multiplies matrices in tf32.
+    assert worst(found, wanted) < (1e-2 if heads else 1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("heads", [False, True], ids=["mamba", "mamba2"])
+@both_ranges
+def test_portable_scan_on_cuda_equals_the_definition(heads, signed):
+    scan_by = dual_scan if heads else selective_scan
+    shape = (2, 70, 64, 16, 2)
+    wanted = values_and_gradients(
+        scan_by, random_scan(shape, heads=heads), signed=signed, implementation="reference"
+    )
+    scan = random_scan(shape, heads=heads, dtype=torch.float64, device="cuda")
+    found = values_and_gradients(scan_by, scan, signed=signed, implementation="torch")
+    assert worst(found, wanted) < 1e-12

@@ -1,0 +1,183 @@
+"""The residual stack: its parts, its sites, its recurrent form, how its weights are drawn."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mecheval.errors import UsageError
+from mecheval.models.hooks import visiting
+from mecheval.models.sites import COMPONENTS, Site
+from mecheval.models.stack.architecture import Architecture, model
+from mecheval.models.stack.residual import Mixer, Mlp, ResidualStack, projection
+from mecheval.training.recipe import Recipe
+
+
+class RunningMean(Mixer):
+    """The mean of all positions so far, without a recurrent form."""
+
+    def __init__(self, width: int, scale: float) -> None:
+        super().__init__()
+        self.out = projection(width, width, scale=scale)
+
+    def mix(self, normed_BTD: Tensor) -> tuple[Tensor, Any]:
+        counts_T1 = torch.arange(1, normed_BTD.shape[1] + 1, dtype=normed_BTD.dtype)[:, None]
+        return self.out(normed_BTD.cumsum(1) / counts_T1), None
+
+
+class RunningSum(RunningMean):
+    """The sum of all positions so far, with a recurrent form."""
+
+    def mix(self, normed_BTD: Tensor) -> tuple[Tensor, Tensor]:
+        sum_BTD = normed_BTD.cumsum(1)
+        return self.out(sum_BTD), sum_BTD[:, -1]
+
+    def start(self, batch_size: int) -> Tensor:
+        return self.out.weight.new_zeros(batch_size, len(self.out.weight))
+
+    def step(self, normed_BD: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return self.out(state + normed_BD), state + normed_BD
+
+
+@model(
+    name="running",
+    reference="none",
+    architecture="test",
+    sizes={"tiny": {"layers": 3, "width": 16}},
+    recipes={"tiny": Recipe()},
+)
+@dataclass(frozen=True, kw_only=True)
+class Running(Architecture):
+    """A running sum or mean, for tests."""
+
+    mean: bool = False
+    fed: bool = True
+    context: int = 0
+
+    @property
+    def context_limit(self) -> int | None:
+        return self.context or None
+
+    def mixer(self, layer: int) -> Mixer:
+        kind = RunningMean if self.mean else RunningSum
+        return kind(self.width, self.residual_scale)
+
+    def mlp(self, layer: int) -> Mlp | None:
+        return Mlp(self.width, 4 * self.width, scale=self.residual_scale) if self.fed else None
+
+
+def build(seed: int = 0, vocab_size: int = 7, **args: Any) -> ResidualStack:
+    architecture = Running(layers=3, width=16, **args)
+    return architecture.build(architecture.vocabulary(vocab_size), seed=seed)
+
+
+def tokens(n: int = 3, length: int = 9) -> Tensor:
+    return torch.as_tensor(np.random.default_rng(0).integers(7, size=(n, length)))
+
+
+def test_resuming_at_any_layer_gives_the_same_bits():
+    stack, tokens_BT = build(), tokens()
+    logits_BTC = stack(tokens_BT)
+    entering = {}
+
+    def keeper(site: Site):
+        return lambda stream_BTD: entering.__setitem__(site.layer, stream_BTD)
+
+    with visiting(
+        {stack.taps()[Site(i, "block_in")]: keeper(Site(i, "block_in")) for i in range(3)}
+    ):
+        stack(tokens_BT)
+    assert torch.equal(entering[0], stack.embed(tokens_BT))
+    for layer, stream_BTD in entering.items():
+        assert torch.equal(stack.resume(layer, stream_BTD), logits_BTC)
+    last_BTD = stack.layers[2](entering[2])
+    assert torch.equal(stack.resume(3, last_BTD), stack.readout(last_BTD))
+    assert torch.equal(stack.readout(last_BTD), logits_BTC)
+
+
+def test_block_adds_mixer_and_mlp_to_the_stream():
+    stack, seen = build(), {}
+    visits = {
+        tap: lambda value, component=site.component: seen.update({component: value})
+        for site, tap in stack.taps().items()
+        if site.layer == 1
+    }
+    with visiting(visits):
+        stack(tokens())
+    block = stack.blocks[1]
+    assert torch.equal(seen["mixer_in"], block.mixer_norm(seen["block_in"]))
+    middle_BTD = seen["block_in"] + seen["mixer_out"]
+    assert torch.equal(seen["mlp_out"], block.mlp(block.mlp_norm(middle_BTD)))
+    assert torch.equal(seen["block_out"], middle_BTD + seen["mlp_out"])
+
+
+def test_taps_name_real_modules_and_only_existing_components():
+    stack = build()
+    assert set(stack.taps()) == {Site(layer, c) for layer in range(3) for c in COMPONENTS}
+    for tap in stack.taps().values():
+        assert stack.get_submodule(tap.path) is tap.module
+        assert tap.width == stack.d_model
+    assert {site.component for site in build(fed=False).taps()} == set(COMPONENTS) - {"mlp_out"}
+
+
+def test_prefill_gives_the_logits_and_the_state_of_stepping():
+    stack, tokens_BT = build(context=9), tokens()
+    assert stack.streams
+    logits_BTC, state = stack.prefill(tokens_BT[:, :5])
+    assert torch.equal(logits_BTC, stack(tokens_BT[:, :5]))
+    stepped_BC, _ = stack.step(tokens_BT[:, 5], state)
+    again_BC, _ = stack.step(tokens_BT[:, 5], state)
+    assert torch.equal(stepped_BC, again_BC)
+    assert torch.allclose(stepped_BC, stack(tokens_BT)[:, 5], atol=1e-6)
+
+
+def test_a_mixer_without_steps_does_not_stream():
+    stack = build(mean=True)
+    assert not stack.streams
+    with pytest.raises(NotImplementedError):
+        stack.start(2)
+
+
+def test_more_positions_than_learned_are_refused():
+    stack = build(context=9)
+    assert stack.context_limit == 9
+    assert build().context_limit is None
+    stack(tokens(length=9))
+    with pytest.raises(UsageError, match=r"9 tokens, and was given 10\. Set context=10"):
+        stack(tokens(length=10))
+    state = stack.start(3)
+    for token_B in tokens(length=9).unbind(1):
+        _, state = stack.step(token_B, state)
+    with pytest.raises(UsageError, match="was given 10"):
+        stack.step(tokens()[:, 0], state)
+
+
+def test_weights_follow_from_the_seed_and_leave_the_global_stream_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = build(seed=3).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    for name, value in build(seed=3).state_dict().items():
+        assert torch.equal(value, first[name])
+    assert not torch.equal(build(seed=4).state_dict()["head.weight"], first["head.weight"])
+
+
+def test_weights_have_the_documented_scale():
+    architecture = Running(layers=8, width=256)
+    stack = architecture.build(architecture.vocabulary(512), seed=0)
+    block = stack.blocks[0]
+    scale = 16**-0.5
+    for weight, std in (
+        (stack.embedding.weight, 1.0),
+        (stack.head.weight, 256**-0.5),
+        (block.mlp.up.weight, 256**-0.5),
+        (block.mlp.down.weight, 1024**-0.5 * scale),
+        (block.mixer.out.weight, 256**-0.5 * scale),
+    ):
+        assert weight.detach().std().item() == pytest.approx(std, rel=0.03)
+        assert abs(weight.detach().mean().item()) < 0.02 * std
+    assert not any(name.endswith("bias") or "norm" in name for name, _ in stack.named_parameters())

@@ -1,0 +1,181 @@
+"""Blocks, mixers and feed-forward parts are found by what they do, in any library."""
+
+from __future__ import annotations
+
+import copy
+import re
+
+import pytest
+import torch
+from hf_families import build
+from plain_modules import Attention, Nested, Recurrent, SharedMixer
+from torch import nn
+
+from mecheval.errors import UsageError
+from mecheval.models.sites import Site
+from mecheval.models.wrapped.structure import Structure, find_structure
+
+
+def paths(module: nn.Module) -> tuple[Structure, dict[str, str | None]]:
+    found = find_structure(module)
+    names = {part: path for path, part in module.named_modules()}
+    return found, {
+        "block": names[found.blocks[0]],
+        "embedding": names[found.embedding] if found.embedding else None,
+        "norm": names[found.norm] if found.norm else None,
+        "head": names[found.head] if found.head else None,
+    }
+
+
+def components(found: Structure, layer: int) -> dict[str, str]:
+    return {s.component: tap.path for s, tap in found.taps.items() if s.layer == layer}
+
+
+@pytest.mark.parametrize(
+    ("family", "block", "embedding", "norm", "head"),
+    [
+        ("gpt2", "transformer.h.0", "transformer.wte", "transformer.ln_f", "lm_head"),
+        ("gpt_neox", "gpt_neox.layers.0", "gpt_neox.embed_in", "gpt_neox.final_layer_norm", None),
+        ("mamba", "backbone.layers.0", "backbone.embeddings", "backbone.norm_f", "lm_head"),
+        ("rwkv", "rwkv.blocks.0", "rwkv.embeddings", "rwkv.ln_out", "head"),
+        ("openai-gpt", "transformer.h.0", "transformer.tokens_embed", None, "lm_head"),
+    ],
+)
+def test_the_frame_of_a_model_is_found(
+    family: str, block: str, embedding: str, norm: str | None, head: str | None
+) -> None:
+    module = build(family)
+    found, named = paths(module)
+    head = head or ("lm_head" if hasattr(module, "lm_head") else "embed_out")
+    assert named == {"block": block, "embedding": embedding, "norm": norm, "head": head}
+    assert (found.vocab_size, found.d_model, len(found.blocks)) == (61, 32, 2)
+
+
+@pytest.mark.parametrize(
+    ("family", "mixer", "mixer_out", "mlp"),
+    [
+        ("gpt2", "transformer.h.0.attn", "", "transformer.h.0.mlp"),
+        ("gpt_neox", "gpt_neox.layers.0.attention", "", "gpt_neox.layers.0.mlp"),  # in parallel
+        ("phi", "model.layers.0.self_attn", "", "model.layers.0.mlp"),
+        ("mamba", "backbone.layers.0.mixer", "", None),
+        ("recurrent_gemma", "model.layers.0.temporal_block", "", "model.layers.0.mlp_block"),
+        # RWKV's channel mixing looks at the previous token, and is the feed-forward all the same.
+        ("rwkv", "rwkv.blocks.0.attention", "", "rwkv.blocks.0.feed_forward"),
+        # Attention and MLP of Bloom add the residual stream themselves.
+        (
+            "bloom",
+            "transformer.h.0.self_attention",
+            ".dense",
+            "transformer.h.0.mlp.dense_4h_to_h",
+        ),
+    ],
+)
+def test_the_parts_of_a_block_are_found(
+    family: str, mixer: str, mixer_out: str, mlp: str | None
+) -> None:
+    found, named = paths(build(family))
+    expected = {
+        "block_in": named["block"], "mixer_in": mixer, "mixer_out": mixer + mixer_out,
+        "mlp_out": mlp, "block_out": named["block"],
+    }  # fmt: skip
+    assert components(found, 0) == {name: path for name, path in expected.items() if path}
+
+
+def test_a_mixture_of_experts_is_the_feed_forward_part() -> None:
+    found, _ = paths(build("mixtral"))
+    name = components(found, 0)["mlp_out"].rpartition(".")[2]
+    assert name in ("mlp", "block_sparse_moe")  # the latter before transformers 5
+
+
+def test_layers_of_different_kind_each_have_their_own_mixer() -> None:
+    found, _ = paths(build("jamba"))
+    mixers = [components(found, layer)["mixer_out"] for layer in range(4)]
+    assert [path.rpartition(".")[2] for path in mixers] == ["mamba", "self_attn"] * 2
+    assert all("mlp_out" in components(found, layer) for layer in range(4))
+
+
+@pytest.mark.parametrize(
+    ("family", "site", "reason"),
+    [
+        ("falcon_h1", Site(0, "mixer_out"), "several sequence mixers: model.layers.0.mamba, model"),
+        ("zamba", Site(1, "mixer_in"), "several .*shared_transf, .*mamba_decoder.mamba"),
+        ("zamba", Site(1, "mlp_out"), "projects the output of model.layers.1.shared_transf"),
+        ("mamba", Site(0, "mlp_out"), "no module with matrices"),
+        ("bert", Site(0, "mixer_out"), "second stream inside"),
+        ("ctrl", Site(0, "mixer_in"), "the same stream more than once"),
+    ],
+)
+def test_what_is_no_single_activation_is_no_site(family: str, site: Site, reason: str) -> None:
+    found, _ = paths(build(family))
+    assert site not in found.taps
+    assert re.search(reason, found.absent[site])
+
+
+def test_every_site_exists_or_says_why_not() -> None:
+    for family in ("zamba2", "opt", "qwen3_next"):
+        found, _ = paths(build(family))
+        assert len(found.taps) + len(found.absent) == 5 * len(found.blocks)
+        assert not set(found.taps) & set(found.absent)
+
+
+@pytest.mark.parametrize(("in_list", "block"), [(True, "layers.0"), (False, "first")])
+def test_recurrent_layers_are_blocks(in_list: bool, block: str) -> None:
+    found, named = paths(Recurrent(in_list))
+    assert named == {"block": block, "embedding": "embedding", "norm": "norm", "head": "head"}
+    assert len(found.blocks) == 3
+    assert {site.component for site in found.taps} == {"block_in", "block_out"}
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_encoder_of_torch(norm_first: bool) -> None:
+    found, named = paths(Attention(norm_first))
+    assert named["block"] == "encoder.layers.0"
+    assert found.positions == 40
+    assert components(found, 1)["mixer_out"] == "encoder.layers.1.self_attn"
+    assert components(found, 1)["mlp_out"] == "encoder.layers.1.linear2"
+    assert "same stream" in found.absent[Site(0, "mixer_in")]  # query, key and value
+
+
+def test_a_shared_mixer_is_no_site_but_the_rest_is() -> None:
+    found, _ = paths(SharedMixer())
+    assert "runs 2 times" in found.absent[Site(0, "mixer_out")]
+    assert components(found, 1)["mlp_out"] == "blocks.1.down"
+
+
+def test_residuals_and_norms_in_modules_of_their_own_are_opened() -> None:
+    found, named = paths(Nested())
+    assert named["block"] == "blocks.0"
+    assert components(found, 1) == {
+        "block_in": "blocks.1", "mixer_in": "blocks.1.0.part.part",
+        "mixer_out": "blocks.1.0.part.part", "mlp_out": "blocks.1.1.part.part.2",
+        "block_out": "blocks.1",
+    }  # fmt: skip
+
+
+def test_residuals_outside_the_list_are_refused() -> None:
+    """Patching the members would not replace the stream: they are no blocks."""
+    with pytest.raises(UsageError, match=r"No blocks were found in Recurrent.*ModuleList"):
+        find_structure(Recurrent(in_list=True, residual=True))
+
+
+def test_a_module_that_does_not_take_tokens_is_refused() -> None:
+    with pytest.raises(UsageError, match="does not run on token ids of shape"):
+        find_structure(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)))
+
+
+def test_modes_hooks_and_random_state_are_left_alone() -> None:
+    module = Recurrent(in_list=True).train()
+    module.norm.eval()
+    before = torch.random.get_rng_state()
+    find_structure(module)
+    assert module.training
+    assert not module.norm.training
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+
+
+def test_a_copy_has_taps_of_its_own() -> None:
+    module = Recurrent(in_list=True)
+    holder = copy.deepcopy([module, find_structure(module)])
+    assert holder[1].blocks[0] is holder[0].layers[0]
+    assert holder[1].taps[Site(0, "block_in")].module is holder[0].layers[0]

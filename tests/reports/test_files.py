@@ -1,0 +1,235 @@
+"""Keys and paths are pure functions of a cell; reports are written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mecheval.errors import StorageError, UsageError
+from mecheval.reports import files
+from mecheval.reports.files import Labels, cell_key, find_reports, read_report, report_path, slug
+from mecheval.reports.schema import (
+    Identity,
+    MetricIdentity,
+    ModelPart,
+    Report,
+    TaskIdentity,
+)
+
+
+def identity(**changes) -> Identity:
+    parts = {
+        "protocol": 1,
+        "task": TaskIdentity(name="parity", version=1, params={"max_length": 16, "rate": 0.5}),
+        "model": ModelPart(name="lstm", args={"layers": 2}, source="scratch"),
+        "recipe": {"lr": 0.001, "clip": 1.0},
+        "metrics": [MetricIdentity(name="behaviour", version=1, params={})],
+        "seed": 0,
+        "dtype": "float32",
+    }
+    return Identity(**{**parts, **changes})
+
+
+def report(**changes) -> Report:
+    chosen = changes.pop("identity", None) or identity()
+    parts = {
+        "key": cell_key(chosen),
+        "status": "success",
+        "partial": False,
+        "learned": True,
+        "created": "2026-01-01T00:00:00+00:00",
+        "finished": "2026-01-01T00:00:01+00:00",
+        "identity": chosen,
+    }
+    return Report(**{**parts, **changes})
+
+
+def test_a_key_ignores_how_a_number_is_written():
+    assert cell_key(identity(recipe={"lr": 1e-3, "clip": 1})) == cell_key(identity())
+    assert cell_key(identity(recipe={"clip": 1.0, "lr": 0.001})) == cell_key(identity())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"limit": 10},
+        {"dtype": "float64"},
+        {"recipe": {"lr": 0.001, "clip": True}},
+        {"recipe": {"lr": 0.0010000001, "clip": 1.0}},
+        {"protocol": 2},
+    ],
+)
+def test_a_key_sees_everything_else(changes):
+    assert cell_key(identity(**changes)) != cell_key(identity())
+
+
+def test_a_key_survives_writing_and_reading(tmp_path):
+    path = tmp_path / "seed0.json"
+    files.write_report(report(), path)
+    assert cell_key(read_report(path).identity) == cell_key(identity())
+
+
+def test_the_default_path():
+    assert report_path(Path("r"), identity()) == Path("r/lstm/parity@1/seed0.json")
+
+
+def test_the_path_of_what_differs():
+    labels = Labels(
+        model={"width": 64, "layers": 4},
+        task={"noop_rate": 0.25},
+        run={"limit": 100, "metrics": ["recovery", "readability"], "fast": True},
+    )
+    assert report_path(Path("r"), identity(), labels) == Path(
+        "r/lstm+layers=4,width=64/parity@1+noop_rate=0.25/"
+        "seed0+fast=true,limit=100,metrics=recovery~readability.json"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("pythia-160m", "pythia-160m"),
+        ("local/toy", "local--toy"),
+        ("local--toy", "local-toy-"),
+        ("hf:org/name", "hf-org-name-"),
+        ("hf:/tmp/a b/c", "hf-tmp-a-b-c-"),
+        ("..", "-"),
+    ],
+)
+def test_folder_names(name, folder):
+    assert slug(name).startswith(folder)
+    assert (slug(name) == folder) == (not folder.endswith("-"))
+
+
+@given(st.text(min_size=1, max_size=200), st.text(min_size=1, max_size=200))
+def test_folder_names_are_safe_and_do_not_collide(left, right):
+    assert "/" not in slug(left)
+    assert slug(left) not in (".", "..")
+    assert len(slug(left)) <= 100
+    assert (slug(left) == slug(right)) == (left == right)
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_arguments_in_paths_are_safe_and_do_not_collide(left, right):
+    first = report_path(Path("r"), identity(), Labels(model={"a": left}))
+    second = report_path(Path("r"), identity(), Labels(model={"a": right}))
+    assert len(first.parts) == 4
+    assert all(len(part) < 200 for part in first.parts)
+    assert (first == second) == (left == right)
+
+
+def test_a_report_is_sorted_and_ends_in_a_newline(tmp_path):
+    path = tmp_path / "a" / "seed0.json"
+    files.write_report(report(), path)
+    text = path.read_text()
+    assert text == json.dumps(json.loads(text), sort_keys=True, indent=1) + "\n"
+    assert json.loads(text)["schema"] == "mecheval.report/1"
+    assert [file.name for file in path.parent.iterdir()] == ["seed0.json"]
+
+
+def test_not_a_number_becomes_null(tmp_path):
+    path = tmp_path / "seed0.json"
+    files.write_report(report(resources={"seconds": float("nan")}), path)
+    assert json.loads(path.read_text())["resources"] == {"seconds": None}
+
+
+def test_a_full_disk_leaves_the_old_report(tmp_path, monkeypatch):
+    path = tmp_path / "seed0.json"
+    files.write_report(report(), path)
+    before = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"seed0\.json \(No space left.*Free some space"):
+        files.write_report(report(learned=False), path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["seed0.json"]
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"file/seed0\.json.*Give another folder with --output"):
+        files.write_report(report(), tmp_path / "file" / "seed0.json")
+
+
+def test_a_report_of_another_cell_is_set_aside(tmp_path):
+    path = tmp_path / "seed0.json"
+    older = report(identity=identity(metrics=[MetricIdentity(name="m", version=0, params={})]))
+    files.write_report(older, path)
+    files.write_report(report(), path)
+    assert read_report(path).key == report().key
+    assert read_report(tmp_path / f"seed0.stale-{older.key[:8]}.json").key == older.key
+    assert find_reports(tmp_path) == [path]
+
+
+def test_a_report_of_the_same_cell_is_replaced(tmp_path):
+    path = tmp_path / "seed0.json"
+    files.write_report(report(status="error"), path)
+    files.write_report(report(), path)
+    assert read_report(path).status == "success"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_unreadable_report_is_set_aside(tmp_path):
+    path = tmp_path / "seed0.json"
+    path.write_text("{")
+    files.write_report(report(), path)
+    assert (tmp_path / "seed0.stale-unreadab.json").read_text() == "{"
+
+
+def test_reports_are_found_in_order_without_what_is_hidden(tmp_path):
+    for name in ("b/seed0.json", "a/seed1.json", ".locks/x.json", "a/.seed1.json.0.tmp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    found = find_reports(tmp_path)
+    assert found == [tmp_path / "a/seed1.json", tmp_path / "b/seed0.json"]
+    assert find_reports(found[0]) == [found[0]]
+    with pytest.raises(UsageError, match="There is no file or folder"):
+        find_reports(tmp_path / "nowhere")
+
+
+def changed(**changes) -> str:
+    content = json.loads(files.dumps(report()))
+    for name, value in changes.items():
+        if value is None:
+            del content[name]
+        else:
+            content[name] = value
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (files.dumps(report())[:200], "seed0.json is not whole JSON"),
+        ("", "seed0.json is not whole JSON"),
+        ("[]", "has no field 'schema'"),
+        (changed(schema="mecheval.report/2"), "has schema 'mecheval.report/2'"),
+        (changed(schema=None), "has no field 'schema'"),
+        (changed(status=None), "lacks the field 'status'"),
+        (changed(identity={}), "lacks the field 'identity.protocol'"),
+        (changed(extra=1), "has an unknown field 'extra'"),
+        (changed(status="fine"), "has a wrong field 'status'"),
+    ],
+)
+def test_what_is_wrong_with_a_report_is_one_sentence(tmp_path, text, sentence):
+    path = tmp_path / "seed0.json"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        read_report(path)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_report_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"nothing\.json cannot be read \(No such file"):
+        read_report(tmp_path / "nothing.json")

@@ -1,0 +1,199 @@
+"""Reports with invented numbers, for tests of what reads reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mecheval.reports.files import cell_key, report_path, write_report
+from mecheval.reports.schema import (
+    Identity,
+    MetricIdentity,
+    MetricResult,
+    ModelPart,
+    Profile,
+    Report,
+    TaskCardPart,
+    TaskIdentity,
+    Uncertainty,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VARIABLES = {"parity": {"parity": 2}, "dyck": {"depth": 5, "top": 3}}
+N_LAYERS, N_POSITIONS, CHANGED = 4, 17, 5
+REASON = "not learned: token accuracy 0.612 is below the gate 0.99"
+
+
+def synthetic(
+    model: str = "gru",
+    task: str = "parity",
+    seed: int = 0,
+    *,
+    learned: bool | None = True,
+    version: int = 1,
+    limit: int | None = None,
+    source: str = "scratch",
+    model_args: dict[str, Any] | None = None,
+    task_params: dict[str, Any] | None = None,
+    recipe: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Report:
+    """Build a whole report; further arguments replace its fields."""
+    identity = Identity(
+        protocol=1,
+        task=TaskIdentity(name=task, version=version, params=task_params or {"max_length": 16}),
+        model=ModelPart(name=model, args=model_args or {"layers": 4}, source=source),  # type: ignore[arg-type]
+        recipe=recipe or {"optimizer": "adamw", "lr": 0.003},
+        metrics=[MetricIdentity(name="behaviour", version=1, params={"n": 1024})],
+        seed=seed,
+        dtype="float32",
+        limit=limit,
+    )
+    fields: dict[str, Any] = {
+        "key": cell_key(identity),
+        "status": "success",
+        "partial": limit is not None,
+        "learned": learned,
+        "created": "2026-01-01T00:00:00Z",
+        "finished": "2026-01-01T00:00:07Z",
+        "identity": identity,
+        "task_card": task_card(task),
+        "metrics": metrics(task, np.random.default_rng(seed + 100 * len(model)), learned=learned),
+        "environment": {"python": "3.11.7", "packages": {"torch": "2.6.0"}},
+        "resources": {"batch_size": 128, "seconds": {"train": 5.0}},
+    }
+    return Report(**{**fields, **changes})
+
+
+def task_card(task: str) -> TaskCardPart:
+    return TaskCardPart(
+        summary=f"The task {task}.",
+        reference="none",
+        chance=0.5,
+        vocab_size=3,
+        test_lengths={"1x": 16, "2x": 32},
+        variables=VARIABLES[task],
+        floors={"majority": 0.5},
+    )
+
+
+def metrics(task: str, rng: np.random.Generator, *, learned: bool | None) -> list[MetricResult]:
+    results = [
+        _behaviour("token_accuracy/1x", 0.995 if learned else 0.612, rng),
+        _behaviour("last_accuracy/1x", 0.99 if learned else 0.55, rng),
+        _behaviour("token_accuracy/2x", 0.8 if learned else 0.55, rng),
+        _recovery(rng),
+    ]
+    for variable in VARIABLES[task]:
+        results += [_readability(variable, rng), _bottleneck(variable, rng)]
+    if learned:
+        return results
+    empty = {"value": None, "reason": REASON, "uncertainty": None, "n_scored": 0}
+    empty |= {"profile": None, "profiles": {}, "references": {}, "scalars": {}}
+    return [
+        result if result.family == "behaviour" else result.model_copy(update=empty)
+        for result in results
+    ]
+
+
+def _behaviour(id: str, value: float, rng: np.random.Generator) -> MetricResult:
+    kind, factor = id.split("/")
+    value = float(np.clip(value + 0.004 * rng.normal(), 0, 1))
+    return _result(
+        id=id, name="behaviour", family="behaviour", title=f"{kind.replace('_', ' ')} at {factor}",
+        value=value, bounds=(0.0, 1.0), higher_is_better=True, width=0.004, unit="sequence",
+        references={"chance": 0.5, "floor": 0.503},
+    )  # fmt: skip
+
+
+def _recovery(rng: np.random.Generator) -> MetricResult:
+    layer, position = np.mgrid[:N_LAYERS, :N_POSITIONS]
+    at = CHANGED + (N_POSITIONS - 1 - CHANGED) * (layer / N_LAYERS) ** 2
+    grid = np.exp(-0.5 * ((position - at) / 1.5) ** 2) * (position >= CHANGED)
+    trivial = (position < CHANGED) | (layer == 0)
+    grid = np.where(layer == 0, position == CHANGED, grid).astype(float)
+    roles = np.stack([grid[:, CHANGED], grid[:, 10], grid[:, -1]], 1)
+    return _result(
+        id="recovery/block_in", name="recovery", family="intervention",
+        title="recovery at the middle position, block_in", value=float(roles[:, 1].max()),
+        width=0.05, unit="pair", scalars={"layer": 2.0},
+        references={"clean": 6.1, "corrupted": -5.9},
+        profile=Profile(
+            axes=["layer", "role"],
+            index={"layer": [*range(N_LAYERS)], "role": ["changed", "middle", "readout"]},
+            value=roles.tolist(), low=(roles - 0.05).tolist(), high=(roles + 0.05).tolist(),
+            marks={"trivial": [[layer == 0, layer == 0, False] for layer in range(N_LAYERS)]},
+            series={"median": roles.tolist()},
+        ),
+        profiles={
+            "grid": Profile(
+                axes=["layer", "position"],
+                index={"layer": [*range(N_LAYERS)], "position": [*range(N_POSITIONS)]},
+                value=(grid + 0.02 * rng.normal(size=grid.shape)).tolist(),
+                marks={"trivial": trivial.tolist()},
+                series={"median": grid.tolist()},
+            )
+        },
+    )  # fmt: skip
+
+
+def _readability(variable: str, rng: np.random.Generator) -> MetricResult:
+    layers = np.arange(N_LAYERS + 1)
+    a_L = 1 / (1 + np.exp(-3 * (layers - 2 + 0.2 * rng.normal())))
+    return _result(
+        id=f"readability/{variable}", name="readability", family="probe",
+        title=f"readability of {variable}, best layer", value=float(a_L.max()), bounds=(0.0, 1.0),
+        width=0.02, unit="sequence", references={"floor": 0.0, "untrained": 0.04},
+        scalars={"layer": 4.0, "lateness": 0.55, "concentration": 0.4, "accuracy": 0.99},
+        profile=Profile(
+            axes=["layer"], index={"layer": [*layers.tolist()]}, value=a_L.tolist(),
+            low=(a_L - 0.02).tolist(), high=(a_L + 0.02).tolist(),
+            series={
+                "accuracy": (0.5 + 0.5 * a_L).tolist(), "floor": [0.5] * len(layers),
+                "untrained": [0.52] * len(layers), "shuffled": [0.5] * len(layers),
+            },
+        ),
+    )  # fmt: skip
+
+
+def _bottleneck(variable: str, rng: np.random.Generator) -> MetricResult:
+    layers = np.arange(N_LAYERS + 1)
+    necessity_L = np.exp(-0.5 * ((layers - 2) / 0.8) ** 2) * 0.45 + 0.005 * rng.normal()
+    return _result(
+        id=f"bottleneck/{variable}", name="bottleneck", family="bottleneck",
+        title=f"relative depth of {variable}'s bottleneck", value=0.5, bounds=(0.0, 1.0),
+        width=0.1, unit="sequence", references={"untrained": None},
+        scalars={"layer": 2.0, "necessity": float(necessity_L.max())},
+        profile=Profile(
+            axes=["layer"], index={"layer": [*layers.tolist()]}, value=necessity_L.tolist(),
+            low=(necessity_L - 0.03).tolist(), high=(necessity_L + 0.03).tolist(),
+            marks={"valid": [False, True, True, True, False]},
+            series={"random_low": [-0.02] * 5, "random_high": [0.03] * 5},
+        ),
+    )  # fmt: skip
+
+
+def _result(*, width: float, unit: str, value: float, **fields: Any) -> MetricResult:
+    low, high = fields.get("bounds", (-np.inf, np.inf))
+    interval = Uncertainty(
+        method="bootstrap", level=0.95, resampled_unit=unit, n_resamples=2000,
+        low=float(max(value - width, low)), high=float(min(value + width, high)),
+    )  # fmt: skip
+    return MetricResult(
+        version=1, value=value, uncertainty=interval, n_expected=64, n_scored=64, **fields
+    )
+
+
+def write(root: Path, *reports: Report) -> list[Path]:
+    """Write reports to their places under a folder of results."""
+    paths = []
+    for report in reports:
+        path = report_path(root, report.identity)
+        if report.partial:
+            path = path.with_name(f"{path.stem}+limit={report.identity.limit}.json")
+        write_report(report, path)
+        paths.append(path)
+    return paths

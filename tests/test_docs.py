@@ -1,0 +1,80 @@
+"""The commands of CONTRIBUTING.md are executed, in a folder that holds nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mecheval.cli import COMMANDS, build_parser, main, options
+
+ROOT = Path(__file__).parents[1]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+DOCUMENTS = (CONTRIBUTING, ROOT / "README.md", *ROOT.glob("*_registry/README.md"),
+             ROOT / "leaderboards" / "README.md")  # fmt: skip
+SECTIONS = ("Add a task", "Add a model", "Submit a result")
+
+
+def fenced(text: str) -> list[str]:
+    """Return the lines of the shell blocks of a text."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def section(title: str) -> str:
+    return CONTRIBUTING.read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_the_recipe_works(title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = fenced(section(title))
+    assert len(lines) == 4
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        assert {"mecheval": main, "pytest": run_pytest}[program](arguments) == 0, line
+    if title == "Submit a result":
+        board = json.loads(Path("leaderboards/tables/leaderboard.json").read_text())
+        assert board["refused"] == []
+        assert board["tables"][0]["rows"][0]["seeds"] == [0, 1]
+        assert Path("leaderboards/tables/report.png").stat().st_size > 10_000
+
+
+def run_pytest(arguments: list[str]) -> int:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+def test_every_recipe_is_executed() -> None:
+    titles = re.findall(r"^## (.*)$", CONTRIBUTING.read_text(), re.MULTILINE)
+    assert [title for title in titles if fenced(section(title))] == list(SECTIONS)
+
+
+def mentioned(text: str) -> list[list[str]]:
+    """Return the words of every command that a document names, in code."""
+    code = re.findall(r"`(mecheval [^`\n]+)`", text)
+    code += re.findall(r"^(?: {4}|\$ )?(mecheval [a-z].*)$", text, re.MULTILINE)
+    return [line.split() for line in code]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_and_flags_that_are_mentioned_exist(path: Path) -> None:
+    for _, command, *words in mentioned(path.read_text()):
+        assert command in COMMANDS, command
+        parser = build_parser([command])
+        known = options._subparser(parser, [command, *words])._option_string_actions
+        flags = {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)}
+        assert flags <= set(known), f"{command}: {flags - set(known)}"
+
+
+def test_links_lead_somewhere() -> None:
+    for path in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"

@@ -1,0 +1,153 @@
+"""Imports go downwards, and only the command line prints: held by reading the sources."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "mecheval"
+LEVELS = (
+    {"errors", "seeding", "stats", "spec", "checks", "builtin"},
+    {"registry", "reports", "training.recipe"},
+    {"tasks"},
+    {"models"},
+    {"training", "interventions"},
+    {"metrics"},
+    {"harness"},
+    {"leaderboard"},
+    {"cli"},
+    {"__main__"},
+)
+"""From the ground floor up; a room may import what is beneath it, and itself.
+
+A recipe is a value that model cards carry, so it lies beneath the models.
+"""
+
+FOR_REGISTRIES = {
+    "task_registry": {"tasks", "errors"},
+    "model_registry": {"models", "training.recipe", "errors"},
+}
+"""What a registered task or model may use of the package."""
+
+SEEDING = {
+    "torch.manual_seed", "torch.default_generator.manual_seed", "torch.cuda.manual_seed_all",
+    "np.random.seed", "random.seed",
+}  # fmt: skip
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def level(room: str) -> int:
+    return next(i for i, rooms in enumerate(LEVELS) if room in rooms)
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Yield the modules that a file imports when it runs, also inside functions."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        else:
+            yield from imports(node)
+
+
+def rooms_of(path: Path) -> set[str]:
+    """Return the rooms of the package that a file imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = [name.split(".")[1:] for name in imports(tree) if name.startswith("mecheval.")]
+    return {room(tuple(name)) for name in names}
+
+
+def room(parts: tuple[str, ...]) -> str:
+    return "training.recipe" if parts[:2] == ("training", "recipe") else parts[0]
+
+
+def room_of(path: Path) -> str:
+    return room(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_downwards(path: Path) -> None:
+    own = room_of(path)
+    if path == PACKAGE / "__init__.py":  # the public index imports on first use
+        assert not rooms_of(path)
+        return
+    used = rooms_of(path) & set.union(*LEVELS)
+    upwards = {other for other in used if other != own and level(other) >= max(1, level(own))}
+    assert not upwards, f"{own} imports {sorted(upwards)}"
+
+
+@pytest.mark.parametrize("registry", FOR_REGISTRIES)
+def test_registries_use_contracts_only(registry: str) -> None:
+    for path in (ROOT / registry).glob("*.py"):
+        used = rooms_of(path)
+        assert used <= FOR_REGISTRIES[registry], f"{path.name} uses {sorted(used)}"
+
+
+def test_every_room_has_a_level() -> None:
+    assert {room_of(path) for path in MODULES} - {"__init__"} == set.union(*LEVELS)
+
+
+def test_only_the_command_line_prints() -> None:
+    printing = [
+        str(path.relative_to(ROOT))
+        for path in [*MODULES, *ROOT.glob("*_registry/*.py")]
+        if room_of_or(path) != "cli" and "print" in called(path)
+    ]
+    assert not printing
+
+
+def room_of_or(path: Path) -> str:
+    return room_of(path) if path.is_relative_to(PACKAGE) else path.parent.name
+
+
+def called(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+def test_global_random_state_is_seeded_only_where_it_is_restored() -> None:
+    guilty = [
+        str(path.relative_to(ROOT))
+        for path in [*MODULES, *ROOT.glob("*_registry/*.py")]
+        if seeds_globally(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert not guilty
+
+
+def seeds_globally(tree: ast.AST) -> bool:
+    """Say whether a global generator is seeded outside of ``with torch.random.fork_rng(...)``."""
+    for node in ast.iter_child_nodes(tree):
+        forks = isinstance(node, ast.With) and "fork_rng" in ast.unparse(node.items[0])
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in SEEDING:
+            return True
+        if not forks and seeds_globally(node):
+            return True
+    return False
+
+
+def test_global_seeding_is_found() -> None:
+    assert seeds_globally(ast.parse("def f():\n    torch.manual_seed(0)\n"))
+    assert not seeds_globally(ast.parse("with fork_rng():\n    torch.manual_seed(0)\n"))
+    assert not seeds_globally(ast.parse("generator.manual_seed(0)\n"))
+
+
+def test_an_import_upwards_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    path.write_text(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from mecheval.cli import main\n"
+        "def f():\n    from mecheval.harness.api import evaluate\n"
+    )
+    assert rooms_of(path) == {"harness"}

@@ -1,0 +1,117 @@
+"""Sizes of files, functions and signatures, and reasons for skips: held by reading the sources."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+LIMITS = {"mecheval": (300, 50), "task_registry": (400, 60), "model_registry": (400, 60)}
+"""Most lines of a file and of a function, by folder."""
+
+SOURCES = [path for folder in LIMITS for path in sorted((ROOT / folder).rglob("*.py"))]
+MAX_PARAMETERS = 7
+WIDE = {
+    "api.evaluate": "the public call has a keyword per flag of `mecheval run`",
+    "grid.recovery_grid": "the public call takes the pairs as five arrays",
+    "grid.__init__": "takes what recovery_grid was given",
+    "preparation.prepare": "everything that decides trained weights, and what watches the training",
+}
+"""Functions with more parameters, and why."""
+
+UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions(path: Path) -> list[Function]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, Function)]
+
+
+def n_lines(function: Function) -> int:
+    """Count the lines of a function without its docstring."""
+    first, *_ = function.body
+    documented = ast.get_docstring(function) is not None
+    docstring = (first.end_lineno or 0) - first.lineno + 1 if documented else 0
+    return (function.end_lineno or 0) - function.lineno + 1 - docstring
+
+
+def n_parameters(function: Function) -> int:
+    arguments = function.args
+    named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    return len([argument for argument in named if argument.arg not in ("self", "cls")])
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_sizes(path: Path) -> None:
+    file_limit, function_limit = LIMITS[path.relative_to(ROOT).parts[0]]
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= file_limit
+    long = {f.name: n_lines(f) for f in functions(path) if n_lines(f) > function_limit}
+    assert not long
+    wide = {f"{path.stem}.{f.name}" for f in functions(path) if n_parameters(f) > MAX_PARAMETERS}
+    assert wide <= set(WIDE)
+    assert not UNFINISHED.search(text)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_comments_are_ascii(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert not [line for line in lines if not line.isascii()]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_and_public_functions_have_docstrings(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    public = [
+        node
+        for node in tree.body
+        if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_")
+    ]
+    own = [node.name for node in public if not ast.get_docstring(node) and not _is_record(node)]
+    assert not own
+
+
+def _is_record(node: ast.AST) -> bool:
+    """Say whether a class documents its fields one by one, as the parts of a report do."""
+    if not isinstance(node, ast.ClassDef):
+        return False
+    return any(isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
+               for line in node.body)  # fmt: skip
+
+
+def test_every_skip_has_a_reason() -> None:
+    bare = []
+    for path in TESTS:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute | ast.Call) and _skips(node) and not _reason(node):
+                bare.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert not bare
+
+
+def _skips(node: ast.Attribute | ast.Call) -> bool:
+    if not isinstance(node, ast.Call):
+        return False
+    name = ast.unparse(node.func)
+    return name.startswith("pytest.") and name.rpartition(".")[2] in (
+        "skip", "skipif", "xfail", "importorskip"
+    )  # fmt: skip
+
+
+def _reason(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call):
+        return False
+    if any(keyword.arg == "reason" for keyword in node.keywords):
+        return True
+    return ast.unparse(node.func) == "pytest.skip" and bool(node.args)
+
+
+def test_names_of_test_files_are_unique() -> None:
+    names = [path.name for path in TESTS if path.name.startswith("test_")]
+    assert sorted(set(names)) == sorted(names)
