@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from mecheval.harness.api import evaluate as evaluate
     from mecheval.harness.api import load_model as load_model
     from mecheval.harness.api import load_task as load_task
+    from mecheval.interventions import ablation_grid as ablation_grid
+    from mecheval.interventions import attribution_grid as attribution_grid
     from mecheval.interventions import recovery_grid as recovery_grid
+    from mecheval.interventions import trace as trace
     from mecheval.models.contract import ModelCard as ModelCard
     from mecheval.models.contract import SequenceModel as SequenceModel
     from mecheval.models.stack.architecture import model as model
@@ -29,6 +32,8 @@ _INDEX = {
     "Recipe": ("mecheval.training", "Recipe"),
     "SequenceModel": ("mecheval.models.contract", "SequenceModel"),
     "Task": ("mecheval.tasks", "Task"),
+    "ablation_grid": ("mecheval.interventions", "ablation_grid"),
+    "attribution_grid": ("mecheval.interventions", "attribution_grid"),
     "compare": ("mecheval.reports.compare", "compare"),
     "evaluate": ("mecheval.harness.api", "evaluate"),
     "load_model": ("mecheval.harness.api", "load_model"),
@@ -37,6 +42,7 @@ _INDEX = {
     "model": ("mecheval.models.stack.architecture", "model"),
     "recovery_grid": ("mecheval.interventions", "recovery_grid"),
     "task": ("mecheval.tasks", "task"),
+    "trace": ("mecheval.interventions", "trace"),
 }
 
 __all__ = ["__version__", *_INDEX]  # pyright: ignore[reportUnsupportedDunderAll]

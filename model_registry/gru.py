@@ -15,15 +15,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import Architecture, model
+from mecheval.models.stack.precision import full_precision_on_cpu
 from mecheval.models.stack.residual import Mixer
 from mecheval.training.recipe import Recipe
 
 
 class GatedRecurrentUnit(Mixer):
     """One GRU layer; its output is what is added to the stream."""
+
+    writes = ("update", "candidate")
 
     def __init__(self, width: int) -> None:
         """Draw the weights from N(0, 1 / width); biases are 0."""
@@ -35,20 +41,40 @@ class GatedRecurrentUnit(Mixer):
             else:
                 nn.init.zeros_(parameter)
 
-    def mix(self, normed_BTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Run over all positions from a state of zeros; the state is ``(1, B, D)``."""
-        self.kernels = ("gru:cudnn" if normed_BTD.is_cuda else "gru:torch",)
-        return self.gru(normed_BTD)
+    def read(
+        self,
+        signals: Signals,
+        state: State,
+        *,
+        only_B: Tensor | None = None,
+        edit: Edit = unchanged,
+    ) -> tuple[Tensor, State]:
+        """Run on; the state is the output of the last position, ``(B, D)``."""
+        self.kernels = ("gru:cudnn" if signals["normed"].is_cuda else "gru:torch",)
+        before_1BD = state[0][None].contiguous() if state else None
+        with full_precision_on_cpu(signals["normed"]) as normed_BTD:
+            output_BTD, h_1BD = self.gru(normed_BTD, before_1BD)
+        return at(output_BTD, only_B), (h_1BD[0],)
 
-    def start(self, batch_size: int) -> Tensor:
-        """Return zeros."""
-        weight = next(self.gru.parameters())
-        return weight.new_zeros(1, batch_size, self.gru.hidden_size)
+    def written(self, signals: Signals, state: State) -> Written:
+        """Return the update gate and the candidate."""
+        output_BTD, _ = self.read(signals, state)
+        first_BD = state[0] if state else torch.zeros_like(output_BTD[:, 0])
+        before_BTD = torch.cat([first_BD[:, None], output_BTD[:, :-1]], 1)
+        w_in, w_back, b_in, b_back = self.gru.all_weights[0]
+        r_in, z_in, n_in = functional.linear(signals["normed"], w_in, b_in).chunk(3, -1)
+        r_back, z_back, n_back = functional.linear(before_BTD, w_back, b_back).chunk(3, -1)
+        reset_BTD = (r_in + r_back).sigmoid()
+        return (z_in + z_back).sigmoid(), (n_in + reset_BTD * n_back).tanh()
 
-    def step(self, normed_BD: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Run one position."""
-        output_B1D, state = self.gru(normed_BD[:, None], state)
-        return output_B1D[:, 0], state
+    def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
+        """Weigh old state and candidate with these gates."""
+        h_BD = state[0] if state else torch.zeros_like(written[0][:, 0])
+        outputs = []
+        for z_BD, n_BD in zip(*(part_BTD.unbind(1) for part_BTD in written), strict=True):
+            h_BD = torch.lerp(n_BD, h_BD, z_BD)
+            outputs.append(h_BD)
+        return torch.stack(outputs, 1)
 
 
 @model(

@@ -1,7 +1,7 @@
 """LSTM: a recurrent network with a gated cell (Hochreiter and Schmidhuber 1997).
 
-Glossary (paper -> code): the cell's internal state s_c -> the second half of ``State``; its output
-y^c -> the mixer's output and the first half of ``State``; input and output gate, the forget gate of
+Glossary (paper -> code): the cell's internal state s_c -> the second half of the state; its output
+y^c -> the mixer's output and the first half of the state; input and output gate, the forget gate of
 Gers et al. 2000 (doi:10.1162/089976600300015015), and the candidate g -> rows of ``nn.LSTM``'s
 matrices, in the order input, forget, candidate, output.
 Differences from the paper: gradients through all positions; one layer per block of the residual
@@ -17,18 +17,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import Architecture, model
+from mecheval.models.stack.precision import full_precision_on_cpu
 from mecheval.models.stack.residual import Mixer
 from mecheval.training.recipe import Recipe
-
-State = tuple[Tensor, Tensor]
-"""Output and cell of the last position, each ``(1, B, D)`` as ``nn.LSTM`` keeps them."""
 
 
 class LongShortTermMemory(Mixer):
     """One LSTM layer; its output is what is added to the stream."""
+
+    writes = ("forget", "input")
 
     def __init__(self, width: int) -> None:
         """Draw the weights from N(0, 1 / width); biases are 0, those of the forget gate 1."""
@@ -42,21 +45,46 @@ class LongShortTermMemory(Mixer):
             if name.startswith("bias_ih"):
                 nn.init.ones_(parameter[width : 2 * width])
 
-    def mix(self, normed_BTD: Tensor) -> tuple[Tensor, State]:
-        """Run over all positions from a state of zeros."""
-        self.kernels = ("lstm:cudnn" if normed_BTD.is_cuda else "lstm:torch",)
-        return self.lstm(normed_BTD)
+    def read(
+        self,
+        signals: Signals,
+        state: State,
+        *,
+        only_B: Tensor | None = None,
+        edit: Edit = unchanged,
+    ) -> tuple[Tensor, State]:
+        """Run on; the state is the output and the cell of the last position, ``(B, D)`` each."""
+        self.kernels = ("lstm:cudnn" if signals["normed"].is_cuda else "lstm:torch",)
+        before = tuple(part_BD[None].contiguous() for part_BD in state) or None
+        with full_precision_on_cpu(signals["normed"]) as normed_BTD:
+            output_BTD, (h_1BD, c_1BD) = self.lstm(normed_BTD, before)
+        return at(output_BTD, only_B), (h_1BD[0], c_1BD[0])
 
-    def start(self, batch_size: int) -> State:
-        """Return zeros."""
-        weight = next(self.lstm.parameters())
-        zeros_1BD = weight.new_zeros(1, batch_size, self.lstm.hidden_size)
-        return zeros_1BD, zeros_1BD
+    def written(self, signals: Signals, state: State) -> Written:
+        """Return the forget gate, and the input gate times the candidate."""
+        i_BTD, f_BTD, g_BTD, _ = self._gates(signals, state)
+        return f_BTD, i_BTD * g_BTD
 
-    def step(self, normed_BD: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run one position."""
-        output_B1D, state = self.lstm(normed_BD[:, None], state)
-        return output_B1D[:, 0], state
+    def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
+        """Run the cell alone; output gates stay."""
+        *_, o_BTD = self._gates(signals, state)
+        c_BD = state[1] if state else torch.zeros_like(o_BTD[:, 0])
+        cells = []
+        for f_BD, added_BD in zip(*(part_BTD.unbind(1) for part_BTD in written), strict=True):
+            c_BD = f_BD * c_BD + added_BD
+            cells.append(c_BD)
+        return o_BTD * torch.stack(cells, 1).tanh()
+
+    def _gates(self, signals: Signals, state: State) -> tuple[Tensor, ...]:
+        """Return input gate, forget gate, candidate and output gate of the run."""
+        output_BTD, _ = self.read(signals, state)
+        first_BD = state[0] if state else torch.zeros_like(output_BTD[:, 0])
+        before_BTD = torch.cat([first_BD[:, None], output_BTD[:, :-1]], 1)
+        w_in, w_back, b_in, b_back = self.lstm.all_weights[0]
+        raw_BT4D = functional.linear(signals["normed"], w_in, b_in)
+        raw_BT4D = raw_BT4D + functional.linear(before_BTD, w_back, b_back)
+        i_BTD, f_BTD, g_BTD, o_BTD = raw_BT4D.chunk(4, -1)
+        return i_BTD.sigmoid(), f_BTD.sigmoid(), g_BTD.tanh(), o_BTD.sigmoid()
 
 
 @model(

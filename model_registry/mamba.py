@@ -23,20 +23,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mecheval.models.kernels.scan import Kernel, Scan, choose
-from mecheval.models.kernels.selective import scan_step, selective_scan
+from mecheval.models.contract import Tap
+from mecheval.models.kernels.scan import Implementation, Kernel, Scan, choose
+from mecheval.models.kernels.selective import selective_scan
+from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import model
 from mecheval.models.stack.residual import Mixer, projection
 from mecheval.models.stack.short_convolution import ShortConvolution
 from mecheval.models.stack.state_space import StateSpaceArchitecture, initial_step_bias
 from mecheval.training.recipe import Recipe
 
-State = tuple[Tensor, Tensor]
-"""The last inputs of the convolution ``(B, K - 1, E)`` and the state of the scan ``(B, E, N)``."""
-
 
 class SelectiveStateSpace(Mixer):
     """Every channel writes into N decaying states and reads their sum, all steered by the input."""
+
+    n_recent = 1
+    writes = ("delta", "x", "B")
 
     def __init__(self, arguments: Mamba) -> None:
         """Draw the weights as the official implementation does."""
@@ -44,6 +46,8 @@ class SelectiveStateSpace(Mixer):
         width, channels = arguments.width, arguments.channels
         rank = math.ceil(width / 16)
         self.signed = arguments.signed
+        self.reach = max(arguments.d_conv, 1)
+        self.inner = ("conv_out",) if arguments.d_conv else ()
         self.kernel: Kernel = arguments.kernel
         self.sizes = [rank, arguments.d_state, arguments.d_state]
         self.in_proj = projection(width, 2 * channels)
@@ -56,34 +60,63 @@ class SelectiveStateSpace(Mixer):
         self.D = nn.Parameter(torch.ones(channels))
         self.out_proj = projection(channels, width, scale=arguments.residual_scale)
 
-    def mix(self, normed_BTD: Tensor) -> tuple[Tensor, State]:
-        """Convolve, scan and gate."""
+    def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
+        """Convolve, and steer the scan; the first part of the state is the last inputs."""
         x_BTE, z_BTE = self.in_proj(normed_BTD).chunk(2, -1)
-        chosen = choose(self.kernel, x_BTE, signed=self.signed)
+        before_BKE = state[0] if state else None
+        conv_BTE = self.conv(x_BTE, self._choose(x_BTE), before_BKE)
+        u_BTE = functional.silu(edit("conv_out", conv_BTE) if self.conv.taps else conv_BTE)
+        delta_BTR, B_BTN, C_BTN = self.x_proj(u_BTE).split(self.sizes, -1)
+        delta_BTE = functional.linear(delta_BTR, self.dt_weight)
+        return {"x": x_BTE, "u": u_BTE, "delta": delta_BTE, "z": z_BTE, "B": B_BTN, "C": C_BTN}
+
+    def read(
+        self,
+        signals: Signals,
+        state: State,
+        *,
+        only_B: Tensor | None = None,
+        edit: Edit = unchanged,
+    ) -> tuple[Tensor, State]:
+        """Scan and gate; the second part of the state is that of the scan, ``(B, E, N)``."""
+        before_BKE, state_BEN = state or (None, None)
+        chosen = self._choose(signals["u"])
         self.kernels = (f"selective_scan:{chosen}",)
-        u_BTE = functional.silu(self.conv(x_BTE, chosen))
         y_BTE, last_BEN = selective_scan(
-            self._scan(u_BTE, z_BTE), signed=self.signed, implementation=chosen
+            self._scan(signals), signed=self.signed, implementation=chosen, state_BEN=state_BEN
         )
-        return self.out_proj(y_BTE), (self.conv.tail(x_BTE), last_BEN)
+        return self.out_proj(at(y_BTE, only_B)), (
+            self.conv.tail(signals["x"], before_BKE),
+            last_BEN,
+        )
 
-    def start(self, batch_size: int) -> State:
-        """Return zeros."""
-        state_BEN = self.A_log.new_zeros(batch_size, *self.A_log.shape)
-        return self.conv.start(batch_size, self.A_log), state_BEN
+    def written(self, signals: Signals, state: State) -> Written:
+        """Return step size, input and direction, which make up Abar and Bbar x."""
+        return signals["delta"], signals["u"], signals["B"]
 
-    def step(self, normed_BD: Tensor, state: State) -> tuple[Tensor, State]:
-        """Convolve, scan and gate one position."""
-        x_BE, z_BE = self.in_proj(normed_BD).chunk(2, -1)
-        u_BE, tail_BKE = self.conv.step(x_BE, state[0])
-        scan = self._scan(functional.silu(u_BE), z_BE)
-        y_BE, state_BEN = scan_step(scan, state[1], signed=self.signed)
-        return self.out_proj(y_BE), (tail_BKE, state_BEN)
+    def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
+        """Scan what was written; gate, skip connection and C stay."""
+        delta_BTE, u_BTE, B_BTN = written
+        scan = self._scan({**signals, "delta": delta_BTE, "u": u_BTE, "B": B_BTN})
+        y_BTE, _ = selective_scan(
+            scan, signed=self.signed, implementation=self._choose(u_BTE),
+            state_BEN=state[1] if state else None,
+        )  # fmt: skip
+        skipped_BTE = self.D * (signals["u"] - u_BTE) * functional.silu(signals["z"])
+        return self.out_proj(y_BTE + skipped_BTE)
 
-    def _scan(self, u: Tensor, z: Tensor) -> Scan:
-        delta_R, B, C = self.x_proj(u).split(self.sizes, -1)
-        delta = functional.linear(delta_R, self.dt_weight)
-        return Scan(u, delta, z, B, C, -self.A_log.exp(), self.D, self.dt_bias)
+    def taps(self) -> dict[str, Tap]:
+        """Return the output of the convolution, if there is one."""
+        if not self.conv.taps:
+            return {}
+        return {"conv_out": Tap(self.conv, "output", "conv", self.conv.channels)}
+
+    def _choose(self, x_BTE: Tensor) -> Implementation:
+        return choose(self.kernel, x_BTE, signed=self.signed)
+
+    def _scan(self, signals: Signals) -> Scan:
+        given = (signals[name] for name in ("u", "delta", "z", "B", "C"))
+        return Scan(*given, -self.A_log.exp(), self.D, self.dt_bias)
 
 
 @model(

@@ -23,9 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mecheval.models.contract import Tap
 from mecheval.models.kernels.dual import dual_scan
-from mecheval.models.kernels.scan import Kernel, Scan, choose
-from mecheval.models.kernels.selective import scan_step
+from mecheval.models.kernels.scan import Implementation, Kernel, Scan, choose, repeated
+from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import model
 from mecheval.models.stack.residual import Mixer, projection
 from mecheval.models.stack.short_convolution import ShortConvolution
@@ -34,12 +35,12 @@ from mecheval.training.recipe import Recipe
 
 NORM_EPSILON = 1e-5
 
-State = tuple[Tensor, Tensor]
-"""The last inputs of the convolution ``(B, K - 1, X)`` and the state of the scan ``(B, E, N)``."""
-
 
 class DualStateSpace(Mixer):
     """Heads of channels that decay alike, so that the scan is also a masked attention."""
+
+    n_recent = 1
+    writes = ("delta", "x", "B")
 
     def __init__(self, arguments: Mamba2) -> None:
         """Draw the weights as the official implementation does."""
@@ -47,6 +48,8 @@ class DualStateSpace(Mixer):
         width, channels, states = arguments.width, arguments.channels, arguments.d_state
         heads = channels // arguments.head_dim
         self.signed, self.channels = arguments.signed, channels
+        self.reach = max(arguments.d_conv, 1)
+        self.inner = ("conv_out",) if arguments.d_conv else ()
         self.kernel: Kernel = arguments.kernel
         self.sizes = [channels, channels + 2 * states, heads]
         self.conv_sizes = [channels, states, states]
@@ -57,31 +60,61 @@ class DualStateSpace(Mixer):
         self.D = nn.Parameter(torch.ones(heads))
         self.out_proj = projection(channels, width, scale=arguments.residual_scale)
 
-    def mix(self, normed_BTD: Tensor) -> tuple[Tensor, State]:
-        """Convolve, scan, gate and norm."""
+    def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
+        """Convolve X, B and C; the first part of the state is their last values."""
         z_BTE, xBC_BTX, delta_BTH = self.in_proj(normed_BTD).split(self.sizes, -1)
-        chosen = choose(self.kernel, xBC_BTX, signed=self.signed)
+        conv_BTX = self.conv(xBC_BTX, self._choose(xBC_BTX), state[0] if state else None)
+        conv_BTX = edit("conv_out", conv_BTX) if self.conv.taps else conv_BTX
+        u_BTE, B_BTN, C_BTN = functional.silu(conv_BTX).split(self.conv_sizes, -1)
+        return {"xBC": xBC_BTX, "u": u_BTE, "delta": delta_BTH, "z": z_BTE, "B": B_BTN, "C": C_BTN}
+
+    def read(
+        self,
+        signals: Signals,
+        state: State,
+        *,
+        only_B: Tensor | None = None,
+        edit: Edit = unchanged,
+    ) -> tuple[Tensor, State]:
+        """Scan, gate and norm; the second part of the state is that of the scan, ``(B, E, N)``."""
+        before_BKX, state_BEN = state or (None, None)
+        chosen = self._choose(signals["u"])
         self.kernels = (f"dual_scan:{chosen}",)
-        scan = self._scan(functional.silu(self.conv(xBC_BTX, chosen)), delta_BTH, z_BTE)
-        y_BTE, last_BEN = dual_scan(scan, signed=self.signed, implementation=chosen)
-        return self._write(y_BTE), (self.conv.tail(xBC_BTX), last_BEN)
+        y_BTE, last_BEN = dual_scan(
+            self._scan(signals), signed=self.signed, implementation=chosen, state_BEN=state_BEN
+        )
+        return self._write(at(y_BTE, only_B)), (
+            self.conv.tail(signals["xBC"], before_BKX),
+            last_BEN,
+        )
 
-    def start(self, batch_size: int) -> State:
-        """Return zeros."""
-        state_BEN = self.D.new_zeros(batch_size, self.channels, self.conv_sizes[-1])
-        return self.conv.start(batch_size, self.D), state_BEN
+    def written(self, signals: Signals, state: State) -> Written:
+        """Return step size, input and direction, which make up Abar and Bbar x."""
+        return signals["delta"], signals["u"], signals["B"]
 
-    def step(self, normed_BD: Tensor, state: State) -> tuple[Tensor, State]:
-        """Convolve, scan, gate and norm one position."""
-        z_BE, xBC_BX, delta_BH = self.in_proj(normed_BD).split(self.sizes, -1)
-        xBC_BX, tail_BKX = self.conv.step(xBC_BX, state[0])
-        scan = self._scan(functional.silu(xBC_BX), delta_BH, z_BE).per_channel()
-        y_BE, state_BEN = scan_step(scan, state[1], signed=self.signed)
-        return self._write(y_BE), (tail_BKX, state_BEN)
+    def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
+        """Scan what was written; gate, skip connection and C stay."""
+        delta_BTH, u_BTE, B_BTN = written
+        scan = self._scan({**signals, "delta": delta_BTH, "u": u_BTE, "B": B_BTN})
+        y_BTE, _ = dual_scan(
+            scan, signed=self.signed, implementation=self._choose(u_BTE),
+            state_BEN=state[1] if state else None,
+        )  # fmt: skip
+        skipped_BTE = repeated(self.D, self.channels) * (signals["u"] - u_BTE)
+        return self._write(y_BTE + skipped_BTE * functional.silu(signals["z"]))
 
-    def _scan(self, xBC: Tensor, delta: Tensor, z: Tensor) -> Scan:
-        x, B, C = xBC.split(self.conv_sizes, -1)
-        return Scan(x, delta, z, B, C, -self.A_log.exp(), self.D, self.dt_bias)
+    def taps(self) -> dict[str, Tap]:
+        """Return the output of the convolution, if there is one."""
+        if not self.conv.taps:
+            return {}
+        return {"conv_out": Tap(self.conv, "output", "conv", self.conv.channels)}
+
+    def _choose(self, x_BTX: Tensor) -> Implementation:
+        return choose(self.kernel, x_BTX, signed=self.signed)
+
+    def _scan(self, signals: Signals) -> Scan:
+        given = (signals[name] for name in ("u", "delta", "z", "B", "C"))
+        return Scan(*given, -self.A_log.exp(), self.D, self.dt_bias)
 
     def _write(self, gated: Tensor) -> Tensor:
         return self.out_proj(functional.rms_norm(gated, (self.channels,), eps=NORM_EPSILON))

@@ -9,7 +9,8 @@ are no biases and no dropout.
 
 Official implementation: https://github.com/tensorflow/tensor2tensor
 
-Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width, ``H`` heads, ``K`` width of a head.
+Shape suffixes: ``B`` examples, ``T`` positions (``S`` those read from), ``D`` width, ``H`` heads,
+``K`` width of a head.
 """
 
 from __future__ import annotations
@@ -21,21 +22,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mecheval.models.contract import Tap
+from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import Architecture, model
 from mecheval.models.stack.residual import Mixer, Mlp, projection
+from mecheval.models.views import Columns
 from mecheval.training.recipe import Recipe
 
 POSITIONS = ("rope", "none", "learned")
 ROPE_BASE = 10000.0
-
-State = tuple[Tensor, Tensor]
-"""Keys and values of all positions so far, each ``(B, T, H, K)``."""
 
 
 class Attention(Mixer):
     """Every position reads the values of earlier positions, weighted by query-key products."""
 
     kernels = ("attention:scaled_dot_product",)
+    inner = ("q", "k", "v", "attn_out")
+    writes = ("k", "v")
 
     def __init__(self, width: int, heads: int, *, rotary: bool, scale: float) -> None:
         """Draw the weights; ``scale`` multiplies those of the output."""
@@ -44,36 +47,74 @@ class Attention(Mixer):
         self.qkv = projection(width, 3 * width)
         self.out = projection(width, width, scale=scale)
 
-    def mix(self, normed_BTD: Tensor) -> tuple[Tensor, State]:
-        """Attend to the position itself and all earlier ones."""
-        q_BTHK, k_BTHK, v_BTHK = self._project(normed_BTD, first=0)
-        read_BHTK = functional.scaled_dot_product_attention(
-            q_BTHK.transpose(1, 2), k_BTHK.transpose(1, 2), v_BTHK.transpose(1, 2), is_causal=True
+    def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
+        """Return queries, keys and values, ``(B, T, H, K)`` each, turned if rotary."""
+        parts = zip(("q", "k", "v"), self.qkv(normed_BTD).chunk(3, -1), strict=True)
+        q_BTHK, k_BTHK, v_BTHK = (
+            edit(name, value_BTD).unflatten(-1, (self.heads, -1)) for name, value_BTD in parts
         )
-        return self.out(read_BHTK.transpose(1, 2).flatten(2)), (k_BTHK, v_BTHK)
-
-    def start(self, batch_size: int) -> State:
-        """Return no keys and no values."""
-        width = self.out.weight.shape[0]
-        none_BTHK = self.out.weight.new_zeros(batch_size, 0, self.heads, width // self.heads)
-        return none_BTHK, none_BTHK
-
-    def step(self, normed_BD: Tensor, state: State) -> tuple[Tensor, State]:
-        """Add one key and value, and attend to all of them."""
-        q_BTHK, k_BTHK, v_BTHK = self._project(normed_BD[:, None], first=state[0].shape[1])
-        keys_BTHK, values_BTHK = torch.cat([state[0], k_BTHK], 1), torch.cat([state[1], v_BTHK], 1)
-        read_BHTK = functional.scaled_dot_product_attention(
-            q_BTHK.transpose(1, 2), keys_BTHK.transpose(1, 2), values_BTHK.transpose(1, 2)
-        )
-        return self.out(read_BHTK.flatten(1)), (keys_BTHK, values_BTHK)
-
-    def _project(self, normed_BTD: Tensor, *, first: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries, keys and values of positions ``first`` on, turned if rotary."""
-        qkv_BT3HK = self.qkv(normed_BTD).unflatten(-1, (3, self.heads, -1))
-        qk_BT2HK, v_BTHK = qkv_BT3HK[:, :, :2], qkv_BT3HK[:, :, 2]
         if self.rotary:
-            qk_BT2HK = rotate(qk_BT2HK, first)
-        return qk_BT2HK[:, :, 0], qk_BT2HK[:, :, 1], v_BTHK
+            first = state[0].shape[1] if state else 0
+            q_BTHK, k_BTHK = rotate(torch.stack([q_BTHK, k_BTHK], 2), first).unbind(2)
+        return {"q": q_BTHK, "k": k_BTHK, "v": v_BTHK}
+
+    def read(
+        self,
+        signals: Signals,
+        state: State,
+        *,
+        only_B: Tensor | None = None,
+        edit: Edit = unchanged,
+    ) -> tuple[Tensor, State]:
+        """Attend to the position itself and all earlier ones; the state is all keys and values."""
+        keys_BTHK, values_BTHK = self.advance(signals, state)
+        read_BTHK = attend(signals["q"], keys_BTHK, values_BTHK, only_B=only_B)
+        return self.out(edit("attn_out", read_BTHK.flatten(2))), (keys_BTHK, values_BTHK)
+
+    def advance(self, signals: Signals, state: State) -> State:
+        """Return all keys and values."""
+        new = signals["k"], signals["v"]
+        if not state:
+            return new
+        return tuple(torch.cat(parts, 1) for parts in zip(state, new, strict=True))
+
+    def written(self, signals: Signals, state: State) -> Written:
+        """Return keys and values."""
+        return signals["k"], signals["v"]
+
+    def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
+        """Attend to other keys and values with the same queries."""
+        return self.read({**signals, "k": written[0], "v": written[1]}, state)[0]
+
+    def taps(self) -> dict[str, Tap]:
+        """Return queries, keys and values, and what the heads read."""
+        width = self.out.in_features
+        found = {"attn_out": Tap(self.out, "input", "out", width)}
+        for i, name in enumerate(("q", "k", "v")):
+            columns = Columns(tuple(range(i * width, (i + 1) * width)))
+            found[name] = Tap(self.qkv, "output", "qkv", width, columns)
+        return found
+
+
+def attend(
+    q_BTHK: Tensor, keys_BSHK: Tensor, values_BSHK: Tensor, *, only_B: Tensor | None
+) -> Tensor:
+    """Return what the last positions read from all, ``(B, T, H, K)``."""
+    q_BHTK, k_BHSK, v_BHSK = (x.transpose(1, 2) for x in (q_BTHK, keys_BSHK, values_BSHK))
+    n, total = q_BTHK.shape[1], keys_BSHK.shape[1]
+    if only_B is None and n == total:
+        read_BHTK = functional.scaled_dot_product_attention(q_BHTK, k_BHSK, v_BHSK, is_causal=True)
+        return read_BHTK.transpose(1, 2)
+    if only_B is None:
+        last_BT = torch.arange(total - n, total, device=q_BTHK.device)[None]
+    else:
+        q_BHTK = at(q_BTHK, only_B).transpose(1, 2)
+        last_BT = (total - n + only_B.to(q_BTHK.device))[:, None]
+    seen_BTS = torch.arange(total, device=q_BTHK.device) <= last_BT[..., None]
+    read_BHTK = functional.scaled_dot_product_attention(
+        q_BHTK, k_BHSK, v_BHSK, attn_mask=seen_BTS[:, None]
+    )
+    return read_BHTK.transpose(1, 2)
 
 
 def rotate(x_BT2HK: Tensor, first: int) -> Tensor:

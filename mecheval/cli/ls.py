@@ -105,6 +105,7 @@ def _sites(args: argparse.Namespace) -> list[Row]:
 
     from mecheval.models.contract import Encoding
     from mecheval.models.hub.pretrained import Pretrained
+    from mecheval.models.listing import site_infos
     from mecheval.models.load import resolve
     from mecheval.models.sites import COMPONENTS
     from mecheval.spec import parse_spec
@@ -114,15 +115,15 @@ def _sites(args: argparse.Namespace) -> list[Row]:
         source = dataclasses.replace(source, weights="random")
     model = source.build(Encoding(code_C=np.arange(8), vocab_size=8), seed=0)
     order = list(COMPONENTS)
-    taps = sorted(model.taps().items(), key=lambda at: (at[0].layer, order.index(at[0].component)))
+    found = sorted(site_infos(model), key=lambda info: order.index(info.site.component))
     return [
         {
-            "site": str(site),
-            "layer": site.layer,
-            "component": site.component,
-            "shape": f"(B, T, {tap.width})",
-            "side": tap.side,
-            "path": tap.path,
+            "site": str(info.site),
+            "layer": info.site.layer,
+            "component": info.site.component,
+            "shape": info.shape,
+            "side": info.side,
+            "path": info.path,
         }
-        for site, tap in taps
+        for info in sorted(found, key=lambda info: info.site.layer)
     ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from mecheval.interventions import recovery_grid
 from mecheval.models.hooks import visiting
 from mecheval.reports.schema import DataPart, Fidelity, ModelCardPart, TaskCardPart
 from mecheval.tasks.floors import task_floors
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from mecheval.interventions import Execution
     from mecheval.metrics import Subject
     from mecheval.models.contract import Encoding, ModelCard, SequenceModel
     from mecheval.registry import Entry
@@ -98,11 +100,25 @@ def fidelity(subject: Subject) -> Fidelity:
     with visiting(dict.fromkeys(model.taps().values(), _look)):
         hooked_BTC = model(tokens_BT)
     native = getattr(model, "native_difference", None)
+    engine = _engine(subject)
     return Fidelity(
+        engine=engine.engine,
+        engine_reason=engine.reason,
+        engine_difference=engine.difference,
         hooks=_largest_difference(hooked_BTC, plain_BTC),
         native=float(native(tokens_BT)) if native else 0.0,
         repeat_equal=torch.equal(plain_BTC, again_BTC),
     )
+
+
+def _engine(subject: Subject) -> Execution:
+    """Patch a few cells, and say by which engine and how exactly."""
+    pairs = subject.pairs(N_FIDELITY, subject.length)
+    grid = recovery_grid(
+        subject.model, pairs.clean.tokens_BT, pairs.corrupted.tokens_BT,
+        pairs.answers_P, pairs.foils_P, pairs.readout_P, positions=[int(pairs.changed_P.min())],
+    )  # fmt: skip
+    return grid.execution
 
 
 def _look(stream_BTD: Tensor) -> None:

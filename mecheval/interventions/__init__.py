@@ -1,7 +1,17 @@
 """The engine: trace activations, replace them, and read the answers that come out."""
 
-from mecheval.interventions.edits import Edit as Edit
-from mecheval.interventions.edits import answer_logits as answer_logits
-from mecheval.interventions.edits import trace as trace
+from mecheval.interventions.attribution import AttributionGrid as AttributionGrid
+from mecheval.interventions.attribution import attribution_grid as attribution_grid
+from mecheval.interventions.donors import Donor as Donor
+from mecheval.interventions.donors import Interchange as Interchange
+from mecheval.interventions.donors import Mean as Mean
+from mecheval.interventions.donors import Subspace as Subspace
+from mecheval.interventions.donors import Zero as Zero
+from mecheval.interventions.engine import Execution as Execution
+from mecheval.interventions.grid import AblationGrid as AblationGrid
 from mecheval.interventions.grid import RecoveryGrid as RecoveryGrid
+from mecheval.interventions.grid import ablation_grid as ablation_grid
 from mecheval.interventions.grid import recovery_grid as recovery_grid
+from mecheval.interventions.traces import Edit as Edit
+from mecheval.interventions.traces import answer_logits as answer_logits
+from mecheval.interventions.traces import trace as trace

@@ -1,7 +1,6 @@
 """Interchange interventions over a whole grid: components x layers x positions x pairs.
 
-Shape suffixes: ``P`` pairs, ``T`` positions, ``D`` width of a site, ``C`` vocabulary, ``R`` rows:
-the (position, pair) cells of one site that need a forward pass.
+Shape suffixes: ``P`` pairs, ``B`` pairs as the user gives them, ``T`` positions.
 """
 
 from __future__ import annotations
@@ -10,27 +9,30 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from mecheval.errors import UsageError
-from mecheval.interventions.edits import BATCH_SIZE, trace
-from mecheval.models.hooks import visiting
-from mecheval.models.sites import COMPONENTS, Site
+from mecheval.interventions.donors import Donor, Interchange
+from mecheval.interventions.engine import Execution, patch
+from mecheval.interventions.plan import Engine, Plan, plan_of
+from mecheval.interventions.question import Readout, questions
+from mecheval.interventions.traces import BATCH_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import ArrayLike
+    from torch import Tensor
 
+    from mecheval.interventions.question import Question
     from mecheval.models.contract import SequenceModel
 
-Readout = Literal["logit_difference", "log_prob"]
+Direction = Literal["denoising", "noising"]
 
 
 @dataclass(frozen=True)
 class RecoveryGrid:
-    """What the readout says when one activation of the corrupted run is the clean run's.
+    """What the readout says when one activation of a run is another run's.
 
     The readout is logit(answer) - logit(foil), or log p(answer), at each pair's readout position.
 
@@ -40,19 +42,42 @@ class RecoveryGrid:
         patched: Readout of the patched runs, shape ``(component, layer, position, pair)``; NaN
             where the model has no such component in that layer.
         axes: Labels along the axes of ``patched``, in order.
+        execution: How the passes were made, and how far they were seen to be from plain hooks.
     """
 
     clean: np.ndarray
     corrupted: np.ndarray
     patched: np.ndarray
     axes: dict[str, tuple]
+    execution: Execution
 
     def component(self, name: str) -> np.ndarray:
         """Return the patched readouts of one component, ``(layer, position, pair)``."""
         return self.patched[self.axes["component"].index(name)]
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class AblationGrid:
+    """What the readout says when one activation of a run is replaced.
+
+    Attributes:
+        base: Readout of the runs as they are, shape ``(run,)``.
+        patched: Readout of the patched runs, shape ``(component, layer, position, run)``; NaN
+            where the model has no such component in that layer.
+        axes: Labels along the axes of ``patched``, in order.
+        execution: How the passes were made, and how far they were seen to be from plain hooks.
+    """
+
+    base: np.ndarray
+    patched: np.ndarray
+    axes: dict[str, tuple]
+    execution: Execution
+
+    def component(self, name: str) -> np.ndarray:
+        """Return the patched readouts of one component, ``(layer, position, run)``."""
+        return self.patched[self.axes["component"].index(name)]
+
+
 def recovery_grid(
     model: SequenceModel,
     clean_BT: ArrayLike | Tensor,
@@ -63,14 +88,20 @@ def recovery_grid(
     *,
     components: Sequence[str] = ("block_in",),
     layers: Sequence[int] | None = None,
-    positions: Sequence[int] | None = None,
+    positions: ArrayLike | None = None,
     readout: Readout = "logit_difference",
+    direction: Direction = "denoising",
+    frozen: bool = False,
+    engine: Engine = "auto",
     batch_size: int = BATCH_SIZE,
+    memory: int = Plan.memory,
+    partial: Path | None = None,
 ) -> RecoveryGrid:
     """Patch every site of the corrupted runs with the clean runs' activation, one at a time.
 
-    Equal to one full forward pass per cell. No pass is made for a cell whose clean and corrupted
-    activations are the same, or whose position lies behind the readout: it cannot change it.
+    Equal to one full forward pass per cell with plain hooks, which ``engine="hooks"`` makes. No
+    pass is made for a cell that cannot change the readout: the activations are the same in both
+    runs, or its position lies behind the readout.
 
     Args:
         model: The model; put into evaluation mode.
@@ -81,133 +112,102 @@ def recovery_grid(
         readout_B: Position at which the answer is read.
         components: Which components of :data:`mecheval.models.sites.COMPONENTS` to patch.
         layers: Which layers; all where None.
-        positions: Which positions; all up to the last readout where None.
+        positions: Which positions ``(J,)``; or ``(B, J)``, for every pair its own, where those
+            below 0 or behind the last readout are left NaN; all up to the last readout where None.
         readout: ``logit_difference`` of answer and foil, or ``log_prob`` of the answer.
-        batch_size: Patched sequences per forward pass.
+        direction: ``denoising`` puts clean activations into corrupted runs, ``noising`` corrupted
+            ones into clean runs.
+        frozen: Hold the memory of all layers above the patched one at the unpatched run's.
+        engine: ``tails`` (from the patched layer and position on), ``blocks`` (from the patched
+            layer on), ``hooks`` (whole forward passes), or ``auto``: the first of them that is
+            exact for this model.
+        batch_size: Sequences per whole forward pass.
+        memory: Bytes that the activations of one pass may take; halved when there are fewer.
+        partial: A file in which finished parts are kept, so that an interrupted grid goes on
+            where it stopped; removed when the grid is whole.
 
     Raises:
-        UsageError: Shapes do not agree, or a component, layer or position does not exist.
+        UsageError: Shapes do not agree, a component, layer or position does not exist, the model is
+            not causal, or the engine that was asked for is not exact for it.
     """
-    runs = _Runs(model, clean_BT, corrupted_BT, answers_B, foils_B, readout_B, readout, batch_size)
-    layers = range(model.n_layers) if layers is None else layers
-    positions = range(runs.n_positions) if positions is None else positions
-    _check(model, components, layers, positions, runs.n_positions)
-
-    taps = model.taps()
-    shape = (len(components), len(layers), len(positions), runs.n_pairs)
-    patched_KLTP = np.full(shape, np.nan, np.float64)
-    corrupted_P = runs.plain(runs.corrupted_PT)
-    for k, component in enumerate(components):
-        for i, layer in enumerate(layers):
-            if Site(layer, component) in taps:
-                patched_KLTP[k, i] = runs.patched(Site(layer, component), positions, corrupted_P)
-    axes = {
-        "component": tuple(components),
-        "layer": tuple(layers),
-        "position": tuple(positions),
-        "pair": tuple(range(runs.n_pairs)),
-    }
-    return RecoveryGrid(runs.plain(runs.clean_PT), corrupted_P, patched_KLTP, axes)
-
-
-class _Runs:
-    """The pairs of one grid on the model's device, and the passes over them."""
-
-    def __init__(
-        self,
-        model: SequenceModel,
-        clean_BT: ArrayLike | Tensor,
-        corrupted_BT: ArrayLike | Tensor,
-        answers_B: ArrayLike | Tensor,
-        foils_B: ArrayLike | Tensor,
-        readout_B: ArrayLike | Tensor,
-        readout: Readout,
-        batch_size: int,
-    ) -> None:
-        def on_device(values: ArrayLike | Tensor) -> Tensor:
-            return torch.as_tensor(np.asarray(values), device=model.device).long()
-
-        self.model, self.kind, self.batch_size = model.eval(), readout, batch_size
-        self.clean_PT, self.corrupted_PT = on_device(clean_BT), on_device(corrupted_BT)
-        self.answers_P, self.foils_P = on_device(answers_B), on_device(foils_B)
-        self.readout_P = on_device(readout_B)
-        n, shape = len(self.clean_PT), self.clean_PT.shape
-        vectors = (self.answers_P, self.foils_P, self.readout_P)
-        agree = len(shape) == 2 and shape == self.corrupted_PT.shape
-        if not agree or any(vector.shape != (n,) for vector in vectors):
-            raise UsageError(
-                "recovery_grid needs clean and corrupted tokens of one shape (B, T), and answers, "
-                f"foils and readouts of shape (B,); got {tuple(shape)}, "
-                f"{tuple(self.corrupted_PT.shape)} and {[tuple(v.shape) for v in vectors]}."
-            )
-        if n == 0 or not 0 <= int(self.readout_P.min()) <= int(self.readout_P.max()) < shape[1]:
-            raise UsageError(
-                f"recovery_grid needs at least one pair and readouts from 0 to {shape[1] - 1}."
-            )
-        self.n_pairs, self.n_positions = n, int(self.readout_P.max()) + 1
-        self.clean_PT = self.clean_PT[:, : self.n_positions]
-        self.corrupted_PT = self.corrupted_PT[:, : self.n_positions]
-
-    def plain(self, tokens_PT: Tensor) -> np.ndarray:
-        """Read out unpatched runs, shape ``(P,)``."""
-        parts = []
-        for first in range(0, self.n_pairs, self.batch_size):
-            pair_R = torch.arange(first, min(first + self.batch_size, self.n_pairs))
-            parts.append(self._read(tokens_PT[pair_R], pair_R.to(tokens_PT.device)))
-        return np.concatenate(parts)
-
-    def patched(self, site: Site, positions: Sequence[int], corrupted_P: np.ndarray) -> np.ndarray:
-        """Read out the runs patched at one site, shape ``(position, pair)``."""
-        clean_PTD, corrupted_PTD = (
-            trace(self.model, tokens_PT, [site], batch_size=self.batch_size)[site]
-            for tokens_PT in (self.clean_PT, self.corrupted_PT)
-        )
-        differs_PT = (clean_PTD != corrupted_PTD).any(-1)
-        differs_PT &= np.arange(self.n_positions) <= self.readout_P.cpu().numpy()[:, None]
-        patched_TP = np.repeat(corrupted_P[None], len(positions), axis=0)
-        row_R, pair_R = np.nonzero(differs_PT[:, list(positions)].T)
-        tap = self.model.taps()[site]
-        for first in range(0, len(row_R), self.batch_size):
-            rows = slice(first, first + self.batch_size)
-            position = torch.as_tensor(np.asarray(positions)[row_R[rows]], device=self.model.device)
-            pair = torch.as_tensor(pair_R[rows], device=self.model.device)
-            donor_RD = torch.as_tensor(clean_PTD[pair_R[rows], position.cpu().numpy()])
-
-            def replace(stream_RTD: Tensor, position=position, donor_RD=donor_RD) -> Tensor:
-                stream_RTD = stream_RTD.clone()
-                stream_RTD[torch.arange(len(position)), position] = donor_RD.to(stream_RTD)
-                return stream_RTD
-
-            with visiting({tap: replace}):
-                patched_TP[row_R[rows], pair_R[rows]] = self._read(self.corrupted_PT[pair], pair)
-        return patched_TP
-
-    def _read(self, tokens_RT: Tensor, pair_R: Tensor) -> np.ndarray:
-        row_R = torch.arange(len(pair_R), device=tokens_RT.device)
-        logits_RC = self.model(tokens_RT)[row_R, self.readout_P[pair_R]].double()
-        if self.kind == "log_prob":
-            logits_RC = logits_RC.log_softmax(-1)
-        value_R = logits_RC[row_R, self.answers_P[pair_R]]
-        if self.kind == "logit_difference":
-            value_R = value_R - logits_RC[row_R, self.foils_P[pair_R]]
-        return value_R.cpu().numpy()
+    asked = questions(model, [clean_BT, corrupted_BT], answers_B, foils_B, readout_B, kind=readout)
+    if direction not in ("denoising", "noising"):
+        raise UsageError(f"Unknown direction '{direction}'. Choose denoising or noising.")
+    base, donor = asked if direction == "noising" else asked[::-1]
+    own_BJ = None if positions is None or np.ndim(positions) < 2 else np.asarray(positions)
+    union = _listed(positions) if own_BJ is None else _union(own_BJ, base)
+    plan = plan_of(
+        base, components, layers, union,
+        frozen=frozen, engine=engine, batch_size=batch_size, memory=memory,
+        wanted_JP=None if own_BJ is None else (np.asarray(union)[:, None, None] == own_BJ).any(-1),
+    )  # fmt: skip
+    done = patch(base, Interchange(donor.tokens_PT), plan, partial=partial)
+    ends = (done.donor_P, done.base_P)
+    clean_P, corrupted_P = ends if direction == "denoising" else ends[::-1]
+    patched, axes = done.patched_KIJP, plan.axes(base.n_runs)
+    if own_BJ is not None:
+        patched = _at_own(patched, plan.positions, own_BJ)
+        axes["position"] = tuple(range(own_BJ.shape[1]))
+    return RecoveryGrid(clean_P, corrupted_P, patched, axes, done.execution)
 
 
-def _check(
+def ablation_grid(
     model: SequenceModel,
-    components: Sequence[str],
-    layers: Sequence[int],
-    positions: Sequence[int],
-    n_positions: int,
-) -> None:
-    for component in components:
-        if component not in COMPONENTS:
-            raise UsageError(
-                f"Unknown component '{component}'. Choose among {', '.join(COMPONENTS)}."
-            )
-    if any(not 0 <= layer < model.n_layers for layer in layers):
-        raise UsageError(f"The model has layers 0 to {model.n_layers - 1}; got {list(layers)}.")
-    if any(not 0 <= position < n_positions for position in positions):
+    tokens_BT: ArrayLike | Tensor,
+    answers_B: ArrayLike | Tensor,
+    foils_B: ArrayLike | Tensor,
+    readout_B: ArrayLike | Tensor,
+    *,
+    donor: Donor,
+    components: Sequence[str] = ("block_in",),
+    layers: Sequence[int] | None = None,
+    positions: Sequence[int] | None = None,
+    readout: Readout = "logit_difference",
+    frozen: bool = False,
+    engine: Engine = "auto",
+    batch_size: int = BATCH_SIZE,
+    memory: int = Plan.memory,
+) -> AblationGrid:
+    """Replace every site of runs by what a donor gives, one at a time.
+
+    The arguments are those of :func:`recovery_grid`, with ``donor`` one of
+    :mod:`mecheval.interventions.donors`: ``Zero()``, ``Mean(reference)``, ``Interchange(runs)``
+    with any other runs (resample ablation), or ``Subspace(donor, bases)`` of one of these.
+
+    Raises:
+        UsageError: As for :func:`recovery_grid`, or the donor does not fit.
+    """
+    (base,) = questions(model, [tokens_BT], answers_B, foils_B, readout_B, kind=readout)
+    plan = plan_of(
+        base, components, layers, positions,
+        frozen=frozen, engine=engine, batch_size=batch_size, memory=memory,
+    )  # fmt: skip
+    done = patch(base, donor, plan)
+    return AblationGrid(done.base_P, done.patched_KIJP, plan.axes(base.n_runs), done.execution)
+
+
+def _listed(positions: ArrayLike | None) -> list[int] | None:
+    return None if positions is None else [int(position) for position in np.asarray(positions)]
+
+
+def _union(own_BJ: np.ndarray, base: Question) -> list[int]:
+    """Return all positions that some pair asks for.
+
+    Raises:
+        UsageError: There is not one list of positions per pair, or no position is inside.
+    """
+    inside = np.unique(own_BJ[(own_BJ >= 0) & (own_BJ < base.n_positions)])
+    if own_BJ.ndim != 2 or len(own_BJ) != base.n_runs or not len(inside):
         raise UsageError(
-            f"Positions go from 0 to the last readout {n_positions - 1}; got {list(positions)}."
+            f"Positions per pair need the shape ({base.n_runs}, J) and one from 0 to "
+            f"{base.n_positions - 1} at least; got the shape {own_BJ.shape}."
         )
+    return inside.tolist()
+
+
+def _at_own(patched_KIJP: np.ndarray, positions: Sequence[int], own_BJ: np.ndarray) -> np.ndarray:
+    """Pick every pair's own positions; NaN where they are outside."""
+    place_BJ = np.searchsorted(positions, own_BJ).clip(0, len(positions) - 1)
+    found_BJ = np.asarray(positions)[place_BJ] == own_BJ
+    picked_KIJP = patched_KIJP[:, :, place_BJ.T, np.arange(len(own_BJ))]
+    return np.where(found_BJ.T, picked_KIJP, np.nan)

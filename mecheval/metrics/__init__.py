@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mecheval.errors import UsageError, unknown
 from mecheval.metrics.subject import Subject
+from mecheval.models.sites import COMPONENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +50,6 @@ class MetricDefinition:
 
 _PROBE_SIZES = {"n_train": 2000, "n_validation": 500, "n_test": 1000}
 _ERASERS = ("class_mean", "leace", "row_space", "direction", "inlp")
-_PATCHABLE = ("block_in", "mixer_in", "mixer_out", "mlp_out", "block_out")
 
 METRICS: dict[str, MetricDefinition] = {
     definition.name: definition
@@ -64,7 +64,7 @@ METRICS: dict[str, MetricDefinition] = {
         ),
         MetricDefinition(
             "recovery",
-            1,
+            2,
             "intervention",
             "share of the clean-corrupted gap that one patched activation brings back",
             "mecheval.metrics.recovery:measure_recovery",
@@ -72,9 +72,25 @@ METRICS: dict[str, MetricDefinition] = {
                 "n_pairs": 64,
                 "components": ["block_in", "mixer_out"],
                 "readout": "logit_difference",
+                "direction": "denoising",
+                "frozen": False,
+                "method": "exact",
                 "min_gap": 1.0,
             },
-            {"components": _PATCHABLE, "readout": ("logit_difference", "log_prob")},
+            {
+                "components": tuple(COMPONENTS),
+                "readout": ("logit_difference", "log_prob"),
+                "direction": ("denoising", "noising"),
+                "method": ("exact", "attribution"),
+            },
+        ),
+        MetricDefinition(
+            "write_offset",
+            1,
+            "intervention",
+            "how many positions after a token its content enters a mixer's memory",
+            "mecheval.metrics.write_offset:measure_write_offset",
+            {"n_pairs": 256, "max_offset": 4},
         ),
         MetricDefinition(
             "readability",

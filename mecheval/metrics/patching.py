@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 NOWHERE = -1
 """Middle position of a pair that has none."""
 
-LAST_TRIVIAL = ("mixer_out", "mlp_out", "block_out")
+LAST_TRIVIAL = ("q", "attn_out", "mixer_out", "mlp_out", "block_out")
 FIRST_TRIVIAL = ("block_in", "mixer_in")
 
 
@@ -72,6 +72,8 @@ def by_construction(pairs: Pairs, component: str, n_layers: int) -> np.ndarray:
         known_LTP[0][~differs_TP] = 0.0
     if component in LAST_TRIVIAL:
         known_LTP[-1][~at_readout_TP] = 0.0
+    if component in ("state", "cache"):  # read by later positions alone
+        known_LTP[:, at_readout_TP] = 0.0
     known_LTP[:, (position_T1 < pairs.changed_P) | (position_T1 > pairs.readout_P)] = 0.0
     return known_LTP
 

@@ -17,15 +17,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mecheval import stats
-from mecheval.interventions import recovery_grid
+from mecheval.errors import UsageError
+from mecheval.interventions import attribution_grid, recovery_grid
 from mecheval.metrics import patching, resampling
 from mecheval.metrics.results import Estimate, Layout, not_learned, profile, result
 
 if TYPE_CHECKING:
-    from mecheval.interventions import RecoveryGrid
+    from mecheval.interventions import AttributionGrid, RecoveryGrid
     from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import MetricIdentity, MetricResult, Profile
     from mecheval.tasks import Pairs
+
+    Grid = RecoveryGrid | AttributionGrid
 
 MIN_PAIRS = 8
 ROLES = ("changed", "middle", "readout")
@@ -44,6 +47,11 @@ def measure_recovery(identity: MetricIdentity, subject: Subject) -> list[MetricR
     A maximum over layers is biased upwards; the interval resamples pairs and takes the maximum
     again in each resample, and the profile shows every layer.
 
+    With ``direction=noising`` corrupted activations are put into the clean run, and the value is
+    the share of the gap that is lost: what is needed, where denoising says what is enough. With
+    ``frozen`` the memory of later layers stays that of the unpatched run. ``method=attribution`` is
+    for screening alone: it guesses the grid from gradients, and says how far it can be trusted.
+
     Pairs whose readouts differ by less than ``min_gap`` are dropped and counted. The profile runs
     over layers and roles; ``profiles["grid"]`` over layers and absolute positions.
     """
@@ -55,29 +63,46 @@ def measure_recovery(identity: MetricIdentity, subject: Subject) -> list[MetricR
     ]
     if subject.learned is False:
         return not_learned(identity, subject, layouts)
-    grid = recovery_grid(
-        subject.model,
-        pairs.clean.tokens_BT,
-        pairs.corrupted.tokens_BT,
-        pairs.answers_P,
-        pairs.foils_P,
-        pairs.readout_P,
-        components=components,
-        readout=identity.params["readout"],
-        batch_size=subject.batch_size,
-    )
+    grid, how = _grid(identity, subject, pairs)
     kept_P = np.abs(grid.clean - grid.corrupted) >= identity.params["min_gap"]
     results = []
     for name, layout in zip(components, layouts, strict=True):
-        part = _component(grid, pairs, kept_P, name)
+        part = _component(grid, pairs, kept_P, name, identity.params["direction"])
         rng = subject.stream("bootstrap", "recovery", name)
-        results.append(_result(identity, layout, part, rng))
+        results.append(_result(identity, layout, part, rng, how))
     return results
+
+
+def _grid(
+    identity: MetricIdentity, subject: Subject, pairs: Pairs
+) -> tuple[Grid, dict[str, Any]]:
+    """Return the grid, and what the report says about how it was made.
+
+    Raises:
+        UsageError: Attribution was asked for together with what it cannot do.
+    """
+    params = identity.params
+    runs = (pairs.clean.tokens_BT, pairs.corrupted.tokens_BT)
+    ends = (pairs.answers_P, pairs.foils_P, pairs.readout_P)
+    what = {"components": params["components"], "readout": params["readout"]}
+    if params["method"] == "exact":
+        grid = recovery_grid(
+            subject.model, *runs, *ends, **what, direction=params["direction"],
+            frozen=params["frozen"], batch_size=subject.batch_size,
+        )  # fmt: skip
+        return grid, {"config": {"engine": grid.execution.engine}, "warnings": []}
+    if params["frozen"] or params["direction"] != "denoising":
+        raise UsageError(
+            "method=attribution guesses denoising with all memory free. Leave direction and "
+            "frozen at their defaults, or use method=exact."
+        )
+    guess = attribution_grid(subject.model, *runs, *ends, **what)
+    return guess, {"config": {"engine": "gradients"}, "warnings": [str(guess)]}
 
 
 @dataclass(frozen=True)
 class _Component:
-    """Recovery of one component on the kept pairs; ``middle_P`` may be nowhere."""
+    """Recovery of one component on the kept pairs; ``n_not_finite`` have logits of NaN."""
 
     recovery_LTP: np.ndarray
     known_LTP: np.ndarray
@@ -85,6 +110,7 @@ class _Component:
     corrupted_P: np.ndarray
     role_GP: np.ndarray
     n_dropped: int
+    n_not_finite: int
 
     @property
     def trivial_LTP(self) -> np.ndarray:
@@ -99,11 +125,15 @@ class _Component:
         return self.role_GP[1] != patching.NOWHERE
 
 
-def _component(grid: RecoveryGrid, pairs: Pairs, kept_P: np.ndarray, component: str) -> _Component:
+def _component(
+    grid: Grid, pairs: Pairs, kept_P: np.ndarray, component: str, direction: str
+) -> _Component:
     patched_LTP = grid.component(component)
     changed_P, readout_P = pairs.changed_P, pairs.readout_P
     role_GP = np.stack([changed_P, patching.middle(changed_P, readout_P), readout_P])
     recovery_LTP = patching.recovery(grid.clean, grid.corrupted, patched_LTP)
+    if direction == "noising":
+        recovery_LTP = 1 - recovery_LTP
     known_LTP = patching.by_construction(pairs, component, len(patched_LTP))
     return _Component(
         recovery_LTP[..., kept_P],
@@ -112,11 +142,16 @@ def _component(grid: RecoveryGrid, pairs: Pairs, kept_P: np.ndarray, component: 
         grid.corrupted[kept_P],
         role_GP[:, kept_P],
         int((~kept_P).sum()),
+        int((~np.isfinite(grid.clean + grid.corrupted)).sum()),
     )
 
 
 def _result(
-    identity: MetricIdentity, layout: Layout, part: _Component, rng: np.random.Generator
+    identity: MetricIdentity,
+    layout: Layout,
+    part: _Component,
+    rng: np.random.Generator,
+    how: dict[str, Any],
 ) -> MetricResult:
     n_scored = int(part.has_middle_P.sum())
     fields: dict[str, Any] = {
@@ -128,7 +163,7 @@ def _result(
             "pairs_without_gap": part.n_dropped,
             "pairs_without_middle": len(part.clean_P) - n_scored,
         },
-        "config": {"middle": "(changed + readout) // 2, strictly between them"},
+        "config": {"middle": "(changed + readout) // 2, strictly between them", **how["config"]},
     }
     if len(part.clean_P) < MIN_PAIRS:
         gap = identity.params["min_gap"]
@@ -136,6 +171,8 @@ def _result(
             f"no gap: {len(part.clean_P)} of {layout.n_expected} pairs have readouts that differ "
             f"by at least {gap:g}, and {MIN_PAIRS} are needed"
         )
+        if part.n_not_finite:
+            reason = f"the logits of {part.n_not_finite} pairs are not finite, and " + reason
         return result(identity, layout, Estimate(None, reason=reason), n_scored, **fields)
     at_roles_LGP = part.at_roles(part.recovery_LTP)
     trivial_LG = np.asarray((part.at_roles(part.trivial_LTP) != 0).all(-1))
@@ -145,7 +182,7 @@ def _result(
     estimate, chosen = _headline(means_LG, means_RLG, trivial_LG, n_scored)
     fields["scalars"].update(chosen, **_handover(means_LG))
     fields["scalars"]["trivial_error"] = _trivial_error(part)
-    fields["warnings"] = _warnings(fields["scalars"])
+    fields["warnings"] = [*how["warnings"], *_warnings(fields["scalars"])]
     n_layers = len(means_LG)
     fields["profile"] = profile(
         {"layer": range(n_layers), "role": ROLES},

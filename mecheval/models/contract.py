@@ -17,9 +17,22 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from mecheval.models.apart import Apart, Replay
     from mecheval.models.sites import Site
     from mecheval.tasks import Task
     from mecheval.training.recipe import Recipe
+
+
+class View(ABC):
+    """How an activation ``(B, T, width)`` lies in the tensor that a module takes or returns."""
+
+    @abstractmethod
+    def get(self, tensor: Tensor) -> Tensor:
+        """Return the activation ``(B, T, width)``."""
+
+    @abstractmethod
+    def put(self, tensor: Tensor, value_BTD: Tensor) -> Tensor:
+        """Return a copy of the tensor with the activation replaced."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +41,19 @@ class Tap:
 
     Attributes:
         module: The module that is hooked.
-        side: Whether the activation is the module's first tensor argument or its first output.
+        side: Whether the activation is the module's first tensor argument or its first output; or
+            the output of the torch function that is given its weight, where the module itself is
+            not called.
         path: The module's name in the real module tree.
         width: Size of the activation's last dimension.
+        view: How the activation lies in that tensor; None if it is the tensor.
     """
 
     module: nn.Module
-    side: Literal["input", "output"]
+    side: Literal["input", "output", "function"]
     path: str
     width: int
+    view: View | None = None
 
 
 class SequenceModel(nn.Module, ABC):
@@ -48,6 +65,7 @@ class SequenceModel(nn.Module, ABC):
         vocab_size: Number of token ids C.
         context_limit: Most positions T that the model accepts, None if unbounded.
         kernels: Names of the kernels that its forward uses, for the report.
+        apart_reason: Why :meth:`apart` returns None, once it has.
     """
 
     n_layers: int
@@ -55,6 +73,7 @@ class SequenceModel(nn.Module, ABC):
     vocab_size: int
     context_limit: int | None = None
     kernels: tuple[str, ...] = ()
+    apart_reason: str | None = None
 
     @abstractmethod
     def forward(self, tokens_BT: Tensor) -> Tensor:
@@ -68,6 +87,14 @@ class SequenceModel(nn.Module, ABC):
     @abstractmethod
     def taps(self) -> Mapping[Site, Tap]:
         """Return every site that exists in this model."""
+
+    def apart(self) -> Apart | None:
+        """Return the model in parts that run one by one, or None if it can only run whole."""
+        return None
+
+    def replay(self, tokens_PT: Tensor) -> Replay | None:
+        """Record the blocks' arguments of a run, to call them again; None if that is not exact."""
+        return None
 
     @property
     def streams(self) -> bool:

@@ -6,12 +6,13 @@ as its output, or as the first item of it.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from mecheval.models.wrapped.calls import stream_argument
+from mecheval.models.wrapped.convolving import Convolving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,15 +27,45 @@ if TYPE_CHECKING:
 
 @contextmanager
 def visiting(visits: Mapping[Tap, Visit]) -> Iterator[None]:
-    """Call a function on the activation at every tap while the context is open."""
+    """Call a function on the activation at every tap while the context is open.
+
+    Raises:
+        RuntimeError: A convolution was not seen: something else than plain torch ran it.
+    """
+    functions = {tap: visit for tap, visit in visits.items() if tap.side == "function"}
     handles = []
     try:
-        for tap, visit in visits.items():
-            handles.append(_register(tap, visit))
-        yield
+        with ExitStack() as stack:
+            if functions:
+                stack.enter_context(_convolving(functions))
+            for tap, visit in visits.items():
+                if tap not in functions:
+                    handles.append(_register(tap, visit))
+            yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def _convolving(visits: Mapping[Tap, Visit]) -> Iterator[None]:
+    seen = set()
+
+    def see(tap: Tap, visit: Visit) -> Callable[[Tensor], Tensor | None]:
+        def visited(output: Tensor) -> Tensor | None:
+            seen.add(tap)
+            return _visited(tap, visit, output)
+
+        return visited
+
+    with Convolving((tap.module, see(tap, visit)) for tap, visit in visits.items()):
+        yield
+    for tap in visits:
+        if tap not in seen:
+            raise RuntimeError(
+                f"The convolution {tap.path} was not run by plain torch, so that its output can be "
+                "neither read nor replaced: a fused kernel ran it, or nothing did."
+            )
 
 
 def _register(tap: Tap, visit: Visit) -> Any:
@@ -43,7 +74,7 @@ def _register(tap: Tap, visit: Visit) -> Any:
         def before(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
             place = stream_argument(args, kwargs)
             value = args[place] if isinstance(place, int) else kwargs[place]
-            changed = visit(value)
+            changed = _visited(tap, visit, value)
             if changed is None:
                 return None
             if isinstance(place, int):
@@ -53,10 +84,17 @@ def _register(tap: Tap, visit: Visit) -> Any:
         return tap.module.register_forward_pre_hook(before, with_kwargs=True)
 
     def after(module: nn.Module, args: tuple, output: Any) -> Any:
-        changed = visit(stream_output(output))
+        changed = _visited(tap, visit, stream_output(output))
         return None if changed is None else with_stream_output(output, changed)
 
     return tap.module.register_forward_hook(after)
+
+
+def _visited(tap: Tap, visit: Visit, tensor: Tensor) -> Tensor | None:
+    if tap.view is None:
+        return visit(tensor)
+    changed = visit(tap.view.get(tensor))
+    return None if changed is None else tap.view.put(tensor, changed)
 
 
 def stream_output(output: Any) -> Tensor:

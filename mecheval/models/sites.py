@@ -11,11 +11,22 @@ from typing import NamedTuple
 COMPONENTS = {
     "block_in": "residual stream before the block",
     "mixer_in": "input of the sequence mixer, after its norm",
+    "conv_out": "output of the mixer's short convolution, before its activation",
+    "write": "what one position writes into the mixer's memory, all else as it was",
+    "state": "the mixer's long-range memory after a position",
+    "cache": "the same with the last inputs of its short convolution: all that later positions see",
+    "q": "queries of all heads, before rotary positions",
+    "k": "keys of all heads, before rotary positions",
+    "v": "values of all heads",
+    "attn_out": "what the heads read, side by side, before the output projection",
     "mixer_out": "output of the sequence mixer, before it is added to the stream",
     "mlp_out": "output of the feed-forward part, before it is added to the stream",
     "block_out": "residual stream after the block",
 }
 """Every component with what it holds; a model has those that exist in it."""
+
+MEMORY = ("write", "state", "cache")
+"""Components that are no tensor of the forward pass: they exist in a model that is taken apart."""
 
 
 class Site(NamedTuple):
@@ -35,4 +46,4 @@ class SiteInfo(NamedTuple):
     site: Site
     path: str
     side: str
-    width: int
+    shape: str

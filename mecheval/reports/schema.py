@@ -6,100 +6,17 @@ added; changing one makes a new schema version.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import Field
+
+from mecheval.reports.results import MetricResult as MetricResult
+from mecheval.reports.results import Number as Number
+from mecheval.reports.results import Profile as Profile
+from mecheval.reports.results import Record
+from mecheval.reports.results import Uncertainty as Uncertainty
 
 SCHEMA = "mecheval.report/1"
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.10g}")
-
-
-Number = Annotated[float, Field(allow_inf_nan=False), PlainSerializer(_rounded)]
-"""A finite number, written with 10 significant digits so that diffs stay readable."""
-
-
-class Record(BaseModel):
-    """Base of all parts: unknown fields are refused, field docs come from docstrings."""
-
-    model_config = ConfigDict(
-        extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, frozen=True
-    )
-
-
-class Uncertainty(Record):
-    method: str
-    """How the interval was made: bootstrap, wilson."""
-    level: Number
-    """Confidence level of the interval."""
-    low: Number
-    """Lower end."""
-    high: Number
-    """Upper end."""
-    resampled_unit: str
-    """What was resampled: sequence, pair, seed."""
-    n_resamples: int | None = None
-    """Number of bootstrap resamples."""
-
-
-class Profile(Record):
-    axes: list[str]
-    """Name of every axis of the values: layer, position."""
-    index: dict[str, list[int | str]]
-    """Labels along every axis."""
-    value: list[Any]
-    """Nested lists of values along the axes; null where undefined."""
-    low: list[Any] | None = None
-    """Lower ends of pointwise intervals."""
-    high: list[Any] | None = None
-    """Upper ends of pointwise intervals."""
-    marks: dict[str, list[Any]] = {}
-    """Flags of the same shape as the values, such as trivial sites."""
-    series: dict[str, list[Any]] = {}
-    """Further named values of the same shape: medians, floors, controls."""
-
-
-class MetricResult(Record):
-    id: str
-    """Identifier within the report, such as token_accuracy/1x or recovery/block_in."""
-    name: str
-    """Registered metric that made this result."""
-    version: int
-    """Version of the metric; raised when its numbers change."""
-    family: Literal["behaviour", "intervention", "probe", "bottleneck"]
-    """Kind of evidence."""
-    title: str
-    """One line for tables."""
-    value: Number | None
-    """The result, or null when it cannot be interpreted."""
-    reason: str | None = None
-    """Why the value is null."""
-    unit: str = "1"
-    """Unit of the value."""
-    bounds: tuple[Number | None, Number | None] = (None, None)
-    """Smallest and largest possible value; null where unbounded."""
-    higher_is_better: bool | None = None
-    """Direction of better, null where neither end is better."""
-    n_expected: int
-    """Number of units that were asked for."""
-    n_scored: int
-    """Number of units that entered the value."""
-    uncertainty: Uncertainty | None = None
-    """Interval of the value."""
-    references: dict[str, Number | None] = {}
-    """Levels to read the value against: chance, floor, clean, corrupted, untrained, control."""
-    scalars: dict[str, Number | None] = {}
-    """Further numbers derived from the same data."""
-    profile: Profile | None = None
-    """Values over layers or positions."""
-    profiles: dict[str, Profile] = {}
-    """Further profiles by name, such as the recovery grid over layers and positions."""
-    config: dict[str, Any] = {}
-    """All parameters of the metric, defaults included."""
-    warnings: list[str] = []
-    """What a reader should know before citing the value."""
 
 
 class TaskIdentity(Record):
@@ -239,6 +156,12 @@ class Fidelity(Record):
     """Largest absolute logit difference between the wrapped and the unwrapped model."""
     repeat_equal: bool
     """Whether the same forward pass twice gave the same bits."""
+    engine: str = "hooks"
+    """How grids are computed: ``tails``, ``blocks`` or whole passes under plain ``hooks``."""
+    engine_reason: str | None = None
+    """Why no faster engine is exact for this model."""
+    engine_difference: Number | None = None
+    """Largest difference of the engine to plain hooks, relative to the largest logit."""
 
 
 class Failure(Record):

@@ -26,9 +26,12 @@ def test_parameters_are_filled_in_and_plain() -> None:
         "n_pairs": 64,
         "components": ["block_in"],
         "readout": "logit_difference",
+        "direction": "denoising",
+        "frozen": False,
+        "method": "exact",
         "min_gap": 2.0,
     }
-    assert (identity.name, identity.version) == ("recovery", 1)
+    assert (identity.name, identity.version) == ("recovery", 2)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +42,7 @@ def test_parameters_are_filled_in_and_plain() -> None:
         (Metric("recovery", {"n_pairs": 0}), "at least 1"),
         (Metric("recovery", {"n_pairs": 2.5}), "a int such as 64"),
         (Metric("recovery", {"min_gap": float("nan")}), "at least 0"),
-        (Metric("recovery", {"components": ["state"]}), "among block_in, mixer_in"),
+        (Metric("recovery", {"components": ["stream"]}), "among block_in, mixer_in"),
         (Metric("recovery", {"readout": "probability"}), "logit_difference, log_prob"),
         (Metric("bottleneck", {"eraser": "das"}), "class_mean, leace"),
     ],
@@ -70,9 +73,10 @@ def test_what_was_not_learned_has_reasons_and_no_numbers() -> None:
             assert result.value is result.uncertainty is result.profile is None
             assert (result.references, result.scalars, result.profiles) == ({}, {}, {})
             assert result.n_scored == 0
-            assert result.config["n_pairs" if name == "recovery" else "n_train"] > 0
+            on_pairs = name in ("recovery", "write_offset")
+            assert result.config["n_pairs" if on_pairs else "n_train"] > 0
     variables = [f"{kind}/{v}" for kind in ("readability", "bottleneck") for v in task.variables]
-    assert ids == {"recovery/block_in", "recovery/mixer_out", *variables}
+    assert ids == {"recovery/block_in", "recovery/mixer_out", "write_offset", *variables}
 
 
 def test_too_few_examples_are_a_reason() -> None:

@@ -10,36 +10,40 @@ from torch import Tensor
 
 from mecheval.errors import UsageError
 from mecheval.models.hooks import visiting
-from mecheval.models.sites import COMPONENTS, Site
+from mecheval.models.mixing import at, unchanged
+from mecheval.models.sites import Site
 from mecheval.models.stack.architecture import Architecture, model
 from mecheval.models.stack.residual import Mixer, Mlp, ResidualStack, projection
 from mecheval.training.recipe import Recipe
 
 
+EVERYWHERE = {"block_in", "mixer_in", "mixer_out", "mlp_out", "block_out"}
+
+
 class RunningMean(Mixer):
-    """The mean of all positions so far, without a recurrent form."""
+    """The mean of all positions so far, without a memory of its own."""
 
     def __init__(self, width: int, scale: float) -> None:
         super().__init__()
         self.out = projection(width, width, scale=scale)
 
-    def mix(self, normed_BTD: Tensor) -> tuple[Tensor, Any]:
+    def mix(self, normed_BTD: Tensor) -> Tensor:
         counts_T1 = torch.arange(1, normed_BTD.shape[1] + 1, dtype=normed_BTD.dtype)[:, None]
-        return self.out(normed_BTD.cumsum(1) / counts_T1), None
+        return self.out(normed_BTD.cumsum(1) / counts_T1)
 
 
-class RunningSum(RunningMean):
-    """The sum of all positions so far, with a recurrent form."""
+class RunningSum(Mixer):
+    """The sum of all positions so far, which is its memory."""
 
-    def mix(self, normed_BTD: Tensor) -> tuple[Tensor, Tensor]:
-        sum_BTD = normed_BTD.cumsum(1)
-        return self.out(sum_BTD), sum_BTD[:, -1]
+    def __init__(self, width: int, scale: float) -> None:
+        super().__init__()
+        self.out = projection(width, width, scale=scale)
 
-    def start(self, batch_size: int) -> Tensor:
-        return self.out.weight.new_zeros(batch_size, len(self.out.weight))
-
-    def step(self, normed_BD: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        return self.out(state + normed_BD), state + normed_BD
+    def read(self, signals, state, *, only_B=None, edit=unchanged):
+        sum_BTD = signals["normed"].cumsum(1)
+        if state:
+            sum_BTD = sum_BTD + state[0][:, None]
+        return self.out(at(sum_BTD, only_B)), (sum_BTD[:, -1],)
 
 
 @model(
@@ -116,29 +120,25 @@ def test_block_adds_mixer_and_mlp_to_the_stream():
 
 def test_taps_name_real_modules_and_only_existing_components():
     stack = build()
-    assert set(stack.taps()) == {Site(layer, c) for layer in range(3) for c in COMPONENTS}
+    assert set(stack.taps()) == {Site(layer, c) for layer in range(3) for c in EVERYWHERE}
     for tap in stack.taps().values():
         assert stack.get_submodule(tap.path) is tap.module
         assert tap.width == stack.d_model
-    assert {site.component for site in build(fed=False).taps()} == set(COMPONENTS) - {"mlp_out"}
+    assert {site.component for site in build(fed=False).taps()} == EVERYWHERE - {"mlp_out"}
 
 
-def test_prefill_gives_the_logits_and_the_state_of_stepping():
-    stack, tokens_BT = build(context=9), tokens()
-    assert stack.streams
-    logits_BTC, state = stack.prefill(tokens_BT[:, :5])
-    assert torch.equal(logits_BTC, stack(tokens_BT[:, :5]))
-    stepped_BC, _ = stack.step(tokens_BT[:, 5], state)
-    again_BC, _ = stack.step(tokens_BT[:, 5], state)
-    assert torch.equal(stepped_BC, again_BC)
-    assert torch.allclose(stepped_BC, stack(tokens_BT)[:, 5], atol=1e-6)
-
-
-def test_a_mixer_without_steps_does_not_stream():
-    stack = build(mean=True)
-    assert not stack.streams
-    with pytest.raises(NotImplementedError):
-        stack.start(2)
+def test_a_run_in_two_parts_equals_one():
+    for stack in (build(context=9), build(mean=True)):
+        tokens_BT = tokens()
+        assert stack.streams
+        logits_BTC, state = stack.run(tokens_BT[:, :5], stack.start(3))
+        assert torch.equal(logits_BTC, stack(tokens_BT[:, :5]))
+        stepped_BC, _ = stack.step(tokens_BT[:, 5], state)
+        again_BC, _ = stack.step(tokens_BT[:, 5], state)
+        assert torch.equal(stepped_BC, again_BC)
+        assert torch.allclose(stepped_BC, stack(tokens_BT)[:, 5], atol=1e-6)
+        rest_BTC, _ = stack.run(tokens_BT[:, 5:], state)
+        assert torch.allclose(rest_BTC, stack(tokens_BT)[:, 5:], atol=1e-6)
 
 
 def test_more_positions_than_learned_are_refused():

@@ -9,7 +9,7 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` residual width, ``C`` voc
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
@@ -17,44 +17,59 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mecheval.errors import UsageError
+from mecheval.models.apart import Apart, Layer
 from mecheval.models.contract import SequenceModel, Tap
+from mecheval.models.mixing import Edit, Mixing, Signals, State, at, unchanged
 from mecheval.models.sites import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mecheval.models.stack.architecture import Architecture
 
 
-class Mixer(nn.Module, ABC):
+class Mixer(nn.Module, Mixing):
     """The part of a block that carries information between positions.
 
-    A subclass writes :meth:`mix`; with :meth:`start` and :meth:`step` it also has a recurrent form.
+    A subclass writes :meth:`mix`, and then its past inputs are its memory; or it writes
+    :meth:`read`, and :meth:`project` if its signals are not its inputs.
 
     Attributes:
-        kernels: Names of the kernels that the last :meth:`mix` used.
+        kernels: Names of the kernels that the last run used.
     """
 
     kernels: tuple[str, ...] = ()
 
-    @abstractmethod
-    def mix(self, normed_BTD: Tensor) -> tuple[Tensor, Any]:
-        """Return the output ``(B, T, D)`` and the state after the last position.
-
-        A mixer without a recurrent form returns None as its state.
-        """
+    def mix(self, normed_BTD: Tensor) -> Tensor:
+        """Return the output ``(B, T, D)`` of a whole sequence."""
+        return self.read(self.project(normed_BTD, ()), ())[0]
 
     def forward(self, normed_BTD: Tensor) -> Tensor:
         """Return the output ``(B, T, D)``."""
-        return self.mix(normed_BTD)[0]
+        return self.mix(normed_BTD)
 
-    def start(self, batch_size: int) -> Any:
-        """Return the state before the first position."""
-        raise NotImplementedError("abstract: this mixer has no recurrent form")
+    def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
+        """Return the inputs as they are."""
+        return {"normed": normed_BTD}
 
-    def step(self, normed_BD: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Read one position; return the output ``(B, D)`` and a new state; keep the old one."""
-        raise NotImplementedError("abstract: this mixer has no recurrent form")
+    def read(
+        self,
+        signals: Signals,
+        state: State,
+        *,
+        only_B: Tensor | None = None,
+        edit: Edit = unchanged,
+    ) -> tuple[Tensor, State]:
+        """Mix the past inputs and the new ones, and return the outputs of the new ones."""
+        if type(self).mix is Mixer.mix:
+            raise NotImplementedError("abstract: a mixer writes mix or read")
+        past_BTD = torch.cat([*state, signals["normed"]], 1)
+        first = past_BTD.shape[1] - signals["normed"].shape[1]
+        return at(self.mix(past_BTD)[:, first:], only_B), (past_BTD,)
+
+    def taps(self) -> Mapping[str, Tap]:
+        """Return the inner components, with paths relative to the mixer."""
+        return {}
 
 
 class Mlp(nn.Module):
@@ -86,20 +101,29 @@ class Block(nn.Module):
         """Return the stream after the block."""
         return self._fed(stream_BTD + self.mixer(self.mixer_norm(stream_BTD)))
 
-    def prefill(self, stream_BTD: Tensor) -> tuple[Tensor, Any]:
+    def run(self, stream_BTD: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the stream after the block, and the mixer's state after the last position."""
-        mixed_BTD, state = self.mixer.mix(self.mixer_norm(stream_BTD))
+        normed_BTD = self.mixer_norm(stream_BTD)
+        mixed_BTD, state = self.mixer.read(self.mixer.project(normed_BTD, state), state)
         return self._fed(stream_BTD + mixed_BTD), state
 
-    def step(self, stream_BD: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Return the stream of one position after the block, and the mixer's new state."""
-        mixed_BD, state = self.mixer.step(self.mixer_norm(stream_BD), state)
-        return self._fed(stream_BD + mixed_BD), state
+    def apart(self) -> Layer:
+        """Return the block in parts."""
+        return Layer(
+            mixing=self.mixer,
+            enter=self.mixer_norm,
+            join=torch.add,
+            feed=None if self.mlp is None else self._feed,
+            close=None if self.mlp is None else torch.add,
+        )
 
-    def _fed(self, stream: Tensor) -> Tensor:
+    def _fed(self, stream_BTD: Tensor) -> Tensor:
+        return stream_BTD if self.mlp is None else stream_BTD + self._feed(stream_BTD)
+
+    def _feed(self, stream_BTD: Tensor) -> Tensor:
         if self.mlp is None or self.mlp_norm is None:
-            return stream
-        return stream + self.mlp(self.mlp_norm(stream))
+            return torch.zeros_like(stream_BTD)
+        return self.mlp(self.mlp_norm(stream_BTD))
 
 
 class ResidualStack(SequenceModel):
@@ -137,17 +161,18 @@ class ResidualStack(SequenceModel):
         """Return the logits of the next answer after every position, ``(B, T, C)``."""
         return self.resume(0, self.embed(tokens_BT))
 
-    def embed(self, tokens_BT: Tensor) -> Tensor:
-        """Return the stream before the first block, ``(B, T, D)``.
+    def embed(self, tokens_BT: Tensor, *, first: int = 0) -> Tensor:
+        """Return the stream before the first block, ``(B, T, D)``, of positions ``first`` on.
 
         Raises:
             UsageError: There are more positions than the model accepts.
         """
-        self._check_length(tokens_BT.shape[1])
+        last = first + tokens_BT.shape[1]
+        self._check_length(last)
         stream_BTD = self.embedding(tokens_BT)
         if self.positions is None:
             return stream_BTD
-        return stream_BTD + self.positions.weight[: tokens_BT.shape[1]]
+        return stream_BTD + self.positions.weight[first:last]
 
     def resume(self, layer: int, stream_BTD: Tensor) -> Tensor:
         """Run the blocks from ``layer`` on and read out, from the stream that enters that block."""
@@ -161,7 +186,7 @@ class ResidualStack(SequenceModel):
         return self.head(self.norm(stream_BTD))
 
     def taps(self) -> dict[Site, Tap]:
-        """Return every site: all components but ``mlp_out`` where there is no feed-forward part."""
+        """Return every site: the stream around each block, its parts, and the mixer's own."""
         found: dict[Site, Tap] = {}
         for layer, block in enumerate(self.blocks):
             path = f"layers.{layer}"
@@ -175,16 +200,18 @@ class ResidualStack(SequenceModel):
             for component, module, side, name in places:
                 if module is not None:
                     found[Site(layer, component)] = Tap(module, side, name, self.d_model)
+            for component, tap in block.mixer.taps().items():
+                found[Site(layer, component)] = replace(tap, path=f"{path}.mixer.{tap.path}")
         return found
 
     @property
     def streams(self) -> bool:
-        """Return whether every mixer has a recurrent form."""
-        return all(type(block.mixer).step is not Mixer.step for block in self.blocks)
+        """Return True: every mixer has a memory, or keeps its past."""
+        return True
 
     def start(self, batch_size: int) -> Any:
         """Return the state before the first token: its position, and the state of every mixer."""
-        return 0, tuple(block.mixer.start(batch_size) for block in self.blocks)
+        return 0, ((),) * self.n_layers
 
     def step(self, tokens_B: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Read one token; return its logits ``(B, C)`` and a new state; keep the old one.
@@ -192,24 +219,33 @@ class ResidualStack(SequenceModel):
         Raises:
             UsageError: The token's position lies beyond what the model accepts.
         """
-        position, before = state
-        self._check_length(position + 1)
-        stream_BD = self.embedding(tokens_B)
-        if self.positions is not None:
-            stream_BD = stream_BD + self.positions.weight[position]
-        after = []
-        for block, mixer_state in zip(self.blocks, before, strict=True):
-            stream_BD, mixer_state = block.step(stream_BD, mixer_state)
-            after.append(mixer_state)
-        return self.readout(stream_BD), (position + 1, tuple(after))
+        logits_BTC, state = self.run(tokens_B[:, None], state)
+        return logits_BTC[:, 0], state
 
-    def prefill(self, tokens_BT: Tensor) -> tuple[Tensor, Any]:
-        """Read all tokens at once; return the logits ``(B, T, C)`` and the state after the last."""
-        stream_BTD, states = self.embed(tokens_BT), []
-        for block in self.blocks:
-            stream_BTD, state = block.prefill(stream_BTD)
-            states.append(state)
-        return self.readout(stream_BTD), (tokens_BT.shape[1], tuple(states))
+    def run(self, tokens_BT: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Read tokens that follow a state; return their logits ``(B, T, C)`` and a new state.
+
+        Raises:
+            UsageError: A token's position lies beyond what the model accepts.
+        """
+        first, before = state
+        stream_BTD, after = self.embed(tokens_BT, first=first), []
+        for block, mixer_state in zip(self.blocks, before, strict=True):
+            stream_BTD, mixer_state = block.run(stream_BTD, mixer_state)
+            after.append(mixer_state)
+        self._note_kernels()
+        return self.readout(stream_BTD), (first + tokens_BT.shape[1], tuple(after))
+
+    def apart(self) -> Apart:
+        """Return the model in parts."""
+
+        def readout(stream_BD: Tensor, tokens_BA: Tensor | None) -> Tensor:
+            normed_BD = self.norm(stream_BD)
+            if tokens_BA is None:
+                return self.head(normed_BD)
+            return (self.head.weight[tokens_BA] @ normed_BD[..., None])[..., 0]
+
+        return Apart(tuple(block.apart() for block in self.blocks), readout)
 
     def _check_length(self, n_positions: int) -> None:
         if self.context_limit is not None and n_positions > self.context_limit:

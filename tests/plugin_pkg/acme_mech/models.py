@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mecheval.models.mixing import Edit, Signals, State, at, unchanged
 from mecheval.models.stack.architecture import Architecture, model
 from mecheval.models.stack.residual import Mixer, projection
 from mecheval.training.recipe import Recipe
@@ -24,22 +25,21 @@ class DecayingAverage(Mixer):
         self.rate_D = nn.Parameter(torch.zeros(width))
         self.out = projection(width, width, scale=scale)
 
-    def mix(self, normed_BTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Run over all positions; return the outputs and the last state."""
-        state_BD, outputs = self.start(len(normed_BTD)), []
-        for normed_BD in normed_BTD.unbind(1):
-            output_BD, state_BD = self.step(normed_BD, state_BD)
-            outputs.append(output_BD)
-        return torch.stack(outputs, 1), state_BD
-
-    def start(self, batch_size: int) -> Tensor:
-        """Return the empty average, ``(B, D)``."""
-        return self.rate_D.new_zeros(batch_size, len(self.rate_D))
-
-    def step(self, normed_BD: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Read one position; return its output and the new average."""
-        state_BD = torch.lerp(normed_BD, state, self.rate_D.sigmoid())
-        return self.out(state_BD), state_BD
+    def read(
+        self,
+        signals: Signals,
+        state: State,
+        *,
+        only_B: Tensor | None = None,
+        edit: Edit = unchanged,
+    ) -> tuple[Tensor, State]:
+        """Read the positions that follow the state, which is the average so far."""
+        rate_D, averages = self.rate_D.sigmoid(), []
+        average_BD = state[0] if state else torch.zeros_like(signals["normed"][:, 0])
+        for normed_BD in signals["normed"].unbind(1):
+            average_BD = torch.lerp(normed_BD, average_BD, rate_D)
+            averages.append(average_BD)
+        return self.out(at(torch.stack(averages, 1), only_B)), (average_BD,)
 
 
 @model(

@@ -43,6 +43,42 @@ def taps_of(model: SequenceModel, sites: Sequence[Site]) -> list[Tap]:
 
 
 @torch.inference_mode()
+def activations(
+    model: SequenceModel,
+    tokens_BT: Tensor,
+    sites: Sequence[Site],
+    *,
+    batch_size: int = BATCH_SIZE,
+    see_logits: Callable[[slice, Tensor], None] | None = None,
+) -> dict[Site, Tensor]:
+    """Record the activations ``(B, T, D)`` at sites, on the model's device and in its type.
+
+    Args:
+        model: The model; put into evaluation mode.
+        tokens_BT: Token ids.
+        sites: Where to record.
+        batch_size: Examples per forward pass.
+        see_logits: Is shown the logits of every batch, with the rows that they are of.
+
+    Raises:
+        UsageError: The model has no such site.
+    """
+    taps = taps_of(model, sites)
+    kept: dict[Site, list[Tensor]] = {site: [] for site in sites}
+    visits = {tap: _keeper(kept[site]) for site, tap in zip(sites, taps, strict=True)}
+    with visiting(visits):
+        for rows, batch_BT in _batches(model, tokens_BT, batch_size):
+            logits_BTC = model(batch_BT)
+            if see_logits is not None:
+                see_logits(rows, logits_BTC)
+    return {site: torch.cat(parts) for site, parts in kept.items()}
+
+
+def _keeper(kept: list[Tensor]) -> Callable[[Tensor], None]:
+    return lambda value_BTD: kept.append(value_BTD.clone())
+
+
+@torch.inference_mode()
 def trace(
     model: SequenceModel,
     tokens_BT: np.ndarray | Tensor,

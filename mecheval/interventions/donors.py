@@ -1,0 +1,153 @@
+"""What is put in the place of an activation: another run's, a mean, zero, or a part of these.
+
+Shape suffixes: ``P`` runs, ``N`` reference runs, ``T`` positions, ``D`` width of a site, ``K``
+dimensions of a subspace.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mecheval.errors import UsageError
+from mecheval.interventions.traces import activations
+from mecheval.models.sites import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mecheval.models.contract import SequenceModel
+
+Values = Mapping[Site, Tensor]
+"""Activations ``(P, T, D)`` by site."""
+
+
+class Donor(ABC):
+    """Gives the activations that are put into the base runs."""
+
+    @abstractmethod
+    def values(self, model: SequenceModel, base: Values, *, batch_size: int) -> Values:
+        """Return what replaces the base runs' activations, in the same shapes.
+
+        Raises:
+            UsageError: The donor does not fit the base runs.
+        """
+
+    def take(self, runs: slice) -> Donor:
+        """Return the donor of some of the base runs."""
+        return self
+
+    @property
+    def tokens_PT(self) -> Tensor | None:
+        """Return the runs that donate, one for each base run, where there are such runs."""
+        return None
+
+
+@dataclass(frozen=True)
+class Interchange(Donor):
+    """Another run for every base run: its counterfactual, or any other (resample ablation).
+
+    Attributes:
+        runs_PT: Token ids, one run for each base run.
+    """
+
+    runs_PT: Tensor
+
+    def values(self, model: SequenceModel, base: Values, *, batch_size: int) -> Values:
+        """Return the activations of these runs."""
+        positions = next((value_PTD.shape[1] for value_PTD in base.values()), None)
+        return activations(model, self.runs_PT[:, :positions], list(base), batch_size=batch_size)
+
+    def take(self, runs: slice) -> Interchange:
+        """Return the donors of some of the base runs."""
+        return Interchange(self.runs_PT[runs])
+
+    @property
+    def tokens_PT(self) -> Tensor:
+        """Return the runs that donate."""
+        return self.runs_PT
+
+
+@dataclass(frozen=True)
+class Zero(Donor):
+    """Zero ablation."""
+
+    def values(self, model: SequenceModel, base: Values, *, batch_size: int) -> Values:
+        """Return zeros."""
+        return {site: torch.zeros_like(value_PTD) for site, value_PTD in base.items()}
+
+
+@dataclass(frozen=True)
+class Mean(Donor):
+    """Mean ablation: the mean over reference runs at the same position.
+
+    Attributes:
+        reference_NT: Token ids of the reference runs, at least as long as the base runs.
+    """
+
+    reference_NT: Tensor
+
+    def values(self, model: SequenceModel, base: Values, *, batch_size: int) -> Values:
+        """Return the means, the same for every base run."""
+        shape = next(iter(base.values())).shape
+        if self.reference_NT.dim() != 2 or self.reference_NT.shape[1] < shape[1]:
+            raise UsageError(
+                f"Mean ablation needs reference runs (N, T) of at least {shape[1]} positions; "
+                f"got {tuple(self.reference_NT.shape)}."
+            )
+        sums = _sums(model, self.reference_NT[:, : shape[1]], list(base), batch_size=batch_size)
+        return {
+            site: (sum_TD / len(self.reference_NT)).to(base[site].dtype).expand_as(base[site])
+            for site, sum_TD in sums.items()
+        }
+
+
+@dataclass(frozen=True)
+class Subspace(Donor):
+    """Replaces the part of an activation that lies in a subspace, and keeps the rest.
+
+    Attributes:
+        donor: Where that part is taken from.
+        bases: A basis ``(D, K)`` of the subspace at every patched site; it need not be orthonormal.
+    """
+
+    donor: Donor
+    bases: Mapping[Site, np.ndarray]
+
+    def values(self, model: SequenceModel, base: Values, *, batch_size: int) -> Values:
+        """Return base + Q Q' (donor - base), with Q orthonormal."""
+        given = self.donor.values(model, base, batch_size=batch_size)
+        mixed: dict[Site, Tensor] = {}
+        for site, value_PTD in base.items():
+            if site not in self.bases or len(self.bases[site]) != value_PTD.shape[-1]:
+                raise UsageError(
+                    f"Subspace patching needs a basis of shape ({value_PTD.shape[-1]}, K) for "
+                    f"{site}. Give one for every patched site."
+                )
+            basis_DK = torch.as_tensor(np.asarray(self.bases[site])).to(value_PTD)
+            q_DK, _ = torch.linalg.qr(basis_DK.double())
+            q_DK = q_DK.to(value_PTD)
+            mixed[site] = value_PTD + (given[site] - value_PTD) @ q_DK @ q_DK.T
+        return mixed
+
+    def take(self, runs: slice) -> Subspace:
+        """Return the donor of some of the base runs."""
+        return replace(self, donor=self.donor.take(runs))
+
+
+def _sums(
+    model: SequenceModel, tokens_NT: Tensor, sites: Sequence[Site], *, batch_size: int
+) -> dict[Site, Tensor]:
+    """Add up activations over runs in float64, one batch at a time."""
+    sums: dict[Site, Tensor] = {}
+    for rows_BT in tokens_NT.to(model.device).split(batch_size):
+        for site, value_BTD in activations(model, rows_BT, sites, batch_size=batch_size).items():
+            added_TD = value_BTD.double().sum(0)
+            sums[site] = sums[site] + added_TD if site in sums else added_TD
+    return sums

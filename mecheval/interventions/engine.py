@@ -1,0 +1,127 @@
+"""Choosing the fastest engine that is exact for a model, and running it chunk by chunk.
+
+Shape suffixes: ``P`` runs, ``T`` positions, ``D`` width of a site, ``K`` components, ``I`` patched
+layers, ``J`` patched positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from mecheval.errors import UsageError
+from mecheval.interventions.budget import Budget, is_out_of_memory
+from mecheval.interventions.fidelity import Choice, choose, run
+from mecheval.interventions.partial import Partial
+from mecheval.interventions.work import work_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mecheval.interventions.cells import Engine, Plan
+    from mecheval.interventions.donors import Donor
+    from mecheval.interventions.question import Question
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How the passes of a grid were made.
+
+    Attributes:
+        engine: ``tails``, ``blocks`` or ``hooks``.
+        reason: Why no faster engine was taken; None where ``tails`` was.
+        difference: Largest difference to plain hooks on cells that were checked, relative to the
+            largest logit; None where none was checked.
+        checked: Number of cells that were checked.
+        rows: Most rows in one pass.
+        halvings: How often the memory for one pass was halved because the device had less.
+    """
+
+    engine: Engine
+    reason: str | None
+    difference: float | None
+    checked: int
+    rows: int
+    halvings: int
+
+
+@dataclass(frozen=True)
+class Patched:
+    """Readouts of a grid as arrays in float64.
+
+    Attributes:
+        base_P: Of the base runs.
+        donor_P: Of the runs that donate; of the base runs where there are no such runs.
+        patched_KIJP: Of the patched runs; NaN where there is no such site.
+        execution: How the passes were made.
+    """
+
+    base_P: np.ndarray
+    donor_P: np.ndarray
+    patched_KIJP: np.ndarray
+    execution: Execution
+
+
+@torch.inference_mode()
+def patch(question: Question, donor: Donor, plan: Plan, *, partial: Path | None = None) -> Patched:
+    """Patch every cell of a grid.
+
+    Raises:
+        UsageError: The plan or the donor does not fit, the model is not causal, the engine that the
+            plan asks for is not exact for it, or not even one run fits into memory.
+    """
+    plan.check(question)
+    chosen, budget = choose(question, donor, plan), Budget(plan.memory)
+    kept = Partial(partial, question, donor, plan)
+    base_P, donor_P = np.empty(question.n_runs), np.empty(question.n_runs)
+    first, size = 0, _runs_per_chunk(question, plan, chosen)
+    while first < question.n_runs:
+        runs = slice(first, min(first + size, question.n_runs))
+        try:
+            work = work_of(question.take(runs), donor.take(runs), plan.take(runs))
+            kept.attend(work, runs)
+            run(work, chosen.engine, budget)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            size = _fewer(size, budget)
+            continue
+        kept.save()
+        base_P[runs] = work.base_P.cpu().numpy()
+        donor_P[runs] = work.donor_P.cpu().numpy()
+        first = runs.stop
+    kept.remove()
+    return Patched(base_P, donor_P, kept.patched_KIJP, _execution(chosen, budget))
+
+
+def _runs_per_chunk(question: Question, plan: Plan, chosen: Choice) -> int:
+    """Return how many base runs can be kept with all that is remembered of them."""
+    model = question.model
+    parameter = next(model.parameters())
+    entries = model.d_model * (2 * model.n_layers + 2 * len(plan.sites()))
+    apart = model.apart() if chosen.engine == "tails" else None
+    for layer in apart.layers if apart is not None else ():
+        signals = layer.mixing.project(layer.enter(parameter.new_zeros(1, 1, model.d_model)), ())
+        entries += 2 * sum(value_PTX.numel() for value_PTX in signals.values())
+    run_bytes = question.n_positions * entries * parameter.element_size()
+    return max(1, plan.memory // run_bytes)
+
+
+def _fewer(size: int, budget: Budget) -> int:
+    if size == 1:
+        raise UsageError(
+            "The device runs out of memory with a single run of this grid. Use shorter sequences, "
+            "a smaller model or --dtype bfloat16, or a device with more memory."
+        )
+    budget.halvings += 1
+    return size // 2
+
+
+def _execution(chosen: Choice, budget: Budget) -> Execution:
+    return Execution(
+        chosen.engine, chosen.reason, chosen.difference, chosen.checked,
+        budget.largest, budget.halvings,
+    )  # fmt: skip

@@ -1,0 +1,192 @@
+"""Which engine is exact for a model: each is held against plain hooks on a few cells.
+
+Shape suffixes: ``P`` runs, ``T`` positions, ``C`` vocabulary, ``J`` patched positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from mecheval import seeding
+from mecheval.errors import UsageError
+from mecheval.interventions.budget import Budget
+from mecheval.interventions.donors import Interchange
+from mecheval.interventions.hooked import run_hooks
+from mecheval.interventions.replayed import run_blocks
+from mecheval.interventions.tails import run_tails
+from mecheval.interventions.work import work_of
+from mecheval.models.sites import MEMORY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mecheval.interventions.donors import Donor
+    from mecheval.interventions.plan import Engine, Plan
+    from mecheval.interventions.question import Question
+    from mecheval.interventions.work import Work
+    from mecheval.models.contract import SequenceModel
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+COARSE = 3e-2
+"""Largest difference to plain hooks relative to the largest logit; the last is for half precision.
+"""
+
+RUNS, LAYERS, POSITIONS = 2, 3, 2
+"""How many of each are checked, at most."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An engine, and how it was found.
+
+    Attributes:
+        engine: The engine.
+        reason: Why no faster one was taken.
+        difference: Largest difference to plain hooks, relative to the largest logit.
+        checked: Number of cells that it was checked on.
+    """
+
+    engine: Engine
+    reason: str | None = None
+    difference: float | None = None
+    checked: int = 0
+
+
+_known: WeakKeyDictionary[SequenceModel, dict[object, Choice]] = WeakKeyDictionary()
+
+
+def choose(question: Question, donor: Donor, plan: Plan) -> Choice:
+    """Choose the fastest engine that is exact, and remember the choice for the model.
+
+    Raises:
+        UsageError: The engine that the plan asks for is not exact, or cannot do what is asked.
+    """
+    key = (
+        question.n_positions, question.kind, plan.components, plan.engine, plan.frozen,
+        next(question.model.parameters()).dtype, question.model.device,
+    )  # fmt: skip
+    choices = _known.setdefault(question.model, {})
+    if key not in choices:
+        _check_causal(question)
+        choices[key] = _chosen(question, donor, plan)
+    return choices[key]
+
+
+def run(work: Work, engine: Engine, budget: Budget) -> None:
+    """Patch every cell of a chunk with an engine that is known to work for its model."""
+    model = work.question.model
+    apart = model.apart() if engine == "tails" else None
+    replay = model.replay(work.question.tokens_PT) if engine == "blocks" else None
+    if apart is not None:
+        run_tails(apart, work, budget)
+    elif replay is not None:
+        run_blocks(replay, work, budget)
+    elif engine == "hooks":
+        run_hooks(work, budget)
+    else:
+        raise RuntimeError(f"the engine {engine} was possible for this model, and is not any more")
+
+
+def _chosen(question: Question, donor: Donor, plan: Plan) -> Choice:
+    remembered = [component for component in plan.components if component in MEMORY]
+    if remembered and not isinstance(donor, Interchange):
+        raise UsageError(
+            f"'{remembered[0]}' can only be exchanged with another run's: use "
+            "donor=Interchange(runs), or patch tensors of the forward pass."
+        )
+    needs_tails = plan.frozen or bool(remembered)
+    reasons: list[str] = []
+    for engine in ("tails", "blocks"):
+        if plan.engine not in ("auto", engine) or (needs_tails and engine != "tails"):
+            continue
+        reason, difference, checked = _tried(engine, question, donor, plan)
+        if reason is None:
+            return Choice(engine, "; ".join(reasons) or None, difference, checked)
+        reasons.append(f"{engine}: {reason}")
+    if plan.engine in ("auto", "hooks") and not needs_tails:
+        return Choice("hooks", "; ".join(reasons) or "asked for")
+    raise UsageError(
+        f"This grid cannot be computed on this model ({'; '.join(reasons) or 'hooks asked for'}). "
+        "The components write, state and cache and frozen=True need a model that can be taken "
+        "apart; leave them out, or use engine=auto."
+    )
+
+
+def _tried(
+    engine: Engine, question: Question, donor: Donor, plan: Plan
+) -> tuple[str | None, float | None, int]:
+    """Return why an engine cannot be taken, or how far it is from plain hooks."""
+    model = question.model
+    if engine == "tails" and model.apart() is None:
+        return model.apart_reason or "the model cannot be taken apart", None, 0
+    sample = question.take(slice(RUNS))
+    if engine == "blocks" and model.replay(sample.tokens_PT) is None:
+        return "its blocks cannot be called one by one", None, 0
+    checked = _sample(sample, plan)
+    works = [work_of(sample, donor.take(slice(RUNS)), checked) for _ in range(2)]
+    try:
+        run(works[0], engine, Budget(plan.memory))
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}", None, 0
+    run_hooks(works[1], Budget(plan.memory))
+    made, wanted = (work.patched_KIJP for work in works)
+    exists = ~wanted.isnan()
+    if not exists.any():
+        return None, None, 0
+    difference = float((made - wanted)[exists].abs().max() / _scale(sample))
+    dtype = next(model.parameters()).dtype
+    if not difference <= TOLERANCE.get(dtype, COARSE):
+        return f"off by {difference:.1e} of the largest logit", difference, int(exists.sum())
+    return None, difference, int(exists.sum())
+
+
+def _sample(question: Question, plan: Plan) -> Plan:
+    """Choose a few layers and positions of a plan; what cannot be hooked is left to the streams."""
+    rng = seeding.stream(0, "fidelity")
+
+    def some(values: Sequence[int], n: int) -> tuple[int, ...]:
+        return tuple(sorted(rng.choice(values, size=min(n, len(values)), replace=False).tolist()))
+
+    hooked = tuple(name for name in plan.components if name not in MEMORY)
+    return replace(
+        plan,
+        components=hooked or ("block_in",),
+        layers=some(plan.layers, LAYERS),
+        positions=some(plan.positions, POSITIONS),
+        frozen=False,
+        wanted_JP=None,
+    )
+
+
+def _scale(question: Question) -> float:
+    return float(question.model(question.tokens_PT).abs().max())
+
+
+def _check_causal(question: Question) -> None:
+    """Check that a later token changes no earlier logit.
+
+    Raises:
+        UsageError: It does.
+    """
+    if question.n_positions < 2 or question.model.vocab_size < 2:
+        return
+    tokens_PT = question.tokens_PT[:RUNS]
+    other_PT = tokens_PT.clone()
+    other_PT[:, -1] = (other_PT[:, -1] + 1) % question.model.vocab_size
+    logits_PTC, other_PTC = (question.model(tokens)[:, :-1] for tokens in (tokens_PT, other_PT))
+    difference = float((logits_PTC - other_PTC).abs().max())
+    if difference > 1e-3 * _largest(logits_PTC):
+        raise UsageError(
+            f"The model is not causal: the last token moves earlier logits by {difference:.1e}. "
+            "Patching by position is defined for causal models only; `mecheval validate MODEL` "
+            "runs this check."
+        )
+
+
+def _largest(logits_PTC: Tensor) -> float:
+    return float(logits_PTC.abs().max())

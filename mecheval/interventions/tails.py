@@ -1,0 +1,239 @@
+"""The fast engine: only layers and positions that a patch can reach, many cells in one pass.
+
+A cell is taken up at its patched layer and position. What lies before is the base run's: the
+stream, the signals of earlier positions, and the memory. In the patched layer the positions behind
+the patch have the base run's signals, but for those in reach of a short convolution; from the next
+layer on whole tails are run, the cells of all layers side by side. In the last layer only the
+readout is wanted. All of this is exact for a causal model.
+
+Shape suffixes: ``P`` base runs, ``T`` positions, ``R`` rows (cells), ``N`` positions of a tail,
+``W`` positions in reach of a patch, ``D`` width of the stream.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mecheval.interventions.budget import is_out_of_memory
+from mecheval.interventions.entries import Base, Entrance, Entry, putting
+from mecheval.interventions.memory import States
+from mecheval.models.mixing import at, unchanged
+from mecheval.models.sites import Site
+
+if TYPE_CHECKING:
+    from mecheval.interventions.budget import Budget
+    from mecheval.interventions.work import Work
+    from mecheval.models.apart import Apart, Layer
+    from mecheval.models.mixing import Signals
+
+
+def run_tails(apart: Apart, work: Work, budget: Budget) -> None:
+    """Patch every cell, position by position.
+
+    Raises:
+        RuntimeError: The device is out of memory even for one row.
+    """
+    tails = Tails(apart, work)
+    for j, position in sorted(enumerate(work.plan.positions), key=lambda pair: pair[1]):
+        tails.advance(position)
+        row_bytes = tails.row_bytes(work.question.n_positions - position)
+        waiting = _packs(tails.entrance.entries(j, position), budget.rows(row_bytes))[::-1]
+        while waiting:
+            pack = waiting.pop()
+            sizes = [len(entry.run_R) for entry in pack]
+            try:
+                value_R = tails.run(position, pack)
+            except RuntimeError as error:
+                if sum(sizes) == 1 or not is_out_of_memory(error):
+                    raise
+                budget.halve(sum(sizes) * row_bytes)
+                waiting.extend(_packs(pack, sum(sizes) // 2)[::-1])
+                continue
+            budget.note(sum(sizes))
+            for entry, part_R in zip(pack, value_R.split(sizes), strict=True):
+                work.store(*entry.place, j, entry.run_R, part_R)
+        work.keep()
+
+
+class Tails:
+    """The base runs of one chunk of a grid, and the passes over tails."""
+
+    def __init__(self, apart: Apart, work: Work) -> None:
+        """Compute what the positions of the base runs signal in every layer."""
+        self.apart, self.work, self.question = apart, work, work.question
+        self.bases = [
+            _base(layer, work.base[Site(index, "block_in")])
+            for index, layer in enumerate(apart.layers)
+        ]
+        self.states = States(apart, [base.signals for base in self.bases])
+        self.donors = _donor_states(apart, work) if work.donor_streams else self.states
+        self.entrance = Entrance(apart, work, self.bases, self.states, self.donors)
+
+    def advance(self, position: int) -> None:
+        """Go on to a later position."""
+        self.states.advance(position)
+        self.donors.advance(position)
+
+    def row_bytes(self, n_positions: int) -> int:
+        """Return roughly what one row takes while tails of that length are run."""
+        per_token = max(_token_bytes(base) for base in self.bases)
+        return n_positions * per_token + self.states.row_bytes()
+
+    def run(self, position: int, entries: list[Entry]) -> Tensor:
+        """Return the readout of the entries' rows, in their order; they are sorted by layer."""
+        n_layers, stream_RND = len(self.bases), None
+        run_R = entries[0].run_R[:0]
+        for index in range(entries[0].layer, n_layers):
+            new = [entry for entry in entries if entry.layer == index]
+            parts = [self._first(entry, position) for entry in new]
+            if stream_RND is not None:
+                parts = [self._whole(index, position, stream_RND, run_R), *parts]
+            stream_RND = torch.cat(parts)
+            run_R = torch.cat([run_R, *(entry.run_R for entry in new)])
+        streams = [] if stream_RND is None else [stream_RND[:, 0]]
+        for entry in entries:
+            if entry.layer == n_layers and entry.value_RD is not None:
+                streams.append(entry.value_RD)
+                run_R = torch.cat([run_R, entry.run_R])
+        return self._read(torch.cat(streams), run_R)
+
+    def _read(self, stream_RD: Tensor, run_R: Tensor) -> Tensor:
+        if self.question.kind == "log_prob":
+            return self.question.value(self.apart.readout(stream_RD, None), run_R)
+        logits_RA = self.apart.readout(stream_RD, self.question.columns(run_R))
+        return self.question.from_columns(logits_RA)
+
+    def _whole(self, index: int, position: int, stream_RND: Tensor, run_R: Tensor) -> Tensor:
+        """Run one layer on tails all of whose positions differ from the base runs'."""
+        base, only_R = self.bases[index], self._only(index, position, run_R)
+        mixing, state = base.layer.mixing, self.states.rows(index, run_R)
+        signals = mixing.project(base.layer.enter(stream_RND), state)
+        if self.work.plan.frozen:
+            written = mixing.written(_tail(base, run_R, position), state)
+            mixed_RND = at(mixing.reread(signals, written, state), only_R)
+        else:
+            mixed_RND, _ = mixing.read(signals, state, only_B=only_R)
+        return base.layer.leave(at(stream_RND, only_R), mixed_RND)
+
+    def _first(self, entry: Entry, position: int) -> Tensor:
+        """Run the patched layer: the stream and most signals are the base runs'."""
+        base, run_R = self.bases[entry.layer], entry.run_R
+        only_R = self._only(entry.layer, position, run_R)
+        stream_RND = base.stream_PTD[run_R, position:]
+        if entry.value_RD is not None:
+            stream_RND[:, 0] = entry.value_RD
+        mixed_RND = self._mixed(entry, position, only_R)
+        joined_RND = base.layer.join(at(stream_RND, only_R), mixed_RND)
+        fed_RND = self._fed(entry, position, only_R)
+        if fed_RND is None:
+            fed_RND = base.layer.fed(joined_RND, joined_RND)
+        return base.layer.closed(joined_RND, fed_RND)
+
+    def _fed(self, entry: Entry, position: int, only_R: Tensor | None) -> Tensor | None:
+        """Return the output of a feed-forward part beside the mixer: it differs at one position."""
+        base = self.bases[entry.layer]
+        if base.fed_PTD is None or base.layer.feed is None:
+            return None
+        fed_RND = base.fed_PTD[entry.run_R, position:]
+        if entry.value_RD is not None:
+            fed_RND[:, :1] = base.layer.feed(entry.value_RD[:, None])
+        return at(fed_RND, only_R)
+
+    def _mixed(self, entry: Entry, position: int, only_R: Tensor | None) -> Tensor:
+        """Return the output of a patched layer's mixer, ``(R, N, D)`` or ``(R, 1, D)``."""
+        base, state = self.bases[entry.layer], self.states.rows(entry.layer, entry.run_R)
+        mixing, tail = base.layer.mixing, _tail(base, entry.run_R, position)
+        if entry.component in ("state", "cache"):
+            return self._remembering(entry, position, tail, only_R)
+        if entry.component == "write":
+            # Copies, because what is written can be a signal that is also read.
+            written = tuple(part_RNX.clone() for part_RNX in mixing.written(tail, state))
+            for part_RNX, donor_RX in zip(written, entry.donor, strict=True):
+                part_RNX[:, 0] = donor_RX
+            return at(mixing.reread(tail, written, state), only_R)
+        for name, value_RWX in self._projected(entry, position).items():
+            tail[name][:, : value_RWX.shape[1]] = value_RWX
+        return mixing.read(tail, state, only_B=only_R)[0]
+
+    def _projected(self, entry: Entry, position: int) -> Signals:
+        """Return the signals that differ from the base runs': those in reach of the patch."""
+        base, state = self.bases[entry.layer], self.states.rows(entry.layer, entry.run_R)
+        mixing, edit = base.layer.mixing, unchanged
+        inner = entry.component in mixing.inner
+        # A patch behind the convolution reaches the signals of its own position alone.
+        reach = 1 if inner else mixing.reach
+        window_RWD = base.stream_PTD[entry.run_R, position : position + reach]
+        if entry.value_RD is not None:
+            window_RWD[:, 0] = entry.value_RD
+        normed_RWD = base.layer.enter(window_RWD)
+        if inner:
+            edit = putting(entry.component, entry.donor[0][:, None])
+        elif entry.component == "mixer_in":
+            normed_RWD = torch.cat([entry.donor[0][:, None].to(normed_RWD), normed_RWD[:, 1:]], 1)
+        return mixing.project(normed_RWD, state, edit=edit)
+
+    def _remembering(
+        self, entry: Entry, position: int, tail: Signals, only_R: Tensor | None
+    ) -> Tensor:
+        """Go on with another memory behind the position, whose own output stays."""
+        base = self.bases[entry.layer]
+        mixing, memory = base.layer.mixing, entry.donor
+        later = {name: value_RNX[:, 1:] for name, value_RNX in tail.items()}
+        if mixing.n_recent and entry.component == "state":
+            own = self.states.after(entry.layer)[: mixing.n_recent]
+            memory = (*(part[entry.run_R] for part in own), *memory)
+        elif mixing.n_recent:
+            # Other recent inputs reach the signals of the next positions, by the convolution.
+            stream_RWD = base.stream_PTD[entry.run_R, position + 1 : position + mixing.reach]
+            near = mixing.project(base.layer.enter(stream_RWD), memory) if stream_RWD.numel() else {}
+            for name, value_RWX in near.items():
+                later[name][:, : value_RWX.shape[1]] = value_RWX
+        later_R = None if only_R is None else only_R - 1
+        mixed_RND, _ = mixing.read(later, memory, only_B=later_R)
+        if only_R is not None:
+            return mixed_RND
+        here = {name: value_RNX[:, :1] for name, value_RNX in tail.items()}
+        own_R1D, _ = mixing.read(here, self.states.rows(entry.layer, entry.run_R))
+        return torch.cat([own_R1D, mixed_RND], 1)
+
+    def _only(self, index: int, position: int, run_R: Tensor) -> Tensor | None:
+        if index < len(self.bases) - 1:
+            return None
+        return self.question.readout_P[run_R] - position
+
+
+def _packs(entries: list[Entry], rows: int) -> list[list[Entry]]:
+    """Fill passes with entries in order, none with more rows than fit."""
+    packs: list[list[Entry]] = []
+    free = 0
+    for part in (part for entry in entries for part in entry.split(rows)):
+        if len(part.run_R) > free:
+            packs.append([])
+            free = rows
+        packs[-1].append(part)
+        free -= len(part.run_R)
+    return packs
+
+
+def _base(layer: Layer, stream_PTD: Tensor) -> Base:
+    signals = layer.mixing.project(layer.enter(stream_PTD), ())
+    fed_PTD = layer.feed(stream_PTD) if layer.parallel and layer.feed is not None else None
+    return Base(layer, stream_PTD, signals, fed_PTD)
+
+
+def _donor_states(apart: Apart, work: Work) -> States:
+    pairs = zip(apart.layers, work.donor_streams, strict=True)
+    return States(apart, [layer.mixing.project(layer.enter(x_PTD), ()) for layer, x_PTD in pairs])
+
+
+def _tail(base: Base, run_R: Tensor, position: int) -> dict[str, Tensor]:
+    return {name: value_PTX[run_R, position:] for name, value_PTX in base.signals.items()}
+
+
+def _token_bytes(base: Base) -> int:
+    """Return roughly what one position of one row takes while a layer is run on it."""
+    signals = sum(value_PTX[0, 0].nbytes for value_PTX in base.signals.values())
+    return 2 * signals + 16 * base.stream_PTD[0, 0].nbytes

@@ -1,0 +1,83 @@
+"""A model taken apart into steps that can be run one by one, on any rows, from any position.
+
+The parts must do what the model's own forward pass does; whoever uses them checks it.
+
+Shape suffixes: ``B`` rows, ``T`` positions, ``D`` residual width, ``A`` answer tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from mecheval.models.mixing import Mixing
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One block: ``close(join(stream, mixed), fed)``, with ``mixed`` the mixer's output.
+
+    Attributes:
+        mixing: The sequence mixer.
+        enter: Maps the stream before the block to the mixer's input.
+        join: Adds the mixer's output (second argument) to the stream (first one).
+        feed: The feed-forward part, norm included; None if there is none.
+        close: Adds the output of the feed-forward part (second argument) to the stream.
+        parallel: Whether the feed-forward part reads the stream before the block instead of the
+            one that the mixer's output has been added to.
+    """
+
+    mixing: Mixing
+    enter: Callable[[Tensor], Tensor]
+    join: Callable[[Tensor, Tensor], Tensor]
+    feed: Callable[[Tensor], Tensor] | None = None
+    close: Callable[[Tensor, Tensor], Tensor] | None = None
+    parallel: bool = False
+
+    def fed(self, stream_BTD: Tensor, joined_BTD: Tensor) -> Tensor | None:
+        """Return the output of the feed-forward part, if there is one."""
+        if self.feed is None:
+            return None
+        return self.feed(stream_BTD if self.parallel else joined_BTD)
+
+    def closed(self, joined_BTD: Tensor, fed_BTD: Tensor | None) -> Tensor:
+        """Return the stream after the block."""
+        return (
+            joined_BTD if self.close is None or fed_BTD is None else self.close(joined_BTD, fed_BTD)
+        )
+
+    def leave(self, stream_BTD: Tensor, mixed_BTD: Tensor) -> Tensor:
+        """Return the stream after the block, given the stream before it and the mixer's output."""
+        joined_BTD = self.join(stream_BTD, mixed_BTD)
+        return self.closed(joined_BTD, self.fed(stream_BTD, joined_BTD))
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A whole model in parts.
+
+    Attributes:
+        layers: The blocks in order.
+        readout: Maps streams after the last block ``(B, D)`` and token ids ``(B, A)`` to the
+            logits ``(B, A)`` of these tokens; all logits ``(B, C)`` where the ids are None.
+    """
+
+    layers: tuple[Layer, ...]
+    readout: Callable[[Tensor, Tensor | None], Tensor]
+
+
+class Replay(Protocol):
+    """The blocks of one run, to be called again on other streams."""
+
+    def run(self, layer: int, stream_RTD: Tensor, run_R: Tensor) -> Tensor:
+        """Return the stream ``(R, T, D)`` after a block; ``run_R`` says which run each row is."""
+        ...
+
+    def readout(self, stream_RD: Tensor) -> Tensor:
+        """Return all logits ``(R, C)`` of streams after the last block."""
+        ...

@@ -1,0 +1,68 @@
+"""Every site of a model, with its shape and the module where it lives.
+
+Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of the stream.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from mecheval.models.sites import Site, SiteInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mecheval.models.apart import Layer
+    from mecheval.models.contract import SequenceModel
+    from mecheval.models.mixing import State
+
+POSITIONS = 11  # a size that no axis of a model is likely to have
+
+
+@torch.inference_mode()
+def site_infos(model: SequenceModel) -> list[SiteInfo]:
+    """Return every site: the tensors of the forward pass, and what mixers write and remember."""
+    taps = model.taps()
+    found = [
+        SiteInfo(site, tap.path, tap.side, f"(B, T, {tap.width})") for site, tap in taps.items()
+    ]
+    apart = model.apart()
+    for index, layer in enumerate(apart.layers if apart is not None else ()):
+        mixer = taps.get(Site(index, "mixer_out"))
+        path = "" if mixer is None else mixer.path
+        for component, names, shapes in _memory(model, layer):
+            shape = " ".join(
+                f"{name} {_shown(part)}" if name else _shown(part)
+                for name, part in zip(names, shapes, strict=True)
+            )
+            found.append(SiteInfo(Site(index, component), path, "memory", shape))
+    return found
+
+
+def _memory(
+    model: SequenceModel, layer: Layer
+) -> Iterator[tuple[str, tuple[str, ...], list[tuple[int, ...]]]]:
+    """Yield the memory sites of a layer with the names and shapes of their parts."""
+    parameter = next(model.parameters())
+    normed_BTD = layer.enter(parameter.new_zeros(1, POSITIONS, model.d_model))
+    mixing = layer.mixing
+    signals = mixing.project(normed_BTD, ())
+    state = mixing.advance(signals, ())
+    if mixing.writes:
+        written = mixing.written(signals, ())
+        yield "write", mixing.writes, [("B", "T", *part.shape[2:]) for part in written]
+    for component, parts in (("state", state[mixing.n_recent :]), ("cache", state)):
+        yield component, ("",) * len(parts), _shapes(parts)
+
+
+def _shapes(state: State) -> list[tuple]:
+    """Return shapes with the examples as B, and with T where keys or values grow."""
+    return [
+        ("B", *("T" if size == POSITIONS else size for size in part.shape[1:])) for part in state
+    ]
+
+
+def _shown(shape: tuple) -> str:
+    return f"({', '.join(str(size) for size in shape)})"
