@@ -136,6 +136,7 @@ def _measure(cell: Cell, stages: _Stages, found: dict[str, Any]) -> None:
             encoding=encoding,
             seed=seed,
             learned=None,
+            scratch=_cache(cell) / "partial" / cell.key,
             limit=cell.identity.limit,
             batch_size=settings.batch_size,
             untrained=lambda: (

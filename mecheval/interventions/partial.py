@@ -9,6 +9,7 @@ import hashlib
 import os
 import time
 import zipfile
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,8 +60,10 @@ class Partial:
 
     def remove(self) -> None:
         """Remove the file: the grid is whole."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+        if self.path is not None and self.path.exists():
+            self.path.unlink()
+            with suppress(OSError):  # another part is still in it
+                self.path.parent.rmdir()
 
     def _keep(self) -> None:
         if self.path is not None and time.monotonic() - self.written >= SECONDS:

@@ -188,9 +188,10 @@ class Tails:
         elif mixing.n_recent:
             # Other recent inputs reach the signals of the next positions, by the convolution.
             stream_RWD = base.stream_PTD[entry.run_R, position + 1 : position + mixing.reach]
-            near = mixing.project(base.layer.enter(stream_RWD), memory) if stream_RWD.numel() else {}
-            for name, value_RWX in near.items():
-                later[name][:, : value_RWX.shape[1]] = value_RWX
+            if stream_RWD.numel():
+                near = mixing.project(base.layer.enter(stream_RWD), memory)
+                for name, value_RWX in near.items():
+                    later[name][:, : value_RWX.shape[1]] = value_RWX
         later_R = None if only_R is None else only_R - 1
         mixed_RND, _ = mixing.read(later, memory, only_B=later_R)
         if only_R is not None:

@@ -89,6 +89,7 @@ def _grid(
         grid = recovery_grid(
             subject.model, *runs, *ends, **what, direction=params["direction"],
             frozen=params["frozen"], batch_size=subject.batch_size,
+            partial=subject.scratch and subject.scratch / "recovery.npz",
         )  # fmt: skip
         return grid, {"config": {"engine": grid.execution.engine}, "warnings": []}
     if params["frozen"] or params["direction"] != "denoising":

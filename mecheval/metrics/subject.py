@@ -11,6 +11,7 @@ from mecheval.tasks.splits import Split, draw, draw_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import numpy as np
 
@@ -33,6 +34,7 @@ class Subject:
         untrained: Builds the same model with freshly drawn weights.
         accuracy: The token accuracy that ``learned`` was decided by.
         gate: The accuracy that it was compared with.
+        scratch: A folder for parts of long computations, so that they go on after an interruption.
         memo: Examples, activations and probes that are needed more than once.
     """
 
@@ -46,6 +48,7 @@ class Subject:
     untrained: Callable[[], SequenceModel]
     accuracy: float | None = None
     gate: float = 0.99
+    scratch: Path | None = None
     memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -72,10 +75,20 @@ class Subject:
         batch = draw(self.task, rng, self.cut(n), length=length, split="test")
         return batch.recoded(self.encoding.code_C)
 
-    def pairs(self, n: int, length: int) -> Pairs:
-        """Draw pairs of a length; the same ones at every call."""
-        rng = self.stream("pairs", length)
-        pairs = draw_pairs(self.task, rng, self.cut(n), length=length)
+    def pairs(self, n: int, length: int, *, kind: str | None = None) -> Pairs:
+        """Draw pairs of a length; the same ones at every call.
+
+        Args:
+            n: Number of pairs.
+            length: Number of symbols.
+            kind: One of the task's kinds of counterfactual; the first where None.
+
+        Raises:
+            UsageError: The task has no such kind.
+        """
+        further = [] if kind in (None, self.task.counterfactuals[0]) else [kind]
+        rng = self.stream("pairs", length, *further)
+        pairs = draw_pairs(self.task, rng, self.cut(n), length=length, kind=kind)
         return pairs.recoded(self.encoding.code_C)
 
     def examples(self, split: Split, n: int, *, purpose: str) -> Batch:

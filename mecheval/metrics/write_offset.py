@@ -84,8 +84,9 @@ def measure_write_offset(identity: MetricIdentity, subject: Subject) -> list[Met
 
     The value is the mean offset at the storage layer: the last one whose writes carry nearly as
     much of the gap as those of any layer. Only pairs count that the model answers rightly on both
-    sides, and whose readout lies further from the source than the largest offset. The interval
-    resamples pairs and finds the storage layer anew.
+    sides (on the clean one, where the exchange leaves no right answer), and whose readout lies
+    further from the source than the largest offset. The interval resamples pairs and finds the
+    storage layer anew.
 
     Null without a gap (its mean is within 3 standard errors of 0), if no layer's writes carry
     a tenth of it, and for models whose memory cannot be taken apart.
@@ -132,7 +133,7 @@ def _measured(
     noising = patched((*COMPONENTS, *MEMORY), "noising")
     denoising = patched(("write",), "denoising")
     far_P = pairs.readout_P - pairs.changed_P > width
-    kept_P = far_P & (noising.clean > 0) & (noising.corrupted < 0)
+    kept_P = far_P & (noising.clean > 0) & ((noising.corrupted < 0) | ~pairs.answered_P)
     measured = _Measured(noising, denoising, kept_P, far_P)
     return _result(identity, layout, measured, subject.stream("bootstrap", layout.id))
 

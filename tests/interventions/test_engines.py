@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -89,47 +90,43 @@ def test_noising_puts_corrupted_activations_into_clean_runs(name, pairs) -> None
     np.testing.assert_array_equal(grid.corrupted, other.clean)
 
 
-def by_steps(model, pairs, layer: int, position: int, parts: slice) -> np.ndarray:
-    """Swap the memory of a layer after one position, and go on token by token."""
-    values = []
-    for b in range(len(pairs["clean_BT"])):
-        readout = pairs["readout_B"][b]
-        states, logits = [], None
-        for name in ("clean_BT", "corrupted_BT"):
-            state = model.start(1)
-            for token in pairs[name][b, : position + 1]:
-                logits, state = model.step(torch.tensor([token]), state)
-            states.append(state)
-        (_, clean), (n, corrupted) = states
-        mixed = list(corrupted)
-        mixed[layer] = tuple(
-            clean[layer][i] if i in range(*parts.indices(len(clean[layer]))) else part
-            for i, part in enumerate(corrupted[layer])
-        )
-        state = (n, tuple(mixed))
-        for token in pairs["corrupted_BT"][b, position + 1 : readout + 1]:
-            logits, state = model.step(torch.tensor([token]), state)
-        if position >= readout:
-            values.append(np.nan)
-            continue
-        values.append(float(logits[0, pairs["answers_B"][b]] - logits[0, pairs["foils_B"][b]]))
-    return np.array(values)
+def states_of(model, tokens_BT: np.ndarray) -> list:
+    """Return the state after every position, stepping token by token."""
+    state, states = model.start(len(tokens_BT)), []
+    for tokens_B in torch.as_tensor(tokens_BT).unbind(1):
+        _, state = model.step(tokens_B, state)
+        states.append(state)
+    return states
+
+
+def stepped_on(model, pairs, state, position: int) -> np.ndarray:
+    """Go on token by token with the corrupted tokens, and read every pair at its readout."""
+    values_B = np.full(len(pairs["readout_B"]), np.nan)
+    for t in range(position + 1, pairs["corrupted_BT"].shape[1]):
+        logits_BC, state = model.step(torch.as_tensor(pairs["corrupted_BT"][:, t]), state)
+        for b in np.flatnonzero(pairs["readout_B"] == t):
+            answer, foil = pairs["answers_B"][b], pairs["foils_B"][b]
+            values_B[b] = logits_BC[b, answer] - logits_BC[b, foil]
+    return values_B
 
 
 @pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
 def test_swapped_memory_equals_a_run_step_by_step(name, pairs) -> None:
-    model = build(name)
+    model = build(name, layers=2)
     grid = recovery_grid(model, **pairs, components=("state", "cache"))
-    for layer in range(model.n_layers):
-        buffers = model.apart().layers[layer].mixing.n_recent
-        for position in range(8):
-            for component, parts in (("state", slice(buffers, None)), ("cache", slice(None))):
-                with torch.inference_mode():
-                    expected = by_steps(model, pairs, layer, position, parts)
-                read = ~np.isnan(expected)
-                got = grid.component(component)[layer, position]
-                np.testing.assert_allclose(got[read], expected[read], **EXACT)
-                np.testing.assert_array_equal(got[~read], grid.corrupted[~read])
+    clean, corrupted = (states_of(model, pairs[f"{kind}_BT"]) for kind in ("clean", "corrupted"))
+    for layer, position in itertools.product(range(2), range(8)):
+        n_recent = model.apart().layers[layer].mixing.n_recent
+        for component, kept in (("state", n_recent), ("cache", 0)):
+            n, memory = corrupted[position]
+            donor = clean[position][1][layer]
+            memory = (*memory[:layer], memory[layer][:kept] + donor[kept:], *memory[layer + 1 :])
+            expected = stepped_on(model, pairs, (n, memory), position)
+            read = ~np.isnan(expected)
+            got = grid.component(component)[layer, position]
+            np.testing.assert_allclose(got[read], expected[read], **EXACT)
+            np.testing.assert_array_equal(got[~read], grid.corrupted[~read])
 
 
 @pytest.mark.parametrize("name", ["transformer", "mamba", "mamba2", "lstm", "gru"])

@@ -1,0 +1,99 @@
+"""On models of transformers, of many families and random shapes, the engines equal plain hooks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hf_families import FAMILIES, build
+
+from mecheval.interventions import recovery_grid
+from mecheval.models.wrapped.model import WrappedModel
+
+EXACT = {torch.float64: 1e-9, torch.float32: 1e-5}
+COARSE_INSIDE = ("mamba2", "falcon_mamba", "bamba", "falcon_h1", "zamba2")
+"""Families that compute parts in float32, whatever the type of the model."""
+
+ONLY_SINGLE = {"mixtral", "jamba", "qwen3_next"}
+"""Families whose experts do not run in float64."""
+
+SHAPES = {
+    "gpt_neox": lambda rng: {
+        "num_hidden_layers": int(rng.integers(1, 5)),
+        "use_parallel_residual": bool(rng.integers(2)),
+        "rotary_pct": float(rng.choice([0.25, 0.5, 1.0])),
+        "attention_bias": bool(rng.integers(2)),
+    },
+    "llama": lambda rng: {
+        "num_hidden_layers": int(rng.integers(1, 5)),
+        "num_key_value_heads": int(rng.choice([1, 2, 4])),
+        "attention_bias": bool(rng.integers(2)),
+        "mlp_bias": bool(rng.integers(2)),
+    },
+    "mistral": lambda rng: {"sliding_window": int(rng.integers(2, 6))},
+    "mamba": lambda rng: {
+        "num_hidden_layers": int(rng.integers(1, 5)),
+        "state_size": int(rng.choice([4, 8, 16])),
+        "conv_kernel": int(rng.integers(2, 6)),
+        "use_conv_bias": bool(rng.integers(2)),
+        "initializer_range": 0.02,
+    },
+}
+
+
+def pairs(n: int = 3, length: int = 9) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    clean = rng.integers(3, 61, (n, length))
+    corrupted = clean.copy()
+    changed = rng.integers(0, length - 2, n)
+    corrupted[np.arange(n), changed] = 3 + (clean[np.arange(n), changed] - 2) % 58
+    return {
+        "clean_BT": clean,
+        "corrupted_BT": corrupted,
+        "answers_B": np.array([3, 4, 5]),
+        "foils_B": np.array([6, 7, 8]),
+        "readout_B": np.array([length - 1, length - 1, length - 2]),
+    }
+
+
+def agree(module: torch.nn.Module, tolerance: float) -> str:
+    """Hold the engine that is chosen against plain hooks at every site; return its name."""
+    model = WrappedModel(module)
+    components = tuple(dict.fromkeys(site.component for site in model.taps()))
+    fast = recovery_grid(model, **pairs(), components=components)
+    plain = recovery_grid(model, **pairs(), components=components, engine="hooks")
+    scale = np.nanmax(np.abs(plain.clean))
+    np.testing.assert_allclose(fast.patched / scale, plain.patched / scale, rtol=0, atol=tolerance)
+    assert np.nanmax(np.abs(plain.patched - plain.corrupted)) > 1e-6 * scale
+    assert (fast.execution.reason is None) == (fast.execution.engine == "tails")
+    return fast.execution.engine
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family(family: str) -> None:
+    module = build(family) if family in ONLY_SINGLE else build(family).double()
+    exact = EXACT[next(module.parameters()).dtype]
+    agree(module, 1e-6 if family in COARSE_INSIDE else exact)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("family", SHAPES)
+def test_random_shapes_run_in_tails(family: str, seed: int) -> None:
+    rng = np.random.default_rng([seed, len(family)])
+    module = build(family, seed=seed, **SHAPES[family](rng)).double()
+    assert agree(module, EXACT[torch.float64]) == "tails"
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt_neox", "mamba", "mamba2"])
+def test_memory_of_checkpoints(family: str) -> None:
+    """What a position writes, and all memory after it, move the answer; nothing before does."""
+    model = WrappedModel(build(family).double())
+    grid = recovery_grid(model, **pairs(), components=("block_in", "write", "state", "cache"))
+    changed = (pairs()["clean_BT"] != pairs()["corrupted_BT"]).argmax(1)
+    for component in ("write", "state", "cache"):
+        for b in range(3):
+            patched = grid.component(component)[0, :, b]
+            assert (patched[: changed[b]] == grid.corrupted[b]).all()
+            assert patched[changed[b]] != grid.corrupted[b]
+    last = grid.component("cache")[0, pairs()["readout_B"], np.arange(3)]
+    np.testing.assert_array_equal(last, grid.corrupted)
