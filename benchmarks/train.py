@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.machine import print_options
 from mecheval.models.kernels.dual import dual_scan
 from mecheval.models.kernels.library import library
 from mecheval.models.kernels.scan import Scan
@@ -43,7 +44,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=30)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, C kernels: {library().origin}\n")
+    print_options(options)
+    print(f"C kernels: {library().origin}\n")
     print(f"One training step, width {options.width}, {options.batch} x {options.positions} tokens")
     print(
         "| model | layers | parameters | ms/step | steps/s | kernels |\n|---|---|---|---|---|---|"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["task", "model"]
 KINDS: tuple[Kind, ...] = ("task", "model")
-_DECLARING = {"task": "task", "model": "model", "pretrained": "model"}
+_DECLARING = {"task": "task", "model": "model", "pretrained": "model", "planted": "model"}
 _declared: dict[tuple[Kind, str, str], Any] = {}
 
 
@@ -136,9 +136,17 @@ def _builtin() -> Iterator[Entry]:
     for folder in ("task_registry", "model_registry"):
         for root in mecheval.builtin.__path__:
             if (Path(root) / folder).is_dir():
-                for path in sorted((Path(root) / folder).glob("*.py")):
-                    yield from _read(path, f"mecheval.builtin.{folder}.{path.stem}", prefix="")
+                yield from _folder(Path(root) / folder, f"mecheval.builtin.{folder}", prefix="")
                 break
+
+
+def _folder(folder: Path, package: str, *, prefix: str) -> Iterator[Entry]:
+    """Find declarations in a folder, and in the folders in it under their names."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".py":
+            yield from _read(path, f"{package}.{path.stem}", prefix=prefix)
+        elif path.is_dir() and path.name.isidentifier() and path.name != "__pycache__":
+            yield from _folder(path, f"{package}.{path.name}", prefix=f"{prefix}{path.name}/")
 
 
 def _plugins() -> Iterator[Entry]:

@@ -115,8 +115,8 @@ class SelectiveStateSpace(Mixer):
         return choose(self.kernel, x_BTE, signed=self.signed)
 
     def _scan(self, signals: Signals) -> Scan:
-        given = (signals[name] for name in ("u", "delta", "z", "B", "C"))
-        return Scan(*given, -self.A_log.exp(), self.D, self.dt_bias)
+        u, delta, z, B, C = (signals[name] for name in ("u", "delta", "z", "B", "C"))
+        return Scan(u, delta, z, B, C, -self.A_log.exp(), self.D, self.dt_bias)
 
 
 @model(

@@ -113,8 +113,8 @@ class DualStateSpace(Mixer):
         return choose(self.kernel, x_BTX, signed=self.signed)
 
     def _scan(self, signals: Signals) -> Scan:
-        given = (signals[name] for name in ("u", "delta", "z", "B", "C"))
-        return Scan(*given, -self.A_log.exp(), self.D, self.dt_bias)
+        u, delta, z, B, C = (signals[name] for name in ("u", "delta", "z", "B", "C"))
+        return Scan(u, delta, z, B, C, -self.A_log.exp(), self.D, self.dt_bias)
 
     def _write(self, gated: Tensor) -> Tensor:
         return self.out_proj(functional.rms_norm(gated, (self.channels,), eps=NORM_EPSILON))

@@ -17,7 +17,9 @@ from mecheval.errors import MechevalError, unknown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-COMMANDS = ("run", "ls", "show", "validate", "leaderboard", "report", "new", "doctor")
+COMMANDS = (
+    "run", "ls", "show", "validate", "leaderboard", "report", "new", "doctor", "selftest"
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,6 +22,8 @@ COLUMNS = {
     "sites": ("site", "shape", "side", "path"),
 }
 
+_ROOMS = {"local": "local", "planted": "planted by hand"}  # by the first part of a name
+
 
 def add(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
@@ -76,7 +78,7 @@ def _row(entry: Entry) -> Row:
     if entry.kind == "task":
         row["version"] = entry.version
     return row | {
-        "from": entry.distribution or ("local" if entry.name.startswith("local/") else "built in"),
+        "from": entry.distribution or _ROOMS.get(entry.name.partition("/")[0], "built in"),
         "summary": f"broken: {entry.broken}" if entry.broken else entry.summary,
         "status": "broken" if entry.broken else "ok",
         "origin": entry.origin,
@@ -101,9 +103,6 @@ def _metrics() -> list[Row]:
 def _sites(args: argparse.Namespace) -> list[Row]:
     import dataclasses
 
-    import numpy as np
-
-    from mecheval.models.contract import Encoding
     from mecheval.models.hub.pretrained import Pretrained
     from mecheval.models.listing import site_infos
     from mecheval.models.load import resolve
@@ -113,7 +112,7 @@ def _sites(args: argparse.Namespace) -> list[Row]:
     source = resolve(parse_spec(args.model), options.registry_of(args))
     if isinstance(source, Pretrained):  # where activations live does not depend on the weights
         source = dataclasses.replace(source, weights="random")
-    model = source.build(Encoding(code_C=np.arange(8), vocab_size=8), seed=0)
+    model = source.build(source.example(), seed=0)
     order = list(COMPONENTS)
     found = sorted(site_infos(model), key=lambda info: order.index(info.site.component))
     return [

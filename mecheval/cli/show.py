@@ -69,6 +69,7 @@ def _task(args: argparse.Namespace) -> dict[str, Any]:
             {**parameter, "value": _plain(task.params[parameter["name"]])}
             for parameter in parameters(type(task))
         ],
+        "presets": {preset: _assignments(args) for preset, args in task.presets.items()},
         "symbols": list(task.symbols),
         "answers": [task.symbols[index] for index in task.answers],
         "variables": {name: f"{n} values" for name, n in task.variables.items()},

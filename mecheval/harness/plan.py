@@ -99,7 +99,16 @@ def _task(given: Spec | Task, registry: Registry) -> _PlannedTask:
         params=task.params,
         sample_sha256=None if _is_builtin(task) else _sample_hash(task),
     )
-    return _PlannedTask(given, task, identity, _differences(task.params, _defaults(type(task))))
+    return _PlannedTask(given, task, identity, _task_label(given, task))
+
+
+def _task_label(given: Spec | Task, task: Task) -> dict[str, Any]:
+    """Return what was asked for and differs from the default, not what follows from it."""
+    different = _differences(task.params, _defaults(type(task)))
+    if isinstance(given, Task):
+        return different
+    asked = {**different, "preset": given.args["preset"]} if "preset" in given.args else different
+    return {key: asked[key] for key in given.args if different and key in asked}
 
 
 def build_task(given: Spec | Task, registry: Registry) -> Task:
@@ -139,7 +148,13 @@ def _model(given: Spec | ModelSource, request: Request, registry: Registry) -> _
     if isinstance(given, Spec) and found.commit is not None:
         given = replace(given, name=found.name, revision=found.commit)
     identity = ModelPart(**vars(found), file_sha256=file_sha256)
-    return _PlannedModel(given, source, source.recipe.replace(request.recipe), identity, label)
+    recipe = source.recipe.replace(request.recipe)
+    if identity.source == "planted" and recipe.steps:
+        raise UsageError(
+            f"Model '{identity.name}' has its weights set by hand and is not trained. Leave out "
+            "steps, or run it without the models that are trained."
+        )
+    return _PlannedModel(given, source, recipe, identity, label)
 
 
 def _model_label(given: Spec, registry: Registry, settings: Settings) -> dict[str, Any]:

@@ -83,6 +83,8 @@ def _reason(report: Report, path: Path) -> str | None:
         return f"partial: measured with --limit {report.identity.limit}"
     if report.identity.model.source == "random":
         return "random weights: a pretrained shape without its weights"
+    if report.identity.model.source == "planted":
+        return "planted weights: set by hand, to test the metrics"
     checks = validate_file(path)
     if all_passed(checks):
         return None

@@ -15,7 +15,7 @@ from mecheval.interventions import answer_logits
 from mecheval.metrics import accuracy, resampling
 from mecheval.metrics.results import Estimate, Layout, profile, result
 from mecheval.tasks.batch import UNSCORED
-from mecheval.tasks.floors import FLOORS, task_floors
+from mecheval.tasks.floors import counting, task_floors
 
 if TYPE_CHECKING:
     from mecheval.metrics.subject import Subject
@@ -107,7 +107,7 @@ def _references(subject: Subject, batch: Batch) -> dict[str, dict[str, Any]]:
     at_token = {
         "chance": chance,
         "floor": floors.best,
-        **{name: floors.accuracy[name] for name in FLOORS},
+        **counting(floors.accuracy),
     }
     n_scored_B = (batch.targets_BT != UNSCORED).sum(1)
     all_right = float((chance**n_scored_B).mean())

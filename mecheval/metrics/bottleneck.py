@@ -23,7 +23,7 @@ from mecheval.metrics.necessity import Answers, Validity, necessity, refit_recov
 from mecheval.metrics.probe_data import MIN_PER_CLASS
 from mecheval.metrics.probe_scores import probe_scores
 from mecheval.metrics.results import Estimate, Layout, not_learned, profile, result
-from mecheval.tasks.floors import FLOORS, first_position, task_floors
+from mecheval.tasks.floors import counting, first_position, task_floors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +80,7 @@ def measure_bottleneck(identity: MetricIdentity, subject: Subject) -> list[Metri
         floors = task_floors(subject.task, subject.seed).variables[name].balanced(data.classes)
         readings = _Readings(
             scores.accuracy_L,
-            max(floors[kind] for kind in FLOORS),
+            max(counting(floors).values()),
             1 / len(data.classes),
         )
         rng = subject.stream("bootstrap", "bottleneck", name)

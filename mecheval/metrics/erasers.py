@@ -6,6 +6,7 @@ Shape suffixes: ``N`` examples, ``D`` features, ``K`` rank of the eraser, ``S`` 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,20 +47,42 @@ class Eraser:
 
 
 @dataclass(frozen=True)
+class Covariance:
+    """Covariance of the activations at one layer; all variables there share it.
+
+    Attributes:
+        matrix_DD: The matrix.
+    """
+
+    matrix_DD: np.ndarray
+
+    @cached_property
+    def spectrum(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return variances ``(D,)`` in ascending order, and their directions as columns."""
+        variance_D, axes_DD = np.linalg.eigh(self.matrix_DD)
+        return variance_D, axes_DD
+
+    @property
+    def typical(self) -> float:
+        """Return the typical standard deviation of a feature."""
+        return float(np.sqrt(np.trace(self.matrix_DD) / len(self.matrix_DD)))
+
+
+@dataclass(frozen=True)
 class Fit:
     """What erasers are fitted on, at one layer and for one variable.
 
     Attributes:
         class_means_SD: Mean activation of every class.
         count_S: Number of cells of every class.
-        covariance_DD: Covariance of the activations, all classes together.
+        covariance: Covariance of the activations, all classes together.
         rows: Some of the cells, for erasers that fit probes.
         validation: Others, by which those probes choose their L2.
     """
 
     class_means_SD: np.ndarray
     count_S: np.ndarray
-    covariance_DD: np.ndarray
+    covariance: Covariance
     rows: Split
     validation: Split
 
@@ -86,7 +109,7 @@ def leace(fit: Fit, inverse_l2: Sequence[float]) -> Eraser:
     2023, theorem 4.3).
     """
     del inverse_l2
-    variance_D, axes_DD = np.linalg.eigh(fit.covariance_DD)
+    variance_D, axes_DD = fit.covariance.spectrum
     kept_D = variance_D > _TOLERANCE * variance_D.max()
     root_D, axes_DD = np.sqrt(variance_D[kept_D]), axes_DD[:, kept_D]
     span_DK = _basis(((fit.class_means_SD - fit.mean_D) @ axes_DD) / root_D)
@@ -118,12 +141,11 @@ def inlp(fit: Fit, inverse_l2: Sequence[float]) -> Eraser:
     within 0.03 of chance on the validation rows, or after 20 rounds.
     """
     mean_D, rows, validation = fit.mean_D, fit.rows, fit.validation
-    scale = float(np.sqrt(np.trace(fit.covariance_DD) / len(mean_D)))
     removed_SD = np.zeros((0, len(mean_D)))
     eraser = Eraser(mean_D, removed_SD.T, removed_SD.T)
     for _ in range(INLP_ROUNDS):
         left = [Split(eraser(split.features_ND), split.labels_N) for split in (rows, validation)]
-        probe = fit_logistic(left[0], left[1], inverse_l2, scale=scale)
+        probe = fit_logistic(left[0], left[1], inverse_l2, scale=fit.covariance.typical)
         correct = probe.predict(left[1].features_ND) == validation.labels_N
         if score_balanced(correct, validation.labels_N) <= 1 / len(fit.count_S) + _AT_CHANCE:
             break
@@ -144,7 +166,7 @@ ERASERS: dict[str, Callable[[Fit, Sequence[float]], Eraser]] = {
 
 def top_components(fit: Fit, rank: int) -> Eraser:
     """Remove the directions of largest variance: a control that ignores the variable."""
-    _, axes_DD = np.linalg.eigh(fit.covariance_DD)
+    _, axes_DD = fit.covariance.spectrum
     axes_DK = axes_DD[:, ::-1][:, :rank]
     return Eraser(fit.mean_D, axes_DK, axes_DK)
 

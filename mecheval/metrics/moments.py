@@ -6,12 +6,14 @@ Shape suffixes: ``N`` sequences of a chunk, ``T`` positions, ``C`` cells (sequen
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mecheval.interventions import trace
-from mecheval.metrics.erasers import Fit
+from mecheval.metrics.design import upper_gram
+from mecheval.metrics.erasers import Covariance, Fit
 from mecheval.metrics.probe_data import stream_sites
 from mecheval.metrics.probes import Split
 from mecheval.tasks.batch import UNDEFINED
@@ -61,7 +63,7 @@ class LayerMoments:
         centred_CD = cells_CD - self.shift_D
         self.count += len(cells_CD)
         self.sum_D += centred_CD.sum(0)
-        self.gram_DD += centred_CD.T @ centred_CD
+        self.gram_DD += upper_gram(centred_CD)
         for name, label_C in labels.items():
             onehot_KC = (label_C == np.arange(self.values[name])[:, None]).astype(np.float64)
             self.sums[name] += onehot_KC @ centred_CD
@@ -79,8 +81,6 @@ class LayerMoments:
         assert self.shift_D is not None  # noqa: S101 - there is at least one chunk
         count_S = self.counts[variable][list(classes)]
         means_SD = self.sums[variable][list(classes)] / count_S[:, None] + self.shift_D
-        offset_D = self.sum_D / self.count
-        covariance_DD = self.gram_DD / self.count - np.outer(offset_D, offset_D)
         rows_CD = np.concatenate(self.rows)
         n_rows = int((1 - VALIDATION_SHARE) * len(rows_CD))
         parts = []
@@ -88,7 +88,14 @@ class LayerMoments:
             kept = np.isin(row_values[part], classes)
             labels = np.searchsorted(classes, row_values[part][kept])
             parts.append(Split(rows_CD[part][kept], labels))
-        return Fit(means_SD, count_S, covariance_DD, *parts)
+        return Fit(means_SD, count_S, self.covariance, *parts)
+
+    @cached_property
+    def covariance(self) -> Covariance:
+        """Return the covariance of all cells that were added, the same object for all variables."""
+        offset_D = self.sum_D / self.count
+        gram_DD = np.triu(self.gram_DD) + np.triu(self.gram_DD, 1).T  # it holds one triangle
+        return Covariance(gram_DD / self.count - np.outer(offset_D, offset_D))
 
 
 class Moments:

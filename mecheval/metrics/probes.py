@@ -1,63 +1,31 @@
 """Linear probes on arrays: logistic ones, and many ridge ones from one factorisation.
 
-Shape suffixes: ``N`` training examples, ``M`` test examples, ``D`` features, ``S`` classes,
-``J`` label sets.
+Shape suffixes: ``N`` training examples, ``M`` test examples, ``D`` features, ``E`` features and a
+column of ones, ``S`` classes, ``J`` label sets, ``Q`` classes of all label sets.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from scipy.linalg import cho_solve
 
+from mecheval.metrics.design import design, factor
+from mecheval.metrics.logistic import fit_strengths
 from mecheval.metrics.resampling import balanced_accuracy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAX_ITERATIONS = 1000
+    from mecheval.metrics.design import Design, Scaler
+
 RIDGE = 0.05
 """L2 strength of the ridge probes per training example, in units of a feature's variance."""
 
 _STANDARD_ERRORS = 2.0  # by which a probe must beat a constant to count as reading anything
 _SHARPNESS = tuple(2.0**-k for k in range(8))  # inverse temperatures
-_CONSTANT = 1e-5  # features that vary less, relative to the whole, vary by rounding only
-
-
-@dataclass(frozen=True)
-class Scaler:
-    """Centres features and gives them unit variance.
-
-    Attributes:
-        mean_D: Mean of every feature on the training examples.
-        inverse_D: One over its standard deviation; 0 for a feature that is constant.
-    """
-
-    mean_D: np.ndarray
-    inverse_D: np.ndarray
-
-    def __call__(self, features_ND: np.ndarray) -> np.ndarray:
-        """Return scaled features in float32."""
-        return ((features_ND - self.mean_D) * self.inverse_D).astype(np.float32)
-
-
-def scaler(train_ND: np.ndarray, *, scale: float | None = None) -> Scaler:
-    """Measure the scaling on training examples.
-
-    Args:
-        train_ND: Training features.
-        scale: Typical standard deviation before anything was erased. A feature that varies by
-            less than 1e-5 of it varies by rounding only, and would be blown up to a signal.
-    """
-    std_D = train_ND.std(0, dtype=np.float64)
-    typical = float(np.sqrt((std_D**2).mean())) if scale is None else scale
-    with np.errstate(divide="ignore"):
-        inverse_D = np.where(std_D > _CONSTANT * typical, 1.0 / std_D, 0.0)
-    return Scaler(train_ND.mean(0, dtype=np.float64), inverse_D)
 
 
 class Split(NamedTuple):
@@ -101,6 +69,7 @@ def fit_logistic(
     inverse_l2: Sequence[float],
     *,
     scale: float | None = None,
+    of_train: Design | None = None,
 ) -> LogisticProbe:
     """Fit a class-balanced multinomial logistic probe; choose L2 on validation sequences.
 
@@ -114,26 +83,22 @@ def fit_logistic(
         train: Training examples; every class occurs.
         validation: Examples by which the strength is chosen; every class occurs.
         inverse_l2: Values of scikit-learn's C to try.
-        scale: See :func:`scaler`.
+        scale: See :func:`mecheval.metrics.design.design`.
+        of_train: The design of the training features, where it is known already.
     """
-    scaled = scaler(train.features_ND, scale=scale)
-    train_ND, validation_MD = scaled(train.features_ND), scaled(validation.features_ND)
+    of_train = design(train.features_ND, scale=scale) if of_train is None else of_train
+    validation_MD = of_train.scaler(validation.features_ND)
     n_classes = int(train.labels_N.max()) + 1
-    constant = np.zeros((n_classes, train_ND.shape[1])), np.zeros(n_classes)
-    best, best_gain = LogisticProbe(scaled, *constant, inverse_l2=0.0, converged=True), 0.0
-    model = LogisticRegression(class_weight="balanced", max_iter=MAX_ITERATIONS, warm_start=True)
-    for strength in sorted(inverse_l2):
-        model.set_params(C=strength)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # recorded in `converged`
-            model.fit(train_ND, train.labels_N)
-        weights_SD, bias_S = _as_multinomial(model)
+    constant = np.zeros((n_classes, validation_MD.shape[1])), np.zeros(n_classes)
+    best, best_gain = LogisticProbe(of_train.scaler, *constant, inverse_l2=0.0, converged=True), 0.0
+    strengths = sorted(inverse_l2)
+    fitted = fit_strengths(of_train, train.labels_N, strengths)
+    for strength, (weights_SD, bias_S, converged) in zip(strengths, fitted, strict=True):
         logits_MS = validation_MD @ weights_SD.T + bias_S
         gain = log_loss_gain(logits_MS, validation.labels_N)
         if gain > best_gain and evidence(logits_MS, validation.labels_N) > _STANDARD_ERRORS:
-            converged = bool((model.n_iter_ < MAX_ITERATIONS).all())
+            best = LogisticProbe(of_train.scaler, weights_SD, bias_S, strength, converged)
             best_gain = gain
-            best = LogisticProbe(scaled, weights_SD.copy(), bias_S.copy(), strength, converged)
     return best
 
 
@@ -180,41 +145,45 @@ def score_balanced(correct_M: np.ndarray, labels_M: np.ndarray) -> float:
     return float(balanced_accuracy(ones_1M, correct_M[:, None], labels_M)[0, 0])
 
 
-def ridge_predictions(
-    train_ND: np.ndarray, labels_JN: np.ndarray, test_MD: np.ndarray, n_classes: int
-) -> np.ndarray:
-    """Fit one ridge classifier per label set, all from one factorisation, and predict.
+@dataclass(frozen=True)
+class RidgeTargets:
+    """What ridge probes are fitted to, for any number of label sets.
 
     One-hot labels are divided by their class's share, which makes the largest score the balanced
     decision without weighting examples, so that all label sets share the same matrix.
 
+    Attributes:
+        target_NQ: Targets of all classes of all label sets.
+        present_JS: Whether a label set holds a class.
+    """
+
+    target_NQ: np.ndarray
+    present_JS: np.ndarray
+
+    @classmethod
+    def of(cls, labels_JN: np.ndarray, n_classes: int) -> RidgeTargets:
+        """Return the targets of label sets with classes 0 to ``n_classes - 1``."""
+        onehot_NJS = labels_JN.T[..., None] == np.arange(n_classes)
+        share_JS = onehot_NJS.mean(0)
+        present_JS = share_JS > 0
+        height_JS = np.divide(1.0, share_JS, out=np.zeros_like(share_JS), where=present_JS)
+        target_NJS = onehot_NJS * height_JS.astype(np.float32)
+        return cls(target_NJS.reshape(len(target_NJS), -1), present_JS)
+
+
+def ridge_predictions(of_train: Design, targets: RidgeTargets, test_ME: np.ndarray) -> np.ndarray:
+    """Fit one ridge classifier per label set, all from one factorisation, and predict.
+
     Args:
-        train_ND: Scaled training features.
-        labels_JN: Label sets, classes 0 to ``n_classes - 1``.
-        test_MD: Scaled test features.
-        n_classes: Number of classes S.
+        of_train: Training features.
+        targets: What to fit on them.
+        test_ME: Scaled test features and ones.
 
     Returns:
         Predicted classes, ``(J, M)``.
     """
-    n_sets, n_train = labels_JN.shape
-    onehot_JNS = labels_JN[..., None] == np.arange(n_classes)
-    share_J1S = onehot_JNS.mean(1, keepdims=True)
-    target_JNS = np.where(onehot_JNS, 1.0 / np.maximum(share_J1S, 1.0 / n_train), 0.0)
-    target_NQ = target_JNS.transpose(1, 0, 2).reshape(n_train, -1).astype(np.float32)
-    mean_Q = target_NQ.mean(0)
-    gram_DD = train_ND.T @ train_ND
-    gram_DD[np.diag_indices_from(gram_DD)] += RIDGE * n_train
-    weights_DQ = np.linalg.solve(gram_DD, train_ND.T @ (target_NQ - mean_Q))
-    score_MQ = test_MD @ weights_DQ + mean_Q
+    moments_EQ = of_train.rows_NE.T @ targets.target_NQ / len(of_train.rows_NE)
+    weights_EQ = cho_solve(factor(of_train.gram_EE, RIDGE), moments_EQ, check_finite=False)
+    score_MJS = (test_ME @ weights_EQ).reshape(-1, *targets.present_JS.shape)
     # A class that a label set does not hold has no score to win by.
-    score_MJS = score_MQ.reshape(len(test_MD), n_sets, n_classes)
-    score_MJS = np.where(share_J1S[:, 0] > 0, score_MJS, -np.inf)
-    return score_MJS.argmax(-1).T
-
-
-def _as_multinomial(model: LogisticRegression) -> tuple[np.ndarray, np.ndarray]:
-    weights, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
-    if len(weights) > 1:
-        return weights, bias
-    return np.concatenate([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
+    return np.where(targets.present_JS, score_MJS, -np.inf).argmax(-1).T

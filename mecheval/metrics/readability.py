@@ -17,9 +17,9 @@ import numpy as np
 from mecheval import stats
 from mecheval.metrics import layer_curves, resampling
 from mecheval.metrics.probe_data import MIN_PER_CLASS, ProbeData, forget_untrained
-from mecheval.metrics.probe_scores import Controls, Scores, probe_scores, score_controls
+from mecheval.metrics.probe_scores import Controls, Scores, probe_scores
 from mecheval.metrics.results import Estimate, Layout, not_learned, profile, result
-from mecheval.tasks.floors import FLOORS, first_position, task_floors
+from mecheval.tasks.floors import counting, first_position, task_floors
 
 if TYPE_CHECKING:
     from mecheval.metrics.subject import Subject
@@ -57,17 +57,17 @@ def _of_variable(
     identity: MetricIdentity, subject: Subject, name: str, layout: Layout
 ) -> MetricResult:
     params = identity.params
-    data, scores = probe_scores(subject, name, params)
+    data, scores = probe_scores(subject, name, params, n_controls=params["n_controls"])
     config = {"first_position": first_position(subject.length), "classes": list(data.classes)}
     if scores is None:
         reason = f"fewer than two values of {name} have {MIN_PER_CLASS} training examples"
         return result(identity, layout, Estimate(None, reason=reason), 0, config=config)
     _, untrained = probe_scores(subject, name, params, network="untrained")
     assert untrained is not None  # noqa: S101 - the labels are those of the trained network
-    rng = subject.stream("probe_data", "controls", name)
-    controls = score_controls(data, params["n_controls"], rng)
+    controls = scores.controls
+    assert controls is not None  # noqa: S101 - they were asked for
     floors = task_floors(subject.task, subject.seed).variables[name].balanced(data.classes)
-    floor = max(floors[kind] for kind in FLOORS)
+    floor = max(counting(floors).values())
     weight_RM = resampling.weights(
         len(scores.labels_M), subject.stream("bootstrap", "readability", name)
     )
@@ -99,7 +99,7 @@ def _estimate(scores: Scores, weight_RM: np.ndarray, floor: float) -> Estimate:
 def _levels(
     scores: Scores, untrained: Scores, controls: Controls, floors: dict[str, float]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    floor = max(floors[kind] for kind in FLOORS)
+    floor = max(counting(floors).values())
     accuracy_L = scores.accuracy_L
     best = int(accuracy_L.argmax())
     plateau = np.flatnonzero(layer_curves.plateau(accuracy_L, accuracy_L[best] - SAME))

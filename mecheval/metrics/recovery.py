@@ -73,9 +73,7 @@ def measure_recovery(identity: MetricIdentity, subject: Subject) -> list[MetricR
     return results
 
 
-def _grid(
-    identity: MetricIdentity, subject: Subject, pairs: Pairs
-) -> tuple[Grid, dict[str, Any]]:
+def _grid(identity: MetricIdentity, subject: Subject, pairs: Pairs) -> tuple[Grid, dict[str, Any]]:
     """Return the grid, and what the report says about how it was made.
 
     Raises:

@@ -9,13 +9,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import numpy as np
 
     from mecheval.models.apart import Apart, Replay
     from mecheval.models.sites import Site
@@ -66,6 +65,7 @@ class SequenceModel(nn.Module, ABC):
         context_limit: Most positions T that the model accepts, None if unbounded.
         kernels: Names of the kernels that its forward uses, for the report.
         apart_reason: Why :meth:`apart` returns None, once it has.
+        replay_reason: Why :meth:`replay` returns None, once it has.
     """
 
     n_layers: int
@@ -74,6 +74,7 @@ class SequenceModel(nn.Module, ABC):
     context_limit: int | None = None
     kernels: tuple[str, ...] = ()
     apart_reason: str | None = None
+    replay_reason: str | None = None
 
     @abstractmethod
     def forward(self, tokens_BT: Tensor) -> Tensor:
@@ -121,7 +122,7 @@ class ModelIdentity:
 
     name: str
     args: Mapping[str, Any]
-    source: Literal["scratch", "pretrained", "random", "module"]
+    source: Literal["scratch", "pretrained", "random", "module", "planted"]
     revision: str | None = None
     commit: str | None = None
     weights_sha256: str | None = None
@@ -181,6 +182,10 @@ class ModelSource(ABC):
         Raises:
             UsageError: A symbol is not a single token of the model's tokenizer.
         """
+
+    def example(self) -> Encoding:
+        """Return some encoding to build the model for, where its task does not matter."""
+        return Encoding(code_C=np.arange(8), vocab_size=8)
 
     @abstractmethod
     def build(self, encoding: Encoding, *, seed: int) -> SequenceModel:

@@ -5,7 +5,7 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of the stream.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -43,7 +43,7 @@ def site_infos(model: SequenceModel) -> list[SiteInfo]:
 
 def _memory(
     model: SequenceModel, layer: Layer
-) -> Iterator[tuple[str, tuple[str, ...], list[tuple[int, ...]]]]:
+) -> Iterator[tuple[str, tuple[str, ...], list[tuple[Any, ...]]]]:
     """Yield the memory sites of a layer with the names and shapes of their parts."""
     parameter = next(model.parameters())
     normed_BTD = layer.enter(parameter.new_zeros(1, POSITIONS, model.d_model))
@@ -57,12 +57,12 @@ def _memory(
         yield component, ("",) * len(parts), _shapes(parts)
 
 
-def _shapes(state: State) -> list[tuple]:
+def _shapes(state: State) -> list[tuple[Any, ...]]:
     """Return shapes with the examples as B, and with T where keys or values grow."""
     return [
         ("B", *("T" if size == POSITIONS else size for size in part.shape[1:])) for part in state
     ]
 
 
-def _shown(shape: tuple) -> str:
+def _shown(shape: tuple[Any, ...]) -> str:
     return f"({', '.join(str(size) for size in shape)})"

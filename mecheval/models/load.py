@@ -11,6 +11,7 @@ from mecheval.errors import UsageError
 from mecheval.models.contract import ModelCard, ModelSource
 from mecheval.models.hub.pretrained import Checkpoint
 from mecheval.models.stack.architecture import configure_model
+from mecheval.models.stack.planted import Planted
 from mecheval.models.wrapped.module_source import ModuleSource
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def resolve(spec: Spec, registry: Registry, *, trust_remote_code: bool = False) 
             f"Model '{spec.name}' is trained from scratch and has no revision '{spec.revision}'. "
             "Leave out the part after @."
         )
+    if issubclass(found, Planted):
+        return found.configure(spec.args, name=spec.name)
     return configure_model(found, spec.args, name=spec.name)
 
 

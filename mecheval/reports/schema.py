@@ -35,8 +35,9 @@ class ModelPart(Record):
     """Registered name, or hf:REPO."""
     args: dict[str, Any]
     """All arguments, defaults included."""
-    source: Literal["scratch", "pretrained", "random", "module"]
-    """Where the initial weights come from; random is a pretrained shape without its weights."""
+    source: Literal["scratch", "pretrained", "random", "module", "planted"]
+    """Where the initial weights come from; random is a pretrained shape without its weights, and
+    planted ones are set by hand."""
     revision: str | None = None
     """Branch, tag or commit that was asked for."""
     commit: str | None = None

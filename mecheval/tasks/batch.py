@@ -29,12 +29,15 @@ class Batch:
         targets_BT: The right answer after each position, :data:`UNSCORED` where none is asked.
         variables: Latent states by name, each ``(B, T)``, :data:`UNDEFINED` where they have none.
         roles: Named positions, each ``(B,)``; every task gives at least ``readout``.
+        foil_B: A wrong answer at the readout to hold the right one against, in counterfactuals
+            whose change leaves no right one; None where there always is one.
     """
 
     tokens_BT: np.ndarray
     targets_BT: np.ndarray
     variables: Mapping[str, np.ndarray] = field(default_factory=dict)
     roles: Mapping[str, np.ndarray] = field(default_factory=dict)
+    foil_B: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -52,6 +55,7 @@ class Batch:
             self.targets_BT[index_B],
             {name: values[index_B] for name, values in self.variables.items()},
             {name: values[index_B] for name, values in self.roles.items()},
+            None if self.foil_B is None else self.foil_B[index_B],
         )
 
     def target_at(self, role: str) -> np.ndarray:
@@ -66,17 +70,20 @@ class Batch:
         """
         scored = self.targets_BT != UNSCORED
         targets_BT = np.where(scored, code_C[np.where(scored, self.targets_BT, 0)], UNSCORED)
-        return Batch(code_C[self.tokens_BT], targets_BT, self.variables, self.roles)
+        foil_B = None if self.foil_B is None else code_C[self.foil_B]
+        return Batch(code_C[self.tokens_BT], targets_BT, self.variables, self.roles, foil_B)
 
 
 def concatenate(batches: list[Batch]) -> Batch:
     """Join batches of the same length."""
     first = batches[0]
+    foils = [batch.foil_B for batch in batches if batch.foil_B is not None]
     return Batch(
         np.concatenate([batch.tokens_BT for batch in batches]),
         np.concatenate([batch.targets_BT for batch in batches]),
         {k: np.concatenate([batch.variables[k] for batch in batches]) for k in first.variables},
         {k: np.concatenate([batch.roles[k] for batch in batches]) for k in first.roles},
+        np.concatenate(foils) if foils else None,
     )
 
 
@@ -103,8 +110,14 @@ class Pairs:
 
     @property
     def foils_P(self) -> np.ndarray:
-        """Return the corrupted example's answer at the readout."""
-        return self.corrupted.target_at("readout")
+        """Return the corrupted example's answer at the readout, or its foil if it has none."""
+        answers_P, foil_P = self.corrupted.target_at("readout"), self.corrupted.foil_B
+        return answers_P if foil_P is None else np.where(self.answered_P, answers_P, foil_P)
+
+    @property
+    def answered_P(self) -> np.ndarray:
+        """Say whether the corrupted example has a right answer at the readout."""
+        return self.corrupted.target_at("readout") != UNSCORED
 
     @property
     def changed_P(self) -> np.ndarray:

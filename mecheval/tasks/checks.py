@@ -28,6 +28,8 @@ N_PAIRS = 256
 N_FLOORS = 8192
 GREATEST_MAJORITY = 0.9
 """A task whose most frequent answer is right more often than this asks for nothing."""
+FEW_PER_ANSWER = 20
+"""With fewer scored positions per answer than this, one may be missing by chance."""
 
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -68,8 +70,14 @@ def _examples(task: Task, length: int, n: int = N_EXAMPLES) -> Batch:
     return task.sample(stream(0, "check", length), n, length)
 
 
-def _pairs(task: Task, n: int = N_PAIRS) -> Pairs:
-    return draw_pairs(task, stream(0, "check_pairs"), n, length=task.max_length)
+def _pairs(task: Task) -> list[Pairs]:
+    """Draw pairs of every kind."""
+    rng, length = stream(0, "check_pairs"), task.max_length
+    return [draw_pairs(task, rng, N_PAIRS, length=length, kind=k) for k in task.counterfactuals]
+
+
+def _members(task: Task) -> list[Batch]:
+    return [batch for pairs in _pairs(task) for batch in (pairs.clean, pairs.corrupted)]
 
 
 def _symbols(task: Task) -> str:
@@ -100,8 +108,8 @@ def _deterministic(task: Task) -> str:
     _need(_same(first, again), "the same stream gives different examples")
     other = task.sample(stream(1, "check"), N_EXAMPLES, task.max_length)
     _need(not np.array_equal(first.tokens_BT, other.tokens_BT), "the stream is not used")
-    one, two = (draw_pairs(task, stream(2, "check"), 16, length=task.max_length) for _ in range(2))
-    _need(_same(one.corrupted, two.corrupted), "the same stream gives different counterfactuals")
+    same = all(map(_same, _members(task), _members(task)))
+    _need(same, "the same stream gives different counterfactuals")
     return "examples and pairs repeat"
 
 
@@ -138,8 +146,7 @@ def _check_shapes(task: Task, batch: Batch, shape: tuple[int, int]) -> None:
 
 
 def _bos(task: Task) -> str:
-    pairs = _pairs(task)
-    for batch in (_examples(task, task.max_length), pairs.clean, pairs.corrupted):
+    for batch in (_examples(task, task.max_length), *_members(task)):
         _need((batch.tokens_BT[:, 0] == 0).all(), "a sequence does not start with BOS")
         _need((batch.tokens_BT[:, 1:] > 0).all(), "BOS occurs after the first position")
         inside = (batch.tokens_BT < len(task.symbols)).all()
@@ -195,7 +202,12 @@ def _disjoint(task: Task) -> str:
 
 
 def _pair_contract(task: Task) -> str:
-    pairs = _pairs(task)
+    kinds = zip(task.counterfactuals, _pairs(task), strict=True)
+    found = [f"{kind}: {_check_pairs(task, pairs)}" for kind, pairs in kinds]
+    return "; ".join(found)
+
+
+def _check_pairs(task: Task, pairs: Pairs) -> str:
     clean, corrupted = pairs.clean, pairs.corrupted
     _check_shapes(task, corrupted, clean.tokens_BT.shape)  # type: ignore[arg-type]
     for role, positions_P in clean.roles.items():
@@ -212,8 +224,7 @@ def _pair_contract(task: Task) -> str:
 
 
 def _consistent(task: Task) -> str:
-    pairs = _pairs(task)
-    batches = (_examples(task, task.max_length), pairs.clean, pairs.corrupted)
+    batches = (_examples(task, task.max_length), *_members(task))
     label_of: dict[tuple[int, ...], tuple[int, ...]] = {}
     n_shared = 0
     for batch in batches:
@@ -233,7 +244,8 @@ def _balance(task: Task) -> str:
     targets_BT = _examples(task, task.max_length).targets_BT
     counts = np.bincount(targets_BT[targets_BT != UNSCORED], minlength=len(task.symbols))
     missing = [task.symbols[answer] for answer in task.answers if counts[answer] == 0]
-    _need(not missing, f"answers never occur: {', '.join(missing)}")
+    too_few = counts.sum() < FEW_PER_ANSWER * len(task.answers)
+    _need(too_few or not missing, f"answers never occur: {', '.join(missing)}")
     majority = counts.max() / counts.sum()
     _need(
         majority <= GREATEST_MAJORITY,

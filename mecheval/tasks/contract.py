@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from mecheval.errors import ContractError, UsageError
+from mecheval.errors import ContractError, UsageError, unknown
 from mecheval.registry import declare
 from mecheval.spec import configured
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mecheval.tasks.batch import Batch
+    from mecheval.tasks.splits import Split
 
 BOS = "<bos>"
 """The first symbol of every task and the first token of every sequence.
@@ -60,6 +61,8 @@ class Task(ABC):
     """
 
     card: ClassVar[TaskCard]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Parameters by the name of a preset, which ``NAME[preset=...]`` chooses."""
 
     min_length: int = 16
     max_length: int = 16
@@ -116,12 +119,41 @@ class Task(ABC):
     def sample(self, rng: np.random.Generator, n: int, length: int) -> Batch:
         """Draw ``n`` examples of ``length`` symbols (so ``length + 1`` positions)."""
 
+    def sample_split(self, rng: np.random.Generator, n: int, length: int, split: Split) -> Batch:
+        """Draw examples for a split, for tasks whose splits differ in more than their sequences.
+
+        Whatever this returns, only sequences whose hash belongs to the split are kept.
+        """
+        return self.sample(rng, n, length)
+
     @abstractmethod
     def counterfactual(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """Change every example minimally so that its answer at the readout is another one.
 
         Examples that cannot be changed may come back as they are; they are dropped from pairs.
         """
+
+    @property
+    def counterfactuals(self) -> tuple[str, ...]:
+        """Return the kinds of counterfactual; the first is what :meth:`counterfactual` makes."""
+        return ("default",)
+
+    def counterfactual_of(self, kind: str, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Make a counterfactual of one kind; tasks with several kinds write this.
+
+        A change after which there is no right answer at the readout leaves the target there
+        unscored, and gives a foil instead.
+        """
+        return self.counterfactual(batch, rng)
+
+    def guesses(self, batch: Batch) -> Mapping[str, Mapping[str, np.ndarray]]:
+        """Return what rules of thumb of this task say, which gives it floors of its own.
+
+        Returns:
+            By the name of a rule and of a target: values ``(B, T)`` of a variable, or for
+            ``answer`` indices into the answers.
+        """
+        return {}
 
     def to_datasets(
         self, *, n_train: int = 4096, n_test: int = 1024, seed: int = 0
@@ -171,9 +203,16 @@ def task(
 
 
 def configure(cls: type[Task], args: Mapping[str, Any], *, name: str) -> Task:
-    """Build a task from command-line arguments.
+    """Build a task from command-line arguments; ``preset`` picks defaults for the others.
 
     Raises:
-        UsageError: An argument is unknown or has the wrong type.
+        UsageError: An argument or preset is unknown, or a value has the wrong type.
     """
-    return configured(cls, args, what=name, see=f"`mecheval show task {name}`")
+    see = f"`mecheval show task {name}`"
+    if "preset" in args and cls.presets:
+        args = dict(args)
+        preset = args.pop("preset")
+        if preset not in cls.presets:
+            raise unknown(f"preset of {name}", str(preset), cls.presets, see=see)
+        args = {**cls.presets[preset], **args}
+    return configured(cls, args, what=name, see=see)

@@ -2,7 +2,8 @@
 
 Half of the sampled sequences fill a table of counts, the other half is scored with it. Two tables
 are read from the same counts: the likeliest value (best plain accuracy), and the value that is
-most overrepresented (best balanced accuracy, the mean recall over values).
+most overrepresented (best balanced accuracy, the mean recall over values). A task can add rules of
+thumb of its own: :meth:`mecheval.tasks.Task.guesses`.
 
 Shape suffixes: ``B`` examples, ``T`` positions, ``N`` scored (example, position) cells,
 ``X`` contexts of a table, ``K`` values of a target.
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 N_SEQUENCES = 60_000
 WINDOWS = (1, 2, 4)
 FLOORS = ("majority", "position", *(f"last{width}" for width in WINDOWS))
-"""The floors that a readability is corrected by; ``last4+position`` is reported beside them."""
+"""The floors of every task; together with its own rules of thumb they correct a readability."""
+
+BESIDE = f"last{max(WINDOWS)}+position"
+"""A table that is reported beside the floors, and corrects nothing."""
 
 _DENSE = 1 << 23  # largest table of counts that is held densely
 
@@ -47,8 +51,8 @@ class Floors:
 
     @property
     def best(self) -> float:
-        """Return the largest plain accuracy among :data:`FLOORS`."""
-        return max(self.accuracy[name] for name in FLOORS)
+        """Return the largest plain accuracy of a floor."""
+        return max(counting(self.accuracy).values())
 
     def balanced(self, values: Sequence[int] | None = None) -> dict[str, float]:
         """Return the balanced accuracy by floor.
@@ -60,6 +64,11 @@ class Floors:
         chosen = np.flatnonzero(~np.isnan(recall_K)) if values is None else np.asarray(values)
         by_floor = {name: float(recalls[chosen].mean()) for name, recalls in self.recalls.items()}
         return {**by_floor, "majority": 1.0 / len(chosen)}
+
+
+def counting(by_floor: Mapping[str, float]) -> dict[str, float]:
+    """Leave out the table that is only reported beside the floors."""
+    return {name: value for name, value in by_floor.items() if name != BESIDE}
 
 
 @dataclass(frozen=True)
@@ -99,12 +108,17 @@ def task_floors(task: Task, seed: int, n: int = N_SEQUENCES) -> TaskFloors:
     first = first_position(length)
     batch = task.sample(seeding.stream(seed, "floors"), n, length)
     contexts = _contexts(batch, len(task.symbols), first)
-    answers_BT = _as_values(batch.targets_BT, task.answers, len(task.symbols))[:, first:]
+    rules = task.guesses(batch)
+
+    def floors(target: str, values_BT: np.ndarray, n_values: int) -> Floors:
+        guesses = {name: by[target][:, first:] for name, by in rules.items() if target in by}
+        return _floors(contexts, guesses, values_BT[:, first:], n_values)
+
+    answers_BT = _as_values(batch.targets_BT, task.answers, len(task.symbols))
     variables = {
-        name: _floors(contexts, batch.variables[name][:, first:], size)
-        for name, size in task.variables.items()
+        name: floors(name, batch.variables[name], size) for name, size in task.variables.items()
     }
-    return TaskFloors(_floors(contexts, answers_BT, len(task.answers)), variables, first)
+    return TaskFloors(floors("answer", answers_BT, len(task.answers)), variables, first)
 
 
 def _as_values(targets_BT: np.ndarray, answers: Sequence[int], n_symbols: int) -> np.ndarray:
@@ -126,48 +140,91 @@ def _contexts(batch: Batch, n_symbols: int, first: int) -> dict[str, tuple[np.nd
         if back + 1 in WINDOWS:
             contexts[f"last{back + 1}"] = (code_BT, size)
     both_BT = code_BT * n_positions + position_T
-    contexts[f"last{max(WINDOWS)}+position"] = (both_BT, size * n_positions)
+    contexts[BESIDE] = (both_BT, size * n_positions)
     return {name: (code_BT[:, first:], size) for name, (code_BT, size) in contexts.items()}
 
 
 def _floors(
-    contexts: Mapping[str, tuple[np.ndarray, int]], values_BT: np.ndarray, n_values: int
+    contexts: Mapping[str, tuple[np.ndarray, int]],
+    guesses: Mapping[str, np.ndarray],
+    values_BT: np.ndarray,
+    n_values: int,
 ) -> Floors:
+    """Score tables and rules on the second half of the sequences."""
     half = len(values_BT) // 2
+    known_BT, scored_BT = values_BT[:half] != UNDEFINED, values_BT[half:] != UNDEFINED
+    value_N, value_M = values_BT[:half][known_BT], values_BT[half:][scored_BT]
+    share_K = np.bincount(value_N, minlength=n_values) / len(value_N)
+    total_K = np.bincount(value_M, minlength=n_values)
     accuracy, recalls = {}, {}
+
+    def score(name: str, plain_M: np.ndarray, balanced_M: np.ndarray) -> None:
+        accuracy[name] = float((plain_M == value_M).mean())
+        hits_K = np.bincount(value_M[balanced_M == value_M], minlength=n_values)
+        recalls[name] = np.where(total_K > 0, hits_K / np.maximum(total_K, 1), np.nan)
+
     for name, (context_BT, size) in contexts.items():
-        size, context_BT = _compact(size, n_values, context_BT)
-        count_XK = _counts(context_BT[:half], values_BT[:half], size, n_values)
-        scored_XK = _counts(context_BT[half:], values_BT[half:], size, n_values)
-        accuracy[name] = float(_hits(count_XK, scored_XK).sum() / scored_XK.sum())
-        share_K = count_XK.sum(0) / count_XK.sum()
-        weighed_XK = np.divide(count_XK, share_K, out=np.zeros_like(count_XK), where=share_K > 0)
-        total_K = scored_XK.sum(0)
-        recall_K = np.full(n_values, np.nan)
-        recall_K[total_K > 0] = (_hits(weighed_XK, scored_XK) / np.maximum(total_K, 1))[total_K > 0]
-        recalls[name] = recall_K
+        context_N, context_M = context_BT[:half][known_BT], context_BT[half:][scored_BT]
+        if size * n_values <= _DENSE:
+            found = _look_up(context_N, value_N, context_M, share_K, size)
+        else:
+            found = _look_up_sparse(context_N, value_N, context_M, share_K)
+        score(name, *found)
+    for name, guess_BT in guesses.items():
+        guess_M = guess_BT[half:][scored_BT]
+        score(name, guess_M, guess_M)
     return Floors(accuracy, recalls)
 
 
-def _compact(size: int, n_values: int, context_BT: np.ndarray) -> tuple[int, np.ndarray]:
-    if size * n_values <= _DENSE:
-        return size, context_BT
-    seen, index_BT = np.unique(context_BT, return_inverse=True)
-    return len(seen), index_BT.reshape(context_BT.shape)
+def _look_up(
+    context_N: np.ndarray,
+    value_N: np.ndarray,
+    context_M: np.ndarray,
+    share_K: np.ndarray,
+    size: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Count values by context, and look up the likeliest and the most overrepresented one.
 
+    A context that is not in the table gets the value that is best without context.
 
-def _counts(context_BT: np.ndarray, values_BT: np.ndarray, size: int, n_values: int) -> np.ndarray:
-    defined_BT = values_BT != UNDEFINED
-    cell_N = context_BT[defined_BT] * n_values + values_BT[defined_BT]
-    return np.bincount(cell_N, minlength=size * n_values).reshape(size, n_values).astype(float)
+    Args:
+        context_N: Contexts that fill the table.
+        value_N: Their values.
+        context_M: Contexts that are looked up.
+        share_K: Share of every value; what is overrepresented is so beyond it.
+        size: Number of contexts that there can be.
 
-
-def _hits(score_XK: np.ndarray, scored_XK: np.ndarray) -> np.ndarray:
-    """Count, by value, the scored cells at which the table says that value.
-
-    A context that the table has not seen gets the value that is best without context.
+    Returns:
+        Two values per looked-up context, ``(M,)`` each.
     """
-    guess_X = score_XK.argmax(1)
-    guess_X[score_XK.sum(1) == 0] = score_XK.sum(0).argmax()
-    row_X = np.arange(len(score_XK))
-    return np.bincount(guess_X, scored_XK[row_X, guess_X], minlength=score_XK.shape[1])
+    cells = np.bincount(context_N * len(share_K) + value_N, minlength=size * len(share_K))
+    count_XK = cells.reshape(size, len(share_K)).astype(float)
+    known_X = count_XK.any(1)
+    best = []
+    for score_XK in (count_XK, count_XK * _weights(share_K)):
+        guess_X = np.where(known_X, score_XK.argmax(1), score_XK.sum(0).argmax())
+        best.append(guess_X[context_M])
+    return best[0], best[1]
+
+
+def _look_up_sparse(
+    context_N: np.ndarray, value_N: np.ndarray, context_M: np.ndarray, share_K: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Do the same with counts of the cells that occur, where a table of all would not fit."""
+    n_values = len(share_K)
+    seen_X, context_N = np.unique(context_N, return_inverse=True)
+    cell_C, count_C = np.unique(context_N * n_values + value_N, return_counts=True)
+    row_C, column_C = np.divmod(cell_C, n_values)
+    place_M = np.searchsorted(seen_X, context_M).clip(max=len(seen_X) - 1)
+    best = []
+    for score_C in (count_C.astype(float), count_C * _weights(share_K)[column_C]):
+        order_C = np.lexsort((column_C, -score_C, row_C))
+        _, first_X = np.unique(row_C[order_C], return_index=True)
+        guess_X = column_C[order_C][first_X]
+        default = np.bincount(column_C, score_C, minlength=n_values).argmax()
+        best.append(np.where(seen_X[place_M] == context_M, guess_X[place_M], default))
+    return best[0], best[1]
+
+
+def _weights(share_K: np.ndarray) -> np.ndarray:
+    return np.divide(1.0, share_K, out=np.zeros_like(share_K), where=share_K > 0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mecheval.errors import ContractError
+from mecheval.errors import ContractError, UsageError
 from mecheval.tasks.batch import Batch, Pairs, concatenate
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def draw(task: Task, rng: np.random.Generator, n: int, *, length: int, split: Sp
     share = len(_BUCKETS[split]) / 16
     batches, found = [], 0
     for round_ in range(_MAX_ROUNDS):
-        batch = task.sample(rng, int(1.1 * (n - found) / share) + 16, length)
+        batch = task.sample_split(rng, int(1.1 * (n - found) / share) + 16, length, split)
         batch = batch.take(in_split(batch.tokens_BT, split))
         batches.append(batch)
         found += len(batch)
@@ -65,19 +65,34 @@ def draw(task: Task, rng: np.random.Generator, n: int, *, length: int, split: Sp
     )
 
 
-def draw_pairs(task: Task, rng: np.random.Generator, n: int, *, length: int) -> Pairs:
+def draw_pairs(
+    task: Task, rng: np.random.Generator, n: int, *, length: int, kind: str | None = None
+) -> Pairs:
     """Draw ``n`` pairs whose two members are both outside the training split.
 
     A pair is kept if its answers at the readout differ and its first changed position lies before
     the readout.
 
+    Args:
+        task: The task.
+        rng: Decides the pairs.
+        n: Number of pairs.
+        length: Number of symbols.
+        kind: One of the task's kinds of counterfactual; the first where None.
+
     Raises:
+        UsageError: The task has no such kind.
         ContractError: The task yields too few such pairs of this length.
     """
+    kind = kind or task.counterfactuals[0]
+    if kind not in task.counterfactuals:
+        name = task.card.name
+        kinds = ", ".join(task.counterfactuals)
+        raise UsageError(f"Task '{name}' has no counterfactual '{kind}'. Choose one of {kinds}.")
     clean, corrupted, found = [], [], 0
     for round_ in range(_MAX_ROUNDS):
         batch = draw(task, rng, 8 * n, length=length, split="test")
-        pairs = Pairs(batch, task.counterfactual(batch, rng))
+        pairs = Pairs(batch, task.counterfactual_of(kind, batch, rng))
         keep = (pairs.answers_P != pairs.foils_P) & (pairs.changed_P < pairs.readout_P)
         keep &= ~in_split(pairs.corrupted.tokens_BT, "train")
         clean.append(pairs.clean.take(keep))

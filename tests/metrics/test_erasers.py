@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mecheval.metrics import erasers
-from mecheval.metrics.erasers import ERASERS, Fit
+from mecheval.metrics.erasers import ERASERS, Covariance, Fit
 from mecheval.metrics.probes import Split, fit_logistic, score_balanced
 
 GRID = [0.001, 0.03, 1.0, 30.0]
@@ -34,7 +34,7 @@ def fit_of(rows: Split, validation: Split) -> Fit:
     return Fit(
         (onehot / count).T @ rows.features_ND,
         count,
-        np.cov(rows.features_ND.T, bias=True),
+        Covariance(np.cov(rows.features_ND.T, bias=True)),
         rows,
         validation,
     )
@@ -60,9 +60,10 @@ def read(splits: dict[str, Split], erase) -> tuple[float, float, float]:
 @pytest.mark.parametrize(("n_classes", "copies"), [(2, 1), (2, 6), (6, 6)])
 def test_means_are_erased_for_good_and_probe_directions_are_not(n_classes, copies) -> None:
     splits = correlated(n_classes, 64, copies)
-    fit = fit_of(splits["fit"], splits["validation"])
     for name in ("class_mean", "leace", "direction", "row_space"):
-        eraser = ERASERS[name](fit, GRID)
+        # A probe's own directions are those of the probe that is asked again afterwards.
+        rows = splits["fit" if name in ("class_mean", "leace") else "train"]
+        eraser = ERASERS[name](fit_of(rows, splits["validation"]), GRID)
         before, old, refit = read(splits, eraser)
         assert before > 0.98
         if name in ("class_mean", "leace"):
@@ -72,7 +73,7 @@ def test_means_are_erased_for_good_and_probe_directions_are_not(n_classes, copie
             assert eraser.rank == (1 if name == "direction" else n_classes - 1)
             assert refit > 0.9
         if name != "direction" or n_classes == 2:
-            assert old < 1 / n_classes + 0.25
+            assert old < 1 / n_classes + 0.05
 
 
 def test_inlp_needs_more_directions_than_classes() -> None:
@@ -117,7 +118,7 @@ def test_controls_remove_their_rank() -> None:
 
 def test_nothing_to_erase_removes_nothing() -> None:
     features = np.random.default_rng(0).standard_normal((10, 4))
-    flat = Fit(np.zeros((2, 4)), np.ones(2), np.eye(4), None, None)  # type: ignore[arg-type]
+    flat = Fit(np.zeros((2, 4)), np.ones(2), Covariance(np.eye(4)), None, None)  # type: ignore[arg-type]
     eraser = erasers.class_mean(flat, GRID)
     assert eraser.rank == 0
     assert eraser(features) == pytest.approx(features)

@@ -7,7 +7,7 @@ import pytest
 from hand_built import load_task, spread_over_blocks, subject_of
 
 from mecheval.interventions import trace
-from mecheval.metrics.erasers import Fit, class_mean
+from mecheval.metrics.erasers import Covariance, Fit, class_mean
 from mecheval.metrics.erasure_sweep import refit_accuracy
 from mecheval.metrics.moments import CHUNK, Moments
 from mecheval.metrics.necessity import Answers, Validity, necessity, refit_recovery
@@ -58,7 +58,7 @@ def test_moments_in_chunks_equal_those_of_all_cells() -> None:
         streams = trace(subject.model, batch.tokens_BT, [site])[site][:, first:]
         cells = streams.reshape(-1, streams.shape[-1]).astype(np.float64)
         fit = moments.fit(layer, "parity", (0, 1))
-        np.testing.assert_allclose(fit.covariance_DD, np.cov(cells.T, bias=True), atol=1e-6)
+        np.testing.assert_allclose(fit.covariance.matrix_DD, np.cov(cells.T, bias=True), atol=1e-6)
         np.testing.assert_allclose(fit.mean_D, cells.mean(0), atol=1e-6)
         means = [cells[values == value].mean(0) for value in (0, 1)]
         np.testing.assert_allclose(fit.class_means_SD, means, atol=1e-6)
@@ -82,5 +82,5 @@ def test_a_refit_does_not_read_rounding_errors() -> None:
     data = ProbeData(splits, (0, 1))
     rows = Split(splits["train"].streams_LND[0], splits["train"].values_N)
     means = np.stack([rows.features_ND[rows.labels_N == value].mean(0) for value in (0, 1)])
-    eraser = class_mean(Fit(means, np.ones(2), np.eye(16), rows, rows), [1.0])
+    eraser = class_mean(Fit(means, np.ones(2), Covariance(np.eye(16)), rows, rows), [1.0])
     assert refit_accuracy(data, 0, eraser, [0.03, 1.0, 30.0]) == 0.5

@@ -7,7 +7,14 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from mecheval.metrics import probes
-from mecheval.metrics.probes import Split, fit_logistic, ridge_predictions, scaler, score_balanced
+from mecheval.metrics.design import design
+from mecheval.metrics.probes import (
+    RidgeTargets,
+    Split,
+    fit_logistic,
+    ridge_predictions,
+    score_balanced,
+)
 
 GRID = [0.001, 0.03, 1.0, 30.0]
 
@@ -17,6 +24,12 @@ def classes(n: int, rng: np.random.Generator, *, strength: float, n_classes: int
     means = np.random.default_rng(9).standard_normal((n_classes, 12))
     features = strength * means[labels] + rng.standard_normal((n, 12))
     return Split(features.astype(np.float32), labels)
+
+
+def ridge_labels(train: Split, labels_JN: np.ndarray, test: Split, n_classes: int) -> np.ndarray:
+    of_train = design(train.features_ND)
+    test_ME = of_train.scaler.with_ones(test.features_ND)
+    return ridge_predictions(of_train, RidgeTargets.of(labels_JN, n_classes), test_ME)
 
 
 def test_logistic_reads_what_is_there_and_nothing_else() -> None:
@@ -81,10 +94,7 @@ def test_a_weak_code_among_many_features_is_read() -> None:
     train, validation, test = draw(1000), draw(500), draw(1000)
     probe = fit_logistic(train, validation, GRID)
     found = score_balanced(probe.predict(test.features_ND) == test.labels_N, test.labels_N)
-    scaled = scaler(train.features_ND)
-    ridge = ridge_predictions(
-        scaled(train.features_ND), train.labels_N[None], scaled(test.features_ND), 4
-    )
+    ridge = ridge_labels(train, train.labels_N[None], test, 4)
     assert found > score_balanced(ridge[0] == test.labels_N, test.labels_N) - 0.05
     assert found > 0.5
 
@@ -93,17 +103,19 @@ def test_features_that_vary_by_rounding_only_are_left_out() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 500)
     erased = np.stack([np.ones(500) + 1e-9 * labels, rng.standard_normal(500)], 1)
-    assert scaler(erased, scale=1.0).inverse_D[0] == 0.0
-    assert scaler(np.ones((5, 2)), scale=1.0).inverse_D.tolist() == [0.0, 0.0]
+    assert design(erased, scale=1.0).scaler.inverse_D[0] == 0.0
+    for dtype in (np.float32, np.float64):
+        constant = np.full((50, 2), 1000.1, dtype)
+        assert design(constant, scale=1.0).scaler.inverse_D.tolist() == [0.0, 0.0]
 
 
 def test_many_ridge_probes_equal_one_at_a_time() -> None:
     rng = np.random.default_rng(0)
     train, test = classes(300, rng, strength=1.0), classes(100, rng, strength=1.0)
     labels_JN = np.stack([train.labels_N, rng.permutation(train.labels_N)])
-    scaled = scaler(train.features_ND)
+    scaled = design(train.features_ND).scaler
     train_ND, test_MD = scaled(train.features_ND), scaled(test.features_ND)
-    together = ridge_predictions(train_ND, labels_JN, test_MD, 3)
+    together = ridge_labels(train, labels_JN, test, 3)
     for labels_N, predicted in zip(labels_JN, together, strict=True):
         target = np.eye(3)[labels_N] / np.bincount(labels_N) * len(labels_N)
         ridge = Ridge(alpha=probes.RIDGE * 300).fit(train_ND, target)
@@ -112,6 +124,6 @@ def test_many_ridge_probes_equal_one_at_a_time() -> None:
 
 def test_a_class_that_a_label_set_lacks_is_not_predicted() -> None:
     rng = np.random.default_rng(0)
-    train_ND = rng.standard_normal((50, 4)).astype(np.float32)
     labels = rng.integers(1, 3, (1, 50))
-    assert 0 not in ridge_predictions(train_ND, labels, train_ND, 3)
+    train = Split(rng.standard_normal((50, 4)).astype(np.float32), labels[0])
+    assert set(ridge_labels(train, labels, train, 3)[0]) == {1, 2}

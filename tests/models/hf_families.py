@@ -62,6 +62,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
     "mpt": {"d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": 64},
     "cohere": GROUPED,
+    "granite": GROUPED | {"residual_multiplier": 0.3, "logits_scaling": 5.0},
     "ctrl": {"n_embd": 32, "dff": 48, "n_layer": 2, "n_head": 4, "n_positions": 64},
     "bert": WIDE | {"is_decoder": True},
     "mamba": SELECTIVE,

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from scans import SHAPES, both_ranges, needs_c, random_scan, values_and_gradients, worst
 from torch import Tensor
 
 from mecheval.errors import UsageError
@@ -16,49 +17,6 @@ from mecheval.models.kernels.dual import dual_scan
 from mecheval.models.kernels.library import library
 from mecheval.models.kernels.scan import Scan, check_kernel, choose
 from mecheval.models.kernels.selective import scan_step, selective_scan
-
-needs_c = pytest.mark.skipif(library().functions is None, reason=library().origin)
-both_ranges = pytest.mark.parametrize("signed", [False, True], ids=["[0,1]", "[-1,1]"])
-
-SHAPES = [  # examples, positions, channels, states, heads
-    (2, 1, 16, 16, 2),
-    (3, 17, 40, 16, 4),
-    (2, 33, 7, 5, 1),
-    (2, 70, 48, 16, 3),
-]
-
-
-def random_scan(shape, *, heads: bool = False, dtype=torch.float64, device="cpu") -> Scan:
-    examples, positions, channels, states, n_heads = shape
-    generator = torch.Generator().manual_seed(0)
-
-    def normal(*sizes: int) -> Tensor:
-        return torch.randn(sizes, generator=generator, dtype=torch.float64)
-
-    groups = n_heads if heads else channels
-    A = -torch.exp(0.5 * (normal(groups) if heads else normal(channels, states)))
-    scan = Scan(
-        normal(examples, positions, channels), normal(examples, positions, groups),
-        normal(examples, positions, channels), normal(examples, positions, states),
-        normal(examples, positions, states), A, normal(groups), normal(groups),
-    )  # fmt: skip
-    return Scan(*(value.to(device, dtype) for value in scan))
-
-
-def values_and_gradients(scan_by, scan: Scan, **how) -> list[Tensor]:
-    scan = Scan(*(value.detach().clone().requires_grad_() for value in scan))
-    y_BTE, last_BEN = scan_by(scan, **how)
-    generator = torch.Generator().manual_seed(1)
-    weight_BTE = torch.randn(y_BTE.shape, generator=generator, dtype=torch.float64)
-    (y_BTE * weight_BTE.to(y_BTE)).sum().backward()
-    gradients = [value.grad for value in scan]
-    assert all(gradient is not None for gradient in gradients)
-    return [value.detach().double().cpu() for value in (y_BTE, last_BEN, *gradients)]
-
-
-def worst(found: list[Tensor], wanted: list[Tensor]) -> float:
-    pairs = zip(found, wanted, strict=True)
-    return max(float((a - b).abs().max() / b.abs().max().clamp_min(1e-3)) for a, b in pairs)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -83,7 +41,7 @@ def test_c_scan_equals_the_definition(shape, heads, signed):
     wanted = values_and_gradients(scan_by, scan, signed=signed, implementation="reference")
     single = Scan(*(value.float() for value in scan))
     found = values_and_gradients(scan_by, single, signed=signed, implementation="c")
-    assert worst(found, wanted) < 2e-6
+    assert worst(found, wanted) < 4e-6  # one gradient is a sum of 462 terms that cancel
 
 
 @both_ranges
@@ -132,9 +90,15 @@ def test_c_scan_takes_slices_without_copying_them_wrongly():
     parts = joined.split([value.shape[-1] for value in scan[:5]], -1)
     y_BTE, _ = selective_scan(Scan(*parts, *scan[5:]), signed=False, implementation="c")
     assert torch.equal(y_BTE.double(), wanted[0])
-    transposed = scan.x_BTE.transpose(0, 1).contiguous().transpose(0, 1)
-    y_BTE, _ = selective_scan(scan._replace(x_BTE=transposed), signed=False, implementation="c")
-    assert torch.equal(y_BTE.double(), wanted[0])
+    for x_BTE in (
+        scan.x_BTE.transpose(0, 1).contiguous().transpose(0, 1),
+        scan.x_BTE.transpose(1, 2).contiguous().transpose(1, 2),
+        scan.x_BTE[:1].expand_as(scan.x_BTE),
+    ):
+        y_BTE, _ = selective_scan(scan._replace(x_BTE=x_BTE), signed=False, implementation="c")
+        copied = scan._replace(x_BTE=x_BTE.contiguous())
+        wanted_BTE, _ = selective_scan(copied, signed=False, implementation="c")
+        assert torch.equal(y_BTE, wanted_BTE)
 
 
 @needs_c

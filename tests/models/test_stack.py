@@ -16,7 +16,6 @@ from mecheval.models.stack.architecture import Architecture, model
 from mecheval.models.stack.residual import Mixer, Mlp, ResidualStack, projection
 from mecheval.training.recipe import Recipe
 
-
 EVERYWHERE = {"block_in", "mixer_in", "mixer_out", "mlp_out", "block_out"}
 
 

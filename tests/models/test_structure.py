@@ -9,11 +9,15 @@ import pytest
 import torch
 from hf_families import build
 from plain_modules import Attention, Nested, Recurrent, SharedMixer
+from test_wrapped import known_here
 from torch import nn
 
 from mecheval.errors import UsageError
 from mecheval.models.sites import Site
+from mecheval.models.views import Columns
 from mecheval.models.wrapped.structure import Structure, find_structure
+
+INNER = {"q", "k", "v", "attn_out", "conv_out"}
 
 
 def paths(module: nn.Module) -> tuple[Structure, dict[str, str | None]]:
@@ -78,7 +82,71 @@ def test_the_parts_of_a_block_are_found(
         "block_in": named["block"], "mixer_in": mixer, "mixer_out": mixer + mixer_out,
         "mlp_out": mlp, "block_out": named["block"],
     }  # fmt: skip
-    assert components(found, 0) == {name: path for name, path in expected.items() if path}
+    around = {name: path for name, path in components(found, 0).items() if name not in INNER}
+    assert around == {name: path for name, path in expected.items() if path}
+
+
+@pytest.mark.parametrize(
+    ("family", "inside", "q", "k", "v", "attn_out"),
+    [
+        ("gpt2", "transformer.h.0.attn.", "c_attn", "c_attn", "c_attn", "c_proj"),
+        ("gpt_neox", "gpt_neox.layers.0.attention.", *["query_key_value"] * 3, "dense"),
+        ("llama", "model.layers.0.self_attn.", "q_proj", "k_proj", "v_proj", "o_proj"),
+        # After their norms, which come before rotary positions.
+        ("qwen3", "model.layers.0.self_attn.", "q_norm", "k_norm", "v_proj", "o_proj"),
+        ("olmo2", "model.layers.0.self_attn.", "q_norm", "k_norm", "v_proj", "o_proj"),
+        # Its queries are multiplied by a number before they are given to the function.
+        ("opt", "model.decoder.layers.0.self_attn.", "q_proj", "k_proj", "v_proj", "out_proj"),
+    ],
+)
+def test_what_heads_are_given_is_found(
+    family: str, inside: str, q: str, k: str, v: str, attn_out: str
+) -> None:
+    found, _ = paths(build(family))
+    inner = {name: path for name, path in components(found, 0).items() if name in INNER}
+    names = {"q": q, "k": k, "v": v, "attn_out": attn_out}
+    assert inner == {component: inside + name for component, name in names.items()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_fused_projections_are_told_apart_by_value(dtype: torch.dtype) -> None:
+    """GPT-NeoX interleaves queries, keys and values head by head; GPT-2 has them in a row."""
+    heads, width = 4, 8
+    in_a_row = torch.arange(3 * heads * width).reshape(3, heads, width)
+    for family, columns_3HK in (
+        ("gpt2", in_a_row),
+        ("gpt_neox", in_a_row.reshape(heads, 3, width).transpose(0, 1)),
+    ):
+        found, _ = paths(build(family).to(dtype))
+        for component, columns_HK in zip("qkv", columns_3HK, strict=True):
+            tap = found.taps[Site(0, component)]
+            assert tap.view == Columns(tuple(columns_HK.flatten().tolist()))
+            assert tap.width == heads * width
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+def test_grouped_keys_and_values_have_their_own_width() -> None:
+    for family, width in (("llama", 16), ("phi3", 16), ("gpt_bigcode", 8)):
+        found, _ = paths(build(family))
+        widths = [found.taps[Site(1, component)].width for component in "qkv"]
+        assert widths == [32, width, width]
+
+
+@pytest.mark.parametrize(
+    ("family", "path", "width"),
+    [
+        ("mamba", "backbone.layers.0.mixer.conv1d", 64),
+        ("mamba2", "backbone.layers.0.mixer.conv1d", 80),
+        ("bamba", "model.layers.0.mamba.conv1d", 80),
+        ("recurrent_gemma", "model.layers.0.temporal_block.conv_1d", 32),
+        ("lfm2", "model.layers.0.conv.conv", 32),
+    ],
+)
+def test_short_convolutions_are_found(family: str, path: str, width: int) -> None:
+    known_here(family)
+    found, _ = paths(build(family))
+    tap = found.taps[Site(0, "conv_out")]
+    assert (tap.path, tap.width) == (path, width)
 
 
 def test_a_mixture_of_experts_is_the_feed_forward_part() -> None:
@@ -103,6 +171,10 @@ def test_layers_of_different_kind_each_have_their_own_mixer() -> None:
         ("mamba", Site(0, "mlp_out"), "no module with matrices"),
         ("bert", Site(0, "mixer_out"), "second stream inside"),
         ("ctrl", Site(0, "mixer_in"), "the same stream more than once"),
+        ("mamba", Site(0, "q"), "no attention function of transformers runs"),
+        ("gptj", Site(0, "attn_out"), "no attention function of transformers runs"),
+        ("llama", Site(0, "conv_out"), "no short convolution"),
+        ("qwen3_next", Site(3, "attn_out"), "self_attn takes what the heads read as it is"),
     ],
 )
 def test_what_is_no_single_activation_is_no_site(family: str, site: Site, reason: str) -> None:
@@ -114,7 +186,7 @@ def test_what_is_no_single_activation_is_no_site(family: str, site: Site, reason
 def test_every_site_exists_or_says_why_not() -> None:
     for family in ("zamba2", "opt", "qwen3_next"):
         found, _ = paths(build(family))
-        assert len(found.taps) + len(found.absent) == 5 * len(found.blocks)
+        assert len(found.taps) + len(found.absent) == 10 * len(found.blocks)
         assert not set(found.taps) & set(found.absent)
 
 

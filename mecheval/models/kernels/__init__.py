@@ -1,1 +1,1 @@
-"""Scans and convolutions: C on the CPU, fused kernels on CUDA if installed, else plain torch."""
+"""Scans, convolutions, linear attention and the delta rule: C, fused CUDA kernels or torch."""

@@ -1,15 +1,18 @@
 """The short causal convolution of Mamba and its kin: every channel on its own.
 
-Shape suffixes: ``B`` examples, ``T`` positions, ``E`` channels, ``K`` taps, the last the present.
+Shape suffixes: ``B`` examples, ``T`` positions, ``E`` channels, ``K`` taps, the last the present
+(in ``before_BKE`` the K - 1 inputs before the first position).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch.nn import functional
 
 from mecheval.models.kernels.native import CausalConvolution
+from mecheval.models.kernels.scan import needs_gradient
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,12 +21,34 @@ if TYPE_CHECKING:
 
 
 def causal_convolution(
-    x_BTE: Tensor, weight_EK: Tensor, bias_E: Tensor, *, implementation: Implementation
+    x_BTE: Tensor,
+    weight_EK: Tensor,
+    bias_E: Tensor | None,
+    *,
+    implementation: Implementation,
+    before_BKE: Tensor | None = None,
 ) -> Tensor:
-    """Return ``y_t = bias + sum_k weight_k x_{t - K + 1 + k}``, with zeros before the start."""
-    if implementation == "c":
-        y_BTE = CausalConvolution.apply(x_BTE.float(), weight_EK.T.float(), bias_E.float())
+    """Return ``y_t = bias + sum_k weight_k x_{t - K + 1 + k}``.
+
+    Args:
+        x_BTE: The inputs.
+        weight_EK: A weight per channel and tap, the oldest first.
+        bias_E: A bias per channel, or none.
+        implementation: ``c``, which has no gradient of ``before_BKE`` and leaves one that needs it
+            to torch; anything else is torch's own convolution.
+        before_BKE: The K - 1 inputs before the first position, the oldest first; zeros without.
+    """
+    if implementation == "c" and not needs_gradient(before_BKE):
+        bias_E = weight_EK.new_zeros(len(weight_EK)) if bias_E is None else bias_E
+        before_BKE = None if before_BKE is None else before_BKE.float()
+        y_BTE = CausalConvolution.apply(
+            x_BTE.float(), before_BKE, weight_EK.T.float(), bias_E.float()
+        )
         return y_BTE.to(x_BTE.dtype)  # pyright: ignore[reportOptionalMemberAccess]
-    padded_BET = functional.pad(x_BTE.transpose(1, 2), (weight_EK.shape[1] - 1, 0))
+    x_BET = x_BTE.transpose(1, 2)
+    if before_BKE is None:
+        padded_BET = functional.pad(x_BET, (weight_EK.shape[1] - 1, 0))
+    else:
+        padded_BET = torch.cat([before_BKE.to(x_BTE.dtype).transpose(1, 2), x_BET], 2)
     y_BET = functional.conv1d(padded_BET, weight_EK[:, None], bias_E, groups=len(weight_EK))
     return y_BET.transpose(1, 2)

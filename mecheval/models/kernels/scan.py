@@ -92,8 +92,12 @@ def choose(kernel: Kernel, x_BTE: Tensor, *, signed: bool) -> Implementation:
     return "c" if native and library().functions is not None else "torch"
 
 
-def check_kernel(kernel: Kernel) -> None:
+def check_kernel(kernel: Kernel, package: str = "mamba_ssm") -> None:
     """Check a kernel argument before anything is built.
+
+    Args:
+        kernel: The argument.
+        package: What ``fused`` needs.
 
     Raises:
         UsageError: It is not one of :data:`KERNELS`, or needs a package that is not installed.
@@ -101,7 +105,7 @@ def check_kernel(kernel: Kernel) -> None:
     if kernel not in KERNELS:
         raise UsageError(f"There is no kernel={kernel!r}; choose one of {', '.join(KERNELS)}.")
     if kernel == "fused":
-        require("mamba_ssm", extra="cuda")
+        require(package, extra="cuda")
 
 
 @functools.cache
@@ -112,6 +116,11 @@ def has_mamba_ssm() -> bool:
     except ImportError:
         return False
     return True
+
+
+def needs_gradient(state: Tensor | None) -> bool:
+    """Say whether a gradient with respect to a state may be asked for."""
+    return state is not None and state.requires_grad and torch.is_grad_enabled()
 
 
 def repeated(value_H: Tensor, width: int) -> Tensor:

@@ -1,7 +1,8 @@
 """Mamba's selective scan (Gu and Dao 2023, arXiv:2312.00752, section 3), in four implementations.
 
 ``reference`` is the definition, one position at a time; ``torch`` runs anywhere; ``c`` is for
-float32 on the CPU; ``mamba_ssm`` is the authors' CUDA kernel. Suffixes: see :mod:`.scan`.
+float32 on the CPU; ``mamba_ssm`` is the authors' CUDA kernel, which starts from zeros only.
+Suffixes: see :mod:`.scan`.
 """
 
 from __future__ import annotations
@@ -15,31 +16,38 @@ from torch.nn import functional
 
 from mecheval.errors import require
 from mecheval.models.kernels.native import SelectiveScan
-from mecheval.models.kernels.scan import Scan, skip_and_gate
+from mecheval.models.kernels.scan import Scan, needs_gradient, skip_and_gate
 
 if TYPE_CHECKING:
     from mecheval.models.kernels.scan import Implementation
 
 
 def selective_scan(
-    scan: Scan, *, signed: bool, implementation: Implementation
+    scan: Scan, *, signed: bool, implementation: Implementation, state_BEN: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Run the scan from a state of zeros.
+    """Run the scan.
 
     Args:
         scan: Its inputs.
         signed: Whether the eigenvalues lie in [-1, 1] instead of [0, 1].
-        implementation: What :func:`mecheval.models.kernels.scan.choose` chose.
+        implementation: What :func:`mecheval.models.kernels.scan.choose` chose. ``torch`` takes its
+            place where it cannot do what is asked: ``mamba_ssm`` knows no initial state, and ``c``
+            no gradient of one.
+        state_BEN: The state before the first position; zeros without one.
 
     Returns:
-        The output ``(B, T, E)`` in the type of the input, and the last state ``(B, E, N)``, which
-        carries no gradient outside ``reference``.
+        The output ``(B, T, E)`` in the type of the input, and the last state ``(B, E, N)`` in
+        float32 or float64, which carries no gradient in ``c`` and ``mamba_ssm``.
     """
-    if implementation == "mamba_ssm":
+    if implementation == "mamba_ssm" and state_BEN is None:
         return _fused(scan)
+    if implementation == "mamba_ssm" or (implementation == "c" and needs_gradient(state_BEN)):
+        implementation = "torch"
     run = {"reference": _reference, "torch": _portable, "c": _native}[implementation]
     with torch.autocast(scan.x_BTE.device.type, enabled=False):
-        y_BTE, last_BEN = run(scan.upcast(), signed=signed)
+        wide = scan.upcast()
+        given_BEN = None if state_BEN is None else state_BEN.to(wide.x_BTE.dtype)
+        y_BTE, last_BEN = run(wide, given_BEN, signed=signed)
     return y_BTE.to(scan.x_BTE.dtype), last_BEN
 
 
@@ -54,11 +62,12 @@ def scan_step(scan: Scan, state_BEN: Tensor, *, signed: bool) -> tuple[Tensor, T
     return skip_and_gate(sum_BE, scan.x_BTE, scan.D_E, scan.z_BTE), state_BEN
 
 
-def _reference(scan: Scan, *, signed: bool) -> tuple[Tensor, Tensor]:
+def _reference(scan: Scan, state_BEN: Tensor | None, *, signed: bool) -> tuple[Tensor, Tensor]:
     # unbind, never an index: the backward of x[:, t] fills a whole tensor of zeros at every t.
     columns = zip(*(value.unbind(1) for value in scan[:5]), strict=True)
-    n_examples, _, width = scan.x_BTE.shape
-    state_BEN = scan.x_BTE.new_zeros(n_examples, width, scan.B_BTN.shape[2])
+    if state_BEN is None:
+        n_examples, _, width = scan.x_BTE.shape
+        state_BEN = scan.x_BTE.new_zeros(n_examples, width, scan.B_BTN.shape[2])
     outputs = []
     for column in columns:
         y_BE, state_BEN = scan_step(Scan._make((*column, *scan[5:])), state_BEN, signed=signed)
@@ -66,19 +75,21 @@ def _reference(scan: Scan, *, signed: bool) -> tuple[Tensor, Tensor]:
     return torch.stack(outputs, 1), state_BEN
 
 
-def _native(scan: Scan, *, signed: bool) -> tuple[Tensor, Tensor]:
+def _native(scan: Scan, state_BEN: Tensor | None, *, signed: bool) -> tuple[Tensor, Tensor]:
+    start_BNE = None if state_BEN is None else state_BEN.transpose(1, 2)
     y_BTE, last_BNE = SelectiveScan.apply(  # pyright: ignore[reportGeneralTypeIssues]
-        signed, *scan._replace(A_EN=scan.A_EN.T)
+        signed, start_BNE, *scan._replace(A_EN=scan.A_EN.T)
     )
     return y_BTE, last_BNE.transpose(1, 2)
 
 
-def _portable(scan: Scan, *, signed: bool) -> tuple[Tensor, Tensor]:
+def _portable(scan: Scan, state_BEN: Tensor | None, *, signed: bool) -> tuple[Tensor, Tensor]:
+    start_BNE = None if state_BEN is None else state_BEN.transpose(1, 2)
     delta_TBE = functional.softplus(scan.delta_BTE + scan.bias_E).transpose(0, 1)
     input_TBE = delta_TBE * scan.x_BTE.transpose(0, 1)
     B_TBN, C_TBN = scan.B_BTN.transpose(0, 1), scan.C_BTN.transpose(0, 1)
     sum_TBE, last_BNE = _TimeFirstScan.apply(  # pyright: ignore[reportGeneralTypeIssues]
-        signed, delta_TBE, input_TBE, B_TBN, C_TBN, scan.A_EN.T
+        signed, start_BNE, delta_TBE, input_TBE, B_TBN, C_TBN, scan.A_EN.T
     )
     y_BTE = skip_and_gate(sum_TBE.transpose(0, 1), scan.x_BTE, scan.D_E, scan.z_BTE)
     return y_BTE, last_BNE.transpose(1, 2)
@@ -91,42 +102,51 @@ class _TimeFirstScan(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, signed: bool, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, signed: bool, start_BNE: Tensor | None, *inputs: Tensor
+    ) -> tuple[Tensor, Tensor]:
         delta_TBE, input_TBE, B_TBN, C_TBN, A_NE = (value.contiguous() for value in inputs)
         a_TBNE = torch.exp_(delta_TBE[:, :, None] * A_NE)
         if signed:
             a_TBNE.mul_(2).sub_(1)
         h_TBNE = input_TBE[:, :, None] * B_TBN[..., None]
         states, decays = h_TBNE.unbind(0), a_TBNE.unbind(0)
+        if start_BNE is not None:
+            states[0].addcmul_(decays[0], start_BNE)
         for before, after, decay in zip(states, states[1:], decays[1:], strict=False):
             after.addcmul_(decay, before)
-        ctx.save_for_backward(delta_TBE, input_TBE, B_TBN, C_TBN, A_NE, a_TBNE, h_TBNE)
+        ctx.save_for_backward(delta_TBE, input_TBE, B_TBN, C_TBN, A_NE, a_TBNE, h_TBNE, start_BNE)
         ctx.signed = signed
-        last_BNE = h_TBNE[-1].clone()
-        ctx.mark_non_differentiable(last_BNE)
-        return _product(C_TBN, h_TBNE), last_BNE
+        ctx.set_materialize_grads(False)
+        return _product(C_TBN, h_TBNE), states[-1].clone()
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, dsum_TBE: Tensor, _: Tensor
+        ctx: Any, dsum_TBE: Tensor | None, dlast_BNE: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        delta_TBE, input_TBE, B_TBN, C_TBN, A_NE, a_TBNE, h_TBNE = ctx.saved_tensors
-        dsum_TBE = dsum_TBE.contiguous()
+        delta_TBE, input_TBE, B_TBN, C_TBN, A_NE, a_TBNE, h_TBNE, start_BNE = ctx.saved_tensors
+        dsum_TBE = torch.zeros_like(input_TBE) if dsum_TBE is None else dsum_TBE.contiguous()
         g_TBNE = dsum_TBE[:, :, None] * C_TBN[..., None]
         gradients, decays = g_TBNE.unbind(0), a_TBNE.unbind(0)
+        if dlast_BNE is not None:
+            gradients[-1].add_(dlast_BNE)
         for t in range(len(gradients) - 2, -1, -1):
             gradients[t].addcmul_(decays[t + 1], gradients[t + 1])
         dC_TBN = _product(dsum_TBE, h_TBNE.transpose(2, 3))
         dB_TBN = _product(input_TBE, g_TBNE.transpose(2, 3))
         dinput_TBE = _product(B_TBN, g_TBNE)
+        dstart_BNE = gradients[0] * decays[0] if ctx.needs_input_grad[1] else None
         # From here on g is the gradient of delta A: of a, times the state before, times exp.
-        g_TBNE[0].zero_()
+        if start_BNE is None:
+            gradients[0].zero_()
+        else:
+            gradients[0].mul_(start_BNE)
         g_TBNE[1:].mul_(h_TBNE[:-1])
         g_TBNE.mul_(a_TBNE + 1 if ctx.signed else a_TBNE)
         dA_NE = (g_TBNE * delta_TBE[:, :, None]).sum((0, 1))
         ddelta_TBE = g_TBNE.mul_(A_NE).sum(2)
-        return None, ddelta_TBE, dinput_TBE, dB_TBN, dC_TBN, dA_NE
+        return None, dstart_BNE, ddelta_TBE, dinput_TBE, dB_TBN, dC_TBN, dA_NE
 
 
 def _product(row_TBX: Tensor, matrix_TBXY: Tensor) -> Tensor:

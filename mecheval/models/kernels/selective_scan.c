@@ -1,4 +1,4 @@
-/* Mamba's selective scan on a CPU: one pass over time per LANES channels, state in registers.
+/* Mamba's selective scan on a CPU: states in registers, a chunk of positions at a time.
 
    For every example and channel, with the paper's letters (step, gate and skip included):
        delta = softplus(raw + bias)
@@ -6,22 +6,26 @@
        h_n   = a_n h_n + delta x B_n
        y     = (sum_n C_n h_n + D x) silu(z)
 
+   The forward pass takes TILE vectors of channels together and runs one state at a time through a
+   chunk: softplus and the decays of all its positions come first, so that the CPU can work on many
+   at once, and only what has to be sequential is.
    The backward pass keeps only the state before every CHUNK-th position and recomputes the rest,
    so that its working set stays in the cache for any length.
 
-   Layout: x, raw, z, y are (batch, time, width) and B, C are (batch, time, n), each input with its
-   own stride between positions; A is (decays, width), where decays is n, or 1 if all states of a
+   Layout: x, raw, z, y are (batch, time, width) and B, C are (batch, time, n), inputs with any
+   strides between examples and positions; A is (decays, width), where decays is n, or 1 if all states of a
    channel decay alike, as in Mamba-2. */
 
 #include "vectors.h"
 
 #define CHUNK 16
+#define TILE 2
 #define LOG2E 1.44269504f
 
 typedef struct {
     long batch, time, width, n, decays, signed_range;
-    long x_row, raw_row, z_row, B_row, C_row;
-    const float *x, *raw, *z, *B, *C, *A, *D, *bias;
+    Rows x, raw, z, B, C;
+    const float *A, *D, *bias;
 } Scan;
 
 typedef struct {
@@ -34,7 +38,7 @@ INLINE long chunks_of(const Scan *s) { return (s->time + CHUNK - 1) / CHUNK; }
 
 /* Sizes, in floats, of the two buffers that the caller allocates. */
 long selective_scan_checkpoint_size(const Scan *s) {
-    return s->batch * chunks_of(s) * blocks_of(s) * s->n * LANES;
+    return s->batch * chunks_of(s) * s->n * s->width;
 }
 long selective_scan_scratch_size(const Scan *s) {
     return (4 * CHUNK + 1 + blocks_of(s)) * s->n * LANES;
@@ -42,35 +46,76 @@ long selective_scan_scratch_size(const Scan *s) {
 
 INLINE vec decay_of(vec e, long signed_range) { return signed_range ? 2.0f * e - 1.0f : e; }
 
-/* checkpoints: (batch, chunks, blocks, n, LANES) or null; last: (batch, n, width). */
-INLINE void forward(const Scan *s, long n, long decays, float *y, float *checkpoints, float *last) {
-    const long blocks = blocks_of(s), chunks = chunks_of(s);
-    for (long b = 0; b < s->batch; b++)
-        for (long block = 0; block < blocks; block++) {
-            const long first = block * LANES, left = s->width - first;
-            const vec D = load(s->D + first, left), bias = load(s->bias + first, left);
-            vec h[n], A[decays], a = {0};
-            for (long i = 0; i < n; i++) h[i] = (vec){0};
-            for (long i = 0; i < decays; i++) A[i] = load(s->A + i * s->width + first, left) * LOG2E;
-            for (long t = 0; t < s->time; t++) {
-                const long row = b * s->time + t;
-                if (checkpoints && t % CHUNK == 0)
-                    memcpy(checkpoints + ((b * chunks + t / CHUNK) * blocks + block) * n * LANES, h,
-                           n * sizeof(vec));
-                const vec x = load(s->x + row * s->x_row + first, left);
-                const vec z = load(s->z + row * s->z_row + first, left);
-                const vec delta = softplus(load(s->raw + row * s->raw_row + first, left) + bias);
-                const float *B = s->B + row * s->B_row, *C = s->C + row * s->C_row;
-                const vec input = delta * x;
-                vec sum = D * x;
+/* A chunk of positions of TILE vectors of channels; y is the sum before the gate. */
+typedef struct {
+    vec z[CHUNK][TILE], delta[CHUNK][TILE], input[CHUNK][TILE], decay[CHUNK][TILE], y[CHUNK][TILE];
+} Tile;
+
+#define EACH_VECTOR for (int k = 0; k < TILE; k++)
+/* The k-th vector of a row of a tensor, at the tile's channels. */
+#define AT(row) (row) + first + k * LANES
+#define LEFT s->width - first - k * LANES
+
+INLINE void read_tile(const Scan *s, long b, long from, long length, long first, Tile *at) {
+    for (long t = 0; t < length; t++) EACH_VECTOR {
+        const vec x = load(AT(row_of(&s->x, b, from + t)), LEFT), bias = load(AT(s->bias), LEFT);
+        at->z[t][k] = load(AT(row_of(&s->z, b, from + t)), LEFT);
+        at->delta[t][k] = softplus(load(AT(row_of(&s->raw, b, from + t)), LEFT) + bias);
+        at->input[t][k] = at->delta[t][k] * x;
+        at->y[t][k] = load(AT(s->D), LEFT) * x;
+    }
+}
+
+INLINE void find_decays(const Scan *s, const float *A, long length, long first, Tile *at) {
+    vec rate[TILE];
+    EACH_VECTOR rate[k] = load(AT(A), LEFT) * LOG2E;
+    for (long t = 0; t < length; t++)
+        EACH_VECTOR at->decay[t][k] = decay_of(power_of_two(at->delta[t][k] * rate[k]), s->signed_range);
+}
+
+/* Take one state of every channel through a chunk; B and C are its entries at the first position. */
+INLINE void run_state(const Scan *s, const float *B, const float *C, long length, Tile *at, vec *state) {
+    vec h[TILE];
+    EACH_VECTOR h[k] = state[k];
+    for (long t = 0; t < length; t++, B += s->B.position, C += s->C.position) EACH_VECTOR {
+        h[k] = at->decay[t][k] * h[k] + at->input[t][k] * *B;
+        at->y[t][k] += h[k] * *C;
+    }
+    EACH_VECTOR state[k] = h[k];
+}
+
+INLINE void write_tile(const Scan *s, long row, long length, long first, const Tile *at, float *y) {
+    for (long t = 0; t < length; t++, row++)
+        EACH_VECTOR store(AT(y + row * s->width), at->y[t][k] * at->z[t][k] * sigmoid(at->z[t][k]), LEFT);
+}
+
+INLINE void write_states(const Scan *s, long n, long first, vec (*h)[TILE], float *to) {
+    for (long i = 0; i < n; i++) EACH_VECTOR store(AT(to + i * s->width), h[i][k], LEFT);
+}
+
+/* start and last: (batch, n, width); start may be null, for zeros; checkpoints, the states before
+   every chunk: (batch, chunks, n, width), or null. */
+INLINE void forward(const Scan *s, long n, long decays, const float *start, float *y,
+                    float *checkpoints, float *last) {
+    const long size = n * s->width;
+    Tile at;
+    for (long b = 0; b < s->batch; b++, last += size)
+        for (long first = 0; first < s->width; first += TILE * LANES) {
+            vec h[n][TILE];
+            for (long i = 0; i < n; i++)
+                EACH_VECTOR h[i][k] = start ? load(AT(start + b * size + i * s->width), LEFT) : (vec){0};
+            for (long chunk = 0; chunk < chunks_of(s); chunk++) {
+                const long from = chunk * CHUNK, length = smaller(CHUNK, s->time - from);
+                if (checkpoints)
+                    write_states(s, n, first, h, checkpoints + (b * chunks_of(s) + chunk) * size);
+                read_tile(s, b, from, length, first, &at);
                 for (long i = 0; i < n; i++) {
-                    if (i < decays) a = decay_of(power_of_two(delta * A[i]), s->signed_range);
-                    h[i] = a * h[i] + input * B[i];
-                    sum += C[i] * h[i];
+                    if (i < decays) find_decays(s, s->A + i * s->width, length, first, &at);
+                    run_state(s, row_of(&s->B, b, from) + i, row_of(&s->C, b, from) + i, length, &at, h[i]);
                 }
-                store(y + row * s->width + first, sum * z * sigmoid(z), left);
+                write_tile(s, b * s->time + from, length, first, &at, y);
             }
-            for (long i = 0; i < n; i++) store(last + (b * n + i) * s->width + first, h[i], left);
+            write_states(s, n, first, h, last);
         }
 }
 
@@ -83,13 +128,12 @@ INLINE void recompute(const Scan *s, long n, long decays, long b, long from, lon
                       const float *checkpoint, const vec *A, Positions *at, vec *h, vec *e) {
     const long left = s->width - first;
     const vec D = load(s->D + first, left), bias = load(s->bias + first, left);
-    memcpy(h, checkpoint, n * sizeof(vec));
+    for (long i = 0; i < n; i++) h[i] = load(checkpoint + i * s->width + first, left);
     for (long t = 0; t < length; t++) {
-        const long row = b * s->time + from + t;
-        const float *B = s->B + row * s->B_row, *C = s->C + row * s->C_row;
-        const vec x = at->x[t] = load(s->x + row * s->x_row + first, left);
-        at->z[t] = load(s->z + row * s->z_row + first, left);
-        at->raw[t] = load(s->raw + row * s->raw_row + first, left) + bias;
+        const float *B = row_of(&s->B, b, from + t), *C = row_of(&s->C, b, from + t);
+        const vec x = at->x[t] = load(row_of(&s->x, b, from + t) + first, left);
+        at->z[t] = load(row_of(&s->z, b, from + t) + first, left);
+        at->raw[t] = load(row_of(&s->raw, b, from + t) + first, left) + bias;
         const vec delta = at->delta[t] = softplus(at->raw[t]), input = delta * x;
         vec sum = D * x, a = {0};
         for (long i = 0; i < n; i++) {
@@ -112,7 +156,7 @@ INLINE void reverse(const Scan *s, long n, long decays, long b, long from, long 
     for (long i = 0; i < decays; i++) dA[i] = (vec){0};
     for (long t = length - 1; t >= 0; t--) {
         const long row = b * s->time + from + t;
-        const float *B = s->B + row * s->B_row, *C = s->C + row * s->C_row;
+        const float *B = row_of(&s->B, b, from + t), *C = row_of(&s->C, b, from + t);
         const vec out = load(dy + row * s->width + first, left);
         const vec x = at->x[t], z = at->z[t], delta = at->delta[t], input = delta * x;
         const vec gate = sigmoid(z), dsum = out * z * gate;
@@ -160,7 +204,7 @@ INLINE void backward(const Scan *s, long n, long decays, const float *dy, const 
                 vec A[decays];
                 for (long i = 0; i < decays; i++) A[i] = load(s->A + i * s->width + first, s->width - first) * LOG2E;
                 recompute(s, n, decays, b, from, length, first,
-                          checkpoints + ((b * chunks + chunk) * blocks + block) * n * LANES, A, &at, h, e);
+                          checkpoints + (b * chunks + chunk) * n * s->width, A, &at, h, e);
                 reverse(s, n, decays, b, from, length, first, dy, d, A, &at, h, e, carry + block * n, dB, dC);
             }
             for (long i = 0; i < length * n; i++) {
@@ -180,8 +224,9 @@ INLINE void backward(const Scan *s, long n, long decays, const float *dy, const 
     else                                                  \
         pass(s, s->n, s->decays, __VA_ARGS__);
 
-void selective_scan_forward(const Scan *s, float *y, float *checkpoints, float *last) {
-    WITH_CONSTANT_SIZES(forward, y, checkpoints, last)
+void selective_scan_forward(const Scan *s, const float *start, float *y, float *checkpoints,
+                            float *last) {
+    WITH_CONSTANT_SIZES(forward, start, y, checkpoints, last)
 }
 
 void selective_scan_backward(const Scan *s, const float *dy, const float *checkpoints, float *scratch,

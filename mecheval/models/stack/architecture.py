@@ -40,6 +40,9 @@ class Architecture(ModelSource):
         size: Entry of the card's sizes and recipes; a label, not an argument.
     """
 
+    norms: ClassVar[bool] = True
+    """Whether there are norms before mixers, feed-forward parts and the head."""
+
     embedding_std: ClassVar[float] = 1.0
     """Standard deviation of embeddings; 0.02 suits state-space models, and slows attention down."""
 

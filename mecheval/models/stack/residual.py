@@ -2,7 +2,8 @@
 
 Every block adds two things to the residual stream: ``mixer(norm(stream))`` and, if the architecture
 has a feed-forward part, ``mlp(norm(stream))``. A norm and an untied head read the last stream out.
-Norms are LayerNorm without parameters of its own, since a matrix follows each of them.
+Norms are LayerNorm without parameters of its own, since a matrix follows each of them; networks
+with weights set by hand go without.
 
 Shape suffixes: ``B`` examples, ``T`` positions, ``D`` residual width, ``C`` vocabulary.
 """
@@ -89,12 +90,12 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """One layer: a mixer and perhaps a feed-forward part, each added to the stream."""
 
-    def __init__(self, width: int, mixer: Mixer, mlp: nn.Module | None) -> None:
-        """Put the parts behind norms."""
+    def __init__(self, width: int, mixer: Mixer, mlp: nn.Module | None, *, norms: bool) -> None:
+        """Put the parts behind norms, if there are any."""
         super().__init__()
-        self.mixer_norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.mixer_norm = _norm(width, norms=norms)
         self.mixer = mixer
-        self.mlp_norm = nn.LayerNorm(width, elementwise_affine=False) if mlp else None
+        self.mlp_norm = _norm(width, norms=norms) if mlp else None
         self.mlp = mlp
 
     def forward(self, stream_BTD: Tensor) -> Tensor:
@@ -146,10 +147,15 @@ class ResidualStack(SequenceModel):
             else None
         )
         self.layers = nn.ModuleList(
-            Block(self.d_model, architecture.mixer(layer), architecture.mlp(layer))
+            Block(
+                self.d_model,
+                architecture.mixer(layer),
+                architecture.mlp(layer),
+                norms=architecture.norms,
+            )
             for layer in range(self.n_layers)
         )
-        self.norm = nn.LayerNorm(self.d_model, elementwise_affine=False)
+        self.norm = _norm(self.d_model, norms=architecture.norms)
         self.head = projection(self.d_model, vocab_size)
 
     @property
@@ -265,6 +271,10 @@ def projection(n_in: int, n_out: int, *, scale: float = 1.0) -> nn.Linear:
     linear = cast("nn.Linear", nn.utils.skip_init(nn.Linear, n_in, n_out, bias=False))
     nn.init.normal_(linear.weight, std=scale * n_in**-0.5)
     return linear
+
+
+def _norm(width: int, *, norms: bool) -> nn.Module:
+    return nn.LayerNorm(width, elementwise_affine=False) if norms else nn.Identity()
 
 
 def _table(entries: int, width: int, std: float) -> nn.Embedding:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mecheval.models.kernels.convolution import causal_convolution
 
@@ -33,23 +32,41 @@ class ShortConvolution(nn.Module):
             self.weight = nn.Parameter(torch.empty(channels, 1, taps).uniform_(-bound, bound))
             self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
 
-    def forward(self, x_BTE: Tensor, implementation: Implementation) -> Tensor:
-        """Convolve all positions at once, with zeros before the start."""
+    def forward(
+        self, x_BTE: Tensor, implementation: Implementation, before_BKE: Tensor | None = None
+    ) -> Tensor:
+        """Convolve all positions at once.
+
+        Args:
+            x_BTE: The inputs.
+            implementation: See :func:`causal_convolution`.
+            before_BKE: What :meth:`tail` returned for the positions before; zeros without it.
+        """
         if not self.taps:
             return x_BTE
         return causal_convolution(
-            x_BTE, self.weight[:, 0], self.bias, implementation=implementation
-        )
+            x_BTE, self.weight[:, 0], self.bias, implementation=implementation,
+            before_BKE=before_BKE,
+        )  # fmt: skip
 
     def start(self, batch_size: int, like: Tensor) -> Tensor:
         """Return the inputs before the start, all zero, ``(B, K - 1, E)``."""
         return like.new_zeros(batch_size, max(self.taps - 1, 0), self.channels)
 
-    def tail(self, x_BTE: Tensor) -> Tensor:
-        """Return the last inputs ``(B, K - 1, E)``, which the next position will need."""
-        kept = max(self.taps - 1, 0)
-        missing = max(kept - x_BTE.shape[1], 0)
-        return functional.pad(x_BTE[:, x_BTE.shape[1] + missing - kept :], (0, 0, missing, 0))
+    def tail(self, x_BTE: Tensor, before_BKE: Tensor | None = None) -> Tensor:
+        """Return the last inputs ``(B, K - 1, E)``, which the next position will need.
+
+        Args:
+            x_BTE: The inputs.
+            before_BKE: What this returned for the positions before; zeros without it.
+        """
+        kept, positions = max(self.taps - 1, 0), x_BTE.shape[1]
+        if positions >= kept:
+            # A copy, because a view would keep the inputs at all positions in memory.
+            return x_BTE[:, positions - kept :].clone()
+        if before_BKE is None:
+            before_BKE = self.start(len(x_BTE), x_BTE)
+        return torch.cat([before_BKE[:, positions:], x_BTE], 1)
 
     def step(self, x_BE: Tensor, tail_BKE: Tensor) -> tuple[Tensor, Tensor]:
         """Convolve one position; return the output ``(B, E)`` and the new tail."""

@@ -1,6 +1,7 @@
 """Recording every module call of one forward pass, and replaying one of them on another stream.
 
-Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width, ``C`` vocabulary.
+Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width, ``C`` vocabulary, ``H`` heads, ``K``
+width of a head, ``E`` channels.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mecheval.models.wrapped.attending import watching
+from mecheval.models.wrapped.convolving import Convolving, is_short_convolution
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 
 def run(module: nn.Module, tokens_BT: Tensor) -> Tensor:
@@ -61,6 +65,25 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
+@dataclass(frozen=True)
+class Attended:
+    """One call of an attention function.
+
+    Attributes:
+        module: The attention module that called it.
+        q_BHTK: Queries, as they are compared with keys.
+        k_BHTK: Keys; there can be fewer heads of them.
+        v_BHTK: Values.
+        read_BTHK: What the heads read.
+    """
+
+    module: nn.Module
+    q_BHTK: Tensor
+    k_BHTK: Tensor
+    v_BHTK: Tensor
+    read_BTHK: Tensor
+
+
 @dataclass(eq=False)
 class Call:
     """One call of a module during a recorded forward pass.
@@ -75,6 +98,9 @@ class Call:
         children: The calls that it made.
         output: Its output as a stream: the output itself or the first item of it, copied.
         returned: That output itself.
+        attended: The calls of attention functions that its module made itself.
+        convolved: Short convolutions that its module ran, with the weights of which module, and
+            their outputs ``(B, E, T + extra)``.
     """
 
     module: nn.Module
@@ -86,6 +112,8 @@ class Call:
     children: list[Call] = field(default_factory=list)
     output: Any = None
     returned: Any = None
+    attended: list[Attended] = field(default_factory=list)
+    convolved: list[tuple[nn.Module, Tensor]] = field(default_factory=list)
 
     @property
     def stream_BTD(self) -> Tensor | None:
@@ -129,35 +157,51 @@ def record(module: nn.Module, tokens_BT: Tensor) -> Call:
 
     The root is the module's own call, with the logits as its output.
     """
-    root: list[Call] = []
-    open_calls: list[Call] = []
-    count = 0
-
-    def before(called: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        nonlocal count
-        parent = open_calls[-1] if open_calls else None
-        given = [value for value in [*args, *kwargs.values()] if isinstance(value, Tensor)]
-        call = Call(called, count, _copied(args), _copied(kwargs), given, parent)
-        count += 1
-        (parent.children if parent else root).append(call)
-        open_calls.append(call)
-
-    def after(called: nn.Module, args: tuple, output: Any) -> None:
-        call = open_calls.pop()
-        call.returned = first_item(output)
-        call.output = _copied(call.returned)
-
-    handles = []
+    recorder, handles = _Recorder(), []
+    short = [part for part in module.modules() if is_short_convolution(part)]
     for part in module.modules():
-        handles.append(part.register_forward_pre_hook(before, with_kwargs=True))
-        handles.append(part.register_forward_hook(after))
+        handles.append(part.register_forward_pre_hook(recorder.before, with_kwargs=True))
+        handles.append(part.register_forward_hook(recorder.after))
     try:
-        root_output = run(module, tokens_BT)
+        visits = [(part, recorder.convolution(part)) for part in short]
+        with watching(module.modules(), recorder.attended), Convolving(visits):
+            root_output = run(module, tokens_BT)
     finally:
         for handle in handles:
             handle.remove()
-    root[0].output = root_output
-    return root[0]
+    root = recorder.roots[0]
+    root.output = root_output
+    return root
+
+
+class _Recorder:
+    """Builds the tree of calls."""
+
+    def __init__(self) -> None:
+        self.roots: list[Call] = []
+        self.open: list[Call] = []
+        self.count = 0
+
+    def before(self, called: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        parent = self.open[-1] if self.open else None
+        given = [value for value in [*args, *kwargs.values()] if isinstance(value, Tensor)]
+        call = Call(called, self.count, _copied(args), _copied(kwargs), given, parent)
+        self.count += 1
+        (parent.children if parent else self.roots).append(call)
+        self.open.append(call)
+
+    def after(self, called: nn.Module, args: tuple, output: Any) -> None:
+        call = self.open.pop()
+        call.returned = first_item(output)
+        call.output = _copied(call.returned)
+
+    def attended(self, module: nn.Module, *given: Any) -> None:
+        q_BHTK, k_BHTK, v_BHTK, _, _, output = given
+        heads = (tensor.clone() for tensor in (q_BHTK, k_BHTK, v_BHTK, first_item(output)))
+        self.open[-1].attended.append(Attended(module, *heads))
+
+    def convolution(self, part: nn.Module) -> Callable[[Tensor], None]:
+        return lambda output: self.open[-1].convolved.append((part, output.clone()))
 
 
 def first_item(output: Any) -> Any:

@@ -15,13 +15,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mecheval.models.apart import Apart
 from mecheval.models.contract import SequenceModel, Tap
+from mecheval.models.wrapped.apart import take_apart
 from mecheval.models.wrapped.calls import evaluating, logits_of, run
+from mecheval.models.wrapped.reasons import FAILURES, Inseparable
+from mecheval.models.wrapped.replay import Replayer
 from mecheval.models.wrapped.structure import Structure, find_structure, probe_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from mecheval.models.apart import Replay
     from mecheval.models.sites import Site
 
 _STEP_TOLERANCE = 1e-4  # of the largest logit; a cache that is driven wrongly is off by its size
@@ -63,6 +68,7 @@ class WrappedModel(SequenceModel):
         self.vocab_size = self.structure.vocab_size
         self.context_limit = _context_limit(module, self.structure)
         self.kernels = _kernels(module)
+        self._taken: dict[Any, Apart | Replayer | str] = {}
         self._has_fast_path = any(
             isinstance(part, nn.TransformerEncoderLayer | nn.MultiheadAttention)
             for part in module.modules()
@@ -83,6 +89,34 @@ class WrappedModel(SequenceModel):
     def taps(self) -> Mapping[Site, Tap]:
         """Return every site that exists in this model."""
         return self.structure.taps
+
+    def apart(self) -> Apart | None:
+        """Return the model in parts if they are all found, and do what it does.
+
+        They are looked for once per device and type of number.
+        """
+        found = self._found(take_apart)
+        self.apart_reason = found if isinstance(found, str) else None
+        return found if isinstance(found, Apart) else None
+
+    def replay(self, tokens_PT: Tensor) -> Replay | None:
+        """Record what the real blocks are given in a run, to call them one by one."""
+        found = self._found(Replayer)
+        self.replay_reason = found if isinstance(found, str) else None
+        return found.record(tokens_PT) if isinstance(found, Replayer) else None
+
+    def _found(self, find: Callable[..., Apart | Replayer]) -> Apart | Replayer | str:
+        key = (find, self.device, next(self.parameters()).dtype)
+        if key not in self._taken:
+            try:
+                self._taken[key] = find(self.module, self.structure)
+            except Inseparable as reason:
+                self._taken[key] = str(reason)
+        return self._taken[key]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was found in the module, because a copy has another one."""
+        return {**self.__dict__, "_taken": {}}
 
     @torch.no_grad()
     def native_difference(self, tokens_BT: Tensor) -> float:
@@ -135,7 +169,7 @@ class WrappedModel(SequenceModel):
         with evaluating(self):
             try:
                 return self._stepping_agrees()
-            except (AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+            except FAILURES:
                 return False  # the model's cache wants to be driven in another way
 
     @torch.no_grad()

@@ -21,13 +21,14 @@ from mecheval.errors import UsageError
 from mecheval.models.contract import Tap
 from mecheval.models.sites import Site
 from mecheval.models.wrapped.calls import Call, evaluating, reach, record, run, stream_argument
+from mecheval.models.wrapped.heads import inner_sites
 from mecheval.models.wrapped.parts import find_parts, takes_stream
+from mecheval.models.wrapped.reasons import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 BATCH, LENGTH = 2, 11  # sizes that no axis of a model is likely to share
-_FAILURES = (AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def find_structure(module: nn.Module) -> Structure:
     with evaluating(module):
         try:
             return _examined(module, probe_tokens(module))
-        except _FAILURES as error:
+        except FAILURES as error:
             raise UsageError(
                 f"{type(module).__name__} does not run on token ids of shape ({BATCH}, {LENGTH}), "
                 f"or its parts not one by one ({type(error).__name__}: {error}). A model must map "
@@ -207,6 +208,11 @@ def _sites(
         parts = find_parts(block, names=names, counts=counts)
         put(Site(layer, "block_in"), "input", block)
         put(Site(layer, "mixer_in"), "input", parts.mixer_in)
+        for component, tap in inner_sites(block, names=names, counts=counts).items():
+            if isinstance(tap, Tap):
+                taps[Site(layer, component)] = tap
+            else:
+                absent[Site(layer, component)] = tap
         put(Site(layer, "mixer_out"), "output", parts.mixer_out)
         put(Site(layer, "mlp_out"), "output", parts.mlp_out)
         put(Site(layer, "block_out"), "output", block)

@@ -1,0 +1,270 @@
+"""Every metric on every planted model, held against the value that is known.
+
+What is known stands in ``known.toml`` beside the planted models: data, so that a new metric or a
+new model is a few lines there.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tomllib
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from mecheval.errors import ContractError
+from mecheval.metrics import METRICS, Subject, identify, measure
+from mecheval.models.load import resolve
+from mecheval.models.stack.planted import FOLDER
+from mecheval.registry import Registry
+from mecheval.spec import parse_spec
+from mecheval.tasks import Metric
+from mecheval.tasks.contract import configure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mecheval.reports.schema import MetricResult
+
+CLOSE = 1e-3
+"""How near to the known value a measured one must be, where nothing else is said."""
+
+SEED = 0
+_OF_PROFILE = ("profile", "series", "mark")
+
+
+@dataclass(frozen=True)
+class Known:
+    """One number of a result, and what it must be.
+
+    Attributes:
+        at: Which number: a result's id, alone for its value; with the name of a scalar or
+            reference behind it; or with a cell of its profile, as ``layer=1 role=readout``, where
+            ``series=NAME``, ``mark=NAME`` and ``profile=NAME`` choose another array.
+        equal: The known value.
+        within: How far the measured one may be from it.
+        least: Lower bound, where only one is known.
+        most: Upper bound.
+        null: The beginning of the reason why there is no value.
+    """
+
+    at: str
+    equal: float | None = None
+    within: float = CLOSE
+    least: float | None = None
+    most: float | None = None
+    null: str | None = None
+
+    def __str__(self) -> str:
+        """Return what is known, as the table says it."""
+        if self.null is not None:
+            return f"null: {self.null}"
+        bounds = [("at least", self.least), ("at most", self.most)]
+        parts = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
+        if self.equal is not None:
+            margin = "" if self.within == CLOSE else f" +- {self.within:g}"
+            parts.append(f"{self.equal:.4g}{margin}")
+        return ", ".join(parts)
+
+    def holds(self, measured: float | str | None) -> bool:
+        """Say whether a measured number, or the reason why there is none, is as known."""
+        if isinstance(measured, str) or measured is None:
+            return self.null is not None and measured is not None and measured.startswith(self.null)
+        if self.null is not None:
+            return False
+        return (
+            (self.equal is None or abs(measured - self.equal) <= self.within)
+            and (self.least is None or measured >= self.least)
+            and (self.most is None or measured <= self.most)
+        )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A planted model on a task, with all that is known of it.
+
+    Attributes:
+        model: Name with arguments.
+        task: Name with arguments.
+        known: What the metrics must return.
+        params: Parameters of the metrics to measure, by metric.
+    """
+
+    model: str
+    task: str
+    known: tuple[Known, ...]
+    params: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line of the table.
+
+    Attributes:
+        model: Name with arguments.
+        task: Name with arguments.
+        metric: The metric that returned the number; empty where none did.
+        at: Which number.
+        known: What it must be.
+        measured: What it is, or why there is none.
+        passed: Whether they agree.
+    """
+
+    model: str
+    task: str
+    metric: str
+    at: str
+    known: str
+    measured: float | str | None
+    passed: bool
+
+    def __str__(self) -> str:
+        """Return one clear line."""
+        where = f"{self.at} of {self.model} on {self.task}"
+        return f"{where} is {shown(self.measured)}, and must be {self.known}"
+
+
+def folder() -> Path:
+    """Return the folder of the planted models."""
+    import mecheval.builtin
+
+    folders = (Path(root) / "model_registry" / FOLDER for root in mecheval.builtin.__path__)
+    return next(path for path in folders if path.is_dir())
+
+
+def known_cases(path: Path | None = None) -> list[Case]:
+    """Read what is known.
+
+    Args:
+        path: The file; that of the package by default.
+
+    Raises:
+        ContractError: The file does not have the form that it should.
+    """
+    path = path or folder() / "known.toml"
+    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    try:
+        return [_case(entry, content["metrics"]) for entry in content["case"]]
+    except (KeyError, TypeError) as error:
+        raise ContractError(f"{path} is not a file of known values ({error}).") from error
+
+
+def _case(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> Case:
+    known = tuple(
+        Known(**{("equal" if key == "is" else key): value for key, value in line.items()})
+        for line in entry["known"]
+    )
+    own = entry.get("metrics", {})
+    params = {name: {**metrics.get(name, {}), **own.get(name, {})} for name in METRICS}
+    return Case(entry["model"], entry["task"], known, params)
+
+
+def run_case(case: Case) -> list[Outcome]:
+    """Measure metrics on one planted model, and hold the results against what is known."""
+    subject = subject_of(case.model, case.task)
+    found: dict[str, MetricResult | str] = {}
+    with _one_thread():
+        for name, params in case.params.items():
+            try:
+                results = measure(identify(Metric(name, params)), subject)
+                found |= {result.id: result for result in results}
+            except Exception as error:  # a metric that fails is off; the others are still measured
+                found[name] = f"{type(error).__name__}: {error}"
+    return [_outcome(case, known, found) for known in case.known]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Use one thread: these networks are too small for more, and processes run side by side."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def subject_of(model: str, task: str) -> Subject:
+    """Build a planted model for a task, ready to be measured.
+
+    Raises:
+        UsageError: A name or argument is unknown, or the model has no weights for the task.
+    """
+    registry, named = Registry(), parse_spec(task)
+    built = configure(registry.load("task", named.name), named.args, name=named.name)
+    source = resolve(parse_spec(model), registry)
+    encoding = source.encode(built)
+    return Subject(
+        model=source.build(encoding, seed=SEED).eval(),
+        task=built,
+        encoding=encoding,
+        seed=SEED,
+        learned=True,
+        limit=None,
+        batch_size=128,
+        untrained=lambda: source.untrained(encoding, seed=SEED).eval(),
+    )
+
+
+def _outcome(case: Case, known: Known, found: Mapping[str, MetricResult | str]) -> Outcome:
+    result_id, *path = known.at.split()
+    result = found.get(result_id)
+    if result is None or isinstance(result, str):
+        broken = [f"{name} failed: {why}" for name, why in found.items() if isinstance(why, str)]
+        metric, measured = "", "; ".join(broken) or "there is no such result"
+    else:
+        metric, measured = result.name, _number(result, path)
+    passed = known.holds(measured)
+    return Outcome(case.model, case.task, metric, known.at, str(known), measured, passed)
+
+
+def _number(result: MetricResult, path: list[str]) -> float | str | None:
+    """Return the number that a path leads to, or say why there is none."""
+    if not path:
+        return result.reason if result.value is None else result.value
+    if "=" not in path[0]:
+        places = {**result.references, **result.scalars}
+        return places[path[0]] if path[0] in places else f"there is no {path[0]}"
+    chosen = dict(step.split("=") for step in path)
+    profile = result.profiles.get(chosen["profile"]) if "profile" in chosen else result.profile
+    if profile is None:
+        return result.reason or "there is no such profile"
+    arrays = {"series": profile.series, "mark": profile.marks}
+    values: Any = profile.value
+    for kind, by_name in arrays.items():
+        if kind in chosen:
+            values = by_name.get(chosen[kind])
+    for axis in profile.axes:
+        labels = [str(label) for label in profile.index[axis]]
+        if values is None or chosen.get(axis) not in labels:
+            return f"there is no {' '.join(path)}"
+        values = values[labels.index(chosen[axis])]
+    return None if values is None else float(values)
+
+
+def run(cases: Sequence[Case], *, jobs: int = 1) -> Iterator[list[Outcome]]:
+    """Measure planted models; yield the outcomes of each in turn.
+
+    Args:
+        cases: What to measure.
+        jobs: Processes; 1 measures in this one.
+    """
+    if jobs == 1:
+        yield from map(run_case, cases)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        yield from pool.map(run_case, cases)
+
+
+def shown(measured: float | str | None) -> str:
+    """Return a measured number as the table shows it."""
+    if isinstance(measured, str) or measured is None:
+        return f"null: {measured}"
+    return f"{measured:.3f}"

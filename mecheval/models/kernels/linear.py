@@ -1,0 +1,105 @@
+"""Linear attention, with or without decay.
+
+    S_t = a_t S_{t-1} + k_t v_t^T          y_t = q_t S_t
+
+Without decay (arXiv:2006.16236, unnormalised), with one decay per head as in RetNet
+(arXiv:2307.08621) and Mamba-2, or one per channel of the keys as in gated linear attention
+(arXiv:2312.06635). ``reference`` is the definition, one position at a time; ``torch`` works in
+chunks; ``fla`` is the package flash-linear-attention. Shape suffixes: as in :mod:`.chunks`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mecheval.models.kernels.channel_scores import channel_scores
+from mecheval.models.kernels.chunks import (
+    CHUNK,
+    attend,
+    chunk_length,
+    in_chunks,
+    joined,
+    no_state,
+    upcast,
+)
+from mecheval.models.kernels.decays import head_decays, no_decay
+from mecheval.models.kernels.flash import LinearImplementation, fused_linear_attention
+
+CHANNEL_CHUNK = 16
+"""Positions of a chunk with a decay per channel, whose work grows with the length of chunks."""
+
+
+def linear_attention(
+    q_BTHK: Tensor,
+    k_BTHK: Tensor,
+    v_BTHV: Tensor,
+    *,
+    log_decay: Tensor | None = None,
+    state_BHKV: Tensor | None = None,
+    implementation: LinearImplementation,
+) -> tuple[Tensor, Tensor]:
+    """Run the recurrence.
+
+    Args:
+        q_BTHK: Queries, scaled as wanted.
+        k_BTHK: Keys.
+        v_BTHV: Values.
+        log_decay: The logarithms of the decays, finite and at most 0: ``(B, T, H)``, one for each
+            head, or ``(B, T, H, K)``, one for each channel of the keys. None is no decay.
+        state_BHKV: The state before the first position; zeros without one.
+        implementation: What :func:`mecheval.models.kernels.flash.choose_linear` chose.
+
+    Returns:
+        The outputs ``(B, T, H, V)`` in the type of the values, and the last state
+        ``(B, H, K, V)`` in float32 or float64.
+    """
+    if implementation == "fla":
+        return fused_linear_attention(q_BTHK, k_BTHK, v_BTHV, log_decay, state_BHKV)
+    run = {"reference": _reference, "torch": _chunked}[implementation]
+    with torch.autocast(v_BTHV.device.type, enabled=False):
+        y_BTHV, last_BHKV = run(*upcast(v_BTHV, q_BTHK, k_BTHK, log_decay, state_BHKV))
+    return y_BTHV.to(v_BTHV.dtype), last_BHKV
+
+
+def _reference(
+    v_BTHV: Tensor,
+    q_BTHK: Tensor,
+    k_BTHK: Tensor,
+    log_decay: Tensor | None,
+    state_BHKV: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    if log_decay is None:
+        log_decay = q_BTHK.new_zeros(q_BTHK.shape[:3])
+    a_BTHK = log_decay.exp() if log_decay.ndim == 4 else log_decay.exp()[..., None]
+    last_BHKV = no_state(k_BTHK, v_BTHV) if state_BHKV is None else state_BHKV
+    outputs = []
+    columns = zip(*(value.unbind(1) for value in (q_BTHK, k_BTHK, v_BTHV, a_BTHK)), strict=True)
+    for q_BHK, k_BHK, v_BHV, a_BHK in columns:
+        last_BHKV = a_BHK[..., None] * last_BHKV + k_BHK[..., None] * v_BHV[..., None, :]
+        outputs.append((q_BHK[..., None, :] @ last_BHKV)[..., 0, :])
+    return torch.stack(outputs, 1), last_BHKV
+
+
+def _chunked(
+    v_BTHV: Tensor,
+    q_BTHK: Tensor,
+    k_BTHK: Tensor,
+    log_decay: Tensor | None,
+    state_BHKV: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    n_positions = v_BTHV.shape[1]
+    per_channel = log_decay is not None and log_decay.ndim == 4
+    length = chunk_length(n_positions, CHANNEL_CHUNK if per_channel else CHUNK)
+    q_BCHLK, k_BCHLK, v_BCHLV = (in_chunks(value, length) for value in (q_BTHK, k_BTHK, v_BTHV))
+    exponent = None if log_decay is None else in_chunks(log_decay, length)
+    if exponent is not None and per_channel:
+        scores_BCHLS, decays = channel_scores(q_BCHLK, k_BCHLK, exponent)
+    else:
+        between_BCHLS, decays = no_decay(v_BCHLV) if exponent is None else head_decays(exponent)
+        scores_BCHLS = (q_BCHLK @ k_BCHLK.transpose(-1, -2)) * between_BCHLS
+    sum_BCHLV, last_BHKV = attend(
+        scores_BCHLS, v_BCHLV, q_BCHLK=q_BCHLK, k_BCHLK=k_BCHLK, decays=decays,
+        state_BHKV=state_BHKV,
+    )  # fmt: skip
+    return joined(sum_BCHLV, n_positions), last_BHKV

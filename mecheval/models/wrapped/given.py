@@ -1,0 +1,143 @@
+"""What a module is given beside the stream, kept to call it again on another one.
+
+Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from mecheval.models.wrapped.calls import is_same, stream_argument
+from mecheval.models.wrapped.reasons import Inseparable
+
+STREAM = object()
+"""Stands where the stream was; attention can be given it more than once."""
+
+Change = Callable[[int, Tensor], Tensor]
+"""Is shown a tensor with its number, and returns what to give instead."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """The arguments of a call, without the stream.
+
+    Attributes:
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+    """
+
+    args: tuple
+    kwargs: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, args: tuple, kwargs: Mapping[str, Any]) -> tuple[Given, Tensor]:
+        """Take a call's arguments apart into the stream ``(B, T, D)`` and the rest.
+
+        Raises:
+            LookupError: No argument is a floating-point tensor with three dimensions.
+        """
+        place = stream_argument(args, kwargs)
+        stream_BTD = args[place] if isinstance(place, int) else kwargs[place]
+
+        def left_out(tensor: Tensor) -> Any:
+            return STREAM if is_same(tensor, stream_BTD) else tensor
+
+        return cls(_mapped(args, left_out), _mapped(dict(kwargs), left_out)), stream_BTD
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors beside the stream, in a fixed order."""
+        found: list[Any] = []
+        _mapped((self.args, dict(self.kwargs)), found.append)
+        return [tensor for tensor in found if tensor is not STREAM]
+
+    def changed(self, change: Change) -> Given:
+        """Return the same arguments with other tensors beside the stream."""
+        number = -1
+
+        def put(value: Any) -> Any:
+            nonlocal number
+            if value is STREAM:
+                return value
+            number += 1
+            return change(number, value)
+
+        return Given(_mapped(self.args, put), _mapped(dict(self.kwargs), put))
+
+    def call(self, function: Callable[..., Any], stream_BTD: Tensor) -> Any:
+        """Call a module on a stream."""
+
+        def put(value: Any) -> Any:
+            return stream_BTD if value is STREAM else value
+
+        return function(*_mapped(self.args, put), **_mapped(dict(self.kwargs), put))
+
+
+def growing_axes(one: Given, other: Given, sizes: tuple[int, int]) -> list[tuple[int, ...]]:
+    """Find along which axes the tensors of two calls grow with a size, or with a multiple of it.
+
+    Args:
+        one: Arguments with the first size.
+        other: Arguments with the second size.
+        sizes: The two sizes.
+
+    Raises:
+        Inseparable: The calls differ in something else.
+    """
+    small, large = ([tensor.shape for tensor in given.tensors] for given in (one, other))
+    if [len(shape) for shape in small] != [len(shape) for shape in large]:
+        raise Inseparable("a part is given other arguments in a longer or larger run")
+    found = []
+    for pair in zip(small, large, strict=True):
+        lengths = list(zip(*pair, strict=True))
+        axes = tuple(axis for axis, (short, long) in enumerate(lengths) if short != long)
+        if any(lengths[axis][0] * sizes[1] != lengths[axis][1] * sizes[0] for axis in axes):
+            raise Inseparable("a part is given a tensor without axes of examples and positions")
+        found.append(axes)
+    return found
+
+
+@contextmanager
+def receiving(
+    modules: Sequence[nn.Module], see: Callable[[int, Given, Tensor], Tensor | None]
+) -> Iterator[None]:
+    """Show what modules are given, by number; what is returned replaces the stream."""
+
+    def watcher(number: int) -> Callable[..., Any]:
+        def before(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
+            given, stream_BTD = Given.of(args, kwargs)
+            changed_BTD = see(number, given, stream_BTD)
+            return None if changed_BTD is None else given.call(_as_given, changed_BTD)
+
+        return before
+
+    handles = [
+        module.register_forward_pre_hook(watcher(number), with_kwargs=True)
+        for number, module in enumerate(modules)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _as_given(*args: Any, **kwargs: Any) -> tuple[tuple, dict[str, Any]]:
+    return args, kwargs
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a nested value with every tensor, and every place of the stream, changed."""
+    if isinstance(value, Tensor) or value is STREAM:
+        return change(value)
+    if isinstance(value, tuple | list):
+        items = [_mapped(item, change) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if type(value) is dict:
+        return {name: _mapped(item, change) for name, item in value.items()}
+    return value

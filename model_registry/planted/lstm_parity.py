@@ -1,0 +1,83 @@
+"""Parity in a single unit of an LSTM."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from mecheval.models.stack.planted import (
+    DISTRACTION,
+    Basis,
+    Blueprint,
+    Planted,
+    distract,
+    planted,
+    wire,
+)
+
+from ...task_registry.parity import Parity
+from ..lstm import LongShortTermMemory
+
+if TYPE_CHECKING:
+    from mecheval.models.stack.residual import ResidualStack
+    from mecheval.tasks import Task
+
+ONE = 2  # token
+GAIN = 10.0  # logit of the right answer times 2
+HALF = math.tanh(1.0) / 2  # of what the unit shows for an odd number of ones
+
+
+@planted(
+    name="lstm-parity",
+    reference="Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735 (the cell)",
+    architecture="recurrent network",
+)
+@dataclass(frozen=True, kw_only=True)
+class LstmParity(Planted[Parity]):
+    """Parity in one unit of an LSTM, whose cell is 1 after an odd number of ones and 0 otherwise.
+
+    Construction: with x the bit, h the unit's last output and M the sharpness, the gates are
+    f = sigma(M (1/2 - x)), i = sigma(M (x - 1/2 - h / tanh 1)), o = sigma(M), and the candidate is
+    tanh M: a 0 keeps the cell, a 1 forgets it and writes 1 if it was 0. The other units and the
+    second block do nothing. The readout holds the unit against tanh(1) / 2.
+
+    Known values: accuracy 1 at every length. Parity can be read from layer 1 on; bottleneck 1/2.
+    Before block 1 the difference of a pair stands at the exchanged token, behind it at the readout,
+    never in the middle: the cell carries it.
+
+    Attributes:
+        sharpness: Slope M of the gates. Below 8 the cell leaks: accuracy falls with length, and the
+            mechanism stays what it is.
+    """
+
+    fits: ClassVar[tuple[type[Task], ...]] = (Parity,)
+
+    sharpness: float = 60.0
+
+    def basis(self) -> Basis:
+        """Return what the dimensions of the stream stand for."""
+        return Basis(token=3, distraction=DISTRACTION, parity=1)
+
+    def blueprint(self, task: Parity) -> Blueprint:
+        """Return two layers, of which the second does nothing."""
+        width = self.basis().width
+        mixers = (lambda: LongShortTermMemory(width),) * 2
+        return Blueprint(layers=2, width=width, mixers=mixers)
+
+    def plant(self, stack: ResidualStack, task: Parity) -> None:
+        """Set embeddings, the gates of the unit, and the readout."""
+        basis, width, slope = self.basis(), stack.d_model, self.sharpness
+        bit, unit = basis.at("token", ONE), basis.at("parity")
+        wire(stack.embedding.weight, slice(0, 3), basis["token"])
+        distract(stack.embedding.weight, basis["distraction"])
+        lstm = cast("LongShortTermMemory", stack.blocks[0].mixer).lstm
+        w_in, w_back, bias, _ = lstm.all_weights[0]
+        i, f, g, o = (gate * width + unit for gate in range(4))
+        w_in[f, bit], bias[f] = -slope, slope / 2
+        w_in[i, bit], bias[i], w_back[i, unit] = slope, -slope / 2, -slope / math.tanh(1.0)
+        bias[g] = bias[o] = slope
+        even, odd = task.answers
+        for answer, sign in ((even, -1.0), (odd, 1.0)):
+            stack.head.weight[answer, unit] = sign * GAIN
+            stack.head.weight[answer, basis["token"]] = -sign * GAIN * HALF

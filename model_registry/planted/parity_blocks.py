@@ -1,0 +1,244 @@
+"""Parity as the sign of a state, written to the stream at chosen blocks and positions.
+
+Shape suffixes: ``E`` channels, ``D`` residual width.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
+
+import torch
+
+from mecheval.models.stack.planted import (
+    DISTRACTION,
+    Basis,
+    Blueprint,
+    Turnable,
+    distract,
+    planted,
+    wire,
+)
+
+from ...task_registry.parity import Parity
+from ..mamba import Mamba, SelectiveStateSpace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mecheval.models.stack.residual import ResidualStack
+    from mecheval.tasks import Task
+
+BEGIN, ONE = 0, 2  # tokens
+GAIN = 5.0  # logit of the right answer, and minus that of the wrong one
+LARGE = 60.0  # silu(x) = x up to rounding
+STEP = 20.0  # exp(-x) = 2e-9, and so is softplus(-x)
+
+
+class Writes(NamedTuple):
+    """Where a block writes the parity.
+
+    Attributes:
+        to: The group of the stream; None for a block that does nothing.
+        phase: Only to positions with this remainder; None for all.
+    """
+
+    to: str | None = None
+    phase: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignNetwork(Turnable[Parity]):
+    """Blocks of Mamba with eigenvalues in [-1, 1] that know the parity as the sign of a state.
+
+    The state is 1 after BOS, and a 1 multiplies it by -1.
+    """
+
+    fits: ClassVar[tuple[type[Task], ...]] = (Parity,)
+
+    @property
+    @abstractmethod
+    def writes(self) -> tuple[Writes, ...]:
+        """Return what each block writes."""
+
+    @property
+    def read(self) -> str:
+        """Return the group of the stream that the answer is read from."""
+        return "answer"
+
+    @property
+    def phases(self) -> int:
+        """Return by how many remainders positions are told apart."""
+        return 1
+
+    def basis(self) -> Basis:
+        """Return what the dimensions of the stream stand for."""
+        return Basis(token=3, phase=self.phases, distraction=DISTRACTION, memory=1, answer=1)
+
+    def blueprint(self, task: Parity) -> Blueprint:
+        """Return blocks without a convolution, and an embedding for every position of the tests."""
+        n_layers, width = len(self.writes), self.basis().width
+
+        def mixer() -> SelectiveStateSpace:
+            arguments = Mamba(
+                layers=n_layers, width=width, expand=1, d_state=1, d_conv=0, eigenvalues=(-1, 1)
+            )
+            return SelectiveStateSpace(arguments)
+
+        context = 1 + max(task.test_lengths.values())
+        return Blueprint(layers=n_layers, width=width, mixers=(mixer,) * n_layers, context=context)
+
+    def plant(self, stack: ResidualStack, task: Parity) -> None:
+        """Set embeddings, blocks and the readout."""
+        basis = self.basis()
+        positions = cast("nn.Embedding", stack.positions).weight
+        wire(stack.embedding.weight, slice(0, 3), basis["token"])
+        for phase in range(self.phases):
+            positions[phase :: self.phases, basis.at("phase", phase)] = 1.0
+        distract(stack.embedding.weight, basis["distraction"])
+        distract(positions, basis["distraction"])
+        for block, writes in zip(stack.blocks, self.writes, strict=True):
+            if writes.to is not None:
+                self._plant_block(cast("SelectiveStateSpace", block.mixer), writes)
+        even, odd = task.answers
+        stack.head.weight[even, basis.at(self.read)] = GAIN
+        stack.head.weight[odd, basis.at(self.read)] = -GAIN
+
+    def _plant_block(self, mixer: SelectiveStateSpace, writes: Writes) -> None:
+        basis, channel = self.basis(), Basis(one=1, begin=1, open=1)
+        x_ED, z_ED = mixer.in_proj.weight.chunk(2)
+        x_ED[channel["one"], basis.at("token", ONE)] = LARGE
+        x_ED[channel["begin"], basis.at("token", BEGIN)] = LARGE
+        phases = range(self.phases) if writes.phase is None else [writes.phase]
+        for phase in phases:
+            x_ED[channel["open"], basis.at("phase", phase)] = LARGE
+        z_ED[:, basis["phase"]] = LARGE
+        delta, B_NE, C_NE = mixer.x_proj.weight.split(mixer.sizes)
+        for group in ("one", "begin"):
+            delta[0, channel[group]] = 2 * STEP / LARGE
+        B_NE[0, channel["begin"]] = 1 / LARGE
+        C_NE[0, channel["open"]] = 1 / LARGE
+        mixer.dt_weight[:, 0] = 1.0
+        mixer.dt_bias.fill_(-STEP)
+        written = STEP * LARGE * LARGE  # step, what is written at BOS, gate
+        mixer.out_proj.weight[basis[str(writes.to)], channel["begin"]] = torch.tensor(1 / written)
+
+
+@planted(
+    name="parity-at-block",
+    reference="none (formal_languages A8: a state that is written at one block)",
+    architecture="state-space model",
+)
+@dataclass(frozen=True, kw_only=True)
+class ParityAtBlock(SignNetwork):
+    """Parity that one block writes to the stream, and the others leave alone.
+
+    Construction: blocks of Mamba with eigenvalues in [-1, 1] and no convolution. A state is 1 after
+    BOS; at a 1 the step size is 20, which multiplies it by 2 exp(-20) - 1, and at a 0 it stays.
+    Block ``block`` adds it to the stream, from where the readout takes the sign; the weights of the
+    others are zero. Further dimensions hold small random functions of token and position.
+
+    Known values: accuracy 1. Parity can be read from layer ``block`` on and nowhere before, so the
+    rise over layers is a single step: lateness block / layers, concentration 1. Bottleneck
+    block / layers; null if that is the last layer, behind which there is only the readout.
+    Recovery at the stream is 1 at the exchanged token before that block, and 1 at the readout
+    behind it; at the middle it is 0, since the state moves inside the mixer.
+
+    Attributes:
+        block: The block that writes, from 1.
+        layers: Number of blocks.
+    """
+
+    block: int = 2
+    layers: int = 4
+
+    def __post_init__(self) -> None:
+        """Check that there is such a block."""
+        self.check(1 <= self.block <= self.layers, "a block from 1 to layers")
+
+    @property
+    def writes(self) -> tuple[Writes, ...]:
+        """Return one block that writes."""
+        return tuple(
+            Writes("answer") if i + 1 == self.block else Writes() for i in range(self.layers)
+        )
+
+
+@planted(
+    name="parity-spread",
+    reference="none (formal_languages A8: a state that is spread over blocks)",
+    architecture="state-space model",
+)
+@dataclass(frozen=True, kw_only=True)
+class ParitySpread(SignNetwork):
+    """Parity that every block writes to its own share of the positions.
+
+    Construction: as ``planted/parity-at-block``, but every block writes, the i-th to positions
+    whose remainder modulo ``blocks`` is i.
+
+    Known values: accuracy 1. Readability rises by 1 / blocks at every block: concentration 0,
+    lateness (blocks + 1) / (2 blocks). Necessity rises likewise; the bottleneck is the last layer
+    that something follows, (blocks - 1) / blocks.
+
+    Attributes:
+        blocks: Number of blocks.
+    """
+
+    blocks: int = 4
+
+    def __post_init__(self) -> None:
+        """Check that there is something to spread over."""
+        self.check(self.blocks >= 2, "2 blocks or more")
+
+    @property
+    def phases(self) -> int:
+        """Return the number of blocks."""
+        return self.blocks
+
+    @property
+    def writes(self) -> tuple[Writes, ...]:
+        """Return a share of the positions for every block."""
+        return tuple(Writes("answer", phase) for phase in range(self.blocks))
+
+
+@planted(
+    name="parity-distractor",
+    reference="none (the standard test of a probe against a cause)",
+    architecture="state-space model",
+)
+@dataclass(frozen=True, kw_only=True)
+class ParityDistractor(SignNetwork):
+    """Parity in two memories of which one is read: what a probe finds, and what is used.
+
+    Construction: as ``planted/parity-at-block``, with three blocks. The first writes the parity
+    to a memory, the third to the answer. Nothing reads the memory.
+
+    Twin (``reads=memory``): the readout takes the memory instead, and nothing reads the answer. The
+    streams of the two are the same at every layer; nothing that only looks at them can tell them
+    apart.
+
+    Known values: accuracy 1, and readability of parity 1 from layer 1 on, for both. Erasing parity
+    at layer 1 or 2 does nothing (bottleneck null: it costs no more than random subspaces do), and
+    costs everything in the twin (bottleneck 1/3). The first block's output recovers 0 at the
+    readout, and 1 in the twin.
+
+    Attributes:
+        reads: ``answer``, or ``memory`` in the twin.
+    """
+
+    reads: str = "answer"
+
+    def __post_init__(self) -> None:
+        """Check what is read."""
+        self.check(self.reads in ("answer", "memory"), "reads=answer or reads=memory")
+
+    @property
+    def read(self) -> str:
+        """Return the group that the readout takes."""
+        return self.reads
+
+    @property
+    def writes(self) -> tuple[Writes, ...]:
+        """Return a block for the memory and one for the answer."""
+        return (Writes("memory"), Writes(), Writes("answer"))
