@@ -90,7 +90,7 @@ def test_imports_go_downwards(path: Path) -> None:
 
 @pytest.mark.parametrize("registry", FOR_REGISTRIES)
 def test_registries_use_contracts_only(registry: str) -> None:
-    for path in (ROOT / registry).glob("*.py"):
+    for path in (ROOT / registry).rglob("*.py"):
         used = rooms_of(path)
         assert used <= FOR_REGISTRIES[registry], f"{path.name} uses {sorted(used)}"
 
@@ -102,7 +102,7 @@ def test_every_room_has_a_level() -> None:
 def test_only_the_command_line_prints() -> None:
     printing = [
         str(path.relative_to(ROOT))
-        for path in [*MODULES, *ROOT.glob("*_registry/*.py")]
+        for path in [*MODULES, *ROOT.glob("*_registry/**/*.py")]
         if room_of_or(path) != "cli" and "print" in called(path)
     ]
     assert not printing
@@ -120,7 +120,7 @@ def called(path: Path) -> set[str]:
 def test_global_random_state_is_seeded_only_where_it_is_restored() -> None:
     guilty = [
         str(path.relative_to(ROOT))
-        for path in [*MODULES, *ROOT.glob("*_registry/*.py")]
+        for path in [*MODULES, *ROOT.glob("*_registry/**/*.py")]
         if seeds_globally(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert not guilty

@@ -35,6 +35,8 @@ def measure_behaviour(identity: MetricIdentity, subject: Subject) -> list[Metric
     Floors are those of the answer at the training length, from a quarter of it on; they stand
     beside token and last-position accuracy. A sequence has no floor but chance, which is the
     uniform guess at every scored position.
+
+    It says that a task is solved, and nothing of how: all planted twins are alike to it.
     """
     results = []
     for factor, length in subject.task.test_lengths.items():

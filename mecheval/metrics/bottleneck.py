@@ -58,6 +58,9 @@ def measure_bottleneck(identity: MetricIdentity, subject: Subject) -> list[Metri
     The profile shows the necessity of valid layers; ``series["necessity"]`` that of all. Where a
     variable is not readable, its class means differ by noise, and erasing their span removes
     whatever the activations vary by: at an embedding the token, which of course hurts.
+
+    It looks at the residual stream between blocks. Networks that differ inside a mixer alone, such
+    as ``planted/mamba-recall`` and its off-by-one twin, have the same values.
     """
     names = subject.chosen(identity.params["variables"])
     n_test = subject.cut(identity.params["n_erase"])

@@ -37,6 +37,9 @@ def measure_readability(identity: MetricIdentity, subject: Subject) -> list[Metr
     are in the units of the value, so the floor is 0; ``untrained`` is the best layer of the same
     probe on the same network with freshly drawn weights. Accuracies themselves stand among the
     scalars and the profile's series.
+
+    It says that a variable is there, not that anything uses it: ``planted/parity-distractor``,
+    whose memory nothing reads, and its twin, whose memory is the answer, have the same values.
     """
     names = subject.chosen(identity.params["variables"])
     n_test = subject.cut(identity.params["n_test"])

@@ -54,6 +54,10 @@ def measure_recovery(identity: MetricIdentity, subject: Subject) -> list[MetricR
 
     Pairs whose readouts differ by less than ``min_gap`` are dropped and counted. The profile runs
     over layers and roles; ``profiles["grid"]`` over layers and absolute positions.
+
+    At the residual stream and at what a mixer adds to it, networks that write a token into memory
+    at another position have the same values: ``planted/mamba-recall`` and its off-by-one twin. The
+    component ``write`` tells them apart, and so does the metric ``write_offset``.
     """
     pairs = subject.pairs(identity.params["n_pairs"], subject.length)
     components = identity.params["components"]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 
-from mecheval.models.stack.planted import Basis, Blueprint, Turnable, planted, wire
+from mecheval.models.stack.basis import Basis, wire
+from mecheval.models.stack.planted import Blueprint, Turnable, planted
 
 from ...task_registry.ar import AssociativeRecall
 from ..mamba import Mamba, SelectiveStateSpace

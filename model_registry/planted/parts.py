@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mecheval.models.stack.planted import wire
+from mecheval.models.stack.basis import wire
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mecheval.models.stack.planted import Basis
+    from mecheval.models.stack.basis import Basis
     from mecheval.models.stack.residual import Mlp
 
     from ..transformer import Attention

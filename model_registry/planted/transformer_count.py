@@ -5,15 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from mecheval.models.stack.planted import (
-    DISTRACTION,
-    Basis,
-    Blueprint,
-    Turnable,
-    distract,
-    planted,
-    wire,
-)
+from mecheval.models.stack.basis import DISTRACTION, Basis, distract, wire
+from mecheval.models.stack.planted import Blueprint, Turnable, planted
 
 from ...task_registry.parity import Parity
 from ...task_registry.z6 import Z6

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 
-from mecheval.models.stack.planted import Basis, Blueprint, Turnable, distract, planted, wire
+from mecheval.models.stack.basis import Basis, distract, wire
+from mecheval.models.stack.planted import Blueprint, Turnable, planted
 
 from ...task_registry.dyck import NOOP, Dyck
 from ..transformer import Attention

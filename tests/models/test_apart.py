@@ -291,6 +291,48 @@ def answers(model: SequenceModel) -> tuple[Tensor, Tensor]:
     return seen[None][:, -1], apart.readout(stream_BTD[:, -1], None)
 
 
+def scanned(mixing: Any, signals: Signals, written: tuple[Tensor, ...]) -> Tensor:
+    """Return a Mamba's output by the definition of its recurrence, with what is written given."""
+    mixer, u_BTE = mixing.mixer, written[1]
+    width, n_groups = u_BTE.shape[-1], getattr(mixer, "n_groups", 1)
+
+    def channels(value: Tensor) -> Tensor:
+        return value.repeat_interleave(width // value.shape[-1], -1)
+
+    def states(value_BTX: Tensor) -> Tensor:
+        value_BTGN = value_BTX.unflatten(-1, (n_groups, -1))
+        return value_BTGN.repeat_interleave(width // n_groups, 2)
+
+    bias = mixer.dt_bias if hasattr(mixer, "dt_bias") else mixer.dt_proj.bias
+    step_BTE = nn.functional.softplus(channels(written[0] + bias))
+    rate_EN = -(
+        mixer.A_log.exp() if mixer.A_log.dim() == 2 else channels(mixer.A_log.exp())[:, None]
+    )
+    decay_BTEN = (step_BTE[..., None] * rate_EN).exp()
+    write_BTEN = (step_BTE * u_BTE)[..., None] * states(written[2])
+    state_BEN, outputs = torch.zeros_like(write_BTEN[:, 0]), []
+    for decay_BEN, write_BEN in zip(decay_BTEN.unbind(1), write_BTEN.unbind(1), strict=True):
+        state_BEN = decay_BEN * state_BEN + write_BEN
+        outputs.append(state_BEN)
+    read_BTE = (torch.stack(outputs, 1) * states(signals["C"])).sum(-1)
+    y_BTE = read_BTE + channels(mixer.D) * signals["u"]
+    return mixing._out(y_BTE * nn.functional.silu(signals["z"]))
+
+
+@pytest.mark.parametrize("name", ["mamba", "grouped mamba2"])
+def test_another_write_changes_the_memory_and_nothing_else(name: str) -> None:
+    family, changes = VARIANTS.get(name, (name, {}))
+    model = wrapped(family, **changes)
+    with in_double(model):
+        layer = model.apart().layers[0]
+        normed_BTD = torch.randn(2, 3, 9, 32, dtype=torch.float64)
+        signals, others = (layer.mixing.project(x_BTD, ()) for x_BTD in normed_BTD)
+        written = layer.mixing.written(others, ())
+        made_BTD = layer.mixing.reread(signals, written, ())
+        assert_close(made_BTD, scanned(layer.mixing, signals, written), 1e-9)
+        assert not torch.allclose(made_BTD, layer.mixing.read(others, ())[0], rtol=1e-3)
+
+
 @pytest.mark.parametrize("family", ["gpt_neox", "mamba", "mamba2"])
 def test_parts_follow_the_weights(family: str) -> None:
     model = wrapped(family)

@@ -47,7 +47,7 @@ def test_c_scan_equals_the_definition(shape, heads, signed):
 @both_ranges
 def test_gradients_of_the_portable_scans_are_derivatives(signed):
     for scan_by, heads in ((selective_scan, False), (dual_scan, True)):
-        scan = random_scan((2, 5, 4, 3, 2), heads=heads)
+        scan = random_scan((1, 5, 4, 2, 2), heads=heads)
 
         def output(*inputs: Tensor, scan_by=scan_by) -> Tensor:
             return scan_by(Scan(*inputs), signed=signed, implementation="torch")[0]
@@ -187,7 +187,7 @@ def loaded_in_new_process(**environment: str) -> subprocess.Popen:
 
 @needs_c
 def test_many_processes_may_build_at_once(tmp_path):
-    processes = [loaded_in_new_process(MECHEVAL_CACHE=str(tmp_path)) for _ in range(4)]
+    processes = [loaded_in_new_process(MECHEVAL_CACHE=str(tmp_path)) for _ in range(3)]
     for process in processes:
         out, problem = process.communicate(timeout=120)
         assert "functions=<CDLL" in out, problem

@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from synthetic_reports import synthetic, write
 
 import mecheval
 from mecheval.cli import main
 from mecheval.errors import UsageError
+from mecheval.leaderboard.admission import admit
 from mecheval.models.checks import CHECKS, check_model
 from mecheval.models.load import resolve
-from mecheval.models.stack.planted import Basis, Planted, rotate, wire
+from mecheval.models.stack.basis import Basis, rotate, wire
+from mecheval.models.stack.planted import Planted
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
 from mecheval.tasks import UNSCORED
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mecheval.models.stack.residual import ResidualStack
     from mecheval.tasks import Task
 
@@ -224,6 +229,29 @@ def test_the_harness_runs_them_like_any_model(tmp_path) -> None:
     assert (tmp_path / "planted--lstm-parity" / "parity@1").is_dir()
     with pytest.raises(UsageError, match="set by hand and is not trained"):
         mecheval.evaluate("planted/lstm-parity", "parity", recipe={"steps": 5})
+
+
+def test_a_leaderboard_does_not_admit_them(tmp_path: Path) -> None:
+    write(tmp_path, synthetic("planted/lstm-parity", source="planted"))
+    admitted, (refusal,) = admit(tmp_path)
+    assert not admitted
+    assert refusal.reason.startswith("planted weights")
+
+
+def test_one_of_your_own_gets_the_name_that_it_is_called_by(tmp_path: Path) -> None:
+    lines = (
+        "from dataclasses import dataclass",
+        "from mecheval.builtin.model_registry.planted.lstm_parity import LstmParity",
+        "from mecheval.models.stack.planted import planted",
+        '@planted(name="mine", reference="none", architecture="test")',
+        "@dataclass(frozen=True, kw_only=True)",
+        "class Mine(LstmParity):",
+        '    """Parity of my own."""',
+    )
+    (tmp_path / "mine.py").write_text("\n".join(lines))
+    source = resolve(parse_spec("local/mine"), Registry((tmp_path / "mine.py",)))
+    assert source.identity().name == "local/mine"
+    assert source.identity().source == "planted"
 
 
 def test_they_are_listed_validated_and_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,6 +77,9 @@ def _reference(scan: Scan, state_BEN: Tensor | None, *, signed: bool) -> tuple[T
 
 def _native(scan: Scan, state_BEN: Tensor | None, *, signed: bool) -> tuple[Tensor, Tensor]:
     start_BNE = None if state_BEN is None else state_BEN.transpose(1, 2)
+    if not torch.is_grad_enabled():
+        # The function cannot see that, and would keep states for the backward of the parameters.
+        scan = Scan(*(value.detach() for value in scan))
     y_BTE, last_BNE = SelectiveScan.apply(  # pyright: ignore[reportGeneralTypeIssues]
         signed, start_BNE, *scan._replace(A_EN=scan.A_EN.T)
     )

@@ -13,8 +13,8 @@
    so that its working set stays in the cache for any length.
 
    Layout: x, raw, z, y are (batch, time, width) and B, C are (batch, time, n), inputs with any
-   strides between examples and positions; A is (decays, width), where decays is n, or 1 if all states of a
-   channel decay alike, as in Mamba-2. */
+   strides between examples and positions; A is (decays, width), where decays is n, or 1 if all
+   states of a channel decay alike, as in Mamba-2. */
 
 #include "vectors.h"
 
@@ -53,8 +53,8 @@ typedef struct {
 
 #define EACH_VECTOR for (int k = 0; k < TILE; k++)
 /* The k-th vector of a row of a tensor, at the tile's channels. */
-#define AT(row) (row) + first + k * LANES
-#define LEFT s->width - first - k * LANES
+#define AT(row) ((row) + first + k * LANES)
+#define LEFT (s->width - first - k * LANES)
 
 INLINE void read_tile(const Scan *s, long b, long from, long length, long first, Tile *at) {
     for (long t = 0; t < length; t++) EACH_VECTOR {
@@ -95,9 +95,9 @@ INLINE void write_states(const Scan *s, long n, long first, vec (*h)[TILE], floa
 
 /* start and last: (batch, n, width); start may be null, for zeros; checkpoints, the states before
    every chunk: (batch, chunks, n, width), or null. */
-INLINE void forward(const Scan *s, long n, long decays, const float *start, float *y,
-                    float *checkpoints, float *last) {
-    const long size = n * s->width;
+void selective_scan_forward(const Scan *s, const float *start, float *y, float *checkpoints,
+                            float *last) {
+    const long n = s->n, size = n * s->width;
     Tile at;
     for (long b = 0; b < s->batch; b++, last += size)
         for (long first = 0; first < s->width; first += TILE * LANES) {
@@ -110,7 +110,7 @@ INLINE void forward(const Scan *s, long n, long decays, const float *start, floa
                     write_states(s, n, first, h, checkpoints + (b * chunks_of(s) + chunk) * size);
                 read_tile(s, b, from, length, first, &at);
                 for (long i = 0; i < n; i++) {
-                    if (i < decays) find_decays(s, s->A + i * s->width, length, first, &at);
+                    if (i < s->decays) find_decays(s, s->A + i * s->width, length, first, &at);
                     run_state(s, row_of(&s->B, b, from) + i, row_of(&s->C, b, from) + i, length, &at, h[i]);
                 }
                 write_tile(s, b * s->time + from, length, first, &at, y);
@@ -216,20 +216,12 @@ INLINE void backward(const Scan *s, long n, long decays, const float *dy, const 
 }
 
 /* The usual sizes get copies of the loops in which they are constants. */
-#define WITH_CONSTANT_SIZES(pass, ...)                    \
-    if (s->n == 16 && s->decays == 16)                    \
-        pass(s, 16, 16, __VA_ARGS__);                     \
-    else if (s->n == 16 && s->decays == 1)                \
-        pass(s, 16, 1, __VA_ARGS__);                      \
-    else                                                  \
-        pass(s, s->n, s->decays, __VA_ARGS__);
-
-void selective_scan_forward(const Scan *s, const float *start, float *y, float *checkpoints,
-                            float *last) {
-    WITH_CONSTANT_SIZES(forward, start, y, checkpoints, last)
-}
-
 void selective_scan_backward(const Scan *s, const float *dy, const float *checkpoints, float *scratch,
                              const Gradients *d) {
-    WITH_CONSTANT_SIZES(backward, dy, checkpoints, scratch, d)
+    if (s->n == 16 && s->decays == 16)
+        backward(s, 16, 16, dy, checkpoints, scratch, d);
+    else if (s->n == 16 && s->decays == 1)
+        backward(s, 16, 1, dy, checkpoints, scratch, d);
+    else
+        backward(s, s->n, s->decays, dy, checkpoints, scratch, d);
 }

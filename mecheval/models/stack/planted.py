@@ -4,7 +4,7 @@ A planted model is a residual stack without norms, made of the mixers of the reg
 architectures: what is tested on it is the machinery that measures any other model. Its weights
 follow from the task, and are never trained.
 
-Shape suffixes: ``D`` residual width, ``C`` vocabulary.
+Shape suffix: ``C`` vocabulary.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mecheval import seeding
 from mecheval.errors import ContractError, UsageError
 from mecheval.models.contract import Encoding, ModelCard, ModelIdentity, ModelSource
 from mecheval.models.stack.architecture import Architecture
+from mecheval.models.stack.basis import blur, rotate
 from mecheval.models.stack.residual import Mixer, Mlp, ResidualStack
 from mecheval.registry import declare
 from mecheval.spec import configured
@@ -33,12 +34,6 @@ if TYPE_CHECKING:
 
 FOLDER = "planted"
 """Folder of the model registry that holds these models; their names begin with it."""
-
-DISTRACTION = 32
-"""Dimensions that say nothing of interest, so that a random direction misses those that do."""
-
-READING, WRITING = ("qkv", "in_proj", "up", "head"), ("out", "out_proj", "down")
-"""Matrices that read the residual stream, and matrices that write to it."""
 
 TaskT = TypeVar("TaskT", bound=Task)
 
@@ -173,7 +168,10 @@ class Planted(ModelSource, Generic[TaskT]):
         Raises:
             UsageError: An argument is unknown, or a value is of the wrong type or out of range.
         """
-        return configured(cls, args, what=name, see=f"`mecheval show model {name}`")
+        chosen = configured(cls, args, what=name, see=f"`mecheval show model {name}`")
+        if name != cls.card.name:
+            object.__setattr__(chosen, "card", dataclasses.replace(cls.card, name=name))
+        return chosen
 
     def check(self, holds: bool, needs: str) -> None:
         """Check a condition on the arguments.
@@ -236,82 +234,3 @@ def planted(
         return cls
 
     return register
-
-
-class Basis:
-    """The dimensions of a residual stream, in named groups.
-
-    Attributes:
-        width: Number of dimensions.
-    """
-
-    def __init__(self, **sizes: int) -> None:
-        """Lay groups of dimensions side by side, in the order in which they are given."""
-        ends = np.cumsum([0, *sizes.values()]).tolist()
-        self._groups = {
-            name: slice(first, end)
-            for name, first, end in zip(sizes, ends[:-1], ends[1:], strict=True)
-        }
-        self.width: int = ends[-1]
-
-    def __getitem__(self, name: str) -> slice:
-        """Return the dimensions of a group."""
-        return self._groups[name]
-
-    def at(self, name: str, index: int = 0) -> int:
-        """Return one dimension of a group."""
-        return self._groups[name].start + index
-
-    @property
-    def labels(self) -> list[str]:
-        """Return the name of every dimension: that of its group, and its number in it."""
-        return [
-            f"{name}:{i}"
-            for name, group in self._groups.items()
-            for i in range(group.stop - group.start)
-        ]
-
-
-def wire(weight: Tensor, rows: slice, columns: slice, value: float = 1.0) -> None:
-    """Let every entry of ``rows`` of a matrix be ``value`` times the one of ``columns``."""
-    n_rows = rows.stop - rows.start
-    weight[rows, columns] = value * torch.eye(n_rows, columns.stop - columns.start)
-
-
-def distract(weight: Tensor, columns: slice) -> None:
-    """Let columns of a table of embeddings say nothing of interest, the same at every call."""
-    generator = seeding.torch_stream(0, "distraction", len(weight))
-    weight[:, columns] = 0.1 * torch.randn(weight[:, columns].shape, generator=generator)
-
-
-@torch.no_grad()
-def blur(stack: ResidualStack, noise: float) -> None:
-    """Add Gaussian noise to the token embeddings, the same at every call."""
-    generator = seeding.torch_stream(0, "noise")
-    weight = stack.embedding.weight
-    weight.add_(noise * torch.randn(weight.shape, generator=generator))
-
-
-@torch.no_grad()
-def rotate(stack: ResidualStack, seed: int) -> None:
-    """Turn the basis of the residual stream; logits stay the same up to rounding.
-
-    Raises:
-        ValueError: A part of the network reads or writes the stream in a basis of its own.
-    """
-    width = stack.d_model
-    drawn_DD = torch.randn(
-        width, width, generator=seeding.torch_stream(seed, "rotated"), dtype=torch.float64
-    )
-    turn_DD = torch.linalg.qr(drawn_DD).Q
-    for name, module in stack.named_modules():
-        part = name.rpartition(".")[2]
-        if isinstance(module, nn.Embedding) or part in READING:
-            turned = module.weight.double() @ turn_DD.T  # type: ignore[operator, union-attr]
-        elif part in WRITING:
-            turned = turn_DD @ module.weight.double()  # type: ignore[operator, union-attr]
-        elif isinstance(module, nn.RNNBase):
-            raise ValueError("A recurrent layer writes its own units to the stream.")
-        else:
-            continue
-        module.weight.copy_(turned)  # type: ignore[operator, union-attr]

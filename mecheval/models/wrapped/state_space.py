@@ -84,7 +84,7 @@ class _StateSpace(Mixing):
         y_BTE, _ = self._run({**signals, "delta": delta_BTE, "u": u_BTE, "B": B_BTN}, state)
         skip_E = repeated(self.mixer.D, u_BTE.shape[-1])
         skipped_BTE = skip_E * (signals["u"] - u_BTE) * functional.silu(signals["z"])
-        return self._out(y_BTE)
+        return self._out(y_BTE + skipped_BTE.to(y_BTE.dtype))
 
     def _convolved(self, x_BTX: Tensor, state: State, edit: Edit) -> Tensor:
         conv = self.mixer.conv1d
