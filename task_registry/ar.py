@@ -209,6 +209,8 @@ class AssociativeRecall(Task):
             tokens_BT[left_B, column_B[left_B]] = fresh_B
             wrong_B = self._is_held(tokens_BT, batch.roles)[left_B] != held_B[left_B]
             left_B = left_B[known_B | wrong_B]
+            if not len(left_B):
+                break
         tokens_BT[left_B] = batch.tokens_BT[left_B]
         changed, foil_B = self._labelled(tokens_BT), None
         if kind == self.query:

@@ -35,7 +35,6 @@ CLOSE = 1e-3
 """How near to the known value a measured one must be, where nothing else is said."""
 
 SEED = 0
-_OF_PROFILE = ("profile", "series", "mark")
 
 
 @dataclass(frozen=True)

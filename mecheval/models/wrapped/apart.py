@@ -71,27 +71,34 @@ def take_apart(module: nn.Module, structure: Structure) -> Apart:
         Inseparable: A block is not of that kind, or its parts do not do what it does.
     """
     with evaluating(module):
-        with receiving(structure.blocks[:1], lambda number, given, stream: stream * _STRETCH):
-            root = record(module, probe_tokens(module))
-        calls = {call.module: call for call in root.descendants()}
-        blocks = [_Block(structure, layer, calls) for layer in range(len(structure.blocks))]
-        attending = [block for block in blocks if block.heads is not None]
-        surroundings = Surroundings(
-            module,
-            [block.mixer.module for block in attending],
-            [block.heads.module for block in attending if block.heads is not None],
-        )
-        layers = []
-        for block in blocks:
-            try:
-                index = attending.index(block) if block.heads is not None else None
-                layers.append(block.apart(surroundings, index))
-            except (Inseparable, *FAILURES) as reason:
-                raise Inseparable(f"layer {block.number}: {reason}") from reason
-        rest = Rest(module, structure)
-        dtype = next(module.parameters()).dtype
-        check_rest(rest, blocks[-1].call.output, root.output, dtype=dtype)
-        return Apart(tuple(layers), rest)
+        try:
+            return _taken_apart(module, structure)
+        except FAILURES as error:
+            raise Inseparable(f"a part alone fails ({type(error).__name__}: {error})") from error
+
+
+def _taken_apart(module: nn.Module, structure: Structure) -> Apart:
+    with receiving(structure.blocks[:1], lambda number, given, stream: stream * _STRETCH):
+        root = record(module, probe_tokens(module))
+    calls = {call.module: call for call in root.descendants()}
+    blocks = [_Block(structure, number, calls) for number in range(len(structure.blocks))]
+    attending = [block for block in blocks if block.heads is not None]
+    surroundings = Surroundings(
+        module,
+        [block.mixer.module for block in attending],
+        [block.heads.module for block in attending if block.heads is not None],
+    )
+    layers = []
+    for block in blocks:
+        index = attending.index(block) if block.heads is not None else None
+        try:
+            layers.append(block.apart(surroundings, index))
+        except Inseparable as reason:
+            raise Inseparable(f"layer {block.number}: {reason}") from reason
+    rest = Rest(module, structure)
+    dtype = next(module.parameters()).dtype
+    check_rest(rest, blocks[-1].call.output, root.output, dtype=dtype)
+    return Apart(tuple(layers), rest)
 
 
 class _Block:
@@ -206,7 +213,7 @@ def _is_like(call: Call, part_BTD: Tensor) -> bool:
 
 
 def _output(calls: list[Call], module: nn.Module) -> Tensor:
-    return next(call.output for call in calls if call.module is module)
+    return {call.module: call.output for call in calls}[module]
 
 
 def _close(made_BTD: Tensor, wanted_BTD: Tensor) -> bool:

@@ -109,7 +109,9 @@ class WrappedModel(SequenceModel):
         key = (find, self.device, next(self.parameters()).dtype)
         if key not in self._taken:
             try:
-                self._taken[key] = find(self.module, self.structure)
+                # Inference mode is left, because what is found must serve outside of it too.
+                with torch.inference_mode(False):
+                    self._taken[key] = find(self.module, self.structure)
             except Inseparable as reason:
                 self._taken[key] = str(reason)
         return self._taken[key]

@@ -20,7 +20,7 @@ from mecheval.models.wrapped.attending import implementation, watching
 from mecheval.models.wrapped.calls import run
 from mecheval.models.wrapped.given import Given, growing_axes, receiving
 from mecheval.models.wrapped.reasons import Inseparable
-from mecheval.models.wrapped.structure import probe_tokens
+from mecheval.models.wrapped.structure import LENGTH, probe_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MASKED = ("sdpa", "eager")
 """Implementations of attention that take any mask."""
 
-LENGTHS = (11, 13)
+LENGTHS = (7, LENGTH)
 """Two lengths to tell axes of positions from others."""
 
 
@@ -65,6 +65,7 @@ class Surroundings:
                 cannot be cut.
         """
         self.module, self.mixers, self.attentions = module, mixers, attentions
+        self._parameter = next(module.parameters())
         for attention in attentions:
             if implementation(attention) not in MASKED:
                 raise Inseparable(f"attention by {implementation(attention)} takes no mask per row")
@@ -151,8 +152,7 @@ class Surroundings:
         return self._seen[index]
 
     def _where(self) -> tuple[torch.device, torch.dtype]:
-        parameter = next(self.module.parameters())
-        return parameter.device, parameter.dtype
+        return self._parameter.device, self._parameter.dtype
 
     @torch.no_grad()
     def _record(self, length: int, *, token: int | None = None) -> list[_Seen]:
@@ -170,10 +170,9 @@ class Surroundings:
 
         # Inference mode is left, because what is kept must serve outside of it too.
         with torch.inference_mode(False):
-            device = next(self.module.parameters()).device
             tokens_1T = torch.full((1, length), self._token if token is None else token)
             with receiving(self.mixers, receive), watching(self.attentions, see):
-                run(self.module, tokens_1T.to(device))
+                run(self.module, tokens_1T.to(self._parameter.device))
         return found
 
     def _continues(self, shorter: list[_Seen], longer: list[_Seen]) -> bool:
