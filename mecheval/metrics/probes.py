@@ -150,25 +150,26 @@ class RidgeTargets:
     """What ridge probes are fitted to, for any number of label sets.
 
     One-hot labels are divided by their class's share, which makes the largest score the balanced
-    decision without weighting examples, so that all label sets share the same matrix.
+    decision without weighting examples, so that all label sets share the same matrix. A class that
+    a label set does not hold has the score 0 and never wins: the mean of the others' scores,
+    weighted by their shares, is 1.
 
     Attributes:
         target_NQ: Targets of all classes of all label sets.
-        present_JS: Whether a label set holds a class.
+        n_classes: Number of classes of each label set.
     """
 
     target_NQ: np.ndarray
-    present_JS: np.ndarray
+    n_classes: int
 
     @classmethod
     def of(cls, labels_JN: np.ndarray, n_classes: int) -> RidgeTargets:
         """Return the targets of label sets with classes 0 to ``n_classes - 1``."""
         onehot_NJS = labels_JN.T[..., None] == np.arange(n_classes)
         share_JS = onehot_NJS.mean(0)
-        present_JS = share_JS > 0
-        height_JS = np.divide(1.0, share_JS, out=np.zeros_like(share_JS), where=present_JS)
+        height_JS = np.divide(1.0, share_JS, out=np.zeros_like(share_JS), where=share_JS > 0)
         target_NJS = onehot_NJS * height_JS.astype(np.float32)
-        return cls(target_NJS.reshape(len(target_NJS), -1), present_JS)
+        return cls(target_NJS.reshape(len(target_NJS), -1), n_classes)
 
 
 def ridge_predictions(of_train: Design, targets: RidgeTargets, test_ME: np.ndarray) -> np.ndarray:
@@ -184,6 +185,5 @@ def ridge_predictions(of_train: Design, targets: RidgeTargets, test_ME: np.ndarr
     """
     moments_EQ = of_train.rows_NE.T @ targets.target_NQ / len(of_train.rows_NE)
     weights_EQ = cho_solve(factor(of_train.gram_EE, RIDGE), moments_EQ, check_finite=False)
-    score_MJS = (test_ME @ weights_EQ).reshape(-1, *targets.present_JS.shape)
-    # A class that a label set does not hold has no score to win by.
-    return np.where(targets.present_JS, score_MJS, -np.inf).argmax(-1).T
+    score_MQ = test_ME @ weights_EQ
+    return score_MQ.reshape(len(test_ME), -1, targets.n_classes).argmax(-1).T

@@ -378,7 +378,7 @@ def test_parts_serve_training_after_inference_mode() -> None:
     with torch.inference_mode():
         answers(model)
     apart = parts(model)
-    mixing, normed_BTD = apart.layers[0].mixing, torch.randn(2, 20, 32, requires_grad=True)
+    mixing, normed_BTD = apart.layers[0].mixing, torch.randn(2, 16, 32, requires_grad=True)
     mixed_BTD, _ = mixing.read(mixing.project(normed_BTD, ()), ())
     apart.readout(mixed_BTD[:, -1], torch.tensor([[1], [2]])).sum().backward()
     assert normed_BTD.grad is not None
