@@ -201,7 +201,9 @@ def _gradients(question: Question, sites: Sequence[Site], stream_BTD: Tensor) ->
     run_B = torch.arange(question.n_runs, device=stream_BTD.device)
     # cuDNN's recurrent layers have no backward pass in evaluation mode.
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False), visiting(visits):
-        total = question.read(question.model(question.tokens_PT), run_B).sum()
+        total = question.value(
+            question.model.logits_at(question.tokens_PT, question.readout_P), run_B
+        ).sum()
         found = torch.autograd.grad(total, [seen[site] for site in sites], allow_unused=True)
     return {
         site: torch.zeros_like(seen[site]) if gradient is None else gradient.detach()

@@ -5,7 +5,7 @@ Shape suffixes: ``P`` base runs, ``T`` positions, ``R`` rows (cells), ``D`` widt
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mecheval.interventions.memory import States
     from mecheval.interventions.work import Work
     from mecheval.models.apart import Apart, Layer
-    from mecheval.models.mixing import Signals, State
+    from mecheval.models.mixing import Edit, Signals, State
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,30 @@ class Base:
     signals: Signals
     fed_PTD: Tensor | None
 
+    @classmethod
+    def of(cls, layer: Layer, stream_PTD: Tensor, state: State = ()) -> Base:
+        """Compute what positions that follow a state signal, given the stream there."""
+        signals = layer.mixing.project(layer.enter(stream_PTD), state)
+        fed_PTD = layer.feed(stream_PTD) if layer.parallel and layer.feed is not None else None
+        return cls(layer, stream_PTD, signals, fed_PTD)
+
+
+@dataclass(frozen=True)
+class Landing:
+    """Where the stream differs once a site is patched, at all positions at once.
+
+    Attributes:
+        layer: The first layer whose input differs.
+        first: The first position.
+        value_PTD: The stream that enters the layer, from that position on.
+        known: What the layer makes of it; None where that depends on earlier inputs too.
+    """
+
+    layer: int
+    first: int
+    value_PTD: Tensor
+    known: Base | None
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -46,6 +70,8 @@ class Entry:
         run_R: The base run of every row.
         place: Component and layer in the result.
         value_RD: The stream that enters the layer at the position, where that is what differs.
+        signals: What the position then signals ``(R, 1, ...)``, where that is known already.
+        fed_R1D: What a feed-forward part that reads that stream makes of it, likewise.
         component: Else the inner component of the layer's mixer that differs.
         donor: Its value at the position: ``(R, width)``, or what the donors write or remember.
     """
@@ -54,6 +80,8 @@ class Entry:
     run_R: Tensor
     place: tuple[int, int]
     value_RD: Tensor | None = None
+    signals: Signals | None = None
+    fed_R1D: Tensor | None = None
     component: str = ""
     donor: State = ()
 
@@ -63,10 +91,16 @@ class Entry:
         return [self._part(slice(first, first + rows)) for first in firsts]
 
     def _part(self, rows: slice) -> Entry:
+        def cut(value_RX: Tensor | None) -> Tensor | None:
+            return None if value_RX is None else value_RX[rows]
+
+        signals = self.signals
         return replace(
             self,
             run_R=self.run_R[rows],
-            value_RD=None if self.value_RD is None else self.value_RD[rows],
+            value_RD=cut(self.value_RD),
+            signals=signals and {name: value[rows] for name, value in signals.items()},
+            fed_R1D=cut(self.fed_R1D),
             donor=tuple(part[rows] for part in self.donor),
         )
 
@@ -81,6 +115,7 @@ class Entrance:
         bases: The layers of its base runs.
         states: Memory of the base runs.
         donors: Memory of the donor runs; of the base runs again where memory is not patched.
+        landings: Of the sites that were patched so far.
     """
 
     apart: Apart
@@ -88,6 +123,7 @@ class Entrance:
     bases: list[Base]
     states: States
     donors: States
+    landings: dict[Site, Landing] = field(default_factory=dict)
 
     def entries(self, j: int, position: int) -> list[Entry]:
         """Return the entries of the cells that need a pass, sorted by layer."""
@@ -113,33 +149,53 @@ class Entrance:
             # The last block's output counts at the readout alone.
             changed_P = changed_P & (self.work.question.readout_P == position)
         run_R = changed_P.nonzero()[:, 0]
-        donor_RD = donor_PD[run_R]
-        if site.component == "block_in":
-            return Entry(site.layer, run_R, place, donor_RD)
-        if at_once:
-            after_RD = self._after(site, position, run_R, donor_RD)
-            return Entry(site.layer + 1, run_R, place, after_RD)
-        return Entry(site.layer, run_R, place, None, site.component, (donor_RD,))
+        if not (at_once or site.component == "block_in"):
+            donor = (donor_PD[run_R],)
+            return Entry(site.layer, run_R, place, component=site.component, donor=donor)
+        if not len(run_R):
+            return Entry(site.layer, run_R, place)
+        if site not in self.landings:
+            self.landings[site] = self._landing(site, position)
+        return self._landed(self.landings[site], position, run_R, place)
 
-    def _after(self, site: Site, position: int, run_R: Tensor, donor_RD: Tensor) -> Tensor:
-        """Return the stream after the block at the position, with one of its outputs replaced."""
-        base, here, donor_R1D = (
-            self.bases[site.layer],
-            slice(position, position + 1),
-            donor_RD[:, None],
+    def _landing(self, site: Site, first: int) -> Landing:
+        """Find where the stream differs, with one pass of the parts over all later positions."""
+        value_PTD = self._after(site, first)
+        layer = site.layer + (site.component != "block_in")
+        if layer == len(self.bases) or self.bases[layer].layer.mixing.reach > 1:
+            return Landing(layer, first, value_PTD, None)
+        known = Base.of(self.bases[layer].layer, value_PTD, self.states.before[layer])
+        return Landing(layer, first, value_PTD, known)
+
+    def _landed(
+        self, landing: Landing, position: int, run_R: Tensor, place: tuple[int, int]
+    ) -> Entry:
+        t, known = position - landing.first, landing.known
+        entry = Entry(landing.layer, run_R, place, landing.value_PTD[run_R, t])
+        if known is None:
+            return entry
+        here = slice(t, t + 1)
+        return replace(
+            entry,
+            signals={name: value_PTX[run_R, here] for name, value_PTX in known.signals.items()},
+            fed_R1D=None if known.fed_PTD is None else known.fed_PTD[run_R, here],
         )
-        if site.component == "block_out" or not len(run_R):
-            return donor_RD
-        layer, stream_R1D = base.layer, base.stream_PTD[run_R, here]
+
+    def _after(self, site: Site, first: int) -> Tensor:
+        """Return the stream behind a patched output, as if it were patched at all positions."""
+        base, later = self.bases[site.layer], slice(first, None)
+        donor_PTD = self.work.exchanges[site].donor_PTD[:, later]
+        if site.component in ("block_in", "block_out"):
+            return donor_PTD
+        layer, stream_PTD = base.layer, base.stream_PTD[:, later]
         if site.component == "mlp_out":
-            mixed_PTD = self.work.base[Site(site.layer, "mixer_out")]
-            joined_R1D = layer.join(stream_R1D, mixed_PTD[run_R, here])
-            return layer.closed(joined_R1D, donor_R1D)[:, 0]
+            mixed_PTD = self.work.base[Site(site.layer, "mixer_out")][:, later]
+            return layer.closed(layer.join(stream_PTD, mixed_PTD), donor_PTD)
         if site.component == "attn_out":
-            state = self.states.rows(site.layer, run_R)
-            signals = {name: value_PTX[run_R, here] for name, value_PTX in base.signals.items()}
-            donor_R1D, _ = layer.mixing.read(signals, state, edit=putting("attn_out", donor_R1D))
-        return layer.leave(stream_R1D, donor_R1D)[:, 0]
+            state = self.states.before[site.layer]
+            signals = {name: value_PTX[:, later] for name, value_PTX in base.signals.items()}
+            donor_PTD, _ = layer.mixing.read(signals, state, edit=putting("attn_out", donor_PTD))
+        return layer.leave(stream_PTD, donor_PTD)
 
     def _of_memory(
         self, site: Site, position: int, place: tuple[int, int], pending_P: Tensor
@@ -155,15 +211,15 @@ class Entrance:
             changed_P &= self.work.question.readout_P > position
         run_R = (changed_P & pending_P).nonzero()[:, 0]
         donor = tuple(part[run_R] for part in donated)
-        return Entry(site.layer, run_R, place, None, site.component, donor)
+        return Entry(site.layer, run_R, place, component=site.component, donor=donor)
 
 
-def putting(component: str, donor_R1X: Tensor):
-    """Return an edit that replaces the first position of an inner component."""
+def putting(component: str, donor_RNX: Tensor) -> Edit:
+    """Return an edit that replaces the first positions of an inner component."""
 
     def edit(name: str, value_RNX: Tensor) -> Tensor:
         if name != component:
             return value_RNX
-        return torch.cat([donor_R1X.to(value_RNX), value_RNX[:, 1:]], 1)
+        return torch.cat([donor_RNX.to(value_RNX), value_RNX[:, donor_RNX.shape[1] :]], 1)
 
     return edit

@@ -24,8 +24,6 @@ from mecheval.interventions.work import work_of
 from mecheval.models.sites import MEMORY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mecheval.interventions.donors import Donor
     from mecheval.interventions.plan import Engine, Plan
     from mecheval.interventions.question import Question
@@ -175,18 +173,21 @@ class _Watch(TorchFunctionMode):
 
 
 def _sample(question: Question, plan: Plan) -> Plan:
-    """Choose a few layers and positions of a plan; what cannot be hooked is left to the streams."""
+    """Choose a few cells for a plan's components; what cannot be hooked is left to the streams.
+
+    They are of the whole model, because the choice holds for later plans with other cells too.
+    """
     rng = seeding.stream(0, "fidelity")
 
-    def some(values: Sequence[int], n: int) -> tuple[int, ...]:
-        return tuple(sorted(rng.choice(values, size=min(n, len(values)), replace=False).tolist()))
+    def some(total: int, n: int) -> tuple[int, ...]:
+        return tuple(sorted(rng.choice(total, size=min(n, total), replace=False).tolist()))
 
     hooked = tuple(name for name in plan.components if name not in MEMORY)
     return replace(
         plan,
         components=hooked or ("block_in",),
-        layers=some(plan.layers, LAYERS),
-        positions=some(plan.positions, POSITIONS),
+        layers=some(question.model.n_layers, LAYERS),
+        positions=some(question.n_positions, POSITIONS),
         frozen=False,
         wanted_JP=None,
     )

@@ -44,8 +44,8 @@ def patched_rows(work: Work, exchange: Exchange, run_R: Tensor, position_R: Tens
     question = work.question
     tap = question.model.taps()[exchange.site]
     with visiting({tap: putting(exchange.donor_PTD[run_R, position_R], position_R)}):
-        logits_RTC = question.model(question.tokens_PT[run_R])
-    return question.read(logits_RTC, run_R)
+        logits_RC = question.model.logits_at(question.tokens_PT[run_R], question.readout_P[run_R])
+    return question.value(logits_RC, run_R)
 
 
 def putting(donor_RD: Tensor, position_R: Tensor) -> Callable[[Tensor], Tensor]:

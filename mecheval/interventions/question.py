@@ -64,13 +64,13 @@ class Question:
         fields = ("tokens_PT", "answers_P", "foils_P", "readout_P")
         return replace(self, **{name: getattr(self, name)[runs] for name in fields})
 
-    def read(self, logits_RTC: Tensor, run_R: Tensor) -> Tensor:
-        """Read rows' logits at all positions; ``run_R`` says which run each row is."""
-        row_R = torch.arange(len(run_R), device=run_R.device)
-        return self.value(logits_RTC[row_R, self.readout_P[run_R]], run_R)
-
     def value(self, logits_RC: Tensor, run_R: Tensor) -> Tensor:
-        """Return the readout ``(R,)`` in float64 from all logits at the readout position."""
+        """Return the readout ``(R,)`` in float64 from all logits at the readout position.
+
+        Args:
+            logits_RC: Logits of some rows.
+            run_R: Which run each of them is.
+        """
         logits_RC = logits_RC.double()
         if self.kind == "log_prob":
             logits_RC = logits_RC.log_softmax(-1)

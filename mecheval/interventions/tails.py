@@ -26,7 +26,7 @@ from mecheval.models.sites import Site
 if TYPE_CHECKING:
     from mecheval.interventions.budget import Budget
     from mecheval.interventions.work import Work
-    from mecheval.models.apart import Apart, Layer
+    from mecheval.models.apart import Apart
     from mecheval.models.mixing import Signals
 
 
@@ -65,7 +65,7 @@ class Tails:
         """Compute what the positions of the base runs signal in every layer."""
         self.apart, self.work, self.question = apart, work, work.question
         self.bases = [
-            _base(layer, work.base[Site(index, "block_in")])
+            Base.of(layer, work.base[Site(index, "block_in")])
             for index, layer in enumerate(apart.layers)
         ]
         self.states = States(apart, [base.signals for base in self.bases])
@@ -138,7 +138,9 @@ class Tails:
         if base.fed_PTD is None or base.layer.feed is None:
             return None
         fed_RND = base.fed_PTD[entry.run_R, position:]
-        if entry.value_RD is not None:
+        if entry.fed_R1D is not None:
+            fed_RND[:, :1] = entry.fed_R1D
+        elif entry.value_RD is not None:
             fed_RND[:, :1] = base.layer.feed(entry.value_RD[:, None])
         return at(fed_RND, only_R)
 
@@ -160,6 +162,8 @@ class Tails:
 
     def _projected(self, entry: Entry, position: int) -> Signals:
         """Return the signals that differ from the base runs': those in reach of the patch."""
+        if entry.signals is not None:
+            return entry.signals
         base, state = self.bases[entry.layer], self.states.rows(entry.layer, entry.run_R)
         mixing, edit = base.layer.mixing, unchanged
         inner = entry.component in mixing.inner
@@ -217,12 +221,6 @@ def _packs(entries: list[Entry], rows: int) -> list[list[Entry]]:
         packs[-1].append(part)
         free -= len(part.run_R)
     return packs
-
-
-def _base(layer: Layer, stream_PTD: Tensor) -> Base:
-    signals = layer.mixing.project(layer.enter(stream_PTD), ())
-    fed_PTD = layer.feed(stream_PTD) if layer.parallel and layer.feed is not None else None
-    return Base(layer, stream_PTD, signals, fed_PTD)
 
 
 def _donor_states(apart: Apart, work: Work) -> States:

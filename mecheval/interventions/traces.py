@@ -43,22 +43,22 @@ def taps_of(model: SequenceModel, sites: Sequence[Site]) -> list[Tap]:
 
 
 @torch.inference_mode()
-def activations(
+def observed(
     model: SequenceModel,
     tokens_BT: Tensor,
     sites: Sequence[Site],
     *,
+    readout_B: Tensor,
     batch_size: int = BATCH_SIZE,
-    see_logits: Callable[[slice, Tensor], None] | None = None,
-) -> dict[Site, Tensor]:
+) -> tuple[dict[Site, Tensor], Tensor]:
     """Record the activations ``(B, T, D)`` at sites, on the model's device and in its type.
 
     Args:
         model: The model; put into evaluation mode.
         tokens_BT: Token ids.
         sites: Where to record.
+        readout_B: The position of each example whose logits ``(B, C)`` are returned too.
         batch_size: Examples per forward pass.
-        see_logits: Is shown the logits of every batch, with the rows that they are of.
 
     Raises:
         UsageError: The model has no such site.
@@ -67,11 +67,19 @@ def activations(
     kept: dict[Site, list[Tensor]] = {site: [] for site in sites}
     visits = {tap: _keeper(kept[site]) for site, tap in zip(sites, taps, strict=True)}
     with visiting(visits):
-        for rows, batch_BT in _batches(model, tokens_BT, batch_size):
-            logits_BTC = model(batch_BT)
-            if see_logits is not None:
-                see_logits(rows, logits_BTC)
-    return {site: torch.cat(parts) for site, parts in kept.items()}
+        logits = [
+            model.logits_at(batch_BT, readout_B[rows])
+            for rows, batch_BT in _batches(model, tokens_BT, batch_size)
+        ]
+    return {site: torch.cat(parts) for site, parts in kept.items()}, torch.cat(logits)
+
+
+def activations(
+    model: SequenceModel, tokens_BT: Tensor, sites: Sequence[Site], *, batch_size: int = BATCH_SIZE
+) -> dict[Site, Tensor]:
+    """Record the activations ``(B, T, D)`` at sites and nothing else; see :func:`observed`."""
+    readout_B = tokens_BT.new_zeros(len(tokens_BT))
+    return observed(model, tokens_BT, sites, readout_B=readout_B, batch_size=batch_size)[0]
 
 
 def _keeper(kept: list[Tensor]) -> Callable[[Tensor], None]:
@@ -119,7 +127,8 @@ def trace(
     for rows, batch_BT in _batches(model, tokens_BT, batch_size):
         visits = {tap: keeper(site, rows) for site, tap in zip(sites, taps, strict=True)}
         with visiting(visits):
-            model(batch_BT)
+            # Logits are not wanted, and those of a large vocabulary cost a quarter of the pass.
+            model.logits_at(batch_BT, batch_BT.new_zeros(len(batch_BT)))
     return {site: np.concatenate(parts) for site, parts in kept.items()}
 
 

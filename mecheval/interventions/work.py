@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mecheval.interventions.donors import Interchange
-from mecheval.interventions.traces import activations
+from mecheval.interventions.traces import observed
 from mecheval.models.sites import MEMORY, Site
 
 if TYPE_CHECKING:
@@ -127,13 +127,8 @@ def _observed(
     question: Question, sites: list[Site], plan: Plan
 ) -> tuple[dict[Site, Tensor], Tensor]:
     """Run a question's tokens once; return activations and readouts."""
-    readouts = []
-
-    def read(rows: slice, logits_BTC: Tensor) -> None:
-        runs = torch.arange(rows.start, rows.stop, device=logits_BTC.device)
-        readouts.append(question.read(logits_BTC, runs))
-
-    found = activations(
-        question.model, question.tokens_PT, sites, batch_size=plan.batch_size, see_logits=read
-    )
-    return found, torch.cat(readouts)
+    found, logits_PC = observed(
+        question.model, question.tokens_PT, sites,
+        readout_B=question.readout_P, batch_size=plan.batch_size,
+    )  # fmt: skip
+    return found, question.value(logits_PC, torch.arange(len(logits_PC), device=logits_PC.device))

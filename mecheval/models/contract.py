@@ -80,6 +80,11 @@ class SequenceModel(nn.Module, ABC):
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Return the logits of the next answer after every position, ``(B, T, C)``."""
 
+    def logits_at(self, tokens_BT: Tensor, position_B: Tensor) -> Tensor:
+        """Return the logits ``(B, C)`` at one position per example."""
+        row_B = torch.arange(len(position_B), device=position_B.device)
+        return self(tokens_BT)[row_B, position_B]
+
     @property
     @abstractmethod
     def blocks(self) -> Sequence[nn.Module]:

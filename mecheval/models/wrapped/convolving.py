@@ -8,6 +8,7 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``E`` channels.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,6 +18,13 @@ from torch.overrides import TorchFunctionMode
 
 See = Callable[[Tensor], Tensor | None]
 """Sees an output ``(B, E, T + extra)``; returns its replacement, or None to leave it as it is."""
+
+
+class _Entered(threading.local):
+    """The modes of this thread, the outermost first."""
+
+    def __init__(self) -> None:
+        self.modes: list[Convolving] = []
 
 
 class Convolving(TorchFunctionMode):
@@ -35,12 +43,34 @@ class Convolving(TorchFunctionMode):
         output = func(*args, **kwargs)
         if func is not functional.conv1d:
             return output
-        weight = args[1] if len(args) > 1 else kwargs["weight"]
+        return self._shown(args[1] if len(args) > 1 else kwargs["weight"], output)
+
+    def __enter__(self) -> Convolving:
+        """Start to show outputs."""
+        _entered.modes.append(self)
+        return super().__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        """Stop to show outputs."""
+        _entered.modes.remove(self)
+        super().__exit__(*raised)
+
+    def _shown(self, weight: Tensor, output: Tensor) -> Tensor:
         for module, see in self.visits:
             if module.weight.data_ptr() == weight.data_ptr():
                 changed = see(output)
                 output = output if changed is None else changed
         return output
+
+
+_entered = _Entered()
+
+
+def shown(weight: Tensor, output: Tensor) -> Tensor:
+    """Show the output of a convolution that another function than torch's has computed."""
+    for mode in _entered.modes:
+        output = mode._shown(weight, output)
+    return output
 
 
 def is_short_convolution(module: nn.Module) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from mecheval.models.wrapped.apart import take_apart
 from mecheval.models.wrapped.calls import evaluating, logits_of, run
 from mecheval.models.wrapped.reasons import FAILURES, Inseparable
 from mecheval.models.wrapped.replay import Replayer
+from mecheval.models.wrapped.shortcut import Shortcut, has_state_space, is_faster
 from mecheval.models.wrapped.structure import Structure, find_structure, probe_tokens
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class WrappedModel(SequenceModel):
         self.vocab_size = self.structure.vocab_size
         self.context_limit = _context_limit(module, self.structure)
         self.kernels = _kernels(module)
-        self._taken: dict[Any, Apart | Replayer | str] = {}
+        self._taken: dict[Any, Apart | Replayer | Shortcut | str] = {}
+        self._has_state_space = has_state_space(module)
         self._has_fast_path = any(
             isinstance(part, nn.TransformerEncoderLayer | nn.MultiheadAttention)
             for part in module.modules()
@@ -76,10 +78,33 @@ class WrappedModel(SequenceModel):
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Return the logits of the next answer after every position, ``(B, T, C)``."""
-        if not self._has_fast_path:
+        with ExitStack() as stack:
+            if self._has_fast_path:
+                stack.enter_context(_same_path_with_and_without_hooks())
+            if self._has_state_space and is_faster(self.module):
+                shortcut = self._found(self._shortcut)
+                if isinstance(shortcut, Shortcut):
+                    self.kernels = tuple(dict.fromkeys([*self.kernels, *shortcut.kernels]))
+                    stack.enter_context(shortcut.taken())
             return run(self.module, tokens_BT)
-        with _same_path_with_and_without_hooks():
-            return run(self.module, tokens_BT)
+
+    def logits_at(self, tokens_BT: Tensor, position_B: Tensor) -> Tensor:
+        """Return the logits ``(B, C)`` at one position per example, the only ones that are made."""
+        row_B = torch.arange(len(position_B), device=position_B.device)
+        wanted = []
+
+        def choose(head: nn.Module, args: tuple) -> tuple | None:
+            if len(args) != 1 or args[0].shape[:2] != tokens_BT.shape:
+                return None
+            wanted.append(args[0][row_B, position_B][:, None])
+            return (wanted[-1],)
+
+        with ExitStack() as stack:
+            if self.structure.head is not None:
+                handle = self.structure.head.register_forward_pre_hook(choose)
+                stack.callback(handle.remove)
+            logits_BTC = self(tokens_BT)
+        return logits_BTC[:, 0] if wanted else logits_BTC[row_B, position_B]
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
@@ -105,8 +130,16 @@ class WrappedModel(SequenceModel):
         self.replay_reason = found if isinstance(found, str) else None
         return found.record(tokens_PT) if isinstance(found, Replayer) else None
 
-    def _found(self, find: Callable[..., Apart | Replayer]) -> Apart | Replayer | str:
-        key = (find, self.device, next(self.parameters()).dtype)
+    def _shortcut(self, module: nn.Module, structure: Structure) -> Shortcut:
+        apart = self.apart()
+        if apart is None:
+            raise Inseparable(self.apart_reason or "the model cannot be taken apart")
+        return Shortcut(module, structure, apart)
+
+    def _found(
+        self, find: Callable[..., Apart | Replayer | Shortcut]
+    ) -> Apart | Replayer | Shortcut | str:
+        key = (find.__name__, self.device, next(self.parameters()).dtype)
         if key not in self._taken:
             try:
                 # Inference mode is left, because what is found must serve outside of it too.

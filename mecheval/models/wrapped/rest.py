@@ -52,10 +52,10 @@ class Rest:
         with ExitStack() as stack:
             for block, output in zip(self.structure.blocks, self._outputs, strict=True):
                 returned = with_stream_output(output, stream_RD[:, None])
-                stack.enter_context(_instead(block, lambda *_, returned=returned, **__: returned))
+                stack.enter_context(instead(block, lambda *_, returned=returned, **__: returned))
             if tokens_RA is not None:
                 head = self._columns(tokens_RA.to(stream_RD.device))
-                stack.enter_context(_instead(self._head, head))
+                stack.enter_context(instead(self._head, head))
             tokens_R1 = self._token_11.to(stream_RD.device).expand(len(stream_RD), 1)
             return run(self.module, tokens_R1)[:, 0]
 
@@ -90,7 +90,7 @@ class Rest:
 
 
 @contextmanager
-def _instead(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def instead(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Let a module return what a function returns."""
     before = module.__dict__.get("forward", _MISSING)
     module.forward = forward
