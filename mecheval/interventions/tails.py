@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mecheval.interventions.budget import is_out_of_memory
+from mecheval.interventions.donors import Interchange
 from mecheval.interventions.entries import Base, Entrance, Entry, putting
 from mecheval.interventions.memory import States
 from mecheval.models.mixing import at, unchanged
@@ -37,6 +38,7 @@ def run_tails(apart: Apart, work: Work, budget: Budget) -> None:
         RuntimeError: The device is out of memory even for one row.
     """
     tails = Tails(apart, work)
+    _settle(work)
     for j, position in sorted(enumerate(work.plan.positions), key=lambda pair: pair[1]):
         tails.advance(position)
         row_bytes = tails.row_bytes(work.question.n_positions - position)
@@ -208,6 +210,20 @@ class Tails:
         if index < len(self.bases) - 1:
             return None
         return self.question.readout_P[run_R] - position
+
+
+def _settle(work: Work) -> None:
+    """Read the donors where a patch makes the whole stream theirs: prompts of one other token."""
+    if not isinstance(work.donor, Interchange):
+        return
+    for k, i, site in work.present():
+        if site.component not in ("block_in", "block_out"):
+            continue
+        differs_PT = work.exchanges[site].differs_PT()
+        once_P = differs_PT.sum(1) == 1
+        for j, position in enumerate(work.plan.positions):
+            run_R = (differs_PT[:, position] & once_P & work.pending_KIJP[k, i, j]).nonzero()[:, 0]
+            work.store(k, i, j, run_R, work.donor_P[run_R])
 
 
 def _packs(entries: list[Entry], rows: int) -> list[list[Entry]]:

@@ -49,6 +49,7 @@ class Work:
 
     Attributes:
         question: The base runs and their readout.
+        donor: What is put into them.
         plan: What is patched.
         exchanges: The sites that are tensors of the forward pass.
         base: Activations of the base runs: the stream before every block, and the mixer's output
@@ -62,6 +63,7 @@ class Work:
     """
 
     question: Question
+    donor: Donor
     plan: Plan
     exchanges: Mapping[Site, Exchange]
     base: Mapping[Site, Tensor]
@@ -111,7 +113,7 @@ def work_of(question: Question, donor: Donor, plan: Plan) -> Work:
     exchanges = {site: Exchange(site, base[site], values[site]) for site in patched}
     patched_KIJP = base_P.new_full((*plan.shape, question.n_runs), torch.nan)
     work = Work(
-        question, plan, exchanges, base, donor_streams, base_P, donor_P, patched_KIJP,
+        question, donor, plan, exchanges, base, donor_streams, base_P, donor_P, patched_KIJP,
         torch.zeros_like(patched_KIJP, dtype=torch.bool),
     )  # fmt: skip
     positions_J1 = torch.as_tensor(plan.positions, device=base_P.device)[:, None]
