@@ -61,25 +61,25 @@ class Timing:
 
     Attributes:
         idiom: The idiom.
-        prepare: Least time of its preparation.
-        cells: Least time of every sampled cell.
+        prepare: Times of its preparation.
+        cells: Times of every sampled cell.
         values: Patched readouts of every cell that was run, ``(P,)`` each.
         failure: Why it was given up, in one line.
     """
 
     idiom: Idiom
-    prepare: float = np.inf
-    cells: dict[Cell, float] = field(default_factory=dict)
+    prepare: list[float] = field(default_factory=list)
+    cells: dict[Cell, list[float]] = field(default_factory=dict)
     values: dict[Cell, np.ndarray] = field(default_factory=dict)
     failure: str | None = None
 
     def round(self, cells: Sequence[Cell], stopwatch: Stopwatch) -> None:
         """Time the preparation and every cell once."""
         try:
-            self.prepare = min(self.prepare, stopwatch(self.idiom.prepare))
+            self.prepare.append(stopwatch(self.idiom.prepare))
             for cell in cells:
                 elapsed = stopwatch(lambda cell=cell: self._patch(cell))
-                self.cells[cell] = min(elapsed, self.cells.get(cell, np.inf))
+                self.cells.setdefault(cell, []).append(elapsed)
         except Exception as error:  # a library that fails is a row of the table
             self.failure = one_line(error)
 
@@ -118,7 +118,7 @@ class Comparison:
         rows: mecheval first, then the peers.
         largest_effect: Largest change of a readout by a patch, over the whole grid.
         largest_compared: The same over the cells on which grids are compared.
-        peak: The machine's best rate of matrix products.
+        peak: The machine's rate of matrix products, measured in every round.
         n_cells: Number of (layer, position) cells of the grid.
         n_sampled: Number of those that the peers ran.
         setup: Time of wrapping the model and of mecheval's first two cells.
@@ -150,7 +150,8 @@ def compare(
     """Run the grid by everyone.
 
     Every round runs the whole grid by mecheval, then the cells by each idiom, then measures the
-    rate of matrix products; the least times over the rounds count. Before them everyone warms up
+    rate of matrix products. Means over the rounds count: where other work shares the machine, the
+    least of many short times is lower than the least of a few long ones. Before, everyone warms up
     on a cell at which a patch has a large effect: the first pair's changed token, half way up. It
     is compared with the others.
 
@@ -169,24 +170,27 @@ def compare(
     for timing in timings:
         timing.round([check], stopwatch)
         timing.cells.clear()
-    elapsed, peak, grids = np.inf, measuring.Rate(0.0, (0, 0, 0)), []
+        timing.prepare.clear()
+    elapsed, rates, grids = [], [], []
     for number in range(repeats):
         print(f"  round {number + 1} of {repeats}", file=sys.stderr, flush=True)
-        elapsed = min(elapsed, stopwatch(lambda: grids.append(made[0].run())))
+        elapsed.append(stopwatch(lambda: grids.append(made[0].run())))
         for timing in timings:
             if timing.failure is None:
                 timing.round(cells, stopwatch)
-        peak = max(peak, measuring.matmul_peak(stopwatch))
+        rates.append(measuring.matmul_rates(stopwatch))
     patched_LTP, corrupted_P = grids[-1]
     n_cells = job.n_layers * job.n_positions
     compared = [patched_LTP[cell] - corrupted_P for cell in {check, *cells}]
-    ours = Row("mecheval", VERSION, "`recovery_grid`", seconds=elapsed, difference=0.0)
+    ours = Row(
+        "mecheval", VERSION, "`recovery_grid`", seconds=float(np.mean(elapsed)), difference=0.0
+    )
     rows = [_row(timing, patched_LTP, n_cells / len(cells)) for timing in timings]
     return Comparison(
         [ours, *rows, *absent],
         float(np.abs(patched_LTP - corrupted_P).max()),
         float(np.abs(compared).max()),
-        peak,
+        measuring.mean_rate(rates),
         n_cells,
         len(cells),
         setup,
@@ -213,7 +217,7 @@ def _row(timing: Timing, patched_LTP: np.ndarray, scale: float) -> Row:
     if timing.failure is not None:
         return Row(*named, note=timing.failure)
     differences = [np.abs(found - patched_LTP[cell]) for cell, found in timing.values.items()]
-    elapsed = timing.prepare + scale * sum(timing.cells.values())
+    elapsed = float(np.mean(timing.prepare) + scale * sum(map(np.mean, timing.cells.values())))
     return Row(*named, elapsed, float(np.max(differences)))
 
 

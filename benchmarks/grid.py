@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--cells", type=int, default=6, help="cells that peers run")
     parser.add_argument("--full", action="store_true", help="let peers run all cells")
-    parser.add_argument("--repeats", type=int, default=2, help="rounds; least times count")
+    parser.add_argument("--repeats", type=int, default=2, help="rounds; means count")
     parser.add_argument(
         "--peers", type=_peers, default=list(PEERS), help=f"some of {','.join(PEERS)}, or none"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -27,7 +28,7 @@ MATMULS = (
 """Rows, inner size and columns of the products whose rate is measured."""
 
 BUDGET = 0.4
-"""Seconds for every shape; the least time of the calls in them counts, of two at least."""
+"""Seconds of calls for every shape, of two calls at least."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,15 @@ class Rate(NamedTuple):
     shape: tuple[int, int, int]
 
 
-def matmul_peak(stopwatch: Stopwatch) -> Rate:
-    """Measure float32 products of several shapes with torch's current threads; return the best."""
-    return max(_matmul_rate(shape, stopwatch) for shape in MATMULS)
+def matmul_rates(stopwatch: Stopwatch) -> list[Rate]:
+    """Measure float32 products of several shapes with torch's current threads."""
+    return [_matmul_rate(shape, stopwatch) for shape in MATMULS]
+
+
+def mean_rate(rounds: list[list[Rate]]) -> Rate:
+    """Return the shape whose mean rate over rounds is the best, with that rate."""
+    means = [fmean(rate.gigaflops for rate in rates) for rates in zip(*rounds, strict=True)]
+    return max(Rate(mean, rate.shape) for mean, rate in zip(means, rounds[0], strict=True))
 
 
 def _matmul_rate(shape: tuple[int, int, int], stopwatch: Stopwatch) -> Rate:
@@ -84,11 +91,11 @@ def _matmul_rate(shape: tuple[int, int, int], stopwatch: Stopwatch) -> Rate:
         torch.mm(left, right, out=result)
 
     multiply()
-    best, n_calls, end = float("inf"), 0, time.perf_counter() + BUDGET
+    elapsed, n_calls, end = 0.0, 0, time.perf_counter() + BUDGET
     while n_calls < 2 or time.perf_counter() < end:
-        best = min(best, stopwatch(multiply))
+        elapsed += stopwatch(multiply)
         n_calls += 1
-    return Rate(2 * rows * inner * columns / best / 1e9, shape)
+    return Rate(2 * rows * inner * columns * n_calls / elapsed / 1e9, shape)
 
 
 def add_clock(parser: argparse.ArgumentParser) -> None:

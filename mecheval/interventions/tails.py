@@ -214,7 +214,7 @@ class Tails:
 
 def _settle(work: Work) -> None:
     """Read the donors where a patch makes the whole stream theirs: prompts of one other token."""
-    if not isinstance(work.donor, Interchange):
+    if work.plan.frozen or not isinstance(work.donor, Interchange):
         return
     for k, i, site in work.present():
         if site.component not in ("block_in", "block_out"):

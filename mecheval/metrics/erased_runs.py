@@ -1,7 +1,7 @@
 """Running a model with something erased at one layer, at all positions.
 
 Shape suffixes: ``B`` sequences, ``T`` positions, ``D`` residual width, ``K`` rank of an eraser,
-``J`` erasers, ``N`` rows of a batch.
+``J`` erasers, ``R`` rows (an eraser on a sequence), ``N`` some of them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mecheval.interventions import answer_logits
+from mecheval.interventions.resumed import Resumed
 from mecheval.tasks.batch import UNSCORED
 from mecheval.tasks.floors import first_position
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from mecheval.metrics.erasers import Eraser
     from mecheval.metrics.subject import Subject
-    from mecheval.models.sites import Site
     from mecheval.tasks import Batch
 
 
@@ -40,8 +40,23 @@ class Right(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Trial:
+    """Some erasers of one layer, each with the sequences that it is tried on.
+
+    Attributes:
+        erasers: The erasers.
+        row_JN: Indices of their sequences.
+    """
+
+    erasers: Sequence[Eraser]
+    row_JN: np.ndarray
+
+
+@dataclass(frozen=True)
 class ErasedRuns:
     """Test sequences, and how they are answered under erasure.
+
+    Layers count from 0, the embedding, to the number of blocks.
 
     Attributes:
         subject: The model on its task.
@@ -56,45 +71,63 @@ class ErasedRuns:
     @cached_property
     def clean(self) -> Right:
         """Answer all sequences without erasure."""
-        return self._right(self.batch, {})
+        logits_BTA = answer_logits(
+            self.subject.model, self.batch.tokens_BT, self.subject.answers_A,
+            batch_size=self.subject.batch_size,
+        )  # fmt: skip
+        return self._right(logits_BTA, np.arange(len(self.batch)))
 
-    def answers(self, site: Site, eraser: Eraser) -> Right:
-        """Answer all sequences with one eraser at a site."""
-        edit = _RowErasers([eraser], np.zeros(len(self.batch), np.int64), self.subject)
-        return self._right(self.batch, {site: edit})
+    def answers(self, layer: int, eraser: Eraser) -> Right:
+        """Answer all sequences with one eraser at a layer."""
+        return self.tried(layer, [self.on_all(eraser)])[0]
 
-    def random_answers(self, site: Site, erasers: Sequence[Eraser]) -> np.ndarray:
-        """Answer a share of the sequences with each eraser, all in one batch of rows.
+    def random_answers(self, layer: int, erasers: Sequence[Eraser]) -> np.ndarray:
+        """Answer a share of the sequences with each eraser; see :meth:`spread`."""
+        trial = self.on_some(erasers)
+        return self.spread(trial, self.tried(layer, [trial])[0])
 
-        Returns:
-            Token shares ``(J, B)``; NaN for sequences that an eraser was not tried on. Every
-            sequence is tried with about the same number of erasers.
-        """
+    def on_all(self, eraser: Eraser) -> Trial:
+        """Return a trial of one eraser on all sequences."""
+        return Trial([eraser], np.arange(len(self.batch))[None])
+
+    def on_some(self, erasers: Sequence[Eraser]) -> Trial:
+        """Return a trial of each eraser on a share of the sequences, of which all take turns."""
         n, per = len(self.batch), min(self.n_per_random, len(self.batch))
         start_J1 = per * np.arange(len(erasers))[:, None]
-        row_JN = (start_J1 + np.arange(per)) % n
-        eraser_of_row = np.repeat(np.arange(len(erasers)), per)
-        edit = _RowErasers(erasers, eraser_of_row, self.subject)
-        right = self._right(self.batch.take(row_JN.ravel()), {site: edit})
-        share_JB = np.full((len(erasers), n), np.nan)
-        np.put_along_axis(share_JB, row_JN, right.token.reshape(row_JN.shape), axis=1)
+        return Trial(erasers, (start_J1 + np.arange(per)) % n)
+
+    def spread(self, trial: Trial, right: Right) -> np.ndarray:
+        """Return token shares ``(J, B)``; NaN for sequences that an eraser was not tried on."""
+        share_JB = np.full((len(trial.erasers), len(self.batch)), np.nan)
+        shares_JN = right.token.reshape(trial.row_JN.shape)
+        np.put_along_axis(share_JB, trial.row_JN, shares_JN, axis=1)
         return share_JB
 
-    def _right(self, batch: Batch, edits: dict) -> Right:
-        answers_A = self.subject.answers_A
-        logits_BTA = answer_logits(
-            self.subject.model,
-            batch.tokens_BT,
-            answers_A,
-            edits=edits,
+    def tried(self, layer: int, trials: Sequence[Trial]) -> list[Right]:
+        """Answer the sequences of all trials at a layer, side by side, eraser by eraser."""
+        erasers = [eraser for trial in trials for eraser in trial.erasers]
+        sizes = [trial.row_JN.shape[1] for trial in trials for _ in trial.erasers]
+        row_R = np.concatenate([trial.row_JN.ravel() for trial in trials])
+        change = _RowErasers(erasers, np.repeat(np.arange(len(erasers)), sizes), self.subject)
+        right = self._right(self._resumed.logits(layer, row_R, change), row_R)
+        ends = np.cumsum([trial.row_JN.size for trial in trials])[:-1]
+        return [Right(*parts) for parts in zip(*(np.split(x, ends) for x in right), strict=True)]
+
+    @cached_property
+    def _resumed(self) -> Resumed:
+        return Resumed(
+            self.subject.model, self.batch.tokens_BT, self.subject.answers_A,
             batch_size=self.subject.batch_size,
-        )
-        right_BT = answers_A[logits_BTA.argmax(-1)] == batch.targets_BT
+        )  # fmt: skip
+
+    def _right(self, logits_RTA: np.ndarray, row_R: np.ndarray) -> Right:
+        targets_RT = self.batch.targets_BT[row_R]
+        right_RT = self.subject.answers_A[logits_RTA.argmax(-1)] == targets_RT
         first = first_position(self.subject.length)
-        scored_BT = (batch.targets_BT != UNSCORED)[:, first:]
-        token_B = (right_BT[:, first:] & scored_BT).sum(1) / scored_BT.sum(1)
-        readout_B = batch.roles["readout"]
-        return Right(token_B, right_BT[np.arange(len(batch)), readout_B].astype(np.float64))
+        scored_RT = (targets_RT != UNSCORED)[:, first:]
+        token_R = (right_RT[:, first:] & scored_RT).sum(1) / scored_RT.sum(1)
+        readout_R = self.batch.roles["readout"][row_R]
+        return Right(token_R, right_RT[np.arange(len(row_R)), readout_R].astype(np.float64))
 
 
 def erased_runs(subject: Subject, n: int, n_per_random: int) -> ErasedRuns:
@@ -105,26 +138,25 @@ def erased_runs(subject: Subject, n: int, n_per_random: int) -> ErasedRuns:
 
 
 class _RowErasers:
-    """An edit that applies to every row of the tokens the eraser that belongs to it.
+    """Applies to every row the eraser that belongs to it."""
 
-    The engine passes the rows in order, some at a time.
-    """
+    def __init__(self, erasers: Sequence[Eraser], eraser_R: np.ndarray, subject: Subject) -> None:
+        most = max(eraser.rank for eraser in erasers)
 
-    def __init__(
-        self, erasers: Sequence[Eraser], eraser_of_row: np.ndarray, subject: Subject
-    ) -> None:
-        def on_device(name: str) -> Tensor:
-            stacked = np.stack([getattr(eraser, name) for eraser in erasers])
-            return torch.as_tensor(stacked, dtype=torch.float32, device=subject.model.device)
+        def on_device(arrays: list[np.ndarray]) -> Tensor:
+            # Directions of zeros remove nothing: all ranks fit into one product.
+            filled = [np.pad(x_DK, [(0, 0), (0, most - x_DK.shape[1])]) for x_DK in arrays]
+            return torch.as_tensor(np.stack(filled), dtype=torch.float32, device=device)
 
-        self.mean_JD, self.left_JDK = on_device("mean_D"), on_device("left_DK")
-        self.right_JDK = on_device("right_DK")
-        self.eraser_of_row = torch.as_tensor(eraser_of_row, device=subject.model.device)
-        self.done = 0
+        device = subject.model.device
+        means = np.stack([eraser.mean_D for eraser in erasers])
+        self.mean_JD = torch.as_tensor(means, dtype=torch.float32, device=device)
+        self.left_JDK = on_device([eraser.left_DK for eraser in erasers])
+        self.right_JDK = on_device([eraser.right_DK for eraser in erasers])
+        self.eraser_R = torch.as_tensor(eraser_R, device=device)
 
-    def __call__(self, stream_NTD: Tensor) -> Tensor:
-        eraser_N = self.eraser_of_row[self.done : self.done + len(stream_NTD)]
-        self.done += len(stream_NTD)
+    def __call__(self, stream_NTD: Tensor, rows: slice) -> Tensor:
+        eraser_N = self.eraser_R[rows]
         centred_NTD = stream_NTD.float() - self.mean_JD[eraser_N, None]
         amount_NTK = torch.bmm(centred_NTD, self.right_JDK[eraser_N])
         removed_NTD = torch.bmm(amount_NTK, self.left_JDK[eraser_N].transpose(1, 2))

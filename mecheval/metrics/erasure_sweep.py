@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mecheval.metrics import erasers, probes
 from mecheval.metrics.erased_runs import ErasedRuns, Right, erased_runs
 from mecheval.metrics.moments import Moments
-from mecheval.metrics.probe_data import SPLITS, ProbeData, stream_sites
+from mecheval.metrics.probe_data import SPLITS, ProbeData
 from mecheval.metrics.probes import Split
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from mecheval.metrics.erasers import Eraser, Fit
     from mecheval.metrics.subject import Subject
-    from mecheval.models.sites import Site
 
 
 @dataclass(frozen=True)
@@ -67,27 +66,44 @@ class Sweep:
         Args:
             variables: Probe data by variable.
         """
+        if not variables:
+            return {}
         batch = self.subject.examples("train", self.params["n_fit"], purpose="eraser")
         moments = Moments(self.subject, batch)
-        found: dict[str, list[Outcome]] = {name: [] for name in variables}
-        for layer, site in enumerate(stream_sites(self.subject.model)):
-            controls: dict[int, tuple[np.ndarray, float]] = {}
-            for name, data in variables.items():
-                fit = moments.fit(layer, name, data.classes)
-                eraser = erasers.ERASERS[self.params["eraser"]](fit, self.params["inverse_l2"])
-                if eraser.rank not in controls:
-                    controls[eraser.rank] = self._controls(fit, site, layer, eraser.rank)
-                random_JB, top_components = controls[eraser.rank]
-                right = self.runs.answers(site, eraser)
-                refit = refit_accuracy(data, layer, eraser, self.params["inverse_l2"])
-                found[name].append(Outcome(eraser.rank, right, random_JB, top_components, refit))
-        return found
+        layers = range(self.subject.model.n_layers + 1)
+        by_layer = [self._at(layer, moments, variables) for layer in layers]
+        return {name: [outcomes[name] for outcomes in by_layer] for name in variables}
 
-    def _controls(self, fit: Fit, site: Site, layer: int, rank: int) -> tuple[np.ndarray, float]:
+    def _at(
+        self, layer: int, moments: Moments, variables: Mapping[str, ProbeData]
+    ) -> dict[str, Outcome]:
+        """Erase every variable at one layer; variables of the same rank share their controls."""
+        fits = {n: moments.fit(layer, n, data.classes) for n, data in variables.items()}
+        make = erasers.ERASERS[self.params["eraser"]]
+        own = {name: make(fit, self.params["inverse_l2"]) for name, fit in fits.items()}
+        trials = {("own", name): self.runs.on_all(eraser) for name, eraser in own.items()}
+        for name, eraser in own.items():
+            rank = eraser.rank
+            if ("random", rank) not in trials:
+                top = erasers.top_components(fits[name], rank)
+                trials["random", rank] = self.runs.on_some(self._random(fits[name], layer, rank))
+                trials["top", rank] = self.runs.on_all(top)
+        tried = self.runs.tried(layer, list(trials.values()))
+        right = dict(zip(trials, tried, strict=True))
+        return {
+            name: Outcome(
+                eraser.rank,
+                right["own", name],
+                self.runs.spread(trials["random", eraser.rank], right["random", eraser.rank]),
+                float(right["top", eraser.rank].token.mean()),
+                refit_accuracy(variables[name], layer, eraser, self.params["inverse_l2"]),
+            )
+            for name, eraser in own.items()
+        }
+
+    def _random(self, fit: Fit, layer: int, rank: int) -> list[Eraser]:
         rng = self.subject.stream("probe_data", "random_subspaces", layer, rank)
-        drawn = erasers.random_subspaces(fit.mean_D, rank, self.params["n_random"], rng)
-        top = self.runs.answers(site, erasers.top_components(fit, rank))
-        return self.runs.random_answers(site, drawn), float(top.token.mean())
+        return erasers.random_subspaces(fit.mean_D, rank, self.params["n_random"], rng)
 
 
 def prepare_sweep(subject: Subject, params: Mapping[str, Any]) -> Sweep:

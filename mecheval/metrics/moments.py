@@ -14,8 +14,8 @@ import numpy as np
 from mecheval.interventions import trace
 from mecheval.metrics.design import upper_gram
 from mecheval.metrics.erasers import Covariance, Fit
-from mecheval.metrics.probe_data import stream_sites
 from mecheval.metrics.probes import Split
+from mecheval.models.sites import stream_sites
 from mecheval.tasks.batch import UNDEFINED
 from mecheval.tasks.floors import first_position
 
@@ -108,7 +108,7 @@ class Moments:
             subject: The model on its task.
             batch: The sequences.
         """
-        sites = stream_sites(subject.model)
+        sites = stream_sites(subject.model.n_layers)
         first = first_position(subject.length)
         self.layers = [LayerMoments(subject.task.variables) for _ in sites]
         row_values: dict[str, list[np.ndarray]] = {name: [] for name in subject.task.variables}

@@ -13,7 +13,7 @@ import numpy as np
 
 from mecheval.interventions import trace
 from mecheval.metrics.probes import Split
-from mecheval.models.sites import Site
+from mecheval.models.sites import stream_sites
 from mecheval.tasks.batch import UNDEFINED
 from mecheval.tasks.floors import first_position
 
@@ -80,12 +80,6 @@ class ProbeData:
         return float(np.sqrt((std_D**2).mean()))
 
 
-def stream_sites(model: SequenceModel) -> list[Site]:
-    """Return the sites of the residual stream, one per layer 0 to n."""
-    layers = range(model.n_layers)
-    return [*(Site(l, "block_in") for l in layers), Site(model.n_layers - 1, "block_out")]  # noqa: E741
-
-
 def probe_data(
     subject: Subject,
     variable: str,
@@ -143,7 +137,7 @@ def _traced(
     key = (network, split, len(tokens_BT), row_N.tobytes(), position_N.tobytes())
     if key not in subject.memo:
         model = subject.model if network == "trained" else _untrained(subject)
-        sites = stream_sites(model)
+        sites = stream_sites(model.n_layers)
         found = trace(
             model,
             tokens_BT[row_N],

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from torch.nn import functional
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -69,6 +71,21 @@ class Apart:
 
     layers: tuple[Layer, ...]
     readout: Callable[[Tensor, Tensor | None], Tensor]
+
+
+def chosen_logits(
+    normed_RD: Tensor, tokens_RA: Tensor, weight_CD: Tensor, bias_C: Tensor | None = None
+) -> Tensor:
+    """Return the logits ``(R, A)`` of some tokens by the rows of a head's weight.
+
+    Tokens that are the same for all rows, by :meth:`torch.Tensor.expand`, take one product.
+    """
+    if len(tokens_RA) and tokens_RA.stride(0) == 0:
+        tokens_A = tokens_RA[0]
+        bias_A = None if bias_C is None else bias_C[tokens_A]
+        return functional.linear(normed_RD, weight_CD[tokens_A], bias_A)
+    logits_RA = (weight_CD[tokens_RA] @ normed_RD[..., None])[..., 0]
+    return logits_RA if bias_C is None else logits_RA + bias_C[tokens_RA]
 
 
 class Replay(Protocol):

@@ -6,6 +6,7 @@ as its output, or as the first item of it.
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,26 @@ def _register(tap: Tap, visit: Visit) -> Any:
     return tap.module.register_forward_hook(after)
 
 
+@contextmanager
+def unvisited() -> Iterator[None]:
+    """Call no visit in this thread while the context is open: a model looks at itself."""
+    before, _aside.active = _aside.active, True
+    try:
+        yield
+    finally:
+        _aside.active = before
+
+
+class _Aside(threading.local):
+    active = False
+
+
+_aside = _Aside()
+
+
 def _visited(tap: Tap, visit: Visit, tensor: Tensor) -> Tensor | None:
+    if _aside.active:
+        return None
     if tap.view is None:
         return visit(tensor)
     changed = visit(tap.view.get(tensor))

@@ -40,6 +40,12 @@ class Site(NamedTuple):
         return f"L{self.layer}.{self.component}"
 
 
+def stream_sites(n_layers: int) -> list[Site]:
+    """Return the sites of the residual stream: before every block, and behind the last one."""
+    before = [Site(layer, "block_in") for layer in range(n_layers)]
+    return [*before, Site(n_layers - 1, "block_out")]
+
+
 class SiteInfo(NamedTuple):
     """Where a site lives in the real module tree."""
 

@@ -11,8 +11,9 @@ from mecheval.metrics.erasers import Covariance, Fit, class_mean
 from mecheval.metrics.erasure_sweep import refit_accuracy
 from mecheval.metrics.moments import CHUNK, Moments
 from mecheval.metrics.necessity import Answers, Validity, necessity, refit_recovery
-from mecheval.metrics.probe_data import Examples, ProbeData, stream_sites
+from mecheval.metrics.probe_data import Examples, ProbeData
 from mecheval.metrics.probes import Split
+from mecheval.models.sites import stream_sites
 from mecheval.tasks.floors import first_position
 
 
@@ -54,7 +55,7 @@ def test_moments_in_chunks_equal_those_of_all_cells() -> None:
     moments = Moments(subject, batch)
     first = first_position(subject.length)
     values = batch.variables["parity"][:, first:].ravel()
-    for layer, site in enumerate(stream_sites(subject.model)):
+    for layer, site in enumerate(stream_sites(subject.model.n_layers)):
         streams = trace(subject.model, batch.tokens_BT, [site])[site][:, first:]
         cells = streams.reshape(-1, streams.shape[-1]).astype(np.float64)
         fit = moments.fit(layer, "parity", (0, 1))

@@ -23,7 +23,6 @@ from hand_built import (
 import mecheval
 from mecheval.metrics import erasers
 from mecheval.metrics.erasure_sweep import prepare_sweep
-from mecheval.metrics.probe_data import stream_sites
 
 
 def test_a_refit_that_recovers_makes_the_value_null(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,14 +65,13 @@ def test_erased_answers_equal_erasing_by_hand() -> None:
         subject = subject_of(model, load_task("parity"), batch_size=batch_size)
         params = {"n_erase": 20, "n_per_random": 8}
         runs = prepare_sweep(subject, params).runs
-        site = stream_sites(model)[1]
-        shares.append(runs.random_answers(site, drawn))
+        shares.append(runs.random_answers(1, drawn))
     assert (~np.isnan(shares[0])).sum(1).tolist() == [8] * 5
     assert (~np.isnan(shares[0])).sum(0).tolist() == [2] * 20
     np.testing.assert_array_equal(shares[0], shares[1])
     for eraser, share in zip(drawn, shares[0], strict=True):
         tried = ~np.isnan(share)
-        np.testing.assert_array_equal(share[tried], runs.answers(site, eraser).token[tried])
+        np.testing.assert_array_equal(share[tried], runs.answers(1, eraser).token[tried])
     assert not np.allclose(np.nanmean(shares[0], 1), 1.0)
 
 

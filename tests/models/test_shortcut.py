@@ -96,3 +96,11 @@ def test_a_mask_or_a_cache_is_left_to_the_mixer() -> None:
     for tokens_B in TOKENS_BT.T:
         logits_BC, state = model.step(tokens_B, state)
     torch.testing.assert_close(logits_BC, wanted_BTC[:, -1], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_visits_do_not_see_the_comparison() -> None:
+    model, seen = wrapped("mamba"), []
+    with visiting({model.taps()[Site(0, "block_in")]: lambda value: seen.append(value.shape)}):
+        model(TOKENS_BT)
+    assert seen == [(*TOKENS_BT.shape, model.d_model)]

@@ -75,10 +75,10 @@ def test_a5_the_difference_of_unembeddings_must_kill_the_answer(model: str, task
     axis_DK = (direction_D / np.linalg.norm(direction_D))[:, None]
     mean_D = stream_mean(subject, site)
     assert runs.clean.token.mean() == 1.0
-    erased = runs.answers(site, Eraser(mean_D, axis_DK, axis_DK)).token.mean()
+    erased = runs.answers(site.layer + 1, Eraser(mean_D, axis_DK, axis_DK)).token.mean()
     assert erased == pytest.approx(subject.task.chance, abs=0.1)
     drawn = random_subspaces(mean_D, 1, 20, np.random.default_rng(0))
-    assert np.nanmean(runs.random_answers(site, drawn)) >= 0.99
+    assert np.nanmean(runs.random_answers(site.layer + 1, drawn)) >= 0.99
 
 
 def stream_mean(subject: Subject, site: Site) -> np.ndarray:

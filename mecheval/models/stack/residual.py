@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mecheval.errors import UsageError
-from mecheval.models.apart import Apart, Layer
+from mecheval.models.apart import Apart, Layer, chosen_logits
 from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.mixing import Edit, Mixing, Signals, State, at, unchanged
 from mecheval.models.sites import Site
@@ -249,7 +249,7 @@ class ResidualStack(SequenceModel):
             normed_BD = self.norm(stream_BD)
             if tokens_BA is None:
                 return self.head(normed_BD)
-            return (self.head.weight[tokens_BA] @ normed_BD[..., None])[..., 0]
+            return chosen_logits(normed_BD, tokens_BA, self.head.weight)
 
         return Apart(tuple(block.apart() for block in self.blocks), readout)
 

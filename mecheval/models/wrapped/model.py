@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mecheval.models.apart import Apart
 from mecheval.models.contract import SequenceModel, Tap
+from mecheval.models.hooks import unvisited
 from mecheval.models.wrapped.apart import take_apart
 from mecheval.models.wrapped.calls import evaluating, logits_of, run
 from mecheval.models.wrapped.reasons import FAILURES, Inseparable
@@ -143,7 +144,7 @@ class WrappedModel(SequenceModel):
         if key not in self._taken:
             try:
                 # Inference mode is left, because what is found must serve outside of it too.
-                with torch.inference_mode(False):
+                with torch.inference_mode(False), unvisited():
                     self._taken[key] = find(self.module, self.structure)
             except Inseparable as reason:
                 self._taken[key] = str(reason)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mecheval.models.apart import chosen_logits
 from mecheval.models.hooks import with_stream_output
 from mecheval.models.wrapped.calls import run
 from mecheval.models.wrapped.reasons import Inseparable
@@ -83,8 +84,7 @@ class Rest:
         weight_CD, bias_C = self._head.weight, getattr(self._head, "bias", None)
 
         def head(normed_R1D: Tensor) -> Tensor:
-            logits_RA = (weight_CD[tokens_RA] @ normed_R1D[:, 0, :, None])[..., 0]
-            return (logits_RA if bias_C is None else logits_RA + bias_C[tokens_RA])[:, None]
+            return chosen_logits(normed_R1D[:, 0], tokens_RA, weight_CD, bias_C)[:, None]
 
         return head
 
