@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 OPTIONAL = {
     "mamba_ssm": "fused scans on CUDA: pip install 'mecheval[cuda]'",
     "causal_conv1d": "fused convolutions on CUDA: pip install 'mecheval[cuda]'",
-    "fla": "fused linear attention on CUDA: pip install flash-linear-attention",
+    "fla": "fused linear attention on CUDA: pip install 'mecheval[cuda]'",
 }
 LITTLE_DISK = 2e9
 HUB = "https://huggingface.co"

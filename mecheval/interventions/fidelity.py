@@ -19,6 +19,7 @@ from mecheval.interventions.budget import Budget
 from mecheval.interventions.donors import Interchange
 from mecheval.interventions.hooked import run_hooks
 from mecheval.interventions.replayed import run_blocks
+from mecheval.interventions.stepped import COMPONENT, run_steps
 from mecheval.interventions.tails import run_tails
 from mecheval.interventions.work import work_of
 from mecheval.models.sites import MEMORY
@@ -90,6 +91,8 @@ def run(work: Work, engine: Engine, budget: Budget) -> None:
         run_blocks(replay, work, budget)
     elif engine == "hooks":
         run_hooks(work, budget)
+    elif engine == "steps":
+        run_steps(work)
     else:
         raise RuntimeError(f"the engine {engine} was possible for this model, and is not any more")
 
@@ -112,10 +115,13 @@ def _chosen(question: Question, donor: Donor, plan: Plan) -> Choice:
         reasons.append(f"{engine}: {reason}")
     if plan.engine in ("auto", "hooks") and not needs_tails:
         return Choice("hooks", "; ".join(reasons) or "asked for")
+    alone = plan.components == (COMPONENT,) and not plan.frozen
+    if plan.engine in ("auto", "steps") and alone and question.model.exchanges:
+        return Choice("steps", "; ".join(reasons) or "asked for")
     raise UsageError(
-        f"This grid cannot be computed on this model ({'; '.join(reasons) or 'hooks asked for'}). "
+        f"This grid cannot be computed on this model ({'; '.join(reasons) or 'another engine'}). "
         "The components write, state and cache and frozen=True need a model that can be taken "
-        "apart; leave them out, or use engine=auto."
+        "apart, or cache alone one that reads token by token; leave them out, or use engine=auto."
     )
 
 

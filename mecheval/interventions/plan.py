@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from mecheval.interventions.question import Question
 
-Engine = Literal["auto", "tails", "blocks", "hooks"]
-ENGINES: tuple[Engine, ...] = ("auto", "tails", "blocks", "hooks")
-"""``auto``, then from the fastest to the one that needs nothing of a model."""
+Engine = Literal["auto", "tails", "blocks", "hooks", "steps"]
+ENGINES: tuple[Engine, ...] = ("auto", "tails", "blocks", "hooks", "steps")
+"""``auto``, then from the fastest to the one that needs nothing of a model; ``steps`` is for the
+component ``cache`` alone, and needs a model that reads token by token."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Plan:
         positions: Positions, likewise.
         frozen: Whether the memory of all later layers is held at the base run's, so that only the
             path through the patched layer's own memory and the residual stream is left.
-        engine: ``tails``, ``blocks``, ``hooks``, or the fastest that is exact for the model.
+        engine: One of :data:`ENGINES`; ``auto`` is the fastest that is exact for the model.
         batch_size: Rows per whole forward pass.
         memory: Bytes that the activations of one pass may take, roughly.
         wanted_JP: Whether a position is patched in a run; all are where None.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mecheval.metrics import erasers, probes
-from mecheval.metrics.erased_runs import ErasedRuns, Right, erased_runs
+from mecheval.metrics.erased_runs import ErasedRuns, Right, Trial, erased_runs
 from mecheval.metrics.moments import Moments
 from mecheval.metrics.probe_data import SPLITS, ProbeData
 from mecheval.metrics.probes import Split
@@ -81,7 +81,9 @@ class Sweep:
         fits = {n: moments.fit(layer, n, data.classes) for n, data in variables.items()}
         make = erasers.ERASERS[self.params["eraser"]]
         own = {name: make(fit, self.params["inverse_l2"]) for name, fit in fits.items()}
-        trials = {("own", name): self.runs.on_all(eraser) for name, eraser in own.items()}
+        trials: dict[tuple[str, str | int], Trial] = {
+            ("own", name): self.runs.on_all(eraser) for name, eraser in own.items()
+        }
         for name, eraser in own.items():
             rank = eraser.rank
             if ("random", rank) not in trials:

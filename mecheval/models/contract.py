@@ -116,6 +116,15 @@ class SequenceModel(nn.Module, ABC):
         raise NotImplementedError("abstract: this model has no recurrent form")
 
     @property
+    def exchanges(self) -> bool:
+        """Return whether :meth:`exchanged` is available."""
+        return False
+
+    def exchanged(self, state: Any, donor: Any, layer: int) -> Any:
+        """Return a state of :meth:`step` with all that one layer remembers taken from another."""
+        raise NotImplementedError("abstract: the memory of one layer cannot be told from the rest")
+
+    @property
     def device(self) -> torch.device:
         """Return the device of the parameters."""
         return next(self.parameters()).device

@@ -38,6 +38,10 @@ def site_infos(model: SequenceModel) -> list[SiteInfo]:
                 for name, part in zip(names, shapes, strict=True)
             )
             found.append(SiteInfo(Site(index, component), path, "memory", shape))
+    if apart is None and model.exchanges:
+        for index in range(model.n_layers):
+            path = taps[Site(index, "block_in")].path
+            found.append(SiteInfo(Site(index, "cache"), path, "memory", "as the model keeps it"))
     return found
 
 

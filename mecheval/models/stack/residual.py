@@ -228,6 +228,16 @@ class ResidualStack(SequenceModel):
         logits_BTC, state = self.run(tokens_B[:, None], state)
         return logits_BTC[:, 0], state
 
+    @property
+    def exchanges(self) -> bool:
+        """Return True: every mixer has a state of its own."""
+        return True
+
+    def exchanged(self, state: Any, donor: Any, layer: int) -> Any:
+        """Return a state with that of one mixer taken from another."""
+        (n_positions, own), (_, other) = state, donor
+        return n_positions, (*own[:layer], other[layer], *own[layer + 1 :])
+
     def run(self, tokens_BT: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Read tokens that follow a state; return their logits ``(B, T, C)`` and a new state.
 

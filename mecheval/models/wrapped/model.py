@@ -19,6 +19,7 @@ from mecheval.models.apart import Apart
 from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.hooks import unvisited
 from mecheval.models.wrapped.apart import take_apart
+from mecheval.models.wrapped.caches import with_layer_of
 from mecheval.models.wrapped.calls import evaluating, logits_of, run
 from mecheval.models.wrapped.reasons import FAILURES, Inseparable
 from mecheval.models.wrapped.replay import Replayer
@@ -185,6 +186,41 @@ class WrappedModel(SequenceModel):
             options[name] = copy.deepcopy(state.cache)
         output = self.module(tokens_B[:, None], **options)
         return logits_of(output)[:, 0], CacheState(output[name], state.length + 1)
+
+    @property
+    def exchanges(self) -> bool:
+        """Return whether the cache was seen to be made of parts that belong to one layer each."""
+        return self.streams and self._exchanges
+
+    def exchanged(self, state: CacheState, donor: CacheState, layer: int) -> CacheState:
+        """Return a state with what one layer keeps in the cache taken from another."""
+        cache = with_layer_of(state.cache, donor.cache, layer, self.n_layers)
+        return CacheState(cache, state.length)
+
+    @cached_property
+    def _exchanges(self) -> bool:
+        with evaluating(self):
+            try:
+                return self._layers_are_the_cache()
+            except FAILURES:
+                return False
+
+    @torch.no_grad()
+    def _layers_are_the_cache(self) -> bool:
+        """Exchange all layers one by one, and go on as the runs whose cache that is."""
+        tokens_BT = probe_tokens(self.module)
+        half, last_B = tokens_BT.shape[1] // 2, tokens_BT[:, -1]
+        own, donor = self.start(len(tokens_BT)), self.start(len(tokens_BT))
+        for tokens_B, other_B in zip(tokens_BT.T[:half], tokens_BT.flip(0).T[:half], strict=True):
+            _, own = self.step(tokens_B, own)
+            _, donor = self.step(other_B, donor)
+        mixed = own
+        for layer in range(self.n_layers):
+            mixed = self.exchanged(mixed, donor, layer)
+        made_BC, own_BC, wanted_BC = (self.step(last_B, s)[0] for s in (mixed, own, donor))
+        limit = _STEP_TOLERANCE * wanted_BC.abs().max()
+        moved = (own_BC - wanted_BC).abs().max() > limit
+        return bool(moved and (made_BC - wanted_BC).abs().max() <= limit)
 
     @cached_property
     def _cache_name(self) -> str | None:

@@ -1,0 +1,58 @@
+"""One layer's part of a cache of transformers, whatever the cache is made of.
+
+Caches hold what each layer remembers in lists, mappings or a last axis with one entry per layer.
+That these are found shows when all of them, exchanged one by one, are the other cache.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def with_layer_of(cache: Any, donor: Any, layer: int, n_layers: int) -> Any:
+    """Return a cache with what one layer remembers taken from another cache of the same form.
+
+    Args:
+        cache: The cache; it is not changed.
+        donor: The other one.
+        layer: The layer.
+        n_layers: Number of layers.
+    """
+    if isinstance(cache, Tensor):
+        return _with_slice(cache, donor, layer, n_layers)
+    if isinstance(cache, list | tuple):
+        if len(cache) == n_layers:
+            items = [donor[i] if i == layer else item for i, item in enumerate(cache)]
+        else:
+            pairs = zip(cache, donor, strict=True)
+            items = [with_layer_of(*pair, layer, n_layers) for pair in pairs]
+        return type(cache)(*items) if hasattr(cache, "_fields") else type(cache)(items)
+    if isinstance(cache, Mapping):
+        changed = copy.copy(cache)
+        for key, value in cache.items():
+            other = donor[key]
+            changed[key] = (  # pyright: ignore[reportIndexIssue] - copies of caches are mutable
+                other if key == layer else with_layer_of(value, other, layer, n_layers)
+            )
+        return changed
+    if hasattr(cache, "__dict__") and not isinstance(cache, nn.Module | type):
+        changed = copy.copy(cache)
+        for name, value in vars(cache).items():
+            if name in vars(donor):
+                part = with_layer_of(value, vars(donor)[name], layer, n_layers)
+                object.__setattr__(changed, name, part)
+        return changed
+    return cache
+
+
+def _with_slice(own: Tensor, other: Tensor, layer: int, n_layers: int) -> Tensor:
+    """Exchange one entry of the last axis, if that runs over the layers."""
+    if own.dim() < 2 or own.shape[-1] != n_layers:
+        return own
+    changed = own.clone()
+    changed[..., layer] = other[..., layer]
+    return changed
