@@ -28,6 +28,8 @@ def wrapped(family: str) -> WrappedModel:
 @torch.no_grad()
 def test_logits_are_the_same_and_the_kernel_is_named(family: str, kernel: str) -> None:
     model = wrapped(family)
+    if model.apart() is None:
+        pytest.skip("its attention does not come apart in this transformers")
     with torch.enable_grad():
         own_BTC = model(TOKENS_BT)
         assert kernel not in model.kernels
@@ -91,6 +93,8 @@ def test_mixers_that_do_something_else_keep_their_own_code(
 @torch.no_grad()
 def test_a_mask_or_a_cache_is_left_to_the_mixer() -> None:
     model = wrapped("mamba")
+    if not model.streams:
+        pytest.skip("its cache cannot be driven by the output alone before transformers 5")
     wanted_BTC = model(TOKENS_BT)
     logits_BC, state = None, model.start(len(TOKENS_BT))
     for tokens_B in TOKENS_BT.T:

@@ -82,12 +82,15 @@ class Shortcut:
         tap = self.structure.taps.get(Site(index, "conv_out"))
         if tap is None:
             return unchanged
-        view = cast("ChannelsFirst", tap.view)
-        weight = cast("Tensor", tap.module.weight)
+        view, conv = cast("ChannelsFirst", tap.view), tap.module
 
         def edit(component: str, conv_BTE: Tensor) -> Tensor:
             output = functional.pad(conv_BTE.transpose(1, 2), (0, view.extra))
-            changed = shown(weight, output)
+            if tap.side == "function":
+                changed = shown(cast("Tensor", conv.weight), output)
+            else:
+                with instead(conv, lambda value: value):
+                    changed = conv(output)
             # Laid out alike, because sums over another layout are rounded in another way.
             return conv_BTE if changed is output else view.get(changed).contiguous()
 
