@@ -155,3 +155,17 @@ def test_edits_reach_the_answer_and_traces_see_them(pairs: dict[str, np.ndarray]
     assert np.abs(plain - edited).max() > 1e-3
     again = answer_logits(model, tokens_BT, [1, 4])
     np.testing.assert_array_equal(plain, again)
+
+
+def test_the_budget_bounds_the_rows_of_a_pass_whatever_the_number_of_pairs() -> None:
+    model = mecheval.load_model("transformer[layers=2,width=16]", vocab_size=7)
+    rows = []
+    for n_pairs in (4, 32):
+        tokens_BT = np.random.default_rng(0).integers(0, 7, (n_pairs, 6))
+        other_BT = (tokens_BT + np.eye(1, 6, 1, dtype=int)) % 7
+        answers_B = np.zeros(n_pairs, int)
+        grid = recovery_grid(
+            model, other_BT, tokens_BT, answers_B, answers_B + 1, answers_B + 5, memory=2**15
+        )
+        rows.append(grid.execution.rows)
+    assert rows[0] == rows[1] > 1
