@@ -69,6 +69,7 @@ def agree(module: torch.nn.Module, tolerance: float) -> str:
     return fast.execution.engine
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family(family: str) -> None:
     module = build(family) if family in ONLY_SINGLE else build(family).double()
