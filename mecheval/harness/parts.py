@@ -70,7 +70,7 @@ def data(subject: Subject, *, n_test: int, n_pairs: int) -> DataPart:
         pairs_sha256=_sha256([pairs.clean, pairs.corrupted], subject.encoding),
         n_test=len(test),
         n_pairs=len(pairs),
-        disjoint=not in_split(test_BT, "train").any(),
+        disjoint=not in_split(subject.task.split_key(test_BT), "train").any(),
     )
 
 

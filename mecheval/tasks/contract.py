@@ -63,6 +63,10 @@ class Task(ABC):
     card: ClassVar[TaskCard]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Parameters by the name of a preset, which ``NAME[preset=...]`` chooses."""
+    ambiguous: ClassVar[bool] = False
+    """Whether one sequence of symbols can come with several right answers or latent states."""
+    queried: ClassVar[bool] = False
+    """Whether answers are asked for behind a text, however short: floors then count them all."""
 
     min_length: int = 16
     max_length: int = 16
@@ -125,6 +129,14 @@ class Task(ABC):
         Whatever this returns, only sequences whose hash belongs to the split are kept.
         """
         return self.sample(rng, n, length)
+
+    def split_key(self, tokens_BT: np.ndarray) -> np.ndarray:
+        """Return what decides the split of every sequence, ``(B, ...)``: all of its symbols.
+
+        Tasks that ask several questions of one text let the text alone decide, so that none of
+        training is asked about again in a test.
+        """
+        return tokens_BT
 
     @abstractmethod
     def counterfactual(self, batch: Batch, rng: np.random.Generator) -> Batch:
@@ -211,8 +223,8 @@ def configure(cls: type[Task], args: Mapping[str, Any], *, name: str) -> Task:
     see = f"`mecheval show task {name}`"
     if "preset" in args and cls.presets:
         args = dict(args)
-        preset = args.pop("preset")
+        preset = str(args.pop("preset"))  # a name of digits is read as a number
         if preset not in cls.presets:
-            raise unknown(f"preset of {name}", str(preset), cls.presets, see=see)
+            raise unknown(f"preset of {name}", preset, cls.presets, see=see)
         args = {**cls.presets[preset], **args}
     return configured(cls, args, what=name, see=see)

@@ -76,7 +76,7 @@ class TaskFloors:
     """Floors of a task, at the in-distribution test length and positions from ``first`` on.
 
     Attributes:
-        answer: Floors of the answer.
+        answer: Floors of the answer; at all positions where it is asked for at queries.
         variables: Floors of every latent variable.
         first: First scored position; see :func:`first_position`.
     """
@@ -107,12 +107,14 @@ def task_floors(task: Task, seed: int, n: int = N_SEQUENCES) -> TaskFloors:
     length = task.max_length
     first = first_position(length)
     batch = task.sample(seeding.stream(seed, "floors"), n, length)
-    contexts = _contexts(batch, len(task.symbols), first)
+    first_answer = 0 if task.queried else first
+    contexts = {at: _contexts(batch, len(task.symbols), at) for at in {first, first_answer}}
     rules = task.guesses(batch)
 
     def floors(target: str, values_BT: np.ndarray, n_values: int) -> Floors:
-        guesses = {name: by[target][:, first:] for name, by in rules.items() if target in by}
-        return _floors(contexts, guesses, values_BT[:, first:], n_values)
+        at = first_answer if target == "answer" else first
+        guesses = {name: by[target][:, at:] for name, by in rules.items() if target in by}
+        return _floors(contexts[at], guesses, values_BT[:, at:], n_values)
 
     answers_BT = _as_values(batch.targets_BT, task.answers, len(task.symbols))
     variables = {

@@ -52,7 +52,7 @@ def draw(task: Task, rng: np.random.Generator, n: int, *, length: int, split: Sp
     batches, found = [], 0
     for round_ in range(_MAX_ROUNDS):
         batch = task.sample_split(rng, int(1.1 * (n - found) / share) + 16, length, split)
-        batch = batch.take(in_split(batch.tokens_BT, split))
+        batch = batch.take(in_split(task.split_key(batch.tokens_BT), split))
         batches.append(batch)
         found += len(batch)
         if found >= n:
@@ -94,7 +94,7 @@ def draw_pairs(
         batch = draw(task, rng, 8 * n, length=length, split="test")
         pairs = Pairs(batch, task.counterfactual_of(kind, batch, rng))
         keep = (pairs.answers_P != pairs.foils_P) & (pairs.changed_P < pairs.readout_P)
-        keep &= ~in_split(pairs.corrupted.tokens_BT, "train")
+        keep &= ~in_split(task.split_key(pairs.corrupted.tokens_BT), "train")
         clean.append(pairs.clean.take(keep))
         corrupted.append(pairs.corrupted.take(keep))
         found += int(keep.sum())

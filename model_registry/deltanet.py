@@ -1,0 +1,126 @@
+"""DeltaNet: linear attention that replaces what a key held (Yang et al. 2024, arXiv:2406.06484).
+
+Glossary (paper -> code): S -> the state ``(B, H, K, V)``; W_Q, W_K, W_V -> ``qkv`` (one matrix),
+behind ``conv``, a short convolution of ``d_conv`` taps, and SiLU; q and k are scaled to length 1;
+beta -> ``beta``, a sigmoid; W_O -> ``out``, behind a norm of what each head reads. With
+``eigenvalues=[-1,1]`` beta is twice the sigmoid, so that a write can turn a state's sign (Grazzi et
+al. 2024, arXiv:2411.12537).
+Differences from the paper: norms have no parameters of their own; the feed-forward part is a GELU
+between two matrices; the convolution has a bias; queries are not divided by sqrt(K), which the norm
+behind would undo. The study of retrieval (arXiv:2505.15105) ties embedding and head and has norms
+and biases with parameters, so its counts differ.
+
+Official implementation: https://github.com/fla-org/flash-linear-attention
+
+Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width, ``H`` heads, ``K`` width of a key,
+``V`` width of a value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch.nn import functional
+
+from mecheval.models.kernels.delta import delta_rule
+from mecheval.models.kernels.flash import PACKAGE, choose_linear
+from mecheval.models.kernels.scan import Kernel, check_kernel
+from mecheval.models.stack.architecture import model
+from mecheval.models.stack.feed_forward import FeedForwardArchitecture
+from mecheval.models.stack.matrix_memory import MatrixMemory
+from mecheval.models.stack.residual import projection
+from mecheval.models.stack.state_space import EIGENVALUES
+from mecheval.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from mecheval.models.mixing import Signals
+
+
+class DeltaMemory(MatrixMemory):
+    """A matrix per head, in which a write replaces the part beta of what its key held."""
+
+    writes = ("beta", "k", "v")
+
+    def __init__(self, arguments: DeltaRuleArchitecture, sizes: Sequence[int]) -> None:
+        """Draw the weights; ``sizes`` are the widths of queries, keys and values."""
+        super().__init__(
+            arguments.width, sizes, heads=arguments.heads, d_conv=arguments.d_conv,
+            kernel=arguments.kernel, scale=arguments.residual_scale,
+        )  # fmt: skip
+        self.largest_beta = 1 - arguments.eigenvalues[0]
+        self.beta = projection(arguments.width, arguments.heads)
+
+    def signal(
+        self, normed_BTD: Tensor, q_BTHK: Tensor, k_BTHK: Tensor, v_BTHV: Tensor
+    ) -> dict[str, Tensor]:
+        """Return queries and keys of length 1, values, and beta ``(B, T, H)``."""
+        return {
+            "q": functional.normalize(functional.silu(q_BTHK), dim=-1),
+            "k": functional.normalize(functional.silu(k_BTHK), dim=-1),
+            "v": functional.silu(v_BTHV),
+            "beta": self.largest_beta * self.beta(normed_BTD).sigmoid(),
+        }
+
+    def remember(self, signals: Signals, state_BHKV: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Run the delta rule on."""
+        q_BTHK, k_BTHK, v_BTHV, beta_BTH = (signals[name] for name in ("q", "k", "v", "beta"))
+        chosen = choose_linear(self.kernel, v_BTHV)
+        self.kernels = (f"delta_rule:{chosen}",)
+        return delta_rule(
+            q_BTHK, k_BTHK, v_BTHV, beta_BTH, log_decay_BTH=signals.get("log_decay"),
+            state_BHKV=state_BHKV, implementation=chosen,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeltaRuleArchitecture(FeedForwardArchitecture):
+    """Arguments of DeltaNet and gated DeltaNet.
+
+    Attributes:
+        heads: Number of heads; 1 in the study of retrieval.
+        d_conv: Taps of the convolution of queries, keys and values, the present included; 0 is no
+            convolution.
+        eigenvalues: Range of the eigenvalues of a write: ``[0,1]``, or ``[-1,1]`` with beta
+            in (0, 2).
+        kernel: ``auto`` takes flash-linear-attention's on CUDA in half precision if installed,
+            plain torch otherwise; ``reference`` is the definition, one position at a time;
+            ``fused`` is flash-linear-attention's or an error.
+    """
+
+    heads: int = 1
+    d_conv: int = 4
+    eigenvalues: tuple[int, int] = (0, 1)
+    kernel: Kernel = "auto"
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        super().__post_init__()
+        self.check(self.heads >= 1 and self.width % self.heads == 0, "a width that heads divide")
+        self.check(self.d_conv >= 0, "d_conv of at least 0")
+        self.check(self.eigenvalues in EIGENVALUES, "eigenvalues=[0,1] or eigenvalues=[-1,1]")
+        object.__setattr__(self, "eigenvalues", (int(self.eigenvalues[0]), 1))
+        check_kernel(self.kernel, PACKAGE)
+
+
+@model(
+    name="deltanet",
+    reference="Yang et al. 2024, arXiv:2406.06484",
+    architecture="linear attention",
+    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
+    recipes={
+        "tiny": Recipe(lr=1e-2),
+        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
+    },
+)
+@dataclass(frozen=True, kw_only=True)
+class DeltaNet(DeltaRuleArchitecture):
+    """Linear attention whose writes replace what their key held, behind a short convolution."""
+
+    def mixer(self, layer: int) -> DeltaMemory:
+        """Build the memory of a layer."""
+        return DeltaMemory(self, (self.width,) * 3)

@@ -1,0 +1,138 @@
+"""Hyena: gates around a long implicit convolution (Poli et al. 2023, arXiv:2302.10866).
+
+Glossary (paper -> code): the projections v, x1, x2 of order 2 -> ``in_proj`` (one matrix), with
+``conv``, a short convolution of ``d_conv`` taps, behind it; v * x1 -> the signal ``u``; the long
+filter h, its sine network and its window -> ``filter``
+(:mod:`mecheval.models.stack.implicit_filter`); the skip D -> ``D``; x2 -> the signal ``gate``;
+W_out -> ``out``.
+Differences from the paper: the cosine and sine of the lag turn once over ``filter_positions``.
+The study of retrieval (arXiv:2505.15105) has ``filter_positions=1024``, ``filter_std=0.02`` and, by
+an argument that went astray, ``skip=false``.
+
+Official implementation: https://github.com/HazyResearch/safari
+
+Shape suffixes: ``B`` examples, ``T`` positions (``S`` past ones included), ``D`` width, ``K`` taps,
+``X`` channels of the short convolution (v, x1 and x2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mecheval.models.contract import Tap
+from mecheval.models.kernels.long_convolution import long_convolution
+from mecheval.models.kernels.scan import choose
+from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
+from mecheval.models.stack.architecture import model
+from mecheval.models.stack.feed_forward import affine
+from mecheval.models.stack.implicit_filter import ImplicitFilterArchitecture, SineFilter
+from mecheval.models.stack.residual import Mixer
+from mecheval.models.stack.short_convolution import ShortConvolution
+from mecheval.training.recipe import Recipe
+
+
+class HyenaOperator(Mixer):
+    """A gate, a sum over all that went through it, weighed by lag, and another gate."""
+
+    kernels = ("long_convolution:torch",)
+    n_recent = 1
+    writes = ("u",)
+
+    def __init__(self, arguments: Hyena) -> None:
+        """Draw the weights."""
+        super().__init__()
+        width = arguments.width
+        self.reach = max(arguments.d_conv, 1)
+        self.inner = (("conv_out",) if arguments.d_conv else ()) + ("attn_out",)
+        self.in_proj = affine(width, 3 * width)
+        self.conv = ShortConvolution(3 * width, arguments.d_conv)
+        self.filter = SineFilter(width, arguments.filter_positions, arguments.filter_std)
+        self.D = nn.Parameter(torch.randn(width)) if arguments.skip else None
+        self.out = affine(width, width, scale=arguments.residual_scale)
+
+    def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
+        """Convolve v, x1 and x2; the first part of the state is their last values."""
+        x_BTX = self.in_proj(normed_BTD)
+        conv_BTX = self.conv(
+            x_BTX, choose("auto", x_BTX, signed=False), state[0] if state else None
+        )
+        conv_BTX = edit("conv_out", conv_BTX) if self.conv.taps else conv_BTX
+        v_BTD, x1_BTD, x2_BTD = conv_BTX.chunk(3, -1)
+        return {"x": x_BTX, "u": v_BTD * x1_BTD, "gate": x2_BTD}
+
+    def read(
+        self,
+        signals: Signals,
+        state: State,
+        *,
+        only_B: Tensor | None = None,
+        edit: Edit = unchanged,
+    ) -> tuple[Tensor, State]:
+        """Convolve and gate; the second part of the state is all that was convolved so far."""
+        tail_BKX, past_BSD = self.advance(signals, state)
+        return self._gated(signals, past_BSD, only_B, edit), (tail_BKX, past_BSD)
+
+    def advance(self, signals: Signals, state: State) -> State:
+        """Return the last inputs of the short convolution, and all inputs of the long one."""
+        tail_BKX = self.conv.tail(signals["x"], state[0] if state else None)
+        return tail_BKX, torch.cat([*state[1:], signals["u"]], 1)
+
+    def written(self, signals: Signals, state: State) -> Written:
+        """Return the inputs of the long convolution."""
+        return (signals["u"],)
+
+    def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
+        """Convolve what was written; the skip and the last gate stay."""
+        return self._gated(signals, torch.cat([*state[1:], *written], 1), None, unchanged)
+
+    def taps(self) -> dict[str, Tap]:
+        """Return the output of the short convolution, and what is read from the long one."""
+        found = {"attn_out": Tap(self.out, "input", "out", self.out.in_features)}
+        if self.conv.taps:
+            found["conv_out"] = Tap(self.conv, "output", "conv", self.conv.channels)
+        return found
+
+    def _gated(
+        self, signals: Signals, past_BSD: Tensor, only_B: Tensor | None, edit: Edit
+    ) -> Tensor:
+        u_BTD = signals["u"]
+        sum_BTD = long_convolution(past_BSD, self.filter(past_BSD.shape[1]), n_last=u_BTD.shape[1])
+        if self.D is not None:
+            sum_BTD = sum_BTD + self.D * u_BTD
+        gated_BTD = at(sum_BTD, only_B) * at(signals["gate"], only_B)
+        return self.out(edit("attn_out", gated_BTD))
+
+
+@model(
+    name="hyena",
+    reference="Poli et al. 2023, arXiv:2302.10866",
+    architecture="gated convolution",
+    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
+    recipes={
+        "tiny": Recipe(lr=1e-2),
+        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
+    },
+)
+@dataclass(frozen=True, kw_only=True)
+class Hyena(ImplicitFilterArchitecture):
+    """Gates around a long convolution whose filter a network makes of the lag.
+
+    Attributes:
+        d_conv: Taps of the short convolution; 0 is no convolution.
+        skip: Whether what is convolved is also added, times ``D``.
+    """
+
+    d_conv: int = 3
+    skip: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        super().__post_init__()
+        self.check(self.d_conv >= 0, "d_conv of at least 0")
+
+    def mixer(self, layer: int) -> HyenaOperator:
+        """Build the operator of a layer."""
+        return HyenaOperator(self)
