@@ -116,10 +116,15 @@ def _chosen(question: Question, donor: Donor, plan: Plan) -> Choice:
     if plan.engine in ("auto", "hooks") and not needs_tails:
         return Choice("hooks", "; ".join(reasons) or "asked for")
     alone = plan.components == (COMPONENT,) and not plan.frozen
+    if plan.engine == "steps" and not alone:
+        raise UsageError(
+            f"engine=steps exchanges the component {COMPONENT} alone, without frozen; got "
+            f"{', '.join(plan.components)}. Use engine=auto, or components=['{COMPONENT}']."
+        )
     if plan.engine in ("auto", "steps") and alone and question.model.exchanges:
         return Choice("steps", "; ".join(reasons) or "asked for")
     raise UsageError(
-        f"This grid cannot be computed on this model ({'; '.join(reasons) or 'another engine'}). "
+        f"This grid cannot be computed on this model ({'; '.join(reasons) or plan.engine}). "
         "The components write, state and cache and frozen=True need a model that can be taken "
         "apart, or cache alone one that reads token by token; leave them out, or use engine=auto."
     )

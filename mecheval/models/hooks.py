@@ -91,6 +91,13 @@ def _register(tap: Tap, visit: Visit) -> Any:
     return tap.module.register_forward_hook(after)
 
 
+class _Aside(threading.local):
+    active = False
+
+
+_aside = _Aside()
+
+
 @contextmanager
 def unvisited() -> Iterator[None]:
     """Call no visit in this thread while the context is open: a model looks at itself."""
@@ -99,13 +106,6 @@ def unvisited() -> Iterator[None]:
         yield
     finally:
         _aside.active = before
-
-
-class _Aside(threading.local):
-    active = False
-
-
-_aside = _Aside()
 
 
 def _visited(tap: Tap, visit: Visit, tensor: Tensor) -> Tensor | None:

@@ -116,3 +116,9 @@ def test_the_state_that_was_given_is_not_changed() -> None:
         other, _ = model.step(tokens, mixed)
     assert torch.equal(before, after)
     assert not torch.allclose(before, other)
+
+
+def test_steps_is_for_the_cache_alone() -> None:
+    model = mecheval.load_model("lstm[layers=1]", vocab_size=7)
+    with pytest.raises(UsageError, match="engine=steps exchanges the component cache alone"):
+        mecheval.recovery_grid(model, **pairs(model), components=["block_in"], engine="steps")

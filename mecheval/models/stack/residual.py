@@ -267,7 +267,7 @@ class ResidualStack(SequenceModel):
         if self.context_limit is not None and n_positions > self.context_limit:
             raise UsageError(
                 f"This model has learned positions for {self.context_limit} tokens, and was given "
-                f"{n_positions}. Set context={n_positions}, or use positions=rope."
+                f"{n_positions}. Set context={n_positions}, or other positions than learned ones."
             )
 
     def _note_kernels(self) -> None:
