@@ -68,6 +68,9 @@ class MetricResult(Record):
     """One line for tables."""
     value: Number | None
     """The result, or null when it cannot be interpreted."""
+    verdict: str | None = None
+    """What the evidence says in a word, for metrics that decide between mechanisms; the value is
+    then the share of resamples that agree."""
     reason: str | None = None
     """Why the value is null."""
     unit: str = "1"
