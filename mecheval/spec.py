@@ -1,6 +1,6 @@
 """The grammar of names on the command line: ``mamba[layers=2,width=64]``, ``pythia-160m@step1000``.
 
-A list splits at commas and spaces outside brackets; an argument splits at its first ``=``; a value
+A word alone in the brackets is a preset: ``ar[small,query=value]``. A list splits at commas and spaces outside brackets; an argument splits at its first ``=``; a value
 is read as a TOML scalar or array, and as a plain string when it is neither.
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BARE = re.compile(r"[^\s,=\[\]\"'@]+")
+_PRESET = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,12 @@ class Spec:
 
 
 def format_args(args: Mapping[str, Any]) -> str:
-    """Write arguments as ``key=value,key=value``, sorted by key."""
-    return ",".join(f"{key}={_format_value(args[key])}" for key in sorted(args))
+    """Write arguments as ``preset,key=value,key=value``, sorted by key."""
+    preset = args.get("preset")
+    if not isinstance(preset, str) or not _PRESET.fullmatch(preset):
+        return ",".join(f"{key}={_format_value(args[key])}" for key in sorted(args))
+    rest = {key: value for key, value in args.items() if key != "preset"}
+    return ",".join([preset, format_args(rest)] if rest else [preset])
 
 
 def split_list(text: str) -> list[str]:
@@ -83,7 +88,8 @@ def parse_spec(text: str) -> Spec:
     if opening >= 0:
         closing = text.rfind("]")
         head = text[:opening] + text[closing + 1 :]
-        args = _parse_args(text[opening + 1 : closing], whole=text) if closing > opening else None
+        inside = text[opening + 1 : closing]
+        args = _parse_args(inside, whole=text, presets=True) if closing > opening else None
     name, _, revision = head.partition("@") if "@" in head else (head, "", "")
     if args is None or not name or "[" in head or "]" in head or ("@" in head and not revision):
         raise UsageError(
@@ -102,10 +108,11 @@ def parse_assignments(text: str) -> dict[str, Any]:
     return _parse_args(text, whole=text)
 
 
-def _parse_args(text: str, *, whole: str) -> dict[str, Any]:
+def _parse_args(text: str, *, whole: str, presets: bool = False) -> dict[str, Any]:
     args: dict[str, Any] = {}
     for item in split_list(text):
-        key, equals, value = item.partition("=")
+        word = presets and _PRESET.fullmatch(item)
+        key, equals, value = ("preset", "=", item) if word else item.partition("=")
         if not equals or not _KEY.fullmatch(key) or not value:
             raise UsageError(
                 f"Malformed argument '{item}' in '{whole}'. Write arguments as key=value, "
@@ -113,7 +120,7 @@ def _parse_args(text: str, *, whole: str) -> dict[str, Any]:
             )
         if key in args:
             raise UsageError(f"Argument '{key}' is given twice in '{whole}'. Give it once.")
-        args[key] = _parse_value(value)
+        args[key] = value if word else _parse_value(value)
     return args
 
 
@@ -158,10 +165,15 @@ def configured(
         see: The command that lists the fields.
 
     Raises:
-        UsageError: An argument is unknown or has the wrong type.
+        UsageError: An argument or preset is unknown, or has the wrong type.
     """
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     given = {}
+    if "preset" in args and "preset" not in fields:
+        raise UsageError(
+            f"There is no preset '{args['preset']}' of {what}. Write arguments as key=value. "
+            f"See {see}."
+        )
     for key, value in args.items():
         if key not in fields:
             raise unknown(f"argument of {what}", key, fields, see=see)

@@ -22,7 +22,7 @@ values = scalars | st.lists(scalars, max_size=4)
 specs = st.builds(
     Spec,
     names,
-    st.dictionaries(keys, values, max_size=4),
+    st.dictionaries(keys | st.just("preset"), values, max_size=4),
     st.none() | st.text(string.ascii_letters + string.digits + "-_./", min_size=1),
 )
 thorough = settings(max_examples=100, deadline=None, derandomize=True)
@@ -60,6 +60,8 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
         ("a[c=1]@b", Spec("a", {"c": 1}, "b")),
         ("acme/flipflop[x=true]", Spec("acme/flipflop", {"x": True})),
         ("m[x=1e-3,y=[1,2],z=word]", Spec("m", {"x": 1e-3, "y": [1, 2], "z": "word"})),
+        ("ar[small]", Spec("ar", {"preset": "small"})),
+        ("ar[keys=9,8192]", Spec("ar", {"preset": "8192", "keys": 9})),
         ("m[path=a=b]", Spec("m", {"path": "a=b"})),
         ('m[text="a, b]"]', Spec("m", {"text": "a, b]"})),
         ("m[when=2020-01-01]", Spec("m", {"when": "2020-01-01"})),
@@ -73,7 +75,7 @@ def test_examples(text: str, expected: Spec) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "[a=1]", "m[a=1", "ma=1]", "m[a]", "m[=1]", "m[a=]", "m[a=1,a=2]", "m@", "m]a=1[",
+        "", "[a=1]", "m[a=1", "ma=1]", "m[a.]", "m[a,b]", "m[=1]", "m[a=]", "m[a=1,a=2]", "m@", "m]a=1[",
         "m[a=1]]", "m[[a=1]", "m[a=1][b=2]", "m[1a=2]",
     ],
 )  # fmt: skip
@@ -94,4 +96,7 @@ def test_lists_split_at_commas_and_spaces_outside_brackets() -> None:
 
 def test_arguments_are_written_sorted() -> None:
     assert format_args({"b": 1, "a": "x y"}) == 'a="x y",b=1'
+    assert format_args({"b": 1, "preset": "8192"}) == "8192,b=1"
+    with pytest.raises(UsageError, match="Malformed argument 'small'"):
+        parse_assignments("small")
     assert parse_assignments("lr=3e-3,steps=500") == {"lr": 3e-3, "steps": 500}

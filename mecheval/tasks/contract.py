@@ -62,7 +62,7 @@ class Task(ABC):
 
     card: ClassVar[TaskCard]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Parameters by the name of a preset, which ``NAME[preset=...]`` chooses."""
+    """Parameters by the name of a preset, which ``NAME[PRESET]`` chooses."""
     ambiguous: ClassVar[bool] = False
     """Whether one sequence of symbols can come with several right answers or latent states."""
     queried: ClassVar[bool] = False

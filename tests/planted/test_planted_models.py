@@ -178,7 +178,7 @@ def test_weights_follow_from_the_task_alone() -> None:
         ("lstm-parity", "dyck", "set by hand for parity, and was given the task 'dyck'"),
         ("lstm-counter", "dyck", "set by hand for dyck[k=1], and was given the task 'dyck'"),
         ("induction", "ar[query=value]", "ar with query=key"),
-        ("mamba-recall", "ar[preset=paper]", "a few hundred keys and values"),
+        ("mamba-recall", "ar[paper]", "a few hundred keys and values"),
         ("transformer-count", "s3", "set by hand for parity or z6"),
         ("transformer-count", "z6[longer=[16]]", "longest tests of fewer symbols than 256"),
         ("transformer-dyck", "dyck[longer=[100]]", "longest tests of fewer symbols than 3200"),

@@ -20,7 +20,7 @@ from mecheval.tasks.splits import draw, draw_pairs
 VARIANTS = [
     "ar", "ar[query=value]", "ar[queries=one]", "ar[query=value,queries=one,pairs=3]",
     "ar[keys=12,values=12,pairs=6]", "ar[keys=40,values=33]", "ar[held_out=0.25]",
-    "ar[min_length=7]", "ar[preset=paper]",
+    "ar[min_length=7]", "ar[paper]",
 ]  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_every_pair_is_asked_for_once() -> None:
     assert (one.targets_BT != UNSCORED).sum() == 200
 
 
-@pytest.mark.parametrize("text", ["ar", "ar[query=value]", "ar[preset=paper]", "ar[held_out=0.2]"])
+@pytest.mark.parametrize("text", ["ar", "ar[query=value]", "ar[paper]", "ar[held_out=0.2]"])
 @pytest.mark.parametrize("kind", ["key", "value"])
 def test_a_counterfactual_exchanges_one_token_for_an_unused_one(text: str, kind: str) -> None:
     task = build(text)
@@ -142,14 +142,14 @@ def test_guessing_among_the_values_of_a_sequence_is_a_floor() -> None:
 
 
 def test_presets_are_defaults_for_the_other_parameters() -> None:
-    assert build("ar[preset=small]") == build("ar")
-    paper = build("ar[preset=paper]")
+    assert build("ar[small]") == build("ar")
+    paper = build("ar[paper]")
     assert (len(paper.symbols), paper.max_length) == (2 + 2 * 4096, 34)
-    assert build("ar[preset=paper,pairs=4]").max_length == 10
+    assert build("ar[paper,pairs=4]").max_length == 10
     with pytest.raises(UsageError, match=r"Unknown preset of ar 'papr'\. Did you mean 'paper'"):
-        build("ar[preset=papr]")
-    with pytest.raises(UsageError, match="Unknown argument of parity 'preset'"):
-        build("parity[preset=small]")
+        build("ar[papr]")
+    with pytest.raises(UsageError, match="no preset .small. of parity"):
+        build("parity[small]")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_parameters_that_do_not_fit_are_usage_errors(args: str, needs: str) -> N
 
 def test_symbols_have_texts_of_one_character_while_there_are_enough() -> None:
     assert all(len(text) == 1 for text in build("ar").strings[1:])
-    assert build("ar[preset=paper]").strings[2] == "k0"
+    assert build("ar[paper]").strings[2] == "k0"
 
 
 def test_rows_without_repeats_come_out_equally_often() -> None:

@@ -21,8 +21,8 @@ from mecheval.tasks.treecall import documents
 DIVIDER, PAD = 1, 2
 VARIANTS = [
     "atr", "atr[queries=1]", "atr[select=target]", "atr[relation=sibling]",
-    "atr[relation=sibling,select=target,queries=2]", "atr[preset=medium]", "atr[preset=8192]",
-    "atr[preset=gen]", "atr[terminals=60,transparent=true,tau=10]",
+    "atr[relation=sibling,select=target,queries=2]", "atr[medium]", "atr[8192]",
+    "atr[gen]", "atr[terminals=60,transparent=true,tau=10]",
     "atr[terminals=3,max_length=24,min_length=12]",
 ]  # fmt: skip
 
@@ -191,7 +191,7 @@ def test_held_out_combinations_are_asked_for_in_the_test_alone(relation: str) ->
     assert pairs & asked["test"]
 
 
-@pytest.mark.parametrize("text", ["atr", "atr[preset=8192]", "atr[relation=sibling]",
+@pytest.mark.parametrize("text", ["atr", "atr[8192]", "atr[relation=sibling]",
                                   "atr[queries=1,select=target]"])  # fmt: skip
 @pytest.mark.parametrize("kind", ["value", "key"])
 def test_a_counterfactual_exchanges_one_token(text: str, kind: str) -> None:
@@ -271,7 +271,7 @@ STATISTICS = {
 @pytest.mark.parametrize("preset", STATISTICS)
 def test_documents_are_like_those_of_the_study(preset: str) -> None:
     """Grammars differ a lot; the presets name seeds whose documents are much like the study's."""
-    found = untruncated(build(f"atr[preset={preset}]"), 6000)
+    found = untruncated(build(f"atr[{preset}]"), 6000)
     expected = STATISTICS[preset]
     for name in ("copy_right", "last"):
         assert found[name] == pytest.approx(expected[name], abs=0.025), name
@@ -305,7 +305,7 @@ def test_rules_of_thumb_are_floors_of_all_queries() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["medium", "8192", "gen"])
 def test_contract_of_the_presets(preset: str) -> None:
-    checks = check_task(build(f"atr[preset={preset}]"))
+    checks = check_task(build(f"atr[{preset}]"))
     assert not [str(check) for check in checks if check.passed is False]
 
 
@@ -324,11 +324,11 @@ def test_the_ceiling_is_beneath_one_and_above_the_rules_of_thumb() -> None:
 
 
 def test_presets_are_defaults_for_the_other_parameters() -> None:
-    assert build("atr[preset=easy]") == build("atr")
-    large = build("atr[preset=8192]")
+    assert build("atr[easy]") == build("atr")
+    large = build("atr[8192]")
     assert (len(large.symbols), large.tau, large.strings[3]) == (8195, 20.0, "t0")
-    assert build("atr[preset=8192,terminals=100]").terminals == 100
-    assert build("atr[preset=gen]") == build("atr[held_out=0.2]")
+    assert build("atr[8192,terminals=100]").terminals == 100
+    assert build("atr[gen]") == build("atr[held_out=0.2]")
     assert all(len(text) == 1 for text in build("atr").strings[1:])
 
 
