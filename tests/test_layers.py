@@ -151,3 +151,13 @@ def test_an_import_upwards_is_found(tmp_path: Path) -> None:
         "def f():\n    from mecheval.harness.api import evaluate\n"
     )
     assert rooms_of(path) == {"harness"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imported_modules_exist(path: Path) -> None:
+    """Hold also what only type checkers import: they pass over packages that are missing."""
+    nodes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)]
+    own = {node.module for node in nodes if (node.module or "").startswith("mecheval.")}
+    places = {module: ROOT.joinpath(*module.split(".")) for module in own - {None}}
+    missing = [m for m, at in places.items() if not (at.is_dir() or at.with_suffix(".py").exists())]
+    assert not missing

@@ -21,8 +21,8 @@ from mecheval.interventions.work import work_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mecheval.interventions.cells import Engine, Plan
     from mecheval.interventions.donors import Donor
+    from mecheval.interventions.plan import Engine, Plan
     from mecheval.interventions.question import Question
 
 

@@ -24,29 +24,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Cells:
-    """All cells of a chunk that need a pass, sorted by layer, one row each."""
+    """Cells that need a pass, sorted by layer, one row each; they begin at a common position."""
 
     layer_R: Tensor
     place_R2: Tensor
     j_R: Tensor
     run_R: Tensor
 
+    def take(self, rows_R: Tensor | slice) -> _Cells:
+        """Return some of the cells."""
+        return _Cells(*(value[rows_R] for value in vars(self).values()))
+
 
 def run_blocks(replay: Replay, work: Work, budget: Budget) -> None:
-    """Patch every cell; cells of all layers and positions share passes.
+    """Patch every cell; cells of all layers share passes.
+
+    Where the blocks can go on from the model's own cache, cells of one position share passes that
+    begin there; otherwise all do, and the passes begin at the first position.
 
     Raises:
         RuntimeError: The device is out of memory even for one row.
     """
     cells = _cells(work)
+    tails = replay.behind(1) is not None
+    for j, position in enumerate(work.plan.positions) if tails else [(None, 0)]:
+        here = cells if j is None else cells.take(cells.j_R == j)
+        blocks = replay.behind(position) if len(here.run_R) else None
+        if blocks is not None:
+            _run_cells(blocks, work, here, budget, first=position)
 
+
+def _run_cells(blocks: Replay, work: Work, cells: _Cells, budget: Budget, *, first: int) -> None:
     def patched(rows: slice) -> Tensor:
-        return _pass(replay, work, cells, rows)
+        return _pass(blocks, work, cells.take(rows), first)
 
     for rows, value_R in fitting(len(cells.run_R), work.plan.batch_size, patched, budget):
-        k_R, i_R = cells.place_R2[rows].unbind(1)
-        work.patched_KIJP[k_R, i_R, cells.j_R[rows], cells.run_R[rows]] = value_R
-        work.pending_KIJP[k_R, i_R, cells.j_R[rows], cells.run_R[rows]] = False
+        part = cells.take(rows)
+        k_R, i_R = part.place_R2.unbind(1)
+        work.patched_KIJP[k_R, i_R, part.j_R, part.run_R] = value_R
+        work.pending_KIJP[k_R, i_R, part.j_R, part.run_R] = False
         work.keep()
 
 
@@ -64,28 +80,29 @@ def _cells(work: Work) -> _Cells:
     return _Cells(*(torch.cat(values)[order_R] for values in (layers, places, js, runs)))
 
 
-def _pass(replay: Replay, work: Work, cells: _Cells, rows: slice) -> Tensor:
-    """Return the readout of some cells."""
-    run_R, layer_R = cells.run_R[rows], cells.layer_R[rows]
-    stream_RTD = work.base[Site(0, "block_in")][run_R[:0]]
+def _pass(blocks: Replay, work: Work, cells: _Cells, first: int) -> Tensor:
+    """Return the readout of some cells, run from position ``first`` on."""
+    run_R, layer_R = cells.run_R, cells.layer_R
+    stream_RTD = work.base[Site(0, "block_in")][run_R[:0], first:]
     for layer in range(int(layer_R.min()), work.question.model.n_layers):
         below_R = run_R[layer_R < layer]
-        parts = [replay.run(layer, stream_RTD, below_R)] if len(below_R) else []
-        for place in cells.place_R2[rows][layer_R == layer].unique(dim=0).tolist():
-            here_R = ((cells.place_R2[rows] == run_R.new_tensor(place)).all(1)).nonzero()[:, 0]
-            parts.append(_entering(replay, work, place, run_R[here_R], cells.j_R[rows][here_R]))
+        parts = [blocks.run(layer, stream_RTD, below_R)] if len(below_R) else []
+        for place in cells.place_R2[layer_R == layer].unique(dim=0).tolist():
+            here_R = ((cells.place_R2 == run_R.new_tensor(place)).all(1)).nonzero()[:, 0]
+            parts.append(_entering(blocks, work, cells.take(here_R), first))
         stream_RTD = torch.cat(parts)
     row_R = torch.arange(len(run_R), device=run_R.device)
-    readout_RD = stream_RTD[row_R, work.question.readout_P[run_R]]
-    return work.question.value(replay.readout(readout_RD), run_R)
+    readout_RD = stream_RTD[row_R, work.question.readout_P[run_R] - first]
+    return work.question.value(blocks.readout(readout_RD), run_R)
 
 
-def _entering(replay: Replay, work: Work, place: list[int], run_R: Tensor, j_R: Tensor) -> Tensor:
-    """Run the patched block on the base runs' stream, with a hook on the site."""
-    component, layer = work.plan.components[place[0]], work.plan.layers[place[1]]
+def _entering(blocks: Replay, work: Work, cells: _Cells, first: int) -> Tensor:
+    """Run the patched block on the base runs' stream, with a hook on the site of these cells."""
+    k, i = cells.place_R2[0].tolist()
+    component, layer, run_R = work.plan.components[k], work.plan.layers[i], cells.run_R
     exchange = work.exchanges[Site(layer, component)]
-    position_R = torch.as_tensor(work.plan.positions, device=run_R.device)[j_R]
+    position_R = torch.as_tensor(work.plan.positions, device=run_R.device)[cells.j_R]
     donor_RD = exchange.donor_PTD[run_R, position_R]
     tap = work.question.model.taps()[exchange.site]
-    with visiting({tap: putting(donor_RD, position_R)}):
-        return replay.run(layer, work.base[Site(layer, "block_in")][run_R], run_R)
+    with visiting({tap: putting(donor_RD, position_R - first)}):
+        return blocks.run(layer, work.base[Site(layer, "block_in")][run_R, first:], run_R)

@@ -95,6 +95,14 @@ class Replay(Protocol):
         """Return the stream ``(R, T, D)`` after a block; ``run_R`` says which run each row is."""
         ...
 
+    def behind(self, first: int) -> Replay | None:
+        """Return the blocks of positions ``first`` on, which remember the run before them.
+
+        Returns:
+            None if the model cannot go on from a position; itself for position 0.
+        """
+        ...
+
     def readout(self, stream_RD: Tensor) -> Tensor:
         """Return all logits ``(R, C)`` of streams after the last block."""
         ...

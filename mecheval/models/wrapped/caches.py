@@ -1,4 +1,4 @@
-"""One layer's part of a cache of transformers, whatever the cache is made of.
+"""Caches of transformers: one layer's part, some of the runs, and the first positions.
 
 Caches hold what each layer remembers in lists, mappings or a last axis with one entry per layer.
 That these are found shows when all of them, exchanged one by one, are the other cache.
@@ -7,10 +7,44 @@ That these are found shows when all of them, exchanged one by one, are the other
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
+
+
+def cache_argument(module: nn.Module) -> str | None:
+    """Return the argument of a model that takes the cache of an earlier call, if there is one."""
+    known = inspect.signature(module.forward).parameters
+    names = ("past_key_values", "cache_params", "state")
+    return next((name for name in names if name in known), None)
+
+
+def beginning(cache: Any, n_forgotten: int) -> Any:
+    """Return what a cache held before its last positions, at least one.
+
+    Raises:
+        AttributeError: The cache cannot forget.
+    """
+    shorter = copy.deepcopy(cache)
+    shorter.crop(-n_forgotten)  # versions of transformers agree on the negative form alone
+    return shorter
+
+
+def with_rows(cache: Any, layer: int, row_R: Tensor) -> Any:
+    """Return a cache whose keys and values of one layer are those of some runs.
+
+    A block that adds to it leaves the given cache as it is.
+
+    Raises:
+        AttributeError: The cache does not hold keys and values in layers.
+    """
+    chosen = copy.copy(cache)
+    chosen.layers = list(cache.layers)
+    own = chosen.layers[layer] = copy.copy(cache.layers[layer])
+    own.keys, own.values = own.keys[row_R], own.values[row_R]
+    return chosen
 
 
 def with_layer_of(cache: Any, donor: Any, layer: int, n_layers: int) -> Any:

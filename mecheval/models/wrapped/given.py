@@ -69,6 +69,10 @@ class Given:
 
         return Given(_mapped(self.args, put), _mapped(dict(self.kwargs), put))
 
+    def swapped(self, old: object, new: object) -> Given:
+        """Return the same arguments with one object, that is no tensor, replaced by another."""
+        return Given(_swapped(self.args, old, new), _swapped(dict(self.kwargs), old, new))
+
     def call(self, function: Callable[..., Any], stream_BTD: Tensor) -> Any:
         """Call a module on a stream."""
 
@@ -140,4 +144,14 @@ def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if type(value) is dict:
         return {name: _mapped(item, change) for name, item in value.items()}
+    return value
+
+
+def _swapped(value: Any, old: object, new: object) -> Any:
+    if value is old:
+        return new
+    if type(value) in (tuple, list):
+        return type(value)(_swapped(item, old, new) for item in value)
+    if type(value) is dict:
+        return {name: _swapped(item, old, new) for name, item in value.items()}
     return value

@@ -6,14 +6,16 @@ vocabulary.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from mecheval.models.hooks import stream_output
-from mecheval.models.wrapped.calls import evaluating, run
+from mecheval.models.wrapped.caches import beginning, cache_argument, with_rows
+from mecheval.models.wrapped.calls import evaluating, logits_of, run
 from mecheval.models.wrapped.given import Given, growing_axes, receiving
 from mecheval.models.wrapped.reasons import FAILURES, Inseparable
 from mecheval.models.wrapped.rest import Rest
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 SIZES = (2, 3)
 """Two numbers of examples to tell axes of examples from others."""
 
+CACHE = object()
+"""Stands where a block was given the model's cache."""
+
 
 @dataclass(frozen=True)
 class RealBlocks:
@@ -33,17 +38,24 @@ class RealBlocks:
 
     Attributes:
         replayer: What is known of the model.
+        tokens_PT: The tokens of the run.
         given: What every block was given beside the stream.
         stream_PTD: The stream before the first block.
+        cache: What the run remembers of the positions before these, if there are any; of all of
+            them where it was recorded for that.
     """
 
     replayer: Replayer
+    tokens_PT: Tensor
     given: list[Given]
     stream_PTD: Tensor
+    cache: Any = None
 
     def run(self, layer: int, stream_RTD: Tensor, run_R: Tensor) -> Tensor:
         """Return the stream ``(R, T, D)`` after a block; ``run_R`` says which run each row is."""
         axes, n_runs = self.replayer.axes[layer], len(self.stream_PTD)
+        if self.cache is not None:
+            axes = self.replayer.tail_axes[layer]
 
         def rows(number: int, tensor: Tensor) -> Tensor:
             for axis in axes[number]:  # examples, or examples with heads behind them
@@ -52,8 +64,21 @@ class RealBlocks:
                 tensor = chosen.flatten(axis, axis + 1)
             return tensor
 
+        given = self.given[layer].changed(rows)
+        if self.cache is not None:
+            given = given.swapped(CACHE, with_rows(self.cache, layer, run_R))
         block = self.replayer.structure.blocks[layer]
-        return stream_output(self.given[layer].changed(rows).call(block, stream_RTD.contiguous()))
+        return stream_output(given.call(block, stream_RTD.contiguous()))
+
+    def behind(self, first: int) -> RealBlocks | None:
+        """Return the blocks of positions ``first`` on, which remember the run before them.
+
+        Returns:
+            None if the model's cache does not serve for that.
+        """
+        if first == 0:
+            return self
+        return self.replayer.tail(self.tokens_PT, first) if self.replayer.has_tails else None
 
     def readout(self, stream_RD: Tensor) -> Tensor:
         """Return all logits ``(R, C)`` of streams after the last block."""
@@ -61,7 +86,13 @@ class RealBlocks:
 
 
 class Replayer:
-    """Records runs of a model whose blocks need nothing of each other but the stream."""
+    """Records runs of a model whose blocks need nothing of each other but the stream.
+
+    Attributes:
+        axes: Along which axes what the blocks are given counts examples, by layer.
+        tail_axes: The same for positions behind others.
+        has_tails: Whether blocks can go on from the model's own cache.
+    """
 
     @torch.no_grad()
     def __init__(self, module: nn.Module, structure: Structure) -> None:
@@ -71,6 +102,8 @@ class Replayer:
             Inseparable: They cannot.
         """
         self.module, self.structure = module, structure
+        self.cache_name = cache_argument(module)
+        self._remembered: tuple[Tensor, Any] | None = None
         with evaluating(module):
             try:
                 self._examine(probe_tokens(module))
@@ -78,10 +111,50 @@ class Replayer:
                 raise Inseparable(
                     f"a block alone fails ({type(error).__name__}: {error})"
                 ) from error
+            self.has_tails = self._tails_agree(probe_tokens(module))
 
     def record(self, tokens_PT: Tensor) -> RealBlocks:
         """Run tokens once and keep what every block is given."""
+        self._remembered = None  # the weights may have changed since
         return self._record(tokens_PT)[0]
+
+    def tail(self, tokens_PT: Tensor, first: int) -> RealBlocks:
+        """Run tokens from a position on, with what the whole run remembers of those before."""
+        name, n_forgotten = str(self.cache_name), tokens_PT.shape[1] - first
+        cache = beginning(self._whole_cache(tokens_PT), n_forgotten)
+        kept = copy.deepcopy(cache)  # the run adds to the one that it is given
+        options = {name: cache, "use_cache": True}
+        found, streams = self._received(tokens_PT[:, first:], options)
+        given = [each.swapped(cache, CACHE) for each in found]
+        return RealBlocks(self, tokens_PT[:, first:], given, streams, kept)
+
+    def _whole_cache(self, tokens_PT: Tensor) -> Any:
+        if self._remembered is None or self._remembered[0] is not tokens_PT:
+            output = self.module(tokens_PT, use_cache=True)
+            self._remembered = tokens_PT, output[self.cache_name]
+        return self._remembered[1]
+
+    def _tails_agree(self, tokens_BT: Tensor) -> bool:
+        """Go on from the middle with other rows, and compare with the whole run."""
+        if self.cache_name is None:
+            return False
+        first = tokens_BT.shape[1] // 2
+        try:
+            whole, half = self.record(tokens_BT), self.tail(tokens_BT, first)
+            more = self.tail(torch.cat([tokens_BT, tokens_BT[:1]]), first)
+            pairs = zip(half.given, more.given, strict=True)
+            self.tail_axes = [growing_axes(*pair, SIZES) for pair in pairs]
+            swapped_B = torch.arange(len(tokens_BT), device=tokens_BT.device).flip(0)
+            wanted_BTD, made_BTD = whole.stream_PTD[swapped_B], half.stream_PTD[swapped_B]
+            for layer in range(len(self.structure.blocks)):
+                wanted_BTD = whole.run(layer, wanted_BTD, swapped_B)
+                made_BTD = half.run(layer, made_BTD, swapped_B)
+            check_same(
+                made_BTD, wanted_BTD[:, first:], dtype=wanted_BTD.dtype, what="its own cache"
+            )
+        except (*FAILURES, Inseparable):
+            return False
+        return True
 
     def _examine(self, tokens_BT: Tensor) -> None:
         base, logits_BTC = self._record(tokens_BT)
@@ -107,6 +180,19 @@ class Replayer:
         check_same(logits_RC, wanted_RC, dtype=dtype, what="its blocks one by one")
 
     def _record(self, tokens_PT: Tensor, *, noisy: bool = False) -> tuple[RealBlocks, Tensor]:
+        logits: list[Tensor] = []
+        given, stream_PTD = self._received(tokens_PT, None, noisy=noisy, logits=logits)
+        return RealBlocks(self, tokens_PT, given, stream_PTD), logits[0]
+
+    def _received(
+        self,
+        tokens_PT: Tensor,
+        options: dict[str, Any] | None,
+        *,
+        noisy: bool = False,
+        logits: list[Tensor] | None = None,
+    ) -> tuple[list[Given], Tensor]:
+        """Return what every block is given in a run, and the stream before the first one."""
         found: dict[int, Given] = {}
         streams: list[Tensor] = []
 
@@ -119,6 +205,10 @@ class Replayer:
             return torch.empty_like(stream_PTD).normal_(generator=noise) if noisy else None
 
         with receiving(self.structure.blocks, receive):
-            logits_PTC = run(self.module, tokens_PT)
-        given = [found[number] for number in range(len(self.structure.blocks))]
-        return RealBlocks(self, given, streams[0]), logits_PTC
+            if options is None:
+                made_PTC = run(self.module, tokens_PT)
+            else:
+                made_PTC = logits_of(self.module(tokens_PT, **options))
+        if logits is not None:
+            logits.append(made_PTC)
+        return [found[number] for number in range(len(self.structure.blocks))], streams[0]
