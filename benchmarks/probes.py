@@ -32,8 +32,8 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from benchmarks import machine, measuring
-from mecheval.metrics.probe_data import Examples, ProbeData
-from mecheval.metrics.probe_scores import LabelSets, score_controls, score_layers
+from mecheval.metrics.probe.probe_data import Examples, ProbeData
+from mecheval.metrics.probe.probe_scores import LabelSets, score_controls, score_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

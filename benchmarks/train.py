@@ -1,7 +1,9 @@
 """Training steps per second of every architecture of our own, and milliseconds of their scans.
 
 Run ``python -m benchmarks.train`` in a checkout. Times are the CPU time of one process with one
-thread, so that other processes disturb them little; the median of the repeats is printed.
+thread, so that other processes disturb them little; the median of the repeats is printed. With
+``--ensembles`` it prints instead how many steps of a member are taken per second when members of a
+sweep are trained as one; on CUDA, by wall clock.
 """
 
 from __future__ import annotations
@@ -16,12 +18,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.machine import print_options
+from benchmarks.measuring import Stopwatch
+from mecheval.harness.plan import build_task
 from mecheval.models.kernels.dual import dual_scan
 from mecheval.models.kernels.library import library
 from mecheval.models.kernels.scan import Scan
 from mecheval.models.kernels.selective import selective_scan
+from mecheval.models.load import resolve
 from mecheval.models.stack.architecture import configure_model
 from mecheval.registry import Registry
+from mecheval.spec import parse_spec
+from mecheval.training.ensemble import Ensemble
+from mecheval.training.loop import Trainer
+from mecheval.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +40,9 @@ SHAPES = ((32, 64, 32), (32, 256, 16), (128, 64, 16), (128, 256, 8), (512, 64, 8
 """Positions, width of the stream and examples, as in published tables of scan kernels."""
 
 STATES, HEADS, SYMBOLS = 16, 4, 8
+
+MEMBERS = (2, 4, 8)
+ENSEMBLE_TASK = "ar[keys=32,values=32,pairs=8]"
 
 
 def main() -> None:
@@ -42,9 +54,14 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--positions", type=int, default=17)
     parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--ensembles", action="store_true", help="time members trained as one")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda, for --ensembles")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print_options(options)
+    if options.ensembles:
+        print_ensembles(options)
+        return
     print(f"C kernels: {library().origin}\n")
     print(f"One training step, width {options.width}, {options.batch} x {options.positions} tokens")
     print(
@@ -58,6 +75,52 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for shape in SHAPES:
         print(_scan_row(shape, options.repeats))
+
+
+def print_ensembles(options: argparse.Namespace) -> None:
+    """Print a row per model: steps of a member per second for every number of members.
+
+    What they are held against is one training by itself; every step with its batch, its passes and
+    its optimizer. The best of the repeats counts.
+    """
+    print(
+        f"Member-steps per second on {options.device}, width {options.width}, {options.batch} "
+        f"examples of {ENSEMBLE_TASK}"
+    )
+    print(f"| model | separate | {' | '.join(f'E={n}' for n in MEMBERS)} | best gain |")
+    print("|---" * (len(MEMBERS) + 3) + "|")
+    for name in options.models.split(","):
+        rates = _member_rates(name, options)
+        gain = max(rates) / rates[0]
+        print(f"| {name} | {' | '.join(f'{rate:.0f}' for rate in rates)} | {gain:.1f}x |")
+
+
+def _member_rates(name: str, options: argparse.Namespace) -> list[float]:
+    """Return the steps of a member per second of one training, and of ever larger ensembles."""
+    clock = "cpu" if options.device == "cpu" else "wall"
+    stopwatch = Stopwatch(options.device, clock)
+    sizes = (1, *MEMBERS)
+    ensembles = [_ensemble(name, n, options).steps([None] * n) for n in sizes]
+    for steps in ensembles * 3:
+        next(steps)
+    # In turn, so that what else the machine does meets all of them.
+    rounds = [[stopwatch(steps.__next__) for steps in ensembles] for _ in range(options.repeats)]
+    return [n / min(times) for n, times in zip(sizes, zip(*rounds, strict=True), strict=True)]
+
+
+def _ensemble(name: str, n_members: int, options: argparse.Namespace) -> Ensemble:
+    layers = int(options.layers.split(",")[0])
+    spec = parse_spec(f"{name}[layers={layers},width={options.width}]")
+    source, task = resolve(spec, Registry()), build_task(parse_spec(ENSEMBLE_TASK), Registry())
+    encoding, endless = source.encode(task), 10**9
+    recipe = Recipe(batch=options.batch, steps=endless, check_every=endless)
+    return Ensemble([
+        Trainer(
+            source.build(encoding, seed=0), task, encoding, recipe.replace({"lr": 1e-4 * (1 + i)}),
+            seed=0, device=options.device, emit=lambda *_: None,
+        )
+        for i in range(n_members)
+    ])  # fmt: skip
 
 
 def _step_row(name: str, layers: int, options: argparse.Namespace) -> str:

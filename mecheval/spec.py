@@ -1,7 +1,9 @@
 """The grammar of names on the command line: ``mamba[layers=2,width=64]``, ``pythia-160m@step1000``.
 
-A word alone in the brackets is a preset: ``ar[small,query=value]``. A list splits at commas and spaces outside brackets; an argument splits at its first ``=``; a value
-is read as a TOML scalar or array, and as a plain string when it is neither.
+A word alone in the brackets is a preset: ``ar[small,query=value]``. A list splits at commas and
+spaces outside brackets; an argument splits at its first ``=``; a value is read as a TOML scalar or
+array, and as a plain string when it is neither. In a sweep, ``lr=1e-3,3e-3 optimizer=adamw,muon``,
+values belong to the last ``key=`` before them.
 """
 
 from __future__ import annotations
@@ -106,6 +108,37 @@ def parse_assignments(text: str) -> dict[str, Any]:
         UsageError: The text does not follow the grammar.
     """
     return _parse_args(text, whole=text)
+
+
+def parse_sweep(text: str) -> dict[str, list[Any]]:
+    """Read ``key=value,value,key=value,value``: a value belongs to the key that it follows.
+
+    Raises:
+        UsageError: The text does not follow the grammar.
+    """
+    values: dict[str, list[Any]] = {}
+    key = ""
+    for item in split_list(text):
+        name, equals, first = item.partition("=")
+        if equals and _KEY.fullmatch(name):
+            if name in values:
+                raise UsageError(f"Field '{name}' is given twice in '{text}'. Give it once.")
+            key, item, values[name] = name, first, []
+        if not key:
+            raise UsageError(
+                f"Malformed sweep '{text}': '{item}' belongs to no field. Write it like "
+                "lr=1e-3,3e-3 optimizer=adamw,muon."
+            )
+        values[key] += [_parse_value(item)] if item else []
+    for name, listed in values.items():
+        if not listed:
+            raise UsageError(
+                f"The sweep of '{name}' lists no values. Write it like lr=1e-3,3e-3 with the "
+                "values to try."
+            )
+    if not values:
+        raise UsageError("The sweep names no field. Write it like lr=1e-3,3e-3.")
+    return values
 
 
 def _parse_args(text: str, *, whole: str, presets: bool = False) -> dict[str, Any]:

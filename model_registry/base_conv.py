@@ -5,8 +5,8 @@ filter a network makes of the lag (:mod:`mecheval.models.stack.implicit_filter`)
 projection and Hadamard product -> ``gate``; which layer has which -> ``pattern``. The long
 convolution adds its own input, as in the study of retrieval (arXiv:2505.15105); the study has
 ``filter_positions=1024`` and ``filter_std=0.02``.
-Differences from the paper: norms have no parameters of their own, embedding and head are not tied,
-and the feed-forward part has no biases.
+Differences from the paper, but for ``shell=paper``: norms have no parameters of their own, the head
+is not tied to the embedding, and the feed-forward part has no biases.
 
 Official implementation: https://github.com/HazyResearch/zoology
 

@@ -6,9 +6,8 @@ state and its normaliser -> one matrix ``(B, H, F, V + 1)``, whose last column s
 short convolution -> BaseConv, a convolution of ``d_conv`` taps times a gate
 (:mod:`mecheval.models.stack.gated_convolution`). Which layer is which -> ``pattern``; in the study
 of retrieval (arXiv:2505.15105) convolution and attention alternate, and one layer has no attention.
-Differences from the paper: no sliding-window attention. The study ties embedding and head, and has
-norms and biases of the feed-forward part with parameters: its 319,872 for two layers of width 128
-and 26 tokens are here 320,640 (mixers of 17,024 and 34,816 as there).
+Differences from the paper: no sliding-window attention; norms without parameters, no biases in the
+feed-forward part and a head of its own, but for ``shell=paper``, the form of the study.
 
 Official implementation: https://github.com/HazyResearch/based
 

@@ -7,8 +7,8 @@ beta -> ``beta``, a sigmoid; W_O -> ``out``, behind a norm of what each head rea
 al. 2024, arXiv:2411.12537).
 Differences from the paper: norms have no parameters of their own; the feed-forward part is a GELU
 between two matrices; the convolution has a bias; queries are not divided by sqrt(K), which the norm
-behind would undo. The study of retrieval (arXiv:2505.15105) ties embedding and head and has norms
-and biases with parameters, so its counts differ.
+behind would undo. ``shell=paper`` has what is around the mixer as in the study of retrieval
+(arXiv:2505.15105); the norm of what heads read has no parameters there either.
 
 Official implementation: https://github.com/fla-org/flash-linear-attention
 
@@ -28,8 +28,8 @@ from mecheval.models.kernels.flash import PACKAGE, choose_linear
 from mecheval.models.kernels.scan import Kernel, check_kernel
 from mecheval.models.stack.architecture import model
 from mecheval.models.stack.feed_forward import FeedForwardArchitecture
+from mecheval.models.stack.linear import projection
 from mecheval.models.stack.matrix_memory import MatrixMemory
-from mecheval.models.stack.residual import projection
 from mecheval.models.stack.state_space import EIGENVALUES
 from mecheval.training.recipe import Recipe
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.residual import projection
+from mecheval.models.stack.linear import projection
 from mecheval.models.stack.state_space import initial_step_bias
 from mecheval.training.recipe import Recipe
 

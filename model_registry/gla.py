@@ -25,9 +25,9 @@ from mecheval.models.kernels.flash import PACKAGE, choose_linear
 from mecheval.models.kernels.linear import linear_attention
 from mecheval.models.kernels.scan import Kernel, check_kernel
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.feed_forward import FeedForwardArchitecture, affine
+from mecheval.models.stack.feed_forward import FeedForwardArchitecture
+from mecheval.models.stack.linear import affine, projection
 from mecheval.models.stack.matrix_memory import MatrixMemory
-from mecheval.models.stack.residual import projection
 from mecheval.training.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from mecheval.models.kernels.long_convolution import long_convolution
 from mecheval.models.kernels.scan import choose
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.feed_forward import affine
 from mecheval.models.stack.implicit_filter import ImplicitFilterArchitecture, SineFilter
+from mecheval.models.stack.linear import affine
 from mecheval.models.stack.residual import Mixer
 from mecheval.models.stack.short_convolution import ShortConvolution
 from mecheval.training.recipe import Recipe

@@ -6,7 +6,8 @@ N -> ``d_state``; Delta -> ``delta``, through ``x_proj`` and ``dt_weight`` with 
 convolution -> ``conv`` of ``d_conv`` taps; sigma (SiLU) -> ``silu``. With ``eigenvalues=[-1,1]``
 the decay exp(Delta A) becomes 2 exp(Delta A) - 1 (Grazzi et al. 2024, arXiv:2411.12537), which can
 flip the sign of a state.
-Difference from the paper: the norm before the mixer is LayerNorm without parameters of its own.
+Difference from the paper: the norm before the mixer is LayerNorm without parameters of its own;
+RMSNorm with ``shell=paper``.
 
 Official implementation: https://github.com/state-spaces/mamba
 
@@ -28,7 +29,8 @@ from mecheval.models.kernels.scan import Implementation, Kernel, Scan, choose
 from mecheval.models.kernels.selective import selective_scan
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.residual import Mixer, projection
+from mecheval.models.stack.linear import projection
+from mecheval.models.stack.residual import Mixer
 from mecheval.models.stack.short_convolution import ShortConvolution
 from mecheval.models.stack.state_space import StateSpaceArchitecture, initial_step_bias
 from mecheval.training.recipe import Recipe

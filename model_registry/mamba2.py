@@ -7,7 +7,8 @@ skip D -> ``D``, one number per head; the convolution over X, B, C -> ``conv`` o
 the norm before the output -> ``rms_norm`` of the gated output. With ``eigenvalues=[-1,1]`` the
 decay exp(Delta A) becomes 2 exp(Delta A) - 1 (Grazzi et al. 2024, arXiv:2411.12537), which can flip
 the sign of a state.
-Differences from the paper: one group of B and C; neither norm has parameters of its own.
+Differences from the paper: one group of B and C; neither norm has parameters of its own, but
+for the one before the mixer with ``shell=paper``.
 
 Official implementation: https://github.com/state-spaces/mamba
 
@@ -28,7 +29,8 @@ from mecheval.models.kernels.dual import dual_scan
 from mecheval.models.kernels.scan import Implementation, Kernel, Scan, choose, repeated
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.residual import Mixer, projection
+from mecheval.models.stack.linear import projection
+from mecheval.models.stack.residual import Mixer
 from mecheval.models.stack.short_convolution import ShortConvolution
 from mecheval.models.stack.state_space import StateSpaceArchitecture, initial_step_bias
 from mecheval.training.recipe import Recipe

@@ -4,8 +4,8 @@ Glossary (paper -> code): d_model -> width; h -> heads; d_k = d_v = width / head
 ``qkv`` (one matrix); W^O -> ``out``; FFN -> ``Mlp`` of width ``mlp_ratio * width``, with GELU
 instead of ReLU; positional encoding -> ``positions``: rotary (Su et al. 2021, arXiv:2104.09864),
 none (Kazemnejad et al. 2023, arXiv:2305.19466), or a learned table added to the embedding.
-Differences from the paper: norms come before the parts and have no parameters of their own; there
-are no biases and no dropout.
+Differences from the paper: norms come before the parts and, in our own shell, have no parameters of
+their own; there are no biases and no dropout.
 
 Official implementation: https://github.com/tensorflow/tensor2tensor
 
@@ -17,19 +17,21 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from mecheval.models.contract import Tap
+from mecheval.models.kernels.members import folded
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import Architecture, model
-from mecheval.models.stack.residual import Mixer, Mlp, projection
+from mecheval.models.stack.linear import affine, projection
+from mecheval.models.stack.residual import Mixer
 from mecheval.models.views import Columns
 from mecheval.training.recipe import Recipe
 
-POSITIONS = ("rope", "none", "learned")
 ROPE_BASE = 10000.0
 
 
@@ -40,12 +42,14 @@ class Attention(Mixer):
     inner = ("q", "k", "v", "attn_out")
     writes = ("k", "v")
 
-    def __init__(self, width: int, heads: int, *, rotary: bool, scale: float) -> None:
-        """Draw the weights; ``scale`` multiplies those of the output."""
+    def __init__(
+        self, width: int, heads: int, *, rotary: bool, scale: float, bias: bool = False
+    ) -> None:
+        """Draw the weights; ``scale`` multiplies those of the output, ``bias`` gives it a bias."""
         super().__init__()
         self.heads, self.rotary = heads, rotary
         self.qkv = projection(width, 3 * width)
-        self.out = projection(width, width, scale=scale)
+        self.out = (affine if bias else projection)(width, width, scale=scale)
 
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Return queries, keys and values, ``(B, T, H, K)`` each, turned if rotary."""
@@ -103,7 +107,8 @@ def attend(
     q_BHTK, k_BHSK, v_BHSK = (x.transpose(1, 2) for x in (q_BTHK, keys_BSHK, values_BSHK))
     n, total = q_BTHK.shape[1], keys_BSHK.shape[1]
     if only_B is None and n == total:
-        read_BHTK = functional.scaled_dot_product_attention(q_BHTK, k_BHSK, v_BHSK, is_causal=True)
+        causal = functools.partial(functional.scaled_dot_product_attention, is_causal=True)
+        read_BHTK = folded(causal, q_BHTK, k_BHSK, v_BHSK)
         return read_BHTK.transpose(1, 2)
     if only_B is None:
         last_BT = torch.arange(total - n, total, device=q_BTHK.device)[None]
@@ -157,37 +162,27 @@ class Transformer(Architecture):
     Attributes:
         heads: Number of attention heads.
         positions: How positions are told apart: ``rope``, ``none`` or ``learned``.
-        context: Number of learned positions, BOS included; of no effect otherwise.
-        mlp_ratio: Width of the feed-forward part relative to the stream.
     """
+
+    position_kinds: ClassVar[tuple[str, ...]] = ("rope", "none", "learned")
+    later: ClassVar[frozenset[str]] = frozenset({"shell"})
 
     heads: int = 4
     positions: str = "rope"
-    context: int = 256
     mlp_ratio: int = 4
 
     def __post_init__(self) -> None:
         """Check heads and positions."""
         super().__post_init__()
-        self.check(self.positions in POSITIONS, f"positions to be one of {', '.join(POSITIONS)}")
         self.check(self.heads >= 1 and self.width % self.heads == 0, "a width that heads divide")
         self.check(
             self.positions != "rope" or self.width // self.heads % 2 == 0,
             "an even width per head for rotary positions",
         )
-        self.check(self.context >= 1 and self.mlp_ratio >= 1, "context and mlp_ratio of at least 1")
-
-    @property
-    def context_limit(self) -> int | None:
-        """Return the number of learned positions."""
-        return self.context if self.positions == "learned" else None
 
     def mixer(self, layer: int) -> Attention:
         """Build the attention of a layer."""
         return Attention(
-            self.width, self.heads, rotary=self.positions == "rope", scale=self.residual_scale
-        )
-
-    def mlp(self, layer: int) -> nn.Module:
-        """Build the feed-forward part of a layer."""
-        return Mlp(self.width, self.mlp_ratio * self.width, scale=self.residual_scale)
+            self.width, self.heads, rotary=self.positions == "rope", scale=self.residual_scale,
+            bias=self.shell_of(layer).biases,
+        )  # fmt: skip

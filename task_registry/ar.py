@@ -34,6 +34,10 @@ _ROUNDS = 64  # of drawing again what does not fit
     reference="Arora et al. 2025, arXiv:2505.15105; Arora et al. 2023, arXiv:2312.04927",
     mechanisms=(
         Metric("recovery"),
+        Metric("interchange"),
+        Metric("mechanism"),
+        Metric("convolution"),
+        Metric("induction_circuit"),
         Metric("readability"),
     ),
 )

@@ -39,6 +39,9 @@ _ROUNDS = 64  # of drawing again what does not fit
     reference="Arora et al. 2025, arXiv:2505.15105",
     mechanisms=(
         Metric("recovery"),
+        Metric("interchange"),
+        Metric("mechanism"),
+        Metric("convolution", {"n_pairs": 32}),
         Metric("readability"),
     ),
 )

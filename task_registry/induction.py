@@ -30,6 +30,10 @@ CHARACTERS = string.ascii_letters + string.digits + string.punctuation
     "for Transformer Circuits",
     mechanisms=(
         Metric("recovery"),
+        Metric("interchange", {"n_pairs": 64}),
+        Metric("mechanism", {"n_pairs": 64}),
+        Metric("convolution", {"n_pairs": 32}),
+        Metric("induction_circuit", {"n_pairs": 32}),
         Metric("readability"),
     ),
 )

@@ -75,8 +75,8 @@ def test_examples(text: str, expected: Spec) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "[a=1]", "m[a=1", "ma=1]", "m[a.]", "m[a,b]", "m[=1]", "m[a=]", "m[a=1,a=2]", "m@", "m]a=1[",
-        "m[a=1]]", "m[[a=1]", "m[a=1][b=2]", "m[1a=2]",
+        "", "[a=1]", "m[a=1", "ma=1]", "m[a.]", "m[a,b]", "m[=1]", "m[a=]", "m[a=1,a=2]", "m@",
+        "m]a=1[", "m[a=1]]", "m[[a=1]", "m[a=1][b=2]", "m[1a=2]",
     ],
 )  # fmt: skip
 def test_malformed_names_are_usage_errors(text: str) -> None:

@@ -1,4 +1,4 @@
-"""``mecheval leaderboard build``: tables from a folder of reports."""
+"""``mecheval leaderboard``: tables from a folder of reports, and what they say of claims."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "leaderboard",
-        help="make tables from a folder of reports",
-        description="Make tables from a folder of reports.",
+        help="make tables from a folder of reports, or hold claims against them",
+        description="Make tables from a folder of reports, or hold claims against them.",
     )
     commands = parser.add_subparsers(
         dest="subcommand", metavar="COMMAND", required=True, parser_class=type(parser)
@@ -41,6 +41,23 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     options.add_quiet(building)
     options.add_json(building, help="print the leaderboard as JSON instead of as Markdown")
     building.set_defaults(command=build)
+    _add_claims(commands)
+
+
+def _add_claims(commands: argparse._SubParsersAction) -> None:
+    holding = commands.add_parser(
+        "claims",
+        help="hold the claims of a suite against reports",
+        description="Print the claims in a suite's file beside what reports say: the number given "
+        "there, the mean over seeds here with its interval, and whether it is replicated.",
+    )
+    holding.add_argument("suite", metavar="SUITE", help="name or file of the suite")
+    holding.add_argument(
+        "results", nargs="?", type=options.path, default=Path("results"), metavar="RESULTS",
+        help="folder of reports (default: results)",
+    )  # fmt: skip
+    options.add_include_path(holding)
+    holding.set_defaults(command=claims)
 
 
 def build(args: argparse.Namespace) -> int:
@@ -72,3 +89,24 @@ def build(args: argparse.Namespace) -> int:
     if not admitted:
         print(f"mecheval: No report in {args.results} counts.", file=sys.stderr)
     return 0 if admitted else 1
+
+
+def claims(args: argparse.Namespace) -> int:
+    """Print the claims with what the reports say of them.
+
+    Raises:
+        UsageError: There is no such suite or folder, or the suite makes no claims.
+    """
+    from mecheval.harness.suites import load_suite
+    from mecheval.leaderboard.admission import admit
+    from mecheval.leaderboard.claims import claims_of, examine, markdown
+
+    suite = load_suite(args.suite)
+    if not suite.claims:
+        raise UsageError(f"{suite.path} has no [[claim]]. Write one, or give another suite.")
+    admitted, refused = admit(args.results)
+    for item in refused:
+        print(f"mecheval: refused {args.results / item.path}: {item.reason}", file=sys.stderr)
+    reports = [item.report for item in admitted]
+    print(markdown(examine(claims_of(suite), reports, options.registry_of(args))), end="")
+    return 0

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from mecheval.cli.printing import Row
     from mecheval.registry import Entry, Kind
 
-KINDS = ("tasks", "models", "metrics", "sites")
+KINDS = ("tasks", "models", "metrics", "suites", "sites")
 COLUMNS = {
     "tasks": ("name", "version", "from", "summary"),
     "models": ("name", "from", "summary"),
     "metrics": ("name", "version", "family", "summary"),
+    "suites": ("name", "cells", "summary"),
     "sites": ("site", "shape", "side", "path"),
 }
 
@@ -29,8 +30,8 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "ls",
-        help="list tasks, models, metrics, or the sites of a model",
-        description="List what is registered: tasks, models, metrics; or the sites of a model. "
+        help="list tasks, models, metrics, suites, or the sites of a model",
+        description="List what there is: tasks, models, metrics, suites; or the sites of a model. "
         "Entries that cannot be read are listed as broken, with the reason.",
     )
     parser.add_argument(
@@ -69,6 +70,8 @@ def ls(args: argparse.Namespace) -> int:
 def _registered(args: argparse.Namespace) -> list[Row]:
     if args.what == "metrics":
         return _metrics()
+    if args.what == "suites":
+        return _suites()
     kind: Kind = "task" if args.what == "tasks" else "model"
     return [_row(entry) for entry in options.registry_of(args).entries(kind)]
 
@@ -97,6 +100,21 @@ def _metrics() -> list[Row]:
             "parameters": dict(metric.defaults),
         }
         for metric in METRICS.values()
+    ]
+
+
+def _suites() -> list[Row]:
+    from mecheval.harness.suites import load_suite, suite_names
+
+    suites = map(load_suite, suite_names())
+    return [
+        {
+            "name": suite.name,
+            "cells": suite.n_cells,
+            "summary": suite.summary,
+            "origin": str(suite.path),
+        }
+        for suite in suites
     ]
 
 

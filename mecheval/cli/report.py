@@ -1,4 +1,4 @@
-"""``mecheval report``: layer curves and recovery heat maps as a picture."""
+"""``mecheval report``: pictures of reports."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "report",
         help="draw a report, or a folder of them",
-        description="Draw the layer curves and the recovery heat map of a report, or of a folder "
-        "as a grid of models by tasks.",
+        description="Draw a report, or a folder of them: layer curves and recovery heat maps; "
+        "accuracy, verdicts and interchange by role; or what becomes of them in training.",
     )
     parser.add_argument("path", type=options.path, help="a report, or a folder of reports")
     parser.add_argument(
         "--output", "-o", type=options.path, metavar="PATH",
         help="a .png or .svg file, or a folder (default: beside the report, or in the folder)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--figure", "-f", default="layers", metavar="NAME",
+        help="layers, mechanism or training (default: layers)",
     )  # fmt: skip
     options.add_quiet(parser)
     parser.set_defaults(command=report)
@@ -47,9 +51,10 @@ def report(args: argparse.Namespace) -> int:
     reports = [read_report(path) for path in paths]
 
     from mecheval.reports.documents import write_document
-    from mecheval.reports.plots import render
+    from mecheval.reports.figures import render
 
-    write_document(target, render(reports, target.suffix.removeprefix(".")))
+    picture = render(reports, target.suffix.removeprefix("."), figure=args.figure)
+    write_document(target, picture)
     if not args.quiet:
         print(f"Wrote {target}.")
     return 0

@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mecheval.cli import options
 from mecheval.errors import UsageError
@@ -48,12 +48,17 @@ def add(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _add_grid(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--suite", metavar="NAME",
+        help="a suite of the package, or a TOML file, in place of models and tasks; other flags "
+        "take precedence over what it says",
+    )  # fmt: skip
     options.add_list(
-        parser, "--models", "--model", "-m", metavar="NAME", required=True,
+        parser, "--models", "--model", "-m", metavar="NAME",
         help="models with arguments: mamba[layers=2],pythia-160m@step1000,hf:DIRECTORY",
     )  # fmt: skip
     options.add_list(
-        parser, "--tasks", "--task", "-t", metavar="NAME", required=True,
+        parser, "--tasks", "--task", "-t", metavar="NAME",
         help="tasks with parameters: parity,dyck[k=3]",
     )  # fmt: skip
     options.add_list(
@@ -64,6 +69,15 @@ def _add_grid(parser: argparse.ArgumentParser) -> None:
     options.add_list(
         parser, "--recipe", "-r", metavar="KEY=VALUE",
         help="fields of the training recipe to replace: lr=1e-3,steps=500",
+    )  # fmt: skip
+    options.add_list(
+        parser, "--sweep", metavar="KEY=VALUE,VALUE",
+        help="fields of the recipe to try: lr=1e-3,3e-3 optimizer=adamw,muon trains all four and "
+        "measures the one with the best validation accuracy",
+    )  # fmt: skip
+    parser.add_argument(
+        "--snapshots", type=int, metavar="N",
+        help="measure the metrics at N points along training as well, from the untrained weights",
     )  # fmt: skip
     options.add_list(
         parser, "--metrics", metavar="NAME",
@@ -89,6 +103,11 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size", "-b", type=int, default=128, metavar="N",
         help="sequences per forward pass of the measurements (default: 128)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ensemble", type=int, metavar="N",
+        help="most trainings of one shape that take their steps as one, equal but for rounding "
+        "(default: all on CUDA; on the CPU, those of the sweep of a narrow model)",
     )  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     options.add_include_path(parser)
@@ -135,33 +154,39 @@ def _run(args: argparse.Namespace) -> int:
     from mecheval.training import processes
 
     devices = find_devices(args.device)
-    request = _request(args, devices.kind)
+    requests = _requests(args, devices.kind)
     if args.dry_run:
-        return _dry_run(request)
+        return _dry_run(requests)
     jobs = _positive(args.jobs or devices.jobs, "--jobs")
     quiet = args.quiet or not processes.is_main()
     with display(quiet=quiet, as_json=args.json and processes.is_main()) as listener:
-        outcomes = execute(request, listener, devices=devices, jobs=jobs, fail_fast=args.fail_fast)
+        outcomes = execute(requests, listener, devices=devices, jobs=jobs, fail_fast=args.fail_fast)
     if not quiet and not args.json:
         _print_table(outcomes)
     return _exit_code(outcomes, allow_failures=args.allow_failures)
 
 
-def _request(args: argparse.Namespace, device: str) -> Request:
-    from mecheval.harness.request import Request, Settings
-    from mecheval.spec import parse_assignments, parse_spec
+def _requests(args: argparse.Namespace, device: str) -> list[Request]:
+    """Return what is asked for: the grid of the flags, or those of a suite.
 
-    return Request(
-        models=tuple(map(parse_spec, _some(args.models, "--models"))),
-        tasks=tuple(map(parse_spec, _some(args.tasks, "--tasks"))),
-        seeds=tuple(options.seeds(",".join(args.seeds))) if args.seeds else None,
-        size=args.size,
-        recipe=parse_assignments(",".join(args.recipe)) if args.recipe else {},
-        metrics=tuple(options.names(args.metrics)) if args.metrics else None,
-        limit=args.limit,
-        dtype=args.dtype,
-        output=args.output,
-        settings=Settings(
+    Raises:
+        UsageError: A flag is missing, malformed, or contradicts another one.
+    """
+    from mecheval.harness.request import Request, Settings
+    from mecheval.harness.suites import load_suite
+    from mecheval.spec import parse_assignments, parse_spec, parse_sweep
+
+    common: dict[str, Any] = {
+        "seeds": tuple(options.seeds(",".join(args.seeds))) if args.seeds else None,
+        "size": args.size,
+        "recipe": parse_assignments(",".join(args.recipe)) if args.recipe else {},
+        "sweep": parse_sweep(" ".join(args.sweep)) if args.sweep else None,
+        "snapshots": args.snapshots,
+        "metrics": tuple(options.names(args.metrics)) if args.metrics else None,
+        "limit": args.limit,
+        "dtype": args.dtype,
+        "output": args.output,
+        "settings": Settings(
             include_paths=tuple(args.include_path or ()),
             trust_remote_code=args.trust_remote_code,
             cache=args.cache,
@@ -169,15 +194,23 @@ def _request(args: argparse.Namespace, device: str) -> Request:
             threads=_positive(args.threads, "--threads"),
             batch_size=_positive(args.batch_size, "--batch-size"),
             overwrite=args.overwrite,
+            ensemble=args.ensemble,
             command=("mecheval", *sys.argv[1:]),
         ),
-    )
+    }
+    if args.suite is None:
+        models, tasks = _some(args.models, "--models"), _some(args.tasks, "--tasks")
+        grid = {"models": tuple(map(parse_spec, models)), "tasks": tuple(map(parse_spec, tasks))}
+        return [Request(**grid, **common)]
+    if args.models or args.tasks:
+        raise UsageError("--suite names its models and tasks. Leave out --models and --tasks.")
+    return load_suite(args.suite).requests(**common)
 
 
-def _some(values: Sequence[str], flag: str) -> list[str]:
+def _some(values: Sequence[str] | None, flag: str) -> list[str]:
     names = options.names(values)
     if not names:
-        raise UsageError(f"{flag} names nothing. Give at least one name.")
+        raise UsageError(f"{flag} names nothing. Give at least one name, or a --suite.")
     return names
 
 
@@ -202,7 +235,7 @@ def _stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _dry_run(request: Request) -> int:
+def _dry_run(requests: Sequence[Request]) -> int:
     from mecheval.harness.plan import plan
     from mecheval.harness.store import finished_report
     from mecheval.reports.markdown import table
@@ -216,6 +249,7 @@ def _dry_run(request: Request) -> int:
             cell.key[:8],
             str(cell.path),
         ]
+        for request in requests
         for cell in plan(request)
     ]
     print(table(["Model", "Task", "Seed", "State", "Key", "Report"], rows))

@@ -1,4 +1,4 @@
-"""``mecheval show``: one task, model, metric or report, with parameters and origin."""
+"""``mecheval show``: one task, model, metric, suite or report, with parameters and origin."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from mecheval.errors import unknown
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
     from pathlib import Path
 
     from mecheval.models.contract import ModelCard
     from mecheval.tasks import Metric
     from mecheval.training.recipe import Recipe
 
-KINDS = ("task", "model", "metric", "report")
+KINDS = ("task", "model", "metric", "suite", "report")
 
 
 def add(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "show",
-        help="show a task, a model, a metric or a report",
+        help="show a task, a model, a metric, a suite or a report",
         description="Show what is known of a task, a model or a metric: version, parameters with "
-        "their defaults, reference, source; or the results in a report.",
+        "their defaults, reference, source; the grids of a suite; or the results in a report.",
     )
     parser.add_argument("kind", choices=KINDS, help="what to show")
     parser.add_argument("name", help="its name, with arguments if wanted: dyck[k=3]; or a file")
@@ -46,7 +47,8 @@ def show(args: argparse.Namespace) -> int:
 
         print_report(options.path(args.name), as_json=args.json)
         return 0
-    card = {"task": _task, "model": _model, "metric": _metric}[args.kind](args)
+    kinds = {"task": _task, "model": _model, "metric": _metric, "suite": _suite}
+    card = kinds[args.kind](args)
     print_card(card, as_json=args.json)
     return 0
 
@@ -171,6 +173,28 @@ def _metric(args: argparse.Namespace) -> dict[str, Any]:
         ],
         "measures": _docstring(metric.function),
     }
+
+
+def _suite(args: argparse.Namespace) -> dict[str, Any]:
+    from mecheval.harness.suites import load_suite
+
+    suite = load_suite(args.name)
+    return {
+        "suite": suite.name,
+        "summary": suite.summary,
+        "source": str(suite.path),
+        "cells": suite.n_cells,
+        **{f"grid {i}": _grid(grid) for i, grid in enumerate(suite.grids, 1)},
+        "claims": len(suite.claims),
+    }
+
+
+def _grid(grid: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        key: _assignments(value) if isinstance(value, dict) else ", ".join(map(str, value))
+        if isinstance(value, list) else str(value)
+        for key, value in grid.items()
+    }  # fmt: skip
 
 
 def _allowed(choices: tuple[str, ...] | None) -> str:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.reports.files import read_report
 from mecheval.reports.markdown import table
-from mecheval.spec import Spec
+from mecheval.spec import Spec, format_args
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from mecheval.reports.schema import MetricResult, Report
+    from mecheval.reports.schema import MetricResult, Report, SweepRun
 
 HEADERS = ("Metric", "Value", "95% interval", "Unit", "Scored", "References")
 
@@ -57,14 +58,25 @@ def _head(report: Report) -> dict[str, Any]:
             f"{training.recipe}, {training.optimizer}, {training.steps} steps, "
             f"stopped by {training.stopped}"
         )
+        head |= {"sweep": _sweep(training.sweep)} if training.sweep else {}
     return head
+
+
+def _sweep(runs: Sequence[SweepRun]) -> str:
+    """Name every run with its validation accuracy, and mark the chosen one."""
+    return ", ".join(
+        f"{format_args(run.values)} "
+        + ("diverged" if run.validation_accuracy is None else f"{run.validation_accuracy:.3f}")
+        + (" (chosen)" if run.chosen else "")
+        for run in runs
+    )
 
 
 def _row(metric: MetricResult) -> list[str]:
     interval = metric.uncertainty
     return [
         metric.id,
-        f"{metric.value:.4g}" if metric.value is not None else str(metric.reason),
+        _value(metric),
         f"[{interval.low:.4g}, {interval.high:.4g}]" if interval else "",
         interval.resampled_unit if interval else "",
         f"{metric.n_scored} of {metric.n_expected}",
@@ -72,3 +84,10 @@ def _row(metric: MetricResult) -> list[str]:
             f"{name} {value:.4g}" for name, value in metric.references.items() if value is not None
         ),
     ]
+
+
+def _value(metric: MetricResult) -> str:
+    """Return the value, behind its verdict if it has one; or why there is none."""
+    if metric.value is None:
+        return str(metric.reason)
+    return f"{metric.verdict}, {metric.value:.4g}" if metric.verdict else f"{metric.value:.4g}"

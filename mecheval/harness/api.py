@@ -34,6 +34,8 @@ def evaluate(
     output: Path | str | None = None,
     size: str | None = None,
     recipe: Mapping[str, Any] | None = None,
+    sweep: Mapping[str, Sequence[Any]] | None = None,
+    snapshots: int | None = None,
     metrics: Sequence[str] | None = None,
     limit: int | None = None,
     dtype: str = "float32",
@@ -53,6 +55,9 @@ def evaluate(
         output: Folder for the reports, from which a second call resumes; in memory by default.
         size: Size of the models that come in sizes.
         recipe: Fields of the training recipe to replace, as ``{"steps": 500}``.
+        sweep: Values of fields of the recipe, as ``{"lr": [1e-3, 3e-3]}``: all combinations are
+            trained, and the one with the best validation accuracy is measured.
+        snapshots: Measure the metrics at this many points along training as well.
         metrics: Mechanistic metrics to measure, of those of the task; all by default.
         limit: Largest number of examples per metric; marks the reports partial.
         dtype: Floating-point type of the measurements.
@@ -62,7 +67,8 @@ def evaluate(
         progress: Whether to show what is going on.
         include_path: Files and folders of local tasks and models.
         settings: Further fields of :class:`mecheval.harness.request.Settings`:
-            ``trust_remote_code``, ``cache``, ``threads``, ``batch_size``, ``overwrite``.
+            ``trust_remote_code``, ``cache``, ``threads``, ``batch_size``, ``overwrite``,
+            ``ensemble``.
 
     Returns:
         One report per cell, model by model.
@@ -78,6 +84,8 @@ def evaluate(
         seeds=None if seeds is None else tuple(seeds),
         size=size,
         recipe=dict(recipe or {}),
+        sweep=sweep,
+        snapshots=snapshots,
         metrics=None if metrics is None else tuple(metrics),
         limit=limit,
         dtype=dtype,
@@ -87,7 +95,7 @@ def evaluate(
         ),
     )
     with _display() if progress else nullcontext(Silence()) as listener:
-        outcomes = execute(request, listener, devices=devices, jobs=jobs)
+        outcomes = execute([request], listener, devices=devices, jobs=jobs)
     return [outcome.report for outcome in outcomes]
 
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from mecheval import metrics, seeding, training
+from mecheval import metrics, seeding
 from mecheval.errors import StorageError
 from mecheval.harness import parts
+from mecheval.harness.along import measure_along, undefined
+from mecheval.harness.cell_training import cache_of, trained_model
 from mecheval.harness.events import Progress
 from mecheval.harness.failure import failed, now
 from mecheval.harness.plan import build_source, build_task
@@ -22,16 +24,12 @@ from mecheval.reports.environment import environment
 from mecheval.reports.files import as_stored
 from mecheval.reports.schema import Failure, MetricIdentity, MetricResult, Report
 from mecheval.spec import Spec
-from mecheval.training.checkpoints import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from mecheval.harness.request import Cell, Settings
-    from mecheval.models.contract import Encoding, ModelSource
-    from mecheval.tasks import Task
-    from mecheval.training.loop import Emit
+    from mecheval.training.preparation import Trained
 
 GATED = "token_accuracy/1x"
 """The result that is held against the recipe's gate."""
@@ -104,16 +102,7 @@ def train_along(cell: Cell) -> None:
     source = build_source(cell.model, registry, cell.settings)
     task = build_task(cell.task, registry)
     with _settled(cell.settings):
-        _trained(cell, source, task, source.encode(task), lambda *_: None)
-
-
-def _trained(
-    cell: Cell, source: ModelSource, task: Task, encoding: Encoding, emit: Emit
-) -> training.Trained:
-    return training.prepare(
-        source, task, encoding, cell.recipe,
-        seed=cell.identity.seed, cache=_cache(cell), device=cell.settings.device, emit=emit,
-    )  # fmt: skip
+        trained_model(cell, source, task, source.encode(task), lambda *_: None)
 
 
 def _measure(cell: Cell, stages: _Stages, found: dict[str, Any]) -> None:
@@ -128,7 +117,7 @@ def _measure(cell: Cell, stages: _Stages, found: dict[str, Any]) -> None:
         found["seeds"] = seeding.listed(seed)
         found["plugin"] = parts.plugin(_entries(cell, registry))
     with stages("train"):
-        trained = _trained(cell, source, task, encoding, stages.emit)
+        trained = trained_model(cell, source, task, encoding, stages.emit)
         dtype = getattr(torch, cell.identity.dtype)
         subject = metrics.Subject(
             model=trained.model.to(dtype).eval(),
@@ -136,7 +125,7 @@ def _measure(cell: Cell, stages: _Stages, found: dict[str, Any]) -> None:
             encoding=encoding,
             seed=seed,
             learned=None,
-            scratch=_cache(cell) / "partial" / cell.key,
+            scratch=cache_of(cell) / "partial" / cell.key,
             limit=cell.identity.limit,
             batch_size=settings.batch_size,
             untrained=lambda: (
@@ -145,7 +134,11 @@ def _measure(cell: Cell, stages: _Stages, found: dict[str, Any]) -> None:
         )
     found["training"] = trained.record
     found["sites"] = {str(site): tap.path for site, tap in trained.model.taps().items()}
-    _measure_subject(cell, subject, stages, found)
+    if trained.record.reason is not None:
+        _describe_diverged(cell, subject, stages, found)
+    else:
+        _measure_subject(cell, subject, stages, found)
+        _measure_along(cell, trained, subject, stages, found)
     # Last, because a model knows its kernels only after a forward pass.
     found["model_card"] = parts.model_card(source.card, trained.model)
 
@@ -162,13 +155,61 @@ def _measure_subject(
         if subject.learned is None:
             accuracy = next(result.value for result in measured if result.id == GATED)
             learned = accuracy is not None and accuracy >= cell.recipe.gate
-            subject = replace(subject, learned=learned, accuracy=accuracy)
+            subject = replace(subject, learned=learned, accuracy=accuracy, gate=cell.recipe.gate)
             found["learned"] = learned
             stages.emit(identity.name, 0, 0, accuracy)
+    _describe(cell, subject, stages, found)
     with stages("describe"):
-        found["task_card"] = parts.task_card(subject.task, subject.seed)
-        found["data"] = parts.data(subject, **_counts(cell.identity.metrics))
         found["fidelity"] = parts.fidelity(subject)
+
+
+def _describe_diverged(
+    cell: Cell, subject: metrics.Subject, stages: _Stages, found: dict[str, Any]
+) -> None:
+    """List the results of weights that are no numbers: all of them undefined."""
+    reason = found["training"].reason
+    found |= {"metrics": [], "learned": False, "resources": {"seconds": stages.seconds}}
+    subject = replace(subject, learned=False, gate=cell.recipe.gate)
+    for identity in cell.identity.metrics:
+        with stages(identity.name):
+            found["metrics"] += [
+                undefined(result, reason) for result in metrics.measure(identity, subject)
+            ]
+    _describe(cell, subject, stages, found)
+
+
+def _measure_along(
+    cell: Cell,
+    trained: Trained,
+    subject: metrics.Subject,
+    stages: _Stages,
+    found: dict[str, Any],
+) -> None:
+    """Measure the snapshots, if there are any."""
+    snapshots = trained.run.snapshots_in(cache_of(cell))
+    if snapshots is None:
+        return
+
+    def measure(at: metrics.Subject) -> list[MetricResult]:
+        results = []
+        for identity in cell.identity.metrics:
+            measured, at = _within_memory(identity, at)
+            results += measured
+        return results
+
+    last = found["metrics"] if found["learned"] else []
+    with stages("snapshots"):
+        found["snapshots"] = []
+        for snapshot in measure_along(subject, snapshots, measure, last=last):
+            found["snapshots"].append(snapshot)
+            accuracy = snapshot.validation_accuracy
+            stages.emit("snapshots", len(found["snapshots"]), len(snapshots.chosen()), accuracy)
+
+
+def _describe(cell: Cell, subject: metrics.Subject, stages: _Stages, found: dict[str, Any]) -> None:
+    with stages("describe"):
+        found["task_card"] = parts.task_card(subject.task, subject.seed, cache=cache_of(cell))
+        found["data"] = parts.data(subject, **_counts(cell.identity.metrics))
     found["resources"] |= {"peak_ram_bytes": _peak_memory(), "batch_size": subject.batch_size}
     if cell.settings.device == "cuda":
         found["resources"]["peak_vram_bytes"] = torch.cuda.max_memory_allocated()
@@ -218,13 +259,6 @@ def _settled(settings: Settings) -> Iterator[None]:
         torch.set_num_threads(before)
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         torch.backends.cudnn.allow_tf32 = tf32
-
-
-def _cache(cell: Cell) -> Path:
-    """Return the checkpoint cache; tasks and models under construction get one per version."""
-    folder = cell.settings.cache or cache_folder()
-    parts = (cell.identity.task.sample_sha256, cell.identity.model.file_sha256)
-    return folder.joinpath(*(part[:16] for part in parts if part))
 
 
 def _entries(cell: Cell, registry: Registry) -> list[Any]:

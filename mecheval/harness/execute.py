@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from mecheval.harness import store
+from mecheval.harness.companions import with_companions
 from mecheval.harness.events import Outcome
 from mecheval.harness.executor import Pool, run_here
 from mecheval.harness.plan import check, expected_cost, plan
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def execute(
-    request: Request,
+    requests: Sequence[Request],
     listener: Listener,
     *,
     devices: Devices,
@@ -33,34 +34,36 @@ def execute(
     """Compute what is asked for.
 
     Args:
-        request: What is asked for.
+        requests: What is asked for: at least one grid, all with the same output and settings.
         listener: Is told what happens.
         devices: Where cells run.
         jobs: Number of worker processes; None runs all cells in this process.
         fail_fast: Whether to end at the first cell that fails.
 
     Returns:
-        The outcomes in the order of the grid; with ``fail_fast`` those up to the failure. Under
+        The outcomes in the order of the grids; with ``fail_fast`` those up to the failure. Under
         ``accelerate launch`` all of them in the main process, none in the others.
 
     Raises:
-        UsageError: The request cannot be met; nothing has been computed.
+        UsageError: A request cannot be met; nothing has been computed.
         StorageError: A report could not be written; those before it are.
     """
-    check(request)
+    output, settings = requests[0].output, requests[0].settings
+    for request in requests:
+        check(request)
     if processes.count() > 1:
         jobs = None  # the processes of one launch train every cell together
     with ExitStack() as stack:
 
         def started(n_cells: int) -> Pool:
-            environment = _worker_environment(request.settings)
+            environment = _worker_environment(settings)
             pool = Pool(min(jobs or 1, n_cells), environment, devices=devices.visible)
             return stack.enter_context(pool)
 
-        pool, most = None, _most_cells(request)
-        if jobs is not None and most > _n_reports(request):
+        pool, most = None, sum(map(_most_cells, requests))
+        if jobs is not None and most > _n_reports(requests[0]):
             pool = started(most)  # they import torch while this process plans
-        cells = plan(request)
+        cells = list({cell.key: cell for request in requests for cell in plan(request)}.values())
         found = _kept(cells)
         todo = [cell for cell in cells if cell.key not in found]
         listener.planned(len(todo), len(found))
@@ -69,8 +72,8 @@ def execute(
         if not processes.is_main():
             _train_along(todo)
             return []
-        if todo and request.output is not None:
-            store.open_folder(request.output)
+        if todo and output is not None:
+            store.open_folder(output)
         n_named = sum(map(_is_named, todo))
         if jobs is not None and pool is None and n_named:
             pool = started(n_named)
@@ -90,7 +93,7 @@ def _worker_environment(settings: Settings) -> dict[str, str]:
 
 
 def _outcomes(todo: Sequence[Cell], listener: Listener, pool: Pool | None) -> Iterator[Outcome]:
-    ordered = _longest_first(todo)
+    ordered = with_companions(_longest_first(todo), workers=pool.size if pool else 1)
     # Objects stay in this process: a worker could not import what a script or notebook declares.
     here = [cell for cell in ordered if pool is None or not _is_named(cell)]
     there = [cell for cell in ordered if pool is not None and _is_named(cell)]

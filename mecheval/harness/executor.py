@@ -75,6 +75,11 @@ class Pool:
             worker.process.join()
             worker.connection.close()
 
+    @property
+    def size(self) -> int:
+        """Return the number of workers."""
+        return len(self._workers)
+
     def run(self, cells: Sequence[Cell], listener: Listener) -> Iterator[Outcome]:
         """Yield an outcome per cell as they finish.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from mecheval.harness.ceilings import ceiling_of
 from mecheval.interventions import recovery_grid
 from mecheval.models.hooks import visiting
 from mecheval.reports.schema import DataPart, Fidelity, ModelCardPart, TaskCardPart
@@ -19,6 +20,7 @@ from mecheval.tasks.splits import in_split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -32,8 +34,9 @@ N_FIDELITY = 8
 """Test examples on which the wrapped model is compared with the unwrapped one."""
 
 
-def task_card(task: Task, seed: int) -> TaskCardPart:
-    """Return the task in words and numbers, with its floors."""
+def task_card(task: Task, seed: int, *, cache: Path) -> TaskCardPart:
+    """Return the task in words and numbers, with its floors, and its ceiling if it has one."""
+    ceiling = ceiling_of(task, cache)
     return TaskCardPart(
         summary=task.card.summary,
         reference=task.card.reference,
@@ -42,6 +45,8 @@ def task_card(task: Task, seed: int) -> TaskCardPart:
         test_lengths=task.test_lengths,
         variables=dict(task.variables),
         floors=dict(task_floors(task, seed).answer.accuracy),
+        ceiling=ceiling and ceiling[0],
+        ceiling_interval=ceiling and ceiling[1:],
     )
 
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from mecheval import seeding
 from mecheval.errors import UsageError, unknown
 from mecheval.harness.request import DTYPES, Cell, Request, Settings
+from mecheval.harness.sweeping import check_numbers, sweep_of
 from mecheval.registry import Registry
 from mecheval.reports.files import Labels, cell_key, report_path
 from mecheval.reports.schema import Identity, MetricIdentity, ModelPart, TaskIdentity
 from mecheval.spec import Spec, parse_spec
 from mecheval.tasks.contract import Metric, Task, configure
+from mecheval.training import sweeps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,12 +67,14 @@ def check(request: Request) -> None:
         raise unknown("dtype", request.dtype, DTYPES, see=f"these: {', '.join(DTYPES)}")
     if request.limit is not None and request.limit < 1:
         raise UsageError(f"The limit is {request.limit}; give --limit a number of at least 1.")
+    check_numbers(request)
 
 
 def expected_cost(cell: Cell) -> float:
     """Return a number that orders cells by the time they probably take."""
     length = cell.identity.task.params["max_length"]
-    return cell.recipe.steps * cell.recipe.batch * length
+    recipes = sweeps.members(cell.recipe, cell.identity.sweep)
+    return length * sum(recipe.steps * recipe.batch for recipe in recipes)
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,7 @@ def _model_label(given: Spec, registry: Registry, settings: Settings) -> dict[st
 
 def _cell(request: Request, model: _PlannedModel, task: _PlannedTask, seed: int) -> Cell:
     card = task.task.card
+    sweep = sweep_of(request, model.recipe, model=model.identity.name)
     identity = Identity(
         protocol=PROTOCOL,
         task=task.identity,
@@ -180,11 +185,15 @@ def _cell(request: Request, model: _PlannedModel, task: _PlannedTask, seed: int)
         seed=seed,
         dtype=request.dtype,
         limit=request.limit,
+        sweep=sweep or None,
+        snapshots=request.snapshots,
     )
     run = _differences(identity.recipe, model.source.recipe.to_dict())
     run |= {"limit": request.limit} if request.limit is not None else {}
     run |= {"dtype": request.dtype} if request.dtype != "float32" else {}
     run |= {"metrics": list(request.metrics)} if request.metrics is not None else {}
+    run |= {f"sweep.{name}": values for name, values in sweep.items()}
+    run |= {"snapshots": request.snapshots} if request.snapshots is not None else {}
     path = None
     if request.output is not None:
         path = report_path(request.output, identity, Labels(model.label, task.label, run))
@@ -197,7 +206,8 @@ def _cell(request: Request, model: _PlannedModel, task: _PlannedTask, seed: int)
         output=request.output,
         path=path,
         settings=request.settings,
-        model_title=str(Spec(identity.model.name, model.label, identity.model.revision)),
+        model_title=str(Spec(identity.model.name, model.label, identity.model.revision))
+        + (f" (best {', '.join(sweep)})" if sweep else ""),
         task_title=str(Spec(identity.task.name, task.label)),
     )
 

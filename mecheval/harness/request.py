@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from mecheval.models.contract import ModelSource
@@ -32,6 +32,7 @@ class Settings:
         batch_size: Sequences per forward pass of the measurements.
         overwrite: Whether finished cells are measured again.
         command: The command line, for the report.
+        ensemble: Most trainings that take their steps as one; None chooses by device and model.
     """
 
     include_paths: tuple[Path, ...] = ()
@@ -42,6 +43,7 @@ class Settings:
     batch_size: int = 128
     overwrite: bool = False
     command: tuple[str, ...] = ()
+    ensemble: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,8 @@ class Request:
         seeds: The seeds; None for the default of the size.
         size: Size of the models that come in sizes; None for each one's default.
         recipe: Fields of the training recipe that are replaced.
+        sweep: Values of fields of the recipe to try; the best on the validation split is measured.
+        snapshots: At how many points along training the metrics are measured as well.
         metrics: Mechanistic metrics to measure, of those of the task; None for all.
         limit: Largest number of examples per metric.
         dtype: Floating-point type of the measurements.
@@ -66,6 +70,8 @@ class Request:
     seeds: tuple[int, ...] | None = None
     size: str | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    sweep: Mapping[str, Sequence[Any]] | None = None
+    snapshots: int | None = None
     metrics: tuple[str, ...] | None = None
     limit: int | None = None
     dtype: str = "float32"
@@ -95,6 +101,7 @@ class Cell:
         settings: How it is computed.
         model_title: The model's name with the arguments that differ from its defaults.
         task_title: The same of the task.
+        companions: Seeds of other cells, alike but for the seed, to be trained along with this one.
     """
 
     model: Spec | ModelSource
@@ -107,3 +114,4 @@ class Cell:
     settings: Settings
     model_title: str
     task_title: str
+    companions: tuple[int, ...] = ()

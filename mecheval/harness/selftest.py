@@ -36,6 +36,9 @@ CLOSE = 1e-3
 
 SEED = 0
 
+SAID = "verdict: "
+"""What a verdict begins with where a number would stand, or why there is none."""
+
 
 @dataclass(frozen=True)
 class Known:
@@ -44,12 +47,14 @@ class Known:
     Attributes:
         at: Which number: a result's id, alone for its value; with the name of a scalar or
             reference behind it; or with a cell of its profile, as ``layer=1 role=readout``, where
-            ``series=NAME``, ``mark=NAME`` and ``profile=NAME`` choose another array.
+            ``series=NAME``, ``mark=NAME`` and ``profile=NAME`` choose another array; or with
+            ``verdict`` behind it, which is no number.
         equal: The known value.
         within: How far the measured one may be from it.
         least: Lower bound, where only one is known.
         most: Upper bound.
         null: The beginning of the reason why there is no value.
+        verdict: The verdict.
     """
 
     at: str
@@ -58,11 +63,14 @@ class Known:
     least: float | None = None
     most: float | None = None
     null: str | None = None
+    verdict: str | None = None
 
     def __str__(self) -> str:
         """Return what is known, as the table says it."""
         if self.null is not None:
             return f"null: {self.null}"
+        if self.verdict is not None:
+            return SAID + self.verdict
         bounds = [("at least", self.least), ("at most", self.most)]
         parts = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
         if self.equal is not None:
@@ -71,7 +79,9 @@ class Known:
         return ", ".join(parts)
 
     def holds(self, measured: float | str | None) -> bool:
-        """Say whether a measured number, or the reason why there is none, is as known."""
+        """Say whether a number, a verdict, or the reason why there is none, is as known."""
+        if self.verdict is not None:
+            return measured == SAID + self.verdict
         if isinstance(measured, str) or measured is None:
             return self.null is not None and measured is not None and measured.startswith(self.null)
         if self.null is not None:
@@ -224,9 +234,11 @@ def _outcome(case: Case, known: Known, found: Mapping[str, MetricResult | str]) 
 
 
 def _number(result: MetricResult, path: list[str]) -> float | str | None:
-    """Return the number that a path leads to, or say why there is none."""
+    """Return the number or verdict that a path leads to, or say why there is none."""
     if not path:
         return result.reason if result.value is None else result.value
+    if path == ["verdict"]:
+        return result.reason if result.verdict is None else SAID + result.verdict
     if "=" not in path[0]:
         places = {**result.references, **result.scalars}
         return places[path[0]] if path[0] in places else f"there is no {path[0]}"
@@ -263,7 +275,9 @@ def run(cases: Sequence[Case], *, jobs: int = 1) -> Iterator[list[Outcome]]:
 
 
 def shown(measured: float | str | None) -> str:
-    """Return a measured number as the table shows it."""
+    """Return a measured number or verdict as the table shows it."""
+    if isinstance(measured, str) and measured.startswith(SAID):
+        return measured
     if isinstance(measured, str) or measured is None:
         return f"null: {measured}"
     return f"{measured:.3f}"

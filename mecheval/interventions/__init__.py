@@ -2,6 +2,7 @@
 
 from mecheval.interventions.attribution import AttributionGrid as AttributionGrid
 from mecheval.interventions.attribution import attribution_grid as attribution_grid
+from mecheval.interventions.donors import Added as Added
 from mecheval.interventions.donors import Donor as Donor
 from mecheval.interventions.donors import Interchange as Interchange
 from mecheval.interventions.donors import Mean as Mean

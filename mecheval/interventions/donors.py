@@ -109,6 +109,29 @@ class Mean(Donor):
 
 
 @dataclass(frozen=True)
+class Added(Donor):
+    """Adds to activations what another input of a linear part would change in them.
+
+    Attributes:
+        added: What is added at every patched site, ``(P, T, D)``, with at least the positions of
+            the base runs; where it is zero the activation stays, bit for bit.
+    """
+
+    added: Mapping[Site, Tensor]
+
+    def values(self, model: SequenceModel, base: Values, *, batch_size: int) -> Values:
+        """Return the sums."""
+        return {
+            site: value_PTD + self.added[site][:, : value_PTD.shape[1]].to(value_PTD)
+            for site, value_PTD in base.items()
+        }
+
+    def take(self, runs: slice) -> Added:
+        """Return the donor of some of the base runs."""
+        return Added({site: added_PTD[runs] for site, added_PTD in self.added.items()})
+
+
+@dataclass(frozen=True)
 class Subspace(Donor):
     """Replaces the part of an activation that lies in a subspace, and keeps the rest.
 

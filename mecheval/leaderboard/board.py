@@ -5,7 +5,9 @@ Shape suffixes: ``S`` seeds.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -37,6 +39,8 @@ class Score(NamedTuple):
         n_values: Number of seeds with a value.
         n_seeds: Number of seeds.
         reasons: Why values are missing.
+        verdicts: Number of seeds by verdict, for metrics that decide between mechanisms; the mean
+            is then that of the share of resamples that agree.
     """
 
     mean: float | None
@@ -47,6 +51,7 @@ class Score(NamedTuple):
     n_values: int
     n_seeds: int
     reasons: tuple[str, ...] = ()
+    verdicts: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -202,7 +207,8 @@ def score(results: Sequence[MetricResult | None], *, names: tuple[str, ...]) -> 
     there = [result for result in results if result is not None and result.value is not None]
     missing = [result for result in results if result is None or result.value is None]
     reasons = {str(result.reason) if result else "not measured" for result in missing}
-    counts = len(there), len(results), tuple(sorted(reasons))
+    verdicts = Counter(sorted(result.verdict for result in there if result.verdict is not None))
+    counts = len(there), len(results), tuple(sorted(reasons)), dict(verdicts.most_common())
     if not there:
         return Score(None, None, None, None, None, *counts)
     values_S = np.array([result.value for result in there], float)

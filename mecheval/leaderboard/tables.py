@@ -22,8 +22,9 @@ SCHEMA = "mecheval.leaderboard/1"
 LEGEND = """\
 Values are means over seeds with their 95 % interval: a bootstrap over seeds, or where a single
 seed has a value, or all seeds the same one, the interval of the reports, marked \u00b9. *learned*
-counts the seeds that passed the task's gate; mechanisms are measured on those only. A gap says
-why there is no number.
+counts the seeds that passed the task's gate; mechanisms are measured on those only. A verdict on
+the mechanism stands with its number of seeds, and the mean share of resamples that agree. A gap
+says why there is no number.
 """
 
 
@@ -63,6 +64,9 @@ def _cells(row: Row, columns: Iterable[Column]) -> list[str]:
 def _cell(score: Score) -> str:
     if score.mean is None:
         return f"({'; '.join(sorted({reason.partition(':')[0] for reason in score.reasons}))})"
+    if score.verdicts:
+        counts = ", ".join(f"{n} {verdict}" for verdict, n in score.verdicts.items())
+        return f"{counts} ({score.mean:.2f})"
     text = f"{score.mean:.3f}"
     if score.low is not None:
         text += f" [{score.low:.3f}, {score.high:.3f}]" + ("" if score.unit == "seed" else "\u00b9")
@@ -75,7 +79,7 @@ def as_csv(board: Board) -> str:
     file = io.StringIO()
     fields = [
         "task", "version", "model", "seeds", "learned", "metric", "family", "mean", "low", "high",
-        "interval_over", "method", "n_values", "gap",
+        "interval_over", "method", "n_values", "verdicts", "gap",
     ]  # fmt: skip
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(fields)
@@ -83,14 +87,15 @@ def as_csv(board: Board) -> str:
         for row in task.rows:
             head = [task.task, task.version, row.model, len(row.seeds), row.n_learned]
             if row.gap is not None:
-                writer.writerow([*head, *[""] * 8, row.gap])
+                writer.writerow([*head, *[""] * 9, row.gap])
                 continue
             for column in task.columns:
                 score = row.scores[column.id]
                 numbers = [_rounded(x) for x in (score.mean, score.low, score.high)]
+                verdicts = "; ".join(f"{n} {verdict}" for verdict, n in score.verdicts.items())
                 writer.writerow(
                     [*head, column.id, column.family, *numbers, score.unit, score.method,
-                     score.n_values, "; ".join(score.reasons)]
+                     score.n_values, verdicts, "; ".join(score.reasons)]
                 )  # fmt: skip
     return file.getvalue()
 
@@ -130,6 +135,7 @@ def _row(row: Row) -> dict[str, Any]:
             id: {
                 key: _rounded(value) if isinstance(value, float) else value
                 for key, value in score._asdict().items()
+                if key != "verdicts" or value
             }
             for id, score in row.scores.items()
         },

@@ -29,6 +29,9 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._]+")
 _LONGEST = 100
 _EXACT = 2**53  # integers up to here are floats without loss
 
+_ADDED = ("sweep", "snapshots")
+"""Fields of an identity that are hashed only where they are set: older keys stay what they are."""
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -47,7 +50,9 @@ class Labels:
 
 def cell_key(identity: Identity) -> str:
     """Return the SHA-256 of the canonical JSON of everything that decides a cell's numbers."""
-    content = _normalised(identity.model_dump(mode="json"))
+    fields = identity.model_dump(mode="json")
+    asked = {key: value for key, value in fields.items() if key not in _ADDED or value is not None}
+    content = _normalised(asked)
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -41,6 +41,8 @@ def model_entry(report: Report) -> Entry:
         "commit": model.commit,
         "weights_sha256": model.weights_sha256,
         **{f"recipe.{name}": value for name, value in identity.recipe.items()},
+        **{f"sweep.{name}": values for name, values in (identity.sweep or {}).items()},
+        "snapshots": identity.snapshots,
         "dtype": identity.dtype,
         "protocol": identity.protocol,
     }

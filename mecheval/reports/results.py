@@ -69,8 +69,8 @@ class MetricResult(Record):
     value: Number | None
     """The result, or null when it cannot be interpreted."""
     verdict: str | None = None
-    """What the evidence says in a word, for metrics that decide between mechanisms; the value is
-    then the share of resamples that agree."""
+    """What the evidence says in a word, for metrics that decide; how sure it is stands in the value
+    or beside it, as the metric says."""
     reason: str | None = None
     """Why the value is null."""
     unit: str = "1"

@@ -76,6 +76,10 @@ class Identity(Record):
     """Floating-point type of the measurements."""
     limit: int | None = None
     """Largest number of examples per metric, when cut short."""
+    sweep: dict[str, list[Any]] | None = None
+    """Values of recipe fields of which the best on the validation split was measured."""
+    snapshots: int | None = None
+    """At how many points along training the metrics were measured as well."""
 
 
 class TaskCardPart(Record):
@@ -93,6 +97,11 @@ class TaskCardPart(Record):
     """Number of values of every latent variable."""
     floors: dict[str, Number] = {}
     """Accuracies that need no model: majority, position, last-w-symbols tables."""
+    ceiling: Number | None = None
+    """Accuracy of the best possible model, where sequences do not decide their answers and it can
+    be estimated by exact inference."""
+    ceiling_interval: tuple[Number, Number] | None = None
+    """Interval of it over the sequences that it was estimated from."""
 
 
 class ModelCardPart(Record):
@@ -129,6 +138,25 @@ class DataPart(Record):
     """Whether test and training examples were checked to share no sequence."""
 
 
+class SweepRun(Record):
+    """One training of a sweep."""
+
+    values: dict[str, Any]
+    """Recipe fields that the sweep varies."""
+    chosen: bool
+    """Whether this run had the best validation accuracy and was measured; none if all diverged."""
+    steps: int
+    """Steps that were taken."""
+    stopped: Literal["gate", "budget", "diverged"]
+    """Why training ended."""
+    validation_accuracy: Number | None
+    """Last validation token accuracy, by which runs are compared; null without a result."""
+    loss: Number | None
+    """Training loss at the last validation; null without a result."""
+    reason: str | None = None
+    """Why the run has no result."""
+
+
 class TrainingPart(Record):
     recipe: str
     """Name of the recipe: the card's size, with + where fields were overridden."""
@@ -140,14 +168,51 @@ class TrainingPart(Record):
     """Steps that were taken."""
     examples: int
     """Training sequences seen."""
-    stopped: Literal["gate", "budget", "none"]
-    """Why training ended: accuracy reached, steps used up, or no training asked for."""
+    stopped: Literal["gate", "budget", "diverged", "none"]
+    """Why training ended: accuracy reached, steps used up, loss no longer finite, or no training
+    asked for."""
+    reason: str | None = None
+    """Why the training has no result: from which step on the loss was not finite."""
     validation_accuracy: Number | None
-    """Last validation token accuracy."""
+    """Last validation token accuracy; null without a result."""
     curve: list[tuple[int, Number | None, Number]]
     """(step, loss, validation token accuracy) at every validation; null for a loss not finite."""
     weights_sha256: str
     """Hash of the trained weights."""
+    together: int = 1
+    """Most trainings that took their steps as one; more than 1 moves rounding errors."""
+    sweep: list[SweepRun] = []
+    """All runs of the sweep that these weights were chosen from, in the order given."""
+
+
+class SnapshotResult(Record):
+    """What a metric gives on the weights of a snapshot; see the result with this id."""
+
+    id: str
+    """Identifier of the result within the report."""
+    value: Number | None
+    """The result, or null when it cannot be interpreted."""
+    verdict: str | None = None
+    """What the evidence says in a word."""
+    low: Number | None = None
+    """Lower end of the interval."""
+    high: Number | None = None
+    """Upper end of the interval."""
+    reason: str | None = None
+    """Why the value is null."""
+    scalars: dict[str, Number | None] = {}
+    """Further numbers derived from the same data."""
+
+
+class Snapshot(Record):
+    """The metrics on the weights at one point of the training, whether learned by then or not."""
+
+    step: int
+    """Steps that had been taken."""
+    validation_accuracy: Number | None
+    """Validation token accuracy of these weights."""
+    metrics: list[SnapshotResult]
+    """Results, in the order of the report's."""
 
 
 class Fidelity(Record):
@@ -207,6 +272,8 @@ class Report(Record):
     """How the weights came about."""
     metrics: list[MetricResult] = []
     """Results, behaviour first."""
+    snapshots: list[Snapshot] = []
+    """The same metrics along training, from the untrained to the trained weights."""
     sites: dict[str, str] = {}
     """Real module path of every site."""
     fidelity: Fidelity | None = None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from mecheval.tasks.batch import Batch
     from mecheval.tasks.splits import Split
+    from mecheval.tasks.treecall.ceiling import Ceiling
 
 BOS = "<bos>"
 """The first symbol of every task and the first token of every sequence.
@@ -166,6 +167,17 @@ class Task(ABC):
             ``answer`` indices into the answers.
         """
         return {}
+
+    def ceiling(self, *, n: int = 200, seed: int = 0) -> Ceiling | None:
+        """Estimate the accuracy of the best possible model from ``n`` sequences.
+
+        Returns:
+            None where it is not known how; a task whose sequences decide their answers needs none.
+
+        Raises:
+            UsageError: The estimate would not be exact for these parameters.
+        """
+        return None
 
     def to_datasets(
         self, *, n_train: int = 4096, n_test: int = 1024, seed: int = 0

@@ -1,7 +1,8 @@
 """The checkpoint cache: one folder per content key, written atomically.
 
 ``progress.safetensors`` holds a training under way; ``weights.safetensors`` a finished one, with
-``recipe.json`` beside it, which says what the key is the hash of.
+``recipe.json`` beside it, which says what the key is the hash of. ``snapshot-N.safetensors`` are
+weights along the way.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+SNAPSHOT, SUFFIX = "snapshot-", ".safetensors"
 WEIGHTS, PROGRESS, RECIPE = "weights.safetensors", "progress.safetensors", "recipe.json"
 
 
@@ -78,6 +80,25 @@ class Checkpoint:
     def load_finished(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return trained weights and the record of their training, None if there are none."""
         return _read(self.folder / WEIGHTS)
+
+    def save_snapshot(
+        self, number: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]
+    ) -> None:
+        """Store weights along a training."""
+        self._write(f"{SNAPSHOT}{number}{SUFFIX}", _packed(tensors, state))
+
+    def load_snapshot(self, number: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return weights along a training, None if there are none with this number."""
+        return _read(self.folder / f"{SNAPSHOT}{number}{SUFFIX}")
+
+    def drop_snapshot(self, number: int) -> None:
+        """Remove weights along a training."""
+        (self.folder / f"{SNAPSHOT}{number}{SUFFIX}").unlink(missing_ok=True)
+
+    def snapshots(self) -> list[int]:
+        """Return the numbers of the weights along a training."""
+        paths = self.folder.glob(f"{SNAPSHOT}*{SUFFIX}")
+        return sorted(int(path.name.removeprefix(SNAPSHOT).removesuffix(SUFFIX)) for path in paths)
 
     def _write(self, name: str, content: bytes) -> None:
         temporary = None

@@ -31,6 +31,7 @@ class TrainingData:
     seed: int
     batch: int
     _pool: tuple[tuple[int, float], Batch] | None = field(default=None, repr=False)
+    _validation: dict[float, Batch] = field(default_factory=dict, repr=False)
 
     def at(self, step: int, share: float) -> Batch:
         """Return the batch of a step.
@@ -51,10 +52,12 @@ class TrainingData:
 
     def validation(self, share: float) -> Batch:
         """Return the validation examples at the longest length of a curriculum stage."""
-        rng = seeding.stream(self.seed, "validation_data")
-        length = self._lengths(share)[1]
-        batch = draw(self.task, rng, N_VALIDATION, length=length, split="validation")
-        return batch.recoded(self.encoding.code_C)
+        if share not in self._validation:
+            rng = seeding.stream(self.seed, "validation_data")
+            length = self._lengths(share)[1]
+            batch = draw(self.task, rng, N_VALIDATION, length=length, split="validation")
+            self._validation[share] = batch.recoded(self.encoding.code_C)
+        return self._validation[share]
 
     def _lengths(self, share: float) -> tuple[int, int]:
         high = max(1, round(share * self.task.max_length))

@@ -9,7 +9,7 @@ import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mecheval.tasks import Batch, Task
     from mecheval.training.checkpoints import Checkpoint
     from mecheval.training.recipe import Recipe
+    from mecheval.training.snapshots import Snapshots
 
     Emit = Callable[[str, int, int, float | None], None]
 
@@ -38,20 +39,46 @@ SHARE_FOR_CHECKPOINTS = 0.05
 EVALUATION_BATCH = 128
 STEPS_BETWEEN_EVENTS = 10
 
+EVIDENCE = 3
+"""Steps in a row without a finite loss after which a training counts as diverged."""
+
 
 @dataclass
 class Progress:
-    """Where a training is; with the tensors, all that resuming it needs."""
+    """Where a training is; with the tensors, all that resuming it needs.
+
+    Attributes:
+        step: Steps that were taken.
+        stage: Stage of the curriculum.
+        curve: (step, loss, accuracy) at every validation.
+        passed: Whether the stop rule was met.
+        diverged: Whether it ended because its loss was no longer finite.
+        not_finite: Steps in a row, up to now, whose loss was not finite.
+        together: Most trainings, this one included, that took a step as one.
+    """
 
     step: int = 0
     stage: int = 0
     curve: list[tuple[int, float | None, float]] = field(default_factory=list)
     passed: bool = False
+    diverged: bool = False
+    not_finite: int = 0
+    together: int = 1
+
+    @property
+    def diverged_from(self) -> int:
+        """Return the first step, counted from 1, without a finite loss up to now."""
+        return self.step - self.not_finite + 1
 
     @property
     def accuracy(self) -> float | None:
         """Return the last validation accuracy, None before the first validation."""
         return self.curve[-1][2] if self.curve else None
+
+
+def upcast(logits: Tensor) -> Tensor:
+    """Return logits in float32 at least, in which losses are computed."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 class Trainer:
@@ -92,9 +119,12 @@ class Trainer:
         self.model = model.to(self.accelerator.device)
         self.optimizers = build_optimizers(self.model, recipe)
         self.trained = self.accelerator.prepare(self.model)
+        self.parameters = dict(self.model.named_parameters())
         self.has_dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in model.modules())
-        self.validation: dict[float, Batch] = {}
         self.progress = Progress()
+        self.checkpoint: Checkpoint | None = None
+        self.snapshots: Snapshots | None = None
+        self._saved, self._cost = 0.0, 0.0
 
     def run(self, checkpoint: Checkpoint | None) -> Progress:
         """Train until the stop rule or the step budget ends it.
@@ -102,59 +132,112 @@ class Trainer:
         Args:
             checkpoint: Where progress is kept and resumed from; not kept if None.
         """
-        if checkpoint is not None:
-            self._resume(checkpoint)
-        saved, cost = time.monotonic(), 0.0
-        while not self.progress.passed and self.progress.step < self.recipe.steps:
-            loss = self._step()
-            self.progress.step += 1
-            due = self.progress.step % self.recipe.check_every == 0
-            if due or self.progress.step == self.recipe.steps:
-                self._validate(float(loss))
-            if self.progress.step % STEPS_BETWEEN_EVENTS == 0:
-                self._report()
-            now = time.monotonic()
-            pause = max(SECONDS_BETWEEN_CHECKPOINTS, cost / SHARE_FOR_CHECKPOINTS)
-            if checkpoint is not None and now - saved >= pause:
-                self._save(checkpoint)
-                saved = time.monotonic()
-                cost = saved - now
-        self._report()
-        self.accelerator.wait_for_everyone()
+        self.start(checkpoint)
+        while self.going:
+            self.advance(self.step())
+        self.finish()
         return self.progress
 
-    def _step(self) -> Tensor:
-        self.trained.train()
+    def start(self, checkpoint: Checkpoint | None) -> None:
+        """Begin, or go on where a checkpoint ended; see :meth:`run`."""
+        self.checkpoint = checkpoint
+        if checkpoint is not None:
+            self._resume(checkpoint)
+        if self.snapshots is not None and self.progress.step == 0:
+            untrained = self._accuracy(self.data.validation(self.recipe.curriculum[0]))
+            self._snap(self.snapshots.keep, untrained)
+        self._saved = time.monotonic()
+
+    @property
+    def going(self) -> bool:
+        """Return whether there is another step to take."""
+        progress = self.progress
+        return not (progress.passed or progress.diverged) and progress.step < self.recipe.steps
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Return the tokens and targets ``(B, T)`` of this process at the next step."""
         share = self.recipe.curriculum[self.progress.stage]
         batch = self.data.at(self.progress.step, share)
         rows = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
-        tokens_BT = self._on_device(batch.tokens_BT[rows])
-        targets_BT = self._on_device(batch.targets_BT[rows])
-        set_learning_rate(self.optimizers, self.recipe, self.progress.step)
+        return self._on_device(batch.tokens_BT[rows]), self._on_device(batch.targets_BT[rows])
+
+    def step(self) -> float:
+        """Take a step and return its loss."""
+        self.train_mode()
+        tokens_BT, targets_BT = self.batch()
         with self._dropout_stream(), self.accelerator.autocast():
             logits_BTC = self.trained(tokens_BT)
             loss = nn.functional.cross_entropy(
-                logits_BTC.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=UNSCORED
+                upcast(logits_BTC).flatten(0, 1), targets_BT.flatten(), ignore_index=UNSCORED
             )
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        self.update()
+        # All processes must agree on whether it is finite: they stop together.
+        return float(cast("Tensor", self.accelerator.reduce(loss.detach(), "mean")))
+
+    def train_mode(self) -> None:
+        """Put the model into training mode, if a validation has ended it."""
+        if not self.model.training:
+            self.trained.train()
+
+    def update(self) -> None:
+        """Move the parameters along their gradients, which are clipped, used and dropped."""
+        set_learning_rate(self.optimizers, self.recipe, self.progress.step)
+        nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.clip)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        return loss.detach()
+
+    def advance(self, loss: float) -> None:
+        """Count a step that was taken, and do what is due after it.
+
+        Args:
+            loss: The loss of the step.
+        """
+        progress = self.progress
+        progress.step += 1
+        progress.not_finite = 0 if math.isfinite(loss) else progress.not_finite + 1
+        progress.diverged = progress.not_finite >= EVIDENCE
+        due = progress.step % self.recipe.check_every == 0
+        if (due or progress.step == self.recipe.steps) and not progress.diverged:
+            self._validate(loss)
+        if progress.step % STEPS_BETWEEN_EVENTS == 0:
+            self._report()
+        now = time.monotonic()
+        pause = max(SECONDS_BETWEEN_CHECKPOINTS, self._cost / SHARE_FOR_CHECKPOINTS)
+        if self.checkpoint is not None and now - self._saved >= pause:
+            self._save(self.checkpoint)
+            self._saved = time.monotonic()
+            self._cost = self._saved - now
+
+    def finish(self) -> None:
+        """End a training that takes no more steps, and tell about it."""
+        # The last update can spoil the weights after the last loss was still finite.
+        finite = all(bool(p.isfinite().all()) for p in self.parameters.values())
+        self.progress.diverged |= not finite
+        self.progress.passed &= finite
+        if self.snapshots is not None and self.progress.accuracy is not None and finite:
+            self._snap(self.snapshots.close, self.progress.accuracy)
+        self._report()
+        self.accelerator.wait_for_everyone()
 
     def _validate(self, loss: float) -> None:
         share = self.recipe.curriculum[self.progress.stage]
-        if share not in self.validation:
-            self.validation[share] = self.data.validation(share)
-        accuracy = self._accuracy(self.validation[share])
+        accuracy = self._accuracy(self.data.validation(share))
         finite = loss if math.isfinite(loss) else None
         self.progress.curve.append((self.progress.step, finite, accuracy))
-        if accuracy >= self.recipe.stop_at:
+        if self.snapshots is not None:
+            self._snap(self.snapshots.keep, accuracy)
+        if accuracy >= self.recipe.stop_at and finite is not None:
             if self.progress.stage + 1 == len(self.recipe.curriculum):
                 self.progress.passed = True
             else:
                 self.progress.stage += 1
+
+    def _snap(self, store: Callable[..., None], accuracy: float) -> None:
+        if self.accelerator.is_main_process:
+            number, step = len(self.progress.curve), self.progress.step
+            store(self.model, index=number, step=step, accuracy=accuracy)
 
     @torch.inference_mode()
     def _accuracy(self, batch: Batch) -> float:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from mecheval.training.muon import Muon
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,9 +22,8 @@ EPSILON = 1e-8
 def build_optimizers(model: SequenceModel, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Return the optimizers of a recipe.
 
-    ``muon`` (Jordan et al. 2024; update scaled to AdamW's, Liu et al. 2025, arXiv:2502.16982) takes
-    the matrices inside the blocks; AdamW takes the embedding, the head and everything that is not
-    a matrix. Weight decay applies to matrices only.
+    ``muon`` takes the matrices inside the blocks; AdamW takes the embedding, the head and
+    everything that is not a matrix. Weight decay applies to matrices only.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     matrices = {id(p) for name, p in trained.items() if _is_matrix(name, p)}
@@ -45,14 +46,7 @@ def build_optimizers(model: SequenceModel, recipe: Recipe) -> list[torch.optim.O
         )
     ]
     if muon:
-        optimizers.append(
-            torch.optim.Muon(
-                muon,
-                lr=recipe.lr,
-                weight_decay=recipe.weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-            )
-        )
+        optimizers.append(Muon(muon, lr=recipe.lr, weight_decay=recipe.weight_decay))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]

@@ -1,38 +1,54 @@
-"""From a model source to a trained model: out of the cache if its content key is there."""
+"""From model sources to a trained model: out of the cache if its content key is there."""
 
 from __future__ import annotations
 
-import dataclasses
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import filelock
 
 from mecheval.errors import StorageError
 from mecheval.reports.schema import TrainingPart
-from mecheval.training import processes
-from mecheval.training.checkpoints import Checkpoint, content_key, state_sha256
-from mecheval.training.loop import Trainer
+from mecheval.training import processes, sweeps
+from mecheval.training.checkpoints import state_sha256
+from mecheval.training.ensemble import Ensemble
+from mecheval.training.grouping import groups
+from mecheval.training.tally import Tally
+from mecheval.training.training_run import TrainingRun
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mecheval.models.contract import Encoding, ModelSource, SequenceModel
     from mecheval.tasks import Task
-    from mecheval.training.loop import Emit, Progress
+    from mecheval.training.loop import Emit, Trainer
     from mecheval.training.recipe import Recipe
-
-PROTOCOL = 1
-"""Raised when the loop itself changes the weights that a recipe leads to."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model after training, and the record of it for the report."""
+    """A model after training, the record of it for the report, and the run that led to it."""
 
     model: SequenceModel
     record: TrainingPart
+    run: TrainingRun
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where and how trainings run; nothing here decides what they lead to but for rounding.
+
+    Attributes:
+        cache: The folder of the checkpoint cache.
+        device: ``cpu`` or ``cuda``.
+        ensemble: Most runs that are trained as one; None chooses by device and model.
+    """
+
+    cache: Path
+    device: str
+    ensemble: int | None = None
 
 
 def prepare(
@@ -61,65 +77,127 @@ def prepare(
     Raises:
         StorageError: The cache cannot be written.
     """
-    model = source.build(encoding, seed=seed)
-    if recipe.steps == 0:
-        model.to(device).eval()
-        return Trained(model, _record(source, recipe, None, state_sha256(model)))
-    content = _content(source, task, encoding, recipe, seed)
-    key = content_key(content)
-    checkpoint = Checkpoint(cache / "checkpoints" / key)
+    run = TrainingRun(source, task, encoding, recipe, seed)
+    return prepare_best([run], {}, Workplace(cache, device), emit=emit)
+
+
+def prepare_best(
+    runs: Sequence[TrainingRun],
+    sweep: Mapping[str, Sequence[object]],
+    workplace: Workplace,
+    *,
+    emit: Emit,
+    companions: Sequence[TrainingRun] = (),
+) -> Trained:
+    """Train the runs of a sweep and load the one with the best validation accuracy.
+
+    Args:
+        runs: The runs, in the order given; a single one is measured whatever comes of it.
+        sweep: The fields that the sweep varies; none for a single run.
+        workplace: Where they are trained.
+        emit: Called with (stage, step, steps, accuracy) as training goes on.
+        companions: Runs that others will ask for, to be trained along where that is free.
+
+    Raises:
+        StorageError: The cache cannot be written.
+    """
+    if len(runs) == 1 and runs[0].recipe.steps == 0:
+        model = runs[0].build().to(workplace.device).eval()
+        return Trained(model, runs[0].record(None, state_sha256(model)), runs[0])
+    records = train(runs, workplace, emit=emit, companions=companions)
+    best = sweeps.choose(records)
+    chosen, record = runs[best], records[best]
+    model = chosen.build()
+    finished = chosen.checkpoint(workplace.cache).load_finished()
+    if finished is None:
+        folder = chosen.checkpoint(workplace.cache).folder
+        raise StorageError(f"The checkpoint in {folder} was removed during the run. Run it again.")
+    model.load_state_dict(finished[0])
+    model.to(workplace.device).eval()
+    if sweep:
+        record = sweeps.described(records, [run.recipe for run in runs], list(sweep))
+    return Trained(model, record, chosen)
+
+
+def train(
+    runs: Sequence[TrainingRun],
+    workplace: Workplace,
+    *,
+    emit: Emit,
+    companions: Sequence[TrainingRun] = (),
+) -> list[TrainingPart]:
+    """Train those of the runs that are not in the cache, and return the records of all.
+
+    Runs of one shape are trained as one; see :mod:`mecheval.training.ensemble`. Each is stored as
+    soon as it ends. The arguments are those of :func:`prepare_best`.
+
+    Raises:
+        StorageError: The cache cannot be written.
+    """
+    records: dict[str, TrainingPart] = {}
+    with ExitStack() as locks:
+        todo = []
+        for run in _claimed(runs, companions, workplace.cache, locks):
+            finished = run.checkpoint(workplace.cache).load_finished()
+            if finished is None:
+                todo.append(run)
+            else:
+                records[run.key] = TrainingPart.model_validate(finished[1])
+        tally = Tally({run.key: run.recipe.steps for run in todo}, emit)
+        for group in groups(todo, device=workplace.device, asked=workplace.ensemble):
+            for run, trainer in _trained(group, workplace, tally):
+                records[run.key] = _stored(run, trainer, workplace.cache)
+    return [records[run.key] for run in runs]
+
+
+def _trained(
+    group: Sequence[TrainingRun], workplace: Workplace, tally: Tally
+) -> Iterator[tuple[TrainingRun, Trainer]]:
+    """Train runs of one shape as one, and yield each as it ends."""
+    cache, device = workplace.cache, workplace.device
+    trainers = [run.trainer(cache, device=device, emit=tally.of(run.key)) for run in group]
+    checkpoints = [run.checkpoint(cache) for run in group]
+    for trainer in Ensemble(trainers).run(checkpoints):
+        yield group[next(i for i, other in enumerate(trainers) if other is trainer)], trainer
+
+
+def _stored(run: TrainingRun, trainer: Trainer, cache: Path) -> TrainingPart:
+    record = run.record(trainer.progress, state_sha256(trainer.model))
+    saved = record.model_dump(mode="json")
+    if processes.is_main():
+        run.checkpoint(cache).save_finished(trainer.model.state_dict(), saved, run.content)
+    trainer.accelerator.wait_for_everyone()  # the others read what this one has written
+    # As it is read back: what a report says must not depend on where it comes from.
+    return TrainingPart.model_validate(saved)
+
+
+def _claimed(
+    runs: Sequence[TrainingRun], companions: Sequence[TrainingRun], cache: Path, locks: ExitStack
+) -> Iterator[TrainingRun]:
+    """Yield the runs, locked, and then those companions that nobody else is at work on.
+
+    One process waits for another only while it holds locks of lesser keys, so that two never wait
+    for each other.
+    """
+    own = {run.key: run for run in runs}
     # One lock for all processes of a launch: the others wait for the main one as they train.
-    lock = _locked(cache / "locks" / f"{key}.lock") if processes.is_main() else nullcontext()
-    with lock:
-        finished = checkpoint.load_finished()
-        if finished is None:
-            trainer = Trainer(model, task, encoding, recipe, seed=seed, device=device, emit=emit)
-            progress = trainer.run(checkpoint)
-            saved = _record(source, recipe, progress, state_sha256(model)).model_dump(mode="json")
-            if processes.is_main():
-                checkpoint.save_finished(model.state_dict(), saved, content)
-            # As it is read back: what a report says must not depend on where it comes from.
-            record = TrainingPart.model_validate(saved)
-        else:
-            model.load_state_dict(finished[0])
-            record = TrainingPart.model_validate(finished[1])
-    model.to(device).eval()
-    return Trained(model, record)
+    if processes.is_main():
+        for key in sorted(own):
+            locks.enter_context(_lock(cache, key))
+    yield from own.values()
+    if processes.count() > 1:
+        return
+    for run in companions:
+        if run.key not in own:
+            try:
+                locks.enter_context(_lock(cache, run.key).acquire(timeout=0))
+            except filelock.Timeout:
+                continue
+            yield run
 
 
-def _content(
-    source: ModelSource, task: Task, encoding: Encoding, recipe: Recipe, seed: int
-) -> dict[str, Any]:
-    return {
-        "protocol": PROTOCOL,
-        "task": {"name": task.card.name, "version": task.card.version, "params": task.params},
-        "model": dataclasses.asdict(source.identity()),
-        "code": encoding.code_C.tolist(),
-        "vocab_size": encoding.vocab_size,
-        "recipe": recipe.to_dict(),
-        "seed": seed,
-    }
-
-
-def _record(
-    source: ModelSource, recipe: Recipe, progress: Progress | None, weights_sha256: str
-) -> TrainingPart:
-    overridden = recipe != source.recipe
-    stopped = "none" if progress is None else "gate" if progress.passed else "budget"
-    return TrainingPart(
-        recipe=source.size + ("+" if overridden else ""),
-        recipe_sha256=recipe.sha256,
-        optimizer=recipe.optimizer,
-        steps=progress.step if progress else 0,
-        examples=progress.step * recipe.batch if progress else 0,
-        stopped=stopped,
-        validation_accuracy=progress.accuracy if progress else None,
-        curve=progress.curve if progress else [],
-        weights_sha256=weights_sha256,
-    )
-
-
-def _locked(path: Path) -> filelock.BaseFileLock:
+def _lock(cache: Path, key: str) -> filelock.BaseFileLock:
+    path = cache / "locks" / f"{key}.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return filelock.FileLock(path)

@@ -42,6 +42,8 @@ class Induction(Turnable[AssociativeRecall]):
     at its value (+1), and the value at its own position (0). With a value exchanged, all of the
     difference stands at its position before layer 1, and at the query after it. ``bound`` can be
     read at the query after layer 1 alone, ``key`` at a value from layer 1 on.
+    Attention from a value to its key is 1 in layer 0, from a query to its value 1 in layer 1, and
+    the path through both heads carries all of the difference that another key makes.
 
     Attributes:
         sharpness: Score of a match; below 10 attention leaks to other positions.

@@ -101,6 +101,8 @@ class MambaRecall(Recall):
     the convolution all offsets are 0. The difference stands at the exchanged token before the
     block, and at the query behind it: recovery at residual sites is the same for both, as is
     everything that is read from the stream.
+    Lag 0 of the convolution shows the query, lag 1 brings the key to where it is written and lag 0
+    the value (2 and 1 in the twin); lag 3 carries nothing. The state holds all of the difference.
 
     Attributes:
         shift: 0 to write a pair at its value, 1 to write it one position later.

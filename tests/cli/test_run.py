@@ -65,7 +65,7 @@ def test_a_run_prints_lines_and_a_table_and_resumes(run, tmp_path):
     assert len(lines) == 2
     assert lines[0].startswith("parity  lstm  seed 0  not learned  acc 0.")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in first.out.splitlines()]
-    assert rows[0] == ["Model", "Task", "Seed", "Metric", "Value", "95% interval", "Floor"]
+    assert rows[0][:4] == ["Model", "Task", "Seeds", "Token accuracy"]
     assert rows[2][:3] == ["lstm", "parity@1", "0,1"]
     assert "not learned" in first.out
 
@@ -135,6 +135,40 @@ def test_fail_fast_ends_at_the_first_failure(run, broken, tmp_path):
 )
 def test_a_wrong_request_is_one_sentence_and_exit_2(run, argv, sentence, tmp_path):
     done = run(*argv, "--device", "cpu", "-j", "1", "-o", tmp_path / "results")
+    assert (done.code, done.out) == (2, "")
+    assert sentence in done.err
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_sweep_and_snapshots_from_the_command_line(run, tmp_path):
+    flags = ("--sweep", "lr=1e-9,1e-2", "optimizer=adamw", "--snapshots", "2", "--ensemble", "2")
+    done = run(*CELL, *flags, "-s", "0-1", "-o", tmp_path)
+    assert done.code == 0, done.err
+    assert "lstm (best lr, optimizer)" in done.out
+    assert re.search(r"seed 1 chose lr=\S+,optimizer=adamw of 2 runs", done.out)
+    reports = [json.loads(path.read_text()) for path in sorted(tmp_path.rglob("seed*.json"))]
+    assert [report["identity"]["seed"] for report in reports] == [0, 1]
+    for report in reports:
+        assert report["identity"]["sweep"] == {"lr": [1e-9, 1e-2], "optimizer": ["adamw"]}
+        assert len(report["training"]["sweep"]) == 2
+        assert [snapshot["step"] for snapshot in report["snapshots"]] == [0, 10]
+    assert run(*CELL, *flags, "-s", "0-1", "-o", tmp_path).err.startswith("2 cells are already")
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--sweep", "lrr=1,2"), "Unknown argument of recipe 'lrr'. Did you mean 'lr'?"),
+        (("--sweep", "lr="), "The sweep of 'lr' lists no values"),
+        (("--sweep", "1e-3"), "'1e-3' belongs to no field"),
+        (("--sweep", "steps=1,2"), "'steps' is both set and swept"),
+        (("--snapshots", "1"), "give --snapshots at least 2"),
+        (("--ensemble", "0"), "give --ensemble a number of at least 1"),
+    ],
+)
+def test_a_wrong_sweep_is_one_sentence_and_exit_2(run, flags, sentence, tmp_path):
+    done = run(*CELL, *flags, "-o", tmp_path / "results")
     assert (done.code, done.out) == (2, "")
     assert sentence in done.err
     assert done.err.count("\n") == 1

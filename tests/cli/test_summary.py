@@ -64,57 +64,87 @@ def recovery(
     )  # fmt: skip
 
 
-def rows(*outcomes: Any) -> list[list[str]]:
-    lines = summary(outcomes).splitlines()
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
+def verdict(word: str | None, agreement: float | None, **scalars: float) -> MetricResult:
+    return MetricResult(
+        id="mechanism", name="mechanism", version=1, family="intervention", title="mechanism",
+        value=agreement, verdict=word, reason=None if word else "no gap: 0.01", n_expected=9,
+        n_scored=9, scalars=scalars,
+    )  # fmt: skip
+
+
+def tables(*outcomes: Any) -> list[list[list[str]]]:
+    """Return the rows of every table, headers first."""
+    parts = [part.splitlines() for part in summary(outcomes).split("\n\n")]
+    return [
+        [[cell.strip() for cell in line.split("|")[1:-1]] for line in (lines[0], *lines[2:])]
+        for lines in parts
+        if lines[0].startswith("|")
+    ]
+
+
+CELL = ["lstm[width=48]", "parity@2"]
 
 
 def test_one_seed_has_the_interval_of_its_report():
-    assert rows(outcome(3, accuracy(0.75), recovery(None))) == [
-        [
-            "lstm[width=48]",
-            "parity@2",
-            "3",
-            "token accuracy 1x",
-            "0.750",
-            "[0.650, 0.800]",
-            "0.500",
-        ],
-        ["lstm[width=48]", "parity@2", "3", "recovery/block_in", "not learned", "", ""],
+    behaviour, measures = tables(outcome(3, accuracy(0.75), recovery(None)))
+    assert behaviour == [
+        ["Model", "Task", "Seeds", "Token accuracy", "Last position", "At twice the length",
+         "Floor", "Learned"],
+        [*CELL, "3", "0.750 [0.650, 0.800]", "", "", "0.500", "yes"],
+    ]  # fmt: skip
+    assert measures == [
+        ["Model", "Task", "Seeds", "Recovery"],
+        [*CELL, "3", "block_in not learned"],
     ]
 
 
 def test_several_seeds_become_a_mean_and_an_interval_over_seeds():
-    row = rows(*(outcome(seed, accuracy(0.5 + 0.1 * seed)) for seed in range(4)))[0]
-    assert row[2:5] == ["0,1,2,3", "token accuracy 1x", "0.650"]
-    low, high = (float(end) for end in row[5].strip("[]").split(", "))
-    assert 0.5 <= low < 0.65 < high <= 0.8
+    _, row = tables(*(outcome(seed, accuracy(0.5 + 0.1 * seed)) for seed in range(4)))[0]
+    value, low, high = row[3].replace("[", "").replace("]", "").replace(",", "").split()
+    assert row[2] == "0,1,2,3"
+    assert row[-1] == "4 of 4"
+    assert value == "0.650"
+    assert 0.5 <= float(low) < 0.65 < float(high) <= 0.8
 
 
 def test_seeds_without_a_value_are_counted():
-    row = rows(outcome(0, recovery(0.5)), outcome(1, recovery(None)), outcome(2, recovery(0.75)))[0]
-    assert row[4] == "0.625 (2 of 3 seeds)"
+    runs = outcome(0, recovery(0.5)), outcome(1, recovery(None)), outcome(2, recovery(0.75))
+    cell = tables(*runs)[1][1][3]
+    assert cell.startswith("block_in 0.625 [")
+    assert cell.endswith("(2 of 3 seeds)")
 
 
-def test_why_a_value_is_undefined_stands_below_the_table():
+def test_why_a_value_is_undefined_stands_below_the_tables():
     undefined = [recovery(None, reason="no gap"), recovery(None, reason="no gap"), recovery(0.5)]
     shown = summary([outcome(seed, result) for seed, result in enumerate(undefined)])
-    assert "0.500 (1 of 3 seeds)" in shown
-    assert shown.splitlines()[3:] == [
-        "",
-        "lstm[width=48], parity@2: recovery/block_in is undefined: no gap",
+    assert shown.split("\n\n")[2:] == [
+        "lstm[width=48], parity@2: recovery/block_in is undefined: no gap"
     ]
 
 
+def test_verdicts_have_a_table_of_their_own_in_place_of_other_measures():
+    decided = verdict("induction", 0.98, retrieving_layer=1, enough_block_in_value=0.999)
+    _, verdicts = tables(outcome(0, accuracy(1.0), recovery(0.5), decided))
+    assert verdicts[1] == [*CELL, "0", "induction", "0.98", "1", "", "1.00", ""]
+    _, verdicts = tables(
+        *(outcome(seed, decided) for seed in range(3)), outcome(3, verdict(None, None))
+    )
+    assert verdicts[1][3] == "induction (3 of 4)"
+    shown = summary([outcome(0, verdict(None, None))])
+    assert shown.endswith("lstm[width=48], parity@2: mechanism is undefined: no gap: 0.01")
+
+
 def test_only_the_first_result_of_a_mechanism_is_shown():
-    shown = rows(outcome(0, accuracy(1.0), recovery(0.5), recovery(0.6, "recovery/mixer_out")))
-    assert [row[3] for row in shown] == ["token accuracy 1x", "recovery/block_in"]
+    results = accuracy(1.0), recovery(0.5), recovery(0.6, "recovery/mixer_out")
+    assert tables(outcome(0, *results))[1][1][3] == "block_in 0.500"
 
 
 def test_a_failed_cell_has_a_row_of_its_own():
     error = Failure(type="E", message="m", stage="train", traceback="")
-    shown = rows(outcome(0, accuracy(1.0)), outcome(1, error=error))
-    assert [row[2:4] for row in shown] == [["1", "failed in train"], ["0", "token accuracy 1x"]]
+    behaviour = tables(outcome(0, accuracy(1.0)), outcome(1, error=error))[0]
+    assert [row[2:4] for row in behaviour[1:]] == [
+        ["1", "failed in train"], ["0", "1.000 [0.900, 1.050]"]
+    ]  # fmt: skip
 
 
 def test_a_table_lines_up_and_escapes_bars():

@@ -21,8 +21,9 @@ RUN_FLAGS = {
     "--fail-fast", "--help", "--include-path", "--jobs", "--json", "--limit", "--metrics",
     "--model", "--models", "--no-allow-failures", "--no-dry-run", "--no-fail-fast", "--no-json",
     "--no-overwrite", "--no-quiet", "--no-trust-remote-code", "--output", "--overwrite",
-    "--quiet", "--recipe", "--seed", "--seeds", "--size", "--task", "--tasks", "--threads",
-    "--trust-remote-code",
+    "--quiet", "--recipe", "--seed", "--seeds", "--size", "--suite", "--task", "--tasks",
+    "--threads",
+    "--trust-remote-code", "--sweep", "--snapshots", "--ensemble",
     "-I", "-L", "-b", "-h", "-j", "-m", "-o", "-q", "-r", "-s", "-t",
 }  # fmt: skip
 
@@ -99,7 +100,9 @@ def test_a_switch_can_be_switched_off_again():
         (["rnu"], {}, "Unknown command 'rnu'. Did you mean 'run'? See `mecheval --help`."),
         (["run", "-m", "a", "-t", "b", "--job", "2"], {}, "Unknown flag '--job'. Did you mean"),
         (["run", "-m", "a", "-t", "b", "--limits=2"], {}, "Did you mean '--limit'?"),
-        (["run", "-m", "a"], {}, "The following arguments are required: --tasks"),
+        (["run", "-m", "a"], {}, "--tasks names nothing"),
+        (["run", "--suite", "demo", "-m", "a"], {}, "Leave out --models and --tasks"),
+        (["run", "--suite", "dmeo"], {}, "Did you mean 'demo'"),
         (["run", "-m", "a", "-t", "b", "-j", "x"], {}, "invalid int value: 'x'"),
         (["run", "-m", "a", "-t", "b"], {"MECHEVAL_JOBS": "x"}, "invalid int value: 'x'"),
         (["run", "-m", "a", "-t", "b"], {"MECHEVAL_QUIET": "perhaps"}, "neither on nor off"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mecheval.metrics import erasers
-from mecheval.metrics.erasers import ERASERS, Covariance, Fit
-from mecheval.metrics.probes import Split, fit_logistic, score_balanced
+from mecheval.metrics.bottleneck import erasers
+from mecheval.metrics.bottleneck.erasers import ERASERS, Covariance, Fit
+from mecheval.metrics.probe.probes import Split, fit_logistic, score_balanced
 
 GRID = [0.001, 0.03, 1.0, 30.0]
 SIZES = {"fit": 12000, "train": 2000, "validation": 600, "test": 2000}

@@ -9,9 +9,9 @@ import pytest
 from scipy.linalg import cho_solve
 from sklearn.linear_model import LogisticRegression
 
-from mecheval.metrics import logistic
-from mecheval.metrics.design import design, factor
-from mecheval.metrics.logistic import fit_strengths
+from mecheval.metrics.probe import logistic
+from mecheval.metrics.probe.design import design, factor
+from mecheval.metrics.probe.logistic import fit_strengths
 
 STRENGTHS = (0.001, 0.03, 1.0, 30.0)
 

@@ -73,10 +73,11 @@ def test_what_was_not_learned_has_reasons_and_no_numbers() -> None:
             assert result.value is result.uncertainty is result.profile is None
             assert (result.references, result.scalars, result.profiles) == ({}, {}, {})
             assert result.n_scored == 0
-            on_pairs = name in ("recovery", "write_offset")
+            on_pairs = "n_pairs" in METRICS[name].defaults
             assert result.config["n_pairs" if on_pairs else "n_train"] > 0
     variables = [f"{kind}/{v}" for kind in ("readability", "bottleneck") for v in task.variables]
-    assert ids == {"recovery/block_in", "recovery/mixer_out", "write_offset", *variables}
+    on_pairs = {"recovery/block_in", "recovery/mixer_out", "write_offset", "interchange"}
+    assert ids >= {*on_pairs, "mechanism", *variables}
 
 
 def test_too_few_examples_are_a_reason() -> None:

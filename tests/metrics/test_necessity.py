@@ -7,12 +7,12 @@ import pytest
 from hand_built import load_task, spread_over_blocks, subject_of
 
 from mecheval.interventions import trace
-from mecheval.metrics.erasers import Covariance, Fit, class_mean
-from mecheval.metrics.erasure_sweep import refit_accuracy
-from mecheval.metrics.moments import CHUNK, Moments
-from mecheval.metrics.necessity import Answers, Validity, necessity, refit_recovery
-from mecheval.metrics.probe_data import Examples, ProbeData
-from mecheval.metrics.probes import Split
+from mecheval.metrics.bottleneck.erasers import Covariance, Fit, class_mean
+from mecheval.metrics.bottleneck.erasure_sweep import refit_accuracy
+from mecheval.metrics.bottleneck.necessity import Answers, Validity, necessity, refit_recovery
+from mecheval.metrics.probe.moments import CHUNK, Moments
+from mecheval.metrics.probe.probe_data import Examples, ProbeData
+from mecheval.metrics.probe.probes import Split
 from mecheval.models.sites import stream_sites
 from mecheval.tasks.floors import first_position
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mecheval.metrics import patching
+from mecheval.metrics.intervention import patching
 from mecheval.tasks import Batch, Pairs
 
 

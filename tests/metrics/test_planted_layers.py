@@ -21,8 +21,8 @@ from hand_built import (
 )
 
 import mecheval
-from mecheval.metrics import erasers
-from mecheval.metrics.erasure_sweep import prepare_sweep
+from mecheval.metrics.bottleneck import erasers
+from mecheval.metrics.bottleneck.erasure_sweep import prepare_sweep
 
 
 def test_a_refit_that_recovers_makes_the_value_null(monkeypatch: pytest.MonkeyPatch) -> None:

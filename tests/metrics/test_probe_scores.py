@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 from hand_built import load_task, spread_over_blocks, subject_of
 
-from mecheval.metrics import probe_scores as module
-from mecheval.metrics.design import design
-from mecheval.metrics.probe_data import Examples, ProbeData
-from mecheval.metrics.probe_scores import LabelSets, probe_scores, score_controls, score_layers
-from mecheval.metrics.probes import score_balanced
+from mecheval.metrics.probe import probe_scores as module
+from mecheval.metrics.probe.design import design
+from mecheval.metrics.probe.probe_data import Examples, ProbeData
+from mecheval.metrics.probe.probe_scores import (
+    LabelSets,
+    probe_scores,
+    score_controls,
+    score_layers,
+)
+from mecheval.metrics.probe.probes import score_balanced
 
 GRID = [0.03, 1.0]
 PARAMS = {"n_train": 200, "n_validation": 60, "n_test": 80, "inverse_l2": GRID}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from mecheval.metrics import probes
-from mecheval.metrics.design import design
-from mecheval.metrics.probes import (
+from mecheval.metrics.probe import probes
+from mecheval.metrics.probe.design import design
+from mecheval.metrics.probe.probes import (
     RidgeTargets,
     Split,
     fit_logistic,

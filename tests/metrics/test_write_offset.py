@@ -7,7 +7,7 @@ import pytest
 
 import mecheval
 from mecheval.metrics import Subject, identify, measure
-from mecheval.metrics.write_offset import FIRST, offsets_of
+from mecheval.metrics.intervention.write_offset import FIRST, offsets_of
 from mecheval.models.load import resolve
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec

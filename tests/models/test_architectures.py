@@ -30,8 +30,8 @@ VARIANTS = [
         f"{name}[{argument}]"
         for name in ("mamba", "mamba2")
         for argument in (
-            "d_conv=0", "d_conv=1", "d_conv=2", "eigenvalues=[-1,1]", "d_state=5,expand=1",
-            "kernel=reference", "kernel=reference,eigenvalues=[-1,1]",
+            "d_conv=0", "d_conv=1", "d_conv=2", "d_conv=3", "eigenvalues=[-1,1]",
+            "d_state=5,expand=1", "kernel=reference", "kernel=reference,eigenvalues=[-1,1]",
         )
     ),
     "mamba[width=24]",
@@ -129,7 +129,7 @@ def test_registered_name_and_symbols_reach_identity_and_encoding():
         ("transformer[positions=sine]", "positions to be one of rope, none, learned"),
         ("transformer[heads=3]", "a width that heads divide"),
         ("transformer[width=12]", "an even width per head"),
-        ("transformer[positions=learned,context=0]", "context and mlp_ratio of at least 1"),
+        ("transformer[positions=learned,context=0]", "context of at least 1"),
         ("mamba[eigenvalues=[0,2]]", "eigenvalues=[0,1] or eigenvalues=[-1,1]"),
         ("mamba[eigenvalues=1]", "must be of type tuple"),
         ("mamba[d_conv=-1]", "d_conv of at least 0"),

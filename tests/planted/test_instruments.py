@@ -17,8 +17,8 @@ import mecheval
 from mecheval.harness.selftest import subject_of
 from mecheval.interventions import trace
 from mecheval.metrics import Subject, identify, measure
-from mecheval.metrics.erased_runs import erased_runs
-from mecheval.metrics.erasers import Eraser, random_subspaces
+from mecheval.metrics.bottleneck.erased_runs import erased_runs
+from mecheval.metrics.bottleneck.erasers import Eraser, random_subspaces
 from mecheval.models.contract import Encoding
 from mecheval.models.sites import Site
 from mecheval.tasks import Metric

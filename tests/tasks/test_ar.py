@@ -148,7 +148,7 @@ def test_presets_are_defaults_for_the_other_parameters() -> None:
     assert build("ar[paper,pairs=4]").max_length == 10
     with pytest.raises(UsageError, match=r"Unknown preset of ar 'papr'\. Did you mean 'paper'"):
         build("ar[papr]")
-    with pytest.raises(UsageError, match="no preset .small. of parity"):
+    with pytest.raises(UsageError, match="no preset 'small' of parity"):
         build("parity[small]")
 
 

@@ -99,7 +99,7 @@ def test_dropout_has_a_stream_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Non
         for _ in range(3):
             if disturb:
                 torch.rand(1)
-            training._step()
+            training.step()
             training.progress.step += 1
         return state_sha256(training.model)
 

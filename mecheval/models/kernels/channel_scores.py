@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from mecheval.models.kernels.decays import Decays
+from mecheval.models.kernels.members import folded
 
 
 def channel_scores(
@@ -27,7 +28,7 @@ def channel_scores(
         The scores of every position for itself and earlier ones, 0 for later ones
         ``(B, C, H, L, L)``; and the decays from and to the ends of the chunk.
     """
-    scores_BCHLS: Tensor = _Scores.apply(q_BCHLK, k_BCHLK, log_decay_BCHLK)  # pyright: ignore[reportAssignmentType]
+    scores_BCHLS: Tensor = folded(_Scores.apply, q_BCHLK, k_BCHLK, log_decay_BCHLK)
     before_BCHLK = log_decay_BCHLK.cumsum(-2).exp()
     # The sum over later positions, and not a difference: its gradient must not cancel either.
     later_BCHLK = functional.pad(log_decay_BCHLK[..., 1:, :], (0, 0, 0, 1))

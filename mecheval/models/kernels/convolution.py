@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from mecheval.models.kernels.members import one_by_one
 from mecheval.models.kernels.native import CausalConvolution
 from mecheval.models.kernels.scan import needs_gradient
 
@@ -41,10 +42,8 @@ def causal_convolution(
     if implementation == "c" and not needs_gradient(before_BKE):
         bias_E = weight_EK.new_zeros(len(weight_EK)) if bias_E is None else bias_E
         before_BKE = None if before_BKE is None else before_BKE.float()
-        y_BTE = CausalConvolution.apply(
-            x_BTE.float(), before_BKE, weight_EK.T.float(), bias_E.float()
-        )
-        return y_BTE.to(x_BTE.dtype)  # pyright: ignore[reportOptionalMemberAccess]
+        given = (x_BTE.float(), before_BKE, weight_EK.T.float(), bias_E.float())
+        return one_by_one(CausalConvolution.apply, *given).to(x_BTE.dtype)
     x_BET = x_BTE.transpose(1, 2)
     if before_BKE is None:
         padded_BET = functional.pad(x_BET, (weight_EK.shape[1] - 1, 0))

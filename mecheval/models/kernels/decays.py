@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mecheval.models.kernels.members import folded
+
 _SMALLEST = 1e-30  # keeps log|a| finite; a decay this small counts as 0
 
 
@@ -35,7 +37,7 @@ def head_decays(log_decay_BCHL: Tensor, *, signed: bool = False) -> tuple[Tensor
         The decay from every position to every later one ``(B, C, H, L, L)``, 1 to itself and 0 to
         earlier ones; and those from and to the ends of the chunk.
     """
-    between_BCHLS, first_BCH = _Between.apply(log_decay_BCHL, signed)  # pyright: ignore[reportGeneralTypeIssues]
+    between_BCHLS, first_BCH = folded(_Between.apply, log_decay_BCHL, signed)
     before_BCHL1 = between_BCHLS[..., :1] * first_BCH[..., None, None]
     after_BCHL1 = between_BCHLS[..., -1, :, None]
     return between_BCHLS, Decays(before_BCHL1, after_BCHL1, before_BCHL1[..., -1, :])

@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from mecheval.errors import require
+from mecheval.models.kernels.members import folded, is_lifted, one_by_one
 from mecheval.models.kernels.native import SelectiveScan
 from mecheval.models.kernels.scan import Scan, needs_gradient, skip_and_gate
 
@@ -80,21 +81,23 @@ def _native(scan: Scan, state_BEN: Tensor | None, *, signed: bool) -> tuple[Tens
     if not torch.is_grad_enabled():
         # The function cannot see that, and would keep states for the backward of the parameters.
         scan = Scan(*(value.detach() for value in scan))
-    y_BTE, last_BNE = SelectiveScan.apply(  # pyright: ignore[reportGeneralTypeIssues]
-        signed, start_BNE, *scan._replace(A_EN=scan.A_EN.T)
+    y_BTE, last_BNE = one_by_one(
+        SelectiveScan.apply, signed, start_BNE, *scan._replace(A_EN=scan.A_EN.T)
     )
     return y_BTE, last_BNE.transpose(1, 2)
 
 
 def _portable(scan: Scan, state_BEN: Tensor | None, *, signed: bool) -> tuple[Tensor, Tensor]:
     start_BNE = None if state_BEN is None else state_BEN.transpose(1, 2)
-    delta_TBE = functional.softplus(scan.delta_BTE + scan.bias_E).transpose(0, 1)
-    input_TBE = delta_TBE * scan.x_BTE.transpose(0, 1)
-    B_TBN, C_TBN = scan.B_BTN.transpose(0, 1), scan.C_BTN.transpose(0, 1)
-    sum_TBE, last_BNE = _TimeFirstScan.apply(  # pyright: ignore[reportGeneralTypeIssues]
-        signed, start_BNE, delta_TBE, input_TBE, B_TBN, C_TBN, scan.A_EN.T
-    )
-    y_BTE = skip_and_gate(sum_TBE.transpose(0, 1), scan.x_BTE, scan.D_E, scan.z_BTE)
+    delta_BTE = functional.softplus(scan.delta_BTE + scan.bias_E)
+    A_XNE = scan.A_EN.T[None]
+    if is_lifted():  # members become examples, each with the decays of its own model
+        A_XNE = A_XNE.expand(len(delta_BTE), -1, -1)
+    sum_BTE, last_BNE = folded(
+        _TimeFirstScan.apply, signed, start_BNE, delta_BTE, delta_BTE * scan.x_BTE,
+        scan.B_BTN, scan.C_BTN, A_XNE,
+    )  # fmt: skip
+    y_BTE = skip_and_gate(sum_BTE, scan.x_BTE, scan.D_E, scan.z_BTE)
     return y_BTE, last_BNE.transpose(1, 2)
 
 
@@ -108,8 +111,10 @@ class _TimeFirstScan(torch.autograd.Function):
     def forward(
         ctx: Any, signed: bool, start_BNE: Tensor | None, *inputs: Tensor
     ) -> tuple[Tensor, Tensor]:
-        delta_TBE, input_TBE, B_TBN, C_TBN, A_NE = (value.contiguous() for value in inputs)
-        a_TBNE = torch.exp_(delta_TBE[:, :, None] * A_NE)
+        columns = (value.transpose(0, 1).contiguous() for value in inputs[:4])
+        delta_TBE, input_TBE, B_TBN, C_TBN = columns
+        A_XNE = inputs[4].contiguous()
+        a_TBNE = torch.exp_(delta_TBE[:, :, None] * A_XNE)
         if signed:
             a_TBNE.mul_(2).sub_(1)
         h_TBNE = input_TBE[:, :, None] * B_TBN[..., None]
@@ -118,18 +123,20 @@ class _TimeFirstScan(torch.autograd.Function):
             states[0].addcmul_(decays[0], start_BNE)
         for before, after, decay in zip(states, states[1:], decays[1:], strict=False):
             after.addcmul_(decay, before)
-        ctx.save_for_backward(delta_TBE, input_TBE, B_TBN, C_TBN, A_NE, a_TBNE, h_TBNE, start_BNE)
+        ctx.save_for_backward(delta_TBE, input_TBE, B_TBN, C_TBN, A_XNE, a_TBNE, h_TBNE, start_BNE)
         ctx.signed = signed
         ctx.set_materialize_grads(False)
-        return _product(C_TBN, h_TBNE), states[-1].clone()
+        return _product(C_TBN, h_TBNE).transpose(0, 1), states[-1].clone()
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, dsum_TBE: Tensor | None, dlast_BNE: Tensor | None
+        ctx: Any, dsum_BTE: Tensor | None, dlast_BNE: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        delta_TBE, input_TBE, B_TBN, C_TBN, A_NE, a_TBNE, h_TBNE, start_BNE = ctx.saved_tensors
-        dsum_TBE = torch.zeros_like(input_TBE) if dsum_TBE is None else dsum_TBE.contiguous()
+        delta_TBE, input_TBE, B_TBN, C_TBN, A_XNE, a_TBNE, h_TBNE, start_BNE = ctx.saved_tensors
+        dsum_TBE = torch.zeros_like(input_TBE)
+        if dsum_BTE is not None:
+            dsum_TBE = dsum_BTE.transpose(0, 1).contiguous()
         g_TBNE = dsum_TBE[:, :, None] * C_TBN[..., None]
         gradients, decays = g_TBNE.unbind(0), a_TBNE.unbind(0)
         if dlast_BNE is not None:
@@ -147,9 +154,10 @@ class _TimeFirstScan(torch.autograd.Function):
             gradients[0].mul_(start_BNE)
         g_TBNE[1:].mul_(h_TBNE[:-1])
         g_TBNE.mul_(a_TBNE + 1 if ctx.signed else a_TBNE)
-        dA_NE = (g_TBNE * delta_TBE[:, :, None]).sum((0, 1))
-        ddelta_TBE = g_TBNE.mul_(A_NE).sum(2)
-        return None, dstart_BNE, ddelta_TBE, dinput_TBE, dB_TBN, dC_TBN, dA_NE
+        dA_BNE = (g_TBNE * delta_TBE[:, :, None]).sum(0)
+        dA_XNE = dA_BNE if len(A_XNE) == len(dA_BNE) else dA_BNE.sum(0, keepdim=True)
+        by_column = (g_TBNE.mul_(A_XNE).sum(2), dinput_TBE, dB_TBN, dC_TBN)
+        return None, dstart_BNE, *(value.transpose(0, 1) for value in by_column), dA_XNE
 
 
 def _product(row_TBX: Tensor, matrix_TBXY: Tensor) -> Tensor:

@@ -17,7 +17,9 @@ from torch import nn
 from mecheval import seeding
 from mecheval.errors import ContractError, UsageError, unknown
 from mecheval.models.contract import Encoding, ModelCard, ModelIdentity, ModelSource
-from mecheval.models.stack.residual import Mixer, ResidualStack
+from mecheval.models.stack.linear import Mlp
+from mecheval.models.stack.residual import Block, Mixer, ResidualStack
+from mecheval.models.stack.shell import OWN, PAPER, SHELLS, Shell
 from mecheval.registry import declare
 from mecheval.spec import configured
 
@@ -37,17 +39,35 @@ class Architecture(ModelSource):
     Attributes:
         layers: Number of blocks.
         width: Width D of the residual stream.
+        mlp_ratio: Width of the feed-forward part relative to the stream; 0 is no such part.
+        positions: ``none``, or ``learned`` for a table added to the embedding.
+        context: Number of learned positions, BOS included; of no effect otherwise.
+        shell: What is around the mixers: ``own``, or ``paper`` for that of the study of retrieval
+            (arXiv:2505.15105): a tied head, norms and biases with parameters, weights of 0.02.
         size: Entry of the card's sizes and recipes; a label, not an argument.
     """
 
-    norms: ClassVar[bool] = True
-    """Whether there are norms before mixers, feed-forward parts and the head."""
+    own_shell: ClassVar[Shell] = OWN
+    paper_shell: ClassVar[Shell] = PAPER
+
+    position_kinds: ClassVar[tuple[str, ...]] = ("none", "learned")
+
+    of_parts: ClassVar[bool] = False
+    """Whether the layers are those of other architectures."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"mlp_ratio", "positions", "context", "shell"})
+    """Arguments that came later than the architecture, and are no part of its identity at their
+    defaults: what was trained before is found again."""
 
     embedding_std: ClassVar[float] = 1.0
     """Standard deviation of embeddings; 0.02 suits state-space models, and slows attention down."""
 
     layers: int = 4
     width: int = 64
+    mlp_ratio: int = 0
+    positions: str = "none"
+    context: int = 256
+    shell: str = "own"
     size: str = dataclasses.field(default=DEFAULT_SIZE, compare=False)
 
     def __post_init__(self) -> None:
@@ -56,7 +76,12 @@ class Architecture(ModelSource):
         Raises:
             UsageError: An argument is out of range.
         """
+        kinds = ", ".join(self.position_kinds)
         self.check(self.layers >= 1 and self.width >= 1, "layers and width of at least 1")
+        self.check(self.mlp_ratio >= 0, "mlp_ratio of at least 0")
+        self.check(self.positions in self.position_kinds, f"positions to be one of {kinds}")
+        self.check(self.positions != "learned" or self.context >= 1, "context of at least 1")
+        self.check(self.shell in SHELLS, f"shell to be one of {', '.join(SHELLS)}")
 
     @abstractmethod
     def mixer(self, layer: int) -> Mixer:
@@ -64,12 +89,29 @@ class Architecture(ModelSource):
 
     def mlp(self, layer: int) -> nn.Module | None:
         """Build the feed-forward part of a layer, if there is one."""
-        return None
+        if not self.mlp_ratio:
+            return None
+        return Mlp(
+            self.width, self.mlp_ratio * self.width, scale=self.residual_scale,
+            bias=self.shell_of(layer).biases,
+        )  # fmt: skip
+
+    def shell_of(self, layer: int) -> Shell:
+        """Return what is around the mixer of a layer."""
+        return self.paper_shell if self.shell == "paper" else self.own_shell
+
+    def block(self, layer: int) -> Block:
+        """Build a layer, and draw its weights."""
+        shell = self.shell_of(layer)
+        block = Block(self.width, self.mixer(layer), self.mlp(layer), shell=shell)
+        if shell.redraw is not None:
+            shell.redraw(block, self.layers)
+        return block
 
     @property
     def context_limit(self) -> int | None:
         """Return the number of learned positions, None without learned positions."""
-        return None
+        return self.context if self.positions == "learned" else None
 
     @property
     def residual_scale(self) -> float:
@@ -82,8 +124,14 @@ class Architecture(ModelSource):
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "size"}
 
     def identity(self) -> ModelIdentity:
-        """Return the name and all arguments: the weights come from the seed."""
-        return ModelIdentity(name=self.card.name, args=self.args, source="scratch")
+        """Return the name and the arguments: the weights come from the seed."""
+        default = {field.name: field.default for field in dataclasses.fields(self)}
+        args = {
+            name: value
+            for name, value in self.args.items()
+            if name not in self.later or value != default[name]
+        }
+        return ModelIdentity(name=self.card.name, args=args, source="scratch")
 
     def encode(self, task: Task) -> Encoding:
         """Take the task's symbols as they are."""

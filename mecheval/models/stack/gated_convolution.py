@@ -15,8 +15,8 @@ from mecheval.models.contract import Tap
 from mecheval.models.kernels.long_convolution import long_convolution
 from mecheval.models.kernels.scan import choose
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
-from mecheval.models.stack.feed_forward import affine
 from mecheval.models.stack.implicit_filter import ReluFilter
+from mecheval.models.stack.linear import affine
 from mecheval.models.stack.residual import Mixer
 from mecheval.models.stack.short_convolution import ShortConvolution
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mecheval.models.stack.feed_forward import FeedForwardArchitecture, affine
-from mecheval.models.stack.residual import projection
+from mecheval.models.stack.feed_forward import FeedForwardArchitecture
+from mecheval.models.stack.linear import affine, projection
 
 FEATURES = 3
 RELU_UNITS = 16
@@ -52,6 +52,8 @@ class ImplicitFilterArchitecture(FeedForwardArchitecture):
 class ReluFilter(nn.Module):
     """One hidden layer of 16 units: the filter of BaseConv."""
 
+    draws_itself = True  # by filter_std, whatever the shell does
+
     def __init__(self, width: int, positions: int, std: float) -> None:
         """Draw the weights: see :class:`ImplicitFilterArchitecture`."""
         super().__init__()
@@ -68,6 +70,8 @@ class ReluFilter(nn.Module):
 
 class SineFilter(nn.Module):
     """Three hidden layers of 64 sines and a window that decays: the filter of Hyena."""
+
+    draws_itself = True  # by filter_std, whatever the shell does
 
     def __init__(self, width: int, positions: int, std: float) -> None:
         """Draw the weights: see :class:`ImplicitFilterArchitecture`."""

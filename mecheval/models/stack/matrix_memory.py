@@ -14,7 +14,8 @@ from torch.nn import functional
 from mecheval.models.contract import Tap
 from mecheval.models.kernels.scan import Implementation, Kernel, choose
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
-from mecheval.models.stack.residual import Mixer, projection
+from mecheval.models.stack.linear import projection
+from mecheval.models.stack.residual import Mixer
 from mecheval.models.stack.short_convolution import ShortConvolution
 from mecheval.models.views import Columns
 

@@ -24,6 +24,7 @@ from mecheval.models.contract import Encoding, ModelCard, ModelIdentity, ModelSo
 from mecheval.models.stack.architecture import Architecture
 from mecheval.models.stack.basis import blur, rotate
 from mecheval.models.stack.residual import Mixer, Mlp, ResidualStack
+from mecheval.models.stack.shell import BARE, Shell
 from mecheval.registry import declare
 from mecheval.spec import configured
 from mecheval.tasks import Task
@@ -48,7 +49,7 @@ class Blueprint(Architecture):
         context: Number of positions with an embedding of their own; 0 for no such embeddings.
     """
 
-    norms: ClassVar[bool] = False
+    own_shell: ClassVar[Shell] = BARE
 
     mixers: tuple[Callable[[], Mixer], ...] = ()
     hidden: tuple[int, ...] = ()

@@ -2,8 +2,8 @@
 
 Every block adds two things to the residual stream: ``mixer(norm(stream))`` and, if the architecture
 has a feed-forward part, ``mlp(norm(stream))``. A norm and an untied head read the last stream out.
-Norms are LayerNorm without parameters of its own, since a matrix follows each of them; networks
-with weights set by hand go without.
+By default norms are LayerNorm without parameters of its own, since a matrix follows each of them;
+:mod:`.shell` has what else there can be around the mixers.
 
 Shape suffixes: ``B`` examples, ``T`` positions, ``D`` residual width, ``C`` vocabulary.
 """
@@ -11,22 +11,25 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` residual width, ``C`` voc
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mecheval.errors import UsageError
 from mecheval.models.apart import Apart, Layer, chosen_logits
 from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.mixing import Edit, Mixing, Signals, State, at, unchanged
 from mecheval.models.sites import Site
+from mecheval.models.stack.linear import Mlp, projection, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mecheval.models.stack.architecture import Architecture
+    from mecheval.models.stack.shell import Shell
+
+__all__ = ["Block", "Mixer", "Mlp", "ResidualStack", "projection"]
 
 
 class Mixer(nn.Module, Mixing):
@@ -73,29 +76,15 @@ class Mixer(nn.Module, Mixing):
         return {}
 
 
-class Mlp(nn.Module):
-    """The feed-forward part of a Transformer: two matrices with a GELU between them."""
-
-    def __init__(self, width: int, hidden: int, *, scale: float) -> None:
-        """Draw the weights; ``scale`` multiplies those of the output."""
-        super().__init__()
-        self.up = projection(width, hidden)
-        self.down = projection(hidden, width, scale=scale)
-
-    def forward(self, normed_BTD: Tensor) -> Tensor:
-        """Work on every position alone."""
-        return self.down(functional.gelu(self.up(normed_BTD)))
-
-
 class Block(nn.Module):
     """One layer: a mixer and perhaps a feed-forward part, each added to the stream."""
 
-    def __init__(self, width: int, mixer: Mixer, mlp: nn.Module | None, *, norms: bool) -> None:
-        """Put the parts behind norms, if there are any."""
+    def __init__(self, width: int, mixer: Mixer, mlp: nn.Module | None, *, shell: Shell) -> None:
+        """Put the parts behind the norms of a shell."""
         super().__init__()
-        self.mixer_norm = _norm(width, norms=norms)
+        self.mixer_norm = shell.norm(width)
         self.mixer = mixer
-        self.mlp_norm = _norm(width, norms=norms) if mlp else None
+        self.mlp_norm = shell.norm(width) if mlp else None
         self.mlp = mlp
 
     def forward(self, stream_BTD: Tensor) -> Tensor:
@@ -140,23 +129,15 @@ class ResidualStack(SequenceModel):
         super().__init__()
         self.n_layers, self.d_model = architecture.layers, architecture.width
         self.vocab_size, self.context_limit = vocab_size, architecture.context_limit
-        self.embedding = _table(vocab_size, self.d_model, architecture.embedding_std)
+        shell = architecture.shell_of(0)  # outside the blocks all layers' shells are alike
+        std = shell.embedding_std or architecture.embedding_std
+        self.embedding = table(vocab_size, self.d_model, std)
         self.positions = (
-            _table(self.context_limit, self.d_model, architecture.embedding_std)
-            if self.context_limit is not None
-            else None
+            table(self.context_limit, self.d_model, std) if self.context_limit is not None else None
         )
-        self.layers = nn.ModuleList(
-            Block(
-                self.d_model,
-                architecture.mixer(layer),
-                architecture.mlp(layer),
-                norms=architecture.norms,
-            )
-            for layer in range(self.n_layers)
-        )
-        self.norm = _norm(self.d_model, norms=architecture.norms)
-        self.head = projection(self.d_model, vocab_size)
+        self.layers = nn.ModuleList(map(architecture.block, range(self.n_layers)))
+        self.norm = shell.last_norm(self.d_model)
+        self.head = shell.head(self.embedding)
 
     @property
     def blocks(self) -> Sequence[Block]:
@@ -274,20 +255,3 @@ class ResidualStack(SequenceModel):
         self.kernels = tuple(
             dict.fromkeys(name for block in self.blocks for name in block.mixer.kernels)
         )
-
-
-def projection(n_in: int, n_out: int, *, scale: float = 1.0) -> nn.Linear:
-    """Return a matrix without bias, its weights drawn from N(0, scale^2 / n_in)."""
-    linear = cast("nn.Linear", nn.utils.skip_init(nn.Linear, n_in, n_out, bias=False))
-    nn.init.normal_(linear.weight, std=scale * n_in**-0.5)
-    return linear
-
-
-def _norm(width: int, *, norms: bool) -> nn.Module:
-    return nn.LayerNorm(width, elementwise_affine=False) if norms else nn.Identity()
-
-
-def _table(entries: int, width: int, std: float) -> nn.Embedding:
-    table = nn.Embedding(entries, width, _weight=torch.empty(entries, width))
-    nn.init.normal_(table.weight, std=std)
-    return table

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mecheval.models.kernels.scan import Kernel, check_kernel
 from mecheval.models.stack.architecture import Architecture
+from mecheval.models.stack.shell import PAPER_STATE_SPACE, Shell
 
 EIGENVALUES = ((0, 1), (-1, 1))
 STEP_RANGE = (0.001, 0.1)
@@ -32,6 +33,7 @@ class StateSpaceArchitecture(Architecture):
     """
 
     embedding_std: ClassVar[float] = 0.02
+    paper_shell: ClassVar[Shell] = PAPER_STATE_SPACE
 
     expand: int = 2
     d_state: int = 16

@@ -1,0 +1,115 @@
+"""Suites: grids of models, tasks and recipes that are run together under one name.
+
+A suite is a TOML file: a ``summary``, and ``[[grid]]`` tables with ``models`` and ``tasks``, and
+perhaps ``seeds``, ``size``, ``metrics``, ``sweep``, ``snapshots`` and a ``recipe``. It may hold
+``[[claim]]`` tables, which :mod:`mecheval.leaderboard.claims` reads. The suites of the package lie
+in ``mecheval/suites``; any other file can be given by its path.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mecheval.errors import UsageError, unknown
+from mecheval.harness.request import Request
+from mecheval.spec import parse_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FOLDER = Path(__file__).parents[1] / "suites"
+KEYS = ("models", "tasks", "seeds", "size", "recipe", "metrics", "sweep", "snapshots")
+_NEEDED = ("models", "tasks")
+_LISTS = ("models", "tasks", "seeds", "metrics")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named list of grids.
+
+    Attributes:
+        name: The name of its file.
+        summary: What it is for, in one line.
+        grids: Fields of a request, per grid.
+        claims: What others claim about its cells.
+        path: Its file.
+    """
+
+    name: str
+    summary: str
+    grids: tuple[Mapping[str, Any], ...]
+    claims: tuple[Mapping[str, Any], ...]
+    path: Path
+
+    @property
+    def n_cells(self) -> int:
+        """Return the number of cells, with the seeds that the suite itself names."""
+        requests = self.requests()
+        return sum(len(r.models) * len(r.tasks) * len(r.chosen_seeds) for r in requests)
+
+    def requests(self, **common: Any) -> list[Request]:
+        """Return one request per grid.
+
+        Args:
+            common: Fields of :class:`Request` for all grids, which take precedence over the
+                suite's own; a ``recipe`` is merged into that of every grid, and None is no value.
+        """
+        given = {key: value for key, value in common.items() if value is not None}
+        return [_request(grid, given) for grid in self.grids]
+
+
+def suite_names() -> list[str]:
+    """Return the suites of the package."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def load_suite(name: str) -> Suite:
+    """Read a suite.
+
+    Args:
+        name: One of :func:`suite_names`, or the path of a file that ends in ``.toml``.
+
+    Raises:
+        UsageError: There is no such suite, or its file is not of the form above.
+    """
+    path = Path(name).expanduser() if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not path.is_file():
+        if name.endswith(".toml"):
+            raise UsageError(f"There is no file {path}. Give the path of a suite, or its name.")
+        raise unknown("suite", name, suite_names(), see="`mecheval ls suites`")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not a TOML file ({error}). Correct it there.") from error
+    grids = content.get("grid")
+    if not isinstance(grids, list) or not grids:
+        raise UsageError(f"{path} has no [[grid]]. Write one with models and tasks.")
+    for grid in grids:
+        _check(grid, path)
+    claims = tuple(content.get("claim", ()))
+    return Suite(path.stem, str(content.get("summary", "")), tuple(grids), claims, path)
+
+
+def _check(grid: Mapping[str, Any], path: Path) -> None:
+    for key, value in grid.items():
+        if key not in KEYS:
+            raise unknown(f"key of a grid in {path.name}", key, KEYS, see=f"these: {KEYS}")
+        if key in _LISTS and not (isinstance(value, list) and value):
+            raise UsageError(f"{path} has {key}={value!r} in a grid. Write a list of them.")
+    missing = [key for key in _NEEDED if key not in grid]
+    if missing:
+        raise UsageError(f"A grid in {path} has no {' and no '.join(missing)}. Write a list.")
+
+
+def _request(grid: Mapping[str, Any], common: Mapping[str, Any]) -> Request:
+    fields: dict[str, Any] = {**grid, **common}
+    fields["recipe"] = {**grid.get("recipe", {}), **common.get("recipe", {})}
+    for key in ("models", "tasks"):
+        fields[key] = tuple(parse_spec(name) for name in grid[key])
+    for key in ("seeds", "metrics"):
+        if key in fields:
+            fields[key] = tuple(fields[key])
+    return Request(**fields)

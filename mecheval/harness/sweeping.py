@@ -1,0 +1,58 @@
+"""What may be asked of a training besides its recipe: a sweep around it, snapshots along it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mecheval.errors import UsageError
+from mecheval.training import sweeps
+
+if TYPE_CHECKING:
+    from mecheval.harness.request import Request
+    from mecheval.training.recipe import Recipe
+
+
+def check_numbers(request: Request) -> None:
+    """Check the numbers of snapshots and of members of an ensemble.
+
+    Raises:
+        UsageError: One is too small.
+    """
+    if request.snapshots is not None and request.snapshots < 2:
+        raise UsageError(
+            f"There cannot be {request.snapshots} snapshots; give --snapshots at least 2, for the "
+            "untrained and the trained weights."
+        )
+    ensemble = request.settings.ensemble
+    if ensemble is not None and ensemble < 1:
+        raise UsageError(
+            f"An ensemble cannot have {ensemble} members; give --ensemble a number of at least 1."
+        )
+
+
+def sweep_of(request: Request, recipe: Recipe, *, model: str) -> dict[str, list[Any]]:
+    """Return the sweep of a model as it enters the identity; empty without one.
+
+    Args:
+        request: What is asked for.
+        recipe: The model's recipe with the fields that are set.
+        model: The model's name, for messages.
+
+    Raises:
+        UsageError: A field is unknown, not allowed or set as well, or the model is not trained.
+    """
+    sweep = sweeps.checked(recipe, request.sweep or {})
+    twice = sorted(sweep.keys() & request.recipe.keys())
+    if twice:
+        raise UsageError(
+            f"The recipe's field '{twice[0]}' is both set and swept. Leave it out of --recipe or "
+            "of --sweep."
+        )
+    untrained = any(member.steps == 0 for member in sweeps.members(recipe, sweep))
+    for flag, asked in (("--sweep", sweep), ("--snapshots", request.snapshots)):
+        if asked and untrained:
+            raise UsageError(
+                f"Model '{model}' is not trained (its recipe has steps=0), so {flag} has nothing "
+                "to do. Leave the flag out, or give the model steps with --recipe."
+            )
+    return sweep

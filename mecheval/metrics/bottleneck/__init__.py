@@ -1,0 +1,1 @@
+"""The bottleneck: erasing a variable layer by layer, and reading what the answers lose."""

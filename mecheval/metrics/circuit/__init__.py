@@ -1,0 +1,1 @@
+"""Circuits: short convolutions, and paths between heads, states and answers."""

@@ -1,0 +1,139 @@
+"""Attention weights of any mixer that attends, read off its own outputs.
+
+What a head reads is linear in the values. With values that are one-hot in their position, what it
+reads are its weights: with the mixer's own scale, mask, shared keys or feature map, whatever it is.
+
+Shape suffixes: ``B`` runs, ``T`` positions (``S`` those read from), ``H`` heads, ``V`` width of a
+value.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from mecheval.models.mixing import Edit, Mixing, Signals
+
+_ROUNDING = 1e-2
+
+
+def heads_of(mixing: Mixing, signals: Signals) -> int:
+    """Return the number of heads whose outputs lie side by side; 0 for a mixer without heads.
+
+    Args:
+        mixing: The mixer.
+        signals: Signals of some positions.
+    """
+    q_BTHK, v_BTHV = signals.get("q"), signals.get("v")
+    if q_BTHK is None or v_BTHV is None or q_BTHK.dim() != 4 or v_BTHV.dim() != 4:
+        return 0
+    return q_BTHK.shape[2]
+
+
+def read_by_heads(
+    mixing: Mixing, signals: Signals, *, only_B: Tensor | None = None, edit: Edit | None = None
+) -> tuple[Tensor, Tensor]:
+    """Read from all positions at once, and look at what the heads read.
+
+    Args:
+        mixing: A mixer with heads.
+        signals: Signals of a whole sequence.
+        only_B: One position per run at which the output is wanted.
+        edit: What to go on with in the place of what the heads read.
+
+    Returns:
+        The mixer's output ``(B, T, D)``, and what the heads read ``(B, T, H V)``, before the edit.
+
+    Raises:
+        LookupError: The mixer does not show what its heads read.
+    """
+    seen: list[Tensor] = []
+
+    def see(component: str, value_BTX: Tensor) -> Tensor:
+        if component != "attn_out":
+            return value_BTX
+        seen.append(value_BTX)
+        return value_BTX if edit is None else edit(component, value_BTX)
+
+    output_BTD, _ = mixing.read(signals, (), only_B=only_B, edit=see)
+    if len(seen) != 1:
+        raise LookupError(f"{type(mixing).__name__} does not show what its heads read.")
+    return output_BTD, seen[0]
+
+
+def attention_weights(mixing: Mixing, signals: Signals) -> Tensor | None:
+    """Return how much every head reads from every position, ``(B, H, T, S)``.
+
+    Args:
+        mixing: The mixer.
+        signals: Its signals at all positions of some runs.
+
+    Returns:
+        None for a mixer that does not attend: without heads, or whose heads do not read a mean of
+        values with weights of at least 0 that add up to 1 (or less, with a sink): linear attention
+        whose outputs are normed is none, with a normaliser it is.
+    """
+    heads = heads_of(mixing, signals)
+    if not heads:
+        return None
+    v_BTHV = signals["v"]
+    n_positions, width = v_BTHV.shape[1], v_BTHV.shape[3]
+    parts = []
+    for first in range(0, n_positions, width):
+        read_from = torch.arange(first, min(first + width, n_positions), device=v_BTHV.device)
+        shown_BTHV = torch.zeros_like(v_BTHV)
+        shown_BTHV[:, read_from, :, read_from - first] = 1.0
+        try:
+            _, read_BTX = read_by_heads(mixing, {**signals, "v": shown_BTHV})
+        except LookupError:
+            return None
+        read_BTHV = read_BTX.unflatten(-1, (heads, -1))
+        if read_BTHV.shape[-1] != width:
+            return None
+        parts.append(read_BTHV[..., : len(read_from)])
+    weights_BHTS = torch.cat(parts, -1).transpose(1, 2)
+    total_BHT = weights_BHTS.sum(-1)
+    means = weights_BHTS.min() >= -_ROUNDING and total_BHT.max() <= 1 + _ROUNDING
+    return weights_BHTS if means else None
+
+
+def head_weights(
+    weights_BHTS: Tensor, *, key_B: Tensor, value_B: Tensor, readout_B: Tensor
+) -> dict[str, Tensor]:
+    """Return the mean weights that name a head, ``(B, H)`` each.
+
+    Args:
+        weights_BHTS: Attention weights.
+        key_B: Position of a key.
+        value_B: Position of its value.
+        readout_B: Position of the query.
+
+    Returns:
+        ``value_to_key``: from the value to its key. ``previous_token``: from every position up to
+        the query to the one before it. ``induction``: from the query to the value.
+    """
+    row_B = torch.arange(len(weights_BHTS), device=weights_BHTS.device)
+    position_T = torch.arange(1, weights_BHTS.shape[2], device=weights_BHTS.device)
+    before_BHT = weights_BHTS.diagonal(-1, 2, 3)
+    counted_B1T = (position_T <= readout_B[:, None])[:, None].to(before_BHT)
+    return {
+        "value_to_key": weights_BHTS[row_B, :, value_B, key_B],
+        "previous_token": (before_BHT * counted_B1T).sum(-1) / counted_B1T.sum(-1),
+        "induction": weights_BHTS[row_B, :, readout_B, value_B],
+    }
+
+
+def uniform_weights(*, value_B: Tensor, readout_B: Tensor) -> dict[str, Tensor]:
+    """Return what :func:`head_weights` gives where all positions so far have one weight, ``(B,)``.
+
+    Positions that a window or a sink hides are counted as visible.
+    """
+    whole_T = 1 / torch.arange(1, int(readout_B.max()) + 2, device=readout_B.device)
+    return {
+        "value_to_key": 1 / (value_B + 1),
+        "previous_token": (whole_T.cumsum(0)[readout_B] - 1) / readout_B,
+        "induction": 1 / (readout_B + 1),
+    }

@@ -1,0 +1,1 @@
+"""Exchanged activations: recovery, write offset, interchange by role, the mechanism."""

@@ -1,0 +1,255 @@
+"""How much of an answer's probability one restored activation brings back, at named positions.
+
+With p0 the probability of the clean answer in the clean run, p~ in the corrupted one, p_r in the
+corrupted run with one clean activation, and q_r in the clean run with one corrupted activation:
+
+    sufficiency = (mean p_r - mean p~) / (mean p0 - mean p~)
+    necessity   = (mean p0 - mean q_r) / (mean p0 - mean p~)
+
+(Arora et al. 2025, arXiv:2505.15105). Means are over the same pairs above and below the line, so
+that no pair without a gap of its own can blow the ratio up, and all cells share one draw of pairs.
+
+Shape suffixes: ``P`` pairs, ``L`` layers, ``G`` roles, ``R`` resamples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from mecheval.interventions import recovery_grid
+from mecheval.metrics import resampling
+from mecheval.metrics.intervention import patching
+from mecheval.metrics.intervention.patching import NOWHERE
+from mecheval.metrics.results import profile
+from mecheval.tasks import Pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mecheval.metrics.subject import Subject
+    from mecheval.reports.schema import Profile
+
+ROLES = ("key", "value", "next_key", "value+1", "value+2", "divider", "query")
+"""All roles, in the order in which a position that has several of them is named."""
+
+MIN_PAIRS = 8
+Direction = Literal["denoising", "noising"]
+DIRECTIONS: tuple[Direction, ...] = ("denoising", "noising")
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Probabilities of the clean answer, with and without one exchanged activation.
+
+    Attributes:
+        pairs: The pairs.
+        position_GP: Where each of :data:`ROLES` is; ``NOWHERE`` in pairs that do not have it.
+        clean_P: Probability in the clean run, p0.
+        corrupted_P: Probability in the corrupted run, p~.
+        patched_LGP: By direction and component, with the activation exchanged; NaN where the pair
+            has no such role or the layer no such component.
+    """
+
+    pairs: Pairs
+    position_GP: np.ndarray
+    clean_P: np.ndarray
+    corrupted_P: np.ndarray
+    patched_LGP: dict[tuple[Direction, str], np.ndarray]
+
+    @property
+    def gap(self) -> float:
+        """Return mean p0 - mean p~; NaN without pairs, or if one is not finite."""
+        gap_P = self.clean_P - self.corrupted_P
+        return float(gap_P.mean()) if len(gap_P) else np.nan
+
+    @property
+    def n_layers(self) -> int:
+        """Return the number of layers L."""
+        return len(next(iter(self.patched_LGP.values())))
+
+    def take(self, kept_P: np.ndarray) -> Restored:
+        """Return some of the pairs."""
+        return replace(
+            self,
+            pairs=Pairs(self.pairs.clean.take(kept_P), self.pairs.corrupted.take(kept_P)),
+            position_GP=self.position_GP[:, kept_P],
+            clean_P=self.clean_P[kept_P],
+            corrupted_P=self.corrupted_P[kept_P],
+            patched_LGP={cell: values[..., kept_P] for cell, values in self.patched_LGP.items()},
+        )
+
+    def only(self, kept_GP: np.ndarray) -> Restored:
+        """Return the same with roles left out in some pairs."""
+        return replace(
+            self,
+            position_GP=np.where(kept_GP, self.position_GP, NOWHERE),
+            patched_LGP={
+                cell: np.where(kept_GP, values, np.nan) for cell, values in self.patched_LGP.items()
+            },
+        )
+
+    def no_gap(self, least: float) -> str | None:
+        """Say why attributions would mean nothing; None where they do mean something."""
+        if len(self.pairs) < MIN_PAIRS:
+            return f"no gap: there are {len(self.pairs)} pairs, and {MIN_PAIRS} are needed"
+        if self.gap >= least:
+            return None
+        return (
+            f"no gap: the answer's probability is {self.clean_P.mean():.3f} in the clean run and "
+            f"{self.corrupted_P.mean():.3f} in the corrupted one, less than {least:g} apart"
+        )
+
+    def attribution(
+        self, weight_RP: np.ndarray, component: str, direction: Direction
+    ) -> np.ndarray:
+        """Return sufficiency (denoising) or necessity (noising), ``(R, L, G)``.
+
+        Args:
+            weight_RP: How often each resample holds each pair; a row of ones for the plain value.
+            component: The exchanged component.
+            direction: Which of the two.
+
+        Returns:
+            Ratios of means over the pairs that have the role; NaN where fewer than
+            :data:`MIN_PAIRS` do.
+        """
+        patched = self.patched_LGP[direction, component]
+        change = patched - self.corrupted_P if direction == "denoising" else self.clean_P - patched
+        has = ~np.isnan(patched)
+        has &= has.sum(-1, keepdims=True) >= MIN_PAIRS
+        gap_P = self.clean_P - self.corrupted_P
+        above_PV, below_PV = (
+            np.where(has, values, 0.0).reshape(-1, len(gap_P)).T for values in (change, gap_P)
+        )
+        flat_RV = resampling.ratio(weight_RP, above_PV, below_PV)
+        return flat_RV.reshape(-1, *patched.shape[:2])
+
+
+def positions_of(pairs: Pairs) -> np.ndarray:
+    """Return where each of :data:`ROLES` is, ``(G, P)``; ``NOWHERE`` in pairs without it.
+
+    What is behind the value counts as far as the text goes: before the divider, or before the query
+    where there is none. A position may have several roles.
+    """
+    roles, nowhere_P = pairs.clean.roles, np.full(len(pairs), NOWHERE)
+    query_P = roles.get("query", pairs.readout_P)
+    value_P, end_P = roles.get("value", nowhere_P), roles.get("divider", query_P)
+
+    def inside(position_P: np.ndarray) -> np.ndarray:
+        return np.where((position_P >= 0) & (position_P < end_P), position_P, NOWHERE)
+
+    def behind(distance: int) -> np.ndarray:
+        return inside(np.where(value_P >= 0, value_P + distance, NOWHERE))
+
+    found = {
+        "key": inside(roles.get("key", nowhere_P)),
+        "value": inside(value_P),
+        "next_key": inside(roles.get("next_key", nowhere_P)),
+        "value+1": behind(1),
+        "value+2": behind(2),
+        "divider": roles.get("divider", nowhere_P),
+        "query": query_P,
+    }
+    return np.stack([found[name] for name in ROLES])
+
+
+def first_named(position_GP: np.ndarray) -> np.ndarray:
+    """Say where a role is the first of those at its position in its pair, ``(G, P)``."""
+    earlier_GG = np.tri(len(position_GP), k=-1, dtype=bool)
+    same_GGP = position_GP[:, None] == position_GP[None]
+    return (position_GP != NOWHERE) & ~(same_GGP & earlier_GG[..., None]).any(1)
+
+
+def restored(subject: Subject, pairs: Pairs, components: Sequence[str], *, kind: str) -> Restored:
+    """Exchange activations at all roles in both directions; components that are known stay so.
+
+    Args:
+        subject: The model on its task.
+        pairs: Pairs of the subject.
+        components: Which components.
+        kind: The kind of counterfactual of the pairs.
+    """
+    key = ("restored", kind, len(pairs))
+    if key not in subject.memo:
+        nothing = np.full(len(pairs), np.nan)
+        subject.memo[key] = Restored(pairs, positions_of(pairs), nothing, nothing, {})
+    known: Restored = subject.memo[key]
+    for direction in DIRECTIONS:
+        missing = [name for name in components if (direction, name) not in known.patched_LGP]
+        if missing:
+            known = _with(known, subject, missing, direction)
+    subject.memo[key] = known
+    return known
+
+
+def _with(
+    known: Restored, subject: Subject, components: Sequence[str], direction: Direction
+) -> Restored:
+    pairs = known.pairs
+    grid = recovery_grid(
+        subject.model, pairs.clean.tokens_BT, pairs.corrupted.tokens_BT,
+        pairs.answers_P, pairs.foils_P, pairs.readout_P,
+        components=components, positions=known.position_GP.T, readout="log_prob",
+        direction=direction, batch_size=subject.batch_size,
+    )  # fmt: skip
+    patched = {(direction, name): np.exp(grid.component(name)) for name in components}
+    return replace(
+        known,
+        clean_P=np.exp(grid.clean),
+        corrupted_P=np.exp(grid.corrupted),
+        patched_LGP={**known.patched_LGP, **patched},
+    )
+
+
+def known_cells(found: Restored, component: str) -> np.ndarray:
+    """Return the attribution of cells that do not depend on the model, else NaN: ``(L, G, P)``."""
+    known_LTP = patching.by_construction(found.pairs, component, found.n_layers)
+    at_roles = [patching.at_positions(known_LTP, position_P) for position_P in found.position_GP]
+    return np.stack(at_roles, 1)
+
+
+def largest_error(found: Restored, component: str, direction: Direction) -> float:
+    """Return how far a probability is from what it must be in the cells known by construction."""
+    known_LGP, gap_P = known_cells(found, component), found.clean_P - found.corrupted_P
+    restoring = direction == "denoising"
+    start_P, sign = (found.corrupted_P, 1.0) if restoring else (found.clean_P, -1.0)
+    off_LGP = np.abs(found.patched_LGP[direction, component] - start_P - sign * known_LGP * gap_P)
+    return float(np.nanmax(off_LGP, initial=0.0))
+
+
+def attribution_profile(
+    found: Restored, components: Sequence[str], weight_RP: np.ndarray, direction: Direction
+) -> Profile:
+    """Lay attributions out by component, layer and role, without roles that no pair has.
+
+    ``probability`` is the mean probability of the clean answer over the ``pairs`` that have the
+    role; a cell is ``trivial`` if it is the same in any model.
+    """
+    plain_1P = np.ones((1, len(found.pairs)))
+    kept_G = (found.position_GP != NOWHERE).any(1)
+    value, drawn = (
+        np.stack([found.attribution(weights, name, direction) for name in components], 1)
+        for weights in (plain_1P, weight_RP)
+    )
+    patched = np.stack([found.patched_LGP[direction, name] for name in components])
+    known = np.stack([known_cells(found, name) for name in components])
+    counts = (~np.isnan(patched)).sum(-1)
+    with np.errstate(invalid="ignore"):
+        probability = np.nansum(patched, -1) / counts
+    # Pairs without the role are neither known nor unknown.
+    trivial = (~np.isnan(known) | (found.position_GP == NOWHERE)).all(-1)
+    low, high = resampling.bounds(drawn)
+    return profile(
+        {
+            "component": components,
+            "layer": range(found.n_layers),
+            "role": [role for role, kept in zip(ROLES, kept_G, strict=True) if kept],
+        },
+        value[0][..., kept_G],
+        (low[..., kept_G], high[..., kept_G]),
+        marks={"trivial": trivial[..., kept_G]},
+        series={"probability": probability[..., kept_G], "pairs": counts[..., kept_G]},
+    )

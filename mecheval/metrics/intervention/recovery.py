@@ -1,0 +1,283 @@
+"""Intervention recovery: which single activations carry the difference to the answer.
+
+The corrupted run gets one activation of the clean run; recovery is the share of the gap between
+the clean and the corrupted readout that comes back (formal_languages 5.2: Rec). A recovery
+by construction is marked, and never becomes the value; see
+:func:`mecheval.metrics.intervention.patching.by_construction`.
+
+Shape suffixes: ``P`` pairs, ``L`` layers, ``T`` positions, ``R`` resamples, ``G`` roles.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mecheval import stats
+from mecheval.errors import UsageError
+from mecheval.interventions import attribution_grid, recovery_grid
+from mecheval.metrics import resampling
+from mecheval.metrics.intervention import patching
+from mecheval.metrics.results import Estimate, Layout, not_learned, profile, result
+
+if TYPE_CHECKING:
+    from mecheval.interventions import AttributionGrid, RecoveryGrid
+    from mecheval.metrics.subject import Subject
+    from mecheval.reports.schema import MetricIdentity, MetricResult, Profile
+    from mecheval.tasks import Pairs
+
+    Grid = RecoveryGrid | AttributionGrid
+
+MIN_PAIRS = 8
+ROLES = ("changed", "middle", "readout")
+_EXACT = 1e-3  # largest deviation from a recovery that is known by construction
+
+
+def measure_recovery(identity: MetricIdentity, subject: Subject) -> list[MetricResult]:
+    """Measure recovery over layers and positions, one result per component.
+
+    The value is the recovery at the middle position, halfway between the changed token and the
+    readout and strictly between them, averaged over pairs, at the layer where that mean is
+    largest among layers where it is not trivial. The middle is a position of its own in every
+    pair, because the change lies early in one task and late in another. It says how much of the
+    difference is handed on through single middle positions: 0 where the model
+    reads the changed token directly from the readout, or carries the state inside a mixer.
+    A maximum over layers is biased upwards; the interval resamples pairs and takes the maximum
+    again in each resample, and the profile shows every layer.
+
+    With ``direction=noising`` corrupted activations are put into the clean run, and the value is
+    the share of the gap that is lost: what is needed, where denoising says what is enough. With
+    ``frozen`` the memory of later layers stays that of the unpatched run. ``method=attribution`` is
+    for screening alone: it guesses the grid from gradients, and says how far it can be trusted.
+
+    Pairs whose readouts differ by less than ``min_gap`` are dropped and counted. The profile runs
+    over layers and roles; ``profiles["grid"]`` over layers and absolute positions.
+
+    At the residual stream and at what a mixer adds to it, networks that write a token into memory
+    at another position have the same values: ``planted/mamba-recall`` and its off-by-one twin. The
+    component ``write`` tells them apart, and so does the metric ``write_offset``.
+    """
+    pairs = subject.pairs(identity.params["n_pairs"], subject.length)
+    components = identity.params["components"]
+    layouts = [
+        Layout(f"recovery/{name}", f"recovery at the middle position, {name}", len(pairs))
+        for name in components
+    ]
+    if subject.learned is False:
+        return not_learned(identity, subject, layouts)
+    grid, how = _grid(identity, subject, pairs)
+    kept_P = np.abs(grid.clean - grid.corrupted) >= identity.params["min_gap"]
+    results = []
+    for name, layout in zip(components, layouts, strict=True):
+        part = _component(grid, pairs, kept_P, name, identity.params["direction"])
+        rng = subject.stream("bootstrap", "recovery", name)
+        results.append(_result(identity, layout, part, rng, how))
+    return results
+
+
+def _grid(identity: MetricIdentity, subject: Subject, pairs: Pairs) -> tuple[Grid, dict[str, Any]]:
+    """Return the grid, and what the report says about how it was made.
+
+    Raises:
+        UsageError: Attribution was asked for together with what it cannot do.
+    """
+    params = identity.params
+    runs = (pairs.clean.tokens_BT, pairs.corrupted.tokens_BT)
+    ends = (pairs.answers_P, pairs.foils_P, pairs.readout_P)
+    what = {"components": params["components"], "readout": params["readout"]}
+    if params["method"] == "exact":
+        grid = recovery_grid(
+            subject.model, *runs, *ends, **what, direction=params["direction"],
+            frozen=params["frozen"], batch_size=subject.batch_size,
+            partial=subject.scratch and subject.scratch / "recovery.npz",
+        )  # fmt: skip
+        return grid, {"config": {"engine": grid.execution.engine}, "warnings": []}
+    if params["frozen"] or params["direction"] != "denoising":
+        raise UsageError(
+            "method=attribution guesses denoising with all memory free. Leave direction and "
+            "frozen at their defaults, or use method=exact."
+        )
+    guess = attribution_grid(subject.model, *runs, *ends, **what)
+    return guess, {"config": {"engine": "gradients"}, "warnings": [str(guess)]}
+
+
+@dataclass(frozen=True)
+class _Component:
+    """Recovery of one component on the kept pairs; ``n_not_finite`` have logits of NaN."""
+
+    recovery_LTP: np.ndarray
+    known_LTP: np.ndarray
+    clean_P: np.ndarray
+    corrupted_P: np.ndarray
+    role_GP: np.ndarray
+    n_dropped: int
+    n_not_finite: int
+
+    @property
+    def trivial_LTP(self) -> np.ndarray:
+        return ~np.isnan(self.known_LTP)
+
+    def at_roles(self, values_LTP: np.ndarray) -> np.ndarray:
+        """Return values at the roles, ``(L, G, P)``."""
+        return np.stack([patching.at_positions(values_LTP, role_P) for role_P in self.role_GP], 1)
+
+    @property
+    def has_middle_P(self) -> np.ndarray:
+        return self.role_GP[1] != patching.NOWHERE
+
+
+def _component(
+    grid: Grid, pairs: Pairs, kept_P: np.ndarray, component: str, direction: str
+) -> _Component:
+    patched_LTP = grid.component(component)
+    changed_P, readout_P = pairs.changed_P, pairs.readout_P
+    role_GP = np.stack([changed_P, patching.middle(changed_P, readout_P), readout_P])
+    recovery_LTP = patching.recovery(grid.clean, grid.corrupted, patched_LTP)
+    if direction == "noising":
+        recovery_LTP = 1 - recovery_LTP
+    known_LTP = patching.by_construction(pairs, component, len(patched_LTP))
+    return _Component(
+        recovery_LTP[..., kept_P],
+        known_LTP[:, : patched_LTP.shape[1], kept_P],
+        grid.clean[kept_P],
+        grid.corrupted[kept_P],
+        role_GP[:, kept_P],
+        int((~kept_P).sum()),
+        int((~np.isfinite(grid.clean + grid.corrupted)).sum()),
+    )
+
+
+def _result(
+    identity: MetricIdentity,
+    layout: Layout,
+    part: _Component,
+    rng: np.random.Generator,
+    how: dict[str, Any],
+) -> MetricResult:
+    n_scored = int(part.has_middle_P.sum())
+    fields: dict[str, Any] = {
+        "references": {
+            "clean": part.clean_P.mean() if len(part.clean_P) else None,
+            "corrupted": part.corrupted_P.mean() if len(part.clean_P) else None,
+        },
+        "scalars": {
+            "pairs_without_gap": part.n_dropped,
+            "pairs_without_middle": len(part.clean_P) - n_scored,
+        },
+        "config": {"middle": "(changed + readout) // 2, strictly between them", **how["config"]},
+    }
+    if len(part.clean_P) < MIN_PAIRS:
+        gap = identity.params["min_gap"]
+        reason = (
+            f"no gap: {len(part.clean_P)} of {layout.n_expected} pairs have readouts that differ "
+            f"by at least {gap:g}, and {MIN_PAIRS} are needed"
+        )
+        if part.n_not_finite:
+            reason = f"the logits of {part.n_not_finite} pairs are not finite, and " + reason
+        return result(identity, layout, Estimate(None, reason=reason), n_scored, **fields)
+    at_roles_LGP = part.at_roles(part.recovery_LTP)
+    trivial_LG = np.asarray((part.at_roles(part.trivial_LTP) != 0).all(-1))
+    weight_RP = resampling.weights(len(part.clean_P), rng)
+    means_RLG = _means(weight_RP, at_roles_LGP)
+    means_LG = _means(np.ones((1, len(part.clean_P))), at_roles_LGP)[0]
+    estimate, chosen = _headline(means_LG, means_RLG, trivial_LG, n_scored)
+    fields["scalars"].update(chosen, **_handover(means_LG))
+    fields["scalars"]["trivial_error"] = _trivial_error(part)
+    fields["warnings"] = [*how["warnings"], *_warnings(fields["scalars"])]
+    n_layers = len(means_LG)
+    fields["profile"] = profile(
+        {"layer": range(n_layers), "role": ROLES},
+        means_LG,
+        resampling.bounds(means_RLG),
+        marks={"trivial": trivial_LG},
+        series={"median": _median(at_roles_LGP)},
+    )
+    fields["profiles"] = {"grid": _grid_profile(part)}
+    return result(identity, layout, estimate, n_scored, **fields)
+
+
+def _headline(
+    means_LG: np.ndarray, means_RLG: np.ndarray, trivial_LG: np.ndarray, n_scored: int
+) -> tuple[Estimate, dict[str, Any]]:
+    if n_scored < MIN_PAIRS:
+        reason = (
+            f"no middle: {n_scored} pairs have a position between the changed one and the readout, "
+            f"and {MIN_PAIRS} are needed"
+        )
+        return Estimate(None, reason=reason), {}
+    if np.isnan(means_LG).all():
+        return Estimate(None, reason="the model has no such component"), {}
+    layers = np.flatnonzero(~trivial_LG[:, 1] & ~np.isnan(means_LG[:, 1]))
+    if not len(layers):
+        reason = "no layer whose recovery at the middle position is not trivial"
+        return Estimate(None, reason=reason), {}
+    best_R = means_RLG[:, layers, 1].max(1)
+    layer = layers[means_LG[layers, 1].argmax()]
+    interval = stats.percentile_interval(best_R, unit="pair")
+    return Estimate(float(means_LG[layer, 1]), interval), {"layer": layer}
+
+
+def _means(weight_RP: np.ndarray, values_LGP: np.ndarray) -> np.ndarray:
+    n_layers, n_roles, n_pairs = values_LGP.shape
+    flat = values_LGP.reshape(-1, n_pairs).T
+    return resampling.mean_ignoring_nan(weight_RP, flat).reshape(-1, n_layers, n_roles)
+
+
+def _median(values_P: np.ndarray) -> np.ndarray:
+    with warnings.catch_warnings():
+        # A component that a layer does not have is NaN for every pair: so is its median.
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        return np.nanmedian(values_P, axis=-1)
+
+
+def _handover(means_LG: np.ndarray) -> dict[str, float]:
+    """Find the layer at which the difference has left the changed token, and reached the readout.
+
+    Both are the first layer whose input says so by half of the gap; L where none does.
+    """
+    n_layers = len(means_LG)
+    left_L, arrived_L = means_LG[:, 0] < 0.5, means_LG[:, 2] >= 0.5
+    return {
+        "left_changed_at": int(left_L.argmax()) if left_L.any() else n_layers,
+        "reached_readout_at": int(arrived_L.argmax()) if arrived_L.any() else n_layers,
+    }
+
+
+def _trivial_error(part: _Component) -> float | None:
+    """Return the largest deviation from the recoveries that are known by construction."""
+    error = np.abs(part.recovery_LTP - part.known_LTP)
+    return None if np.isnan(error).all() else float(np.nanmax(error))
+
+
+def _warnings(scalars: dict[str, Any]) -> list[str]:
+    notes = []
+    if (scalars["trivial_error"] or 0.0) > _EXACT:
+        notes.append(
+            f"a recovery that is 0 or 1 by construction is off by {scalars['trivial_error']:.2g}: "
+            "the sites of this model do not mean what they should"
+        )
+    if scalars["pairs_without_gap"]:
+        notes.append(f"{scalars['pairs_without_gap']} pairs were dropped for want of a gap")
+    return notes
+
+
+def _grid_profile(part: _Component) -> Profile:
+    """Lay out the mean and median over pairs at absolute positions.
+
+    A cell is marked trivial if it is so in every pair; ``nontrivial_pairs`` counts the others.
+    """
+    n_layers, n_positions, n_pairs = part.recovery_LTP.shape
+    flat = part.recovery_LTP.reshape(-1, n_pairs).T
+    mean = resampling.mean_ignoring_nan(np.ones((1, n_pairs)), flat)
+    return profile(
+        {"layer": range(n_layers), "position": range(n_positions)},
+        mean.reshape(n_layers, n_positions),
+        marks={"trivial": part.trivial_LTP.all(-1)},
+        series={
+            "median": _median(part.recovery_LTP),
+            "nontrivial_pairs": (~part.trivial_LTP).sum(-1),
+        },
+    )

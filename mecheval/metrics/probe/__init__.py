@@ -1,0 +1,1 @@
+"""Readability: linear probes, their data, floors and controls."""

@@ -1,0 +1,171 @@
+"""Probe readability: how well a variable can be read off the residual stream, by layer.
+
+One multinomial logistic probe per layer and variable, on one position per sequence; balanced
+accuracy A_l on test sequences, corrected by the floor F that needs no model:
+a_l = clip((A_l - F) / (1 - F), 0, 1), F = max(majority, position only, last-w-symbols tables).
+The control task and shuffled labels follow Hewitt and Liang 2019 (arXiv:1909.03368).
+
+Shape suffixes: ``L`` layers 0 (embedding) to n, ``R`` resamples.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mecheval import stats
+from mecheval.metrics import layer_curves, resampling
+from mecheval.metrics.probe.probe_data import MIN_PER_CLASS, ProbeData, forget_untrained
+from mecheval.metrics.probe.probe_scores import Controls, Scores, probe_scores
+from mecheval.metrics.results import Estimate, Layout, not_learned, profile, result
+from mecheval.tasks.floors import counting, first_position, task_floors
+
+if TYPE_CHECKING:
+    from mecheval.metrics.subject import Subject
+    from mecheval.reports.schema import MetricIdentity, MetricResult, Profile
+
+SAME = 0.01
+"""Layers whose accuracy is this close to the largest are on its plateau."""
+
+
+def measure_readability(identity: MetricIdentity, subject: Subject) -> list[MetricResult]:
+    """Measure how readable every variable is, one result per variable.
+
+    The value is a_l at the best layer, the earliest among equals. Its interval resamples test
+    sequences and takes the maximum again in each resample; at A_l = 1 it is Wilson's. References
+    are in the units of the value, so the floor is 0; ``untrained`` is the best layer of the same
+    probe on the same network with freshly drawn weights. Accuracies themselves stand among the
+    scalars and the profile's series.
+
+    It says that a variable is there, not that anything uses it: ``planted/parity-distractor``,
+    whose memory nothing reads, and its twin, whose memory is the answer, have the same values.
+    """
+    names = subject.chosen(identity.params["variables"])
+    n_test = subject.cut(identity.params["n_test"])
+    layouts = {
+        name: Layout(
+            f"readability/{name}", f"readability of {name}, best layer", n_test, (0.0, 1.0)
+        )
+        for name in names
+    }
+    if subject.learned is False:
+        return not_learned(identity, subject, list(layouts.values()))
+    results = [_of_variable(identity, subject, name, layouts[name]) for name in names]
+    forget_untrained(subject)
+    return results
+
+
+def _of_variable(
+    identity: MetricIdentity, subject: Subject, name: str, layout: Layout
+) -> MetricResult:
+    params = identity.params
+    data, scores = probe_scores(subject, name, params, n_controls=params["n_controls"])
+    config = {"first_position": first_position(subject.length), "classes": list(data.classes)}
+    if scores is None:
+        reason = f"fewer than two values of {name} have {MIN_PER_CLASS} training examples"
+        return result(identity, layout, Estimate(None, reason=reason), 0, config=config)
+    _, untrained = probe_scores(subject, name, params, network="untrained")
+    assert untrained is not None  # noqa: S101 - the labels are those of the trained network
+    controls = scores.controls
+    assert controls is not None  # noqa: S101 - they were asked for
+    floors = task_floors(subject.task, subject.seed).variables[name].balanced(data.classes)
+    floor = max(counting(floors).values())
+    weight_RM = resampling.weights(
+        len(scores.labels_M), subject.stream("bootstrap", "readability", name)
+    )
+    references, scalars = _levels(scores, untrained, controls, floors)
+    return result(
+        identity,
+        layout,
+        _estimate(scores, weight_RM, floor),
+        len(scores.labels_M),
+        config=config,
+        warnings=_warnings(data, scores, subject.task.variables[name]),
+        references=references,
+        scalars={**scalars, **_shape(scores, weight_RM, floor)},
+        profile=_by_layer(scores, untrained, controls, weight_RM, floor),
+    )
+
+
+def _estimate(scores: Scores, weight_RM: np.ndarray, floor: float) -> Estimate:
+    best = float(scores.accuracy_L.max())
+    if best == 1.0:
+        interval = stats.wilson(len(scores.labels_M), len(scores.labels_M), unit="sequence")
+    else:
+        best_R = scores.resampled(weight_RM).max(1)
+        interval = stats.percentile_interval(best_R, unit="sequence")
+    above = resampling.mapped(interval, lambda value: layer_curves.corrected(value, floor))
+    return Estimate(float(layer_curves.corrected(best, floor)), above)
+
+
+def _levels(
+    scores: Scores, untrained: Scores, controls: Controls, floors: dict[str, float]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    floor = max(counting(floors).values())
+    accuracy_L = scores.accuracy_L
+    best = int(accuracy_L.argmax())
+    plateau = np.flatnonzero(layer_curves.plateau(accuracy_L, accuracy_L[best] - SAME))
+    references = {
+        "floor": 0.0,
+        "untrained": layer_curves.corrected(untrained.accuracy_L.max(), floor),
+        "shuffled": layer_curves.corrected(controls.shuffled_LJ.mean(1)[best], floor),
+    }
+    scalars = {
+        "layer": best,
+        "plateau_first": plateau[0],
+        "plateau_last": plateau[-1],
+        "accuracy": accuracy_L[best],
+        "floor_accuracy": floor,
+        "untrained_accuracy": untrained.accuracy_L.max(),
+        "selectivity": controls.selectivity_L[best],
+        **{f"floor_{kind}": value for kind, value in floors.items()},
+    }
+    return references, scalars
+
+
+def _shape(scores: Scores, weight_RM: np.ndarray, floor: float) -> dict[str, float]:
+    """Return lateness and concentration of a_l with the ends of their bootstrap intervals."""
+    value = layer_curves.shape(layer_curves.corrected(scores.accuracy_L, floor))
+    resampled = layer_curves.shape(layer_curves.corrected(scores.resampled(weight_RM), floor))
+    found = {name: float(number) for name, number in value.items()}
+    for name in ("lateness", "concentration"):
+        low, high = resampling.bounds(resampled[name][:, None])
+        found |= {f"{name}_low": float(low[0]), f"{name}_high": float(high[0])}
+    return found
+
+
+def _by_layer(
+    scores: Scores, untrained: Scores, controls: Controls, weight_RM: np.ndarray, floor: float
+) -> Profile:
+    accuracy_L, accuracy_RL = scores.accuracy_L, scores.resampled(weight_RM)
+    ends = resampling.proportion_bounds(accuracy_L, accuracy_RL, len(scores.labels_M))
+    low_L, high_L = (layer_curves.corrected(end_L, floor) for end_L in ends)
+    series = {
+        "accuracy": accuracy_L,
+        "floor": np.full(len(accuracy_L), floor),
+        "untrained": untrained.accuracy_L,
+        "ridge": controls.ridge_L,
+        "control": controls.control_LJ.mean(1),
+        "shuffled": controls.shuffled_LJ.mean(1),
+        "selectivity": controls.selectivity_L,
+        "inverse_l2": scores.inverse_l2_L,
+    }
+    return profile(
+        {"layer": range(len(accuracy_L))},
+        layer_curves.corrected(accuracy_L, floor),
+        (low_L, high_L),
+        marks={"plateau": layer_curves.plateau(accuracy_L, accuracy_L.max() - SAME)},
+        series=series,
+    )
+
+
+def _warnings(data: ProbeData, scores: Scores, n_values: int) -> list[str]:
+    notes = []
+    left_out = sorted(set(range(n_values)) - set(data.classes))
+    if left_out:
+        notes.append(f"values {left_out} are too rare to be probed and are left out")
+    failed = np.flatnonzero(~scores.converged_L).tolist()
+    if failed:
+        notes.append(f"the probe's optimiser did not converge at layers {failed}")
+    return notes

@@ -1,0 +1,120 @@
+"""One training run: what decides its weights, and where the cache keeps them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from mecheval.reports.schema import TrainingPart
+from mecheval.training.checkpoints import Checkpoint, content_key
+from mecheval.training.loop import Trainer
+from mecheval.training.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mecheval.models.contract import Encoding, ModelSource, SequenceModel
+    from mecheval.tasks import Task
+    from mecheval.training.loop import Emit, Progress
+    from mecheval.training.recipe import Recipe
+
+PROTOCOL = 1
+"""Raised when the loop itself changes the weights that a recipe leads to."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRun:
+    """What decides trained weights.
+
+    Attributes:
+        source: The configured model.
+        task: The task that it learns.
+        encoding: The task's symbols as token ids.
+        recipe: How it learns.
+        seed: The seed of the cell.
+        snapshots: How many sets of weights along training are kept; None keeps the last alone.
+    """
+
+    source: ModelSource
+    task: Task
+    encoding: Encoding
+    recipe: Recipe
+    seed: int
+    snapshots: int | None = None
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """Return all that decides the weights, as plain JSON values."""
+        task = self.task
+        content = {
+            "protocol": PROTOCOL,
+            "task": {"name": task.card.name, "version": task.card.version, "params": task.params},
+            "model": dataclasses.asdict(self.source.identity()),
+            "code": self.encoding.code_C.tolist(),
+            "vocab_size": self.encoding.vocab_size,
+            "recipe": self.recipe.to_dict(),
+            "seed": self.seed,
+        }
+        return content if self.snapshots is None else {**content, "snapshots": self.snapshots}
+
+    @cached_property
+    def key(self) -> str:
+        """Return the hash of the content."""
+        return content_key(self.content)
+
+    def checkpoint(self, cache: Path) -> Checkpoint:
+        """Return the folder of this run in a cache."""
+        return Checkpoint(cache / "checkpoints" / self.key)
+
+    def build(self) -> SequenceModel:
+        """Return the model before training."""
+        return self.source.build(self.encoding, seed=self.seed)
+
+    def trainer(self, cache: Path, *, device: str, emit: Emit) -> Trainer:
+        """Return what trains the model.
+
+        Args:
+            cache: Where the snapshots are kept.
+            device: ``cpu`` or ``cuda``.
+            emit: Called with (stage, step, steps, accuracy) as training goes on.
+        """
+        trainer = Trainer(
+            self.build(), self.task, self.encoding, self.recipe,
+            seed=self.seed, device=device, emit=emit,
+        )  # fmt: skip
+        trainer.snapshots = self.snapshots_in(cache)
+        return trainer
+
+    def snapshots_in(self, cache: Path) -> Snapshots | None:
+        """Return the snapshots in a cache, None if none were asked for."""
+        return None if self.snapshots is None else Snapshots(self.checkpoint(cache), self.snapshots)
+
+    def record(self, progress: Progress | None, weights_sha256: str) -> TrainingPart:
+        """Describe a training for the report.
+
+        Args:
+            progress: Where it ended; None without training.
+            weights_sha256: Hash of the weights at its end.
+        """
+        recipe, reason, stopped = self.recipe, None, "none"
+        if progress is not None:
+            stopped = "gate" if progress.passed else "budget"
+            if progress.diverged:
+                stopped = "diverged"
+                first = progress.diverged_from
+                reason = f"diverged: the loss is not finite from step {first} on"
+        return TrainingPart(
+            recipe=self.source.size + ("+" if recipe != self.source.recipe else ""),
+            recipe_sha256=recipe.sha256,
+            optimizer=recipe.optimizer,
+            steps=progress.step if progress else 0,
+            examples=progress.step * recipe.batch if progress else 0,
+            stopped=stopped,
+            reason=reason,
+            validation_accuracy=progress.accuracy if progress and reason is None else None,
+            curve=progress.curve if progress else [],
+            weights_sha256=weights_sha256,
+            together=progress.together if progress else 1,
+        )

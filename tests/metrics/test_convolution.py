@@ -1,0 +1,190 @@
+"""Short-convolution attribution: planted truths, each lag against plain hooks, weights put back.
+
+Shape suffixes: ``P`` pairs, ``T`` positions, ``E`` channels, ``O`` offsets, ``L`` layers, ``C``
+lags.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from circuit_subjects import any_answers, checkpoint, result_of, subject_of
+
+from mecheval.metrics.circuit import taps
+from mecheval.metrics.circuit.taps import convolutions, rewritten, tap_effects, without
+from mecheval.models.sites import Site
+
+
+def cells(values) -> dict[tuple[int, ...], float]:
+    """Return the cells of a profile that are not zero."""
+    values = np.asarray(values, float)
+    places = np.argwhere(abs(values) > 1e-3).tolist()
+    return {tuple(place): round(values[tuple(place)], 3) for place in places}
+
+
+@pytest.mark.parametrize(
+    ("model", "key_lag", "value_lag"),
+    [
+        ("planted/mamba-recall", 1, 0),
+        ("planted/mamba-recall[rotated=1]", 1, 0),
+        ("planted/mamba-recall[shift=1]", 2, 1),
+        ("planted/mamba-recall[rotated=1,shift=1]", 2, 1),
+        ("planted/mamba2-recall", 1, 0),
+        ("planted/mamba2-recall[shift=1]", 2, 1),
+    ],
+)
+def test_planted_lags(model: str, key_lag: int, value_lag: int) -> None:
+    """Every token goes through one lag; without it all is lost, without an unused one nothing."""
+    result = result_of(subject_of(model), "convolution", n_pairs=32)
+    used = {0, key_lag, value_lag}
+    accuracy_C, lost_C = np.array(result.profile.value[0]), result.profile.series["lost"][0]
+    for lag in range(4):
+        if lag in used:
+            assert accuracy_C[lag] < 0.2
+            assert lost_C[lag] > 0.9
+        else:
+            assert (accuracy_C[lag], lost_C[lag]) == (1.0, 0.0)
+    assert cells(result.profiles["key"].value) == {(0, key_lag, key_lag): 1.0}
+    assert cells(result.profiles["value"].value) == {(0, value_lag, value_lag): 1.0}
+    assert result.value > 0.9
+    assert result.value == result.profiles["share"].value[0]
+    assert (result.scalars["layer"], result.references["clean"]) == (0, 1.0)
+
+
+def test_a_softened_model_keeps_its_lags() -> None:
+    result = result_of(subject_of("planted/mamba-recall[noise=0.2]"), "convolution")
+    assert 0.6 < result.references["clean"] < 0.95
+    assert np.array(result.profiles["key"].value)[0, 1, 1] == pytest.approx(1, abs=0.1)
+    assert np.array(result.profiles["value"].value)[0, 0, 0] == pytest.approx(1, abs=0.1)
+    assert result.profile.series["lost"][0][3] == pytest.approx(0, abs=0.1)
+    assert result.uncertainty.low < result.value < result.uncertainty.high
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: "mamba[width=16,layers=2]",
+        lambda: "deltanet[width=16,layers=2,d_conv=3]",
+        lambda: "h3[width=16,layers=2]",
+        lambda: "based[width=16,layers=3]",
+        lambda: checkpoint("mamba"),
+        lambda: checkpoint("lfm2"),
+    ],
+    ids=["mamba", "deltanet", "h3", "based", "hf-mamba", "hf-lfm2"],
+)
+def test_each_lag_alone_is_what_plain_hooks_make_of_it(build) -> None:
+    """The convolution is run on an input that differs at one position, and read at another one."""
+    subject = subject_of(build())
+    model, pairs = subject.model, subject.pairs(3, subject.length, kind="key")
+    weights = convolutions(model)
+    patched_LOCP = tap_effects(subject, pairs, weights, max_offset=3)
+    missing = set(range(model.n_layers)) - set(weights)
+    assert np.isnan(patched_LOCP[sorted(missing)]).all()
+    for layer in weights:
+        wanted_OCP = np.array([
+            [by_hooks(model, pairs, layer, offset, lag) for lag in range(patched_LOCP.shape[2])]
+            for offset in range(4)
+        ])  # fmt: skip
+        moved = np.abs(wanted_OCP - wanted_OCP.mean((0, 1))).max()
+        np.testing.assert_allclose(patched_LOCP[layer], wanted_OCP, atol=1e-3 * moved + 1e-6)
+
+
+@torch.no_grad()
+def by_hooks(model, pairs, layer: int, offset: int, lag: int) -> np.ndarray:
+    """Return the readout ``(P,)``; the input of a convolution is its output with an identity."""
+    from mecheval.models.hooks import visiting
+
+    tap, weight = model.taps()[Site(layer, "conv_out")], convolutions(model)[layer]
+    clean_PT, corrupted_PT = (
+        torch.as_tensor(batch.tokens_BT) for batch in (pairs.clean, pairs.corrupted)
+    )
+    identity = torch.zeros_like(weight)
+    identity[..., -1] = 1.0
+    row_P = torch.arange(len(pairs))
+    inputs, outputs = [], []
+    with rewritten(weight, identity), visiting({tap: lambda x: inputs.append(x.clone())}):
+        model(clean_PT)
+        model(corrupted_PT)
+    with visiting({tap: lambda x: outputs.append(x.clone())}):
+        model(clean_PT)
+    bias = getattr(tap.module, "bias", None)
+    clean_PTE, corrupted_PTE = (x if bias is None else x - bias for x in inputs)
+    read_P = torch.as_tensor(pairs.changed_P + offset)
+    from_P = read_P - lag
+    mixed_PTE = clean_PTE.clone()
+    mixed_PTE[row_P, from_P] = corrupted_PTE[row_P, from_P]
+    padded_PTE = torch.nn.functional.pad(mixed_PTE, (0, 0, weight.shape[-1] - 1, 0))
+    convolved_PTE = torch.nn.functional.conv1d(
+        padded_PTE.transpose(1, 2), weight, bias, groups=len(weight)
+    ).transpose(1, 2)
+    patched_PTE = outputs[0].clone()
+    patched_PTE[row_P, read_P] = convolved_PTE[row_P, read_P]
+    with visiting({tap: lambda _: patched_PTE}):
+        logits_PC = model(clean_PT)[row_P, torch.as_tensor(pairs.readout_P)].double().numpy()
+    return logits_PC[row_P, pairs.answers_P] - logits_PC[row_P, pairs.foils_P]
+
+
+@pytest.mark.parametrize("build", [lambda: "mamba[width=16,layers=2]", lambda: checkpoint("mamba")])
+def test_weights_are_put_back_exactly(build, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = subject_of(build())
+    any_answers(monkeypatch)
+    before = {name: value.clone() for name, value in subject.model.state_dict().items()}
+    result = result_of(subject, "convolution", n=16, n_pairs=8)
+    assert not np.isnan(np.array(result.profile.value, float)).any()
+
+    def same() -> bool:
+        now = subject.model.state_dict()
+        return all(torch.equal(before[name], now[name]) for name in before)
+
+    assert same()
+    weight = convolutions(subject.model)[0]
+
+    def broken_off() -> None:
+        with rewritten(weight, without(weight, [0, 1])):
+            assert not same()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken_off()
+    assert same()
+
+    def failing(*_, **__):
+        assert not same()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(taps, "activations", failing)
+    with pytest.raises(ZeroDivisionError):
+        result_of(subject, "convolution", n=16, n_pairs=8)
+    assert same()
+
+
+def test_taps_are_taken_away_by_their_lag() -> None:
+    weight_E1K = torch.arange(1.0, 9.0).reshape(2, 1, 4)
+    assert without(weight_E1K, [0])[0, 0].tolist() == [1, 2, 3, 0]
+    assert without(weight_E1K, [3, 1])[1, 0].tolist() == [0, 6, 0, 8]
+    assert weight_E1K.min() == 1
+
+
+def test_models_without_convolutions_are_not_applicable() -> None:
+    for model in ("planted/induction", "mamba[width=16,layers=1,d_conv=0]", checkpoint("llama")):
+        result = result_of(subject_of(model), "convolution")
+        assert result.value is result.profile is None
+        assert result.reason.startswith("not applicable: no layer has one short convolution")
+
+
+def test_a_model_that_guesses_has_no_share() -> None:
+    result = result_of(subject_of("mamba[width=16,layers=1]"), "convolution", n=32)
+    assert result.value is None
+    assert result.reason.startswith("no gap: the accuracy 0.")
+    assert "what lags carry of the key is not known: no gap" in result.warnings[0]
+    result = result_of(subject_of("planted/mamba-recall", learned=False), "convolution")
+    assert result.reason.startswith("not learned")
+
+
+def test_other_tasks_have_their_own_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    any_answers(monkeypatch)
+    for task, kinds in (("induction[max_length=12]", {"key", "value"}), ("parity", {"default"})):
+        subject = subject_of("mamba[width=16,layers=1]", task)
+        result = result_of(subject, "convolution", n=16, n_pairs=8)
+        assert set(result.profiles) == {"share", *kinds}

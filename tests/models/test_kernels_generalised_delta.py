@@ -1,0 +1,96 @@
+"""The generalised delta rule: its definition, chunks, and the rules that it contains."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from mecheval.models.kernels.delta import delta_rule
+from mecheval.models.kernels.generalised_delta import Writes, generalised_delta_rule
+
+SHAPES = [(2, 1, 1, 3, 4), (2, 7, 2, 4, 3), (1, 45, 2, 8, 5), (2, 100, 1, 6, 6)]
+
+
+def random_writes(shape, *, strongest: float = 0.6, dtype=torch.float64):
+    """Return queries and writes, with decays down to exp(-strongest) and removals as in RWKV-7."""
+    examples, positions, heads, width, values = shape
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*sizes: int):
+        return torch.randn(examples, positions, heads, *sizes, generator=generator, dtype=dtype)
+
+    p = functional.normalize(draw(width), dim=-1)
+    writes = Writes(-strongest * draw(width).sigmoid(), p, draw(width).sigmoid() * p,
+                    draw(width), draw(values))  # fmt: skip
+    return draw(width), writes
+
+
+def looped(q, writes, state):
+    """Multiply the matrices out as the definition has them."""
+    outputs = []
+    for t in range(q.shape[1]):
+        log_w, p, c, k, v = (value[:, t] for value in writes)
+        change = torch.diag_embed(log_w.exp()) - c[..., :, None] * p[..., None, :]
+        state = change @ state + k[..., :, None] * v[..., None, :]
+        outputs.append((q[:, t, :, None] @ state)[..., 0, :])
+    return torch.stack(outputs, 1), state
+
+
+@pytest.mark.parametrize("implementation", ["reference", "torch"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("started", [False, True])
+def test_definition(shape, implementation, started):
+    q, writes = random_writes(shape)
+    state = torch.randn(shape[0], *shape[2:], dtype=torch.float64)
+    expected = looped(q, writes, state if started else torch.zeros_like(state))
+    found = generalised_delta_rule(
+        q, writes, state_BHKV=state if started else None, implementation=implementation
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-10)
+
+
+def test_the_strongest_decays_keep_their_precision_in_float32():
+    """The chunks divide by products of decays, down to exp(-1) per position."""
+    q, writes = random_writes((2, 200, 2, 16, 8), strongest=1.0)
+    strong = writes._replace(log_decay=torch.full_like(writes.log_decay, -1.0))
+    for given in (writes, strong):
+        expected, last = looped(q, given, torch.zeros(2, 2, 16, 8, dtype=torch.float64))
+        found, found_last = generalised_delta_rule(
+            q.float(), Writes(*(value.float() for value in given)), implementation="torch"
+        )
+        assert (found - expected).abs().max() < 2e-5 * expected.abs().max()
+        assert (found_last - last).abs().max() < 2e-5 * last.abs().max()
+
+
+def test_it_contains_the_delta_rule():
+    q, writes = random_writes((2, 50, 2, 8, 5))
+    beta = torch.rand(2, 50, 2, dtype=torch.float64)
+    k = writes.direction
+    expected = delta_rule(q, k, writes.v, beta, implementation="torch")
+    as_writes = Writes(
+        torch.zeros_like(k), k, beta[..., None] * k, k, beta[..., None] * writes.v
+    )  # fmt: skip
+    found = generalised_delta_rule(q, as_writes, implementation="torch")
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-10)
+
+
+def test_gradients_of_chunks_are_those_of_the_definition():
+    gradients = []
+    for implementation in ("reference", "torch"):
+        q, writes = random_writes((2, 45, 2, 4, 3))
+        state = torch.randn(2, 2, 4, 3, generator=torch.Generator().manual_seed(1)).double()
+        given = [value.requires_grad_() for value in (q, *writes, state)]
+        y, last = generalised_delta_rule(q, writes, state_BHKV=state, implementation=implementation)
+        (y.square().sum() + last.square().sum()).backward()
+        gradients.append([value.grad for value in given])
+    for one, other in zip(*gradients, strict=True):
+        assert torch.allclose(one, other, rtol=1e-8, atol=1e-8)
+
+
+def test_half_precision_is_kept_outside_only():
+    q, writes = random_writes((1, 20, 1, 8, 4), dtype=torch.bfloat16)
+    y, last = generalised_delta_rule(q, writes, implementation="torch")
+    assert (y.dtype, last.dtype) == (torch.bfloat16, torch.float32)
