@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mecheval.harness.api import evaluate as evaluate
+    from mecheval.harness.api import evaluate_suite as evaluate_suite
     from mecheval.harness.api import load_model as load_model
     from mecheval.harness.api import load_task as load_task
     from mecheval.interventions import ablation_grid as ablation_grid
@@ -36,6 +37,7 @@ _INDEX = {
     "attribution_grid": ("mecheval.interventions", "attribution_grid"),
     "compare": ("mecheval.reports.compare", "compare"),
     "evaluate": ("mecheval.harness.api", "evaluate"),
+    "evaluate_suite": ("mecheval.harness.api", "evaluate_suite"),
     "load_model": ("mecheval.harness.api", "load_model"),
     "load_report": ("mecheval.reports.files", "read_report"),
     "load_task": ("mecheval.harness.api", "load_task"),

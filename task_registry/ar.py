@@ -133,9 +133,9 @@ class AssociativeRecall(Task):
 
     @property
     def strings(self) -> tuple[str, ...]:
-        """Return one character per symbol while there are enough, for models with a tokenizer."""
+        """Return one character per symbol while there are enough, nothing in particular beyond."""
         n_symbols = 2 + self.keys + self.values
-        return (BOS, *CHARACTERS[: n_symbols - 1]) if n_symbols <= len(CHARACTERS) else self.symbols
+        return (BOS, *CHARACTERS[: n_symbols - 1]) if n_symbols <= len(CHARACTERS) else ()
 
     @property
     def answers(self) -> tuple[int, ...]:

@@ -76,9 +76,9 @@ class Induction(Task):
 
     @property
     def strings(self) -> tuple[str, ...]:
-        """Return one character per token while there are enough, for models with a tokenizer."""
+        """Return one character per token while there are enough, nothing in particular beyond."""
         enough = self.tokens <= len(CHARACTERS)
-        return (BOS, *CHARACTERS[: self.tokens]) if enough else self.symbols
+        return (BOS, *CHARACTERS[: self.tokens]) if enough else ()
 
     @property
     def answers(self) -> tuple[int, ...]:

@@ -14,6 +14,8 @@ from mecheval.reports.schema import (
     ModelPart,
     Profile,
     Report,
+    Snapshot,
+    SnapshotResult,
     TaskCardPart,
     TaskIdentity,
     Uncertainty,
@@ -176,8 +178,10 @@ def _bottleneck(variable: str, rng: np.random.Generator) -> MetricResult:
     )  # fmt: skip
 
 
-def _result(*, width: float, unit: str, value: float, **fields: Any) -> MetricResult:
+def _result(*, width: float, unit: str, value: float | None, **fields: Any) -> MetricResult:
     low, high = fields.get("bounds", (-np.inf, np.inf))
+    if value is None:
+        return MetricResult(version=1, value=None, n_expected=64, n_scored=0, **fields)
     interval = Uncertainty(
         method="bootstrap", level=0.95, resampled_unit=unit, n_resamples=2000,
         low=float(max(value - width, low)), high=float(min(value + width, high)),
@@ -197,3 +201,55 @@ def write(root: Path, *reports: Report) -> list[Path]:
         write_report(report, path)
         paths.append(path)
     return paths
+
+
+ROLE_NAMES = ["key", "value", "next_key", "value+1", "value+2", "divider", "query"]
+
+
+def retrieval(
+    model: str = "gru", seed: int = 0, *, verdict: str | None = "induction", **changes: Any
+) -> Report:
+    """Build a report of a task of retrieval, with interchange by role and a verdict."""
+    report = synthetic(model, "parity", seed, learned=verdict is not None, **changes)
+    rng = np.random.default_rng(seed)
+    shape = (3, 2, len(ROLE_NAMES))
+    profile = Profile(
+        axes=["component", "layer", "role"],
+        index={"component": ["block_in", "conv_out", "block_out"], "layer": [0, 1],
+               "role": ROLE_NAMES},
+        value=rng.random(shape).tolist(),
+        marks={"trivial": (rng.random(shape) < 0.3).tolist()},
+    )  # fmt: skip
+    scalars = {"enough_block_in_key": 0.1, "enough_block_in_value": 0.9}
+    known = verdict is not None
+    more = [
+        _result(
+            id="interchange/key", name="interchange", family="intervention", title="interchange",
+            value=0.9 if known else None, reason=None if known else REASON, width=0.1, unit="pair",
+            profile=profile if known else None,
+        ),
+        _result(
+            id="mechanism", name="mechanism", family="intervention", title="mechanism",
+            value=0.97 if known else None, reason=None if known else REASON, verdict=verdict,
+            width=0.0, unit="pair", scalars=scalars if known else {},
+        ),
+    ]  # fmt: skip
+    return report.model_copy(update={"metrics": [*report.metrics, *more]})
+
+
+def snapshots(report: Report, n: int = 4) -> Report:
+    """Return a report with results along training."""
+    along = [
+        Snapshot(
+            step=50 * i,
+            validation_accuracy=i / n,
+            metrics=[
+                SnapshotResult(
+                    id=m.id, value=m.value, verdict=m.verdict, reason=m.reason, scalars=m.scalars
+                )
+                for m in report.metrics
+            ],
+        )
+        for i in range(n)
+    ]
+    return report.model_copy(update={"snapshots": along})

@@ -15,6 +15,7 @@ from mecheval.harness.events import Silence
 from mecheval.harness.execute import execute
 from mecheval.harness.plan import build_source, build_task
 from mecheval.harness.request import Request, Settings
+from mecheval.harness.suites import load_suite
 from mecheval.registry import Registry
 from mecheval.spec import Spec, parse_spec
 from mecheval.tasks.contract import Task, configure
@@ -22,6 +23,7 @@ from mecheval.tasks.contract import Task, configure
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mecheval.harness.devices import Devices
     from mecheval.models.contract import ModelSource, SequenceModel
     from mecheval.reports.schema import Report
 
@@ -94,8 +96,51 @@ def evaluate(
             include_paths=tuple(map(Path, include_path)), device=devices.kind, **settings
         ),
     )
+    return _reports([request], devices, jobs=jobs, progress=progress)
+
+
+def evaluate_suite(
+    name: str,
+    seeds: Sequence[int] | None = None,
+    *,
+    output: Path | str | None = None,
+    device: str = "auto",
+    jobs: int | None = None,
+    progress: bool = False,
+    **settings: Any,
+) -> list[Report]:
+    """Run a suite: the grids of models, tasks and recipes that its file names.
+
+    Args:
+        name: A suite of the package, such as ``"demo"``, or the path of a TOML file.
+        seeds: The seeds, in place of those of the suite.
+        output: Folder for the reports, from which a second call resumes; in memory by default.
+        device: auto, cpu, cuda or cuda:N.
+        jobs: Worker processes; by default all cells run in this process.
+        progress: Whether to show what is going on.
+        settings: Fields of :class:`mecheval.harness.request.Settings`, as for :func:`evaluate`.
+
+    Returns:
+        One report per cell, grid by grid.
+
+    Raises:
+        UsageError: There is no such suite, or its file is malformed; nothing has been computed.
+        StorageError: A report could not be written.
+    """
+    devices = find_devices(device)
+    requests = load_suite(name).requests(
+        seeds=None if seeds is None else tuple(seeds),
+        output=None if output is None else Path(output),
+        settings=Settings(device=devices.kind, **settings),
+    )
+    return _reports(requests, devices, jobs=jobs, progress=progress)
+
+
+def _reports(
+    requests: Sequence[Request], devices: Devices, *, jobs: int | None, progress: bool
+) -> list[Report]:
     with _display() if progress else nullcontext(Silence()) as listener:
-        outcomes = execute([request], listener, devices=devices, jobs=jobs)
+        outcomes = execute(requests, listener, devices=devices, jobs=jobs)
     return [outcome.report for outcome in outcomes]
 
 

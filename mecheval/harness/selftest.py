@@ -22,6 +22,7 @@ from mecheval.metrics import METRICS, Subject, identify, measure
 from mecheval.models.load import resolve
 from mecheval.models.stack.planted import FOLDER
 from mecheval.registry import Registry
+from mecheval.reports.lookup import number_at
 from mecheval.spec import parse_spec
 from mecheval.tasks import Metric
 from mecheval.tasks.contract import configure
@@ -235,28 +236,9 @@ def _outcome(case: Case, known: Known, found: Mapping[str, MetricResult | str]) 
 
 def _number(result: MetricResult, path: list[str]) -> float | str | None:
     """Return the number or verdict that a path leads to, or say why there is none."""
-    if not path:
-        return result.reason if result.value is None else result.value
     if path == ["verdict"]:
         return result.reason if result.verdict is None else SAID + result.verdict
-    if "=" not in path[0]:
-        places = {**result.references, **result.scalars}
-        return places[path[0]] if path[0] in places else f"there is no {path[0]}"
-    chosen = dict(step.split("=") for step in path)
-    profile = result.profiles.get(chosen["profile"]) if "profile" in chosen else result.profile
-    if profile is None:
-        return result.reason or "there is no such profile"
-    arrays = {"series": profile.series, "mark": profile.marks}
-    values: Any = profile.value
-    for kind, by_name in arrays.items():
-        if kind in chosen:
-            values = by_name.get(chosen[kind])
-    for axis in profile.axes:
-        labels = [str(label) for label in profile.index[axis]]
-        if values is None or chosen.get(axis) not in labels:
-            return f"there is no {' '.join(path)}"
-        values = values[labels.index(chosen[axis])]
-    return None if values is None else float(values)
+    return number_at(result, path)
 
 
 def run(cases: Sequence[Case], *, jobs: int = 1) -> Iterator[list[Outcome]]:

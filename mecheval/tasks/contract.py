@@ -102,7 +102,10 @@ class Task(ABC):
 
     @property
     def strings(self) -> tuple[str, ...]:
-        """Return the text of every symbol for models with a tokenizer; the first is unused."""
+        """Return the text of every symbol for models with a tokenizer; the first is unused.
+
+        None at all say that any tokens will do, each standing for one symbol.
+        """
         return self.symbols
 
     @property

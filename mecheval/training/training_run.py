@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mecheval.training.loop import Emit, Progress
     from mecheval.training.recipe import Recipe
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised when the loop itself changes the weights that a recipe leads to."""
 
 

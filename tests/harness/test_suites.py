@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mecheval.errors import UsageError
+from mecheval.harness.api import evaluate_suite
 from mecheval.harness.plan import plan
 from mecheval.harness.suites import load_suite, suite_names
 from mecheval.spec import Spec
@@ -24,9 +25,10 @@ seeds = [0, 1]
 recipe = { lr = 1e-2, steps = 7 }
 
 [[grid]]
-models = ["gru"]
+models = ["gru[layers=1]"]
 tasks = ["parity"]
 metrics = ["recovery"]
+recipe = { steps = 3 }
 """
 
 
@@ -62,6 +64,15 @@ def test_what_is_given_takes_precedence_and_recipes_are_merged(written):
     assert first.chosen_seeds == second.chosen_seeds == (5,)
     assert first.recipe == {"lr": 1e-2, "steps": 3}
     assert second.recipe == {"steps": 3}
+    assert load_suite(written(TEXT)).n_cells == 5
+
+
+def test_a_suite_runs_from_python(written, tmp_path):
+    suite = written(TEXT)
+    reports = evaluate_suite(suite, [0], output=tmp_path / "results", cache=tmp_path / "cache")
+    assert [report.identity.model.name for report in reports] == ["lstm", "lstm", "gru"]
+    assert {report.status for report in reports} == {"success"}
+    assert [report.training.steps for report in reports if report.training][:2] == [7, 7]
 
 
 @pytest.mark.parametrize(

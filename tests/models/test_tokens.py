@@ -109,3 +109,21 @@ def test_own_codes_need_room() -> None:
     assert own_codes(Spoken(), vocab_size=3, name="m").code_C.tolist() == [0, 1, 2]
     with pytest.raises(UsageError, match="has 3 symbols, but 'm' has only 2 token ids"):
         own_codes(Spoken(), vocab_size=2, name="m")
+
+
+def test_tasks_without_strings_get_ordinary_tokens() -> None:
+    tokenizer = character_tokenizer()
+    task = Spoken(texts=tuple(str(i) for i in range(20)))
+
+    class Silent(Spoken):
+        strings = ()  # type: ignore[assignment]
+
+    found = codes(Silent(texts=task.texts), tokenizer)
+    assert len(set(found)) == 21
+    assert found[0] == 1
+    assert not set(found[1:]) & set(tokenizer.all_special_ids)
+    assert found == codes(Silent(texts=task.texts), tokenizer)
+    with pytest.raises(UsageError, match="needs 70 tokens, and 'm' has"):
+        codes(Silent(texts=tuple(map(str, range(70)))), tokenizer)
+    with pytest.raises(UsageError, match="has no tokenizer"):
+        codes(Silent(texts=task.texts), None)

@@ -9,12 +9,13 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
-from synthetic_reports import CHANGED, N_LAYERS, REASON, synthetic
+from synthetic_reports import CHANGED, N_LAYERS, REASON, retrieval, snapshots, synthetic
 
 from mecheval.errors import UsageError
 from mecheval.reports import figures
-from mecheval.reports.figures import layers, panels
-from mecheval.reports.schema import Failure, Report
+from mecheval.reports.figures import layers, mechanism, panels, training
+from mecheval.reports.figures.mechanism import VERDICT_COLOURS
+from mecheval.reports.schema import Failure, ModelCardPart, Report
 
 FAILURE = Failure(type="ValueError", message="it went wrong", stage="train", traceback="")
 
@@ -185,3 +186,55 @@ def test_a_grid_names_every_cell_and_every_gap() -> None:
     assert "lstm on dyck@1 (1 seed, 1 learned, PARTIAL)" in drawn
     assert drawn.count("no report") == 2
     assert "dyck: depth, parity: parity" in drawn
+
+
+def test_the_mechanism_of_many_models_is_drawn() -> None:
+    reports = [retrieval(seed=seed, verdict=word) for seed, word in enumerate(VERDICT_COLOURS)
+               if word != "not learned"]  # fmt: skip
+    reports += [retrieval("lstm", verdict=None), synthetic("mamba")]
+    drawn = mechanism.figure(reports)
+    written = texts(drawn)
+    for word in ("gru", "lstm", "key", "value+2", "in 0", "conv 1", "out 1", "not learned"):
+        assert word in written, word
+    assert "mamba" not in written  # it has no verdict
+    assert figures.render(reports, "svg", figure="mechanism").startswith(b"<?xml")
+
+
+def test_widths_are_an_axis() -> None:
+    cards = [
+        retrieval("gru", model_args={"layers": 4, "width": width}).model_copy(
+            update={"model_card": card_of(width)}
+        )
+        for width in (16, 64)
+    ]
+    axes = mechanism.figure(cards).get_axes()[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["16", "64"]
+
+
+def card_of(width: int) -> ModelCardPart:
+    return ModelCardPart(
+        summary="", architecture="", reference="", license=None, n_params=1, n_layers=2,
+        d_model=width, context_limit=None, kernels=[],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "report", [retrieval(), synthetic(), retrieval(verdict=None), synthetic(task="dyck")]
+)
+def test_training_is_drawn_from_snapshots(report: Report) -> None:
+    drawn = training.figure([snapshots(report), synthetic()])
+    assert len(drawn.get_axes()) == 1
+    assert "training steps" in texts(drawn)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mechanism", "No report has a verdict"),
+        ("training", "No report has snapshots"),
+        ("mechansim", "Did you mean 'mechanism'"),
+    ],
+)
+def test_figures_without_anything_to_draw_are_usage_errors(name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        figures.render([synthetic()], "png", figure=name)

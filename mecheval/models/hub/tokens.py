@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mecheval import seeding
 from mecheval.errors import UsageError
 from mecheval.models.contract import Encoding
 from mecheval.tasks.contract import BOS
@@ -25,6 +26,9 @@ def encode(
     BOS becomes the tokenizer's beginning-of-sequence token, or else its end-of-sequence token, or
     else a new token. New tokens follow the last row of the embedding, which is often padded beyond
     the tokenizer's own vocabulary.
+
+    A task without strings, such as one with a large random vocabulary, gets ordinary tokens of the
+    tokenizer, drawn once for all: the same ones for every seed.
 
     Args:
         task: The task.
@@ -46,7 +50,10 @@ def encode(
                 f"The checkpoint of '{name}' has no tokenizer, so the symbols of task "
                 f"'{task.card.name}' cannot be text. Give them new tokens: {name}[symbols=added]."
             )
-        for index, (symbol, text) in enumerate(zip(task.symbols, task.strings, strict=True)):
+        if not task.strings:
+            known = _ordinary_tokens(tokenizer, len(task.symbols) - 1, vocab_size, name=name)
+            ids = [ids[0], *known]
+        for index, (symbol, text) in enumerate(zip(task.symbols, task.strings, strict=False)):
             if symbol != BOS:
                 ids[index] = _single_token(
                     tokenizer, symbol, text, vocab_size=vocab_size, name=name
@@ -79,6 +86,19 @@ def _bos(tokenizer: Any | None, vocab_size: int) -> int | None:
         if known is not None and known < vocab_size:
             return known
     return None
+
+
+def _ordinary_tokens(tokenizer: Any, n: int, vocab_size: int, *, name: str) -> list[int]:
+    """Draw distinct tokens that are not special."""
+    special = {*tokenizer.all_special_ids, _bos(tokenizer, vocab_size)}
+    ordinary = [i for i in range(min(len(tokenizer), vocab_size)) if i not in special]
+    if len(ordinary) < n:
+        raise UsageError(
+            f"The task needs {n} tokens, and '{name}' has {len(ordinary)} that are not special. "
+            f"Give it a smaller vocabulary, or new tokens: {name}[symbols=added]."
+        )
+    drawn = seeding.stream(0, "ordinary_tokens").choice(len(ordinary), n, replace=False)
+    return [ordinary[i] for i in drawn]
 
 
 def _single_token(tokenizer: Any, symbol: str, text: str, *, vocab_size: int, name: str) -> int:

@@ -38,7 +38,8 @@ ACCURACY, VERDICT, ROLES = "token_accuracy/1x", "mechanism", "interchange/key"
 SHORT = {"block_in": "in", "conv_out": "conv", "block_out": "out"}
 """Components of the heat map, bottom up within a layer, and what they are called there."""
 
-_WIDTHS = (1.0, 0.75, 2.0)  # of the three panels
+_WIDTHS = (0.8, 0.75, 2.0)  # of the three panels
+_ROW = 1.25  # inches
 
 
 def figure(reports: Sequence[Report]) -> Figure:
@@ -58,11 +59,9 @@ def figure(reports: Sequence[Report]) -> Figure:
     for row, task, report in zip(rows, tasks, drawn, strict=True):
         cells.setdefault((row, task), []).append(report)
     names, columns = sorted(set(rows)), sorted(set(tasks))
-    picture = Figure(
-        figsize=(1.2 + 6.3 * len(columns), 1.1 + 1.35 * len(names)), layout="constrained"
-    )
-    height = 1.35 * len(names)
-    body, foot = picture.subfigures(2, 1, squeeze=False, height_ratios=(height, 0.6))[:, 0]
+    height = _ROW * len(names)
+    picture = Figure(figsize=(0.6 + 6.6 * len(columns), 1.1 + height), layout="constrained")
+    body, foot = picture.subfigures(2, 1, squeeze=False, height_ratios=(height, 0.7))[:, 0]
     grid = body.subfigures(1, len(columns), squeeze=False, wspace=0.02)[0]
     for part, task in zip(grid, columns, strict=True):
         _task_panels(part, task, {name: cells.get((name, task), []) for name in names})
@@ -70,7 +69,9 @@ def figure(reports: Sequence[Report]) -> Figure:
     hatched = Patch(
         facecolor="white", edgecolor="#9a9a9a", hatch="/////", label="same in any model"
     )
-    foot.legend(handles=[*handles, hatched], loc="center", ncols=8, handlelength=1.4)
+    foot.legend(
+        handles=[*handles, hatched], loc="center", ncols=min(8, 4 * len(columns)), handlelength=1.4
+    )
     return picture
 
 
@@ -102,7 +103,7 @@ def _task_panels(figure: SubFigure, task: str, by_model: Mapping[str, Sequence[R
             continue
         _draw_accuracy(accuracy, reports)
         _draw_verdicts(verdict, reports)
-        _draw_roles(heat, reports, labelled=row == last)
+        _draw_roles(heat, reports)
         if row == last:
             accuracy.set_xlabel("width")
             verdict.set_xlabel("seeds")
@@ -195,7 +196,7 @@ def _sites(report: Report) -> _Sites | None:
     )
 
 
-def _draw_roles(axes: Axes, reports: Sequence[Report], *, labelled: bool) -> None:
+def _draw_roles(axes: Axes, reports: Sequence[Report]) -> None:
     """Draw the mean over seeds of what one site brings back, by layer and role."""
     found = [sites for report in reports if (sites := _sites(report)) is not None]
     found = [sites for sites in found if sites.value_YG.shape == found[0].value_YG.shape]
@@ -214,6 +215,5 @@ def _draw_roles(axes: Axes, reports: Sequence[Report], *, labelled: bool) -> Non
     panels.hatch(axes, found[0].trivial_YG)
     panels.write_values(axes, mean_YG, size=6)
     axes.set_yticks(range(len(found[0].names)), found[0].names, fontsize=6)
-    roles = found[0].roles if labelled else [""] * len(found[0].roles)
-    axes.set_xticks(range(len(roles)), roles, fontsize=6.5)
+    axes.set_xticks(range(len(found[0].roles)), found[0].roles, fontsize=6)
     axes.tick_params(length=2)

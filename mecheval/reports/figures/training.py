@@ -86,7 +86,8 @@ def _draw(axes: Axes, report: Report) -> None:
     axes.axhline(0, color=panels.GREY, linewidth=0.6)
     axes.set_xlabel("training steps")
     axes.grid(axis="y", color=panels.LIGHT, linewidth=0.5)
-    axes.legend(loc="center left", fontsize=6.5)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="center left", fontsize=6.5)
 
 
 def _draw_values(axes: Axes, report: Report, steps: Sequence[int]) -> None:
