@@ -19,9 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mecheval.models.kernels.members import is_lifted
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import Architecture, model
 from mecheval.models.stack.precision import full_precision_on_cpu
+from mecheval.models.stack.recurrence import run_gru
 from mecheval.models.stack.residual import Mixer
 from mecheval.training.recipe import Recipe
 
@@ -50,6 +52,9 @@ class GatedRecurrentUnit(Mixer):
         edit: Edit = unchanged,
     ) -> tuple[Tensor, State]:
         """Run on; the state is the output of the last position, ``(B, D)``."""
+        if is_lifted():
+            output_BTD, state = run_gru(self.gru, signals["normed"], state)
+            return at(output_BTD, only_B), state
         self.kernels = ("gru:cudnn" if signals["normed"].is_cuda else "gru:torch",)
         before_1BD = state[0][None].contiguous() if state else None
         with full_precision_on_cpu(signals["normed"]) as normed_BTD:

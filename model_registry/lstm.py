@@ -21,9 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mecheval.models.kernels.members import is_lifted
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import Architecture, model
 from mecheval.models.stack.precision import full_precision_on_cpu
+from mecheval.models.stack.recurrence import run_lstm
 from mecheval.models.stack.residual import Mixer
 from mecheval.training.recipe import Recipe
 
@@ -54,6 +56,9 @@ class LongShortTermMemory(Mixer):
         edit: Edit = unchanged,
     ) -> tuple[Tensor, State]:
         """Run on; the state is the output and the cell of the last position, ``(B, D)`` each."""
+        if is_lifted():
+            output_BTD, state = run_lstm(self.lstm, signals["normed"], state)
+            return at(output_BTD, only_B), state
         self.kernels = ("lstm:cudnn" if signals["normed"].is_cuda else "lstm:torch",)
         before = tuple(part_BD[None].contiguous() for part_BD in state) or None
         with full_precision_on_cpu(signals["normed"]) as normed_BTD:

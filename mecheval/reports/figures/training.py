@@ -61,7 +61,7 @@ def figure(reports: Sequence[Report]) -> Figure:
         for name, colour in VERDICT_COLOURS.items()
         if name != "not learned"
     ]
-    picture.legend(handles=marks, loc="outside lower center", ncols=6, title="verdicts")
+    picture.legend(handles=marks, loc="outside lower center", ncols=min(6, 3 * columns), title="verdicts")
     return picture
 
 
