@@ -22,7 +22,7 @@ STACKED = (
     "transformer", "mamba", "mamba2", "deltanet", "gated_deltanet", "based", "base_conv",
     "hyena", "h3", "gla", "lstm", "gru", "attention", "rwkv7", "hybrid",
 )  # fmt: skip
-SLOW = ("gated_deltanet", "base_conv", "gru", "attention", "rwkv7", "hybrid")
+SLOW = ("gated_deltanet", "base_conv", "h3", "gru", "attention", "rwkv7", "hybrid")
 """Those whose parts others have too."""
 
 RATES = (3e-3, 1e-3, 1e-2)
