@@ -61,7 +61,8 @@ def figure(reports: Sequence[Report]) -> Figure:
         for name, colour in VERDICT_COLOURS.items()
         if name != "not learned"
     ]
-    picture.legend(handles=marks, loc="outside lower center", ncols=min(6, 3 * columns), title="verdicts")
+    per_line = min(6, 3 * columns)
+    picture.legend(handles=marks, loc="outside lower center", ncols=per_line, title="verdicts")
     return picture
 
 
