@@ -65,10 +65,7 @@ def assert_equal(alone, together, *, tolerance: float) -> None:
 
 @pytest.mark.parametrize(
     "model",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
-        for name in STACKED
-    ],
+    [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in STACKED],
 )
 def test_members_that_stop_at_different_steps_end_as_by_themselves(model, tmp_path) -> None:
     alone = trainers(tmp_path, *members(model), dtype=torch.float64)
