@@ -84,11 +84,9 @@ def _symbols(task: Task) -> str:
     symbols, answers = task.symbols, task.answers
     _need(symbols[0] == BOS, f"the first symbol is {symbols[0]!r}, not {BOS!r}")
     _need(len(set(symbols)) == len(symbols), "a symbol occurs twice")
-    n_strings = {len(task.strings), len(set(task.strings))}
-    _need(
-        n_strings in ({len(symbols)}, {0}),
-        f"{len(symbols)} symbols need as many different strings or none, not {max(n_strings)}",
-    )
+    counts = {len(task.strings), len(set(task.strings))}
+    fits = counts in ({len(symbols)}, {0})
+    _need(fits, f"{len(symbols)} symbols need as many different strings, or none: {counts}")
     _need(len(set(answers)) >= 2, "there are fewer than two answers")
     inside = all(0 < answer < len(symbols) for answer in answers)
     _need(inside, f"an answer is not the index of a symbol other than BOS: {answers}")
