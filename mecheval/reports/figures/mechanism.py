@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 
 from mecheval.errors import UsageError
 from mecheval.reports.figures import panels
-from mecheval.reports.labels import labels, model_entry, task_entry
+from mecheval.reports.labels import Entry, labels, task_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,14 +76,14 @@ def figure(reports: Sequence[Report]) -> Figure:
 
 
 def _rows(reports: Sequence[Report]) -> list[str]:
-    """Return a label per report that does not tell widths apart: those are on an axis."""
-    entries = []
-    for report in reports:
-        entry = model_entry(report)
-        fields = {key: value for key, value in entry.fields.items() if key != "width"}
-        recipe = {key for key in fields if key.startswith("recipe.")}
-        entries.append(entry._replace(fields={k: v for k, v in fields.items() if k not in recipe}))
-    return labels(entries)
+    """Return a label per report that tells models apart, but no widths: those are on an axis."""
+    models = [report.identity.model for report in reports]
+    return labels(
+        [
+            Entry(model.name, {k: v for k, v in model.args.items() if k != "width"})
+            for model in models
+        ]
+    )
 
 
 def _result(report: Report, id: str) -> MetricResult | None:
