@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mecheval import seeding, stats
-from mecheval.reports.labels import labels, model_entry, task_entry
+from mecheval.reports.labels import labels, model_labels, task_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -117,7 +117,7 @@ def build(admitted: Sequence[Admitted], refused: Sequence[Refusal]) -> Board:
     """Group reports by task and model; every model has a row in every table."""
     reports = [item.report for item in admitted]
     tasks = labels([task_entry(report) for report in reports])
-    models = labels([model_entry(report) for report in reports])
+    models = model_labels(reports)
     names = {
         label: report.identity.model.name for label, report in zip(models, reports, strict=True)
     }

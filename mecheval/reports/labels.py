@@ -55,6 +55,30 @@ def model_entry(report: Report) -> Entry:
     return Entry(model.name + revision, fields, metrics)
 
 
+def model_labels(reports: Sequence[Report]) -> list[str]:
+    """Name the model of every report, without recipe and metrics where they differ by task alone.
+
+    Reports of one task that share such a name come from one recipe; where that does not hold, all
+    names say what differs.
+    """
+    whole = labels([model_entry(report) for report in reports])
+    short = labels([_without_procedure(model_entry(report)) for report in reports])
+    tasks = labels([task_entry(report) for report in reports])
+    meant: dict[tuple[str, str], set[str]] = {}
+    for task, name, full in zip(tasks, short, whole, strict=True):
+        meant.setdefault((task, name), set()).add(full)
+    return short if all(len(names) == 1 for names in meant.values()) else whole
+
+
+def _without_procedure(entry: Entry) -> Entry:
+    fields = {
+        key: value
+        for key, value in entry.fields.items()
+        if not key.startswith(("recipe.", "sweep")) and key != "snapshots"
+    }
+    return Entry(entry.name, fields)
+
+
 def labels(entries: Sequence[Entry]) -> list[str]:
     """Give every entry its name, with what differs among entries of that name in brackets."""
     return [

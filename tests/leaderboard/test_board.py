@@ -14,7 +14,7 @@ from synthetic_reports import synthetic
 from mecheval.leaderboard.admission import Admitted, Refusal
 from mecheval.leaderboard.board import Board, Table, build, score
 from mecheval.leaderboard.tables import as_csv, as_json, markdown
-from mecheval.reports.labels import Entry, labels
+from mecheval.reports.labels import Entry, labels, model_labels
 from mecheval.reports.schema import MetricIdentity
 
 if TYPE_CHECKING:
@@ -197,3 +197,13 @@ def test_json_holds_everything(built: Board) -> None:
     assert [row["model"] for row in table["rows"]] == ["gru", "lstm", "mamba"]
     assert content["refused"][0]["reason"].startswith("partial")
     assert table["rows"][0]["scores"]["token_accuracy/1x"]["n_values"] == 2
+
+
+def test_recipes_that_differ_by_task_alone_are_left_out_of_names() -> None:
+    slow, fast = {"optimizer": "adamw", "lr": 0.001}, {"optimizer": "adamw", "lr": 0.01}
+    apart = [synthetic("lstm", recipe=slow), synthetic("lstm", "dyck", recipe=fast)]
+    assert model_labels(apart) == ["lstm", "lstm"]
+    both = [*apart, synthetic("lstm", seed=1, recipe=fast)]
+    assert model_labels(both) == [
+        "lstm[recipe.lr=0.001]", "lstm[recipe.lr=0.01]", "lstm[recipe.lr=0.01]"
+    ]  # fmt: skip

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from mecheval.reports.figures import panels
-from mecheval.reports.labels import labels, model_entry, task_entry
+from mecheval.reports.labels import labels, model_labels, task_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -159,7 +159,7 @@ def _heat_panels(figure: SubFigure, components: Sequence[MetricResult], report: 
 
 def grid_figure(reports: Sequence[Report]) -> Figure:
     """Draw models (rows) by tasks (columns), each averaged over its seeds."""
-    models = labels([model_entry(report) for report in reports])
+    models = model_labels(reports)
     tasks = labels([task_entry(report) for report in reports])
     cells: dict[tuple[str, str], list[Report]] = {}
     for model, task, report in zip(models, tasks, reports, strict=True):

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from mecheval.errors import UsageError
 from mecheval.reports.figures import panels
 from mecheval.reports.figures.mechanism import VERDICT_COLOURS
-from mecheval.reports.labels import labels, model_entry, task_entry
+from mecheval.reports.labels import labels, model_labels, task_entry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def figure(reports: Sequence[Report]) -> Figure:
     drawn = [report for report in reports if report.snapshots]
     if not drawn:
         raise UsageError("No report has snapshots. Run with --snapshots 8, and draw those reports.")
-    models = labels([model_entry(report) for report in drawn])
+    models = model_labels(drawn)
     tasks = labels([task_entry(report) for report in drawn])
     columns = min(_COLUMNS, len(drawn))
     rows = math.ceil(len(drawn) / columns)
