@@ -13,12 +13,21 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mecheval.models.wrapped.structure import probe_tokens
+
 
 def cache_argument(module: nn.Module) -> str | None:
-    """Return the argument of a model that takes the cache of an earlier call, if there is one."""
+    """Find the output of a model that can be given back as an argument of the same name."""
     known = inspect.signature(module.forward).parameters
-    names = ("past_key_values", "cache_params", "state")
-    return next((name for name in names if name in known), None)
+    if not hasattr(getattr(module, "config", None), "use_cache"):
+        return None
+    output = module(probe_tokens(module)[:, :1], use_cache=True)
+    given_back = [
+        name
+        for name, value in (output.items() if hasattr(output, "items") else ())
+        if name in known and not isinstance(value, Tensor)
+    ]
+    return given_back[0] if given_back else None
 
 
 def beginning(cache: Any, n_forgotten: int) -> Any:

@@ -6,7 +6,6 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``C`` vocabulary.
 from __future__ import annotations
 
 import copy
-import inspect
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,7 @@ from mecheval.models.apart import Apart
 from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.hooks import unvisited
 from mecheval.models.wrapped.apart import take_apart
-from mecheval.models.wrapped.caches import with_layer_of
+from mecheval.models.wrapped.caches import cache_argument, with_layer_of
 from mecheval.models.wrapped.calls import evaluating, logits_of, run
 from mecheval.models.wrapped.reasons import FAILURES, Inseparable
 from mecheval.models.wrapped.replay import Replayer
@@ -224,17 +223,7 @@ class WrappedModel(SequenceModel):
 
     @cached_property
     def _cache_name(self) -> str | None:
-        """Find the output that can be given back as an argument of the same name."""
-        known = inspect.signature(self.module.forward).parameters
-        if not hasattr(getattr(self.module, "config", None), "use_cache"):
-            return None
-        output = self.module(probe_tokens(self.module)[:, :1], use_cache=True)
-        given_back = [
-            name
-            for name, value in (output.items() if hasattr(output, "items") else ())
-            if name in known and not isinstance(value, Tensor)
-        ]
-        return given_back[0] if given_back else None
+        return cache_argument(self.module)
 
     @cached_property
     def _streams(self) -> bool:

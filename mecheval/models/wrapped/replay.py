@@ -102,7 +102,7 @@ class Replayer:
             Inseparable: They cannot.
         """
         self.module, self.structure = module, structure
-        self.cache_name = cache_argument(module)
+        self.cache_name: str | None = None
         self._remembered: tuple[Tensor, Any] | None = None
         with evaluating(module):
             try:
@@ -136,10 +136,11 @@ class Replayer:
 
     def _tails_agree(self, tokens_BT: Tensor) -> bool:
         """Go on from the middle with other rows, and compare with the whole run."""
-        if self.cache_name is None:
-            return False
         first = tokens_BT.shape[1] // 2
         try:
+            self.cache_name = cache_argument(self.module)
+            if self.cache_name is None:
+                return False
             whole, half = self.record(tokens_BT), self.tail(tokens_BT, first)
             more = self.tail(torch.cat([tokens_BT, tokens_BT[:1]]), first)
             pairs = zip(half.given, more.given, strict=True)
