@@ -19,15 +19,13 @@ from mecheval.reports.schema import Identity, MetricIdentity, ModelPart, TaskIde
 from mecheval.spec import Spec, parse_spec
 from mecheval.tasks.contract import Metric, Task, configure
 from mecheval.training import sweeps
+from mecheval.training.training_run import PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mecheval.models.contract import ModelSource
     from mecheval.training.recipe import Recipe
-
-PROTOCOL = 1
-"""Raised when the harness's own procedure changes the numbers of a cell."""
 
 
 def plan(request: Request) -> list[Cell]:

@@ -48,6 +48,18 @@ class Batch:
         """Return the number of positions T, BOS included."""
         return self.tokens_BT.shape[1]
 
+    @property
+    def end_B(self) -> np.ndarray:
+        """Return the number of positions up to the last scored one, 0 where none is."""
+        scored_BT = self.targets_BT != UNSCORED
+        return np.where(scored_BT.any(1), self.n_positions - scored_BT[:, ::-1].argmax(1), 0)
+
+    def until(self, n_positions: int) -> Batch:
+        """Return the first positions of all examples."""
+        variables = {name: values[:, :n_positions] for name, values in self.variables.items()}
+        tokens_BT, targets_BT = self.tokens_BT[:, :n_positions], self.targets_BT[:, :n_positions]
+        return Batch(tokens_BT, targets_BT, variables, self.roles, self.foil_B)
+
     def take(self, index_B: np.ndarray | slice) -> Batch:
         """Return the examples at the given indices (or of a boolean mask)."""
         return Batch(

@@ -24,9 +24,10 @@ from safetensors.torch import save
 from mecheval.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
+    from torch.optim import Optimizer
 
 SNAPSHOT, SUFFIX = "snapshot-", ".safetensors"
 WEIGHTS, PROGRESS, RECIPE = "weights.safetensors", "progress.safetensors", "recipe.json"
@@ -52,6 +53,32 @@ def state_sha256(module: nn.Module) -> str:
         flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
         digest.update(np.ascontiguousarray(flat.numpy()).data)
     return digest.hexdigest()
+
+
+def tensors_of(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
+    """Return the state of a model and of its optimizers under one name each."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for i, optimizer in enumerate(optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            for name, value in state.items():
+                tensors[f"optimizer.{i}.{index}.{name}"] = torch.as_tensor(value)
+    return tensors
+
+
+def restore(
+    model: nn.Module, optimizers: Sequence[Optimizer], tensors: Mapping[str, Tensor]
+) -> None:
+    """Give a model and its optimizers the state that :func:`tensors_of` returned."""
+    weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    model.load_state_dict(weights)
+    for i, optimizer in enumerate(optimizers):
+        states: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith(f"optimizer.{i}."):
+                _, _, index, name = key.split(".")
+                states.setdefault(int(index), {})[name] = value
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": states, "param_groups": groups})
 
 
 @dataclass(frozen=True)

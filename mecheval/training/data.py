@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mecheval import seeding
 from mecheval.tasks.splits import draw
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from mecheval.tasks import Batch, Task
 
 STEPS_PER_POOL = 16
-"""Steps whose examples are drawn at once; they share a length, so nothing is padded."""
+"""Steps whose examples are drawn at once. They share a length; where a task asks for nothing
+behind some place of a sequence, examples that end alike share a step."""
 
 N_VALIDATION = 512
 
@@ -46,6 +49,7 @@ class TrainingData:
             low, high = self._lengths(share)
             length = int(rng.integers(low, high + 1))
             pool = draw(self.task, rng, STEPS_PER_POOL * self.batch, length=length, split="train")
+            pool = pool.take(_alike(pool.end_B, self.batch, rng))
             self._pool = (index, share), pool.recoded(self.encoding.code_C)
         first = step % STEPS_PER_POOL * self.batch
         return self._pool[1].take(slice(first, first + self.batch))
@@ -56,9 +60,21 @@ class TrainingData:
             rng = seeding.stream(self.seed, "validation_data")
             length = self._lengths(share)[1]
             batch = draw(self.task, rng, N_VALIDATION, length=length, split="validation")
+            batch = batch.take(np.argsort(batch.end_B, kind="stable"))
             self._validation[share] = batch.recoded(self.encoding.code_C)
         return self._validation[share]
 
     def _lengths(self, share: float) -> tuple[int, int]:
         high = max(1, round(share * self.task.max_length))
         return min(self.task.min_length, high), high
+
+
+def _alike(end_B: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return an order in which the examples of a step end alike, and steps come at random.
+
+    A step is as long as its longest example, so this leaves little of it to padding. Where all
+    examples end at the same place, they keep their order.
+    """
+    if (end_B == end_B[0]).all():
+        return np.arange(len(end_B))
+    return rng.permutation(np.argsort(end_B, kind="stable").reshape(-1, size)).ravel()

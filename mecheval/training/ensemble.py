@@ -75,9 +75,9 @@ class Ensemble:
 
     def _alike(self, trainers: Sequence[Trainer]) -> list[list[Trainer]]:
         """Group members whose batches have the same shape at this step."""
-        by_shape: dict[torch.Size, list[Trainer]] = {}
+        by_shape: dict[tuple[int, ...], list[Trainer]] = {}
         for trainer in trainers:
-            shape = trainer.batch()[0].shape if len(trainers) > 1 else torch.Size()
+            shape = trainer.examples().tokens_BT.shape if len(trainers) > 1 else ()
             by_shape.setdefault(shape, []).append(trainer)
         return list(by_shape.values())
 
@@ -112,8 +112,10 @@ class Ensemble:
         wanted = [name for name, parameter in by_member[0].items() if parameter.requires_grad]
         for name in wanted:
             stacked[name].requires_grad_()
-        batches = [trainer.batch() for trainer in alike]
-        tokens_EBT, targets_EBT = (torch.stack(part) for part in zip(*batches, strict=True))
+        examples = [trainer.examples() for trainer in alike]
+        end = max(part.end_B.max() for part in examples)
+        inputs = (trainer.inputs(part, end) for trainer, part in zip(alike, examples, strict=True))
+        tokens_EBT, targets_EBT = (torch.stack(part) for part in zip(*inputs, strict=True))
         for trainer in alike:
             trainer.train_mode()
 

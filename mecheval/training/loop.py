@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mecheval import seeding
 from mecheval.tasks.batch import UNSCORED
+from mecheval.training.checkpoints import restore, tensors_of
 from mecheval.training.data import TrainingData
 from mecheval.training.optimizers import build_optimizers, set_learning_rate
 
@@ -154,17 +155,28 @@ class Trainer:
         progress = self.progress
         return not (progress.passed or progress.diverged) and progress.step < self.recipe.steps
 
-    def batch(self) -> tuple[Tensor, Tensor]:
-        """Return the tokens and targets ``(B, T)`` of this process at the next step."""
+    def examples(self) -> Batch:
+        """Return the examples of this process at the next step."""
         share = self.recipe.curriculum[self.progress.stage]
         batch = self.data.at(self.progress.step, share)
-        rows = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
-        return self._on_device(batch.tokens_BT[rows]), self._on_device(batch.targets_BT[rows])
+        return batch.take(
+            slice(self.accelerator.process_index, None, self.accelerator.num_processes)
+        )
+
+    def inputs(self, examples: Batch, end: int) -> tuple[Tensor, Tensor]:
+        """Return the tokens and targets ``(B, T)`` of the first positions, on the device.
+
+        What lies behind the last scored position of all examples changes nothing: no causal model
+        sees it where it answers.
+        """
+        part = examples.until(end)
+        return self._on_device(part.tokens_BT), self._on_device(part.targets_BT)
 
     def step(self) -> float:
         """Take a step and return its loss."""
         self.train_mode()
-        tokens_BT, targets_BT = self.batch()
+        examples = self.examples()
+        tokens_BT, targets_BT = self.inputs(examples, examples.end_B.max())
         with self._dropout_stream(), self.accelerator.autocast():
             logits_BTC = self.trained(tokens_BT)
             loss = nn.functional.cross_entropy(
@@ -246,8 +258,8 @@ class Trainer:
         right, scored = 0, 0
         for first in range(0, len(batch), EVALUATION_BATCH):
             part = batch.take(slice(first, first + EVALUATION_BATCH))
-            targets_BT = self._on_device(part.targets_BT)
-            logits_BTA = self.model(self._on_device(part.tokens_BT))[..., self.answers_A]
+            tokens_BT, targets_BT = self.inputs(part, part.end_B.max())
+            logits_BTA = self.model(tokens_BT)[..., self.answers_A]
             asked_BT = targets_BT != UNSCORED
             hit_BT = self.answers_A[logits_BTA.argmax(-1)] == targets_BT
             right += int((hit_BT & asked_BT).sum())
@@ -273,11 +285,7 @@ class Trainer:
     def _save(self, checkpoint: Checkpoint) -> None:
         if not self.accelerator.is_main_process:
             return
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        for i, optimizer in enumerate(self.optimizers):
-            for index, state in optimizer.state_dict()["state"].items():
-                for name, value in state.items():
-                    tensors[f"optimizer.{i}.{index}.{name}"] = torch.as_tensor(value)
+        tensors = tensors_of(self.model, self.optimizers)
         checkpoint.save_progress(tensors, vars(self.progress))
 
     def _resume(self, checkpoint: Checkpoint) -> None:
@@ -285,15 +293,6 @@ class Trainer:
         if found is None:
             return
         tensors, state = found
-        model = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-        self.model.load_state_dict(model)
-        for i, optimizer in enumerate(self.optimizers):
-            states: dict[int, dict[str, Tensor]] = {}
-            for key, value in tensors.items():
-                if key.startswith(f"optimizer.{i}."):
-                    _, _, index, name = key.split(".")
-                    states.setdefault(int(index), {})[name] = value
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": states, "param_groups": groups})
+        restore(self.model, self.optimizers, tensors)
         self.progress = Progress(**state)
         self.progress.curve = [(step, loss, accuracy) for step, loss, accuracy in state["curve"]]

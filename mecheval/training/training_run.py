@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from mecheval.training.loop import Emit, Progress
     from mecheval.training.recipe import Recipe
 
-PROTOCOL = 2
-"""Raised when the loop itself changes the weights that a recipe leads to."""
+PROTOCOL = 3
+"""Raised when the package's own procedure changes the weights that a recipe leads to, or the
+numbers of a cell."""
 
 
 @dataclass(frozen=True, eq=False)

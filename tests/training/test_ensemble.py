@@ -130,8 +130,11 @@ def test_recipes_keep_their_meaning(fields, tmp_path) -> None:
     assert_equal(alone, ensemble.trainers, tolerance=2e-2 if "precision" in fields else 1e-3)
 
 
-def test_members_of_several_seeds_see_their_own_examples(tmp_path) -> None:
-    runs = [training_run(seed=seed) for seed in range(3)]
+@pytest.mark.parametrize(
+    "task", ["parity[max_length=8,min_length=8]", "atr[max_length=24,terminals=8]"]
+)
+def test_members_of_several_seeds_see_their_own_examples(task, tmp_path) -> None:
+    runs = [training_run(task=task, seed=seed) for seed in range(3)]
     alone = trainers(tmp_path, *runs, dtype=torch.float64)
     for trainer in alone:
         trainer.run(None)

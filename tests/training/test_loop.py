@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ import torch
 from torch import nn
 
 import mecheval
+from mecheval import seeding
 from mecheval.models.load import resolve
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
+from mecheval.tasks.splits import draw
 from mecheval.training import loop
 from mecheval.training.checkpoints import Checkpoint, state_sha256
 from mecheval.training.data import STEPS_PER_POOL, TrainingData
@@ -133,6 +136,55 @@ def test_batches_depend_on_the_seed_and_the_step_alone() -> None:
     assert lengths == {4, 5, 6, 7, 8, 9}
     assert data.at(0, 0.5).n_positions - 1 in {4, 5}
     assert data.validation(1.0).n_positions - 1 == 9
+
+
+TREES = "atr[max_length=24,terminals=8]"
+
+
+def drawn_first(data: TrainingData):
+    """Return the examples of the first steps as they are drawn."""
+    rng = seeding.stream(data.seed, "train_data", 0)
+    length = int(rng.integers(data.task.min_length, data.task.max_length + 1))
+    return draw(data.task, rng, STEPS_PER_POOL * data.batch, length=length, split="train")
+
+
+def test_examples_that_end_alike_share_a_step() -> None:
+    data = trainer(task=TREES).data
+    steps = [data.at(step, 1.0) for step in range(STEPS_PER_POOL)]
+    drawn = data.encoding.code_C[drawn_first(data).tokens_BT]
+    np.testing.assert_array_equal(
+        np.unique(np.concatenate([step.tokens_BT for step in steps]), axis=0),
+        np.unique(drawn, axis=0),
+    )
+    ends = sorted((step.end_B.min(), step.end_B.max()) for step in steps)
+    assert all(high <= low for (_, high), (low, _) in pairwise(ends))
+    assert [step.end_B.max() for step in steps] != [high for _, high in ends]
+
+
+def test_examples_of_one_length_keep_their_order() -> None:
+    data = trainer().data
+    tokens = data.encoding.code_C[drawn_first(data).tokens_BT]
+    np.testing.assert_array_equal(data.at(1, 1.0).tokens_BT, tokens[8:16])
+
+
+@pytest.mark.parametrize("model", ["attention", "mamba2", "hyena", "gru"])
+def test_what_lies_behind_the_last_question_changes_nothing(model, monkeypatch) -> None:
+    def trained():
+        training = trainer(f"{model}[layers=1,width=16]", TREES, QUICK.replace({"steps": 4}))
+        training.model.double()
+        training.optimizers = build_optimizers(training.model, training.recipe)
+        training.run(None)
+        return training
+
+    short = trained()
+    inputs = loop.Trainer.inputs
+    monkeypatch.setattr(
+        loop.Trainer, "inputs", lambda self, part, end: inputs(self, part, part.n_positions)
+    )
+    whole = trained()
+    assert short.progress.accuracy == whole.progress.accuracy
+    for name, parameter in short.parameters.items():
+        torch.testing.assert_close(parameter, whole.parameters[name], rtol=1e-8, atol=1e-10)
 
 
 def test_muon_takes_the_matrices_inside_the_blocks() -> None:
