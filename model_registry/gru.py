@@ -23,7 +23,7 @@ from mecheval.models.kernels.members import is_lifted
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import Architecture, model
 from mecheval.models.stack.precision import full_precision_on_cpu
-from mecheval.models.stack.recurrence import run_gru
+from mecheval.models.stack.recurrence import run_gru, train_gru
 from mecheval.models.stack.residual import Mixer
 from mecheval.training.recipe import Recipe
 
@@ -58,6 +58,9 @@ class GatedRecurrentUnit(Mixer):
         self.kernels = ("gru:cudnn" if signals["normed"].is_cuda else "gru:torch",)
         before_1BD = state[0][None].contiguous() if state else None
         with full_precision_on_cpu(signals["normed"]) as normed_BTD:
+            if torch.is_grad_enabled() and normed_BTD.device.type == "cpu":
+                output_BTD, state = train_gru(self.gru, normed_BTD, state)
+                return at(output_BTD, only_B), state
             output_BTD, h_1BD = self.gru(normed_BTD, before_1BD)
         return at(output_BTD, only_B), (h_1BD[0],)
 

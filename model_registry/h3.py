@@ -10,8 +10,8 @@ Differences from the paper: the shift has a bias, and 4 taps by default. The stu
 Official implementation: https://github.com/HazyResearch/H3
 
 Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width, ``H`` heads, ``P`` channels of a head,
-``E`` all products of all heads, ``X`` products of a head, ``M`` pairs of states, ``K`` taps, a last
-``2`` real and imaginary parts.
+``X`` products of a head (or of all examples, or both parts of all states), ``M`` pairs of states,
+``K`` taps, ``N`` positions of all examples, a last ``2`` real and imaginary parts.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mecheval.models.contract import Tap
 from mecheval.models.kernels.chunks import upcast
-from mecheval.models.kernels.long_convolution import long_convolution
+from mecheval.models.kernels.long_convolution import rows_convolution
 from mecheval.models.kernels.scan import choose
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import model
@@ -79,8 +80,7 @@ class ShiftAndDiagonal(Mixer):
     def mix(self, normed_BTD: Tensor) -> Tensor:
         """Leave out the last state, which nobody wants of a whole sequence."""
         signals = self.project(normed_BTD, ())
-        products_BTE = self._products(signals["k"], signals["v"])
-        return self._write(signals, self._remembered(products_BTE, ()), None, unchanged)
+        return self._answer(signals, self._sums(signals, ()), None, unchanged)
 
     def read(
         self,
@@ -91,20 +91,18 @@ class ShiftAndDiagonal(Mixer):
         edit: Edit = unchanged,
     ) -> tuple[Tensor, State]:
         """Run the state spaces on; the second part of the state is theirs ``(B, H, X, M, 2)``."""
-        products_BTE = self._products(signals["k"], signals["v"])
-        sums_BTE = self._remembered(products_BTE, state)
-        return self._write(signals, sums_BTE, only_B, edit), self.advance(signals, state)
+        sums_HPPBT = self._sums(signals, state)
+        return self._answer(signals, sums_HPPBT, only_B, edit), self.advance(signals, state)
 
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)
     def advance(self, signals: Signals, state: State) -> State:
         """Add what is left of every product to what is left of the state."""
         tail_BKD = self.shift.tail(signals["before"], state[0] if state else None)
-        (products_BTE,) = upcast(self._products(signals["k"], signals["v"]))
-        products_BTHX = products_BTE.unflatten(-1, (self.heads, -1))
-        powers_THM = self._powers(products_BTE.shape[1] + 1, products_BTE)
+        products_HPPBT = self._products(signals["k"], signals["v"])
+        powers_THM = self._powers(products_HPPBT.shape[-1] + 1, products_HPPBT)
         left_THM2 = torch.view_as_real(powers_THM[:-1].flip(0))
-        last_BHXM2 = torch.einsum("thmc,bthx->bhxmc", left_THM2, products_BTHX)
+        last_BHXM2 = torch.einsum("thmc,hxbt->bhxmc", left_THM2, products_HPPBT.flatten(1, 2))
         if state:
             left_HXM = powers_THM[-1][:, None] * torch.view_as_complex(state[1])
             last_BHXM2 = last_BHXM2 + torch.view_as_real(left_HXM)
@@ -116,9 +114,10 @@ class ShiftAndDiagonal(Mixer):
 
     def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
         """Remember other products; queries and the skip stay."""
-        return self._write(
-            signals, self._remembered(self._products(*written), state), None, unchanged
-        )
+        sums_HPPBT = self._remembered(self._products(*written), state, skip=False)
+        skip_H1111 = self.D2[:, None, None, None, None]
+        own_HPPBT = skip_H1111 * self._products(signals["k"], signals["v"])
+        return self._answer(signals, sums_HPPBT + own_HPPBT, None, unchanged)
 
     def taps(self) -> dict[str, Tap]:
         """Return queries and values, shifted keys without their skip, and what the heads read."""
@@ -132,58 +131,93 @@ class ShiftAndDiagonal(Mixer):
             found[name] = Tap(self.qkv, "output", "qkv", width, columns)
         return found
 
+    def _by_head(self, x_BTD: Tensor) -> Tensor:
+        """Return keys, values or queries as ``(H, P, B, T)``, the positions next to each other.
+
+        So all that follows runs along the positions, and not along a head's two channels.
+        """
+        (x_BTD,) = upcast(x_BTD)
+        # A transposed matrix, whose copy is faster than that of four permuted axes.
+        x_DN = x_BTD.flatten(0, 1).T.contiguous()
+        return x_DN.view(self.heads, HEAD_DIM, *x_BTD.shape[:2])
+
     def _products(self, k_BTD: Tensor, v_BTD: Tensor) -> Tensor:
-        """Return all products of a key's and a value's channels, head by head, ``(B, T, E)``."""
-        k_BTHP, v_BTHP = (x.unflatten(-1, (self.heads, HEAD_DIM)) for x in (k_BTD, v_BTD))
-        return (k_BTHP[..., :, None] * v_BTHP[..., None, :]).flatten(2)
+        """Return all products of a head's keys and values, ``(H, P, P, B, T)``."""
+        return self._by_head(k_BTD)[:, :, None] * self._by_head(v_BTD)[:, None]
 
     def _powers(self, n: int, like: Tensor) -> Tensor:
-        """Return what is left of a state after 0, 1, ... n - 1 positions, ``(T, H, M)``.
-
-        In float64, because phases grow with the position.
-        """
-        lags_T = torch.arange(n, device=like.device, dtype=torch.float64)
-        powers_THM = torch.exp(lags_T[:, None, None] * self._rates())
+        """Return what is left of a state after 0, 1, ... n - 1 positions, ``(T, H, M)``."""
+        _, rates_HM = self._continuous()
+        powers_THM = _left(rates_HM, torch.arange(n, device=like.device)).transpose(0, 1)
         return powers_THM.to(torch.complex128 if like.dtype == torch.float64 else torch.complex64)
 
-    def _rates(self) -> Tensor:
-        """Return dt A, the logarithm of what is left after one position, ``(H, M)``."""
+    def _continuous(self) -> tuple[Tensor, Tensor]:
+        """Return A, and dt A: the logarithm of what is left after one position, ``(H, M)``."""
         A_HM = torch.complex(-self.A_real_log.double().exp(), self.A_imag.double())
-        return self.log_dt.double().exp()[:, None] * A_HM
+        return A_HM, self.log_dt.double().exp()[:, None] * A_HM
 
-    def _readout(self, like: Tensor) -> Tensor:
-        """Return C Bbar, with which a state is read, ``(H, M)``; Bbar by zero-order hold."""
-        A_HM = torch.complex(-self.A_real_log.double().exp(), self.A_imag.double())
-        read_HM = torch.view_as_complex(self.C.double()) * torch.expm1(self._rates()) / A_HM
-        return read_HM.to(torch.complex128 if like.dtype == torch.float64 else torch.complex64)
+    def _readout(self) -> Tensor:
+        """Return 2 C Bbar, whose real part reads a state, ``(H, M)``; Bbar by zero-order hold.
+
+        Twice, for the conjugates. ``expm1`` of complex numbers is slow, and in float64 not needed.
+        """
+        A_HM, rates_HM = self._continuous()
+        return torch.view_as_complex(self.C.double()) * (2 * (rates_HM.exp() - 1) / A_HM)
+
+    def _filter(self, n: int, *, skip: bool) -> Tensor:
+        """Return what is read after 0, 1, ... n - 1 positions, ``(H, T)``, in float64.
+
+        From the powers of few lags: those of the multiples of a number, and those below it.
+        """
+        _, rates_HM = self._continuous()
+        fine = math.isqrt(n - 1) + 1
+        lags_T = torch.arange(fine, device=rates_HM.device)
+        coarse_HTM = _left(rates_HM, lags_T[: -(-n // fine)] * fine) * self._readout()[:, None]
+        # Of a product, as a sum of real ones: Re(x y) = Re(x*) Re(y) + Im(x*) Im(y).
+        parts = (coarse_HTM.conj().resolve_conj(), _left(rates_HM, lags_T))
+        coarse_HTX, fine_HTX = (torch.view_as_real(part).flatten(2) for part in parts)
+        filter_HT = (coarse_HTX @ fine_HTX.mT).flatten(1)[:, :n]
+        if not skip:
+            return filter_HT
+        return filter_HT + functional.pad(self.D2[:, None], (0, n - 1))
+
+    def _sums(self, signals: Signals, state: State) -> Tensor:
+        return self._remembered(self._products(signals["k"], signals["v"]), state, skip=True)
 
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)
-    def _remembered(self, products_BTE: Tensor, state: State) -> Tensor:
-        """Return what the state spaces read at every position, without the skip, ``(B, T, E)``."""
-        (products_BTE,) = upcast(products_BTE)
-        n_positions = products_BTE.shape[1]
-        powers_THM = self._powers(n_positions + 1, products_BTE)
-        weights_THM = powers_THM * self._readout(products_BTE)
-        filter_TH = 2 * weights_THM[:-1].real.sum(-1)
-        filter_TE = filter_TH.repeat_interleave(HEAD_DIM**2, 1)
-        sums_BTE = long_convolution(products_BTE, filter_TE, n_last=n_positions)
+    def _remembered(self, products_HPPBT: Tensor, state: State, *, skip: bool) -> Tensor:
+        """Return what the state spaces read at every position, ``(H, P, P, B, T)``."""
+        n = products_HPPBT.shape[-1]
+        filter_HT = self._filter(n, skip=skip).to(products_HPPBT.dtype)
+        sums_HXT = rows_convolution(products_HPPBT.flatten(1, 3), filter_HT, n_last=n)
+        sums_HPPBT = sums_HXT.view_as(products_HPPBT)
         if not state:
-            return sums_BTE
+            return sums_HPPBT
+        weights_THM = self._powers(n + 1, products_HPPBT)[1:] * self._readout()
         state_BHXM = torch.view_as_complex(state[1])
-        old_BTHX = 2 * torch.einsum("thm,bhxm->bthx", weights_THM[1:], state_BHXM).real
-        return sums_BTE + old_BTHX.flatten(2)
+        weights_THM = weights_THM.to(state_BHXM.dtype)
+        old_HXBT = torch.einsum("thm,bhxm->hxbt", weights_THM, state_BHXM).real
+        return sums_HPPBT + old_HXBT.unflatten(1, (HEAD_DIM, HEAD_DIM))
 
-    def _write(
-        self, signals: Signals, sums_BTE: Tensor, only_B: Tensor | None, edit: Edit
+    def _answer(
+        self, signals: Signals, sums_HPPBT: Tensor, only_B: Tensor | None, edit: Edit
     ) -> Tensor:
-        q_BTD, k_BTD, v_BTD = (at(signals[name], only_B) for name in ("q", "k", "v"))
-        skip_E = self.D2.repeat_interleave(HEAD_DIM**2)
-        sums_BTE = at(sums_BTE, only_B) + skip_E * self._products(k_BTD, v_BTD)
-        sums_BTHPP = sums_BTE.unflatten(-1, (self.heads, HEAD_DIM, HEAD_DIM))
-        q_BTHP = q_BTD.unflatten(-1, (self.heads, HEAD_DIM))
-        read_BTD = (q_BTHP[..., None] * sums_BTHPP).sum(-2).flatten(2)
-        return self.out(edit("attn_out", read_BTD.to(q_BTD.dtype)))
+        """Read what the queries ask for of the sums, and write it to the stream."""
+        q_HPBT = self._by_head(signals["q"])
+        read_HPBT = (q_HPBT[:, :, None] * sums_HPPBT).sum(1)
+        read_BTD = at(read_HPBT.permute(2, 3, 0, 1).flatten(2), only_B)
+        return self.out(edit("attn_out", read_BTD.to(signals["q"].dtype)))
+
+
+def _left(rates_HM: Tensor, lags_T: Tensor) -> Tensor:
+    """Return what is left of a state after some positions, ``(H, T, M)``.
+
+    In float64, because phases grow with the position; and from real functions, which are faster.
+    """
+    lags_T1 = lags_T.double()[:, None]
+    size_HTM = (lags_T1 * rates_HM.real[:, None]).exp()
+    return torch.polar(size_HTM, lags_T1 * rates_HM.imag[:, None])
 
 
 @model(

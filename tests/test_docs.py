@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -47,9 +44,8 @@ def test_the_recipe_works(title: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def run_pytest(arguments: list[str]) -> int:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, env=environment, check=False).returncode
+    """Run pytest in this process, which has imported torch; ``sys.path`` stays as it is."""
+    return pytest.main(["-p", "no:cacheprovider", "--import-mode=importlib", *arguments])
 
 
 def test_every_recipe_is_executed() -> None:

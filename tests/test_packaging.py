@@ -17,6 +17,7 @@ import mecheval
 pytest.importorskip("hatchling", reason="building needs the extra 'test'")
 pytest.importorskip("pip", reason="installing needs pip")
 
+GRU = "mecheval.builtin.model_registry.gru"
 REGISTRIES = ("task_registry", "model_registry")
 FOREIGN = "raise RuntimeError('another distribution owns this name')\n"
 
@@ -52,9 +53,10 @@ def assert_works(environment: Environment, elsewhere: Path, home: Path) -> None:
         assert rows[some]["origin"].startswith(str(home / folder))
     out = environment.run("mecheval", "show", "task", "parity", "--json", cwd=elsewhere)
     assert json.loads(out)["version"] == 1
-    program = "import mecheval.builtin.model_registry.gru as gru; print(gru.__file__)"
-    loaded = environment.run("python", "-c", program, cwd=elsewhere)
-    assert Path(loaded.strip()) == home / "model_registry" / "gru.py"
+    # Found, not run: that imports torch, which takes seconds in every environment.
+    program = f"from importlib.util import find_spec; print(find_spec('{GRU}').origin)"
+    found = environment.run("python", "-c", program, cwd=elsewhere)
+    assert Path(found.strip()) == home / "model_registry" / "gru.py"
 
 
 def add_foreign(environment: Environment) -> None:
@@ -72,9 +74,11 @@ def test_wheel(tmp_path: Path) -> None:
     environment = Environment.create(tmp_path / "env")
     add_foreign(environment)
     environment.install(str(wheel))
-    assert_works(
-        environment, tmp_path / "elsewhere", environment.site_packages / "mecheval" / "builtin"
-    )
+    home = environment.site_packages / "mecheval" / "builtin"
+    assert_works(environment, tmp_path / "elsewhere", home)
+    program = f"import {GRU} as gru; print(gru.__file__)"
+    loaded = environment.run("python", "-c", program, cwd=tmp_path)
+    assert Path(loaded.strip()) == home / "model_registry" / "gru.py"
 
 
 def test_sdist(tmp_path: Path) -> None:
@@ -86,6 +90,8 @@ def test_sdist(tmp_path: Path) -> None:
     environment = Environment.create(tmp_path / "env")
     add_foreign(environment)
     environment.install(str(sdist))
+    installed = _files(environment.site_packages / "mecheval")
+    assert {p.relative_to(environment.site_packages).as_posix() for p in installed} == sources()
     assert_works(
         environment, tmp_path / "elsewhere", environment.site_packages / "mecheval" / "builtin"
     )

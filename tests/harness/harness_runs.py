@@ -39,10 +39,13 @@ class Run:
         children = psutil.Process(self.process.pid).children(recursive=True)
         return [child for child in children if "spawn_main" in _command(child)]
 
+    def at_work(self) -> list[psutil.Process]:
+        """Return its workers that are at work on a cell, which takes a claimed lock."""
+        return [worker for worker in self.workers() if _n_locks(worker)]
+
     def is_training(self) -> bool:
-        """Say whether both of two workers are at work on a cell, which takes a claimed lock."""
-        workers = self.workers()
-        return len(workers) == 2 and sum(_n_locks(worker) for worker in workers) >= 2
+        """Say whether both of two workers are at work on a cell."""
+        return len(self.at_work()) == 2
 
     def wait_for(self, condition: Callable[[], object], *, seconds: float = 60) -> None:
         """Wait until a condition holds."""

@@ -14,12 +14,13 @@ from mecheval.metrics.circuit import induction_circuit
 from mecheval.metrics.circuit.attention_weights import (
     attention_weights,
     head_weights,
-    uniform_weights,
+    uniform_attention,
 )
 from mecheval.metrics.circuit.head_paths import Unit
 from mecheval.metrics.circuit.memory_paths import memory_paths
 from mecheval.models.hooks import visiting
 from mecheval.models.sites import Site
+from mecheval.models.wrapped.model import WrappedModel
 
 INDUCTION = "planted/induction"
 SMALL = "transformer[width=16,layers=3,heads=2]"
@@ -144,10 +145,110 @@ def test_head_weights_of_a_known_pattern() -> None:
     assert found["value_to_key"].tolist() == [[0.25, 0.0]]
     assert found["previous_token"].tolist() == [[0.625, 0.0]]
     assert found["induction"][0].tolist() == pytest.approx([0.0, 0.9])
-    uniform = uniform_weights(**where)
+    uniform_BHTT = torch.ones(1, 1, 5, 5).tril() / torch.arange(1, 6)[:, None]
+    uniform = head_weights(uniform_BHTT, key_B=torch.tensor([1]), **where)
     assert uniform["value_to_key"].item() == pytest.approx(1 / 3)
     assert uniform["induction"].item() == pytest.approx(1 / 5)
     assert uniform["previous_token"].item() == pytest.approx((1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 4)
+
+
+WINDOWED = {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]}
+WINDOWS = {
+    "mistral": (lambda: checkpoint("mistral", sliding_window=4), [4, 4]),
+    "phi3": (lambda: checkpoint("phi3", sliding_window=4), [4, 4]),
+    "gemma2": (lambda: checkpoint("gemma2", **WINDOWED), [4, 99]),
+    "gemma3": (lambda: checkpoint("gemma3_text", **WINDOWED), [4, 99]),
+    "gpt_oss": (lambda: with_sinks(), [4, 99]),
+    "llama": (lambda: checkpoint("llama"), [99, 99]),
+    "based": (lambda: "based[width=16,layers=2,heads=2]", [None, 99]),
+}
+
+
+def with_sinks() -> WrappedModel:
+    """Build a checkpoint in which a sink takes part of what every head reads."""
+    from transformers import GptOssConfig, GptOssForCausalLM
+
+    config = GptOssConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=16, num_hidden_layers=2, head_dim=8,
+        num_attention_heads=4, num_key_value_heads=2, num_local_experts=2, num_experts_per_tok=1,
+        **WINDOWED, attn_implementation="eager",
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        return WrappedModel(GptOssForCausalLM(config).eval())
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_uniform_attention_leaves_out_what_a_window_hides(name: str) -> None:
+    """Against a loop over the positions that every query sees."""
+    build, windows = WINDOWS[name]
+    subject = subject_of(build())
+    pairs = subject.pairs(6, subject.length, kind="key")
+    roles = [pairs.clean.roles[role].tolist() for role in ("key", "value", "readout")]
+    distances = [readout - value for _, value, readout in zip(*roles, strict=True)]
+    assert min(distances) < 4 < max(distances)
+    with torch.no_grad():
+        paths = induction_circuit._paths(subject, subject.model.apart(), pairs)
+    scores = induction_circuit._scores(paths)
+    for layer, window in enumerate(windows):
+        if window is None:  # a layer without heads
+            assert paths.uniform[layer] is None
+            continue
+        wanted_P3 = np.array([_uniform(window, *run) for run in zip(*roles, strict=True)])
+        for wanted_P, score in zip(wanted_P3.T, induction_circuit.SCORES, strict=True):
+            found_PH = paths.uniform[layer][score].numpy()
+            np.testing.assert_allclose(found_PH, wanted_P[:, None] + 0 * found_PH, atol=1e-6)
+            above_LH, weight_LH = scores[score]
+            np.testing.assert_allclose(
+                above_LH[layer], weight_LH[layer] - wanted_P.mean(), atol=1e-6
+            )
+
+
+def test_a_sharp_head_sees_no_less() -> None:
+    model = subject_of(SMALL).model
+    tokens_BT = torch.randint(1, 20, (2, 9), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        part = model.apart().layers[1]
+        signals = part.mixing.project(part.enter(streams(model, tokens_BT)[1]), ())
+        sharp = {**signals, "q": 1e6 * signals["q"]}
+        assert (attention_weights(part.mixing, sharp).tril() == 0).sum() > 2 * 2 * 36 + 9
+        found_1HTT = uniform_attention(part.mixing, sharp)
+    wanted_TT = torch.ones(9, 9).tril() / torch.arange(1, 10)[:, None]
+    torch.testing.assert_close(found_1HTT, wanted_TT.expand(1, 2, 9, 9))
+
+
+class Squared:
+    """Attention by squares of products, which reads nothing with queries of zeros."""
+
+    def read(self, signals, state, *, only_B=None, edit) -> tuple[torch.Tensor, tuple]:
+        weight_BHTT = torch.einsum("bthk,bshk->bhts", signals["q"], signals["k"]).square().tril()
+        weight_BHTT = weight_BHTT / weight_BHTT.sum(-1, keepdim=True)
+        read_BTHV = torch.einsum("bhts,bshv->bthv", weight_BHTT, signals["v"])
+        return edit("attn_out", read_BTHV.flatten(2)), ()
+
+
+def test_a_mixer_that_reads_nothing_with_zeros_sees_all_positions_so_far() -> None:
+    signals = dict(
+        zip(
+            "qkv",
+            torch.rand(3, 2, 5, 1, 3, generator=torch.Generator().manual_seed(0)),
+            strict=True,
+        )
+    )
+    assert attention_weights(Squared(), signals) is not None
+    wanted_1HTT = torch.ones(1, 1, 5, 5).tril() / torch.arange(1, 6)[:, None]
+    torch.testing.assert_close(uniform_attention(Squared(), signals), wanted_1HTT)
+
+
+def _uniform(window: int, key: int, value: int, readout: int) -> tuple[float, float, float]:
+    """Return value to key, previous token and induction of one run."""
+
+    def weight(query: int, position: int) -> float:
+        seen = [other for other in range(query + 1) if query - other < window]
+        return 1 / len(seen) if position in seen else 0.0
+
+    previous = [weight(query, query - 1) for query in range(1, readout + 1)]
+    return weight(value, key), sum(previous) / len(previous), weight(readout, value)
 
 
 @pytest.mark.parametrize("build", [

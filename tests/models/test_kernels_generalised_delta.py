@@ -38,7 +38,7 @@ def looped(q, writes, state):
 
 
 @pytest.mark.parametrize("implementation", ["reference", "torch"])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 80, 2, 48, 3)])
 @pytest.mark.parametrize("started", [False, True])
 def test_definition(shape, implementation, started):
     q, writes = random_writes(shape)
@@ -51,17 +51,42 @@ def test_definition(shape, implementation, started):
         assert torch.allclose(one, other, rtol=1e-9, atol=1e-10)
 
 
-def test_the_strongest_decays_keep_their_precision_in_float32():
+def gradients(q, writes, implementation) -> list[torch.Tensor]:
+    """Return outputs, last state and the gradients of random sums of both, in float64."""
+    given = [value.detach().clone().requires_grad_() for value in (q, *writes)]
+    outputs = generalised_delta_rule(given[0], Writes(*given[1:]), implementation=implementation)
+    generator = torch.Generator().manual_seed(2)
+    total = torch.zeros((), dtype=torch.float64)
+    for one in outputs:
+        total = total + (one.double() * torch.randn(one.shape, generator=generator).double()).sum()
+    return [value.detach().double() for value in (*outputs, *torch.autograd.grad(total, given))]
+
+
+def assert_exact_in_float32(q, writes, tolerance: float) -> None:
+    """Compare chunks in float32, values and gradients, with the definition in float64."""
+    expected = gradients(q, writes, "reference")
+    single = Writes(*(value.float() for value in writes))
+    for found, wanted in zip(gradients(q.float(), single, "torch"), expected, strict=True):
+        assert (found - wanted).abs().max() < tolerance * wanted.abs().max()
+
+
+@pytest.mark.parametrize("shape", [(2, 200, 2, 16, 8), (2, 71, 1, 64, 8)])
+def test_the_strongest_decays_keep_their_precision_in_float32(shape):
     """The chunks divide by products of decays, down to exp(-1) per position."""
-    q, writes = random_writes((2, 200, 2, 16, 8), strongest=1.0)
+    q, writes = random_writes(shape, strongest=1.0)
     strong = writes._replace(log_decay=torch.full_like(writes.log_decay, -1.0))
-    for given in (writes, strong):
-        expected, last = looped(q, given, torch.zeros(2, 2, 16, 8, dtype=torch.float64))
-        found, found_last = generalised_delta_rule(
-            q.float(), Writes(*(value.float() for value in given)), implementation="torch"
-        )
-        assert (found - expected).abs().max() < 2e-5 * expected.abs().max()
-        assert (found_last - last).abs().max() < 2e-5 * last.abs().max()
+    large = strong._replace(k=1e5 * strong.k, v=1e5 * strong.v)
+    for given in (writes, strong, large):
+        assert_exact_in_float32(q, given, 1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 100, 2, 16, 8), (2, 71, 1, 64, 8)])
+def test_nearly_equal_directions_are_safe_in_single_precision(shape):
+    """A write that is removed whole by all later ones, without decay."""
+    q, writes = random_writes(shape)
+    p = functional.normalize(writes.direction[:, :1] + 0.02 * writes.direction, dim=-1)
+    none = torch.zeros_like(p)
+    assert_exact_in_float32(q, Writes(none, p, 0.99 * p, writes.k, writes.v), 1e-5)
 
 
 def test_it_contains_the_delta_rule():
@@ -88,6 +113,17 @@ def test_gradients_of_chunks_are_those_of_the_definition():
         gradients.append([value.grad for value in given])
     for one, other in zip(*gradients, strict=True):
         assert torch.allclose(one, other, rtol=1e-8, atol=1e-8)
+
+
+def test_gradients_are_derivatives():
+    q, writes = random_writes((1, 5, 2, 3, 2))
+    state = torch.randn(1, 2, 3, 2, generator=torch.Generator().manual_seed(1)).double()
+
+    def outputs(q, state, *values):
+        return generalised_delta_rule(q, Writes(*values), state_BHKV=state, implementation="torch")
+
+    given = [value.requires_grad_() for value in (q, state, *writes)]
+    assert torch.autograd.gradcheck(outputs, given)
 
 
 def test_half_precision_is_kept_outside_only():

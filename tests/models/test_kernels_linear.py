@@ -22,6 +22,7 @@ SHAPES = [  # examples, positions, heads, width of keys, width of values
     (2, 19, 2, 8, 4),
     (1, 33, 3, 4, 7),
     (2, 75, 1, 5, 5),
+    (1, 80, 2, 48, 3),  # as wide as a chunk is long
 ]
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 stated = pytest.mark.parametrize("stated", [False, True], ids=["zeros", "state"])
@@ -180,10 +181,11 @@ def test_strong_decays_stay_finite_and_exact_in_single_precision(kind, strongest
 
 @pytest.mark.parametrize("gated", [False, True], ids=["plain", "gated"])
 @pytest.mark.parametrize(("beta", "tolerance"), [(0.99, 1e-5), (1.99, 5e-5)])
-def test_nearly_equal_keys_are_safe_in_single_precision(gated, beta, tolerance):
+@pytest.mark.parametrize(("positions", "width"), [(130, 16), (71, 64)], ids=["chunks", "chunk"])
+def test_nearly_equal_keys_are_safe_in_single_precision(gated, beta, tolerance, positions, width):
     """Inverting I + A by powers of A loses 10 % here at 32 positions, and everything at 64."""
-    given = Given((2, 130, 2, 16, 8))
-    common = functional.normalize(given.normal(2, 1, 2, 16), dim=-1)
+    given = Given((2, positions, 2, width, 8))
+    common = functional.normalize(given.normal(2, 1, 2, width), dim=-1)
     given.k = functional.normalize(common + 0.02 * given.k, dim=-1)
     assert (given.k * common).sum(-1).min() > 0.99
     given.beta = torch.full_like(given.beta, beta)

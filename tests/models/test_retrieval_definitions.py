@@ -58,7 +58,7 @@ def summed(x_BTD, filter_TD):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("longest_sum", [0, 100], ids=["transformed", "summed"])
+@pytest.mark.parametrize("longest_sum", [0, 1000], ids=["transformed", "summed"])
 def test_long_convolution(longest_sum, dtype, monkeypatch):
     monkeypatch.setattr("mecheval.models.kernels.long_convolution.LONGEST_SUM", longest_sum)
     tolerance = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 3e-2}[dtype]
@@ -73,7 +73,7 @@ def test_long_convolution(longest_sum, dtype, monkeypatch):
             )
 
 
-@pytest.mark.parametrize("longest_sum", [0, 100], ids=["transformed", "summed"])
+@pytest.mark.parametrize("longest_sum", [0, 1000], ids=["transformed", "summed"])
 def test_a_large_input_does_not_leak_into_earlier_outputs(longest_sum, monkeypatch):
     monkeypatch.setattr("mecheval.models.kernels.long_convolution.LONGEST_SUM", longest_sum)
     u_BTD, filter_TD = torch.randn(1, 30, 4), torch.randn(30, 4)
@@ -133,6 +133,21 @@ def test_h3_remembers_products_of_shifted_keys_and_values():
         sums = 2 * (C[:, None, None] * state).sum(-1).real + mixer.D2[:, None, None] * product
         outputs.append((q[:, t, :, :, None] * sums).sum(-2))
     assert agree(mixer(x_BTD), mixer.out(torch.stack(outputs, 1).flatten(2)))
+
+
+@pytest.mark.parametrize("n_positions", [1, 2, 3, 12, 37])
+def test_filter_of_h3_is_what_its_state_leaves(n_positions):
+    mixer, _ = mixer_of("h3[d_state=6]")
+    A = torch.complex(-mixer.A_real_log.exp(), mixer.A_imag)
+    rates = mixer.log_dt.exp()[:, None] * A
+    read = torch.view_as_complex(mixer.C) * torch.expm1(rates) / A
+    found = mixer._filter(n_positions, skip=False)
+    assert found.shape == (16, n_positions)
+    for lag in range(n_positions):
+        assert agree(found[:, lag], 2 * (read * torch.exp(lag * rates)).sum(-1).real)
+    change = mixer._filter(n_positions, skip=True) - found
+    assert agree(change[:, 0], mixer.D2)
+    assert not change[:, 1:].any()
 
 
 @pytest.mark.parametrize(

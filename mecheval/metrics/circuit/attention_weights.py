@@ -100,6 +100,31 @@ def attention_weights(mixing: Mixing, signals: Signals) -> Tensor | None:
     return weights_BHTS if means else None
 
 
+def uniform_attention(mixing: Mixing, signals: Signals) -> Tensor:
+    """Return the weights of heads that read as much from every position that they can see.
+
+    What a head can see is what it reads from with queries and keys of zeros, which tell no two
+    positions apart: all up to its own, but for those that a window hides. What a sink takes is
+    counted as read.
+
+    Args:
+        mixing: A mixer that attends.
+        signals: Its signals at all positions of some runs.
+
+    Returns:
+        ``(1, H, T, S)``, because masks are the same in all runs. With all positions up to the
+        head's own for a mixer that reads nothing with zeros, such as the square of a product.
+    """
+    one_run = {name: value_BTX[:1] for name, value_BTX in signals.items()}
+    alike = {name: torch.zeros_like(one_run[name]) for name in ("q", "k")}
+    weights_1HTS = attention_weights(mixing, {**one_run, **alike})
+    if weights_1HTS is None:
+        n_positions, heads = signals["v"].shape[1], heads_of(mixing, signals)
+        weights_1HTS = signals["v"].new_ones(1, heads, n_positions, n_positions).tril()
+    seen_1HTS = (weights_1HTS > 0).to(weights_1HTS)
+    return seen_1HTS / seen_1HTS.sum(-1, keepdim=True)
+
+
 def head_weights(
     weights_BHTS: Tensor, *, key_B: Tensor, value_B: Tensor, readout_B: Tensor
 ) -> dict[str, Tensor]:
@@ -123,17 +148,4 @@ def head_weights(
         "value_to_key": weights_BHTS[row_B, :, value_B, key_B],
         "previous_token": (before_BHT * counted_B1T).sum(-1) / counted_B1T.sum(-1),
         "induction": weights_BHTS[row_B, :, readout_B, value_B],
-    }
-
-
-def uniform_weights(*, value_B: Tensor, readout_B: Tensor) -> dict[str, Tensor]:
-    """Return what :func:`head_weights` gives where all positions so far have one weight, ``(B,)``.
-
-    Positions that a window or a sink hides are counted as visible.
-    """
-    whole_T = 1 / torch.arange(1, int(readout_B.max()) + 2, device=readout_B.device)
-    return {
-        "value_to_key": 1 / (value_B + 1),
-        "previous_token": (whole_T.cumsum(0)[readout_B] - 1) / readout_B,
-        "induction": 1 / (readout_B + 1),
     }

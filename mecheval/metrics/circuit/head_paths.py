@@ -23,6 +23,7 @@ from mecheval.metrics.circuit.attention_weights import (
     attention_weights,
     head_weights,
     read_by_heads,
+    uniform_attention,
 )
 from mecheval.models.mixing import at
 
@@ -68,6 +69,7 @@ class Paths:
 
     Attributes:
         weights: What :func:`head_weights` returns for every layer, None for one without heads.
+        uniform: The same for heads that read as much from every position that they can see.
         at_value: Every layer at the value.
         at_readout: Every layer at the readout.
     """
@@ -97,16 +99,19 @@ class Paths:
         self.value_P, self.readout_P = value_P, readout_P
         self.clean = streams[0]
         self.weights: list[dict[str, Tensor] | None] = []
+        self.uniform: list[dict[str, Tensor] | None] = []
         self.at_value: list[_Place] = []
         self.at_readout: list[_Place] = []
+        roles = {"key_B": key_P, "value_B": value_P, "readout_B": readout_P}
         for layer, *pair in zip(apart.layers, *streams, strict=True):
             signals = [layer.mixing.project(layer.enter(stream_PTD), ()) for stream_PTD in pair]
-            weights_PHTS, found = attention_weights(layer.mixing, signals[0]), None
+            weights_PHTS, found, uniform = attention_weights(layer.mixing, signals[0]), None, None
             if weights_PHTS is not None:
-                found = head_weights(
-                    weights_PHTS, key_B=key_P, value_B=value_P, readout_B=readout_P
-                )
+                found = head_weights(weights_PHTS, **roles)
+                uniform_1HTS = uniform_attention(layer.mixing, signals[0])
+                uniform = head_weights(uniform_1HTS.expand_as(weights_PHTS), **roles)
             self.weights.append(found)
+            self.uniform.append(uniform)
             for places, position_P in ((self.at_value, value_P), (self.at_readout, readout_P)):
                 places.append(self._place(layer, pair[0], signals, position_P))
 

@@ -20,7 +20,6 @@ import torch
 from mecheval import stats
 from mecheval.interventions.traces import activations
 from mecheval.metrics import resampling
-from mecheval.metrics.circuit.attention_weights import uniform_weights
 from mecheval.metrics.circuit.gap import Gap, gap_of
 from mecheval.metrics.circuit.head_paths import Paths, Unit
 from mecheval.metrics.circuit.memory_paths import memory_paths
@@ -56,7 +55,8 @@ def measure_induction_circuit(identity: MetricIdentity, subject: Subject) -> lis
     ``profiles["joint"]`` passes on what all heads of a later layer read, because heads that do the
     same share the effect. The others give per head the attention weight from value to key, from
     every position to the one before it, and from the query to its value, each minus what uniform
-    attention has; and the effect of every unit at the readout alone (``direct``).
+    attention to the positions that the head can see has; and the effect of every unit at the
+    readout alone (``direct``).
 
     Without attention behind another layer, the value is the largest share that one layer's state
     carries: the last step is computed with the corrupted run's state before it, and the states of
@@ -193,16 +193,17 @@ def _profile(
 def _scores(paths: Paths) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return mean weights ``(L, H)`` by name: minus those of uniform attention, and as they are."""
     n_heads = max(1 + (unit.head or 0) for unit in paths.units)
-    uniform = uniform_weights(value_B=paths.value_P, readout_B=paths.readout_P)
-    found = {}
-    for name in SCORES:
-        weight_LH = np.full((len(paths.weights), n_heads), np.nan)
-        for layer, weights in enumerate(paths.weights):
+
+    def means(layers: Sequence[Mapping[str, Tensor] | None], name: str) -> np.ndarray:
+        mean_LH = np.full((len(layers), n_heads), np.nan)
+        for layer, weights in enumerate(layers):
             if weights is not None:
                 mean_H = weights[name].double().mean(0).cpu().numpy()
-                weight_LH[layer, : len(mean_H)] = mean_H
-        found[name] = weight_LH - float(uniform[name].double().mean()), weight_LH
-    return found
+                mean_LH[layer, : len(mean_H)] = mean_H
+        return mean_LH
+
+    weight_LH = {name: means(paths.weights, name) for name in SCORES}
+    return {name: (own - means(paths.uniform, name), own) for name, own in weight_LH.items()}
 
 
 def _candidates(
@@ -211,7 +212,7 @@ def _candidates(
     """Return the first and the last units between which paths are asked for, in order."""
 
     def top(units: Sequence[Unit], name: str) -> list[Unit]:
-        by_score = sorted(units, key=lambda unit: -scores[name][0][unit.layer, unit.head])
+        by_score = sorted(units, key=lambda unit: -scores[name][1][unit.layer, unit.head])
         return by_score[:most]
 
     heads = [unit for unit in paths.units if unit.head is not None]

@@ -12,15 +12,17 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from mecheval.models.kernels.members import folded
 
+if TYPE_CHECKING:
     from mecheval.models.kernels.decays import Decays
 
-CHUNK = 32
-"""Positions of a chunk: the fastest on a CPU for 32 to 512 positions."""
+CHUNK, WIDE_CHUNK = 32, 48
+"""Positions of a chunk of narrow heads, and of heads at least as wide as that."""
 
 
 def upcast(v_BTHV: Tensor, *others: Tensor | None) -> list[Any]:
@@ -33,6 +35,15 @@ def no_state(k_BTHK: Tensor, v_BTHV: Tensor) -> Tensor:
     """Return a state of zeros, ``(B, H, K, V)``."""
     examples, _, heads, width = k_BTHK.shape
     return v_BTHV.new_zeros(examples, heads, width, v_BTHV.shape[3])
+
+
+def chunk_for(width: int) -> int:
+    """Return the rough length of chunks that is fastest on a CPU for heads of a width.
+
+    Longer chunks cost more per position, but there are fewer of them, and each has a state to
+    write and read, which is as wide as the head.
+    """
+    return CHUNK if width < WIDE_CHUNK else WIDE_CHUNK
 
 
 def chunk_length(n_positions: int, chunk: int) -> int:
@@ -51,6 +62,40 @@ def in_chunks(value_BTHX: Tensor, length: int) -> Tensor:
 def joined(value_BCHLX: Tensor, n_positions: int) -> Tensor:
     """Undo :func:`in_chunks`."""
     return value_BCHLX.transpose(2, 3).flatten(1, 2)[:, :n_positions]
+
+
+def overlaps(read_LK: Tensor, keys_SK: Tensor, *, diagonal: int | None = None) -> Tensor:
+    """Return the products of every row with every other.
+
+    Args:
+        read_LK: Rows, ``(B, ..., L, K)``.
+        keys_SK: Other rows, ``(B, ..., S, K)``.
+        diagonal: The last diagonal that is kept, as of :func:`torch.tril`; None keeps all.
+    """
+    return folded(_Overlaps.apply, read_LK, keys_SK, diagonal)
+
+
+class _Overlaps(torch.autograd.Function):
+    """A product with a transposed matrix, whose gradients are not transposed: copies take time."""
+
+    @staticmethod
+    def forward(ctx: Any, read_LK: Tensor, keys_SK: Tensor, diagonal: int | None) -> Tensor:
+        # Views of one head among several are copied once here, not by every product.
+        read_LK, keys_SK = read_LK.contiguous(), keys_SK.contiguous()
+        ctx.save_for_backward(read_LK, keys_SK)
+        ctx.diagonal = diagonal
+        products_LS = read_LK @ keys_SK.transpose(-1, -2)
+        return products_LS if diagonal is None else products_LS.tril_(diagonal)
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, dproducts_LS: Tensor
+    ) -> tuple[Tensor, Tensor, None]:
+        read_LK, keys_SK = ctx.saved_tensors
+        if ctx.diagonal is not None:
+            dproducts_LS = dproducts_LS.tril(ctx.diagonal)
+        return dproducts_LS @ keys_SK, dproducts_LS.transpose(-1, -2) @ read_LK, None
 
 
 def attend(

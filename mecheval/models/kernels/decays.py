@@ -43,12 +43,10 @@ def head_decays(log_decay_BCHL: Tensor, *, signed: bool = False) -> tuple[Tensor
     return between_BCHLS, Decays(before_BCHL1, after_BCHL1, before_BCHL1[..., -1, :])
 
 
-def no_decay(v_BCHLV: Tensor) -> tuple[Tensor, Decays]:
-    """Return what :func:`head_decays` does where nothing decays, for all examples and heads."""
-    _, chunks, _, length, _ = v_BCHLV.shape
-    one_1CH11 = v_BCHLV.new_ones(1, chunks, 1, 1, 1)
-    between_LS = v_BCHLV.new_ones(length, length).tril()
-    return between_LS, Decays(one_1CH11, one_1CH11, one_1CH11[..., 0])
+def no_decay(v_BCHLV: Tensor) -> Decays:
+    """Return the decays where nothing decays, for all examples and heads."""
+    one_1CH11 = v_BCHLV.new_ones(1, v_BCHLV.shape[1], 1, 1, 1)
+    return Decays(one_1CH11, one_1CH11, one_1CH11[..., 0])
 
 
 class _Between(torch.autograd.Function):

@@ -16,9 +16,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mecheval.models.kernels.chunks import CHUNK, chunk_length, in_chunks, joined, no_state, upcast
+from mecheval.models.kernels.chunks import (
+    chunk_for,
+    chunk_length,
+    in_chunks,
+    joined,
+    no_state,
+    overlaps,
+    upcast,
+)
 from mecheval.models.kernels.decays import head_decays, no_decay
 from mecheval.models.kernels.flash import LinearImplementation, fused_delta_rule
+from mecheval.models.kernels.substitution import substituted, unit_inverse
 
 
 def delta_rule(
@@ -88,37 +97,36 @@ def _chunked(
 
     With the decays g from one position to another these solve, for a chunk that starts from S,
     ``u_l + beta_l sum_{s<l} g_ls (k_l . k_s) u_s = beta_l (v_l - g_l k_l S)``; that is the WY form
-    (arXiv:2406.06484, section 3.2). The solution is linear in S, so all chunks are solved at once.
-    Substitution is safe for keys that are nearly equal, where powers of the matrix are not.
+    (arXiv:2406.06484, section 3.2). The matrices of all chunks are inverted at once.
     """
     n_positions = v_BTHV.shape[1]
-    length = chunk_length(n_positions, CHUNK)
+    length = chunk_length(n_positions, chunk_for(k_BTHK.shape[3]))
     q_BCHLK, k_BCHLK, v_BCHLV = (in_chunks(value, length) for value in (q_BTHK, k_BTHK, v_BTHV))
     beta_BCHL1 = in_chunks(beta_BTH, length)[..., None]
+    factors_BCHLS = beta_BCHL1 * overlaps(k_BCHLK, k_BCHLK)
+    scores_BCHLS = overlaps(q_BCHLK, k_BCHLK, diagonal=0)
     if log_decay_BTH is None:
-        between_BCHLS, decays = no_decay(v_BCHLV)
+        decays = no_decay(v_BCHLV)
     else:
         between_BCHLS, decays = head_decays(in_chunks(log_decay_BTH, length))
-    # The solver takes the diagonal to be 1 and looks at nothing above it.
-    from_zero_BCHLV, from_state_BCHLK = torch.linalg.solve_triangular(
-        beta_BCHL1 * (k_BCHLK @ k_BCHLK.transpose(-1, -2)) * between_BCHLS,
-        beta_BCHL1 * torch.cat([v_BCHLV, k_BCHLK * decays.before_BCHLK], -1),
-        upper=False,
-        unitriangular=True,
-    ).split([v_BTHV.shape[3], k_BTHK.shape[3]], -1)
-    scores_BCHLS = (q_BCHLK @ k_BCHLK.transpose(-1, -2)) * between_BCHLS
+        factors_BCHLS, scores_BCHLS = factors_BCHLS * between_BCHLS, scores_BCHLS * between_BCHLS
+    right_BCHLV, inverse_BCHLS = beta_BCHL1 * v_BCHLV, unit_inverse(factors_BCHLS)
     kept_BCHKL = (k_BCHLK * decays.after_BCHLK).transpose(-1, -2)
-    written = (kept_BCHKL @ from_zero_BCHLV).unbind(1)
-    if state_BHKV is None and len(written) == 1:
-        return joined(scores_BCHLS @ from_zero_BCHLV, n_positions), written[0]
+    if state_BHKV is None and v_BCHLV.shape[1] == 1:
+        added_BCHLV = substituted(factors_BCHLS, inverse_BCHLS, right_BCHLV)
+        last_BHKV = (kept_BCHKL @ added_BCHLV)[:, 0]
+        return joined(scores_BCHLS @ added_BCHLV, n_positions), last_BHKV
     last_BHKV = no_state(k_BTHK, v_BTHV) if state_BHKV is None else state_BHKV
-    replaced = (kept_BCHKL @ from_state_BCHLK).unbind(1)
+    held_BCHLK = beta_BCHL1 * k_BCHLK * decays.before_BCHLK
+    columns = (factors_BCHLS, inverse_BCHLS, right_BCHLV, held_BCHLK, kept_BCHKL)
     totals = decays.total_BCHK[..., None].unbind(1)
-    starts = []
-    for total_BH11, written_BHKV, replaced_BHKK in zip(totals, written, replaced, strict=True):
+    starts, added = [], []
+    for total_BH11, factors_BHLS, inverse_BHLS, right_BHLV, held_BHLK, kept_BHKL in zip(
+        totals, *(value.unbind(1) for value in columns), strict=True
+    ):
         starts.append(last_BHKV)
-        last_BHKV = total_BH11 * last_BHKV + written_BHKV - replaced_BHKK @ last_BHKV
-    starts_BCHKV = torch.stack(starts, 1)
-    added_BCHLV = from_zero_BCHLV - from_state_BCHLK @ starts_BCHKV
-    read_BCHLV = (q_BCHLK * decays.before_BCHLK) @ starts_BCHKV
-    return joined(scores_BCHLS @ added_BCHLV + read_BCHLV, n_positions), last_BHKV
+        right_BHLV = right_BHLV - held_BHLK @ last_BHKV
+        added.append(substituted(factors_BHLS, inverse_BHLS, right_BHLV))
+        last_BHKV = total_BH11 * last_BHKV + kept_BHKL @ added[-1]
+    read_BCHLV = (q_BCHLK * decays.before_BCHLK) @ torch.stack(starts, 1)
+    return joined(scores_BCHLS @ torch.stack(added, 1) + read_BCHLV, n_positions), last_BHKV

@@ -13,21 +13,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mecheval.models.kernels.channel_scores import channel_scores
+from mecheval.models.kernels.channel_scores import BLOCK, channel_scores
 from mecheval.models.kernels.chunks import (
-    CHUNK,
     attend,
+    chunk_for,
     chunk_length,
     in_chunks,
     joined,
     no_state,
+    overlaps,
     upcast,
 )
 from mecheval.models.kernels.decays import head_decays, no_decay
 from mecheval.models.kernels.flash import LinearImplementation, fused_linear_attention
-
-CHANNEL_CHUNK = 16
-"""Positions of a chunk with a decay per channel, whose work grows with the length of chunks."""
 
 
 def linear_attention(
@@ -90,14 +88,18 @@ def _chunked(
 ) -> tuple[Tensor, Tensor]:
     n_positions = v_BTHV.shape[1]
     per_channel = log_decay is not None and log_decay.ndim == 4
-    length = chunk_length(n_positions, CHANNEL_CHUNK if per_channel else CHUNK)
+    length = chunk_length(n_positions, chunk_for(k_BTHK.shape[3]))
+    if per_channel:
+        length += -length % BLOCK
     q_BCHLK, k_BCHLK, v_BCHLV = (in_chunks(value, length) for value in (q_BTHK, k_BTHK, v_BTHV))
     exponent = None if log_decay is None else in_chunks(log_decay, length)
     if exponent is not None and per_channel:
         scores_BCHLS, decays = channel_scores(q_BCHLK, k_BCHLK, exponent)
     else:
-        between_BCHLS, decays = no_decay(v_BCHLV) if exponent is None else head_decays(exponent)
-        scores_BCHLS = (q_BCHLK @ k_BCHLK.transpose(-1, -2)) * between_BCHLS
+        scores_BCHLS, decays = overlaps(q_BCHLK, k_BCHLK, diagonal=0), no_decay(v_BCHLV)
+        if exponent is not None:
+            between_BCHLS, decays = head_decays(exponent)
+            scores_BCHLS = scores_BCHLS * between_BCHLS
     sum_BCHLV, last_BHKV = attend(
         scores_BCHLS, v_BCHLV, q_BCHLK=q_BCHLK, k_BCHLK=k_BCHLK, decays=decays,
         state_BHKV=state_BHKV,

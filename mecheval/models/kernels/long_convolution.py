@@ -1,7 +1,8 @@
 """The causal convolution with a filter as long as the sequence.
 
 Shape suffixes: ``B`` examples, ``T`` positions (``N`` the last of them, ``S`` those summed over),
-``D`` channels, ``F`` frequencies.
+``D`` channels, ``H`` filters, ``X`` rows that share a filter, ``L`` all positions and the
+last ones, ``F`` frequencies.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LONGEST_SUM = 256
-"""Positions up to which a matrix per channel is multiplied; beyond, Fourier transforms."""
+"""Outputs up to which many rows are multiplied by a matrix; beyond, Fourier transforms."""
+
+MATRIX_ROWS = 8
+"""Building the matrix takes as long as multiplying so many rows by it."""
 
 
 def long_convolution(u_BTD: Tensor, filter_TD: Tensor, *, n_last: int) -> Tensor:
@@ -31,28 +35,54 @@ def long_convolution(u_BTD: Tensor, filter_TD: Tensor, *, n_last: int) -> Tensor
     Returns:
         The output ``(B, N, D)``.
     """
-    run = _summed if u_BTD.shape[1] <= LONGEST_SUM else _transformed
     with torch.autocast(u_BTD.device.type, enabled=False):
         exact_BTD, exact_TD = upcast(u_BTD, filter_TD)
-        return run(exact_BTD, exact_TD, n_last).to(u_BTD.dtype)
+        y_DBN = rows_convolution(exact_BTD.permute(2, 0, 1), exact_TD.T, n_last=n_last)
+        return y_DBN.permute(1, 2, 0).to(u_BTD.dtype)
 
 
-def _summed(u_BTD: Tensor, filter_TD: Tensor, n_last: int) -> Tensor:
-    n_positions = u_BTD.shape[1]
-    padded_XD = functional.pad(filter_TD, (0, 0, n_positions - 1, 0))
-    # Row t has the filter from lag t - T + 1 up to lag t, so the inputs go from the last back.
-    weights_NDS = padded_XD.unfold(0, n_positions, 1)[-n_last:]
-    return torch.einsum("nds,bsd->bnd", weights_NDS, u_BTD.flip(1))
+def rows_convolution(u_HXT: Tensor, filter_HT: Tensor, *, n_last: int) -> Tensor:
+    """Convolve several rows with every filter.
+
+    Both in float32 or both in float64, with autocast off. A filter's matrix is built once for all
+    of its rows.
+
+    Args:
+        u_HXT: The rows.
+        filter_HT: The filters, from lag 0 to lag T - 1.
+        n_last: At how many positions the output is wanted.
+
+    Returns:
+        The output ``(H, X, N)``.
+    """
+    rows = u_HXT.shape[1]
+    short = n_last * (rows + MATRIX_ROWS) <= LONGEST_SUM * rows
+    return (_summed if short else _transformed)(u_HXT, filter_HT, n_last)
 
 
-def _transformed(u_BTD: Tensor, filter_TD: Tensor, n_last: int) -> Tensor:
+def _summed(u_HXS: Tensor, filter_HS: Tensor, n_last: int) -> Tensor:
+    """Multiply by the matrix of what every output takes of every input.
+
+    Each of its rows is the one before, moved by one: so are lines of a text that is cut one letter
+    short of its period. Autograd sums over such lines, and would have to scatter from an index.
+    """
+    n = u_HXS.shape[2]
+    # The last of the first line's lags is negative unless there is one output only.
+    line_HL = functional.pad(filter_HS.flip(1), (0, n_last)).roll(1 - n_last, 1)
+    text_HX = line_HL[:, None].expand(-1, n_last, -1).flatten(1)
+    cut_HX = text_HX[:, : n_last * (n + n_last - 1)]
+    matrix_HNS = cut_HX.unflatten(1, (n_last, -1))[..., :n]
+    return u_HXS @ matrix_HNS.mT
+
+
+def _transformed(u_HXT: Tensor, filter_HT: Tensor, n_last: int) -> Tensor:
     """Multiply in the frequencies.
 
     With twice as many positions, so that the end of the sequence does not meet its start; and in
     float64, because rounding errors carry inputs to earlier outputs.
     """
-    n_positions = u_BTD.shape[1]
-    u_BFD = torch.fft.rfft(u_BTD.double(), 2 * n_positions, 1)
-    filter_FD = torch.fft.rfft(filter_TD.double(), 2 * n_positions, 0)
-    y_BTD = torch.fft.irfft(u_BFD * filter_FD, 2 * n_positions, 1)
-    return y_BTD[:, n_positions - n_last : n_positions].to(u_BTD.dtype)
+    n = u_HXT.shape[2]
+    u_HXF = torch.fft.rfft(u_HXT.double(), 2 * n)
+    filter_HF = torch.fft.rfft(filter_HT.double(), 2 * n)
+    y_HXT = torch.fft.irfft(u_HXF * filter_HF[:, None], 2 * n)
+    return y_HXT[..., n - n_last : n].to(u_HXT.dtype)
