@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from retrieval_subjects import RECALL, planted, results
 
+from mecheval.interventions.work import Work
 from mecheval.metrics.intervention.attributions import (
     MIN_PAIRS,
     ROLES,
@@ -171,6 +172,22 @@ def test_without_a_gap_there_are_references_and_no_attribution() -> None:
         assert result.value is result.profile is None
         assert result.reason.startswith("no gap")
         assert 0 < result.references["clean"] < 0.2
+
+
+def test_no_pass_is_patched_without_a_gap(monkeypatch) -> None:
+    n_patched, store = [], Work.store
+
+    def counting(work, k, i, j, run_R, value_R):
+        n_patched.append(len(run_R))
+        store(work, k, i, j, run_R, value_R)
+
+    monkeypatch.setattr(Work, "store", counting)
+    subject = planted("mamba2[width=16,layers=2]", RECALL)
+    assert results(subject, "interchange")["interchange/key"].value is None
+    assert results(subject, "mechanism")["mechanism"].value is None
+    assert sum(n_patched) == 0
+    assert results(planted("planted/induction", RECALL), "mechanism")["mechanism"].value == 1
+    assert sum(n_patched) > 0
 
 
 def test_trees_leave_out_what_a_pair_does_not_have() -> None:

@@ -29,6 +29,7 @@ from mecheval.tasks import Pairs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mecheval.interventions import RecoveryGrid
     from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import Profile
 
@@ -169,13 +170,16 @@ def restored(subject: Subject, pairs: Pairs, components: Sequence[str], *, kind:
     Args:
         subject: The model on its task.
         pairs: Pairs of the subject.
-        components: Which components.
+        components: Which components; none for the runs as they are, which say whether there is a
+            gap at all.
         kind: The kind of counterfactual of the pairs.
     """
     key = ("restored", kind, len(pairs))
     if key not in subject.memo:
-        nothing = np.full(len(pairs), np.nan)
-        subject.memo[key] = Restored(pairs, positions_of(pairs), nothing, nothing, {})
+        # BOS is the same in both runs, and so is all that it leads to: no pass is patched.
+        grid = _grid(subject, pairs, ["block_out"], "denoising", np.zeros((1, len(pairs)), int))
+        ends = np.exp(grid.clean), np.exp(grid.corrupted)
+        subject.memo[key] = Restored(pairs, positions_of(pairs), *ends, {})
     known: Restored = subject.memo[key]
     for direction in DIRECTIONS:
         missing = [name for name in components if (direction, name) not in known.patched_LGP]
@@ -188,20 +192,24 @@ def restored(subject: Subject, pairs: Pairs, components: Sequence[str], *, kind:
 def _with(
     known: Restored, subject: Subject, components: Sequence[str], direction: Direction
 ) -> Restored:
-    pairs = known.pairs
-    grid = recovery_grid(
+    grid = _grid(subject, known.pairs, components, direction, known.position_GP)
+    patched = {(direction, name): np.exp(grid.component(name)) for name in components}
+    return replace(known, patched_LGP={**known.patched_LGP, **patched})
+
+
+def _grid(
+    subject: Subject,
+    pairs: Pairs,
+    components: Sequence[str],
+    direction: Direction,
+    position_GP: np.ndarray,
+) -> RecoveryGrid:
+    return recovery_grid(
         subject.model, pairs.clean.tokens_BT, pairs.corrupted.tokens_BT,
         pairs.answers_P, pairs.foils_P, pairs.readout_P,
-        components=components, positions=known.position_GP.T, readout="log_prob",
+        components=components, positions=position_GP.T, readout="log_prob",
         direction=direction, batch_size=subject.batch_size,
     )  # fmt: skip
-    patched = {(direction, name): np.exp(grid.component(name)) for name in components}
-    return replace(
-        known,
-        clean_P=np.exp(grid.clean),
-        corrupted_P=np.exp(grid.corrupted),
-        patched_LGP={**known.patched_LGP, **patched},
-    )
 
 
 def known_cells(found: Restored, component: str) -> np.ndarray:

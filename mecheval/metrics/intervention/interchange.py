@@ -88,14 +88,16 @@ def measure_interchange(identity: MetricIdentity, subject: Subject) -> list[Metr
 def _measured(
     identity: MetricIdentity, subject: Subject, layout: Layout, pairs: Pairs
 ) -> MetricResult:
-    names = list(dict.fromkeys([*identity.params["components"], *ALWAYS]))
-    found = restored(subject, pairs, names, kind=layout.id.partition("/")[2])
+    kind = layout.id.partition("/")[2]
+    found = restored(subject, pairs, (), kind=kind)
     fields: dict[str, Any] = {
         "references": {"clean": found.clean_P.mean(), "corrupted": found.corrupted_P.mean()},
         "scalars": {"gap": found.gap},
     }
     if reason := found.no_gap(identity.params["min_gap"]):
         return result(identity, layout, Estimate(None, reason=reason), 0, **fields)
+    names = list(dict.fromkeys([*identity.params["components"], *ALWAYS]))
+    found = restored(subject, pairs, names, kind=kind)
     weight_RP = resampling.weights(len(pairs), subject.stream("bootstrap", layout.id))
     shown = found.only(first_named(found.position_GP))
     fields["profile"], necessity = (

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mecheval.metrics.intervention.attributions import Direction, Restored
     from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import MetricIdentity, MetricResult
+    from mecheval.tasks import Pairs
 
 COMPONENTS = ("block_in", "conv_out", "block_out")
 KINDS = ("value", "key")
@@ -89,9 +90,7 @@ def measure_mechanism(identity: MetricIdentity, subject: Subject) -> list[Metric
     if not fits:
         reason = "not applicable: this task does not ask for what stands behind a token"
         return [result(identity, layout, Estimate(None, reason=reason), 0)]
-    found = restored(subject, pairs, COMPONENTS, kind=KINDS[1])
-    key_P, value_P = (found.position_GP[ROLES.index(role)] for role in KINDS[::-1])
-    return [_result(identity, subject, layout, found.take((key_P >= 0) & (key_P < value_P)))]
+    return [_result(identity, subject, layout, pairs)]
 
 
 def evidence_of(
@@ -114,8 +113,12 @@ def evidence_of(
 
 
 def _result(
-    identity: MetricIdentity, subject: Subject, layout: Layout, found: Restored
+    identity: MetricIdentity, subject: Subject, layout: Layout, pairs: Pairs
 ) -> MetricResult:
+    found = restored(subject, pairs, (), kind=KINDS[1])
+    key_P, value_P = (found.position_GP[ROLES.index(role)] for role in KINDS[::-1])
+    in_order_P = (key_P >= 0) & (key_P < value_P)
+    found = found.take(in_order_P)
     n_scored, threshold = len(found.clean_P), identity.params["threshold"]
     fields: dict[str, Any] = {
         "references": {
@@ -126,6 +129,7 @@ def _result(
     }
     if reason := found.no_gap(identity.params["min_gap"]):
         return result(identity, layout, Estimate(None, reason=reason), n_scored, **fields)
+    found = restored(subject, pairs, COMPONENTS, kind=KINDS[1]).take(in_order_P)
     plain_1P = np.ones((1, n_scored))
     weight_RP = resampling.weights(n_scored, subject.stream("bootstrap", "mechanism"))
     plain = judge(evidence_of(found, plain_1P), threshold=threshold)
