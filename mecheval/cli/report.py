@@ -22,10 +22,14 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         description="Draw a report, or a folder of them: layer curves and recovery heat maps; "
         "accuracy, verdicts and interchange by role; or what becomes of them in training.",
     )
-    parser.add_argument("path", type=options.path, help="a report, or a folder of reports")
+    parser.add_argument(
+        "paths", type=options.path, nargs="+", metavar="PATH",
+        help="a report, or a folder of reports",
+    )  # fmt: skip
     parser.add_argument(
         "--output", "-o", type=options.path, metavar="PATH",
-        help="a .png or .svg file, or a folder (default: beside the report, or in the folder)",
+        help="a .png or .svg file, or a folder (default: beside the report, or in the folder, of "
+        "the first PATH)",
     )  # fmt: skip
     parser.add_argument(
         "--figure", "-f", default="layers", metavar="NAME",
@@ -44,11 +48,14 @@ def report(args: argparse.Namespace) -> int:
     """
     from mecheval.reports.files import find_reports, read_report
 
-    paths = find_reports(args.path)
-    if not paths:
-        raise UsageError(f"The folder {args.path} holds no reports. Give one that does.")
-    target = _target(args.path, args.output)
-    reports = [read_report(path) for path in paths]
+    found = {path: find_reports(path) for path in args.paths}
+    for path, files in found.items():
+        if not files:
+            raise UsageError(f"The folder {path} holds no reports. Give one that does.")
+    target = _target(args.paths[0], args.output)
+    # A report that several of the paths lead to is drawn once.
+    files = dict.fromkeys(file.resolve() for files in found.values() for file in files)
+    reports = [read_report(file) for file in files]
 
     from mecheval.reports.documents import write_document
     from mecheval.reports.figures import render

@@ -6,6 +6,8 @@ import pytest
 from synthetic_reports import synthetic, write
 
 from mecheval.cli import main
+from mecheval.reports import figures
+from mecheval.reports.schema import Report
 
 
 @pytest.fixture
@@ -26,6 +28,25 @@ def test_a_report_gets_its_picture_beside_it(
 def test_a_folder_gets_a_grid(results: Path) -> None:
     assert main(["report", str(results), "--quiet"]) == 0
     assert (results / "report.png").exists()
+
+
+def test_several_paths_become_one_picture(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    def render(reports: list[Report], *_: object, **__: object) -> bytes:
+        drawn.extend((report.identity.model.name, report.identity.seed) for report in reports)
+        return b"<?xml"
+
+    monkeypatch.setattr(figures, "render", render)
+    folders = sorted(folder for folder in results.iterdir() if folder.is_dir())
+    assert len(folders) > 1
+    main(["report", *map(str, folders), "-o", str(results.parent / "all.svg")])
+    several, drawn[:] = list(drawn), []
+    main(["report", str(results), "-o", str(results.parent / "all.svg")])
+    assert sorted(several) == sorted(drawn)
+    several, drawn[:] = list(drawn), []
+    main(["report", str(results), str(folders[0]), "-o", str(results.parent / "all.svg")])
+    assert drawn == several
 
 
 @pytest.mark.parametrize(

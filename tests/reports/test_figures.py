@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
@@ -238,3 +239,11 @@ def test_training_is_drawn_from_snapshots(report: Report) -> None:
 def test_figures_without_anything_to_draw_are_usage_errors(name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         figures.render([synthetic()], "png", figure=name)
+
+
+def test_a_model_that_was_not_measured_on_a_task_leaves_its_place_empty() -> None:
+    other = retrieval("lstm", task_params={"max_length": 8})
+    drawn = mechanism.figure([retrieval("gru"), other])
+    panels_drawn = [axes.axison for axes in drawn.findobj(Axes)]
+    assert panels_drawn == [True] * 3 + [False] * 6 + [True] * 3
+    assert texts(drawn).count("seeds, by verdict") == 2

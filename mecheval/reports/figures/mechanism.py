@@ -93,22 +93,21 @@ def _result(report: Report, id: str) -> MetricResult | None:
 def _task_panels(figure: SubFigure, task: str, by_model: Mapping[str, Sequence[Report]]) -> None:
     figure.suptitle(task, x=0.02, ha="left", fontsize=10, fontweight="bold")
     axes_YX = figure.subplots(len(by_model), 3, squeeze=False, width_ratios=_WIDTHS)
-    last = len(by_model) - 1
+    drawn = [row for row, reports in enumerate(by_model.values()) if reports]
     for row, (name, reports) in enumerate(by_model.items()):
         accuracy, verdict, heat = axes_YX[row]
-        accuracy.set_title(name, fontsize=8.5)
         if not reports:
             for axes in axes_YX[row]:
-                panels.say(axes, "no report")
+                axes.set_axis_off()
             continue
+        accuracy.set_title(name, fontsize=8.5, loc="left")
         _draw_accuracy(accuracy, reports)
         _draw_verdicts(verdict, reports)
         _draw_roles(heat, reports)
-        if row == last:
-            accuracy.set_xlabel("width")
-            verdict.set_xlabel("seeds")
-    axes_YX[0][1].set_title("verdict", fontsize=7.5)
-    axes_YX[0][2].set_title("answer brought back, key exchanged", fontsize=7.5)
+    accuracy, verdict, _ = axes_YX[drawn[-1]]
+    accuracy.set_xlabel("width")
+    verdict.set_xlabel("seeds, by verdict")
+    axes_YX[drawn[0]][2].set_title("answer brought back, key exchanged", fontsize=7.5)
 
 
 def _draw_accuracy(axes: Axes, reports: Sequence[Report]) -> None:
