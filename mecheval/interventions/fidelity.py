@@ -19,7 +19,7 @@ from mecheval.interventions.budget import Budget
 from mecheval.interventions.donors import Interchange
 from mecheval.interventions.hooked import run_hooks
 from mecheval.interventions.replayed import run_blocks
-from mecheval.interventions.stepped import COMPONENT, run_steps
+from mecheval.interventions.stepped import COMPONENTS, run_steps
 from mecheval.interventions.tails import run_tails
 from mecheval.interventions.work import work_of
 from mecheval.models.sites import MEMORY
@@ -115,18 +115,20 @@ def _chosen(question: Question, donor: Donor, plan: Plan) -> Choice:
         reasons.append(f"{engine}: {reason}")
     if plan.engine in ("auto", "hooks") and not needs_tails:
         return Choice("hooks", "; ".join(reasons) or "asked for")
-    alone = plan.components == (COMPONENT,) and not plan.frozen
+    alone = set(plan.components) <= set(COMPONENTS) and not plan.frozen
     if plan.engine == "steps" and not alone:
         raise UsageError(
-            f"engine=steps exchanges the component {COMPONENT} alone, without frozen; got "
-            f"{', '.join(plan.components)}. Use engine=auto, or components=['{COMPONENT}']."
+            f"engine=steps exchanges {' and '.join(COMPONENTS)} alone, without frozen; got "
+            f"{', '.join(plan.components)}. Use engine=auto, or components=['cache']."
         )
-    if plan.engine in ("auto", "steps") and alone and question.model.exchanges:
+    can = question.model.exchanges
+    if plan.engine in ("auto", "steps") and alone and set(plan.components) <= set(can):
         return Choice("steps", "; ".join(reasons) or "asked for")
     raise UsageError(
         f"This grid cannot be computed on this model ({'; '.join(reasons) or plan.engine}). "
         "The components write, state and cache and frozen=True need a model that can be taken "
-        "apart, or cache alone one that reads token by token; leave them out, or use engine=auto."
+        f"apart; token by token this one exchanges {' and '.join(can) or 'neither'}. Leave the "
+        "others out."
     )
 
 

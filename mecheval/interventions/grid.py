@@ -120,7 +120,7 @@ def recovery_grid(
         frozen: Hold the memory of all layers above the patched one at the unpatched run's.
         engine: ``tails`` (from the patched layer and position on), ``blocks`` (from the patched
             layer on), ``hooks`` (whole forward passes), or ``auto``: the first of them that is
-            exact for this model. ``steps`` exchanges the component ``cache`` in runs token by
+            exact for this model. ``steps`` exchanges ``state`` and ``cache`` in runs token by
             token; ``auto`` takes it where a model cannot be taken apart.
         batch_size: Sequences per whole forward pass.
         memory: Bytes that the activations of one pass may take; halved when there are fewer.

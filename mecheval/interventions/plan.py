@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Engine = Literal["auto", "tails", "blocks", "hooks", "steps"]
 ENGINES: tuple[Engine, ...] = ("auto", "tails", "blocks", "hooks", "steps")
 """``auto``, then from the fastest to the one that needs nothing of a model; ``steps`` is for the
-component ``cache`` alone, and needs a model that reads token by token."""
+components ``state`` and ``cache`` alone, and needs a model that reads token by token."""
 
 
 @dataclass(frozen=True)

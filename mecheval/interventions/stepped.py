@@ -19,8 +19,8 @@ from mecheval.interventions.donors import Interchange
 if TYPE_CHECKING:
     from mecheval.interventions.work import Work
 
-COMPONENT = "cache"
-"""The one component that this engine can exchange."""
+COMPONENTS = ("state", "cache")
+"""What this engine can exchange, as far as the model does."""
 
 
 def run_steps(work: Work) -> None:
@@ -48,7 +48,7 @@ def _exchange(work: Work, donor_PT: Tensor, j: int, position: int, states: tuple
     for k, i, site in work.present():
         run_R = (changed_P & work.pending_KIJP[k, i, j]).nonzero()[:, 0]
         if len(run_R):
-            state = question.model.exchanged(*states, site.layer)
+            state = question.model.exchanged(*states, *site)
             work.store(k, i, j, run_R, _stepped(work, position, state)[run_R])
 
 

@@ -116,12 +116,20 @@ class SequenceModel(nn.Module, ABC):
         raise NotImplementedError("abstract: this model has no recurrent form")
 
     @property
-    def exchanges(self) -> bool:
-        """Return whether :meth:`exchanged` is available."""
-        return False
+    def exchanges(self) -> tuple[str, ...]:
+        """Return which of ``state`` and ``cache`` :meth:`exchanged` can take from another run."""
+        return ()
 
-    def exchanged(self, state: Any, donor: Any, layer: int) -> Any:
-        """Return a state of :meth:`step` with all that one layer remembers taken from another."""
+    def exchanged(self, state: Any, donor: Any, layer: int, component: str) -> Any:
+        """Return a state of :meth:`step` with what one layer remembers taken from another.
+
+        Args:
+            state: A state; it stays valid.
+            donor: Another one, after as many tokens.
+            layer: The layer.
+            component: ``cache`` for all that it remembers, ``state`` for that without the last
+                inputs of a short convolution.
+        """
         raise NotImplementedError("abstract: the memory of one layer cannot be told from the rest")
 
     @property

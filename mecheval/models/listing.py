@@ -41,7 +41,10 @@ def site_infos(model: SequenceModel) -> list[SiteInfo]:
     if apart is None and model.exchanges:
         for index in range(model.n_layers):
             path = taps[Site(index, "block_in")].path
-            found.append(SiteInfo(Site(index, "cache"), path, "memory", "as the model keeps it"))
+            found += [
+                SiteInfo(Site(index, component), path, "memory", "as the model keeps it")
+                for component in model.exchanges
+            ]
     return found
 
 

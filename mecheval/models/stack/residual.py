@@ -210,14 +210,16 @@ class ResidualStack(SequenceModel):
         return logits_BTC[:, 0], state
 
     @property
-    def exchanges(self) -> bool:
-        """Return True: every mixer has a state of its own."""
-        return True
+    def exchanges(self) -> tuple[str, ...]:
+        """Return both: every mixer has a state of its own, what is recent in front."""
+        return "state", "cache"
 
-    def exchanged(self, state: Any, donor: Any, layer: int) -> Any:
+    def exchanged(self, state: Any, donor: Any, layer: int, component: str) -> Any:
         """Return a state with that of one mixer taken from another."""
         (n_positions, own), (_, other) = state, donor
-        return n_positions, (*own[:layer], other[layer], *own[layer + 1 :])
+        n_kept = self.blocks[layer].mixer.n_recent if component == "state" else 0
+        mixed = (*own[layer][:n_kept], *other[layer][n_kept:])
+        return n_positions, (*own[:layer], mixed, *own[layer + 1 :])
 
     def run(self, tokens_BT: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Read tokens that follow a state; return their logits ``(B, T, C)`` and a new state.

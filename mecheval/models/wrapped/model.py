@@ -18,7 +18,7 @@ from mecheval.models.apart import Apart
 from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.hooks import unvisited
 from mecheval.models.wrapped.apart import take_apart
-from mecheval.models.wrapped.caches import cache_argument, with_layer_of
+from mecheval.models.wrapped.caches import cache_argument, tells_recent, with_layer_of
 from mecheval.models.wrapped.calls import evaluating, logits_of, run
 from mecheval.models.wrapped.reasons import FAILURES, Inseparable
 from mecheval.models.wrapped.replay import Replayer
@@ -187,25 +187,32 @@ class WrappedModel(SequenceModel):
         return logits_of(output)[:, 0], CacheState(output[name], state.length + 1)
 
     @property
-    def exchanges(self) -> bool:
-        """Return whether the cache was seen to be made of parts that belong to one layer each."""
-        return self.streams and self._exchanges
+    def exchanges(self) -> tuple[str, ...]:
+        """Return ``cache`` if it was seen to be made of parts that belong to one layer each.
 
-    def exchanged(self, state: CacheState, donor: CacheState, layer: int) -> CacheState:
+        And ``state`` if the parts say which of them are the last inputs of a short convolution.
+        """
+        return self._exchanges if self.streams else ()
+
+    def exchanged(
+        self, state: CacheState, donor: CacheState, layer: int, component: str
+    ) -> CacheState:
         """Return a state with what one layer keeps in the cache taken from another."""
-        cache = with_layer_of(state.cache, donor.cache, layer, self.n_layers)
+        cache = with_layer_of(
+            state.cache, donor.cache, layer, self.n_layers, recent=component == "cache"
+        )
         return CacheState(cache, state.length)
 
     @cached_property
-    def _exchanges(self) -> bool:
+    def _exchanges(self) -> tuple[str, ...]:
         with evaluating(self):
             try:
-                return self._layers_are_the_cache()
+                return self._layers_of_the_cache()
             except FAILURES:
-                return False
+                return ()
 
     @torch.no_grad()
-    def _layers_are_the_cache(self) -> bool:
+    def _layers_of_the_cache(self) -> tuple[str, ...]:
         """Exchange all layers one by one, and go on as the runs whose cache that is."""
         tokens_BT = probe_tokens(self.module)
         half, last_B = tokens_BT.shape[1] // 2, tokens_BT[:, -1]
@@ -215,11 +222,13 @@ class WrappedModel(SequenceModel):
             _, donor = self.step(other_B, donor)
         mixed = own
         for layer in range(self.n_layers):
-            mixed = self.exchanged(mixed, donor, layer)
+            mixed = self.exchanged(mixed, donor, layer, "cache")
         made_BC, own_BC, wanted_BC = (self.step(last_B, s)[0] for s in (mixed, own, donor))
         limit = _STEP_TOLERANCE * wanted_BC.abs().max()
         moved = (own_BC - wanted_BC).abs().max() > limit
-        return bool(moved and (made_BC - wanted_BC).abs().max() <= limit)
+        if not moved or (made_BC - wanted_BC).abs().max() > limit:
+            return ()
+        return ("state", "cache") if tells_recent(own.cache) else ("cache",)
 
     @cached_property
     def _cache_name(self) -> str | None:
