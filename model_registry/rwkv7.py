@@ -29,7 +29,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mecheval.models.contract import Tap
+from mecheval.models.kernels.flash import PACKAGE, choose_linear
 from mecheval.models.kernels.generalised_delta import Writes, generalised_delta_rule
+from mecheval.models.kernels.scan import Kernel, check_kernel
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import model
 from mecheval.models.stack.feed_forward import FeedForwardArchitecture
@@ -147,9 +149,9 @@ class TimeMixing(Mixer):
         return value_BTD.unflatten(-1, (self.heads, -1))
 
     def _remember(self, signals: Signals, written: Written, state: State) -> tuple[Tensor, Tensor]:
-        chosen = "reference" if self.kernel == "reference" else "torch"
-        self.kernels = (f"generalised_delta_rule:{chosen}",)
         log_decay_BTHK, kappa_BTHK, a_BTHK, k_BTHK, v_BTHV = written
+        chosen = choose_linear(self.kernel, v_BTHV)
+        self.kernels = (f"generalised_delta_rule:{chosen}",)
         return generalised_delta_rule(
             signals["q"], Writes(log_decay_BTHK, kappa_BTHK, a_BTHK * kappa_BTHK, k_BTHK, v_BTHV),
             state_BHKV=state[1] if state else None, implementation=chosen,
@@ -180,12 +182,14 @@ class RWKV7(FeedForwardArchitecture):
     Attributes:
         heads: Number of heads.
         rank: Rank of the matrices that decays, rates and gates come from.
-        kernel: ``auto`` works in chunks; ``reference`` is the definition, one position at a time.
+        kernel: ``auto`` takes flash-linear-attention's on CUDA in half precision if installed,
+            plain torch otherwise; ``reference`` is the definition, one position at a time;
+            ``fused`` is flash-linear-attention's or an error.
     """
 
     heads: int = 1
     rank: int = 32
-    kernel: str = "auto"
+    kernel: Kernel = "auto"
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -193,7 +197,7 @@ class RWKV7(FeedForwardArchitecture):
         divides = self.heads >= 1 and self.width % self.heads == 0
         self.check(divides and self.width > self.heads, "heads that divide the width and are fewer")
         self.check(self.rank >= 1, "rank of at least 1")
-        self.check(self.kernel in ("auto", "reference"), "kernel=auto or kernel=reference")
+        check_kernel(self.kernel, PACKAGE)
 
     def mixer(self, layer: int) -> TimeMixing:
         """Build the time mixing of a layer."""

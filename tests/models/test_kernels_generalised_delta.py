@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.nn import functional
@@ -130,3 +133,52 @@ def test_half_precision_is_kept_outside_only():
     q, writes = random_writes((1, 20, 1, 8, 4), dtype=torch.bfloat16)
     y, last = generalised_delta_rule(q, writes, implementation="torch")
     assert (y.dtype, last.dtype) == (torch.bfloat16, torch.float32)
+
+
+def added_along_b(q, k, v, *, a, b, gk, scale, initial_state, output_final_state):
+    """Do what the package documents: add along ``b`` what the state holds along ``a``."""
+    state, outputs = initial_state, []
+    for t in range(q.shape[1]):
+        held = (a[:, t, :, None] @ state)[..., 0, :]
+        state = gk[:, t].exp()[..., None] * state + b[:, t, ..., None] * held[..., None, :]
+        state = state + k[:, t, ..., None] * v[:, t, :, None]
+        outputs.append(scale * (q[:, t, :, None] @ state)[..., 0, :])
+    return torch.stack(outputs, 1), state if output_final_state else None
+
+
+def test_the_package_is_given_the_same_rule(monkeypatch):
+    called = []
+
+    def chunk_dplr_delta_rule(*args, **how):
+        called.append(how["gk"].dtype)
+        return added_along_b(*args, **how)
+
+    name = "fla.ops.generalized_delta_rule"
+    module = SimpleNamespace(chunk_dplr_delta_rule=chunk_dplr_delta_rule)
+    monkeypatch.setitem(sys.modules, "fla", SimpleNamespace(ops=None))
+    monkeypatch.setitem(sys.modules, "fla.ops", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, name, module)
+    q, writes = random_writes((2, 9, 2, 4, 3), dtype=torch.float32)
+    state = torch.randn(2, 2, 4, 3)
+    found = generalised_delta_rule(q, writes, state_BHKV=state, implementation="fla")
+    expected = generalised_delta_rule(q, writes, state_BHKV=state, implementation="reference")
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert called == [torch.float32]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("implementation", ["torch", "fla"])
+def test_on_cuda_it_equals_the_definition(implementation):
+    if implementation == "fla":
+        pytest.importorskip("fla", reason="the fused kernels come with the extra 'cuda'")
+    q, writes = random_writes((2, 70, 2, 16, 16), dtype=torch.float32)
+    state = torch.randn(2, 2, 16, 16)
+    expected = generalised_delta_rule(q, writes, state_BHKV=state, implementation="reference")
+    dtype = torch.float16 if implementation == "fla" else torch.float32
+    given = [value.cuda().to(dtype) for value in (q, *writes)]
+    found = generalised_delta_rule(
+        given[0], Writes(*given[1:]), state_BHKV=state.cuda(), implementation=implementation
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert (one.cpu().float() - other).abs().max() < 2e-2 * other.abs().max()

@@ -128,7 +128,7 @@ def test_tails_equal_hooks_with_any_convolution(name, taps):
         ("rwkv7[heads=3]", "heads that divide the width"),
         ("rwkv7[heads=32]", "heads that divide the width and are fewer"),
         ("rwkv7[rank=0]", "rank of at least 1"),
-        ("rwkv7[kernel=fused]", "kernel=auto or kernel=reference"),
+        ("rwkv7[kernel=fast]", "There is no kernel='fast'"),
     ],
 )
 def test_bad_arguments_are_refused(text, message):

@@ -28,7 +28,7 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 def choose_linear(kernel: Kernel, v_BTHV: Tensor) -> LinearImplementation:
-    """Choose the implementation of linear attention or the delta rule for values where they lie.
+    """Choose the implementation of linear attention or a delta rule for values where they lie.
 
     Args:
         kernel: What the user asked for.
@@ -86,6 +86,24 @@ def fused_delta_rule(
     return _call(name, q_BTHK, k_BTHK, v_BTHV, **gates, initial_state=state_BHKV)
 
 
+def fused_generalised_delta_rule(
+    q_BTHK: Tensor,
+    k_BTHK: Tensor,
+    v_BTHV: Tensor,
+    *,
+    direction_BTHK: Tensor,
+    removal_BTHK: Tensor,
+    log_decay_BTHK: Tensor,
+    state_BHKV: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Call the package's chunked kernel; see :mod:`.generalised_delta`. It adds along ``b``."""
+    return _call(
+        "dplr_delta_rule", q_BTHK, k_BTHK, v_BTHV, module="generalized_delta_rule",
+        a=direction_BTHK.to(v_BTHV.dtype), b=-removal_BTHK.to(v_BTHV.dtype),
+        gk=log_decay_BTHK.float(), initial_state=state_BHKV,
+    )  # fmt: skip
+
+
 def _call(
     name: str,
     q_BTHK: Tensor,
@@ -93,10 +111,11 @@ def _call(
     v_BTHV: Tensor,
     *,
     initial_state: Tensor | None,
+    module: str | None = None,
     **gates: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Call an operation of the package; it scales queries unless told not to."""
-    run = getattr(require(f"{PACKAGE}.ops.{name}", extra="cuda"), f"chunk_{name}")
+    run = getattr(require(f"{PACKAGE}.ops.{module or name}", extra="cuda"), f"chunk_{name}")
     return run(
         q_BTHK.to(v_BTHV.dtype), k_BTHK.to(v_BTHV.dtype), v_BTHV, **gates, scale=1.0,
         initial_state=None if initial_state is None else initial_state.float(),

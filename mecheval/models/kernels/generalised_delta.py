@@ -5,12 +5,13 @@
 What the direction p_t holds is taken out along c_t, and each channel of the keys decays on its own.
 In the paper p is the removal key and c = a p with the rate a of every channel; DeltaNet has
 p = k, c = beta k and writes beta v. ``reference`` is the definition, one position at a time;
-``torch`` works in chunks. Shape suffixes: as in :mod:`.chunks`.
+``torch`` works in chunks; ``fla`` is the package flash-linear-attention. Shape suffixes: as in
+:mod:`.chunks`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from mecheval.models.kernels.chunks import (
     overlaps,
     upcast,
 )
+from mecheval.models.kernels.flash import LinearImplementation, fused_generalised_delta_rule
 from mecheval.models.kernels.members import folded
 from mecheval.models.kernels.substitution import substituted, unit_inverse
 
@@ -52,7 +54,7 @@ def generalised_delta_rule(
     writes: Writes,
     *,
     state_BHKV: Tensor | None = None,
-    implementation: Literal["reference", "torch"],
+    implementation: LinearImplementation,
 ) -> tuple[Tensor, Tensor]:
     """Run the recurrence.
 
@@ -60,12 +62,17 @@ def generalised_delta_rule(
         q_BTHK: Queries, scaled as wanted.
         writes: What positions write.
         state_BHKV: The state before the first position; zeros without one.
-        implementation: The definition, or chunks.
+        implementation: What :func:`mecheval.models.kernels.flash.choose_linear` chose.
 
     Returns:
         The outputs ``(B, T, H, V)`` in the type of the values, and the last state
         ``(B, H, K, V)`` in float32 or float64.
     """
+    if implementation == "fla":
+        return fused_generalised_delta_rule(
+            q_BTHK, writes.k, writes.v, direction_BTHK=writes.direction,
+            removal_BTHK=writes.removal, log_decay_BTHK=writes.log_decay, state_BHKV=state_BHKV,
+        )  # fmt: skip
     run = {"reference": _reference, "torch": _chunked}[implementation]
     with torch.autocast(writes.v.device.type, enabled=False):
         v_BTHV, q_BTHK, state_BHKV, *others = upcast(writes.v, q_BTHK, state_BHKV, *writes[:-1])
