@@ -19,7 +19,7 @@ from mecheval.reports.schema import Identity, MetricIdentity, ModelPart, TaskIde
 from mecheval.spec import Spec, parse_spec
 from mecheval.tasks.contract import Metric, Task, configure
 from mecheval.training import sweeps
-from mecheval.training.training_run import PROTOCOL
+from mecheval.training.recipe import PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

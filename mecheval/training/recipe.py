@@ -14,6 +14,10 @@ from mecheval.spec import configured
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+PROTOCOL = 3
+"""Raised when the package's own procedure changes the weights that a recipe leads to, or the
+numbers of a cell."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:

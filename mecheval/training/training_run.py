@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mecheval.reports.schema import TrainingPart
 from mecheval.training.checkpoints import Checkpoint, content_key
 from mecheval.training.loop import Trainer
+from mecheval.training.recipe import PROTOCOL
 from mecheval.training.snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from mecheval.tasks import Task
     from mecheval.training.loop import Emit, Progress
     from mecheval.training.recipe import Recipe
-
-PROTOCOL = 3
-"""Raised when the package's own procedure changes the weights that a recipe leads to, or the
-numbers of a cell."""
 
 
 @dataclass(frozen=True, eq=False)
