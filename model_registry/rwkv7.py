@@ -79,7 +79,8 @@ class TimeMixing(Mixer):
         """Draw the weights."""
         super().__init__()
         width, rank = arguments.width, arguments.rank
-        self.heads, self.kernel = arguments.heads, arguments.kernel
+        self.heads = arguments.heads
+        self.kernel: Kernel = arguments.kernel
         self.shift = TokenShift(width, 1 - layer / arguments.layers)
         self.receptance, self.key, self.value = (projection(width, width) for _ in range(3))
         self.decay_in, self.decay_out = projection(width, rank), projection(rank, width, scale=0.1)

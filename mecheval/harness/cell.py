@@ -245,11 +245,11 @@ def _is_out_of_memory(error: Exception) -> bool:
 def _settled(settings: Settings) -> Iterator[None]:
     """Fix what could move numbers: threads and the choice of algorithms; restore them after."""
     before = torch.get_num_threads()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic = torch.get_deterministic_debug_mode()
     tf32 = torch.backends.cudnn.allow_tf32
     torch.set_num_threads(settings.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # As torch.use_deterministic_algorithms, which imports a compiler for seconds besides.
+    torch.set_deterministic_debug_mode("warn")
     if settings.device == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # float32 means float32, in LSTMs too
     try:
@@ -257,7 +257,7 @@ def _settled(settings: Settings) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.set_deterministic_debug_mode(deterministic)
         torch.backends.cudnn.allow_tf32 = tf32
 
 

@@ -25,6 +25,7 @@ PACKAGE = "fla"
 """The name to import, for :func:`mecheval.models.kernels.scan.check_kernel`."""
 
 _HALF = (torch.float16, torch.bfloat16)
+_MODULES = {"dplr_delta_rule": "generalized_delta_rule"}  # where it is not the operation's name
 
 
 def choose_linear(kernel: Kernel, v_BTHV: Tensor) -> LinearImplementation:
@@ -98,7 +99,7 @@ def fused_generalised_delta_rule(
 ) -> tuple[Tensor, Tensor]:
     """Call the package's chunked kernel; see :mod:`.generalised_delta`. It adds along ``b``."""
     return _call(
-        "dplr_delta_rule", q_BTHK, k_BTHK, v_BTHV, module="generalized_delta_rule",
+        "dplr_delta_rule", q_BTHK, k_BTHK, v_BTHV,
         a=direction_BTHK.to(v_BTHV.dtype), b=-removal_BTHK.to(v_BTHV.dtype),
         gk=log_decay_BTHK.float(), initial_state=state_BHKV,
     )  # fmt: skip
@@ -111,12 +112,11 @@ def _call(
     v_BTHV: Tensor,
     *,
     initial_state: Tensor | None,
-    module: str | None = None,
     **gates: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Call an operation of the package; it scales queries unless told not to."""
-    run = getattr(require(f"{PACKAGE}.ops.{module or name}", extra="cuda"), f"chunk_{name}")
-    return run(
+    module = require(f"{PACKAGE}.ops.{_MODULES.get(name, name)}", extra="cuda")
+    return getattr(module, f"chunk_{name}")(
         q_BTHK.to(v_BTHV.dtype), k_BTHK.to(v_BTHV.dtype), v_BTHV, **gates, scale=1.0,
         initial_state=None if initial_state is None else initial_state.float(),
         output_final_state=True,

@@ -5,7 +5,7 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` residual width.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -32,7 +32,8 @@ class Mlp(nn.Module):
 
 def projection(n_in: int, n_out: int, *, scale: float = 1.0) -> nn.Linear:
     """Return a matrix without bias, its weights drawn from N(0, scale^2 / n_in)."""
-    linear = cast("nn.Linear", nn.utils.skip_init(nn.Linear, n_in, n_out, bias=False))
+    linear = nn.Linear(n_in, n_out, bias=False, device="meta")  # which draws nothing
+    linear.weight = nn.Parameter(torch.empty(n_out, n_in))
     nn.init.normal_(linear.weight, std=scale * n_in**-0.5)
     return linear
 
