@@ -48,13 +48,13 @@ def report(args: argparse.Namespace) -> int:
     """
     from mecheval.reports.files import find_reports, read_report
 
-    found = {path: find_reports(path) for path in args.paths}
-    for path, files in found.items():
-        if not files:
+    files: dict[Path, None] = {}  # a report that several of the paths lead to is drawn once
+    for path in args.paths:
+        found = find_reports(path)
+        if not found:
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
+        files |= dict.fromkeys(file.resolve() for file in found)
     target = _target(args.paths[0], args.output)
-    # A report that several of the paths lead to is drawn once.
-    files = dict.fromkeys(file.resolve() for files in found.values() for file in files)
     reports = [read_report(file) for file in files]
 
     from mecheval.reports.documents import write_document

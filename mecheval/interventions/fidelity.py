@@ -128,7 +128,7 @@ def _chosen(question: Question, donor: Donor, plan: Plan) -> Choice:
         f"This grid cannot be computed on this model ({'; '.join(reasons) or plan.engine}). "
         "The components write, state and cache and frozen=True need a model that can be taken "
         f"apart; token by token this one exchanges {' and '.join(can) or 'neither'}. Leave the "
-        "others out."
+        "others out, or use engine=auto."
     )
 
 

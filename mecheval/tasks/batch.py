@@ -55,7 +55,7 @@ class Batch:
         return np.where(scored_BT.any(1), self.n_positions - scored_BT[:, ::-1].argmax(1), 0)
 
     def until(self, n_positions: int) -> Batch:
-        """Return the first positions of all examples."""
+        """Return the first positions of all examples; roles behind them stay as they are."""
         variables = {name: values[:, :n_positions] for name, values in self.variables.items()}
         tokens_BT, targets_BT = self.tokens_BT[:, :n_positions], self.targets_BT[:, :n_positions]
         return Batch(tokens_BT, targets_BT, variables, self.roles, self.foil_B)

@@ -49,7 +49,7 @@ class TrainingData:
             low, high = self._lengths(share)
             length = int(rng.integers(low, high + 1))
             pool = draw(self.task, rng, STEPS_PER_POOL * self.batch, length=length, split="train")
-            pool = pool.take(_alike(pool.end_B, self.batch, rng))
+            pool = pool.take(_by_end(pool.end_B, self.batch, rng))
             self._pool = (index, share), pool.recoded(self.encoding.code_C)
         first = step % STEPS_PER_POOL * self.batch
         return self._pool[1].take(slice(first, first + self.batch))
@@ -69,7 +69,7 @@ class TrainingData:
         return min(self.task.min_length, high), high
 
 
-def _alike(end_B: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+def _by_end(end_B: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Return an order in which the examples of a step end alike, and steps come at random.
 
     A step is as long as its longest example, so this leaves little of it to padding. Where all

@@ -101,11 +101,11 @@ def with_layer_of(cache: Any, donor: Any, layer: int, n_layers: int, *, recent: 
         return with_layer_of(own, other, layer, n_layers, recent=recent)
 
     if isinstance(cache, list | tuple):
-        pairs = list(zip(cache, donor, strict=True))
         if len(cache) == n_layers:
-            items = [*cache[:layer], _taken(*pairs[layer], recent=recent), *cache[layer + 1 :]]
+            taken = _taken(cache[layer], donor[layer], recent=recent)
+            items = [*cache[:layer], taken, *cache[layer + 1 :]]
         else:
-            items = [inside(*pair) for pair in pairs]
+            items = [inside(*pair) for pair in zip(cache, donor, strict=True)]
         return type(cache)(*items) if hasattr(cache, "_fields") else type(cache)(items)
     if isinstance(cache, Mapping):
         changed = copy.copy(cache)
