@@ -15,6 +15,7 @@ import torch
 from mecheval.errors import UsageError
 from mecheval.interventions.budget import Budget, is_out_of_memory
 from mecheval.interventions.fidelity import Choice, choose, run
+from mecheval.interventions.heap import keeping_freed_memory
 from mecheval.interventions.partial import Partial
 from mecheval.interventions.work import work_of
 
@@ -83,7 +84,8 @@ def patch(question: Question, donor: Donor, plan: Plan, *, partial: Path | None 
         try:
             work = work_of(question.take(runs), donor.take(runs), plan.take(runs))
             kept.attend(work, runs)
-            run(work, chosen.engine, budget)
+            with keeping_freed_memory(work.base_P.device):
+                run(work, chosen.engine, budget)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -101,7 +103,7 @@ def _runs_per_chunk(question: Question, plan: Plan, chosen: Choice) -> int:
     """Return how many base runs can be kept with all that is remembered of them."""
     model = question.model
     parameter = next(model.parameters())
-    entries = model.d_model * (2 * model.n_layers + 2 * len(plan.sites()))
+    entries = model.d_model * (3 * model.n_layers + 2 * len(plan.sites()))
     apart = model.apart() if chosen.engine == "tails" else None
     for layer in apart.layers if apart is not None else ():
         signals = layer.mixing.project(layer.enter(parameter.new_zeros(1, 1, model.d_model)), ())

@@ -37,11 +37,19 @@ class Base:
     fed_PTD: Tensor | None
 
     @classmethod
-    def of(cls, layer: Layer, stream_PTD: Tensor, state: State = ()) -> Base:
-        """Compute what positions that follow a state signal, given the stream there."""
+    def of(
+        cls, layer: Layer, stream_PTD: Tensor, fed_PTD: Tensor | None, state: State = ()
+    ) -> Base:
+        """Compute what positions that follow a state signal, given the stream there.
+
+        And the output of a feed-forward part beside the mixer, unless it is given.
+        """
         signals = layer.mixing.project(layer.enter(stream_PTD), state)
-        fed_PTD = layer.feed(stream_PTD) if layer.parallel and layer.feed is not None else None
-        return cls(layer, stream_PTD, signals, fed_PTD)
+        if layer.feed is None or not layer.parallel:
+            return cls(layer, stream_PTD, signals, None)
+        return cls(
+            layer, stream_PTD, signals, layer.feed(stream_PTD) if fed_PTD is None else fed_PTD
+        )
 
 
 @dataclass(frozen=True)
@@ -164,7 +172,11 @@ class Entrance:
         layer = site.layer + (site.component != "block_in")
         if layer == len(self.bases) or self.bases[layer].layer.mixing.reach > 1:
             return Landing(layer, first, value_PTD, None)
-        known = Base.of(self.bases[layer].layer, value_PTD, self.states.before[layer])
+        fed_PTD = None
+        if site.component in ("block_in", "block_out"):
+            fed_PTD = self.work.donor_fed.get(Site(layer, "mlp_out"))
+            fed_PTD = None if fed_PTD is None else fed_PTD[:, first:]
+        known = Base.of(self.bases[layer].layer, value_PTD, fed_PTD, self.states.before[layer])
         return Landing(layer, first, value_PTD, known)
 
     def _landed(

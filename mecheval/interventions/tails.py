@@ -66,10 +66,10 @@ class Tails:
     def __init__(self, apart: Apart, work: Work) -> None:
         """Compute what the positions of the base runs signal in every layer."""
         self.apart, self.work, self.question = apart, work, work.question
-        self.bases = [
-            Base.of(layer, work.base[Site(index, "block_in")])
-            for index, layer in enumerate(apart.layers)
-        ]
+        self.bases = []
+        for index, layer in enumerate(apart.layers):
+            fed_PTD = work.base.get(Site(index, "mlp_out"))
+            self.bases.append(Base.of(layer, work.base[Site(index, "block_in")], fed_PTD))
         self.states = States(apart, [base.signals for base in self.bases])
         self.donors = _donor_states(apart, work) if work.donor_streams else self.states
         self.entrance = Entrance(apart, work, self.bases, self.states, self.donors)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mecheval.interventions.donors import Donor
     from mecheval.interventions.plan import Plan
     from mecheval.interventions.question import Question
+    from mecheval.models.contract import SequenceModel
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,10 @@ class Work:
         donor: What is put into them.
         plan: What is patched.
         exchanges: The sites that are tensors of the forward pass.
-        base: Activations of the base runs: the stream before every block, and the mixer's output
-            where the output of a feed-forward part is patched.
+        base: Activations of the base runs: the stream before every block, the mixer's output
+            where the output of a feed-forward part is patched, and the output of every
+            feed-forward part that reads the stream before the block.
+        donor_fed: Outputs of these parts in the donating runs, where there are such runs.
         donor_streams: Streams before every block in the donating runs, where memory is patched.
         base_P: Readout of the base runs.
         donor_P: Readout of the donating runs; of the base runs where there are no such runs.
@@ -67,6 +70,7 @@ class Work:
     plan: Plan
     exchanges: Mapping[Site, Exchange]
     base: Mapping[Site, Tensor]
+    donor_fed: Mapping[Site, Tensor]
     donor_streams: Sequence[Tensor]
     base_P: Tensor
     donor_P: Tensor
@@ -98,13 +102,15 @@ def work_of(question: Question, donor: Donor, plan: Plan) -> Work:
     patched = [site for site in plan.sites() if site in taps]
     streams = [Site(layer, "block_in") for layer in range(model.n_layers)]
     besides = [Site(s.layer, "mixer_out") for s in patched if s.component == "mlp_out"]
-    sites = list(dict.fromkeys([*patched, *streams, *[s for s in besides if s in taps]]))
+    fed = [site for site in _fed_beside(model) if site in taps]
+    sites = list(dict.fromkeys([*patched, *streams, *[s for s in besides if s in taps], *fed]))
     base, base_P = _observed(question, sites, plan)
     remembered = any(component in MEMORY for component in plan.components)
-    donor_P, donor_streams = base_P, []
+    donor_P, donor_fed, donor_streams = base_P, {}, []
     if isinstance(donor, Interchange):
-        needed = list(dict.fromkeys([*patched, *(streams if remembered else streams[:1])]))
+        needed = list(dict.fromkeys([*patched, *(streams if remembered else streams[:1]), *fed]))
         values, donor_P = _observed(question.of(donor.tokens_PT), needed, plan)
+        donor_fed = {site: values[site] for site in fed}
         donor_streams = [values[site] for site in streams] if remembered else []
     else:
         values = donor.values(
@@ -113,8 +119,8 @@ def work_of(question: Question, donor: Donor, plan: Plan) -> Work:
     exchanges = {site: Exchange(site, base[site], values[site]) for site in patched}
     patched_KIJP = base_P.new_full((*plan.shape, question.n_runs), torch.nan)
     work = Work(
-        question, donor, plan, exchanges, base, donor_streams, base_P, donor_P, patched_KIJP,
-        torch.zeros_like(patched_KIJP, dtype=torch.bool),
+        question, donor, plan, exchanges, base, donor_fed, donor_streams, base_P, donor_P,
+        patched_KIJP, torch.zeros_like(patched_KIJP, dtype=torch.bool),
     )  # fmt: skip
     positions_J1 = torch.as_tensor(plan.positions, device=base_P.device)[:, None]
     for k, i, _ in work.present():
@@ -123,6 +129,13 @@ def work_of(question: Question, donor: Donor, plan: Plan) -> Work:
         if plan.wanted_JP is not None:
             work.pending_KIJP[k, i] &= torch.as_tensor(plan.wanted_JP, device=base_P.device)
     return work
+
+
+def _fed_beside(model: SequenceModel) -> list[Site]:
+    """Return the feed-forward parts that read the stream before their block."""
+    apart = model.apart()
+    layers = () if apart is None else apart.layers
+    return [Site(index, "mlp_out") for index, layer in enumerate(layers) if layer.parallel]
 
 
 def _observed(
