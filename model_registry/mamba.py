@@ -81,16 +81,14 @@ class SelectiveStateSpace(Mixer):
         edit: Edit = unchanged,
     ) -> tuple[Tensor, State]:
         """Scan and gate; the second part of the state is that of the scan, ``(B, E, N)``."""
-        before_BKE, state_BEN = state or (None, None)
-        chosen = self._choose(signals["u"])
-        self.kernels = (f"selective_scan:{chosen}",)
-        y_BTE, last_BEN = selective_scan(
-            self._scan(signals), signed=self.signed, implementation=chosen, state_BEN=state_BEN
-        )
-        return self.out_proj(at(y_BTE, only_B)), (
-            self.conv.tail(signals["x"], before_BKE),
-            last_BEN,
-        )
+        y_BTE, last_BEN = self._run(signals, state)
+        recent_BKE = self.conv.tail(signals["x"], state[0] if state else None)
+        return self.out_proj(at(y_BTE, only_B)), (recent_BKE, last_BEN)
+
+    def output(self, signals: Signals, state: State, *, only_B: Tensor | None = None) -> Tensor:
+        """Scan and gate, without the last state."""
+        y_BTE, _ = self._run(signals, state, going_on=False)
+        return self.out_proj(at(y_BTE, only_B))
 
     def written(self, signals: Signals, state: State) -> Written:
         """Return step size, input and direction, which make up Abar and Bbar x."""
@@ -99,11 +97,8 @@ class SelectiveStateSpace(Mixer):
     def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
         """Scan what was written; gate, skip connection and C stay."""
         delta_BTE, u_BTE, B_BTN = written
-        scan = self._scan({**signals, "delta": delta_BTE, "u": u_BTE, "B": B_BTN})
-        y_BTE, _ = selective_scan(
-            scan, signed=self.signed, implementation=self._choose(u_BTE),
-            state_BEN=state[1] if state else None,
-        )  # fmt: skip
+        written_signals = {**signals, "delta": delta_BTE, "u": u_BTE, "B": B_BTN}
+        y_BTE, _ = self._run(written_signals, state, going_on=False)
         skipped_BTE = self.D * (signals["u"] - u_BTE) * functional.silu(signals["z"])
         return self.out_proj(y_BTE + skipped_BTE)
 
@@ -116,9 +111,17 @@ class SelectiveStateSpace(Mixer):
     def _choose(self, x_BTE: Tensor) -> Implementation:
         return choose(self.kernel, x_BTE, signed=self.signed)
 
-    def _scan(self, signals: Signals) -> Scan:
+    def _run(
+        self, signals: Signals, state: State, *, going_on: bool = True
+    ) -> tuple[Tensor, Tensor]:
         u, delta, z, B, C = (signals[name] for name in ("u", "delta", "z", "B", "C"))
-        return Scan(u, delta, z, B, C, -self.A_log.exp(), self.D, self.dt_bias)
+        chosen = self._choose(u)
+        self.kernels = (f"selective_scan:{chosen}",)
+        scan = Scan(u, delta, z, B, C, -self.A_log.exp(), self.D, self.dt_bias)
+        return selective_scan(
+            scan, signed=self.signed, implementation=chosen,
+            state_BEN=state[1] if state else None, going_on=going_on,
+        )  # fmt: skip
 
 
 @model(

@@ -105,5 +105,5 @@ class Resumed:
 
 def _through(layer: Layer, stream_BTD: Tensor) -> Tensor:
     """Run a whole block."""
-    mixed_BTD, _ = layer.mixing.read(layer.mixing.project(layer.enter(stream_BTD), ()), ())
+    mixed_BTD = layer.mixing.output(layer.mixing.project(layer.enter(stream_BTD), ()), ())
     return layer.leave(stream_BTD, mixed_BTD)

@@ -117,7 +117,7 @@ class Tails:
             written = mixing.written(_tail(base, run_R, position), state)
             mixed_RND = at(mixing.reread(signals, written, state), only_R)
         else:
-            mixed_RND, _ = mixing.read(signals, state, only_B=only_R)
+            mixed_RND = mixing.output(signals, state, only_B=only_R)
         return base.layer.leave(at(stream_RND, only_R), mixed_RND)
 
     def _first(self, entry: Entry, position: int) -> Tensor:
@@ -160,7 +160,7 @@ class Tails:
             return at(mixing.reread(tail, written, state), only_R)
         for name, value_RWX in self._projected(entry, position).items():
             tail[name][:, : value_RWX.shape[1]] = value_RWX
-        return mixing.read(tail, state, only_B=only_R)[0]
+        return mixing.output(tail, state, only_B=only_R)
 
     def _projected(self, entry: Entry, position: int) -> Signals:
         """Return the signals that differ from the base runs': those in reach of the patch."""
@@ -199,11 +199,11 @@ class Tails:
                 for name, value_RWX in near.items():
                     later[name][:, : value_RWX.shape[1]] = value_RWX
         later_R = None if only_R is None else only_R - 1
-        mixed_RND, _ = mixing.read(later, memory, only_B=later_R)
+        mixed_RND = mixing.output(later, memory, only_B=later_R)
         if only_R is not None:
             return mixed_RND
         here = {name: value_RNX[:, :1] for name, value_RNX in tail.items()}
-        own_R1D, _ = mixing.read(here, self.states.rows(entry.layer, entry.run_R))
+        own_R1D = mixing.output(here, self.states.rows(entry.layer, entry.run_R))
         return torch.cat([own_R1D, mixed_RND], 1)
 
     def _only(self, index: int, position: int, run_R: Tensor) -> Tensor | None:

@@ -81,6 +81,10 @@ class Mixing(ABC):
             last position.
         """
 
+    def output(self, signals: Signals, state: State, *, only_B: Tensor | None = None) -> Tensor:
+        """Return the output of :meth:`read` for callers who do not go on from there."""
+        return self.read(signals, state, only_B=only_B)[0]
+
     def advance(self, signals: Signals, state: State) -> State:
         """Return the state after positions whose output is not wanted."""
         return self.read(signals, state)[1]

@@ -77,17 +77,18 @@ class SelectiveScan(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, signed: bool, start_BNE: Tensor | None, *inputs: Tensor
+        ctx: Any, signed: bool, going_on: bool, start_BNE: Tensor | None, *inputs: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return y ``(B, T, E)`` and the last state ``(B, N, E)``, which has no gradient.
 
-        Neither has the state before the first position, ``start_BNE``.
+        Neither has the state before the first position, ``start_BNE``. The last state of no
+        examples is returned unless one is ``going_on``.
         """
         rows = [_in_rows(value) for value in inputs[:5]]
         tensors = [*rows, *(value.contiguous() for value in inputs[5:])]
         functions, scan = _functions(), _described(tensors, signed)
         y_BTE = tensors[0].new_empty(tensors[0].shape)
-        last_BNE = y_BTE.new_empty(scan.batch, scan.n, scan.width)
+        last_BNE = y_BTE.new_empty(scan.batch if going_on else 0, scan.n, scan.width)
         start_BNE = None if start_BNE is None else start_BNE.contiguous()
         checkpoints = None
         if any(ctx.needs_input_grad):
@@ -97,7 +98,7 @@ class SelectiveScan(torch.autograd.Function):
         calls = []
         for part in _parts(scan):
             described = _described([*(value[part] for value in rows), *tensors[5:]], signed)
-            by_example = (start_BNE, y_BTE, checkpoints, last_BNE)
+            by_example = (start_BNE, y_BTE, checkpoints, last_BNE if going_on else None)
             pointers = [_pointer(None if value is None else value[part]) for value in by_example]
             calls.append((byref(described), *pointers))
         _call_all(functions.selective_scan_forward, calls)
@@ -123,7 +124,7 @@ class SelectiveScan(torch.autograd.Function):
             byref(scan), _pointer(dy_BTE), _pointer(checkpoints), _pointer(scratch),
             byref(_Gradients(*(value.data_ptr() for value in gradients))),
         )  # fmt: skip
-        return (None, None, *gradients)
+        return (None, None, None, *gradients)
 
 
 def _parts(scan: _Scan) -> list[slice]:

@@ -7,6 +7,7 @@ Suffixes: see :mod:`.scan`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 
 
 def selective_scan(
-    scan: Scan, *, signed: bool, implementation: Implementation, state_BEN: Tensor | None = None
+    scan: Scan,
+    *,
+    signed: bool,
+    implementation: Implementation,
+    state_BEN: Tensor | None = None,
+    going_on: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Run the scan.
 
@@ -35,16 +41,19 @@ def selective_scan(
             place where it cannot do what is asked: ``mamba_ssm`` knows no initial state, and ``c``
             no gradient of one.
         state_BEN: The state before the first position; zeros without one.
+        going_on: Whether the last state is wanted.
 
     Returns:
         The output ``(B, T, E)`` in the type of the input, and the last state ``(B, E, N)`` in
-        float32 or float64, which carries no gradient in ``c`` and ``mamba_ssm``.
+        float32 or float64, which carries no gradient in ``c`` and ``mamba_ssm``, and which ``c``
+        leaves empty where it is not wanted.
     """
     if implementation == "mamba_ssm" and state_BEN is None:
         return _fused(scan)
     if implementation == "mamba_ssm" or (implementation == "c" and needs_gradient(state_BEN)):
         implementation = "torch"
-    run = {"reference": _reference, "torch": _portable, "c": _native}[implementation]
+    native = partial(_native, going_on=going_on)
+    run = {"reference": _reference, "torch": _portable, "c": native}[implementation]
     with torch.autocast(scan.x_BTE.device.type, enabled=False):
         wide = scan.upcast()
         given_BEN = None if state_BEN is None else state_BEN.to(wide.x_BTE.dtype)
@@ -76,13 +85,15 @@ def _reference(scan: Scan, state_BEN: Tensor | None, *, signed: bool) -> tuple[T
     return torch.stack(outputs, 1), state_BEN
 
 
-def _native(scan: Scan, state_BEN: Tensor | None, *, signed: bool) -> tuple[Tensor, Tensor]:
+def _native(
+    scan: Scan, state_BEN: Tensor | None, *, signed: bool, going_on: bool
+) -> tuple[Tensor, Tensor]:
     start_BNE = None if state_BEN is None else state_BEN.transpose(1, 2)
     if not torch.is_grad_enabled():
         # The function cannot see that, and would keep states for the backward of the parameters.
         scan = Scan(*(value.detach() for value in scan))
     y_BTE, last_BNE = one_by_one(
-        SelectiveScan.apply, signed, start_BNE, *scan._replace(A_EN=scan.A_EN.T)
+        SelectiveScan.apply, signed, going_on, start_BNE, *scan._replace(A_EN=scan.A_EN.T)
     )
     return y_BTE, last_BNE.transpose(1, 2)
 

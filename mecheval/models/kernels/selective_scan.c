@@ -93,13 +93,13 @@ INLINE void write_states(const Scan *s, long n, long first, vec (*h)[TILE], floa
     for (long i = 0; i < n; i++) EACH_VECTOR store(AT(to + i * s->width), h[i][k], LEFT);
 }
 
-/* start and last: (batch, n, width); start may be null, for zeros; checkpoints, the states before
-   every chunk: (batch, chunks, n, width), or null. */
+/* start and last: (batch, n, width), or null, for zeros and for a last state that is not wanted;
+   checkpoints, the states before every chunk: (batch, chunks, n, width), or null. */
 void selective_scan_forward(const Scan *s, const float *start, float *y, float *checkpoints,
                             float *last) {
     const long n = s->n, size = n * s->width;
     Tile at;
-    for (long b = 0; b < s->batch; b++, last += size)
+    for (long b = 0; b < s->batch; b++)
         for (long first = 0; first < s->width; first += TILE * LANES) {
             vec h[n][TILE];
             for (long i = 0; i < n; i++)
@@ -115,7 +115,7 @@ void selective_scan_forward(const Scan *s, const float *start, float *y, float *
                 }
                 write_tile(s, b * s->time + from, length, first, &at, y);
             }
-            write_states(s, n, first, h, last);
+            if (last) write_states(s, n, first, h, last + b * size);
         }
 }
 

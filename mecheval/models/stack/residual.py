@@ -46,7 +46,7 @@ class Mixer(nn.Module, Mixing):
 
     def mix(self, normed_BTD: Tensor) -> Tensor:
         """Return the output ``(B, T, D)`` of a whole sequence."""
-        return self.read(self.project(normed_BTD, ()), ())[0]
+        return self.output(self.project(normed_BTD, ()), ())
 
     def forward(self, normed_BTD: Tensor) -> Tensor:
         """Return the output ``(B, T, D)``."""

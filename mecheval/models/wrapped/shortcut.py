@@ -125,4 +125,4 @@ def _mixed(mixing: Selective | Dual, edit: Edit, own: Any, *args: Any, **kwargs:
     besides = [*given.args, *given.kwargs.values()]
     if any(not (value is STREAM or value is None or isinstance(value, bool)) for value in besides):
         return own(*args, **kwargs)  # a cache, or a mask: the mixer does more than is known here
-    return mixing.read(mixing.project(stream_BTD, (), edit=edit), ())[0]
+    return mixing.output(mixing.project(stream_BTD, (), edit=edit), ())

@@ -70,6 +70,10 @@ class _StateSpace(Mixing):
         y_BTE, last_BEN = self._run(signals, state)
         return self._out(at(y_BTE, only_B)), (self._recent(signals, state), last_BEN)
 
+    def output(self, signals: Signals, state: State, *, only_B: Tensor | None = None) -> Tensor:
+        """Scan and gate, without the last state."""
+        return self._out(at(self._run(signals, state, going_on=False)[0], only_B))
+
     def advance(self, signals: Signals, state: State) -> State:
         """Scan."""
         return self._recent(signals, state), self._run(signals, state)[1]
@@ -81,7 +85,8 @@ class _StateSpace(Mixing):
     def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
         """Scan what was written; gate, skip connection and C stay."""
         delta_BTE, u_BTE, B_BTN = written
-        y_BTE, _ = self._run({**signals, "delta": delta_BTE, "u": u_BTE, "B": B_BTN}, state)
+        written_signals = {**signals, "delta": delta_BTE, "u": u_BTE, "B": B_BTN}
+        y_BTE, _ = self._run(written_signals, state, going_on=False)
         skip_E = repeated(self.mixer.D, u_BTE.shape[-1])
         skipped_BTE = skip_E * (signals["u"] - u_BTE) * functional.silu(signals["z"])
         return self._out(y_BTE + skipped_BTE.to(y_BTE.dtype))
@@ -103,8 +108,10 @@ class _StateSpace(Mixing):
         return torch.cat([before_BKX[:, x_BTX.shape[1] :], x_BTX], 1)
 
     @abstractmethod
-    def _run(self, signals: Signals, state: State) -> tuple[Tensor, Tensor]:
-        """Return the gated output of the scan ``(B, T, E)`` and its last state."""
+    def _run(
+        self, signals: Signals, state: State, *, going_on: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Return the gated output of the scan ``(B, T, E)`` and its last state, if wanted."""
 
     @abstractmethod
     def _out(self, y_BTE: Tensor) -> Tensor:
@@ -133,7 +140,9 @@ class Selective(_StateSpace):
         delta_BTE = functional.linear(delta_BTR, mixer.dt_proj.weight)
         return {"x": x_BTE, "u": u_BTE, "delta": delta_BTE, "z": z_BTE, "B": B_BTN, "C": C_BTN}
 
-    def _run(self, signals: Signals, state: State) -> tuple[Tensor, Tensor]:
+    def _run(
+        self, signals: Signals, state: State, *, going_on: bool = True
+    ) -> tuple[Tensor, Tensor]:
         mixer, u_BTE = self.mixer, signals["u"]
         bias_E = mixer.dt_proj.bias
         bias_E = u_BTE.new_zeros(u_BTE.shape[-1]) if bias_E is None else bias_E
@@ -142,7 +151,7 @@ class Selective(_StateSpace):
         return selective_scan(
             scan, signed=False,
             implementation=choose("auto", u_BTE, signed=False),
-            state_BEN=state[1] if state else None,
+            state_BEN=state[1] if state else None, going_on=going_on,
         )  # fmt: skip
 
     def _out(self, y_BTE: Tensor) -> Tensor:
@@ -177,7 +186,9 @@ class Dual(_StateSpace):
         low_, high_ = (ends + torch.log(-torch.expm1(-ends))).unbind()  # softplus backwards
         return (delta_BTH + self.mixer.dt_bias).clamp(low_, high_) - self.mixer.dt_bias
 
-    def _run(self, signals: Signals, state: State) -> tuple[Tensor, Tensor]:
+    def _run(
+        self, signals: Signals, state: State, *, going_on: bool = True
+    ) -> tuple[Tensor, Tensor]:
         mixer = self.mixer
         given = [signals[name] for name in ("u", "delta", "z", "B", "C")]
         given += [-mixer.A_log.exp(), mixer.D, mixer.dt_bias]

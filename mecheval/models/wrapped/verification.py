@@ -41,12 +41,12 @@ def check_layer(layer: Layer, stream_BTD: Tensor, after_BTD: Tensor, *, dtype: t
     """
     half = stream_BTD.shape[1] // 2
     mixing, early_BTD, late_BTD = layer.mixing, stream_BTD[:, :half], stream_BTD[:, half:]
-    whole_BTD, _ = mixing.read(mixing.project(layer.enter(stream_BTD), ()), ())
+    whole_BTD = mixing.output(mixing.project(layer.enter(stream_BTD), ()), ())
     state = mixing.advance(mixing.project(layer.enter(early_BTD), ()), ())
     signals = mixing.project(layer.enter(late_BTD), state)
     only_B = torch.arange(1, len(stream_BTD) + 1, device=stream_BTD.device)
     later_BTD, _ = mixing.read(signals, state)
-    single_B1D, _ = mixing.read(signals, state, only_B=only_B)
+    single_B1D = mixing.output(signals, state, only_B=only_B)
     pairs = (
         (layer.leave(stream_BTD, whole_BTD), after_BTD),
         (layer.leave(late_BTD, later_BTD), after_BTD[:, half:]),
