@@ -21,6 +21,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # names of glibc's mal
 _LARGEST = 32 << 20
 """Where glibc's own adjustment of the threshold for mapped blocks ends."""
 _NEVER = 2**31 - 1
+_CHOICES = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def keeping_freed_memory(device: torch.device) -> Iterator[None]:
 
 
 def _glibc() -> ctypes.CDLL | None:
-    chosen = any(name.startswith("MALLOC_") for name in os.environ)
+    chosen = any(name in os.environ for name in _CHOICES)
     if os.name != "posix" or chosen or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return None
     libc = ctypes.CDLL(None)
