@@ -46,10 +46,10 @@ class Base:
         """
         signals = layer.mixing.project(layer.enter(stream_PTD), state)
         if layer.feed is None or not layer.parallel:
-            return cls(layer, stream_PTD, signals, None)
-        return cls(
-            layer, stream_PTD, signals, layer.feed(stream_PTD) if fed_PTD is None else fed_PTD
-        )
+            fed_PTD = None
+        elif fed_PTD is None:
+            fed_PTD = layer.feed(stream_PTD)
+        return cls(layer, stream_PTD, signals, fed_PTD)
 
 
 @dataclass(frozen=True)
@@ -172,10 +172,11 @@ class Entrance:
         layer = site.layer + (site.component != "block_in")
         if layer == len(self.bases) or self.bases[layer].layer.mixing.reach > 1:
             return Landing(layer, first, value_PTD, None)
-        fed_PTD = None
-        if site.component in ("block_in", "block_out"):
-            fed_PTD = self.work.donor_fed.get(Site(layer, "mlp_out"))
-            fed_PTD = None if fed_PTD is None else fed_PTD[:, first:]
+        fed_PTD = self.work.donor_fed.get(Site(layer, "mlp_out"))
+        if fed_PTD is not None:
+            # Where the whole stream is the donor's, so is what the part makes of it.
+            whole = site.component in ("block_in", "block_out")
+            fed_PTD = fed_PTD[:, first:] if whole else None
         known = Base.of(self.bases[layer].layer, value_PTD, fed_PTD, self.states.before[layer])
         return Landing(layer, first, value_PTD, known)
 

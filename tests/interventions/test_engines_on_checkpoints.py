@@ -85,6 +85,12 @@ def test_random_shapes_run_in_tails(family: str, seed: int) -> None:
     assert agree(module, EXACT[torch.float64]) == "tails"
 
 
+@pytest.mark.parametrize("parallel", [False, True])
+def test_a_feed_forward_part_beside_the_mixer_runs_in_tails(parallel: bool) -> None:
+    module = build("gpt_neox", num_hidden_layers=3, use_parallel_residual=parallel).double()
+    assert agree(module, EXACT[torch.float64]) == "tails"
+
+
 @pytest.mark.parametrize("family", ["llama", "gpt_neox", "mamba", "mamba2"])
 def test_memory_of_checkpoints(family: str) -> None:
     """What a position writes, and all memory after it, move the answer; nothing before does."""
