@@ -66,7 +66,7 @@ class GatedRecurrentUnit(Mixer):
 
     def written(self, signals: Signals, state: State) -> Written:
         """Return the update gate and the candidate."""
-        output_BTD, _ = self.read(signals, state)
+        output_BTD = self.output(signals, state)
         first_BD = state[0] if state else torch.zeros_like(output_BTD[:, 0])
         before_BTD = torch.cat([first_BD[:, None], output_BTD[:, :-1]], 1)
         w_in, w_back, b_in, b_back = self.gru.all_weights[0]

@@ -82,7 +82,7 @@ class LongShortTermMemory(Mixer):
 
     def _gates(self, signals: Signals, state: State) -> tuple[Tensor, ...]:
         """Return input gate, forget gate, candidate and output gate of the run."""
-        output_BTD, _ = self.read(signals, state)
+        output_BTD = self.output(signals, state)
         first_BD = state[0] if state else torch.zeros_like(output_BTD[:, 0])
         before_BTD = torch.cat([first_BD[:, None], output_BTD[:, :-1]], 1)
         w_in, w_back, b_in, b_back = self.lstm.all_weights[0]

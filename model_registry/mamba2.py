@@ -79,16 +79,14 @@ class DualStateSpace(Mixer):
         edit: Edit = unchanged,
     ) -> tuple[Tensor, State]:
         """Scan, gate and norm; the second part of the state is that of the scan, ``(B, E, N)``."""
-        before_BKX, state_BEN = state or (None, None)
-        chosen = self._choose(signals["u"])
-        self.kernels = (f"dual_scan:{chosen}",)
-        y_BTE, last_BEN = dual_scan(
-            self._scan(signals), signed=self.signed, implementation=chosen, state_BEN=state_BEN
-        )
-        return self._write(at(y_BTE, only_B)), (
-            self.conv.tail(signals["xBC"], before_BKX),
-            last_BEN,
-        )
+        y_BTE, last_BEN = self._run(signals, state)
+        recent_BKX = self.conv.tail(signals["xBC"], state[0] if state else None)
+        return self._write(at(y_BTE, only_B)), (recent_BKX, last_BEN)
+
+    def output(self, signals: Signals, state: State, *, only_B: Tensor | None = None) -> Tensor:
+        """Scan, gate and norm, without the last state."""
+        y_BTE, _ = self._run(signals, state, going_on=False)
+        return self._write(at(y_BTE, only_B))
 
     def written(self, signals: Signals, state: State) -> Written:
         """Return step size, input and direction, which make up Abar and Bbar x."""
@@ -97,11 +95,8 @@ class DualStateSpace(Mixer):
     def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
         """Scan what was written; gate, skip connection and C stay."""
         delta_BTH, u_BTE, B_BTN = written
-        scan = self._scan({**signals, "delta": delta_BTH, "u": u_BTE, "B": B_BTN})
-        y_BTE, _ = dual_scan(
-            scan, signed=self.signed, implementation=self._choose(u_BTE),
-            state_BEN=state[1] if state else None,
-        )  # fmt: skip
+        written_signals = {**signals, "delta": delta_BTH, "u": u_BTE, "B": B_BTN}
+        y_BTE, _ = self._run(written_signals, state, going_on=False)
         skipped_BTE = repeated(self.D, self.channels) * (signals["u"] - u_BTE)
         return self._write(y_BTE + skipped_BTE * functional.silu(signals["z"]))
 
@@ -114,9 +109,17 @@ class DualStateSpace(Mixer):
     def _choose(self, x_BTX: Tensor) -> Implementation:
         return choose(self.kernel, x_BTX, signed=self.signed)
 
-    def _scan(self, signals: Signals) -> Scan:
+    def _run(
+        self, signals: Signals, state: State, *, going_on: bool = True
+    ) -> tuple[Tensor, Tensor]:
         u, delta, z, B, C = (signals[name] for name in ("u", "delta", "z", "B", "C"))
-        return Scan(u, delta, z, B, C, -self.A_log.exp(), self.D, self.dt_bias)
+        chosen = self._choose(u)
+        self.kernels = (f"dual_scan:{chosen}",)
+        scan = Scan(u, delta, z, B, C, -self.A_log.exp(), self.D, self.dt_bias)
+        return dual_scan(
+            scan, signed=self.signed, implementation=chosen,
+            state_BEN=state[1] if state else None, going_on=going_on,
+        )  # fmt: skip
 
     def _write(self, gated: Tensor) -> Tensor:
         return self.out_proj(functional.rms_norm(gated, (self.channels,), eps=NORM_EPSILON))

@@ -88,7 +88,7 @@ class Attention(Mixer):
 
     def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
         """Attend to other keys and values with the same queries."""
-        return self.read({**signals, "k": written[0], "v": written[1]}, state)[0]
+        return self.output({**signals, "k": written[0], "v": written[1]}, state)
 
     def taps(self) -> dict[str, Tap]:
         """Return queries, keys and values, and what the heads read."""

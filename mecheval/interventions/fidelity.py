@@ -124,11 +124,12 @@ def _chosen(question: Question, donor: Donor, plan: Plan) -> Choice:
     can = question.model.exchanges
     if plan.engine in ("auto", "steps") and alone and set(plan.components) <= set(can):
         return Choice("steps", "; ".join(reasons) or "asked for")
+    instead = "" if plan.engine == "auto" else ", or use engine=auto"
     raise UsageError(
         f"This grid cannot be computed on this model ({'; '.join(reasons) or plan.engine}). "
         "The components write, state and cache and frozen=True need a model that can be taken "
         f"apart; token by token this one exchanges {' and '.join(can) or 'neither'}. Leave the "
-        "others out, or use engine=auto."
+        f"others out{instead}."
     )
 
 

@@ -102,7 +102,7 @@ def work_of(question: Question, donor: Donor, plan: Plan) -> Work:
     patched = [site for site in plan.sites() if site in taps]
     streams = [Site(layer, "block_in") for layer in range(model.n_layers)]
     besides = [Site(s.layer, "mixer_out") for s in patched if s.component == "mlp_out"]
-    fed = [site for site in _fed_beside(model) if site in taps]
+    fed = [site for site in _fed_beside(model, plan) if site in taps]
     sites = list(dict.fromkeys([*patched, *streams, *[s for s in besides if s in taps], *fed]))
     base, base_P = _observed(question, sites, plan)
     remembered = any(component in MEMORY for component in plan.components)
@@ -131,9 +131,9 @@ def work_of(question: Question, donor: Donor, plan: Plan) -> Work:
     return work
 
 
-def _fed_beside(model: SequenceModel) -> list[Site]:
-    """Return the feed-forward parts that read the stream before their block."""
-    apart = model.apart()
+def _fed_beside(model: SequenceModel, plan: Plan) -> list[Site]:
+    """Return the feed-forward parts that read the stream before their block, if an engine asks."""
+    apart = model.apart() if plan.engine in ("auto", "tails") else None
     layers = () if apart is None else apart.layers
     return [Site(index, "mlp_out") for index, layer in enumerate(layers) if layer.parallel]
 

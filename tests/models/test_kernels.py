@@ -102,6 +102,17 @@ def test_c_scan_takes_slices_without_copying_them_wrongly():
 
 
 @needs_c
+@pytest.mark.parametrize("heads", [False, True], ids=["mamba", "mamba2"])
+def test_a_last_state_that_is_not_wanted_is_not_made(heads):
+    run = dual_scan if heads else selective_scan
+    scan = random_scan((2, 20, 6, 4, 2), heads=heads, dtype=torch.float32)
+    wanted_BTE, last_BEN = run(scan, signed=False, implementation="c")
+    y_BTE, none_BEN = run(scan, signed=False, implementation="c", going_on=False)
+    assert torch.equal(y_BTE, wanted_BTE)
+    assert (len(last_BEN), len(none_BEN)) == (2, 0)
+
+
+@needs_c
 def test_c_scan_survives_extremes_and_keeps_nans():
     scan = random_scan((2, 20, 16, 16, 2), dtype=torch.float32)
     extreme = scan._replace(delta_BTE=40 * scan.delta_BTE, z_BTE=60 * scan.z_BTE)

@@ -153,7 +153,7 @@ class Paths:
         stream_P1D, mixing = at(stream_PTD, position_P), layer.mixing
         here = {name: at(value_PTX, position_P) for name, value_PTX in signals[0].items()}
         if self.weights[-1] is None:
-            own_P1D, other_P1D = (mixing.read(each, (), only_B=position_P)[0] for each in signals)
+            own_P1D, other_P1D = (mixing.output(each, (), only_B=position_P) for each in signals)
             return _Place(stream_P1D, here, own_P1D, own_P1D, other_P1D)
         (mixed_P1D, own_P1X), (_, other_P1X) = (
             read_by_heads(mixing, each, only_B=position_P) for each in signals

@@ -33,6 +33,7 @@ def dual_scan(
     implementation: Implementation,
     chunk: int = CHUNK,
     state_BEN: Tensor | None = None,
+    going_on: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Run the scan.
 
@@ -43,10 +44,12 @@ def dual_scan(
             place of ``c`` where the state needs a gradient.
         chunk: Positions of a chunk, roughly: chunks are made of equal length.
         state_BEN: The state before the first position; zeros without one.
+        going_on: Whether the last state is wanted.
 
     Returns:
         The output ``(B, T, E)`` in the type of the input, and the last state ``(B, E, N)`` in
-        float32 or float64, which carries no gradient in ``c``.
+        float32 or float64, which carries no gradient in ``c``, and which ``c`` leaves empty where
+        it is not wanted.
     """
     if implementation == "mamba_ssm":
         return _fused(scan, state_BEN)
@@ -54,8 +57,9 @@ def dual_scan(
         implementation = "torch"
     if implementation != "torch":
         return selective_scan(
-            scan.per_channel(), signed=signed, implementation=implementation, state_BEN=state_BEN
-        )
+            scan.per_channel(), signed=signed, implementation=implementation,
+            state_BEN=state_BEN, going_on=going_on,
+        )  # fmt: skip
     with torch.autocast(scan.x_BTE.device.type, enabled=False):
         wide = scan.upcast()
         given_BEN = None if state_BEN is None else state_BEN.to(wide.x_BTE.dtype)

@@ -59,7 +59,7 @@ class ShortGatedConvolution(Mixer):
 
     def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
         """Return the output, which depends on no memory."""
-        return self.read(signals, state)[0]
+        return self.output(signals, state)
 
     def taps(self) -> dict[str, Tap]:
         """Return the output of the convolution."""

@@ -118,7 +118,7 @@ class MatrixMemory(Mixer):
     def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
         """Run the matrices on with what was written; queries and output gates stay."""
         signals = {**signals, **dict(zip(self.writes, written, strict=True))}
-        return self.read(signals, state)[0]
+        return self.output(signals, state)
 
     def taps(self) -> dict[str, Tap]:
         """Return queries, keys and values before their activation, and what the heads read."""

@@ -108,7 +108,7 @@ class HookedAttention(Mixing):
 
     def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
         """Attend to other keys and values with the same queries."""
-        return self.read({**signals, "k": written[0], "v": written[1]}, state)[0]
+        return self.output({**signals, "k": written[0], "v": written[1]}, state)
 
 
 def _editing(edit: Edit, name: str) -> Callable[[Tensor], Tensor]:

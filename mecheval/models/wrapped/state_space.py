@@ -196,7 +196,7 @@ class Dual(_StateSpace):
         states = state[1].chunk(self.groups, 1) if state else (None,) * self.groups
         runs = [
             dual_scan(
-                Scan._make(part), signed=False, state_BEN=state_BEN,
+                Scan._make(part), signed=False, state_BEN=state_BEN, going_on=going_on,
                 implementation=choose("auto", signals["u"], signed=False),
             )
             for part, state_BEN in zip(parts, states, strict=True)
