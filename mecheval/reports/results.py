@@ -55,15 +55,30 @@ class Profile(Record):
     """Further named values of the same shape: medians, floors, controls."""
 
 
+class Headline(Record):
+    """One number of a result that becomes a column of tables."""
+
+    title: str
+    """What the number is, for a person: the heading of its column."""
+    at: str = ""
+    """Where it is: a path as :mod:`mecheval.reports.lookup` reads it; the value where empty, and
+    ``verdict`` for the verdict."""
+    kind: Literal["number", "layer", "count"] = "number"
+    """How it is written: with decimals, as the number of a layer, or as a count."""
+
+
 class MetricResult(Record):
     id: str
-    """Identifier within the report, such as token_accuracy/1x or recovery/block_in."""
+    """Identifier within the report, such as token_accuracy/1x or recovery/block_in; parameters that
+    differ from the metric's defaults stand behind its name: bottleneck[eraser=leace]/parity."""
     name: str
     """Registered metric that made this result."""
+    metric: str = ""
+    """That metric with the parameters that differ from its defaults: bottleneck[eraser=leace]."""
     version: int
     """Version of the metric; raised when its numbers change."""
-    family: Literal["behaviour", "intervention", "probe", "bottleneck"]
-    """Kind of evidence."""
+    family: str = Field(pattern=r"^[a-z][a-z_]*$")
+    """Kind of evidence: behaviour, intervention, probe, bottleneck, or one of a metric's own."""
     title: str
     """One line for tables."""
     value: Number | None
@@ -85,6 +100,11 @@ class MetricResult(Record):
     """Number of units that entered the value."""
     uncertainty: Uncertainty | None = None
     """Interval of the value."""
+    units: list[Number] = []
+    """What every unit (sequence, pair) contributes: their mean is the value. Units of the same
+    examples can be compared one by one; empty where the value is no mean."""
+    headline: list[Headline] = []
+    """The numbers of this result that become columns, in order; none where it is only evidence."""
     references: dict[str, Number | None] = {}
     """Levels to read the value against: chance, floor, clean, corrupted, untrained, control."""
     scalars: dict[str, Number | None] = {}

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from mecheval.reports.results import Headline as Headline
 from mecheval.reports.results import MetricResult as MetricResult
 from mecheval.reports.results import Number as Number
 from mecheval.reports.results import Profile as Profile
@@ -55,6 +56,9 @@ class MetricIdentity(Record):
     """Its version."""
     params: dict[str, Any]
     """All parameters, defaults included."""
+    file_sha256: str | None = None
+    """Hash of the declaring file, for metrics that are not built in; null where the version says
+    it."""
 
 
 class Identity(Record):
@@ -248,6 +252,9 @@ class Report(Record):
     """Name and version of this schema."""
     key: str
     """SHA-256 of the canonical JSON of the identity."""
+    digest: str | None = None
+    """SHA-256 of the canonical JSON of everything that was measured, against accidents; null in
+    reports that were written before there was one."""
     status: Literal["success", "error", "not_applicable"]
     """Whether the cell could be measured."""
     partial: bool
