@@ -108,14 +108,13 @@ def _check(kind: str, target: str, registry: Registry, args: argparse.Namespace)
 
 def _task_checks(spec: Spec, registry: Registry) -> list[Check]:
     from mecheval.checks import Check
+    from mecheval.harness.measures import metrics_on
     from mecheval.harness.plan import build_task
-    from mecheval.metrics import identify
     from mecheval.tasks.checks import check_task
 
     task = build_task(spec, registry)
-    metrics = (task.card.behaviour, *task.card.mechanisms)
     try:
-        known = ", ".join(identify(metric).name for metric in metrics)
+        known = ", ".join(metric.name for metric in metrics_on(task, None, registry))
         registered = Check("metrics are registered", True, known)
     except UsageError as error:
         registered = Check("metrics are registered", False, str(error))
