@@ -146,7 +146,9 @@ class Task(ABC):
     def counterfactual(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """Change every example minimally so that its answer at the readout is another one.
 
-        Examples that cannot be changed may come back as they are; they are dropped from pairs.
+        Examples that cannot be changed may come back as they are, with their labels. They are
+        dropped from pairs, and so are those that change at the readout or behind it; ``mecheval
+        validate`` says how many. What is changed and keeps its answer breaks the contract.
         """
 
     @property
