@@ -29,7 +29,8 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         "build",
         help="write leaderboard.md, .csv and .json",
         description="Write leaderboard.md, .csv and .json: one table per task, one row per model, "
-        "means over seeds. Partial, random-weight, failed and invalid reports are refused by name.",
+        "means over seeds; print the first. Partial, random-weight, failed and invalid reports are "
+        "refused by name.",
     )
     building.add_argument(
         "results", nargs="?", type=options.path, default=Path("results"), metavar="RESULTS",
@@ -86,6 +87,7 @@ def build(args: argparse.Namespace) -> int:
         write_document(args.output / f"leaderboard.{suffix}", text)
     if not args.quiet:
         print(texts["json" if args.json else "md"], end="")
+        print(f"Wrote leaderboard.md, .csv and .json to {args.output}.", file=sys.stderr)
     if not admitted:
         print(f"mecheval: No report in {args.results} counts.", file=sys.stderr)
     return 0 if admitted else 1
