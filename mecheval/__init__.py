@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mecheval.models.contract import ModelCard as ModelCard
     from mecheval.models.contract import SequenceModel as SequenceModel
     from mecheval.models.stack.architecture import model as model
+    from mecheval.reports.collection import load_results as load_results
     from mecheval.reports.compare import compare as compare
     from mecheval.reports.files import read_report as load_report  # noqa: F401 - listed below
     from mecheval.tasks import Task as Task
@@ -40,6 +41,7 @@ _INDEX = {
     "evaluate_suite": ("mecheval.harness.api", "evaluate_suite"),
     "load_model": ("mecheval.harness.api", "load_model"),
     "load_report": ("mecheval.reports.files", "read_report"),
+    "load_results": ("mecheval.reports.collection", "load_results"),
     "load_task": ("mecheval.harness.api", "load_task"),
     "model": ("mecheval.models.stack.architecture", "model"),
     "recovery_grid": ("mecheval.interventions", "recovery_grid"),

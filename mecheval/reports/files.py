@@ -12,7 +12,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +19,7 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from mecheval.errors import StorageError, UsageError
-from mecheval.reports.schema import SCHEMA, Identity, Report
+from mecheval.reports.schema import SCHEMA, Identity, Labels, Report
 
 STALE = ".stale-"
 TEMPORARY = ".tmp"
@@ -31,21 +30,6 @@ _EXACT = 2**53  # integers up to here are floats without loss
 
 _ADDED = ("sweep", "snapshots")
 """Fields of an identity that are hashed only where they are set: older keys stay what they are."""
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What distinguishes a cell's path from that of the default cell.
-
-    Attributes:
-        model: Arguments of the model that differ from its defaults.
-        task: Parameters of the task that differ from its defaults.
-        run: Settings of the run that differ from the defaults: limit, recipe fields, metrics.
-    """
-
-    model: Mapping[str, Any] = field(default_factory=dict)
-    task: Mapping[str, Any] = field(default_factory=dict)
-    run: Mapping[str, Any] = field(default_factory=dict)
 
 
 def cell_key(identity: Identity) -> str:

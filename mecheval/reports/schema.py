@@ -234,6 +234,17 @@ class Fidelity(Record):
     """Largest difference of the engine to plain hooks, relative to the largest logit."""
 
 
+class Labels(Record):
+    """What differs from the defaults, by which paths and tables name a cell."""
+
+    model: dict[str, Any] = {}
+    """Arguments of the model that differ from its defaults."""
+    task: dict[str, Any] = {}
+    """Parameters of the task that differ from its defaults."""
+    run: dict[str, Any] = {}
+    """Settings of the run that differ from the defaults: limit, recipe fields, sweep, metrics."""
+
+
 class Failure(Record):
     type: str
     """Class of the exception."""
@@ -267,6 +278,8 @@ class Report(Record):
     """End, UTC, ISO 8601."""
     identity: Identity
     """What the key is the hash of."""
+    labels: Labels | None = None
+    """What differs from the defaults; null in reports that were written before it was kept."""
     task_card: TaskCardPart | None = None
     """The task in words and numbers."""
     model_card: ModelCardPart | None = None
