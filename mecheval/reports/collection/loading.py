@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval.errors import UsageError
 from mecheval.reports.files import find_reports, read_report
-from mecheval.reports.schema import SCHEMA, Report
+from mecheval.reports.schema import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,8 +49,6 @@ class Found(NamedTuple):
 def read_folder(root: Path, judge: Judge | None = None) -> tuple[list[Found], list[Refused]]:
     """Read all reports of a folder, or one file, and sort out those that do not count.
 
-    Tables that were made from reports and lie among them are passed over.
-
     Args:
         root: The folder.
         judge: Further reasons for a report not to count.
@@ -67,8 +64,7 @@ def read_folder(root: Path, judge: Judge | None = None) -> tuple[list[Found], li
         try:
             report = read_report(path)
         except UsageError as error:
-            if not _is_table(path):
-                refused.append(Refused(name, f"invalid: {_shortened(str(error), path)}"))
+            refused.append(Refused(name, f"invalid: {_shortened(str(error), path)}"))
             continue
         reason = unfinished(report) or (judge(report, path) if judge else None)
         if reason is None and report.key in seen:
@@ -102,15 +98,6 @@ def unfinished(report: Report) -> str | None:
     if report.status == "not_applicable":
         return "not applicable: the model cannot do this task"
     return None
-
-
-def _is_table(path: Path) -> bool:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    schema = content.get("schema") if isinstance(content, dict) else None
-    return isinstance(schema, str) and schema.startswith("mecheval.") and schema != SCHEMA
 
 
 def _shortened(sentence: str, path: Path) -> str:
