@@ -1,5 +1,7 @@
-"""Intervals and tests: Student's t over few values such as seeds, the bootstrap over many units
-such as sequences, Wilson where a proportion sits at its boundary, Holm for several tests at once.
+"""Intervals and tests of means and proportions.
+
+Student's t over few values such as seeds, the bootstrap over many units such as sequences, Wilson
+where a proportion sits at its boundary, Holm's correction for several tests at once.
 
 Shape suffixes: ``U`` units that are averaged or resampled (seeds, pairs, sequences), ``R``
 resamples.

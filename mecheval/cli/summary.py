@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mecheval import escape
 from mecheval.reports.collection import collect
 from mecheval.reports.collection.overview import blocks, legend, remarks
 from mecheval.reports.markdown import table
@@ -24,7 +25,9 @@ def summary(reports: Iterable[Report]) -> str:
     """
     collection = collect(reports)
     parts = [
-        f"{block.caption}\n\n{table(block.headers, block.rows)}" for block in blocks(collection)
+        f"{escape.markdown(block.caption)}\n\n{table(block.headers, block.rows)}"
+        for block in blocks(collection)
     ]
-    parts += [legend(collection), "\n".join(remarks(collection))]
+    lines = [f"- {escape.markdown(line)}" for line in remarks(collection)]
+    parts += [legend(collection), "\n".join(lines)]
     return "\n\n".join(part for part in parts if part)

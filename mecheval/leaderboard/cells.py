@@ -98,9 +98,7 @@ def _planned(cell: _Cell, requests: Sequence[Request]) -> list[Identity]:
     return found
 
 
-def _by_recipe(
-    groups: Sequence[Group], claim: Claim, planned: Sequence[Identity]
-) -> list[Group]:
+def _by_recipe(groups: Sequence[Group], claim: Claim, planned: Sequence[Identity]) -> list[Group]:
     """Keep the groups of the suite's recipes, and of those the ones that the claim names."""
     wanted = {_recipe(identity) for identity in planned}
     return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mecheval import escape
 from mecheval.reports.collection import words
 from mecheval.reports.collection.numbers import SEED
 from mecheval.reports.markdown import table
@@ -28,7 +29,8 @@ def markdown(findings: Sequence[Finding]) -> str:
     sources = "; ".join(dict.fromkeys(f.claim.source for f in findings if f.claim.source))
     parts = [
         table(HEADERS, rows),
-        f"{_counts(before)}; after correction {_counts(after)}. Claims from {sources}.",
+        f"{_counts(before)}; after correction {_counts(after)}. "
+        f"Claims from {escape.markdown(sources)}.",
         _legend(findings),
     ]
     return "\n\n".join(parts) + "\n"

@@ -10,6 +10,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
+from mecheval import escape
 from mecheval.reports.collection import notes, words
 from mecheval.reports.collection.blocks import Block, caption, packed
 from mecheval.reports.collection.columns import sections
@@ -30,7 +31,7 @@ the best table without a model reach. A gap says why there is no number.
 {SEE}
 """
 MOST_REMARKS = 40
-FIELDS = (
+FIELDS: tuple[str, ...] = (
     "task", "version", "model", "recipe", "seeds", "learned", "gate", "metric", "result", "at",
     "title", "family", "mean", "low", "high", "interval_over", "method", "n_values", "verdicts",
     "gap",
@@ -43,10 +44,13 @@ def markdown(board: Board) -> str:
     for task in board.tables:
         parts.append(f"## {task.task}\n")
         for block in _blocks(task):
-            parts.append(f"{block.caption}\n\n{table(block.headers, block.rows)}\n")
+            parts.append(
+                f"{escape.markdown(block.caption)}\n\n{table(block.headers, block.rows)}\n"
+            )
     remarks = _remarks(board)
     if remarks:
-        parts.append("## Remarks\n\n" + "\n".join(remarks) + "\n")
+        parts.append("## Remarks\n")
+        parts.append("\n".join(f"- {escape.markdown(line)}" for line in remarks) + "\n")
     if board.refused:
         parts.append("## Refused\n")
         parts.append("\n".join(f"- `{item.path}`: {item.reason}" for item in board.refused) + "\n")
@@ -67,7 +71,7 @@ def _block(task: Table, columns: Sequence[Column]) -> Block:
     rows = [_cells(row, columns, recipe=recipe) for row in task.rows]
     for level, values in task.levels.items():
         if any(column.key in values for column in columns):
-            head = [f"*{level}*", *([""] if recipe else []), "", ""]
+            head = [escape.Markdown(f"*{level}*"), *([""] if recipe else []), "", ""]
             cells = [words.decimal(values[c.key]) if c.key in values else "" for c in columns]
             rows.append([*head, *cells])
     return Block(caption(columns), [*headers, *(column.title for column in columns)], rows)

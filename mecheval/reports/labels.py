@@ -113,7 +113,11 @@ def task_entry(report: Report) -> Entry:
 
 def model_labels(reports: Sequence[Report]) -> list[str]:
     """Name the model of every report, with its recipe where there are several."""
-    return [name.row for name in names_of(reports)]
+    names = names_of(reports)
+    recipes: dict[tuple[str, str], set[str]] = {}
+    for name in names:
+        recipes.setdefault((name.model, name.task), set()).add(name.recipe)
+    return [n.row if len(recipes[n.model, n.task]) > 1 else n.model for n in names]
 
 
 def labels(entries: Sequence[Entry]) -> list[str]:

@@ -59,9 +59,9 @@ class Collection:
 
     def _repr_html_(self) -> str:
         """Show models by tasks in a notebook."""
-        from mecheval.reports.collection.page import html
+        from mecheval.reports.collection.page import page
 
-        return html(self)
+        return page(self)
 
     @property
     def reports(self) -> list[Report]:

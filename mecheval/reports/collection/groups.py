@@ -20,7 +20,7 @@ from mecheval.reports.collection.profiles import ProfileOverSeeds, profile_over_
 from mecheval.reports.labels import Name, procedure, recipe_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mecheval.reports.schema import Identity, MetricResult, Report
 
@@ -72,7 +72,9 @@ class Group:
     @property
     def learned(self) -> dict[int, bool | None]:
         """Return by seed whether the gate was passed; None where it was not measured."""
-        return {seed: _any(report.learned for report in same) for seed, same in self.by_seed.items()}
+        return {
+            seed: _any(report.learned for report in same) for seed, same in self.by_seed.items()
+        }
 
     @property
     def n_learned(self) -> int:
@@ -107,6 +109,10 @@ class Group:
         if at == VERDICT:
             return verdicts_of(self.results(id))
         return over_seeds(self.numbers(id, at))
+
+    def verdicts(self, id: str) -> Mapping[str, int]:
+        """Return the number of seeds by verdict, most frequent first."""
+        return self.number(id, VERDICT).verdicts
 
     def minus(self, other: Group, id: str, at: str = "") -> OverSeeds:
         """Return this group's number minus that of another one, paired by seed."""

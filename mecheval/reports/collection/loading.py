@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval.errors import UsageError
 from mecheval.reports.files import find_reports, read_report
-from mecheval.reports.schema import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mecheval.reports.labels import Name
+    from mecheval.reports.schema import Report
 
     Judge = Callable[[Report, Path], str | None]
     """Says why a finished report does not count; None if it does."""

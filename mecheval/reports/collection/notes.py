@@ -77,8 +77,8 @@ def lines(notes: Iterable[Note], most: int = MOST_LINES) -> list[str]:
         alike = _NUMBER.sub("#", note.text) if note.title else note.text
         found.setdefault(alike, []).append(note)
     ordered = sorted(found.values(), key=len, reverse=True)
-    told = [f"- {_line(same)}" for same in ordered[:most]]
-    return told + ([f"- and {len(ordered) - most} more"] if len(ordered) > most else [])
+    told = [_line(same) for same in ordered[:most]]
+    return told + ([f"and {len(ordered) - most} more"] if len(ordered) > most else [])
 
 
 def _line(notes: Sequence[Note]) -> str:

@@ -127,9 +127,10 @@ def over_seeds(numbers: Mapping[int, Number]) -> OverSeeds:
     if not values:
         return OverSeeds(reasons=reasons)
     interval = stats.t_interval([*values.values()], unit=SEED, bounds=_bounds(there.values()))
-    low, high, over, method = (
-        interval[:2] + (interval.unit, interval.method) if interval else hull(there.values())
-    )
+    if interval is not None:
+        low, high, over, method = interval.low, interval.high, interval.unit, interval.method
+    else:
+        low, high, over, method = hull(there.values())
     return OverSeeds(
         values=values, reasons=reasons, mean=float(np.mean([*values.values()])),
         low=low, high=high, over=over, method=method,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
+from mecheval.escape import html as escape
 from mecheval.reports.collection.overview import blocks, legend, remarks
 
 if TYPE_CHECKING:
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from mecheval.reports.collection.collected import Collection
 
 
-def html(collection: Collection) -> str:
+def page(collection: Collection) -> str:
     """Return what :mod:`mecheval.reports.collection.overview` says, as HTML without scripts."""
     parts = [f"<p>{escape(repr(collection))}</p>"]
     for block in blocks(collection):
         parts.append(f"<p><b>{escape(block.caption)}</b></p>")
         parts.append(_table(block.headers, block.rows))
-    parts += [f"<p>{escape(line)}</p>" for line in (legend(collection), *remarks(collection))]
+    parts.append(f"<p>{escape(legend(collection))}</p>")
+    parts += [f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in remarks(collection))}</ul>"]
     return "\n".join(parts)
 
 

@@ -5,7 +5,8 @@ Shape suffixes: ``S`` seeds; a profile's own axes, of any number, are written ``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from mecheval.reports.results import MetricResult, Profile
 
 
-class ProfileOverSeeds(NamedTuple):
+@dataclass(frozen=True)
+class ProfileOverSeeds:
     """A profile over seeds; NaN where there is no number.
 
     Attributes:
