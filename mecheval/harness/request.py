@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mecheval.models.contract import ModelSource
-    from mecheval.reports.schema import Identity
+    from mecheval.reports.schema import Identity, Labels
     from mecheval.spec import Spec
     from mecheval.tasks import Task
     from mecheval.training.recipe import Recipe
@@ -101,6 +101,7 @@ class Cell:
         settings: How it is computed.
         model_title: The model's name with the arguments that differ from its defaults.
         task_title: The same of the task.
+        labels: What differs from the defaults in model, task and run.
         companions: Seeds of other cells, alike but for the seed, to be trained along with this one.
     """
 
@@ -114,4 +115,5 @@ class Cell:
     settings: Settings
     model_title: str
     task_title: str
+    labels: Labels
     companions: tuple[int, ...] = ()

@@ -12,7 +12,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from mecheval.errors import StorageError, UsageError
 from mecheval.reports import json_text
-from mecheval.reports.schema import SCHEMA, Identity, Report
+from mecheval.reports.schema import SCHEMA, Identity, Labels, Report
 
 STALE = ".stale-"
 TEMPORARY = ".tmp"
@@ -35,28 +34,21 @@ _ADDED = ("sweep", "snapshots")
 """Fields of an identity that are hashed only where they are set: older keys stay what they are."""
 
 
-@dataclass(frozen=True)
-class Labels:
-    """What distinguishes a cell's path from that of the default cell.
-
-    Attributes:
-        model: Arguments of the model that differ from its defaults.
-        task: Parameters of the task that differ from its defaults.
-        run: Settings of the run that differ from the defaults: limit, recipe fields, metrics.
-    """
-
-    model: Mapping[str, Any] = field(default_factory=dict)
-    task: Mapping[str, Any] = field(default_factory=dict)
-    run: Mapping[str, Any] = field(default_factory=dict)
-
-
 def cell_key(identity: Identity) -> str:
     """Return the SHA-256 of the canonical JSON of everything that decides a cell's numbers."""
-    fields = identity.model_dump(mode="json")
-    asked = {key: value for key, value in fields.items() if key not in _ADDED or value is not None}
-    content = _normalised(asked)
+    content = _normalised(_set(identity.model_dump(mode="json")))
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _set(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the fields of an identity that came later and are not set."""
+    metrics = [
+        {key: value for key, value in metric.items() if key != "file_sha256" or value is not None}
+        for metric in fields["metrics"]
+    ]
+    asked = {key: value for key, value in fields.items() if key not in _ADDED or value is not None}
+    return {**asked, "metrics": metrics}
 
 
 def _normalised(value: Any) -> Any:

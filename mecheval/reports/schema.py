@@ -161,6 +161,17 @@ class Fidelity(Record):
     """Largest difference of the engine to plain hooks, relative to the largest logit."""
 
 
+class Labels(Record):
+    """What differs from the defaults, by which paths and tables name a cell."""
+
+    model: dict[str, Any] = {}
+    """Arguments of the model that differ from its defaults."""
+    task: dict[str, Any] = {}
+    """Parameters of the task that differ from its defaults."""
+    run: dict[str, Any] = {}
+    """Settings of the run that differ from the defaults: limit, recipe fields, sweep, metrics."""
+
+
 class Failure(Record):
     type: str
     """Class of the exception."""
@@ -190,6 +201,9 @@ class Report(Record):
     reports that were written before there was one."""
     identity: Identity
     """What the key is the hash of."""
+    labels: Labels | None = None
+    """What differs from the defaults, by which paths and tables name the cell; null in reports that
+    were written before it was kept."""
     created: str
     """Start, UTC, ISO 8601."""
     finished: str

@@ -84,6 +84,11 @@ class Task(ABC):
                 f"Task '{self.card.name}' got min_length={self.min_length} and "
                 f"max_length={self.max_length}; give 1 <= min_length <= max_length."
             )
+        if any(type(factor) is not int or factor < 1 for factor in self.longer):
+            raise UsageError(
+                f"Task '{self.card.name}' got longer={list(self.longer)}; give whole numbers of at "
+                "least 1."
+            )
 
     @property
     @abstractmethod
