@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mecheval"
 LEVELS = (
-    {"errors", "exact", "seeding", "stats", "spec", "checks", "builtin"},
+    {"errors", "escape", "exact", "seeding", "stats", "quoting", "spec", "checks", "builtin"},
     {"registry", "reports", "training.recipe"},
     {"tasks"},
     {"models"},

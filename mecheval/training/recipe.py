@@ -79,6 +79,14 @@ class Recipe:
             raise UsageError(
                 "Recipe needs lr, clip, batch and check_every above 0, and steps of at least 0."
             )
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise UsageError(
+                f"Recipe has betas={list(self.betas)}; give two of at least 0 and below 1."
+            )
+        if not self.curriculum or not all(0 <= share <= 1 for share in self.curriculum):
+            raise UsageError(
+                f"Recipe has curriculum={list(self.curriculum)}; give shares from 0 to 1."
+            )
 
     def replace(self, args: Mapping[str, Any]) -> Recipe:
         """Return the recipe with some fields replaced, as ``--recipe lr=3e-3,steps=500`` asks.
