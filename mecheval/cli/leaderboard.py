@@ -27,9 +27,10 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     )
     building = commands.add_parser(
         "build",
-        help="write leaderboard.md, .csv and .json",
+        help="write leaderboard.md, .csv and .json, and versions.txt",
         description="Write leaderboard.md, .csv and .json: one table per task, one row per model, "
-        "means over seeds. Partial, random-weight, failed and invalid reports are refused by name.",
+        "means over seeds; and versions.txt, what the reports were made with. Partial, "
+        "random-weight, failed and invalid reports are refused by name.",
     )
     building.add_argument(
         "results", nargs="?", type=options.path, default=Path("results"), metavar="RESULTS",
@@ -73,6 +74,7 @@ def build(args: argparse.Namespace) -> int:
     from mecheval.leaderboard.admission import admit
     from mecheval.leaderboard.board import build as build_board
     from mecheval.leaderboard.tables import as_csv, as_json, markdown
+    from mecheval.leaderboard.versions import NAME, versions
     from mecheval.reports.documents import write_document
 
     admitted, refused = admit(args.results)
@@ -84,6 +86,7 @@ def build(args: argparse.Namespace) -> int:
     texts = {"md": markdown(board), "csv": as_csv(board), "json": as_json(board)}
     for suffix, text in texts.items():
         write_document(args.output / f"leaderboard.{suffix}", text)
+    write_document(args.output / NAME, versions(item.report for item in admitted))
     if not args.quiet:
         print(texts["json" if args.json else "md"], end="")
     if not admitted:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mecheval.models.hooks import stream_output
 from mecheval.models.wrapped.caches import beginning, cache_argument, with_rows
-from mecheval.models.wrapped.calls import evaluating, logits_of, run
+from mecheval.models.wrapped.calls import evaluating, logits_of, noise_like, run
 from mecheval.models.wrapped.given import Given, Place, growing_axes, receiving
 from mecheval.models.wrapped.reasons import FAILURES, Inseparable
 from mecheval.models.wrapped.rest import Rest
@@ -210,8 +210,7 @@ class Replayer:
             if number:
                 return None
             streams.append(stream_PTD.clone())
-            noise = torch.Generator(stream_PTD.device).manual_seed(0)
-            return torch.empty_like(stream_PTD).normal_(generator=noise) if noisy else None
+            return noise_like(stream_PTD) if noisy else None
 
         with receiving(self.structure.blocks, receive):
             if options is None:
