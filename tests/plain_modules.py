@@ -197,6 +197,31 @@ class Projected(OneMixer):
         return x_BTD + self.out(self.mixer(self.norm(x_BTD)))
 
 
+class Adding(nn.Module):
+    """A part that adds the stream to what it makes of its input: a mixer, or a feed-forward one."""
+
+    def __init__(self, *, mixing: bool) -> None:
+        super().__init__()
+        self.first = Side() if mixing else nn.Linear(WIDTH, WIDTH)
+        self.out = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, normed_BTD: Tensor, stream_BTD: Tensor) -> Tensor:
+        return self.out(self.first(normed_BTD).tanh()) + stream_BTD
+
+
+class AddsInside(nn.Module):
+    """A block whose parts add the residual stream themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList([nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)])
+        self.mixer, self.feed = Adding(mixing=True), Adding(mixing=False)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        x_BTD = self.mixer(self.norms[0](x_BTD), x_BTD)
+        return self.feed(self.norms[1](x_BTD), x_BTD)
+
+
 class GatedAttention(nn.Module):
     """Attention by the function of transformers; what the heads read is gated before it goes on."""
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hf_families import FAMILIES, build
 from plain_modules import (
+    AddsInside,
     Attention,
     GatedAttention,
     Nested,
@@ -72,34 +73,33 @@ def test_the_frame_of_a_model_is_found(
 
 
 @pytest.mark.parametrize(
-    ("family", "mixer", "mixer_out", "mlp"),
+    ("family", "mixer", "mlp"),
     [
-        ("gpt2", "transformer.h.0.attn", "", "transformer.h.0.mlp"),
-        ("gpt_neox", "gpt_neox.layers.0.attention", "", "gpt_neox.layers.0.mlp"),  # in parallel
-        ("phi", "model.layers.0.self_attn", "", "model.layers.0.mlp"),
-        ("mamba", "backbone.layers.0.mixer", "", None),
-        ("recurrent_gemma", "model.layers.0.temporal_block", "", "model.layers.0.mlp_block"),
+        ("gpt2", "transformer.h.0.attn", "transformer.h.0.mlp"),
+        ("gpt_neox", "gpt_neox.layers.0.attention", "gpt_neox.layers.0.mlp"),  # in parallel
+        ("phi", "model.layers.0.self_attn", "model.layers.0.mlp"),
+        ("mamba", "backbone.layers.0.mixer", None),
+        ("recurrent_gemma", "model.layers.0.temporal_block", "model.layers.0.mlp_block"),
         # RWKV's channel mixing looks at the previous token, and is the feed-forward all the same.
-        ("rwkv", "rwkv.blocks.0.attention", "", "rwkv.blocks.0.feed_forward"),
-        # Attention and MLP of Bloom add the residual stream themselves.
-        (
-            "bloom",
-            "transformer.h.0.self_attention",
-            ".dense",
-            "transformer.h.0.mlp.dense_4h_to_h",
-        ),
+        ("rwkv", "rwkv.blocks.0.attention", "rwkv.blocks.0.feed_forward"),
     ],
 )
-def test_the_parts_of_a_block_are_found(
-    family: str, mixer: str, mixer_out: str, mlp: str | None
-) -> None:
+def test_the_parts_of_a_block_are_found(family: str, mixer: str, mlp: str | None) -> None:
     found, named = paths(build(family))
     expected = {
-        "block_in": named["block"], "mixer_in": mixer, "mixer_out": mixer + mixer_out,
+        "block_in": named["block"], "mixer_in": mixer, "mixer_out": mixer,
         "mlp_out": mlp, "block_out": named["block"],
     }  # fmt: skip
     around = {name: path for name, path in components(found, 0).items() if name not in INNER}
     assert around == {name: path for name, path in expected.items() if path}
+
+
+def test_parts_that_add_the_stream_themselves_are_sites_before_the_sum() -> None:
+    found, _ = paths(Stacked(AddsInside))
+    assert components(found, 1) == {
+        "block_in": "blocks.1", "mixer_in": "blocks.1.mixer", "mixer_out": "blocks.1.mixer.out",
+        "mlp_out": "blocks.1.feed.out", "block_out": "blocks.1",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
