@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mecheval import escape
 from mecheval.errors import UsageError
 from mecheval.harness.plan import build_source, build_task, plan
 from mecheval.harness.request import Settings
+from mecheval.reports.collection.matching import matching
 from mecheval.spec import parse_spec
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class _Cell(NamedTuple):
     """A model on a task, as an identity has them."""
 
     model: str
+    revision: str | None
     args: Mapping[str, Any]
     task: str
     version: int
@@ -56,14 +59,16 @@ def cells_of(
     """
     requests = suite.requests() if suite else []
 
-    @lru_cache(maxsize=None)
+    @cache
     def resolved(model: str, task: str) -> _Cell:
         source = build_source(parse_spec(model), registry, Settings()).identity()
         built = build_task(parse_spec(task), registry)
-        return _Cell(source.name, dict(source.args), built.card.name, built.card.version,
-                     dict(built.params))  # fmt: skip
+        return _Cell(
+            source.name, source.revision, dict(source.args),
+            built.card.name, built.card.version, dict(built.params),
+        )  # fmt: skip
 
-    @lru_cache(maxsize=None)
+    @cache
     def planned(model: str, task: str) -> tuple[Identity, ...]:
         return tuple(_planned(resolved(model, task), requests))
 
@@ -82,7 +87,7 @@ def cells_of(
 
 def _cell(identity: Identity) -> _Cell:
     model, task = identity.model, identity.task
-    return _Cell(model.name, model.args, task.name, task.version, task.params)
+    return _Cell(model.name, model.revision, model.args, task.name, task.version, task.params)
 
 
 def _planned(cell: _Cell, requests: Sequence[Request]) -> list[Identity]:
@@ -101,12 +106,8 @@ def _planned(cell: _Cell, requests: Sequence[Request]) -> list[Identity]:
 def _by_recipe(groups: Sequence[Group], claim: Claim, planned: Sequence[Identity]) -> list[Group]:
     """Keep the groups of the suite's recipes, and of those the ones that the claim names."""
     wanted = {_recipe(identity) for identity in planned}
-    return [
-        group
-        for group in groups
-        if (not wanted or _recipe(group.identity) in wanted)
-        and all(group.identity.recipe.get(key) == value for key, value in claim.recipe.items())
-    ]
+    named = matching(groups, recipe=claim.recipe or None)
+    return [group for group in named if not wanted or _recipe(group.identity) in wanted]
 
 
 def _recipe(identity: Identity) -> str:
@@ -115,9 +116,8 @@ def _recipe(identity: Identity) -> str:
 
 
 def _ambiguous(claim: Claim, groups: Sequence[Group]) -> UsageError:
-    recipes = " and ".join(f"'{group.name.recipe}'" for group in groups)
+    recipes = " and ".join(map(str, groups))
     return UsageError(
-        f"The claim '{claim.says}' fits {len(groups)} recipes of {groups[0].name.model} on "
-        f"{groups[0].name.task}: {recipes}. Name the one that is meant in the claim, such as "
-        "recipe = { lr = 1e-3 }."
+        f"The claim {escape.quoted(claim.says)} fits {len(groups)} recipes: {recipes}. Name the "
+        "one that is meant in the claim, such as recipe = { lr = 1e-3 }."
     )
