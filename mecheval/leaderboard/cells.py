@@ -48,34 +48,32 @@ class _Cell(NamedTuple):
 
 
 def cells_of(
-    collection: Collection, registry: Registry, suite: Suite | None
+    claims: Sequence[Claim], collection: Collection, registry: Registry, suite: Suite | None
 ) -> Callable[[Claim, str], Meant]:
     """Return what finds the reports of a claim about a model.
 
     Args:
+        claims: All claims that will be asked about.
         collection: The reports.
         registry: Where models and tasks are looked up.
         suite: Its grids say which recipes are meant; without one, whichever there is.
     """
-    requests = suite.requests() if suite else []
+    settings = Settings(include_paths=registry.include_paths)
+    planned = _planned(claims, suite.requests(settings=settings) if suite else [])
 
     @cache
-    def resolved(model: str, task: str) -> _Cell:
-        source = build_source(parse_spec(model), registry, Settings()).identity()
+    def resolved(model: str, task: str) -> str:
+        source = build_source(parse_spec(model), registry, settings).identity()
         built = build_task(parse_spec(task), registry)
         return _Cell(
             source.name, source.revision, dict(source.args),
             built.card.name, built.card.version, dict(built.params),
-        )  # fmt: skip
-
-    @cache
-    def planned(model: str, task: str) -> tuple[Identity, ...]:
-        return tuple(_planned(resolved(model, task), requests))
+        ).key  # fmt: skip
 
     def found(claim: Claim, model: str) -> Meant:
-        cell = resolved(model, claim.task)
-        groups = [group for group in collection.groups if _cell(group.identity).key == cell.key]
-        fitting = _by_recipe(groups, claim, planned(model, claim.task))
+        key = resolved(model, claim.task)
+        groups = [group for group in collection.groups if _cell(group.identity).key == key]
+        fitting = _by_recipe(groups, claim, planned.get(key, []))
         if len(fitting) > 1:
             raise _ambiguous(claim, fitting)
         if fitting:
@@ -90,16 +88,25 @@ def _cell(identity: Identity) -> _Cell:
     return _Cell(model.name, model.revision, model.args, task.name, task.version, task.params)
 
 
-def _planned(cell: _Cell, requests: Sequence[Request]) -> list[Identity]:
-    """Return the identities that the suite's grids give a cell, one per recipe."""
-    found: list[Identity] = []
+def _planned(claims: Sequence[Claim], requests: Sequence[Request]) -> dict[str, list[Identity]]:
+    """Return the identities that the suite's grids give every cell, one per recipe.
+
+    Only what some claim names is planned: other models need not be there.
+    """
+    there = [claim for claim in claims if not claim.untestable]
+    texts = {text for claim in there for text in (claim.model, claim.minus) if text}
+    models = {parse_spec(text).name for text in texts}
+    tasks = {parse_spec(claim.task).name for claim in there}
+    found: dict[str, list[Identity]] = {}
     for request in requests:
-        models = [spec for spec in request.models if getattr(spec, "name", "") == cell.model]
-        tasks = [spec for spec in request.tasks if getattr(spec, "name", "") == cell.task]
-        if not models or not tasks:
-            continue
-        small = replace(request, models=tuple(models), tasks=tuple(tasks), seeds=(0,))
-        found += [each.identity for each in plan(small) if _cell(each.identity).key == cell.key]
+        small = replace(
+            request,
+            models=tuple(spec for spec in request.models if getattr(spec, "name", "") in models),
+            tasks=tuple(spec for spec in request.tasks if getattr(spec, "name", "") in tasks),
+            seeds=(0,),
+        )
+        for each in plan(small) if small.models and small.tasks else []:
+            found.setdefault(_cell(each.identity).key, []).append(each.identity)
     return found
 
 

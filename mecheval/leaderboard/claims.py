@@ -142,7 +142,7 @@ def examine(
     Raises:
         UsageError: A claim names a model or task that does not exist, or several recipes fit it.
     """
-    cells = cells_of(collection, registry, suite)
+    cells = cells_of(claims, collection, registry, suite)
     findings = [_finding(claim, lambda model, c=claim: cells(c, model)) for claim in claims]
     corrected = stats.holm([finding.p for finding in findings])
     return [

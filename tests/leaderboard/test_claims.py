@@ -16,6 +16,7 @@ from mecheval.registry import Registry
 from mecheval.reports.collection import collect
 from mecheval.tasks.contract import configure
 
+ROOT = Path(__file__).parents[2]
 TASK = Registry().load("task", "parity")
 PARAMS = configure(TASK, {}, name="parity").params
 GRU = {"layers": 4, "width": 32}
@@ -210,3 +211,13 @@ def test_the_table_has_all_claims(tmp_path):
 def test_malformed_claims_are_usage_errors(tmp_path, entry, message):
     with pytest.raises(UsageError, match=message):
         claims_of(Suite("s", "", (), (entry,), tmp_path))
+
+
+def test_grids_may_hold_models_of_ones_own(tmp_path: Path):
+    (tmp_path / "mine.py").write_text(
+        (ROOT / "model_registry/gru.py").read_text().replace('name="gru"', 'name="mine"')
+    )
+    registry = Registry((tmp_path,))
+    given = claim(model="local/mine", least=0.5)
+    (finding,) = examine([given], collect([]), registry, suite(models=["local/mine", "gru"]))
+    assert finding.here == "not measured"
