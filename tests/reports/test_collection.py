@@ -52,6 +52,24 @@ def test_what_decides_numbers_separates(changes) -> None:
     assert len(collect([synthetic(), synthetic(seed=1, **changes)])) == 2
 
 
+@pytest.mark.parametrize(
+    "changes", [{"protocol": 9}, {"dtype": "float64"}, {"sweep": {"lr": [0.1]}}]
+)
+def test_what_decides_numbers_besides_separates(changes) -> None:
+    plain = synthetic()
+    other = plain.model_copy(update={"identity": plain.identity.model_copy(update=changes)})
+    groups = collect([plain, other.model_copy(update={"key": "f" * 64})]).groups
+    assert len(groups) == 2
+    assert len({str(group) for group in groups}) == 2
+
+
+def test_metrics_and_snapshots_do_not_separate() -> None:
+    plain = synthetic()
+    changes = {"metrics": [], "snapshots": 4, "seed": 1}
+    other = plain.model_copy(update={"identity": plain.identity.model_copy(update=changes)})
+    assert only([plain, other]).seeds == (0, 1)
+
+
 def test_only_finished_reports_count_and_others_are_named(tmp_path: Path) -> None:
     failure = Failure(type="ValueError", message="no", stage="train", traceback="")
     write(
