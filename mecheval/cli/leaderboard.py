@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mecheval import escape
 from mecheval.cli import options
 from mecheval.errors import UsageError
 
@@ -120,5 +121,6 @@ def _admitted(results: Path) -> Collection:
 
     collection = admit(results)
     for item in collection.refused:
-        print(f"mecheval: refused {results / item.path}: {item.reason}", file=sys.stderr)
+        line = escape.line(f"refused {results / item.path}: {item.reason}")
+        print(f"mecheval: {line}", file=sys.stderr)
     return collection
