@@ -39,7 +39,7 @@ def cell_figure(report: Report) -> Figure:
     left, right = body.subfigures(1, 2, width_ratios=(1, 1.5), wspace=0.02)
     upper, lower = left.subplots(2, 1)
     _readability_panel(upper, results["probe"])
-    _necessity_panel(lower, results["bottleneck"])
+    _cost_panel(lower, results["bottleneck"])
     _heat_panels(right, components, report)
     return figure
 
@@ -87,14 +87,14 @@ def _readability_panel(axes: Axes, results: Sequence[MetricResult]) -> None:
     _notes(axes, results)
 
 
-def _necessity_panel(axes: Axes, results: Sequence[MetricResult]) -> None:
-    axes.set_title("Necessity: cost of erasing, above random subspaces")
+def _cost_panel(axes: Axes, results: Sequence[MetricResult]) -> None:
+    axes.set_title("Cost of erasing, above random subspaces")
     drawn = {panels.variable_of(result): [result] for result in results if result.profile}
     if not drawn:
         panels.say(axes, _why(results, "no erasure was asked for"))
         return
-    panels.draw_necessity(axes, drawn)
-    axes.set_ylabel("Nec$_l$")
+    panels.draw_cost(axes, drawn)
+    axes.set_ylabel("cost")
     axes.set_xlabel("layer of the residual stream (0: embedding)")
     marks = [
         _line("bottleneck", linestyle="", marker="*", markersize=10),
@@ -197,7 +197,7 @@ def _grid_cell(figure: SubFigure, name: str, reports: Sequence[Report]) -> Axes 
     families = _seeds_by_id(measured)
     if any(r.profile for same in families["probe"].values() for r in same):
         panels.draw_readability(curves, _drawable(families["probe"]))
-        panels.draw_necessity(curves, _drawable(families["bottleneck"]), line=":")
+        panels.draw_cost(curves, _drawable(families["bottleneck"]), line=":")
     else:
         everything = [result for same in families["probe"].values() for result in same]
         panels.say(curves, _why(everything, "no probe was asked for"), width=32)
@@ -230,7 +230,7 @@ def _foot(figure: SubFigure, reports: Sequence[Report]) -> None:
     handles = [
         _line("readability $a_l$", marker="o", markersize=4),
         _line("of an untrained network", linestyle="--", linewidth=1),
-        _line("necessity (star: bottleneck)", linestyle=":"),
+        _line("cost of erasing (star: bottleneck)", linestyle=":"),
         _line("single seeds", linewidth=0.7, alpha=0.5),
         Patch(color=panels.LIGHT, label="random subspaces, 95 %"),
         Patch(facecolor="#b2182b", label="recovery 1"),

@@ -72,12 +72,12 @@ def draw_readability(axes: Axes, by_variable: Mapping[str, Sequence[MetricResult
     _over_layers(axes)
 
 
-def draw_necessity(
+def draw_cost(
     axes: Axes, by_variable: Mapping[str, Sequence[MetricResult]], *, line: str = "-"
 ) -> None:
-    """Draw necessity by layer; hollow where it does not count, a star at the bottleneck."""
+    """Draw what erasing costs; hollow where it does not count, a star at the bottleneck."""
     for colour, (variable, results) in zip(COLOURS, by_variable.items(), strict=False):
-        all_L = mean_profile(results, "necessity")
+        all_L = mean_profile(results, "cost")
         valid_L = mean_profile(results)
         all_L = valid_L if all_L is None else all_L
         if all_L is None or valid_L is None:
@@ -111,11 +111,11 @@ def _random_band(axes: Axes, results: Sequence[MetricResult]) -> None:
     names = ("random", "random_low", "random_high")
     random_L, low_L, high_L = (mean_profile(results, name) for name in names)
     scalars = results[0].scalars
-    clean, chance = scalars.get("clean_accuracy"), scalars.get("chance")
-    if random_L is None or low_L is None or high_L is None or clean is None or chance is None:
+    clean, floor = scalars.get("clean_accuracy"), scalars.get("floor")
+    if random_L is None or low_L is None or high_L is None or clean is None or floor is None:
         return
-    if clean > chance:
-        room = clean - chance
+    if clean > floor:
+        room = clean - floor
         least_L, most_L = (random_L - high_L) / room, (random_L - low_L) / room
         layers = np.arange(len(random_L))
         axes.fill_between(layers, least_L, most_L, color=LIGHT, alpha=0.6, linewidth=0, zorder=0)
