@@ -116,7 +116,7 @@ def test_several_seeds_are_averaged_and_drawn_thin() -> None:
     assert not axes.collections
 
 
-def test_necessity_marks_the_bottleneck_and_what_does_not_count() -> None:
+def test_cost_marks_the_bottleneck_and_what_does_not_count() -> None:
     result = next(metric for metric in synthetic().metrics if metric.family == "bottleneck")
     assert result.profile is not None
     valid_L = [None, *result.profile.value[1:4], None]
@@ -124,15 +124,15 @@ def test_necessity_marks_the_bottleneck_and_what_does_not_count() -> None:
         update={
             "value": valid_L,
             "series": {
-                "necessity": result.profile.value, "random": [0.9] * 5, "random_low": [0.8] * 5,
+                "cost": result.profile.value, "random": [0.9] * 5, "random_low": [0.8] * 5,
                 "random_high": [0.95] * 5,
             },
         }
     )  # fmt: skip
-    scalars = {**result.scalars, "clean_accuracy": 1.0, "chance": 0.5}
+    scalars = {**result.scalars, "clean_accuracy": 1.0, "floor": 0.5}
     changed = result.model_copy(update={"profile": profile, "scalars": scalars})
     axes = one_axes()
-    panels.draw_necessity(axes, {"parity": [changed]})
+    panels.draw_cost(axes, {"parity": [changed]})
     stars = [line for line in axes.lines if line.get_marker() == "*"]
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in stars] == [(2, valid_L[2])]  # type: ignore[index]
     filled = axes.lines[2]
