@@ -89,7 +89,7 @@ def test_a_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     ("arguments", "sentence"),
     [
         (["task", "dick"], "Unknown task 'dick'. Did you mean 'dyck'?"),
-        (["task", "dyck[depth=2]"], "Unknown argument of dyck 'depth'"),
+        (["task", "dyck[depth=2]"], "Unknown argument 'depth' of dyck"),
         (["task", "dyck[k=2"], "Malformed name"),
         (["model", "grau"], "Unknown model 'grau'. Did you mean 'gru'?"),
         (["metric", "recovry"], "Unknown metric 'recovry'. Did you mean 'recovery'?"),
