@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mecheval.interventions import attribution_grid as attribution_grid
     from mecheval.interventions import recovery_grid as recovery_grid
     from mecheval.interventions import trace as trace
+    from mecheval.metrics import Metric as Metric
+    from mecheval.metrics import metric as metric
     from mecheval.models.contract import ModelCard as ModelCard
     from mecheval.models.contract import SequenceModel as SequenceModel
     from mecheval.models.stack.architecture import model as model
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _INDEX = {
+    "Metric": ("mecheval.metrics", "Metric"),
     "ModelCard": ("mecheval.models.contract", "ModelCard"),
     "Recipe": ("mecheval.training", "Recipe"),
     "SequenceModel": ("mecheval.models.contract", "SequenceModel"),
@@ -43,6 +46,7 @@ _INDEX = {
     "load_report": ("mecheval.reports.files", "read_report"),
     "load_results": ("mecheval.reports.collection", "load_results"),
     "load_task": ("mecheval.harness.api", "load_task"),
+    "metric": ("mecheval.metrics", "metric"),
     "model": ("mecheval.models.stack.architecture", "model"),
     "recovery_grid": ("mecheval.interventions", "recovery_grid"),
     "task": ("mecheval.tasks", "task"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from mecheval.errors import UsageError
-from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Metric, Task, task
+from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Task, task
 from mecheval.tasks.batch import where_answers_differ
 from mecheval.tasks.splits import sequence_hash
 from mecheval.tasks.treecall import documents
@@ -39,11 +39,11 @@ _ROUNDS = 64  # of drawing again what does not fit
     version=1,
     reference="Arora et al. 2025, arXiv:2505.15105",
     mechanisms=(
-        Metric("recovery"),
-        Metric("interchange"),
-        Metric("mechanism"),
-        Metric("convolution", {"n_pairs": 32}),
-        Metric("readability"),
+        "recovery",
+        "interchange",
+        "mechanism",
+        "convolution[n_pairs=32]",
+        "readability",
     ),
 )
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mecheval.errors import UsageError
-from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Metric, Task, task
+from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Task, task
 from mecheval.tasks.batch import where_answers_differ
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ CHARACTERS = string.ascii_letters + string.digits + string.punctuation
     reference="Olsson et al. 2022, arXiv:2209.11895; Elhage et al. 2021, A Mathematical Framework "
     "for Transformer Circuits",
     mechanisms=(
-        Metric("recovery"),
-        Metric("interchange", {"n_pairs": 64}),
-        Metric("mechanism", {"n_pairs": 64}),
-        Metric("convolution", {"n_pairs": 32}),
-        Metric("induction_circuit", {"n_pairs": 32}),
-        Metric("readability"),
+        "recovery",
+        "interchange[n_pairs=64]",
+        "mechanism[n_pairs=64]",
+        "convolution[n_pairs=32]",
+        "induction_circuit[n_pairs=32]",
+        "readability",
     ),
 )
 @dataclass(frozen=True, kw_only=True)

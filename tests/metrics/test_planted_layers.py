@@ -40,7 +40,7 @@ def test_a_refit_that_recovers_makes_the_value_null(monkeypatch: pytest.MonkeyPa
         "what there was at layer 2, where it does least"
     )
     assert result.profile.series["refit_recovery"][2] == 1.0
-    assert "no test of necessity" in result.warnings[0]
+    assert "says nothing of whether the variable is used" in result.warnings[0]
 
 
 @pytest.mark.parametrize("name", ["transformer", "lstm"])
@@ -50,7 +50,7 @@ def test_an_untrained_network_reads_nothing(name: str) -> None:
     subject = subject_of(model, load_task("parity"), learned=None)
     found = results_of(subject, "readability", n_test=2000)["readability/parity"]
     assert max(found.profile.value) <= 0.05
-    assert found.scalars["lateness"] is None
+    assert found.scalars["com"] is None
     bottleneck = results_of(subject, "bottleneck", **SMALL_ERASURE)["bottleneck/parity"]
     assert bottleneck.value is None
 

@@ -8,12 +8,13 @@ Shape suffixes: ``P`` pairs, ``L`` layers, ``G`` roles, ``R`` resamples, ``S`` p
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mecheval.errors import UsageError
 from mecheval.metrics import resampling
+from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.intervention.attributions import (
     DIRECTIONS,
     ROLES,
@@ -29,12 +30,14 @@ from mecheval.metrics.intervention.mechanism_rule import (
     Judgement,
     judge,
 )
-from mecheval.metrics.results import Estimate, Layout, not_learned, result
+from mecheval.metrics.needs import Association
+from mecheval.metrics.parameters import Amount, Count, Share
+from mecheval.metrics.results import Estimate, Layout
 
 if TYPE_CHECKING:
     from mecheval.metrics.intervention.attributions import Direction, Restored
     from mecheval.metrics.subject import Subject
-    from mecheval.reports.schema import MetricIdentity, MetricResult
+    from mecheval.reports.schema import MetricResult
     from mecheval.tasks import Pairs
 
 COMPONENTS = ("block_in", "conv_out", "block_out")
@@ -50,8 +53,20 @@ _DECISIVE = {
 }
 
 
-def measure_mechanism(identity: MetricIdentity, subject: Subject) -> list[MetricResult]:
-    """Decide how the answer is retrieved, from what brings it back when its key was exchanged.
+@metric(
+    name="mechanism",
+    version=1,
+    family="intervention",
+    needs=(Association(),),
+    headline=(
+        Column("mechanism", at="verdict"),
+        Column("resamples that agree"),
+        Column("retrieving layer", at="retrieving_layer", kind="layer"),
+    ),
+)
+@dataclass(frozen=True, kw_only=True)
+class Mechanism(Metric):
+    """How a token is retrieved, from what brings the answer back when its key was exchanged.
 
     Verdicts, with r the retrieving layer, the first whose output at the query brings back at least
     ``threshold`` of the gap in the answer's probability:
@@ -72,25 +87,24 @@ def measure_mechanism(identity: MetricIdentity, subject: Subject) -> list[Metric
     Verdict and value are null if the task was not learned or has no gap of ``min_gap``, and for
     tasks that do not ask for what stands behind a token.
 
-    Raises:
-        UsageError: The threshold is not between 0 and 1.
+    Attributes:
+        n_pairs: Pairs whose key is exchanged.
+        threshold: Share of the gap that is enough.
+        min_gap: Least difference in the answer's probability between the two runs.
     """
-    if not 0 < identity.params["threshold"] <= 1:
-        raise UsageError(
-            f"Parameter threshold={identity.params['threshold']:g} of metric 'mechanism' is not "
-            "allowed. Give a share above 0 and up to 1."
-        )
-    kinds = subject.task.counterfactuals
-    fits = kinds[0] == KINDS[0] and KINDS[1] in kinds
-    kind = KINDS[1] if fits else None
-    pairs = subject.pairs(identity.params["n_pairs"], subject.length, kind=kind)
-    layout = Layout("mechanism", "mechanism of retrieval", len(pairs), (0.0, 1.0))
-    if subject.learned is False:
-        return not_learned(identity, subject, [layout])
-    if not fits:
-        reason = "not applicable: this task does not ask for what stands behind a token"
-        return [result(identity, layout, Estimate(None, reason=reason), 0)]
-    return [_result(identity, subject, layout, pairs)]
+
+    n_pairs: Count = 128
+    threshold: Share = 0.5
+    min_gap: Amount = 0.1
+
+    def outline(self, subject: Subject) -> list[Layout]:
+        """Return the one result."""
+        return [Layout("", "mechanism of retrieval", subject.cut(self.n_pairs), (0.0, 1.0))]
+
+    def measure(self, subject: Subject) -> list[MetricResult]:
+        """Exchange activations at the places that the rule is about, and judge."""
+        pairs = subject.pairs(self.n_pairs, subject.length, kind=KINDS[1])
+        return [_result(self, subject, self.outline(subject)[0], pairs)]
 
 
 def evidence_of(
@@ -112,14 +126,12 @@ def evidence_of(
     )
 
 
-def _result(
-    identity: MetricIdentity, subject: Subject, layout: Layout, pairs: Pairs
-) -> MetricResult:
+def _result(metric: Mechanism, subject: Subject, layout: Layout, pairs: Pairs) -> MetricResult:
     found = restored(subject, pairs, (), kind=KINDS[1])
     key_P, value_P = (found.position_GP[ROLES.index(role)] for role in KINDS[::-1])
     in_order_P = (key_P >= 0) & (key_P < value_P)
     found = found.take(in_order_P)
-    n_scored, threshold = len(found.clean_P), identity.params["threshold"]
+    n_scored, threshold = len(found.clean_P), metric.threshold
     fields: dict[str, Any] = {
         "references": {
             "clean": found.clean_P.mean() if n_scored else None,
@@ -127,8 +139,8 @@ def _result(
         },
         "scalars": {"gap": found.gap},
     }
-    if reason := found.no_gap(identity.params["min_gap"]):
-        return result(identity, layout, Estimate(None, reason=reason), n_scored, **fields)
+    if reason := found.no_gap(metric.min_gap):
+        return metric.result(layout, Estimate(None, reason=reason), n_scored, **fields)
     found = restored(subject, pairs, COMPONENTS, kind=KINDS[1]).take(in_order_P)
     plain_1P = np.ones((1, n_scored))
     weight_RP = resampling.weights(n_scored, subject.stream("bootstrap", "mechanism"))
@@ -147,7 +159,7 @@ def _result(
     fields["profiles"] = {"necessity": necessity}
     fields["warnings"] = _warnings(case.verdict, case.why, scalars, threshold)
     agreement = Estimate(float((drawn.verdict_R == chosen).mean()))
-    return result(identity, layout, agreement, n_scored, verdict=case.verdict, **fields)
+    return metric.result(layout, agreement, n_scored, verdict=case.verdict, **fields)
 
 
 def _evidence(found: Restored, plain: Judgement) -> dict[str, float]:
