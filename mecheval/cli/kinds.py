@@ -77,11 +77,10 @@ def _bare(text: str) -> str:
 def _names(registry: Registry) -> dict[str, set[str]]:
     """Return all registered names by kind."""
     from mecheval.harness.suites import suite_names
-    from mecheval.metrics import METRICS
 
     return {
         "task": {entry.name for entry in registry.entries("task")},
         "model": {entry.name for entry in registry.entries("model")},
-        "metric": set(METRICS),
+        "metric": {entry.name for entry in registry.entries("metric")},
         "suite": set(suite_names()),
     }
