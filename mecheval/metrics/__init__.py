@@ -124,9 +124,9 @@ METRICS: dict[str, MetricDefinition] = {
         ),
         MetricDefinition(
             "mechanism",
-            1,
+            2,
             "intervention",
-            "verdict on how a token is retrieved: induction, direct early or late, convolution",
+            "verdicts on how a token is retrieved, and on what binds it to its key",
             "mecheval.metrics.intervention.mechanism:measure_mechanism",
             {"n_pairs": 128, "threshold": 0.5, "min_gap": 0.1},
         ),
