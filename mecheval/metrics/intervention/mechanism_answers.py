@@ -180,12 +180,17 @@ def retrieval_rivals(evidence: Evidence, threshold: float) -> list[Rival]:
 
 def binding_rivals(evidence: Evidence, threshold: float) -> list[Rival]:
     """Return what each thing that can bind brings, and which cell of its best layer limits it."""
-    found = binding_rule.amounts(evidence, threshold)
+    by_AL = binding_rule.amounts(evidence, threshold).by_RAL[0]
+    limits = [_limits(evidence, layer) for layer in range(evidence.n_layers)]
+
+    def near(kind: int, layer: int) -> tuple[float, float]:
+        return by_AL[kind, layer], sum(amount for amount, _ in limits[layer][kind])
+
     rivals = []
     for kind, name in enumerate(binding_rule.MEANS):
-        layer = int(found.layer_RA[0, kind])
-        _, cell = min(_limits(evidence, layer)[kind], key=lambda limit: limit[0])
-        rivals.append(Rival(name, f"L{layer}.{cell}", float(found.by_RA[0, kind])))
+        layer = max(range(evidence.n_layers), key=lambda layer, kind=kind: near(kind, layer))
+        _, cell = min(limits[layer][kind], key=lambda limit: limit[0])
+        rivals.append(Rival(name, f"L{layer}.{cell}", float(by_AL[kind].sum())))
     return rivals
 
 

@@ -1,6 +1,6 @@
 """Setting weights by hand: a residual stream of named dimensions, and wires between them.
 
-Shape suffix: ``D`` residual width.
+Shape suffixes: ``D`` residual width, ``X`` rows of a weight, ``Y`` what else it has.
 """
 
 from __future__ import annotations
@@ -75,6 +75,23 @@ def blur(stack: ResidualStack, noise: float) -> None:
     generator = seeding.torch_stream(0, "noise")
     weight = stack.embedding.weight
     weight.add_(noise * torch.randn(weight.shape, generator=generator))
+
+
+@torch.no_grad()
+def perturb(stack: ResidualStack, noise: float) -> None:
+    """Add Gaussian noise to every weight, the same at every call.
+
+    Args:
+        stack: The network.
+        noise: Standard deviation, relative to the largest weight of a row; rows that are zero stay
+            so, as what does nothing goes on doing nothing.
+    """
+    generator = seeding.torch_stream(0, "weight noise")
+    for parameter in stack.parameters():
+        row_XY = parameter.reshape(len(parameter), -1)
+        drawn_XY = torch.randn(row_XY.shape, generator=generator)
+        noise_XY = noise * row_XY.abs().amax(1, keepdim=True) * drawn_XY
+        parameter.add_(noise_XY.reshape(parameter.shape))
 
 
 @torch.no_grad()
