@@ -1,4 +1,4 @@
-"""Named tasks and models from three places: built in, entry points, ``--include-path``.
+"""Named tasks, models and metrics from three places: built in, entry points, ``--include-path``.
 
 Entries are found by reading declarations (``@task(name="parity", ...)``) from source files without
 running them, so that listing is fast and a broken plug-in cannot break it. Only the file of an
@@ -25,9 +25,11 @@ from mecheval.errors import ContractError, UsageError, unknown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-Kind = Literal["task", "model"]
-KINDS: tuple[Kind, ...] = ("task", "model")
-_DECLARING = {"task": "task", "model": "model", "pretrained": "model", "planted": "model"}
+Kind = Literal["task", "model", "metric"]
+KINDS: tuple[Kind, ...] = ("task", "model", "metric")
+_DECLARING: dict[str, Kind] = {
+    "task": "task", "model": "model", "pretrained": "model", "planted": "model", "metric": "metric"
+}  # fmt: skip
 _declared: dict[tuple[Kind, str, str], Any] = {}
 
 
@@ -43,6 +45,7 @@ class Entry:
     module: str
     declared_name: str
     version: int | None = None
+    family: str | None = None
     distribution: str | None = None
     broken: str | None = None
 
@@ -138,15 +141,21 @@ def _builtin() -> Iterator[Entry]:
             if (Path(root) / folder).is_dir():
                 yield from _folder(Path(root) / folder, f"mecheval.builtin.{folder}", prefix="")
                 break
+    # The rooms among metrics are for people; they do not become part of a name.
+    metrics = Path(__file__).with_name("metrics")
+    yield from _folder(metrics, "mecheval.metrics", prefix="", rooms=False)
 
 
-def _folder(folder: Path, package: str, *, prefix: str) -> Iterator[Entry]:
-    """Find declarations in a folder, and in the folders in it under their names."""
+def _folder(folder: Path, package: str, *, prefix: str, rooms: bool = True) -> Iterator[Entry]:
+    """Find declarations in a folder, and in the folders in it, as ``ROOM/NAME`` where wanted."""
     for path in sorted(folder.iterdir()):
         if path.suffix == ".py":
-            yield from _read(path, f"{package}.{path.stem}", prefix=prefix)
+            # Most files among the metrics declare none, and parsing takes time.
+            if rooms or "@metric(" in path.read_text(encoding="utf-8"):
+                yield from _read(path, f"{package}.{path.stem}", prefix=prefix)
         elif path.is_dir() and path.name.isidentifier() and path.name != "__pycache__":
-            yield from _folder(path, f"{package}.{path.name}", prefix=f"{prefix}{path.name}/")
+            inner = f"{prefix}{path.name}/" if rooms else prefix
+            yield from _folder(path, f"{package}.{path.name}", prefix=inner, rooms=rooms)
 
 
 def _plugins() -> Iterator[Entry]:
@@ -207,7 +216,7 @@ def _source_of(module: str) -> Path | None:
 
 
 def _read(path: Path, module: str, *, prefix: str) -> Iterator[Entry]:
-    """Find ``@task(name=...)``, ``@model(name=...)`` and ``pretrained(name=...)`` in a file."""
+    """Find ``@task(name=...)``, ``@metric(name=...)``, ``pretrained(name=...)`` ... in a file."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (OSError, SyntaxError, UnicodeDecodeError) as error:
@@ -233,6 +242,7 @@ def _read(path: Path, module: str, *, prefix: str) -> Iterator[Entry]:
                 yield Entry(
                     kind, prefix + name, summary or str(literals.get("summary", "")), path,
                     statement.lineno, module, name, version=literals.get("version"),
+                    family=literals.get("family"),
                 )  # fmt: skip
 
 

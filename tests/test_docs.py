@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 DOCUMENTS = (CONTRIBUTING, ROOT / "README.md", *ROOT.glob("*_registry/README.md"),
              ROOT / "leaderboards" / "README.md")  # fmt: skip
-SECTIONS = ("Add a task", "Add a model", "Submit a result")
+SECTIONS = ("Add a task", "Add a model", "Add a metric", "Submit a result")
 
 
 def fenced(text: str) -> list[str]:

@@ -53,6 +53,9 @@ class Listener(Protocol):
     def planned(self, todo: int, kept: int) -> None:
         """Hear how many cells are to be computed and how many are already there."""
 
+    def noted(self, note: str) -> None:
+        """Hear what will have no number, and why."""
+
     def started(self, cell: Cell) -> None:
         """Hear that a cell began."""
 
@@ -67,6 +70,9 @@ class Silence:
     """A listener that tells nobody."""
 
     def planned(self, todo: int, kept: int) -> None:
+        """Ignore it."""
+
+    def noted(self, note: str) -> None:
         """Ignore it."""
 
     def started(self, cell: Cell) -> None:

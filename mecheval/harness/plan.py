@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval import seeding
 from mecheval.errors import UsageError, unknown
+from mecheval.harness.measures import identity_of, lacking, metrics_on
 from mecheval.harness.request import DTYPES, Cell, Request, Settings
 from mecheval.harness.sweeping import check_numbers, sweep_of
 from mecheval.registry import Registry
-from mecheval.reports.files import Labels, cell_key, report_path
-from mecheval.reports.schema import Identity, MetricIdentity, ModelPart, TaskIdentity
-from mecheval.spec import Spec, parse_spec
-from mecheval.tasks.contract import Metric, Task, configure
+from mecheval.reports.files import cell_key, report_path
+from mecheval.reports.schema import Identity, Labels, ModelPart, TaskIdentity
+from mecheval.spec import Spec
+from mecheval.tasks.contract import Task, configure
 from mecheval.training import sweeps
 from mecheval.training.recipe import PROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
-    from mecheval.models.contract import ModelSource
+    from mecheval.metrics import Metric
+    from mecheval.models.contract import Encoding, ModelSource, SequenceModel
     from mecheval.training.recipe import Recipe
 
 
@@ -36,14 +38,15 @@ def plan(request: Request) -> list[Cell]:
     """
     check(request)
     registry = Registry(request.settings.include_paths)
-    tasks = [_task(given, registry) for given in request.tasks]
+    tasks = [_task(given, request, registry) for given in request.tasks]
     models = [_model(given, request, registry) for given in request.models]
     cells: dict[str, Cell] = {}
     for model in models:
         for task in tasks:
-            model.source.encode(task.task)
+            encoding = model.source.encode(task.task)
+            notes = _notes(model, task, encoding)
             for seed in request.chosen_seeds:
-                cell = _cell(request, model, task, seed)
+                cell = _cell(request, model, task, seed, notes)
                 cells.setdefault(cell.key, cell)
     return list(cells.values())
 
@@ -61,6 +64,9 @@ def check(request: Request) -> None:
     for given in request.tasks:
         if isinstance(given, Spec):
             registry.get("task", given.name)
+    for given in request.metrics or ():
+        if isinstance(given, Spec):
+            registry.get("metric", given.name)
     if request.dtype not in DTYPES:
         raise unknown("dtype", request.dtype, DTYPES, see=f"these: {', '.join(DTYPES)}")
     if request.limit is not None and request.limit < 1:
@@ -81,6 +87,7 @@ class _PlannedTask:
     task: Task
     identity: TaskIdentity
     label: Mapping[str, Any]
+    metrics: Sequence[Metric]
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class _PlannedModel:
     label: Mapping[str, Any]
 
 
-def _task(given: Spec | Task, registry: Registry) -> _PlannedTask:
+def _task(given: Spec | Task, request: Request, registry: Registry) -> _PlannedTask:
     task = build_task(given, registry)
     card = task.card
     identity = TaskIdentity(
@@ -101,7 +108,8 @@ def _task(given: Spec | Task, registry: Registry) -> _PlannedTask:
         params=task.params,
         sample_sha256=None if _is_builtin(task) else _sample_hash(task),
     )
-    return _PlannedTask(given, task, identity, _task_label(given, task))
+    metrics = metrics_on(task, request.metrics, registry)
+    return _PlannedTask(given, task, identity, _task_label(given, task), metrics)
 
 
 def _task_label(given: Spec | Task, task: Task) -> dict[str, Any]:
@@ -171,15 +179,37 @@ def _model_label(given: Spec, registry: Registry, settings: Settings) -> dict[st
     }
 
 
-def _cell(request: Request, model: _PlannedModel, task: _PlannedTask, seed: int) -> Cell:
-    card = task.task.card
+def _notes(model: _PlannedModel, task: _PlannedTask, encoding: Encoding) -> tuple[str, ...]:
+    """Say which metrics will be null because the task or the model lacks what they need."""
+    found = lacking(task.metrics, task.task, _unweighted(model, task, encoding))
+    names = f"{model.identity.name} on {task.identity.name}"
+    return tuple(f"{', '.join(ids)} of {names}: null, {why}" for why, ids in found.items())
+
+
+def _unweighted(
+    model: _PlannedModel, task: _PlannedTask, encoding: Encoding
+) -> SequenceModel | None:
+    """Build a model to look at its parts, where a metric asks for some and no weights are read."""
+    asked = any(need.asks_model for metric in task.metrics for need in metric.card.needs)
+    if not asked or model.identity.source in ("pretrained", "random"):
+        return None
+    return model.source.untrained(encoding, seed=0)
+
+
+def _cell(
+    request: Request,
+    model: _PlannedModel,
+    task: _PlannedTask,
+    seed: int,
+    notes: tuple[str, ...],
+) -> Cell:
     sweep = sweep_of(request, model.recipe, model=model.identity.name)
     identity = Identity(
         protocol=PROTOCOL,
         task=task.identity,
         model=model.identity,
         recipe=model.recipe.to_dict(),
-        metrics=_metrics(card.behaviour, card.mechanisms, request.metrics, task=card.name),
+        metrics=list(map(identity_of, task.metrics)),
         seed=seed,
         dtype=request.dtype,
         limit=request.limit,
@@ -189,12 +219,13 @@ def _cell(request: Request, model: _PlannedModel, task: _PlannedTask, seed: int)
     run = _differences(identity.recipe, model.source.recipe.to_dict())
     run |= {"limit": request.limit} if request.limit is not None else {}
     run |= {"dtype": request.dtype} if request.dtype != "float32" else {}
-    run |= {"metrics": list(request.metrics)} if request.metrics is not None else {}
+    run |= {"metrics": list(map(_named, request.metrics))} if request.metrics is not None else {}
     run |= {f"sweep.{name}": values for name, values in sweep.items()}
     run |= {"snapshots": request.snapshots} if request.snapshots is not None else {}
+    labels = Labels(model=dict(model.label), task=dict(task.label), run=run)
     path = None
     if request.output is not None:
-        path = report_path(request.output, identity, Labels(model.label, task.label, run))
+        path = report_path(request.output, identity, labels)
     return Cell(
         model=model.given,
         task=task.given,
@@ -207,33 +238,14 @@ def _cell(request: Request, model: _PlannedModel, task: _PlannedTask, seed: int)
         model_title=str(Spec(identity.model.name, model.label, identity.model.revision))
         + (f" (best {', '.join(sweep)})" if sweep else ""),
         task_title=str(Spec(identity.task.name, task.label)),
+        labels=labels,
+        metrics=request.metrics,
+        notes=notes,
     )
 
 
-def _metrics(
-    behaviour: Metric,
-    mechanisms: Iterable[Metric],
-    chosen: tuple[str, ...] | None,
-    *,
-    task: str,
-) -> list[MetricIdentity]:
-    from mecheval.metrics import identify
-
-    declared = {metric.name: metric for metric in mechanisms}
-    if chosen is not None:
-        picked = {}
-        for spec in map(parse_spec, chosen):
-            if spec.name not in declared:
-                raise unknown(
-                    f"metric of task '{task}'",
-                    spec.name,
-                    declared,
-                    see=f"`mecheval show task {task}`",
-                )
-            params = {**declared[spec.name].params, **spec.args}
-            picked[spec.name] = Metric(spec.name, params)
-        declared = picked
-    return [identify(metric) for metric in (behaviour, *declared.values())]
+def _named(metric: Spec | Metric) -> str:
+    return str(metric) if isinstance(metric, Spec) else metric.id
 
 
 def _differences(given: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:

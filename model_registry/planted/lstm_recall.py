@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -93,7 +94,7 @@ class LstmRecall(Planted[AssociativeRecall]):
         # What belongs to it: kept from then on, and shown at its key.
         w_in[take][pair, value] = slope * torch.eye(task.values).repeat(task.keys, 1)
         of_key = torch.eye(task.keys).repeat_interleave(task.values, 0)
-        w_back[take][pair, last] = slope / torch.tanh(torch.tensor(1.0)) * of_key
+        w_back[take][pair, last] = slope / math.tanh(1.0) * of_key
         bias[take][pair] = -1.5 * slope
         bias[keep][pair] = slope
         w_in[show][pair, key] = slope * of_key

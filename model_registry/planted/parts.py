@@ -6,6 +6,7 @@ part.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -74,7 +75,7 @@ def plant_head(
     """
     query_DD, key_DD, _ = attention.qkv.weight.chunk(3)
     size = attention.qkv.in_features // attention.heads
-    wire(query_DD, _rows(attention, query[0], head), query[1], score * size**0.5)
+    wire(query_DD, _rows(attention, query[0], head), query[1], score * math.sqrt(size))
     wire(key_DD, _rows(attention, key[0], head), key[1])
 
 

@@ -8,8 +8,9 @@ from synthetic_reports import synthetic, write
 
 from mecheval.cli import main
 from mecheval.cli.docs import attributes, parameters
-from mecheval.metrics import METRICS
+from mecheval.metrics import configured_metric
 from mecheval.registry import Registry
+from mecheval.spec import Spec
 
 
 def card(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
@@ -44,16 +45,18 @@ def test_a_size_changes_the_arguments(capsys: pytest.CaptureFixture[str]) -> Non
     assert (shown["size"], values["width"]) == ("formal", 128)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", [e.name for e in Registry().entries("metric")])
 def test_a_metric(capsys: pytest.CaptureFixture[str], name: str) -> None:
     shown = card(capsys, "metric", name)
-    assert shown["version"] == METRICS[name].version
+    metric = configured_metric(Spec(name), Registry())
+    assert shown["version"] == metric.card.version
     values = {parameter["name"]: parameter["value"] for parameter in shown["parameters"]}
-    assert values == dict(METRICS[name].defaults)
+    assert values == metric.params
+    assert all(parameter["doc"] for parameter in shown["parameters"])
     assert shown["measures"]
     file, line = shown["source"].split(":")
     source = Path(file).read_text().splitlines()
-    assert source[int(line) - 1].startswith("def measure_")
+    assert source[int(line) - 1] == f"class {type(metric).__name__}(Metric):"
 
 
 @pytest.mark.parametrize("entry", [e.name for e in Registry().entries("task")])
@@ -68,7 +71,7 @@ def test_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert "  noop_rate = 0.5\n      Probability of the identity;" in out
     assert "symbols: <bos>, 0, 1\n" in out
     assert main(["show", "metric", "recovery"]) == 0
-    assert "measures:\n  Measure recovery" in capsys.readouterr().out
+    assert "measures:\n  Share of the clean-corrupted gap" in capsys.readouterr().out
 
 
 def test_a_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -86,7 +89,7 @@ def test_a_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     ("arguments", "sentence"),
     [
         (["task", "dick"], "Unknown task 'dick'. Did you mean 'dyck'?"),
-        (["task", "dyck[depth=2]"], "Unknown argument of dyck 'depth'"),
+        (["task", "dyck[depth=2]"], "Unknown argument 'depth' of dyck"),
         (["task", "dyck[k=2"], "Malformed name"),
         (["model", "grau"], "Unknown model 'grau'. Did you mean 'gru'?"),
         (["metric", "recovry"], "Unknown metric 'recovry'. Did you mean 'recovery'?"),

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import hf_families
 import numpy as np
+from measured import measured
 
 import mecheval
-from mecheval.metrics import Subject, identify, measure
+from mecheval.metrics import Subject
 from mecheval.metrics.circuit import gap
 from mecheval.models.load import resolve
 from mecheval.models.wrapped.model import WrappedModel
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
-from mecheval.tasks import Metric
 
 if TYPE_CHECKING:
     import pytest
@@ -47,7 +47,7 @@ def checkpoint(family: str, **changes) -> WrappedModel:
 
 def result_of(subject: Subject, metric: str, **params) -> MetricResult:
     """Measure a metric that has one result."""
-    (result,) = measure(identify(Metric(metric, params)), subject)
+    (result,) = measured(metric, subject, **params)
     return result
 
 

@@ -170,7 +170,7 @@ def test_models_without_convolutions_are_not_applicable() -> None:
     for model in ("planted/induction", "mamba[width=16,layers=1,d_conv=0]", checkpoint("llama")):
         result = result_of(subject_of(model), "convolution")
         assert result.value is result.profile is None
-        assert result.reason.startswith("not applicable: no layer has one short convolution")
+        assert result.reason.startswith("not applicable: the model has no layer with one short")
 
 
 def test_a_model_that_guesses_has_no_share() -> None:

@@ -402,7 +402,7 @@ def test_where_it_means_nothing_there_is_a_reason(monkeypatch) -> None:
         return result.reason
 
     recall, small = "ar[keys=12,values=12,pairs=6]", "lstm[width=16,layers=1]"
-    assert reason(small, "parity") == "not applicable: the task has no key that it can exchange"
+    assert reason(small, "parity") == "not applicable: task 'parity' has no counterfactual key"
     by_value = "ar[keys=12,values=12,pairs=6,query=value]"
     assert "does not stand behind what the query repeats" in (reason(small, by_value) or "")
     assert (reason(small, recall) or "").startswith("no gap: ")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from measured import measured
 
 import mecheval
 from mecheval.errors import UsageError
-from mecheval.metrics import Subject, identify, measure
+from mecheval.metrics import Subject
 from mecheval.models.load import resolve
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
-from mecheval.tasks import Metric
 
 
 def subject_of(spec: str = "lstm[layers=2,width=16]", **fields) -> Subject:
@@ -27,8 +27,7 @@ def subject_of(spec: str = "lstm[layers=2,width=16]", **fields) -> Subject:
 
 
 def recovery(subject: Subject, **params):
-    identity = identify(Metric("recovery", {"components": ["block_in"], "min_gap": 0.0, **params}))
-    return measure(identity, subject)[0]
+    return measured("recovery", subject, components=["block_in"], min_gap=0.0, **params)[0]
 
 
 def test_noising_is_what_is_lost_and_denoising_what_comes_back() -> None:
@@ -67,8 +66,8 @@ def test_frozen_memory_leaves_less() -> None:
 def test_every_component_has_a_grid_or_is_not_there(tmp_path) -> None:
     subject = subject_of("transformer[layers=2,width=16]", scratch=tmp_path)
     names = ["write", "state", "cache", "q", "k", "v", "attn_out", "conv_out"]
-    identity = identify(Metric("recovery", {"components": names, "min_gap": 0.0}))
-    results = {result.id: result for result in measure(identity, subject)}
+    found = measured("recovery", subject, components=names, min_gap=0.0)
+    results = {result.id: result for result in found}
     assert results.pop("recovery/conv_out").reason == "the model has no such component"
     for result in results.values():
         assert result.scalars["trivial_error"] < 1e-3, result.id

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from measured import measured
 
 import mecheval
-from mecheval.metrics import Subject, identify, measure
+from mecheval.metrics import Subject
 from mecheval.metrics.intervention.write_offset import FIRST, offsets_of
 from mecheval.models.load import resolve
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
-from mecheval.tasks import Metric
 
 RECALL = "ar[keys=12,values=12,pairs=6]"
 
 
-def measured(model: str, task: str = RECALL, *, learned: bool = True, **params) -> dict:
+def offsets(model: str, task: str = RECALL, *, learned: bool = True, **params) -> dict:
     task = mecheval.load_task(task)
     source = resolve(parse_spec(model), Registry())
     encoding = source.encode(task)
@@ -25,8 +25,8 @@ def measured(model: str, task: str = RECALL, *, learned: bool = True, **params) 
         model=built, task=task, encoding=encoding, seed=0, learned=learned, limit=None,
         batch_size=64, untrained=lambda: built,
     )  # fmt: skip
-    identity = identify(Metric("write_offset", {"n_pairs": 64, **params}))
-    return {result.id: result for result in measure(identity, subject)}
+    found = measured("write_offset", subject, **{"n_pairs": 64, **params})
+    return {result.id: result for result in found}
 
 
 def test_arithmetic() -> None:
@@ -59,7 +59,7 @@ def test_the_last_of_equal_layers_stores() -> None:
     ],
 )
 def test_planted_models(model: str, key: int, value: int) -> None:
-    results = measured(model)
+    results = offsets(model)
     for kind, offset in (("key", key), ("value", value)):
         result = results[f"write_offset/{kind}"]
         assert result.value == pytest.approx(offset, abs=1e-3)
@@ -75,7 +75,7 @@ def test_planted_models(model: str, key: int, value: int) -> None:
 
 def test_without_a_gap_there_is_no_offset() -> None:
     """A random model answers few pairs rightly, and those by luck."""
-    for result in measured("mamba[width=16,layers=1]").values():
+    for result in offsets("mamba[width=16,layers=1]").values():
         assert result.value is None
         assert result.reason.startswith("no gap: ")
 
@@ -84,7 +84,7 @@ def test_what_cannot_be_taken_apart_is_not_applicable(monkeypatch) -> None:
     from mecheval.models.stack.residual import ResidualStack
 
     monkeypatch.setattr(ResidualStack, "apart", lambda self: None)
-    for result in measured("lstm[width=16,layers=1]").values():
+    for result in offsets("lstm[width=16,layers=1]").values():
         assert result.value is None
         assert result.reason.startswith("not applicable: ")
 
@@ -93,5 +93,5 @@ def test_a_mixer_that_says_nothing_of_its_writes_is_not_applicable(monkeypatch) 
     from mecheval.builtin.model_registry.gru import GatedRecurrentUnit
 
     monkeypatch.setattr(GatedRecurrentUnit, "writes", ())
-    for result in measured("gru[width=16,layers=1]").values():
+    for result in offsets("gru[width=16,layers=1]").values():
         assert result.reason == "not applicable: no mixer says what a position writes"

@@ -12,27 +12,26 @@ subspaces.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from mecheval import stats
 from mecheval.metrics import layer_curves, resampling
-from mecheval.metrics.bottleneck.erasure_sweep import Outcome, Sweep, prepare_sweep
-from mecheval.metrics.bottleneck.necessity import Answers, Validity, necessity, refit_recovery
+from mecheval.metrics.bottleneck.curves import PLATEAU, Curves, Readings, by_layer, curves_of
+from mecheval.metrics.bottleneck.erasure_sweep import prepare_sweep
+from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.needs import Variable
+from mecheval.metrics.parameters import Amount, Count, Strengths
 from mecheval.metrics.probe.probe_data import MIN_PER_CLASS
 from mecheval.metrics.probe.probe_scores import probe_scores
-from mecheval.metrics.results import Estimate, Layout, not_learned, profile, result
+from mecheval.metrics.results import Estimate, Layout
 from mecheval.tasks.floors import counting, first_position, task_floors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from mecheval.metrics.bottleneck.erasure_sweep import Sweep
     from mecheval.metrics.subject import Subject
-    from mecheval.reports.schema import MetricIdentity, MetricResult, Profile
-
-PLATEAU = 0.8
-"""Layers with at least this share of the largest necessity are on its plateau."""
+    from mecheval.reports.schema import MetricResult
 
 ERASER_NOTES = {
     "row_space": "erases the row space of one probe: a refitted probe usually recovers",
@@ -40,8 +39,19 @@ ERASER_NOTES = {
 }
 
 
-def measure_bottleneck(identity: MetricIdentity, subject: Subject) -> list[MetricResult]:
-    """Measure the bottleneck layer of every variable, one result per variable.
+@metric(
+    name="bottleneck",
+    version=1,
+    family="bottleneck",
+    needs=(Variable(),),
+    headline=(
+        Column("{part}: largest cost of erasing it", at="necessity"),
+        Column("{part}: at layer", at="layer", kind="layer"),
+    ),
+)
+@dataclass(frozen=True, kw_only=True)
+class Bottleneck(Metric):
+    """Layer at which erasing a variable hurts the answers most, above random subspaces.
 
     The value is the relative depth l / n of the valid layer with the largest necessity, the
     earliest among equals. Accuracy is token accuracy over the positions at which erasure is
@@ -61,105 +71,74 @@ def measure_bottleneck(identity: MetricIdentity, subject: Subject) -> list[Metri
 
     It looks at the residual stream between blocks. Networks that differ inside a mixer alone, such
     as ``planted/mamba-recall`` and its off-by-one twin, have the same values.
+
+    Attributes:
+        variables: Which variables; none for all of the task.
+        eraser: What is erased: the span of the class means, what LEACE erases, the row space of a
+            probe, one direction of it, or what iterated probes find (INLP).
+        n_train: Sequences that a probe is fitted on.
+        n_validation: Sequences that its strength is chosen on.
+        n_test: Sequences that it is scored on.
+        inverse_l2: Inverse strengths of its L2 penalty to choose among.
+        n_fit: Sequences that an eraser is fitted on.
+        n_erase: Test sequences that are answered under erasure.
+        n_random: Random subspaces per layer.
+        n_per_random: Test sequences per random subspace.
+        min_readability: Least readability of a layer that counts, above the floor.
+        max_refit: Most that a refitted probe may read of what was there.
+        min_random_kept: Least share of the accuracy that random subspaces must leave.
+        min_necessity: Least cost that makes a bottleneck.
     """
-    names = subject.chosen(identity.params["variables"])
-    n_test = subject.cut(identity.params["n_erase"])
-    layouts = {
-        name: Layout(f"bottleneck/{name}", f"depth of the bottleneck of {name}", n_test, (0.0, 1.0))
-        for name in names
-    }
-    if subject.learned is False:
-        return not_learned(identity, subject, list(layouts.values()))
-    probed = {name: probe_scores(subject, name, identity.params) for name in names}
-    usable = {name: data for name, (data, scores) in probed.items() if scores is not None}
-    sweep = prepare_sweep(subject, identity.params)
-    outcomes = sweep.outcomes(usable)
-    results = []
-    for name, (data, scores) in probed.items():
-        if scores is None:
-            reason = f"fewer than two values of {name} have {MIN_PER_CLASS} training examples"
-            results.append(result(identity, layouts[name], Estimate(None, reason=reason), 0))
-            continue
-        floors = task_floors(subject.task, subject.seed).variables[name].balanced(data.classes)
-        readings = _Readings(
-            scores.accuracy_L,
-            max(counting(floors).values()),
-            1 / len(data.classes),
-        )
-        rng = subject.stream("bootstrap", "bottleneck", name)
-        curves = _curves(sweep, outcomes[name], readings, rng)
-        results.append(_result(identity, layouts[name], sweep, curves))
-    return results
+
+    variables: tuple[str, ...] = ()
+    eraser: Literal["class_mean", "leace", "row_space", "direction", "inlp"] = "class_mean"
+    n_train: Count = 2000
+    n_validation: Count = 500
+    n_test: Count = 1000
+    inverse_l2: Strengths = (0.001, 0.03, 1.0, 30.0)
+    n_fit: Count = 2000
+    n_erase: Count = 256
+    n_random: Count = 20
+    n_per_random: Count = 64
+    min_readability: Amount = 0.2
+    max_refit: Amount = 0.1
+    min_random_kept: Amount = 0.9
+    min_necessity: Amount = 0.05
+
+    def outline(self, subject: Subject) -> list[Layout]:
+        """Return one result per variable."""
+        n_erase = subject.cut(self.n_erase)
+        return [
+            Layout(name, f"depth of the bottleneck of {name}", n_erase, (0.0, 1.0))
+            for name in self.variables or subject.task.variables
+        ]
+
+    def measure(self, subject: Subject) -> list[MetricResult]:
+        """Erase every variable at every layer."""
+        layouts = {layout.part: layout for layout in self.outline(subject)}
+        probed = {name: probe_scores(subject, name, self.params) for name in layouts}
+        usable = {name: data for name, (data, scores) in probed.items() if scores is not None}
+        sweep = prepare_sweep(subject, self.params)
+        outcomes = sweep.outcomes(usable)
+        results = []
+        for name, (data, scores) in probed.items():
+            if scores is None:
+                reason = f"fewer than two values of {name} have {MIN_PER_CLASS} training examples"
+                results.append(self.result(layouts[name], Estimate(None, reason=reason), 0))
+                continue
+            floors = task_floors(subject.task, subject.seed).variables[name]
+            floor = max(counting(floors.balanced(data.classes)).values())
+            readings = Readings(scores.accuracy_L, floor, 1 / len(data.classes))
+            rng = subject.stream("bootstrap", "bottleneck", name)
+            curves = curves_of(sweep, outcomes[name], readings, rng)
+            results.append(_result(self, layouts[name], sweep, curves))
+        return results
 
 
-@dataclass(frozen=True)
-class _Readings:
-    """What probes read before erasure: their accuracy, its floor, and chance."""
-
-    accuracy_L: np.ndarray
-    floor: float
-    chance: float
-
-
-@dataclass(frozen=True)
-class _Curves:
-    """Everything about one variable by layer."""
-
-    outcomes: Sequence[Outcome]
-    readings: _Readings
-    clean_B: np.ndarray
-    refit_L: np.ndarray
-    random_JL: np.ndarray
-    necessity_L: np.ndarray
-    necessity_RL: np.ndarray
-    validity: Validity
-
-    @property
-    def valid_necessity_L(self) -> np.ndarray:
-        return np.where(self.validity.valid_L, self.necessity_L, np.nan)
-
-
-def _curves(
-    sweep: Sweep, outcomes: list[Outcome], readings: _Readings, rng: np.random.Generator
-) -> _Curves:
-    params = sweep.params
-    clean_B = sweep.runs.clean.token
-    random_LJB = np.stack([outcome.random_JB for outcome in outcomes])
-    answers = Answers(
-        clean_B, np.stack([outcome.right.token for outcome in outcomes]), _mean(random_LJB, axis=1)
-    )
-    chance = sweep.subject.task.chance
-    weight_RB = resampling.weights(len(clean_B), rng)
-    # Each subspace saw a share of the sequences: its cost there, off the accuracy on all of them.
-    random_LJ = clean_B.mean() - _mean(clean_B - random_LJB, axis=2)
-    refit_accuracy_L = np.array([outcome.refit_accuracy for outcome in outcomes])
-    refit_L = refit_recovery(refit_accuracy_L, readings.accuracy_L, readings.chance)
-    above_floor_L = layer_curves.corrected(readings.accuracy_L, readings.floor)
-    validity = Validity(
-        above_floor_L >= params["min_readability"],
-        np.nan_to_num(refit_L, nan=np.inf) <= params["max_refit"],
-        random_LJ.mean(1) >= params["min_random_kept"] * clean_B.mean(),
-        np.arange(len(outcomes)) == len(outcomes) - 1,
-    )
-    return _Curves(
-        outcomes,
-        readings,
-        clean_B,
-        refit_L,
-        random_LJ.T,
-        necessity(answers, np.ones((1, len(clean_B))), chance)[0],
-        necessity(answers, weight_RB, chance),
-        validity,
-    )
-
-
-def _result(
-    identity: MetricIdentity, layout: Layout, sweep: Sweep, curves: _Curves
-) -> MetricResult:
-    estimate, scalars = _headline(curves, identity.params["min_necessity"])
-    note = ERASER_NOTES.get(identity.params["eraser"])
-    return result(
-        identity,
+def _result(metric: Bottleneck, layout: Layout, sweep: Sweep, curves: Curves) -> MetricResult:
+    estimate, scalars = _headline(curves, metric.min_necessity)
+    note = ERASER_NOTES.get(metric.eraser)
+    return metric.result(
         layout,
         estimate,
         len(curves.clean_B),
@@ -171,17 +150,17 @@ def _result(
             "chance": sweep.subject.task.chance,
             "best_probe_layer": curves.readings.accuracy_L.argmax(),
         },
-        profile=_by_layer(curves),
+        profile=by_layer(curves),
         config={"first_position": first_position(sweep.subject.length)},
         warnings=[note] if note else [],
     )
 
 
-def _depth(layer: int, curves: _Curves) -> float:
+def _depth(layer: int, curves: Curves) -> float:
     return layer / (len(curves.outcomes) - 1)
 
 
-def _headline(curves: _Curves, min_necessity: float) -> tuple[Estimate, dict[str, Any]]:
+def _headline(curves: Curves, min_necessity: float) -> tuple[Estimate, dict[str, Any]]:
     if np.isnan(curves.necessity_L).any():
         return Estimate(None, reason="the accuracy without erasure is not above chance"), {}
     objection = curves.validity.objection(curves.refit_L)
@@ -215,48 +194,8 @@ def _headline(curves: _Curves, min_necessity: float) -> tuple[Estimate, dict[str
     return Estimate(_depth(layer, curves), interval), scalars
 
 
-def _correlation(curves: _Curves, valid: np.ndarray) -> float | None:
+def _correlation(curves: Curves, valid: np.ndarray) -> float | None:
     probe, cost = curves.readings.accuracy_L[valid], curves.necessity_L[valid]
     if len(valid) < 3 or probe.std() == 0 or cost.std() == 0:
         return None
     return float(np.corrcoef(probe, cost)[0, 1])
-
-
-def _by_layer(curves: _Curves) -> Profile:
-    outcomes, validity = curves.outcomes, curves.validity
-    low_L, high_L = resampling.bounds(curves.necessity_RL)
-    random_low_L, random_high_L = np.quantile(curves.random_JL, [0.025, 0.975], axis=0)
-    largest = np.nanmax(curves.valid_necessity_L) if validity.valid_L.any() else np.inf
-    return profile(
-        {"layer": range(len(outcomes))},
-        curves.valid_necessity_L,
-        (np.where(validity.valid_L, low_L, np.nan), np.where(validity.valid_L, high_L, np.nan)),
-        marks={
-            "valid": validity.valid_L,
-            "readable": validity.readable_L,
-            "removed": validity.removed_L,
-            "random_kept": validity.kept_L,
-            "trivial": validity.trivial_L,
-            "plateau": layer_curves.plateau(curves.valid_necessity_L, PLATEAU * largest),
-        },
-        series={
-            "necessity": curves.necessity_L,
-            "accuracy": np.array([outcome.right.token.mean() for outcome in outcomes]),
-            "last_accuracy": np.array([outcome.right.last.mean() for outcome in outcomes]),
-            "random": curves.random_JL.mean(0),
-            "random_low": random_low_L,
-            "random_high": random_high_L,
-            "top_components": np.array([outcome.top_components for outcome in outcomes]),
-            "probe": curves.readings.accuracy_L,
-            "refit": np.array([outcome.refit_accuracy for outcome in outcomes]),
-            "refit_recovery": curves.refit_L,
-            "rank": np.array([outcome.rank for outcome in outcomes]),
-        },
-    )
-
-
-def _mean(values: np.ndarray, *, axis: int) -> np.ndarray:
-    """Return means over the cells that are not NaN; NaN where there is none."""
-    count = (~np.isnan(values)).sum(axis)
-    with np.errstate(invalid="ignore"):
-        return np.nansum(values, axis=axis) / np.where(count == 0, np.nan, count)

@@ -23,7 +23,10 @@ from mecheval.interventions import answer_logits
 from mecheval.metrics import accuracy, resampling
 from mecheval.metrics.circuit.gap import gap_of
 from mecheval.metrics.circuit.taps import convolutions, rewritten, tap_effects, without
-from mecheval.metrics.results import Estimate, Layout, not_learned, profile, result
+from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.needs import ShortConvolution
+from mecheval.metrics.parameters import Count
+from mecheval.metrics.results import Estimate, Layout, profile
 from mecheval.tasks.batch import UNSCORED
 from mecheval.tasks.floors import task_floors
 
@@ -33,15 +36,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mecheval.metrics.subject import Subject
-    from mecheval.reports.schema import MetricIdentity, MetricResult, Profile
+    from mecheval.reports.schema import MetricResult, Profile
     from mecheval.tasks import Batch
 
-NONE = "not applicable: no layer has one short convolution whose output is a site"
 SIGNIFICANT = 3.0  # standard errors by which the accuracy must exceed the floor
 
 
-def measure_convolution(identity: MetricIdentity, subject: Subject) -> list[MetricResult]:
-    """Measure what is lost without taps of short convolutions, and what each lag carries.
+@metric(
+    name="convolution",
+    version=1,
+    family="intervention",
+    needs=(ShortConvolution(),),
+    headline=(
+        Column("accuracy lost without earlier taps"),
+        Column("in layer", at="layer", kind="layer"),
+    ),
+)
+@dataclass(frozen=True, kw_only=True)
+class Convolution(Metric):
+    """What the answers owe to each tap of the short convolutions, by layer and lag.
 
     The value is the largest conv share over layers: of the accuracy above the task's best floor,
     the part that is lost when all lagged taps of that layer are set to zero. It is not clipped: a
@@ -60,17 +73,27 @@ def measure_convolution(identity: MetricIdentity, subject: Subject) -> list[Metr
     A model that was trained with its convolution may break without it and still not need one: train
     it without (``mamba[d_conv=0]``), which is a matter of the model's arguments. Null for models
     without short convolutions and where the accuracy is within 3 standard errors of the floor.
+
+    Attributes:
+        n: Test sequences that are answered without taps.
+        n_pairs: Pairs per exchanged token, for what lags carry.
+        max_offset: The largest offset behind the exchanged token.
     """
-    n = subject.cut(identity.params["n"])
-    layout = Layout("convolution", "largest conv share over layers", n)
-    weights = convolutions(subject.model)
-    if subject.learned is False:
-        return not_learned(identity, subject, [layout])
-    if not weights:
-        return [result(identity, layout, Estimate(None, reason=NONE), 0)]
-    batch = subject.test(subject.length, n)
-    measured = _ablated(subject, batch, weights)
-    return [_result(identity, layout, subject, measured, weights)]
+
+    n: Count = 128
+    n_pairs: Count = 64
+    max_offset: Count = 3
+
+    def outline(self, subject: Subject) -> list[Layout]:
+        """Return the one result."""
+        return [Layout("", "largest conv share over layers", subject.cut(self.n))]
+
+    def measure(self, subject: Subject) -> list[MetricResult]:
+        """Answer the test without taps, and follow single lags."""
+        weights = convolutions(subject.model)
+        batch = subject.test(subject.length, self.n)
+        measured = _ablated(subject, batch, weights)
+        return [_result(self, self.outline(subject)[0], subject, measured, weights)]
 
 
 @dataclass(frozen=True)
@@ -125,7 +148,7 @@ def _ablated(subject: Subject, batch: Batch, weights: Mapping[int, Tensor]) -> _
 
 
 def _result(
-    identity: MetricIdentity,
+    metric: Convolution,
     layout: Layout,
     subject: Subject,
     measured: _Ablated,
@@ -146,10 +169,10 @@ def _result(
     else:
         reason = f"no gap: the accuracy {whole:.3f} is not above the floor {floor:.3f}"
         estimate, scalars = Estimate(None, reason=reason), {}
-    profiles, warnings = _carried(identity, subject, weights)
+    profiles, warnings = _carried(metric, subject, weights)
     profiles["share"] = _lagged_profile(measured, share_L, share_RL)
-    return result(
-        identity, layout, estimate, n_scored,
+    return metric.result(
+        layout, estimate, n_scored,
         references={
             "clean": whole, "clean_probability": _probability(measured.whole), "floor": floor,
             "chance": subject.task.chance,
@@ -218,18 +241,18 @@ def _lagged_profile(measured: _Ablated, share_L: np.ndarray, share_RL: np.ndarra
 
 
 def _carried(
-    identity: MetricIdentity, subject: Subject, weights: Mapping[int, Tensor]
+    metric: Convolution, subject: Subject, weights: Mapping[int, Tensor]
 ) -> tuple[dict[str, Profile], list[str]]:
     """Return what every lag carries of every token that the task can exchange alone."""
     found, warnings = {}, []
     kinds = [kind for kind in ("key", "value") if kind in subject.task.counterfactuals]
     for kind in kinds or subject.task.counterfactuals[:1]:
-        pairs = subject.pairs(identity.params["n_pairs"], subject.length, kind=kind)
+        pairs = subject.pairs(metric.n_pairs, subject.length, kind=kind)
         gap = gap_of(subject, pairs)
         if gap.objection is not None:
             warnings.append(f"what lags carry of the {kind} is not known: {gap.objection}")
             continue
-        max_offset = identity.params["max_offset"]
+        max_offset = metric.max_offset
         patched_LOCP = tap_effects(subject, pairs, weights, max_offset=max_offset)
         n_layers, n_offsets, n_lags, _ = patched_LOCP.shape
         index = {"layer": range(n_layers), "offset": range(n_offsets), "lag": range(n_lags)}

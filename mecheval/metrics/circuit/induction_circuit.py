@@ -12,6 +12,7 @@ resamples.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,11 @@ from mecheval.metrics import resampling
 from mecheval.metrics.circuit.gap import Gap, gap_of
 from mecheval.metrics.circuit.head_paths import Paths, Unit
 from mecheval.metrics.circuit.memory_paths import memory_paths
-from mecheval.metrics.results import Estimate, Layout, not_learned, profile, result
+from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.measuring import UNMET
+from mecheval.metrics.needs import Counterfactual
+from mecheval.metrics.parameters import Count
+from mecheval.metrics.results import Estimate, Layout, profile
 from mecheval.models.sites import Site
 from mecheval.tasks import Pairs
 
@@ -34,15 +39,26 @@ if TYPE_CHECKING:
 
     from mecheval.metrics.subject import Subject
     from mecheval.models.apart import Apart
-    from mecheval.reports.schema import MetricIdentity, MetricResult, Profile
+    from mecheval.reports.schema import MetricResult, Profile
 
 CARRIED = 0.5  # least share of the gap for which a path is named
 UNNAMED = "none"
 SCORES = ("value_to_key", "previous_token", "induction")
 
 
-def measure_induction_circuit(identity: MetricIdentity, subject: Subject) -> list[MetricResult]:
-    """Measure the largest path from a unit at the value through a head at the query to the answer.
+@metric(
+    name="induction_circuit",
+    version=1,
+    family="intervention",
+    needs=(Counterfactual("key"),),
+    headline=(
+        Column("circuit", at="verdict"),
+        Column("share of the answer by its path"),
+    ),
+)
+@dataclass(frozen=True, kw_only=True)
+class InductionCircuit(Metric):
+    """Share of the answer that runs from a unit at the value through a head at the query.
 
     With the key exchanged, one unit's output at the value is taken from the corrupted run, and what
     one later head then reads at the readout is all that is passed on. The effect is the share of
@@ -67,35 +83,44 @@ def measure_induction_circuit(identity: MetricIdentity, subject: Subject) -> lis
     is ``none`` where there is neither; ``agreement`` is the share of resamples in which the value
     is that of the same path. Null where the answer does not stand behind what the query repeats,
     for models that cannot be taken apart, and without a gap.
+
+    Attributes:
+        n_pairs: Pairs whose key is exchanged.
+        max_heads: Most heads at each end of a path.
+        max_offset: The largest offset behind the key, for models without heads.
     """
-    n_pairs = identity.params["n_pairs"]
-    title = "largest path effect on the answer"
-    layout = Layout("induction_circuit", title, subject.cut(n_pairs))
-    if subject.learned is False:
-        return not_learned(identity, subject, [layout])
-    found = _asked(subject, n_pairs)
-    if isinstance(found, str):
-        missing = Estimate(None, reason=f"not applicable: {found}")
-        return [result(identity, layout, missing, 0)]
-    pairs, apart = found
-    gap = gap_of(subject, pairs)
-    if gap.objection is not None:
-        missing, references = Estimate(None, reason=gap.objection), gap.references
-        return [result(identity, layout, missing, gap.n_kept, references=references)]
-    kept = Pairs(pairs.clean.take(gap.kept_P), pairs.corrupted.take(gap.kept_P))
-    paths = _paths(subject, apart, kept)
-    if any(weights is not None for weights in paths.weights[1:]):
-        fields = _by_heads(identity, paths, gap, kept, subject)
-    else:
-        fields = _by_states(identity, apart, gap, pairs, subject)
-    estimate = fields.pop("estimate")
-    return [result(identity, layout, estimate, gap.n_kept, references=gap.references, **fields)]
+
+    n_pairs: Count = 64
+    max_heads: Count = 16
+    max_offset: Count = 3
+
+    def outline(self, subject: Subject) -> list[Layout]:
+        """Return the one result."""
+        return [Layout("", "largest path effect on the answer", subject.cut(self.n_pairs))]
+
+    def measure(self, subject: Subject) -> list[MetricResult]:
+        """Follow paths between heads, or what states carry where there are none."""
+        (layout,) = self.outline(subject)
+        found = _asked(subject, self.n_pairs)
+        if isinstance(found, str):
+            return [self.result(layout, Estimate(None, reason=UNMET + found), 0)]
+        pairs, apart = found
+        gap = gap_of(subject, pairs)
+        if gap.objection is not None:
+            missing, references = Estimate(None, reason=gap.objection), gap.references
+            return [self.result(layout, missing, gap.n_kept, references=references)]
+        kept = Pairs(pairs.clean.take(gap.kept_P), pairs.corrupted.take(gap.kept_P))
+        paths = _paths(subject, apart, kept)
+        if any(weights is not None for weights in paths.weights[1:]):
+            fields = _by_heads(self, paths, gap, kept, subject)
+        else:
+            fields = _by_states(self, apart, gap, pairs, subject)
+        estimate = fields.pop("estimate")
+        return [self.result(layout, estimate, gap.n_kept, references=gap.references, **fields)]
 
 
 def _asked(subject: Subject, n_pairs: int) -> tuple[Pairs, Apart] | str:
     """Return pairs whose keys differ, and the model in parts; or why there is no such thing."""
-    if "key" not in subject.task.counterfactuals:
-        return "the task has no key that it can exchange"
     pairs = subject.pairs(n_pairs, subject.length, kind="key")
     clean = pairs.clean
     value_P = clean.tokens_BT[np.arange(len(pairs)), clean.roles["value"]]
@@ -131,11 +156,11 @@ def _paths(subject: Subject, apart: Apart, kept: Pairs) -> Paths:
 
 @torch.inference_mode()
 def _by_heads(
-    identity: MetricIdentity, paths: Paths, gap: Gap, kept: Pairs, subject: Subject
+    metric: InductionCircuit, paths: Paths, gap: Gap, kept: Pairs, subject: Subject
 ) -> dict[str, Any]:
     """Return the fields of a result on a model with attention."""
     scores = _scores(paths)
-    first, last = _candidates(paths, scores, identity.params["max_heads"])
+    first, last = _candidates(paths, scores, metric.max_heads)
     whole = [Unit(layer, None) for layer in sorted({unit.layer for unit in last})]
     gap = Gap(gap.clean_P[gap.kept_P], gap.corrupted_P[gap.kept_P], np.ones(len(kept), bool))
     weight_RP = gap.weights(subject.stream("bootstrap", "induction_circuit"))
@@ -231,10 +256,10 @@ def _head_profile(scores: dict[str, tuple[np.ndarray, np.ndarray]], name: str) -
 
 
 def _by_states(
-    identity: MetricIdentity, apart: Apart, gap: Gap, pairs: Pairs, subject: Subject
+    metric: InductionCircuit, apart: Apart, gap: Gap, pairs: Pairs, subject: Subject
 ) -> dict[str, Any]:
     """Return the fields of a result on a model without attention behind another layer."""
-    max_offset = identity.params["max_offset"]
+    max_offset = metric.max_offset
     found = memory_paths(subject, apart, pairs, max_offset=max_offset)
     weight_RP = gap.weights(subject.stream("bootstrap", "induction_circuit"))
     effect_L, effect_RL = gap.lost(found.state_LP), gap.lost(found.state_LP, weight_RP)

@@ -10,6 +10,7 @@ Shape suffixes: ``P`` pairs, ``L`` layers, ``G`` roles, ``R`` resamples.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from mecheval import stats
 from mecheval.metrics import resampling
+from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.intervention.attributions import (
     DIRECTIONS,
     MIN_PAIRS,
@@ -26,12 +28,14 @@ from mecheval.metrics.intervention.attributions import (
     largest_error,
     restored,
 )
-from mecheval.metrics.results import Estimate, Layout, not_learned, result
+from mecheval.metrics.needs import Counterfactual
+from mecheval.metrics.parameters import Amount, Components, Count, Share
+from mecheval.metrics.results import Estimate, Layout
 
 if TYPE_CHECKING:
     from mecheval.metrics.intervention.attributions import Restored
     from mecheval.metrics.subject import Subject
-    from mecheval.reports.schema import MetricIdentity, MetricResult
+    from mecheval.reports.schema import MetricResult
     from mecheval.tasks import Pairs
 
 ALWAYS = ("block_in", "block_out")
@@ -40,8 +44,16 @@ ALWAYS = ("block_in", "block_out")
 _EXACT = 1e-3  # largest deviation from an attribution that is known by construction
 
 
-def measure_interchange(identity: MetricIdentity, subject: Subject) -> list[MetricResult]:
-    """Measure the attribution of every component, layer and role, one result per exchanged role.
+@metric(
+    name="interchange",
+    version=1,
+    family="intervention",
+    needs=(Counterfactual("key", "value"),),
+    headline=(Column("brought back at the value, {part} exchanged"),),
+)
+@dataclass(frozen=True, kw_only=True)
+class Interchange(Metric):
+    """Share of the answer that one component, layer and role brings back or takes away.
 
     The readout is the probability of the clean answer. ``profile`` holds sufficiency: the share of
     the gap between clean and corrupted run that one clean activation brings back in the corrupted
@@ -64,47 +76,55 @@ def measure_interchange(identity: MetricIdentity, subject: Subject) -> list[Metr
     must be is ``trivial_error``.
 
     Null without a gap of ``min_gap`` in probability.
+
+    Attributes:
+        n_pairs: Pairs per exchanged role.
+        components: Which activations are exchanged, one at a time.
+        threshold: Share of the gap that is enough.
+        min_gap: Least difference in the answer's probability between the two runs.
     """
-    results = []
-    first = subject.pairs(identity.params["n_pairs"], subject.length)
-    kinds = [kind for kind in subject.task.counterfactuals if kind in first.clean.roles]
-    if not kinds:
-        layout = Layout("interchange", "interchange at the value", len(first))
-        if subject.learned is False:
-            return not_learned(identity, subject, [layout])
-        reason = "not applicable: no counterfactual of this task exchanges a role of its own"
-        return [result(identity, layout, Estimate(None, reason=reason), 0)]
-    for kind in kinds:
-        pairs = subject.pairs(identity.params["n_pairs"], subject.length, kind=kind)
-        title = f"block_in at the value, {kind} exchanged"
-        layout = Layout(f"interchange/{kind}", title, len(pairs))
-        if subject.learned is False:
-            results += not_learned(identity, subject, [layout])
-        else:
-            results.append(_measured(identity, subject, layout, pairs))
-    return results
+
+    n_pairs: Count = 128
+    components: Components = ("block_in", "conv_out", "mixer_out", "block_out")
+    threshold: Share = 0.5
+    min_gap: Amount = 0.1
+
+    def outline(self, subject: Subject) -> list[Layout]:
+        """Return one result per token that has a role of its own and can be exchanged."""
+        first, n_pairs = subject.pairs(1, subject.length), subject.cut(self.n_pairs)
+        return [
+            Layout(kind, f"block_in at the value, {kind} exchanged", n_pairs)
+            for kind in subject.task.counterfactuals
+            if kind in first.clean.roles
+        ]
+
+    def measure(self, subject: Subject) -> list[MetricResult]:
+        """Exchange activations at all roles in both directions."""
+        results = []
+        for layout in self.outline(subject):
+            pairs = subject.pairs(self.n_pairs, subject.length, kind=layout.part)
+            results.append(_measured(self, subject, layout, pairs))
+        return results
 
 
-def _measured(
-    identity: MetricIdentity, subject: Subject, layout: Layout, pairs: Pairs
-) -> MetricResult:
-    kind = layout.id.partition("/")[2]
+def _measured(metric: Interchange, subject: Subject, layout: Layout, pairs: Pairs) -> MetricResult:
+    kind = layout.part
     found = restored(subject, pairs, (), kind=kind)
     fields: dict[str, Any] = {
         "references": {"clean": found.clean_P.mean(), "corrupted": found.corrupted_P.mean()},
         "scalars": {"gap": found.gap},
     }
-    if reason := found.no_gap(identity.params["min_gap"]):
-        return result(identity, layout, Estimate(None, reason=reason), 0, **fields)
-    names = list(dict.fromkeys([*identity.params["components"], *ALWAYS]))
+    if reason := found.no_gap(metric.min_gap):
+        return metric.result(layout, Estimate(None, reason=reason), 0, **fields)
+    names = list(dict.fromkeys([*metric.components, *ALWAYS]))
     found = restored(subject, pairs, names, kind=kind)
-    weight_RP = resampling.weights(len(pairs), subject.stream("bootstrap", layout.id))
+    weight_RP = resampling.weights(len(pairs), subject.stream("bootstrap", metric.id_of(layout)))
     shown = found.only(first_named(found.position_GP))
     fields["profile"], necessity = (
         attribution_profile(shown, names, weight_RP, direction) for direction in DIRECTIONS
     )
     fields["profiles"] = {"necessity": necessity}
-    estimate, scalars = _headline(shown, weight_RP, identity.params["threshold"])
+    estimate, scalars = _headline(shown, weight_RP, metric.threshold)
     error = max(largest_error(shown, *cell) for cell in product(names, DIRECTIONS))
     fields["scalars"] |= {**scalars, "trivial_error": error}
     if error > _EXACT:
@@ -112,7 +132,7 @@ def _measured(
             f"a probability that is known by construction is off by {error:.2g}: the sites of "
             "this model do not mean what they should"
         ]
-    return result(identity, layout, estimate, len(pairs), **fields)
+    return metric.result(layout, estimate, len(pairs), **fields)
 
 
 def _headline(

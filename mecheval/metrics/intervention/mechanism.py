@@ -9,10 +9,11 @@ Shape suffixes: ``P`` pairs, ``R`` resamples.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mecheval.errors import UsageError
 from mecheval.metrics import resampling
+from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.intervention.attributions import (
     DIRECTIONS,
     attribution_profile,
@@ -20,7 +21,9 @@ from mecheval.metrics.intervention.attributions import (
 )
 from mecheval.metrics.intervention.mechanism_answers import binding_answer, retrieval_answer
 from mecheval.metrics.intervention.mechanism_evidence import KIND, ends, measured, memory_profile
-from mecheval.metrics.results import Estimate, Layout, not_learned, result
+from mecheval.metrics.needs import Association
+from mecheval.metrics.parameters import Amount, Count, Share
+from mecheval.metrics.results import Estimate, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,21 +32,31 @@ if TYPE_CHECKING:
 
     from mecheval.metrics.intervention.attributions import Restored
     from mecheval.metrics.subject import Subject
-    from mecheval.reports.schema import MetricIdentity, MetricResult, Profile
+    from mecheval.reports.schema import MetricResult, Profile
     from mecheval.tasks import Pairs
 
-KINDS = ("value", KIND)
-"""Counterfactuals that a task must have: its answer first, and the token that the query repeats."""
-
-TITLES = {"retrieval": "how a token is retrieved", "binding": "what binds key and value"}
+TITLES = {"retrieval": "how a token is retrieved", "binding": "what binds a token to its key"}
 """Title of each question."""
 
 
-def measure_mechanism(identity: MetricIdentity, subject: Subject) -> list[MetricResult]:
-    """Decide how the answer is retrieved, from what brings it back when its key was exchanged.
+@metric(
+    name="mechanism",
+    version=2,
+    family="intervention",
+    needs=(Association(),),
+    headline=(
+        Column("retrieval", of="retrieval", at="verdict"),
+        Column("retrieving layer", of="retrieval", at="retrieving_layer", kind="layer"),
+        Column("binding", of="binding", at="verdict"),
+        Column("{part}: resamples that agree"),
+    ),
+)
+@dataclass(frozen=True, kw_only=True)
+class Mechanism(Metric):
+    """How a token is retrieved, and what binds it to its key, from what brings the answer back.
 
     ``mechanism/retrieval`` says which layers retrieve, from what stands where before each layer
-    but the first:
+    but the first when the key was exchanged:
 
     - induction: the association of key and value, which an earlier layer made;
     - direct early, direct late: layer 0, or a later one, reads the key where it stands;
@@ -63,48 +76,34 @@ def measure_mechanism(identity: MetricIdentity, subject: Subject) -> list[Metric
     ``profiles["rivals"]`` names the verdicts that the evidence excludes, each by the cell in which
     it lacks most. None of these cells is known by construction.
 
-    It costs as much as ``interchange`` with two components and a seventh; what ``interchange`` has
-    measured on the same pairs is not measured again.
+    It costs as much as ``interchange`` with three components and a seventh; what ``interchange``
+    has measured on the same pairs is not measured again.
 
-    Verdicts and values are null if the task was not learned or has no gap of ``min_gap``, and for
-    tasks that do not ask for what stands behind a token.
+    Verdicts and values are null without a gap of ``min_gap``.
 
-    Raises:
-        UsageError: The threshold is not between 0 and 1.
+    Attributes:
+        n_pairs: Pairs whose key is exchanged.
+        threshold: Share of the gap that is enough.
+        min_gap: Least difference in the answer's probability between the two runs.
     """
-    threshold = identity.params["threshold"]
-    check_threshold(threshold)
-    kinds = subject.task.counterfactuals
-    fits = kinds[0] == KINDS[0] and KINDS[1] in kinds
-    pairs = subject.pairs(identity.params["n_pairs"], subject.length, kind=KIND if fits else None)
-    layouts = [
-        Layout(f"mechanism/{name}", title, len(pairs), (0.0, 1.0)) for name, title in TITLES.items()
-    ]
-    if subject.learned is False:
-        return not_learned(identity, subject, layouts)
-    if not fits:
-        reason = "not applicable: this task does not ask for what stands behind a token"
-        return [result(identity, layout, Estimate(None, reason=reason), 0) for layout in layouts]
-    n_scored, found = judged(
-        subject, pairs, threshold=threshold, min_gap=identity.params["min_gap"]
-    )
-    return [
-        result(identity, layout, fields.pop("estimate"), n_scored, **fields)
-        for layout, fields in zip(layouts, found, strict=True)
-    ]
 
+    n_pairs: Count = 128
+    threshold: Share = 0.5
+    min_gap: Amount = 0.1
 
-def check_threshold(threshold: float) -> None:
-    """Check a threshold.
+    def outline(self, subject: Subject) -> list[Layout]:
+        """Return one result per question."""
+        n = subject.cut(self.n_pairs)
+        return [Layout(part, title, n, (0.0, 1.0)) for part, title in TITLES.items()]
 
-    Raises:
-        UsageError: It is not between 0 and 1.
-    """
-    if not 0 < threshold <= 1:
-        raise UsageError(
-            f"Parameter threshold={threshold:g} of metric 'mechanism' is not allowed. Give a share "
-            "above 0 and up to 1."
-        )
+    def measure(self, subject: Subject) -> list[MetricResult]:
+        """Exchange activations at the places that the rules are about, and judge."""
+        pairs = subject.pairs(self.n_pairs, subject.length, kind=KIND)
+        n_scored, answers = judged(subject, pairs, threshold=self.threshold, min_gap=self.min_gap)
+        return [
+            self.result(layout, fields.pop("estimate"), n_scored, **fields)
+            for layout, fields in zip(self.outline(subject), answers, strict=True)
+        ]
 
 
 def judged(

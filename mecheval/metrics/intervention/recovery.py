@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,13 +20,15 @@ from mecheval import stats
 from mecheval.errors import UsageError
 from mecheval.interventions import attribution_grid, recovery_grid
 from mecheval.metrics import resampling
+from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.intervention import patching
-from mecheval.metrics.results import Estimate, Layout, not_learned, profile, result
+from mecheval.metrics.parameters import Amount, Components, Count
+from mecheval.metrics.results import Estimate, Layout, profile
 
 if TYPE_CHECKING:
     from mecheval.interventions import AttributionGrid, RecoveryGrid
     from mecheval.metrics.subject import Subject
-    from mecheval.reports.schema import MetricIdentity, MetricResult, Profile
+    from mecheval.reports.schema import MetricResult, Profile
     from mecheval.tasks import Pairs
 
     Grid = RecoveryGrid | AttributionGrid
@@ -36,8 +38,15 @@ ROLES = ("changed", "middle", "readout")
 _EXACT = 1e-3  # largest deviation from a recovery that is known by construction
 
 
-def measure_recovery(identity: MetricIdentity, subject: Subject) -> list[MetricResult]:
-    """Measure recovery over layers and positions, one result per component.
+@metric(
+    name="recovery",
+    version=2,
+    family="intervention",
+    headline=(Column("share brought back midway, {part}"),),
+)
+@dataclass(frozen=True, kw_only=True)
+class Recovery(Metric):
+    """Share of the clean-corrupted gap that one patched activation brings back, per component.
 
     The value is the recovery at the middle position, halfway between the changed token and the
     readout and strictly between them, averaged over pairs, at the layer where that mean is
@@ -59,47 +68,72 @@ def measure_recovery(identity: MetricIdentity, subject: Subject) -> list[MetricR
     At the residual stream and at what a mixer adds to it, networks that write a token into memory
     at another position have the same values: ``planted/mamba-recall`` and its off-by-one twin. The
     component ``write`` tells them apart, and so does the metric ``write_offset``.
+
+    Attributes:
+        n_pairs: Pairs of a clean and a corrupted sequence.
+        components: Which activations are patched, one at a time.
+        readout: What is compared at the readout: the difference of two logits, or the
+            log-probability of the clean answer.
+        direction: Clean activations into the corrupted run, or corrupted ones into the clean run.
+        frozen: Whether the memory of later layers stays that of the unpatched run.
+        method: Exact patched runs, or a guess from gradients.
+        min_gap: Least difference of the two runs' readouts of a pair that counts.
     """
-    pairs = subject.pairs(identity.params["n_pairs"], subject.length)
-    components = identity.params["components"]
-    layouts = [
-        Layout(f"recovery/{name}", f"recovery at the middle position, {name}", len(pairs))
-        for name in components
-    ]
-    if subject.learned is False:
-        return not_learned(identity, subject, layouts)
-    grid, how = _grid(identity, subject, pairs)
-    kept_P = np.abs(grid.clean - grid.corrupted) >= identity.params["min_gap"]
-    results = []
-    for name, layout in zip(components, layouts, strict=True):
-        part = _component(grid, pairs, kept_P, name, identity.params["direction"])
-        rng = subject.stream("bootstrap", "recovery", name)
-        results.append(_result(identity, layout, part, rng, how))
-    return results
+
+    n_pairs: Count = 64
+    components: Components = ("block_in", "mixer_out")
+    readout: Literal["logit_difference", "log_prob"] = "logit_difference"
+    direction: Literal["denoising", "noising"] = "denoising"
+    frozen: bool = False
+    method: Literal["exact", "attribution"] = "exact"
+    min_gap: Amount = 1.0
+
+    def __post_init__(self) -> None:
+        """Check that the method can do what is asked.
+
+        Raises:
+            UsageError: Attribution was asked for together with what it cannot do.
+        """
+        super().__post_init__()
+        if self.method == "attribution" and (self.frozen or self.direction != "denoising"):
+            raise UsageError(
+                "method=attribution guesses denoising with all memory free. Leave direction and "
+                "frozen at their defaults, or use method=exact."
+            )
+
+    def outline(self, subject: Subject) -> list[Layout]:
+        """Return one result per component."""
+        n_pairs = subject.cut(self.n_pairs)
+        return [
+            Layout(name, f"recovery at the middle position, {name}", n_pairs)
+            for name in self.components
+        ]
+
+    def measure(self, subject: Subject) -> list[MetricResult]:
+        """Compute the grid, and lay it out by component."""
+        pairs = subject.pairs(self.n_pairs, subject.length)
+        grid, how = _grid(self, subject, pairs)
+        kept_P = np.abs(grid.clean - grid.corrupted) >= self.min_gap
+        results = []
+        for layout in self.outline(subject):
+            part = _component(grid, pairs, kept_P, layout.part, self.direction)
+            rng = subject.stream("bootstrap", "recovery", layout.part)
+            results.append(_result(self, layout, part, rng, how))
+        return results
 
 
-def _grid(identity: MetricIdentity, subject: Subject, pairs: Pairs) -> tuple[Grid, dict[str, Any]]:
-    """Return the grid, and what the report says about how it was made.
-
-    Raises:
-        UsageError: Attribution was asked for together with what it cannot do.
-    """
-    params = identity.params
+def _grid(metric: Recovery, subject: Subject, pairs: Pairs) -> tuple[Grid, dict[str, Any]]:
+    """Return the grid, and what the report says about how it was made."""
     runs = (pairs.clean.tokens_BT, pairs.corrupted.tokens_BT)
     ends = (pairs.answers_P, pairs.foils_P, pairs.readout_P)
-    what = {"components": params["components"], "readout": params["readout"]}
-    if params["method"] == "exact":
+    what = {"components": metric.components, "readout": metric.readout}
+    if metric.method == "exact":
         grid = recovery_grid(
-            subject.model, *runs, *ends, **what, direction=params["direction"],
-            frozen=params["frozen"], batch_size=subject.batch_size,
+            subject.model, *runs, *ends, **what, direction=metric.direction,
+            frozen=metric.frozen, batch_size=subject.batch_size,
             partial=subject.scratch and subject.scratch / "recovery.npz",
         )  # fmt: skip
         return grid, {"config": {"engine": grid.execution.engine}, "warnings": []}
-    if params["frozen"] or params["direction"] != "denoising":
-        raise UsageError(
-            "method=attribution guesses denoising with all memory free. Leave direction and "
-            "frozen at their defaults, or use method=exact."
-        )
     guess = attribution_grid(subject.model, *runs, *ends, **what)
     return guess, {"config": {"engine": "gradients"}, "warnings": [str(guess)]}
 
@@ -151,7 +185,7 @@ def _component(
 
 
 def _result(
-    identity: MetricIdentity,
+    metric: Recovery,
     layout: Layout,
     part: _Component,
     rng: np.random.Generator,
@@ -170,14 +204,14 @@ def _result(
         "config": {"middle": "(changed + readout) // 2, strictly between them", **how["config"]},
     }
     if len(part.clean_P) < MIN_PAIRS:
-        gap = identity.params["min_gap"]
+        gap = metric.min_gap
         reason = (
             f"no gap: {len(part.clean_P)} of {layout.n_expected} pairs have readouts that differ "
             f"by at least {gap:g}, and {MIN_PAIRS} are needed"
         )
         if part.n_not_finite:
             reason = f"the logits of {part.n_not_finite} pairs are not finite, and " + reason
-        return result(identity, layout, Estimate(None, reason=reason), n_scored, **fields)
+        return metric.result(layout, Estimate(None, reason=reason), n_scored, **fields)
     at_roles_LGP = part.at_roles(part.recovery_LTP)
     trivial_LG = np.asarray((part.at_roles(part.trivial_LTP) != 0).all(-1))
     weight_RP = resampling.weights(len(part.clean_P), rng)
@@ -196,7 +230,7 @@ def _result(
         series={"median": _median(at_roles_LGP)},
     )
     fields["profiles"] = {"grid": _grid_profile(part)}
-    return result(identity, layout, estimate, n_scored, **fields)
+    return metric.result(layout, estimate, n_scored, **fields)
 
 
 def _headline(

@@ -26,7 +26,9 @@ import numpy as np
 from mecheval import stats
 from mecheval.interventions import recovery_grid
 from mecheval.metrics import resampling
-from mecheval.metrics.results import Estimate, Layout, not_learned, profile, result
+from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.parameters import Count
+from mecheval.metrics.results import Estimate, Layout, profile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from mecheval.interventions import RecoveryGrid
     from mecheval.interventions.grid import Direction
     from mecheval.metrics.subject import Subject
-    from mecheval.reports.schema import MetricIdentity, MetricResult
+    from mecheval.reports.schema import MetricResult
     from mecheval.tasks import Pairs
 
 MIN_PAIRS = 8
@@ -80,8 +82,18 @@ def offsets_of(effect_RLO: np.ndarray) -> Offsets:
     )
 
 
-def measure_write_offset(identity: MetricIdentity, subject: Subject) -> list[MetricResult]:
-    """Measure the write offset of every kind of source token that the task can exchange.
+@metric(
+    name="write_offset",
+    version=1,
+    family="intervention",
+    headline=(
+        Column("positions after the {part} at which it is stored"),
+        Column("in layer", at="layer", kind="layer"),
+    ),
+)
+@dataclass(frozen=True, kw_only=True)
+class WriteOffset(Metric):
+    """How many positions after a token its content enters a mixer's memory, per kind of token.
 
     The value is the mean offset at the storage layer: the last one whose writes carry nearly as
     much of the gap as those of any layer. Only pairs count that the model answers rightly on both
@@ -93,28 +105,40 @@ def measure_write_offset(identity: MetricIdentity, subject: Subject) -> list[Met
     a tenth of it, and for models whose memory cannot be taken apart.
 
     Representation metrics at the query cannot tell twins with different offsets apart; this can.
+
+    Attributes:
+        n_pairs: Pairs per kind of token.
+        max_offset: The largest offset; the smallest is -1.
     """
-    results = []
-    for kind in subject.task.counterfactuals:
-        pairs = subject.pairs(identity.params["n_pairs"], subject.length, kind=kind)
-        name = "write_offset" if kind == "default" else f"write_offset/{kind}"
-        title = "mean write offset" + ("" if kind == "default" else f" of the {kind}")
-        layout = Layout(name, title, len(pairs))
-        if subject.learned is False:
-            results += not_learned(identity, subject, [layout])
-        else:
-            results.append(_measured(identity, subject, layout, pairs))
-    return results
+
+    n_pairs: Count = 256
+    max_offset: Count = 4
+
+    def outline(self, subject: Subject) -> list[Layout]:
+        """Return one result per kind of token, named after it where the task names it."""
+        n_pairs = subject.cut(self.n_pairs)
+        return [
+            Layout("", "mean write offset", n_pairs)
+            if kind == "default"
+            else Layout(kind, f"mean write offset of the {kind}", n_pairs)
+            for kind in subject.task.counterfactuals
+        ]
+
+    def measure(self, subject: Subject) -> list[MetricResult]:
+        """Exchange what positions around every kind of token write."""
+        results = []
+        for layout in self.outline(subject):
+            pairs = subject.pairs(self.n_pairs, subject.length, kind=layout.part or None)
+            results.append(_measured(self, subject, layout, pairs))
+        return results
 
 
-def _measured(
-    identity: MetricIdentity, subject: Subject, layout: Layout, pairs: Pairs
-) -> MetricResult:
+def _measured(metric: WriteOffset, subject: Subject, layout: Layout, pairs: Pairs) -> MetricResult:
     apart = subject.model.apart()
     if apart is None or not any(layer.mixing.writes for layer in apart.layers):
         why = subject.model.apart_reason or "no mixer says what a position writes"
-        return result(identity, layout, Estimate(None, reason=f"not applicable: {why}"), 0)
-    width = identity.params["max_offset"]
+        return metric.result(layout, Estimate(None, reason=f"not applicable: {why}"), 0)
+    width = metric.max_offset
     own_PO = pairs.changed_P[:, None] + np.arange(FIRST, width + 1)
 
     def patched(components: Sequence[str], direction: Direction) -> RecoveryGrid:
@@ -136,7 +160,7 @@ def _measured(
     far_P = pairs.readout_P - pairs.changed_P > width
     kept_P = far_P & (noising.clean > 0) & ((noising.corrupted < 0) | ~pairs.answered_P)
     measured = _Measured(noising, denoising, kept_P, far_P)
-    return _result(identity, layout, measured, subject.stream("bootstrap", layout.id))
+    return _result(metric, layout, measured, subject.stream("bootstrap", metric.id_of(layout)))
 
 
 @dataclass(frozen=True)
@@ -169,7 +193,7 @@ class _Measured:
 
 
 def _result(
-    identity: MetricIdentity, layout: Layout, measured: _Measured, rng: np.random.Generator
+    metric: WriteOffset, layout: Layout, measured: _Measured, rng: np.random.Generator
 ) -> MetricResult:
     gap_P, n_scored = measured.gap_P, int(measured.kept_P.sum())
     fields: dict[str, Any] = {
@@ -181,7 +205,7 @@ def _result(
     }
     if n_scored < MIN_PAIRS:
         reason = f"no gap: {n_scored} pairs are answered rightly, and {MIN_PAIRS} are needed"
-        return result(identity, layout, Estimate(None, reason=reason), n_scored, **fields)
+        return metric.result(layout, Estimate(None, reason=reason), n_scored, **fields)
     error = gap_P.std(ddof=1) / np.sqrt(n_scored)
     fields["references"] = {
         "clean": measured.noising.clean[measured.kept_P].mean(),
@@ -189,7 +213,7 @@ def _result(
     }
     if not gap_P.mean() > SIGNIFICANT * error:
         reason = f"no gap: {gap_P.mean():.3g} with a standard error of {error:.3g}"
-        return result(identity, layout, Estimate(None, reason=reason), n_scored, **fields)
+        return metric.result(layout, Estimate(None, reason=reason), n_scored, **fields)
     once_1P, weight_RP = np.ones((1, n_scored)), resampling.weights(n_scored, rng)
     found, drawn = (
         offsets_of(measured.effects(weights, "write")) for weights in (once_1P, weight_RP)
@@ -200,12 +224,12 @@ def _result(
     carried = float(found.carried_RL[0, layer])
     if carried < MIN_CARRIED:
         reason = f"no layer's writes carry the difference: {carried:.2g} of the gap at most"
-        return result(identity, layout, Estimate(None, reason=reason), n_scored, **fields)
+        return metric.result(layout, Estimate(None, reason=reason), n_scored, **fields)
     mean_R = drawn.mean_RL[np.arange(len(weight_RP)), drawn.storage_R]
     interval = stats.percentile_interval(mean_R, unit="pair")
     estimate = Estimate(float(found.mean_RL[0, layer]), interval)
     fields["warnings"] = _warnings(fields["scalars"])
-    return result(identity, layout, estimate, n_scored, **fields)
+    return metric.result(layout, estimate, n_scored, **fields)
 
 
 def _scalars(

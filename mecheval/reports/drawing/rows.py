@@ -1,0 +1,40 @@
+"""Axes with a row per model, the first at the top."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mecheval.reports.drawing.canvas import LIGHT, text_inches
+from mecheval.reports.drawing.words import wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+    from mecheval.reports.drawing.groups import Group
+
+
+def row_axes(axes: Axes, n_rows: int) -> None:
+    """Give axes a scale of rows, every other one shaded, and no frame."""
+    axes.set_ylim(n_rows - 0.5, -0.5)
+    axes.set_yticks([])
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    for row in range(0, n_rows, 2):
+        axes.axhspan(row - 0.5, row + 0.5, color=LIGHT, alpha=0.3, linewidth=0, zorder=0)
+
+
+def label_rows(axes: Axes, groups: Sequence[Group], inches: float) -> None:
+    """Write the names of models left of their rows, in letters that fit into the given room."""
+    for row, group in enumerate(groups):
+        name = wrapped(group.name.row, int((inches - 0.1) / text_inches("x", 6)), lines=2)
+        size = 6.5 if "\n" not in name and text_inches(name, 6.5) < inches - 0.1 else 5.5
+        axes.text(
+            -0.05 / _width(axes), row, name, transform=axes.get_yaxis_transform(), ha="right",
+            va="center", fontsize=size, linespacing=0.95,
+        )  # fmt: skip
+
+
+def _width(axes: Axes) -> float:
+    return axes.get_position().width * axes.figure.get_size_inches()[0]  # type: ignore[union-attr]
