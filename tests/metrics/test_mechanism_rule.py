@@ -20,6 +20,7 @@ from mecheval.metrics.intervention import binding_rule, mechanism_rule
 from mecheval.metrics.intervention.binding_rule import MEANS, amounts, binding
 from mecheval.metrics.intervention.mechanism_rule import (
     CASES,
+    RETRIEVAL,
     VERDICTS,
     Evidence,
     holds_between,
@@ -40,7 +41,7 @@ def bound_by(evidence: Evidence, **params: float) -> str:
 
 
 # What stands where before each layer, and the verdict on retrieval.
-RETRIEVAL = [
+STANDS = [
     # One layer.
     ([KEY], "direct early"),
     # Two layers, as the study has them.
@@ -82,20 +83,20 @@ RETRIEVAL = [
 ]
 
 
-@pytest.mark.parametrize(("block_in", "expected"), RETRIEVAL)
+@pytest.mark.parametrize(("block_in", "expected"), STANDS)
 def test_the_rule_of_retrieval(block_in, expected) -> None:
     assert said(evidence(block_in)) == expected
 
 
 def test_every_way_through_the_rule_of_retrieval_is_reached() -> None:
-    assert {int(retrieval(evidence(rows)).case_R[0]) for rows, _ in RETRIEVAL} == set(
+    assert {int(retrieval(evidence(rows)).case_R[0]) for rows, _ in STANDS} == set(
         range(len(CASES))
     )
 
 
 def test_cells_that_are_known_decide_nothing() -> None:
     """What layer 0 reads is 1 at the key in any model; it may be anything here."""
-    for rows, expected in RETRIEVAL:
+    for rows, expected in STANDS:
         assert said(evidence([NOWHERE, *rows[1:]])) == expected
 
 
@@ -121,7 +122,7 @@ def test_the_layer_that_decides_and_the_one_that_retrieves(block_in, layer, retr
 
 # What stands where, what mixers and convolutions bring there, and what memory holds before the
 # value; and what binds.
-BINDING = [
+BRINGS = [
     # Attention, twice: the memory of the first holds the key, its output brings it to the value.
     (([KEY, VALUE], [VALUE, NOWHERE], None, [1, 0]), MIXER),
     (([KEY, NEXT], [NEXT, NOWHERE], None, [1, 0]), MIXER),
@@ -172,13 +173,13 @@ BINDING = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("arrays", "expected"), BINDING)
+@pytest.mark.parametrize(("arrays", "expected"), BRINGS)
 def test_the_rule_of_binding(arrays, expected) -> None:
     assert bound_by(evidence(*arrays)) == expected
 
 
 def test_every_way_through_the_rule_of_binding_is_reached() -> None:
-    cases = {int(binding(evidence(*arrays)).case_R[0]) for arrays, _ in BINDING}
+    cases = {int(binding(evidence(*arrays)).case_R[0]) for arrays, _ in BRINGS}
     assert cases == set(range(len(binding_rule.CASES)))
 
 
@@ -221,7 +222,7 @@ def test_the_threshold_is_what_is_enough() -> None:
 )
 def test_the_thresholds_between_which_a_verdict_stays(block_in, threshold, expected) -> None:
     found = evidence(block_in)
-    low, high = holds_between(retrieval, found, threshold)
+    low, high = holds_between(RETRIEVAL, found, threshold)
     assert (low, high) == pytest.approx(expected)
     assert (
         said(found, threshold=low)

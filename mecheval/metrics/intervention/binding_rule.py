@@ -37,6 +37,7 @@ from mecheval.metrics.intervention.mechanism_rule import (
     Case,
     Evidence,
     Judgement,
+    Rule,
     cuts,
     summed,
     verdicts_of,
@@ -136,6 +137,10 @@ def binding(evidence: Evidence, threshold: float | np.ndarray = 0.5) -> Judgemen
     case_R = np.stack(conditions).argmax(0)
     layer_R = found.layer_RA[np.arange(len(by_RA)), by_RA.argmax(1)]
     return Judgement(case_R, verdicts_of(case_R, CASES, VERDICTS), layer_R)
+
+
+BINDING = Rule(binding, CASES, VERDICTS)
+"""The second question."""
 
 
 def _earlier(evidence: Evidence, threshold: float | np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from mecheval.metrics.intervention.attributions import (
     first_named,
 )
 from mecheval.metrics.intervention.mechanism_answers import binding_answer, retrieval_answer
-from mecheval.metrics.intervention.mechanism_evidence import KIND, ends, measured, memory_profile
+from mecheval.metrics.intervention.mechanism_evidence import KIND, ends, measured
 from mecheval.metrics.needs import Association
 from mecheval.metrics.parameters import Amount, Count, Share
 from mecheval.metrics.results import Estimate, Layout
@@ -134,11 +134,12 @@ def judged(
         return n_scored, [{**shared, "estimate": Estimate(None, reason=reason)} for _ in TITLES]
     all_found = measured(subject, pairs)
     weight_RP = resampling.weights(n_scored, subject.stream("bootstrap", "mechanism"))
+    weighed = all_found.weighed(weight_RP)
     shown = all_found.found.only(first_named(all_found.found.position_GP))
     fields = []
     for answer, components in (
-        (retrieval_answer(all_found, weight_RP, threshold), ("block_in",)),
-        (binding_answer(all_found, weight_RP, threshold), ("mixer_out", "conv_out")),
+        (retrieval_answer(weighed, threshold), ("block_in",)),
+        (binding_answer(weighed, threshold), ("mixer_out", "conv_out")),
     ):
         profile, profiles = _profiles(shown, components, weight_RP)
         fields.append(
@@ -153,7 +154,7 @@ def judged(
             }
         )
     if all_found.memory is not None:
-        fields[-1]["profiles"]["memory"] = memory_profile(all_found, weight_RP)
+        fields[-1]["profiles"]["memory"] = all_found.memory_profile(weight_RP)
     return n_scored, fields
 
 

@@ -1,55 +1,47 @@
 """What is said to each question of a mechanism: a verdict, how sure, by which cells, against what.
 
-Shape suffixes: ``P`` pairs, ``R`` resamples, ``L`` layers, ``S`` places, ``A`` things that bind.
+Shape suffixes: ``R`` resamples, ``L`` layers, ``S`` places.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mecheval.metrics.intervention import binding_rule, mechanism_rule
+from mecheval.metrics.intervention.binding_rule import BINDING, MEANS, amounts, binding
 from mecheval.metrics.intervention.mechanism_rule import (
     BEHIND,
     BOUND,
     KEY,
     PLACES,
     QUERY,
-    VALUE,
+    RETRIEVAL,
     Evidence,
     Judgement,
-    cuts,
+    Rule,
     holds_between,
+    retrieval,
     retrieving_layer,
     summed,
 )
-from mecheval.metrics.results import profile
+from mecheval.metrics.intervention.rivals import (
+    Rival,
+    binding_rivals,
+    limits,
+    retrieval_rivals,
+    table_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from mecheval.metrics.intervention.mechanism_evidence import Measured
-    from mecheval.metrics.intervention.mechanism_rule import Case
+    from mecheval.metrics.intervention.mechanism_evidence import Weighed
     from mecheval.reports.schema import Profile
 
 CLOSE = 0.1  # a verdict that another threshold so near would change is a close call
 _WITHOUT_WHY = ("mixed", "several", "undefined")  # do not say by themselves what was found
-
-
-class Rival(NamedTuple):
-    """What a verdict would need.
-
-    Attributes:
-        verdict: The verdict.
-        cell: The least of the cells, or sums of cells, that it needs.
-        amount: What that brings back; less than the threshold excludes it.
-    """
-
-    verdict: str
-    cell: str
-    amount: float
 
 
 @dataclass(frozen=True)
@@ -72,16 +64,15 @@ class Answer:
     warnings: list[str]
 
 
-def retrieval_answer(measured: Measured, weight_RP: np.ndarray, threshold: float) -> Answer:
+def retrieval_answer(weighed: Weighed, threshold: float) -> Answer:
     """Say which layers retrieve, and from where.
 
     Args:
-        measured: Attributions.
-        weight_RP: How often each resample holds each pair.
+        weighed: Attributions.
         threshold: What is enough.
     """
-    enough, needed = measured.plainly(), measured.plainly("noising")
-    said = mechanism_rule.retrieval(enough, threshold)
+    enough, needed = weighed.enough, weighed.needed
+    said = retrieval(enough, threshold)
     layer, retrieving = int(said.layer_R[0]), int(retrieving_layer(enough, threshold)[0])
     scalars: dict[str, float] = {"retrieving_layer": retrieving}
     warnings = []
@@ -95,13 +86,12 @@ def retrieval_answer(measured: Measured, weight_RP: np.ndarray, threshold: float
             f"{scalars['sufficiency_mixer_out_query']:.2f} at the query by itself"
         )
     decisive = {"induction": BOUND, "direct early": QUERY, "direct late": KEY}
-    verdict = mechanism_rule.VERDICTS[int(said.verdict_R[0])]
+    verdict = RETRIEVAL.verdicts[int(said.verdict_R[0])]
     if layer and verdict in decisive:
         lost = float(summed(needed.block_in_RLS[0, layer, decisive[verdict]]))
         warnings += _not_needed(f"block_in of layer {layer}", lost, threshold)
     return _answer(
-        measured, weight_RP, threshold, rule=mechanism_rule.retrieval, said=said,
-        cases=mechanism_rule.CASES, verdicts=mechanism_rule.VERDICTS, scalars=scalars,
+        RETRIEVAL, weighed, threshold, said=said, scalars=scalars,
         rivals=retrieval_rivals(enough, threshold), warnings=warnings,
     )  # fmt: skip
 
@@ -119,19 +109,18 @@ def _retrieval_cells(
     return cells
 
 
-def binding_answer(measured: Measured, weight_RP: np.ndarray, threshold: float) -> Answer:
+def binding_answer(weighed: Weighed, threshold: float) -> Answer:
     """Say what brings key and value together.
 
     Args:
-        measured: Attributions.
-        weight_RP: How often each resample holds each pair.
+        weighed: Attributions.
         threshold: What is enough.
     """
-    enough, needed = measured.plainly(), measured.plainly("noising")
-    said, found = binding_rule.binding(enough, threshold), binding_rule.amounts(enough, threshold)
+    enough, needed = weighed.enough, weighed.needed
+    said, found = binding(enough, threshold), amounts(enough, threshold)
     layer = int(said.layer_R[0])
     scalars: dict[str, float] = {"layer": layer}
-    for name, amount in zip(binding_rule.MEANS, found.by_RA[0], strict=True):
+    for name, amount in zip(MEANS, found.by_RA[0], strict=True):
         scalars[f"by_{name.replace(' ', '_')}"] = amount
     for word, evidence in (("sufficiency", enough), ("necessity", needed)):
         for component, at_RLS in (
@@ -140,116 +129,47 @@ def binding_answer(measured: Measured, weight_RP: np.ndarray, threshold: float) 
             scalars |= _named(f"{word}_{component}", at_RLS[0, layer], ("value",))
         scalars[f"{word}_state_before_value"] = evidence.memory_RL[0, layer]
     warnings = []
-    if measured.no_memory is not None:
+    if weighed.no_memory is not None:
         warnings.append(
             "a layer's own mixer is not seen to bind, as its memory cannot be exchanged: "
-            + measured.no_memory
+            + weighed.no_memory
         )
     if enough.n_layers == 1 and not enough.convolves_L.any():
         warnings.append(
             "one layer without a convolution: its own mixer binds, whatever it has learned"
         )
-    if binding_rule.VERDICTS[int(said.verdict_R[0])] not in _WITHOUT_WHY:
-        lost, cell = _limits(needed, layer)[int(found.by_RA[0].argmax())][0]
+    if BINDING.verdicts[int(said.verdict_R[0])] not in _WITHOUT_WHY:
+        lost, cell = limits(needed, layer)[int(found.by_RA[0].argmax())][0]
         warnings += _not_needed(f"{cell} of layer {layer}", lost, threshold)
     return _answer(
-        measured, weight_RP, threshold, rule=binding_rule.binding, said=said,
-        cases=binding_rule.CASES, verdicts=binding_rule.VERDICTS, scalars=scalars,
+        BINDING, weighed, threshold, said=said, scalars=scalars,
         rivals=binding_rivals(enough, threshold), warnings=warnings,
     )  # fmt: skip
 
 
-def retrieval_rivals(evidence: Evidence, threshold: float) -> list[Rival]:
-    """Return what each way to retrieve would need; nothing where there is one layer."""
-    if evidence.n_layers == 1:
-        return []
-    cut = cuts(evidence, threshold)
-    clearest, apart = int(cut.clearest_R[0]) + 1, int(cut.ends_RC[0].argmin()) + 1
-    ends = (float(cut.ends_RC[0].min()), f"L{apart}.block_in@key+query")
-    direct = [
-        ("direct early", (float(cut.query_RC[0, 0]), "L1.block_in@query")),
-        ("direct late", (float(cut.key_RC[0, 0]), "L1.block_in@key")),
-    ]
-    bound = float(cut.bound_RC[0, clearest - 1])
-    found = [Rival("induction", f"L{clearest}.block_in@value+behind", bound)]
-    for verdict, first in direct:
-        amount, cell = min(first, ends)
-        found.append(Rival(verdict, cell, amount))
-    return found
-
-
-def binding_rivals(evidence: Evidence, threshold: float) -> list[Rival]:
-    """Return what each thing that can bind brings, and which cell of its best layer limits it."""
-    by_AL = binding_rule.amounts(evidence, threshold).by_RAL[0]
-    limits = [_limits(evidence, layer) for layer in range(evidence.n_layers)]
-
-    def near(kind: int, layer: int) -> tuple[float, float]:
-        return by_AL[kind, layer], sum(amount for amount, _ in limits[layer][kind])
-
-    rivals = []
-    for kind, name in enumerate(binding_rule.MEANS):
-        layer = max(range(evidence.n_layers), key=lambda layer, kind=kind: near(kind, layer))
-        _, cell = min(limits[layer][kind], key=lambda limit: limit[0])
-        rivals.append(Rival(name, f"L{layer}.{cell}", float(by_AL[kind].sum())))
-    return rivals
-
-
-def _limits(evidence: Evidence, layer: int) -> list[list[tuple[float, str]]]:
-    """Return what limits each thing that can bind, in one layer, with the cell that it is from."""
-    conv_S, mixer_S = evidence.conv_out_RLS[0, layer], evidence.mixer_out_RLS[0, layer]
-    conv, value, behind = (float(summed(conv_S[places])) for places in (BOUND, VALUE, BEHIND))
-    mixer, memory = float(summed(mixer_S[BOUND])), float(summed(evidence.memory_RL[:1, layer]))
-    through = min(conv, mixer)
-    key = (float(summed(evidence.block_in_RLS[0, layer, KEY])), "block_in@key")
-    out = "mixer_out@value+behind"  # what comes out of the mixer again is bound by then
-    own = [key, (conv - through, out)]
-    return [
-        [(mixer, out)],
-        [(conv, "conv_out@value+behind"), (mixer, out)],
-        [(value, "conv_out@value"), *own],
-        [(behind, "conv_out@behind"), *own],
-        [(memory, "state@value-1"), key, (memory - (mixer - through), out)],
-    ]
-
-
 def _answer(
-    measured: Measured,
-    weight_RP: np.ndarray,
+    rule: Rule,
+    weighed: Weighed,
     threshold: float,
     *,
-    rule: Callable[..., Judgement],
     said: Judgement,
-    cases: Sequence[Case],
-    verdicts: Sequence[str],
     scalars: dict[str, float],
     rivals: list[Rival],
     warnings: list[str],
 ) -> Answer:
     """Put an answer together, with what is the same for both questions."""
-    case, chosen = cases[int(said.case_R[0])], int(said.verdict_R[0])
-    drawn_R = rule(measured.evidence(weight_RP), threshold).verdict_R
-    low, high = holds_between(rule, measured.plainly(), threshold)
+    case, chosen = rule.cases[int(said.case_R[0])], int(said.verdict_R[0])
+    drawn_R = rule.judge(weighed.drawn, threshold).verdict_R
+    low, high = holds_between(rule, weighed.enough, threshold)
     scalars = {"threshold_low": low, "threshold_high": high, **scalars}
-    for index, name in enumerate(verdicts):
+    for index, name in enumerate(rule.verdicts):
         scalars[f"agree_{name.replace(' ', '_')}"] = float((drawn_R == index).mean())
     first = [f"{case.verdict}: {case.why}"] if case.verdict in _WITHOUT_WHY else []
     if (low > 0.01 and threshold - low < CLOSE) or (high < 1 and high - threshold < CLOSE):
         first.append(f"a close call: it holds for thresholds from {low:.2f} to {high:.2f} alone")
-    table = _table([rival for rival in rivals if rival.verdict != case.verdict], threshold)
+    table = table_of([rival for rival in rivals if rival.verdict != case.verdict], threshold)
     agreement = float((drawn_R == chosen).mean())
     return Answer(case.verdict, agreement, scalars, table, first + warnings)
-
-
-def _table(rivals: Sequence[Rival], threshold: float) -> Profile:
-    """Lay out rivals by the cells that they lack; names have no spaces, as paths have none."""
-    cells = list(dict.fromkeys(rival.cell for rival in rivals))
-    amount_VX = np.full((len(rivals), len(cells)), np.nan)
-    for row, rival in enumerate(rivals):
-        amount_VX[row, cells.index(rival.cell)] = rival.amount
-    names = [rival.verdict.replace(" ", "_") for rival in rivals]
-    return profile(
-        {"rival": names, "cell": cells}, amount_VX, marks={"excluded": amount_VX < threshold}
-    )
 
 
 def _named(name: str, at_S: np.ndarray, places: Sequence[str]) -> dict[str, float]:

@@ -70,9 +70,59 @@ class Measured:
             memory_RL = self.memory.attribution(weight_RP, MEMORY, direction)[..., 0]
         return Evidence(block_in_RLS, mixer_out_RLS, conv_out_RLS, memory_RL)
 
-    def plainly(self, direction: Direction = "denoising") -> Evidence:
-        """Return the same with every pair once, as a single resample."""
-        return self.evidence(np.ones((1, len(self.found.clean_P))), direction)
+    def weighed(self, weight_RP: np.ndarray) -> Weighed:
+        """Return the attributions of all pairs once, and of resamples."""
+        once_1P = np.ones((1, len(self.found.clean_P)))
+        return Weighed(
+            self.evidence(once_1P), self.evidence(once_1P, "noising"), self.evidence(weight_RP),
+            self.no_memory,
+        )  # fmt: skip
+
+    def memory_profile(self, weight_RP: np.ndarray) -> Profile:
+        """Lay out what the memory before the value brings back, and what is lost without it.
+
+        A cell is ``trivial`` if it is the same in any model: with one layer and no convolution, the
+        memory is all that later positions see.
+
+        Raises:
+            ValueError: The memory was not exchanged.
+        """
+        if self.memory is None:
+            raise ValueError("the memory was not exchanged")
+        once_1P, memory = np.ones((1, len(self.found.clean_P))), self.memory
+        value, drawn = (
+            np.stack([memory.attribution(weights, MEMORY, d)[..., 0] for d in DIRECTIONS], 1)
+            for weights in (once_1P, weight_RP)
+        )
+        alone = memory.n_layers == 1 and not self.convolves
+        return profile(
+            {"direction": ["sufficiency", "necessity"], "layer": range(memory.n_layers)},
+            value[0],
+            resampling.bounds(drawn),
+            marks={"trivial": np.full(value[0].shape, alone)},
+        )
+
+    @property
+    def convolves(self) -> bool:
+        """Say whether a layer has a short convolution."""
+        return not np.isnan(self.found.patched_LGP["denoising", "conv_out"]).all()
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Attributions as the rules read them.
+
+    Attributes:
+        enough: Sufficiency, of every pair once.
+        needed: Necessity, likewise.
+        drawn: Sufficiency in resamples of pairs.
+        no_memory: Why the memory could not be exchanged.
+    """
+
+    enough: Evidence
+    needed: Evidence
+    drawn: Evidence
+    no_memory: str | None = None
 
 
 def ends(subject: Subject, pairs: Pairs) -> Measured:
@@ -105,25 +155,3 @@ def in_order(found: Restored) -> np.ndarray:
     """Say which pairs have a key before their value, ``(P,)``."""
     key_P, value_P = found.position_GP[_KEY], found.position_GP[_VALUE]
     return (key_P >= 0) & (key_P < value_P)
-
-
-def memory_profile(all_found: Measured, weight_RP: np.ndarray) -> Profile:
-    """Lay out what the memory before the value brings back, and what is lost without it.
-
-    A cell is ``trivial`` if it is the same in any model: with one layer and no convolution, the
-    memory is all that later positions see.
-    """
-    by_direction = [
-        (all_found.plainly(direction).memory_RL[0], all_found.evidence(weight_RP, direction))
-        for direction in DIRECTIONS
-    ]
-    value = np.stack([value_L for value_L, _ in by_direction])
-    drawn = np.stack([evidence.memory_RL for _, evidence in by_direction], 1)
-    plain = all_found.plainly()
-    alone = plain.n_layers == 1 and not plain.convolves_L.any()
-    return profile(
-        {"direction": ["sufficiency", "necessity"], "layer": range(plain.n_layers)},
-        value,
-        resampling.bounds(drawn),
-        marks={"trivial": np.full(value.shape, alone)},
-    )

@@ -122,6 +122,20 @@ class Judgement:
     layer_R: np.ndarray
 
 
+class Rule(NamedTuple):
+    """A rule with its words.
+
+    Attributes:
+        judge: Applies it, given evidence and thresholds.
+        cases: All ways through it.
+        verdicts: What it can say.
+    """
+
+    judge: Callable[[Evidence, float | np.ndarray], Judgement]
+    cases: Sequence[Case]
+    verdicts: Sequence[str]
+
+
 @dataclass(frozen=True)
 class Cuts:
     """The sums at every cut, before layers 1 to L - 1.
@@ -226,9 +240,7 @@ def retrieving_layer(evidence: Evidence, threshold: float | np.ndarray = 0.5) ->
     return np.pad(arrived_RL, ((0, 0), (0, 1)), constant_values=True).argmax(1)
 
 
-def holds_between(
-    rule: Callable[[Evidence, np.ndarray], Judgement], evidence: Evidence, threshold: float
-) -> tuple[float, float]:
+def holds_between(rule: Rule, evidence: Evidence, threshold: float) -> tuple[float, float]:
     """Return the smallest and the largest threshold around one with which a verdict stays.
 
     Thresholds are tried in steps of 0.01, from 0.01 to 1.
@@ -239,7 +251,7 @@ def holds_between(
         threshold: What is enough.
     """
     tried_R = np.append(np.arange(1, 101) / 100, threshold)
-    *same_R, itself = rule(evidence.repeated(len(tried_R)), tried_R).verdict_R
+    *same_R, itself = rule.judge(evidence.repeated(len(tried_R)), tried_R).verdict_R
     other_R = tried_R[:-1][np.array(same_R) != itself]
     low, high = other_R[other_R < threshold], other_R[other_R > threshold]
     first = 0.01 if not len(low) else min(threshold, round(low.max() + 0.01, 2))
@@ -247,5 +259,10 @@ def holds_between(
     return first, last
 
 
+RETRIEVAL = Rule(retrieval, CASES, VERDICTS)
+"""The first question."""
+
+
 def verdicts_of(case_R: np.ndarray, cases: Sequence[Case], verdicts: Sequence[str]) -> np.ndarray:
+    """Return the verdict of each case, as an index into the verdicts."""
     return np.array([verdicts.index(case.verdict) for case in cases])[case_R]
