@@ -5,8 +5,9 @@ consumer of randomness never moves another one's numbers.
 
 Weights are drawn by :class:`Draws`, whose numbers are the same everywhere. Everything else, such as
 a task's examples and resamples, is drawn by NumPy's generator. It gives the same numbers on every
-processor, and may give others in another version of NumPy (NEP 19): the golden hashes of the tasks
-would say so, and the key of a task that is not built in holds the hash of a sample.
+processor (but for the last bit of an exponential one now and then), and may give others in another
+version of NumPy (NEP 19). The golden hashes of the tasks, a test, would say so, and the key of a
+task that is not built in holds the hash of a sample.
 
 Shape suffix: ``X`` any shape.
 """

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mecheval import escape
 from mecheval.cli import options
 from mecheval.errors import UsageError, unknown
 
@@ -75,12 +76,12 @@ def _side(text: str, results: Path) -> Collection:
     found = collection.select(model=text)
     models = sorted({group.name.model for group in found})
     if not models:
-        known = {group.name.model for group in collection}
+        known = {name for g in collection for name in (g.name.model, g.identity.model.name)}
         raise unknown("model, file or folder", text, known, see=f"what {results} holds")
     if len(models) > 1:
         raise UsageError(
-            f"{len(models)} models in {results} fit '{text}': {', '.join(models)}. Give one of "
-            "them in full."
+            f"{len(models)} models in {results} fit {escape.quoted(text)}: {', '.join(models)}. "
+            "Give one of them in full."
         )
     return found
 
@@ -91,8 +92,8 @@ def _by_recipe(collection: Collection, text: str, results: Path) -> Collection:
     found = collection.select(recipe=parse_assignments(text))
     if not found:
         raise UsageError(
-            f"No report in {results} was trained with {text}, unless by a sweep. Give a field of a "
-            "recipe and its value as they stand in a report."
+            f"No report in {results} was trained with {escape.quoted(text)}, unless by a sweep. "
+            "Give a field of a recipe and its value as they stand in a report."
         )
     return found
 
@@ -106,7 +107,7 @@ def _on_tasks(collection: Collection, tasks: list[str]) -> Collection:
     for task in tasks:
         found = collection.select(task=task)
         if not found:
-            known = {group.name.task for group in collection}
+            known = {name for g in collection for name in (g.name.task, g.identity.task.name)}
             raise unknown("task", task, known, see="the tasks that the reports are of")
         groups |= {id(group): group for group in found}
     return Collection(list(groups.values()))
@@ -118,7 +119,9 @@ def _read(path: Path) -> Collection:
 
     collection = load_results(path)
     for item in collection.refused:
-        print(f"mecheval: left out {path / item.path}: {item.reason}", file=sys.stderr)
+        file = path if path.is_file() else path / item.path
+        line = escape.line(f"left out {file}: {item.reason}")
+        print(f"mecheval: {line}", file=sys.stderr)
     if not collection:
         raise UsageError(f"The folder {path} holds no finished reports. Give one that does.")
     return collection

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mecheval import escape
 from mecheval.cli import options
 from mecheval.errors import UsageError
 
@@ -29,10 +30,10 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     )
     building = commands.add_parser(
         "build",
-        help="write leaderboard.md, .csv and .json",
+        help="write leaderboard.md, .csv and .json, and versions.txt",
         description="Write leaderboard.md, .csv and .json: one table per task, one row per model, "
-        "means over seeds; print the first. Partial, random-weight, failed and invalid reports are "
-        "refused by name.",
+        "means over seeds, which is printed too; and versions.txt, what the reports were made "
+        "with. Partial, random-weight, failed and invalid reports are refused by name.",
     )
     building.add_argument(
         "results", nargs="?", type=options.path, default=Path("results"), metavar="RESULTS",
@@ -76,6 +77,7 @@ def build(args: argparse.Namespace) -> int:
     """
     from mecheval.leaderboard.board import build as build_board
     from mecheval.leaderboard.tables import as_csv, as_json, markdown
+    from mecheval.leaderboard.versions import NAME, versions
     from mecheval.reports.documents import write_document
 
     collection = _admitted(args.results)
@@ -85,6 +87,7 @@ def build(args: argparse.Namespace) -> int:
     texts = {"md": markdown(board), "csv": as_csv(board), "json": as_json(board)}
     for suffix, text in texts.items():
         write_document(args.output / f"leaderboard.{suffix}", text)
+    write_document(args.output / NAME, versions(collection.reports))
     if not args.quiet:
         print(texts["json" if args.json else "md"], end="")
         print(f"Wrote leaderboard.md, .csv and .json to {args.output}.", file=sys.stderr)
@@ -118,5 +121,6 @@ def _admitted(results: Path) -> Collection:
 
     collection = admit(results)
     for item in collection.refused:
-        print(f"mecheval: refused {results / item.path}: {item.reason}", file=sys.stderr)
+        line = escape.line(f"refused {results / item.path}: {item.reason}")
+        print(f"mecheval: {line}", file=sys.stderr)
     return collection

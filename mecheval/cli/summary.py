@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mecheval import escape
 from mecheval.reports.collection import collect
 from mecheval.reports.collection.overview import blocks, legend, remarks
-from mecheval.reports.markdown import table
+from mecheval.reports.markdown import bullets, titled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,10 +23,6 @@ def summary(reports: Iterable[Report]) -> str:
         reports: The reports, also of cells that failed.
     """
     collection = collect(reports)
-    parts = [
-        f"{escape.markdown(block.caption)}\n\n{table(block.headers, block.rows)}"
-        for block in blocks(collection)
-    ]
-    lines = [f"- {escape.markdown(line)}" for line in remarks(collection)]
-    parts += [legend(collection), "\n".join(lines)]
+    parts = [titled(*block) for block in blocks(collection)]
+    parts += [legend(collection), bullets(remarks(collection))]
     return "\n\n".join(part for part in parts if part)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mecheval.reports.collection.columns import BEHAVIOUR, columns_of
+from mecheval.reports.collection.numbers import over_seeds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,11 +114,11 @@ def _gap(model: str, task: str, refused: Sequence[Refused]) -> str:
 
 
 def _level(level: str, groups: Sequence[Group], columns: Sequence[Column]) -> dict[str, float]:
-    """Return the mean of a reference over models, for the columns of behaviour that have it."""
+    """Return the mean of a reference over all reports, for columns of behaviour that have it."""
     found = {}
     for column in columns:
         if column.family == BEHAVIOUR and not column.at:
-            means = [group.number(column.id, level).mean for group in groups]
-            known = [mean for mean in means if mean is not None]
-            found |= {column.key: float(np.mean(known))} if known else {}
+            numbers = [n for group in groups for n in group.numbers(column.id, level).values()]
+            mean = over_seeds(dict(enumerate(numbers))).mean
+            found |= {} if mean is None else {column.key: mean}
     return found

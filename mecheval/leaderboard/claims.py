@@ -111,6 +111,11 @@ def claims_of(suite: Suite) -> list[Claim]:
         missing = [key for key in ("says", "task", "model", "result") if not entry.get(key)]
         if missing:
             raise UsageError(f"A claim in {suite.path} has no {missing[0]}. Write one.")
+        if not entry.keys() & {"least", "most", "verdicts"}:
+            raise UsageError(
+                f"A claim in {suite.path} has neither least, most nor verdicts, so nothing could "
+                "contradict it. Write one of them."
+            )
     return claims
 
 
@@ -137,7 +142,7 @@ def examine(
     Raises:
         UsageError: A claim names a model or task that does not exist, or several recipes fit it.
     """
-    cells = cells_of(collection, registry, suite)
+    cells = cells_of(claims, collection, registry, suite)
     findings = [_finding(claim, lambda model, c=claim: cells(c, model)) for claim in claims]
     corrected = stats.holm([finding.p for finding in findings])
     return [
@@ -167,23 +172,27 @@ def _finding(claim: Claim, found: Callable[[str], Meant]) -> Finding:
         number = ours.group.minus(theirs.group, claim.result, claim.at)
     if number.mean is None or number.n < MIN_SEEDS:
         return Finding(claim, _missing(number, ours.group), number.n, "not testable")
-    here, p = words.decimal(number.mean), stats.t_test(
-        [*number.values.values()], against=_nearest(claim, number.mean)
-    )  # fmt: skip
-    return Finding(claim, here, number.n, _answer(claim, number), number, p)
+    here, answer = words.decimal(number.mean), _answer(claim, number)
+    return Finding(claim, here, number.n, answer, number, _p_value(claim, number, number.mean))
 
 
-def _nearest(claim: Claim, mean: float) -> float:
-    return min((claim.least, claim.most), key=lambda bound: abs(mean - bound))
+def _p_value(claim: Claim, number: OverSeeds, mean: float) -> float | None:
+    """Return the p value of the t test that the mean is the claim's nearest bound."""
+    bound = min((claim.least, claim.most), key=lambda each: abs(mean - each))
+    if not math.isfinite(bound):
+        return None
+    return stats.t_test([*number.values.values()], against=bound)
 
 
 def _answer(claim: Claim, number: OverSeeds) -> Answer:
-    if number.low is None or number.high is None:
+    """Hold the interval against the bounds; where there is none, the value that all seeds share."""
+    low = number.mean if number.low is None else number.low
+    high = number.mean if number.high is None else number.high
+    if low is None or high is None:
         return "undecided"
-    if claim.least <= number.low and number.high <= claim.most:
+    if claim.least <= low and high <= claim.most:
         return "yes"
-    outside = number.high < claim.least or number.low > claim.most
-    return "no" if outside else "undecided"
+    return "no" if high < claim.least or low > claim.most else "undecided"
 
 
 def _of_verdicts(claim: Claim, group: Group) -> Finding:

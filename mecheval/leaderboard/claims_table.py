@@ -40,8 +40,8 @@ def _row(finding: Finding) -> list[str]:
     claim, number = finding.claim, finding.number
     interval = ""
     if number is not None:
-        interval = words.interval(number.low, number.high)
-        interval += words.NOT_OVER_SEEDS if interval and number.over != SEED else ""
+        mark = "" if number.over == SEED else words.NOT_OVER_SEEDS
+        interval = words.interval(number.low, number.high) + mark
     return [
         claim.says, claim.paper, finding.here, interval, str(finding.n_seeds or ""),
         words.p_value(finding.p), words.p_value(finding.p_corrected), finding.answer,
@@ -64,7 +64,7 @@ def _legend(findings: Sequence[Finding]) -> str:
     ]
     if any(f.number is not None and f.number.over != SEED for f in findings):
         lines.append(
-            f"{words.NOT_OVER_SEEDS} All seeds are equal: there is no t test, and the interval is "
-            "the hull of the reports' own, over examples."
+            f"{words.NOT_OVER_SEEDS} All seeds are equal: there is no t test. What decides is the "
+            "hull of the reports' own intervals, over examples, or where they have none the value."
         )
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from mecheval.reports.collection import notes, words
 from mecheval.reports.collection.blocks import Block, caption, packed
 from mecheval.reports.collection.columns import sections
 from mecheval.reports.collection.overview import ABOUT_SEEDS, SEE
-from mecheval.reports.markdown import table
+from mecheval.reports.markdown import bullets, titled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 SCHEMA = "mecheval.leaderboard/2"
 LEGEND = f"""\
-{ABOUT_SEEDS} *Learned* counts the seeds that passed the task's gate: behaviour is averaged over all
-seeds, mechanisms over those that learned the task. *chance* and *floor* are what a uniform guess and
-the best table without a model reach. A gap says why there is no number.
-{SEE}
+{ABOUT_SEEDS}
+
+*Learned* counts the seeds that passed the task's gate: behaviour is averaged over all seeds,
+mechanisms over those that learned the task. *chance* and *floor* are what a uniform guess and the
+best table without a model reach. A gap says why there is no number. {SEE}
 """
 MOST_REMARKS = 40
 FIELDS: tuple[str, ...] = (
@@ -42,18 +43,16 @@ def markdown(board: Board) -> str:
     """Return the tables as Markdown, with why values are missing and what does not count."""
     parts = ["# Leaderboard\n", LEGEND]
     for task in board.tables:
-        parts.append(f"## {task.task}\n")
+        parts.append(f"## {escape.markdown(task.task)}\n")
         for block in _blocks(task):
-            parts.append(
-                f"{escape.markdown(block.caption)}\n\n{table(block.headers, block.rows)}\n"
-            )
+            parts.append(titled(*block) + "\n")
     remarks = _remarks(board)
     if remarks:
         parts.append("## Remarks\n")
-        parts.append("\n".join(f"- {escape.markdown(line)}" for line in remarks) + "\n")
+        parts.append(bullets(remarks) + "\n")
     if board.refused:
         parts.append("## Refused\n")
-        parts.append("\n".join(f"- `{item.path}`: {item.reason}" for item in board.refused) + "\n")
+        parts.append(bullets(f"{item.path}: {item.reason}" for item in board.refused) + "\n")
     return "\n".join(parts)
 
 
@@ -103,16 +102,21 @@ def as_csv(board: Board) -> str:
     file = io.StringIO()
     writer = csv.DictWriter(file, FIELDS, restval="", lineterminator="\n")
     writer.writeheader()
+    for line in _lines(board):
+        writer.writerow({field: escape.csv(value) for field, value in line.items()})
+    return file.getvalue()
+
+
+def _lines(board: Board) -> Iterator[dict[str, Any]]:
     for task in board.tables:
         for row in task.rows:
             head = {"task": task.task, "version": task.version, "model": row.model}
             if row.group is None:
-                writer.writerow({**head, "seeds": 0, "learned": 0, "gap": row.gap})
+                yield {**head, "seeds": 0, "learned": 0, "gap": row.gap}
                 continue
             head |= {"recipe": row.recipe, "seeds": len(row.group.seeds)}
             head |= {"learned": row.group.n_learned, "gate": row.group.gate}
-            writer.writerows({**head, **_line(c, row.scores[c.key])} for c in task.columns)
-    return file.getvalue()
+            yield from ({**head, **_line(c, row.scores[c.key])} for c in task.columns)
 
 
 def _line(column: Column, score: OverSeeds) -> dict[str, Any]:

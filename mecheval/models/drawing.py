@@ -28,8 +28,9 @@ def drawing(seed: int, *names: str | int) -> Iterator[None]:
     Inside, in this thread, what decides the weights that are drawn has the same bits on every
     processor, with any number of threads, any switches and in every version of torch:
 
-    - uniform and normal numbers, and what ``torch.nn.init`` makes of them, are
-      :class:`.seeding.Draws`, made in float64 on the CPU and rounded;
+    - uniform and normal numbers are :class:`.seeding.Draws`, made in float64 on the CPU and
+      rounded, whoever asks torch for them: ``torch.nn.init``, modules, transformers (which numbers
+      those ask for, and what they make of them, can differ between their versions);
     - ``exp``, ``expm1``, ``log``, ``log1p``, ``erfinv``, ``linspace`` and the QR decomposition (for
       orthogonal matrices) are those of :mod:`mecheval.exact` in float64, rounded;
     - sums, differences, products, quotients and square roots of single elements are torch's: IEEE

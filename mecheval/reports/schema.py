@@ -236,3 +236,17 @@ class Report(Record):
     """Command line that made the report."""
     plugin: dict[str, str] | None = None
     """Distribution and version of a third-party task or model."""
+
+    def __repr__(self) -> str:
+        """Return a line: what it is of, and its headline numbers."""
+        from mecheval.reports.display import line
+
+        return line(self)
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Show the headline numbers in a notebook."""
+        from mecheval.reports.display import html
+
+        return html(self)

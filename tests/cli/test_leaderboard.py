@@ -25,7 +25,8 @@ def test_three_files_and_the_table_on_screen(
     assert build(results) == 0
     out, err = capsys.readouterr()
     written = {path.name: path.read_text() for path in (results.parent / "out").iterdir()}
-    assert set(written) == {"leaderboard.md", "leaderboard.csv", "leaderboard.json"}
+    tables = {"leaderboard.md", "leaderboard.csv", "leaderboard.json"}
+    assert set(written) == {*tables, "versions.txt"}
     assert written["leaderboard.md"] == out
     assert err == (
         f"mecheval: refused {results}/mamba/parity@1/seed0+limit=8.json: "

@@ -62,7 +62,7 @@ def test_what_is_lacking_is_known_beforehand() -> None:
 
 
 def test_a_variable_that_is_not_there_is_known_beforehand() -> None:
-    with pytest.raises(UsageError, match="Unknown variable of parity 'party'"):
+    with pytest.raises(UsageError, match="Unknown variable 'party' of parity"):
         ids("parity", "readability[variables=['party']]")
 
 

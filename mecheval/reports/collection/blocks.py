@@ -1,7 +1,7 @@
 """Tables with a sentence above them: how columns are divided among them, and what is said.
 
-A table is no wider than a screen where that can be: the columns of further metrics go into a table
-of their own, but those of one metric stay together.
+A table is no wider than a screen where that can be: the columns of further metrics, and if need be
+of further results of one metric, go into a table of their own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WIDTH = 160
 CAPTIONS = {
     BEHAVIOUR: "What the models score: the share of answers that are right. Floor: the best score "
     "without a model. Learned: whether the score passed the gate.",
-    "intervention": "Interventions ({}): what becomes of the answer when activations are exchanged.",
+    "intervention": "Interventions ({}): what becomes of the answer when activations are changed.",
     "probe": "Probes ({}): what a classifier reads from the activations.",
     "bottleneck": "Erasure ({}): what the answer loses with a variable that is erased.",
 }
@@ -55,19 +55,25 @@ def packed(
     Args:
         columns: All columns.
         table: Makes a table of some of them.
-        width: Characters of a line, which the columns of a single metric may exceed.
+        width: Characters of a line, which the columns of a single result may exceed.
     """
-    by_metric: dict[str, list[Column]] = {}
-    for column in columns:
-        by_metric.setdefault(column.metric, []).append(column)
     parts: list[list[Column]] = []
-    for further in by_metric.values():
-        joined = [*parts[-1], *further] if parts else []
-        if joined and table(joined).width <= width:
-            parts[-1] = joined
-        else:
-            parts.append(further)
+    for of_metric in _by(columns, lambda column: column.metric):
+        fits = table(of_metric).width <= width
+        for further in [of_metric] if fits else _by(of_metric, lambda column: column.id):
+            joined = [*parts[-1], *further] if parts else []
+            if joined and table(joined).width <= width:
+                parts[-1] = joined
+            else:
+                parts.append(further)
     return [table(part) for part in parts]
+
+
+def _by(columns: Sequence[Column], key: Callable[[Column], str]) -> list[list[Column]]:
+    found: dict[str, list[Column]] = {}
+    for column in columns:
+        found.setdefault(key(column), []).append(column)
+    return list(found.values())
 
 
 def caption(columns: Sequence[Column]) -> str:

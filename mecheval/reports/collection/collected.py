@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from mecheval.reports.collection import loading
 from mecheval.reports.collection.columns import columns_of
 from mecheval.reports.collection.groups import grouped
-from mecheval.reports.collection.loading import Refused
 from mecheval.reports.collection.matching import matching
 from mecheval.reports.collection.words import ranges
 from mecheval.reports.labels import names_of
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from mecheval.reports.collection.columns import Column
     from mecheval.reports.collection.groups import Group
-    from mecheval.reports.collection.loading import Judge
+    from mecheval.reports.collection.loading import Judge, Refused
     from mecheval.reports.schema import Report
 
 
@@ -39,8 +38,8 @@ class Collection:
     refused: Sequence[Refused] = ()
 
     def __len__(self) -> int:
-        """Return the number of reports."""
-        return len(self.reports)
+        """Return the number of groups."""
+        return len(self.groups)
 
     def __iter__(self) -> Iterator[Group]:
         """Iterate over the groups."""
@@ -53,7 +52,7 @@ class Collection:
         seeds = ranges({seed for group in self.groups for seed in group.seeds})
         refused = f", {len(self.refused)} refused" if self.refused else ""
         return (
-            f"<{len(self)} reports in {len(self.groups)} groups: {len(models)} models, "
+            f"<{len(self.reports)} reports in {len(self)} groups: {len(models)} models, "
             f"{len(tasks)} tasks, seeds {seeds or 'none'}{refused}>"
         )
 

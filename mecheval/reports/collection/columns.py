@@ -82,7 +82,7 @@ def columns_of(reports: Iterable[Report]) -> list[Column]:
 def sections(groups: Sequence[Group]) -> list[Section]:
     """Arrange all columns: a section per kind of evidence, behaviour first.
 
-    Groups that share no column of a kind, such as those of different tasks, stand in sections of
+    Groups that share no metric of a kind, such as those of different tasks, stand in sections of
     their own, so that no table is mostly empty.
     """
     columns = columns_of(report for group in groups for report in group.reports)
@@ -97,28 +97,28 @@ def sections(groups: Sequence[Group]) -> list[Section]:
 
 
 def _separate(family: str, columns: Sequence[Column], groups: Sequence[Group]) -> list[Section]:
-    """Split groups so that those with a common column stay together."""
+    """Split groups so that those with a common metric stay together."""
     parts: list[tuple[set[str], list[Group]]] = []
     for group in groups:
         ids = {m.id for report in group.reports for m in report.metrics}
-        shared, members = {column.key for column in columns if column.id in ids}, [group]
+        shared, members = {column.metric for column in columns if column.id in ids}, [group]
         if not shared:
             continue
         apart = []
-        for keys, others in parts:
-            if keys & shared:
-                shared, members = shared | keys, [*others, *members]
+        for metrics, others in parts:
+            if metrics & shared:
+                shared, members = shared | metrics, [*others, *members]
             else:
-                apart.append((keys, others))
+                apart.append((metrics, others))
         parts = [*apart, (shared, members)]
     place = {id(group): i for i, group in enumerate(groups)}
     found = [
         Section(
             family,
-            [column for column in columns if column.key in keys],
+            [column for column in columns if column.metric in metrics],
             sorted(members, key=lambda group: place[id(group)]),
         )
-        for keys, members in parts
+        for metrics, members in parts
     ]
     return sorted(found, key=lambda section: place[id(section.groups[0])])
 

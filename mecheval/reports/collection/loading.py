@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval.errors import UsageError
@@ -10,6 +9,7 @@ from mecheval.reports.files import find_reports, read_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from mecheval.reports.labels import Name
     from mecheval.reports.schema import Report

@@ -13,7 +13,7 @@ from mecheval.reports.collection.blocks import CAPTIONS, Block, caption, packed
 from mecheval.reports.collection.columns import BEHAVIOUR, Section, sections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence, Set
 
     from mecheval.reports.collection.collected import Collection, Refused
     from mecheval.reports.collection.columns import Column
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from mecheval.reports.labels import Name
 
 ABOUT_SEEDS = (
-    "Means over seeds with their 95 % t interval. "
-    f"{words.NOT_OVER_SEEDS} over examples, as the reports have it: one seed has a value, or all "
-    "seeds the same one."
+    "Values are means over seeds with their 95 % t interval. Where only one seed has a value, or "
+    f"all seeds have the same, there is none, and the one marked {words.NOT_OVER_SEEDS} is over "
+    "examples: the hull of the reports' own."
 )
 ABOUT_EXAMPLES = "Intervals are over examples: there is one seed of everything."
 SEE = "`mecheval show metric NAME` says what a metric asks, and how it is computed."
@@ -35,10 +35,12 @@ class _Style(NamedTuple):
     Attributes:
         recipes: Whether a column names recipes.
         marked: Whether intervals that are not over seeds bear a mark.
+        ids: The results that any model has, by task: cells of others are empty.
     """
 
     recipes: bool
     marked: bool
+    ids: Mapping[str, Set[str]]
 
     @property
     def titles(self) -> list[str]:
@@ -51,6 +53,8 @@ class _Style(NamedTuple):
     def row(self, group: Group, columns: Iterable[Column]) -> list[str]:
         cells = [
             words.cell(group.number(column.id, column.at), column.kind, marked=self.marked)
+            if column.id in self.ids[group.name.task]
+            else ""
             for column in columns
         ]
         return [*self.head(group.name, group.seeds), *cells]
@@ -93,7 +97,12 @@ def remarks(collection: Collection) -> list[str]:
 def _style(collection: Collection) -> _Style:
     groups = collection.groups
     names = [group.name for group in groups] + [i.name for i in _failed(collection) if i.name]
-    return _Style(any(name.recipe for name in names), any(len(g.seeds) > 1 for g in groups))
+    ids: dict[str, set[str]] = {}
+    for group in groups:
+        found = {result.id for report in group.reports for result in report.metrics}
+        ids.setdefault(group.name.task, set()).update(found)
+    several = any(len(group.seeds) > 1 for group in groups)
+    return _Style(any(name.recipe for name in names), several, ids)
 
 
 def _failed(collection: Collection) -> list[Refused]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from mecheval import escape
 from mecheval.reports.collection.numbers import SEED
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def p_value(p: float | None) -> str:
     """Write a p value; nothing where there is none."""
     if p is None:
         return ""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+    return escape.Markdown("<0.001") if p < 0.001 else f"{p:.3f}"
 
 
 def verdicts(summary: OverSeeds) -> str:

@@ -6,9 +6,8 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from mecheval import escape
 from mecheval.reports.collection import words
-from mecheval.reports.markdown import table
+from mecheval.reports.markdown import bullets, table, titled
 
 if TYPE_CHECKING:
     from mecheval.reports.comparison.compare import Comparison, Difference, Side
@@ -18,8 +17,8 @@ SIDES = ("Side", "Model", "Task", "Seeds", "Learned", "Recipe")
 HEADERS = ("Number", "A", "B", "B - A", "95 % interval", "p", "p, corrected", "Paired")
 LEGEND = (
     "Intervals and p values are those of Student's paired t test, over seeds, or where there is "
-    "one over its examples. p is corrected for the {} differences here that have one, by Holm's "
-    "procedure; verdicts are counts and not tested."
+    "one over its examples. p is corrected for {} here that {} one, by Holm's procedure; verdicts "
+    "are counts and not tested."
 )
 NOT_TESTED = (
     f"{words.NOT_OVER_SEEDS} there is no t test: all seeds are equal, or a seed's examples cannot "
@@ -34,14 +33,17 @@ def markdown(comparison: Comparison) -> str:
         by_pair.setdefault((each.model, each.task), []).append(each)
     parts = [table(SIDES, [_side(side) for side in comparison.sides])]
     parts += [
-        f"{escape.markdown(f'{model} on {task}')}\n\n{table(HEADERS, [_row(each) for each in same])}"
+        titled(f"{model} on {task}", HEADERS, [_row(each) for each in same])
         for (model, task), same in by_pair.items()
     ]
     n_tested = sum(each.p is not None for each in comparison.differences)
-    parts.append(LEGEND.format(n_tested))
+    many = (
+        (f"the {n_tested} differences", "have") if n_tested != 1 else ("the one difference", "has")
+    )
+    parts.append(LEGEND.format(*many))
     if any(_is_marked(each) for each in comparison.differences):
         parts.append(NOT_TESTED)
-    parts.append("\n".join(f"- {escape.markdown(warning)}" for warning in comparison.warnings))
+    parts.append(bullets(comparison.warnings))
     return "\n\n".join(part for part in parts if part)
 
 

@@ -10,12 +10,22 @@ import math
 import textwrap
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from mecheval.reports.drawing.style import (
+    CAPTION,
+    DPI,
+    NARROW,
+    PROSE,
+    STYLE,
+    TITLE,
+    WIDTH,
+    text_inches,
+)
 from mecheval.reports.drawing.words import clean
 
 if TYPE_CHECKING:
@@ -24,48 +34,6 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-WIDTH = 7.0
-"""Inches: the text of a paper in two columns."""
-
-NARROW = 3.4
-"""Inches: one of two columns; what a single panel gets."""
-
-DPI = 300
-TITLE, CAPTION, SMALL = 7.5, 6.5, 5.5
-"""Sizes of letters, in points; no letter is smaller than the last."""
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
-
-GREY, LIGHT = "#6b6b6b", "#d9d9d9"
-
-STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 7,
-    "axes.titlesize": 7,
-    "axes.titlelocation": "left",
-    "axes.titlepad": 3,
-    "axes.labelsize": 7,
-    "axes.labelpad": 2,
-    "axes.linewidth": 0.6,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "xtick.major.size": 2,
-    "ytick.major.size": 2,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.pad": 2,
-    "ytick.major.pad": 2,
-    "legend.fontsize": 6.5,
-    "legend.frameon": False,
-    "lines.linewidth": 1.2,
-    "hatch.linewidth": 0.4,
-    "figure.facecolor": "white",
-    "svg.hashsalt": "mecheval",
-    "text.parse_math": False,  # a dollar in a model's name is a dollar
-}
-
-_LETTER = 0.57  # mean width of a letter of DejaVu Sans, in its size
 _EDGE, _TITLE, _ROW = 0.06, 0.14, 0.15  # inches: around everything, of a title, of a legend's row
 
 
@@ -157,11 +125,6 @@ def plot_inches(n_columns: int, room: Room, width: float | None = None) -> float
     return (width - room.left - (n_columns - 1) * room.inner) / n_columns - room.right
 
 
-def text_inches(text: str, points: float) -> float:
-    """Return about how wide a line of text is."""
-    return max(map(len, text.split("\n")), default=0) * _LETTER * points / 72
-
-
 def page(
     panels: Sequence[Panel],
     words: Words,
@@ -185,7 +148,7 @@ def page(
     columns = columns_of(len(panels), columns)
     width = width or (NARROW if columns == 1 else WIDTH)
     legend = _legend(words.handles, width)
-    title = textwrap.fill(clean(words.title), _columns(TITLE, width))
+    title = textwrap.fill(clean(words.title), _columns(1.15 * TITLE, width))
     caption = textwrap.fill(clean(words.caption), _columns(CAPTION, width))
     head = 2 * _EDGE + _TITLE * (title.count("\n") + 1) + _ROW * legend.n_rows
     foot = (caption.count("\n") + 1) * CAPTION * 1.3 / 72 + 2 * _EDGE
@@ -239,7 +202,7 @@ def _add_legend(figure: Figure, handles: Sequence[Artist], legend: _Legend, head
 
 
 def _columns(points: float, width: float) -> int:
-    return int((width - 2 * _EDGE) / (_LETTER * points / 72))
+    return int((width - 2 * _EDGE) / (PROSE * points / 72))
 
 
 def outer(axes: Sequence[Axes], x_label: str, y_label: str) -> None:
@@ -257,10 +220,3 @@ def outer(axes: Sequence[Axes], x_label: str, y_label: str) -> None:
             each.set_xlabel(x_label)
         else:
             each.set_xticklabels([])
-
-
-def pages(items: Sequence[Any], most: int) -> list[Sequence[Any]]:
-    """Split items into pages of about equal size, none of which has more than ``most``."""
-    n_pages = max(1, math.ceil(len(items) / most))
-    size = math.ceil(len(items) / n_pages)
-    return [items[start : start + size] for start in range(0, len(items), size)]

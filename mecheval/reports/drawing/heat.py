@@ -11,13 +11,15 @@ import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.patches import Patch, Rectangle
 
-from mecheval.reports.drawing.canvas import SMALL, text_inches
+from mecheval.reports.drawing.style import SMALL, text_inches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+
+    from mecheval.reports.collection.profiles import ProfileOverSeeds
 
 COLOURS, RANGE = "RdBu_r", Normalize(-1.0, 1.0)
 """Blue is below 0, red above: colour-blind readers can tell them apart, and white is nothing."""
@@ -27,6 +29,11 @@ EMPTY = "#ececec"
 LEAST = 0.05
 NOTE = f" (numbers: where it is {LEAST:g} or more, or negative by as much)"
 _DARK = 0.65  # shares from which on their number is written in white
+
+
+def trivial(profile: ProfileOverSeeds) -> np.ndarray:
+    """Return which cells are the same in any model."""
+    return profile.marks.get("trivial", np.zeros_like(profile.mean_X, bool))
 
 
 def draw(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mecheval.reports.drawing.canvas import LIGHT, text_inches
+from mecheval.reports.drawing.style import LIGHT, text_inches
 from mecheval.reports.drawing.words import wrapped
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from mecheval.reports.drawing.groups import Group
+    from mecheval.reports.collection import Group
 
 
 def row_axes(axes: Axes, n_rows: int) -> None:
@@ -23,6 +23,11 @@ def row_axes(axes: Axes, n_rows: int) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     for row in range(0, n_rows, 2):
         axes.axhspan(row - 0.5, row + 0.5, color=LIGHT, alpha=0.3, linewidth=0, zorder=0)
+
+
+def names_inches(groups: Sequence[Group], most: float) -> float:
+    """Return the room that the names of models need, at most as much as given."""
+    return min(most, 0.15 + max(text_inches(group.name.row, 6.5) for group in groups))
 
 
 def label_rows(axes: Axes, groups: Sequence[Group], inches: float) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from mecheval.reports.drawing.canvas import text_inches
-from mecheval.reports.drawing.groups import grouped
+from mecheval.reports.collection import collect
+from mecheval.reports.collection.columns import BEHAVIOUR, columns_of
+from mecheval.reports.drawing.style import COLOURS, GREY, text_inches
 from mecheval.reports.drawing.words import listed, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from mecheval.reports.drawing.groups import Group
+    from mecheval.reports.collection import Column, Group
     from mecheval.reports.schema import MetricResult, Report
 
 
@@ -25,13 +28,15 @@ class Sheet:
         groups: The models, sorted by name.
         verdicts: All verdicts on all tasks that are drawn, by id of the result: their colours are
             the same in all pictures.
+        failed: Models of which nothing but failures is there, with what they failed in.
     """
 
     task: str
     groups: Sequence[Group]
-    verdicts: dict[str, list[str]]
+    verdicts: Mapping[str, Sequence[str]]
+    failed: Mapping[str, str]
 
-    def results(self) -> Iterable[MetricResult]:
+    def results(self) -> Iterator[MetricResult]:
         """Iterate over all results of all reports."""
         for group in self.groups:
             for report in group.reports:
@@ -41,19 +46,70 @@ class Sheet:
         """Return the ids of the results of which something holds, in the order of the reports."""
         return list(dict.fromkeys(result.id for result in self.results() if holds(result)))
 
+    def title(self, id: str) -> str:
+        """Return the title of a result."""
+        return next(result.title for result in self.results() if result.id == id)
+
+    def parameters(self, id: str) -> str:
+        """Return the metric of a result in brackets, if it has parameters of its own."""
+        metric = next(result.metric for result in self.results() if result.id == id)
+        return f" ({metric})" if "[" in metric else ""
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """Return the numbers that the results name as their headlines."""
+        return columns_of(report for group in self.groups for report in group.reports)
+
+    @cached_property
+    def scores(self) -> list[str]:
+        """Return the ids of what the models score, a share at every length that was tested."""
+        first = next((column.id for column in self.columns if column.family == BEHAVIOUR), "")
+        kind = first.partition("/")[0]
+        return self.ids(
+            lambda result: (
+                result.family == BEHAVIOUR
+                and result.id.partition("/")[0] == kind
+                and result.bounds == (0.0, 1.0)
+            )
+        )
+
+    def colour(self, id: str, verdict: str) -> str:
+        """Return the colour of a verdict, the same in all pictures; grey where there are many."""
+        known = self.verdicts[id]
+        return COLOURS[known.index(verdict)] if len(known) <= len(COLOURS) else GREY
+
 
 def sheets(reports: Sequence[Report]) -> list[Sheet]:
-    """Arrange reports by task; those that failed are left out."""
+    """Arrange reports by task, the models by name; tasks of which all reports failed are left out.
+
+    Names are sorted as a person does, ``h3`` before ``h10``.
+    """
+    collection = collect(reports)
     verdicts: dict[str, set[str]] = {}
-    for report in reports:
-        for result in report.metrics:
-            if result.verdict is not None:
-                verdicts.setdefault(result.id, set()).add(result.verdict)
-    known = {id: sorted(words) for id, words in verdicts.items()}
     by_task: dict[str, list[Group]] = {}
-    for group in sorted(grouped(reports), key=lambda group: group.name.row):
+    for group in sorted(collection, key=lambda group: _natural(group.name.row)):
         by_task.setdefault(group.name.task, []).append(group)
-    return [Sheet(task, by_task[task], known) for task in sorted(by_task)]
+        for report in group.reports:
+            for result in report.metrics:
+                if result.verdict is not None:
+                    verdicts.setdefault(result.id, set()).add(result.verdict)
+    known = {id: sorted(words) for id, words in verdicts.items()}
+    measured = {group.name for group in collection}
+    failed: dict[str, dict[str, str]] = {}
+    for item in collection.refused:
+        if item.name and item.report and item.report.error and item.name not in measured:
+            of_task = failed.setdefault(item.name.task, {})
+            of_task[item.name.row] = f"failed in {item.report.error.stage}"
+    return [
+        Sheet(task, by_task[task], known, failed.get(task, {}))
+        for task in sorted(by_task, key=_natural)
+    ]
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return what sorts numbers in names by their size."""
+    return [(int(part), "") if part.isdecimal() else (-1, part)
+            for part in re.split(r"([0-9]+)", name)]  # fmt: skip
 
 
 def seeds_sentence(groups: Iterable[Group], *, what: str, single: str = "") -> str:
@@ -75,19 +131,15 @@ def seeds_sentence(groups: Iterable[Group], *, what: str, single: str = "") -> s
 
 
 def not_drawn(sheet: Sheet, drawn: Iterable[Group], ids: Sequence[str]) -> str:
-    """Say which models of a task are not in a picture, and why."""
+    """Say which models of a task are on no page of a picture, and why."""
     there = {group.name.row for group in drawn}
     reasons: dict[str, list[str]] = {}
     for group in sheet.groups:
         if group.name.row not in there:
             reasons.setdefault(_reason(group, ids), []).append(group.name.row)
-    if not reasons:
-        return ""
-    return " ".join(f"{_start(reason)}: {listed(rows)}." for reason, rows in reasons.items())
-
-
-def _start(reason: str) -> str:
-    return f"Not drawn, {reason}"
+    for row, reason in sheet.failed.items():
+        reasons.setdefault(reason, []).append(row)
+    return " ".join(f"Not drawn, {reason}: {listed(rows)}." for reason, rows in reasons.items())
 
 
 def _reason(group: Group, ids: Sequence[str]) -> str:
@@ -141,6 +193,11 @@ def titles(groups: Sequence[Group], ids: Sequence[str], inches: float) -> list[s
         apart = " " if len(name.split("\n")[-1] + note) + 3 <= width else "\n"
         found.append(f"{name}{apart}({note})" if note else name)
     return found
+
+
+def short_name(id: str, metric: str) -> str:
+    """Return a result's id without its metric: ``block_in`` of ``recovery/block_in``."""
+    return id.removeprefix(f"{metric}/").replace("/", "-")
 
 
 def caption(*sentences: str) -> str:

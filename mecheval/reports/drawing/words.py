@@ -6,6 +6,8 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
+from mecheval import escape
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -26,14 +28,13 @@ COMPONENTS = {
 }
 """The components of a site in few words."""
 
-_UNSEEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
-
 
 def clean(text: str) -> str:
-    """Return text without characters that a picture cannot hold or that turn it around."""
-    return _UNSEEN.sub("?", " ".join(text.split()))
+    """Return text on one line, with characters that cannot be seen written out.
+
+    Dollars are dollars: :data:`mecheval.reports.drawing.style.STYLE` switches mathematics off.
+    """
+    return escape.line(" ".join(text.split()))
 
 
 def wrapped(text: str, width: int, *, lines: int = 2) -> str:

@@ -65,8 +65,8 @@ def draw(reports: Sequence[Report], names: Sequence[str] = ()) -> list[Picture]:
             raise unknown("figure", name, known, see=f"these: {', '.join(known)}")
     import matplotlib as mpl
 
-    from mecheval.reports.drawing.canvas import STYLE
     from mecheval.reports.drawing.sheets import sheets
+    from mecheval.reports.drawing.style import STYLE
 
     found = []
     with mpl.rc_context(STYLE):

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
 
-from mecheval.reports.drawing import canvas
-from mecheval.reports.drawing.canvas import COLOURS, GREY, LIGHT, Panel, Room, Words
-from mecheval.reports.drawing.headlines import Column, columns
-from mecheval.reports.drawing.rows import label_rows, row_axes
+from mecheval.reports.drawing import canvas, style, words
+from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.paging import Pages, numbered
+from mecheval.reports.drawing.rows import label_rows, names_inches, row_axes
 from mecheval.reports.drawing.sheets import caption, flags, not_drawn, seeds_sentence
+from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
 
+    from mecheval.reports.collection import Group
     from mecheval.reports.drawing.canvas import Drawing
-    from mecheval.reports.drawing.groups import Group
     from mecheval.reports.drawing.sheets import Sheet
 
 MOST = 40
@@ -30,45 +31,46 @@ _ROW, _SAME = 0.2, 0.02  # inches; floors that differ by less are one line
 
 
 def draw(sheet: Sheet) -> list[Drawing]:
-    """Draw the headlines of behaviour that lie between 0 and 1."""
-    shares = [column for column in columns(sheet) if column.is_behaviour and column.is_share]
-    ids = [column.id for column in shares]
+    """Draw the scores of all models."""
+    ids = sheet.scores[: len(MARKS)]
     groups = [group for group in sheet.groups if any(group.number(id).values for id in ids)]
     if len(groups) < 2:
         return []
-    many = canvas.pages(groups, MOST)
     return [
-        _page(sheet, some, shares[: len(MARKS)], "" if len(many) == 1 else str(number))
-        for number, some in enumerate(many, 1)
+        _page(sheet, some, ids, numbered("", f"{sheet.task}: what the models score", number))
+        for some, number in Pages(groups, MOST)
     ]
 
 
-def _page(sheet: Sheet, groups: Sequence[Group], shares: Sequence[Column], name: str) -> Drawing:
-    floor = _floor(groups, shares[0])
+def _page(
+    sheet: Sheet, groups: Sequence[Group], ids: Sequence[str], called: tuple[str, str]
+) -> Drawing:
+    floor = _floor(groups, ids[0])
     handles = [
-        Line2D([], [], color=colour, marker=mark, markersize=3.5, label=column.title)
-        for column, colour, mark in zip(shares, COLOURS, MARKS, strict=False)
+        Line2D(
+            [], [], color=colour, marker=mark, markersize=3.5, label=words.clean(sheet.title(id))
+        )
+        for id, colour, mark in zip(ids, COLOURS, MARKS, strict=False)
     ]
     if floor is not None:
         handles.append(Line2D([], [], color=GREY, linestyle=":", label="floor, without a model"))
     said = Words(
-        name,
-        f"{sheet.task}: what the models score",
+        *called,
         caption(
             "Share of answers that are right. Small dots: seeds.",
             seeds_sentence(groups, what="lines", single="the 95 % interval of the report"),
             "Right: how many seeds learned the task" + _gate(groups) + ".",
-            not_drawn(sheet, groups, [column.id for column in shares]), flags(groups),
+            not_drawn(sheet, sheet.groups, ids), flags(groups),
         ),
         handles,
     )  # fmt: skip
-    room = Room(left=1.9, right=0.55, foot=0.12)
+    room = Room(left=names_inches(groups, 1.9), right=0.55, foot=0.12)
     panel = Panel("", _ROW * len(groups))
-    drawing, (axes,) = canvas.page([panel], said, room, columns=1, width=canvas.WIDTH)
+    drawing, (axes,) = canvas.page([panel], said, room, columns=1, width=style.WIDTH)
     row_axes(axes, len(groups))
     label_rows(axes, groups, room.left)
     for row, group in enumerate(groups):
-        _draw_row(axes, row, group, shares)
+        _draw_row(axes, row, group, ids)
         learned = f"{group.n_learned} of {len(group.seeds)}"
         axes.text(
             1.02, row, learned, transform=axes.get_yaxis_transform(), va="center", fontsize=6.5
@@ -86,23 +88,23 @@ def _gate(groups: Sequence[Group]) -> str:
     return f" (token accuracy of {gates.pop():g} or more)" if len(gates) == 1 else ""
 
 
-def _floor(groups: Sequence[Group], column: Column) -> float | None:
+def _floor(groups: Sequence[Group], id: str) -> float | None:
     """Return the floor of the first share, if it is about the same for all models."""
     floors = [
         floor
         for group in groups
-        for result in group.results(column.id).values()
+        for result in group.results(id).values()
         if result is not None and (floor := result.references.get("floor")) is not None
     ]
     same = bool(floors) and max(floors) - min(floors) < _SAME
     return sum(floors) / len(floors) if same else None
 
 
-def _draw_row(axes: Axes, row: int, group: Group, shares: Sequence[Column]) -> None:
-    for place, column in enumerate(shares):
+def _draw_row(axes: Axes, row: int, group: Group, ids: Sequence[str]) -> None:
+    for place, id in enumerate(ids):
         colour, mark = COLOURS[place], MARKS[place]
-        y = row + (place - (len(shares) - 1) / 2) * 0.62 / max(2, len(shares))
-        summary = group.number(column.id, column.at)
+        y = row + (place - (len(ids) - 1) / 2) * 0.62 / max(2, len(ids))
+        summary = group.number(id)
         if summary.mean is None:
             continue
         values = list(summary.values.values())

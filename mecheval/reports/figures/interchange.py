@@ -10,17 +10,25 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mecheval.reports.drawing import canvas, heat, words
+from mecheval.reports.drawing import canvas, heat, style, words
 from mecheval.reports.drawing.canvas import Panel, Room, Words
-from mecheval.reports.drawing.sheets import caption, flags, not_drawn, seeds_sentence, titles
+from mecheval.reports.drawing.paging import Pages, numbered
+from mecheval.reports.drawing.sheets import (
+    caption,
+    flags,
+    not_drawn,
+    seeds_sentence,
+    short_name,
+    titles,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
 
+    from mecheval.reports.collection import Group
     from mecheval.reports.drawing.canvas import Drawing
-    from mecheval.reports.drawing.groups import Group
     from mecheval.reports.drawing.sheets import Sheet
     from mecheval.reports.schema import MetricResult
 
@@ -56,21 +64,21 @@ def _is_drawn(result: MetricResult) -> bool:
 
 
 def _pages(sheet: Sheet, id: str) -> list[Drawing]:
-    there = [(group, found) for group in sheet.groups if (found := map_of(group, id))]
-    same = _same_in_any([found for _, found in there])
-    cut = [(group, _without(found, same)) for group, found in there]
-    many, drawings = canvas.pages([pair for pair in cut if pair[1].sites], MOST), []
-    for number, some in enumerate(many, 1):
-        groups, shown = [group for group, _ in some], [found for _, found in some]
-        name = id.partition("/")[2] + ("" if len(many) == 1 else f"-{number}")
-        said = _said(sheet, id, groups, (shown, same))._replace(name=name)
-        drawings.append(_page(said, groups, shown, id))
+    maps = [(group, found) for group in sheet.groups if (found := map_of(group, id))]
+    same = _same_in_any([found for _, found in maps])
+    cut = {group.name: _without(found, same) for group, found in maps}
+    groups = [group for group, _ in maps if cut[group.name].sites]
+    said, drawings = _said(sheet, id, groups, (list(cut.values()), same)), []
+    for some, number in Pages(groups, MOST):
+        name, title = numbered(short_name(id, "interchange"), said.title, number)
+        shown = [cut[group.name] for group in some]
+        drawings.append(_page(said._replace(name=name, title=title), some, shown, id))
     return drawings
 
 
 def _page(said: Words, groups: Sequence[Group], maps: Sequence[Map], id: str) -> Drawing:
     labels = max((len(text) for found in maps for text in _site_labels(found)), default=0)
-    left = canvas.text_inches("x" * labels, canvas.SMALL) + 0.1
+    left = style.text_inches("x" * labels, style.SMALL) + 0.1
     room = Room(left=left, inner=left, bottom=0.32, foot=0)
     inches = canvas.plot_inches(canvas.columns_of(len(groups), COLUMNS), room)
     names = titles(groups, [id], inches)
@@ -91,7 +99,7 @@ def map_of(group: Group, id: str) -> Map | None:
         return None
     components = [str(name) for name in profile.index["component"]]
     layers = [int(layer) for layer in profile.index["layer"]]
-    trivial = profile.marks.get("trivial", np.zeros_like(profile.mean_X, bool))
+    trivial = heat.trivial(profile)
     rows = [
         (name, layer)
         for layer in layers
@@ -134,7 +142,7 @@ def _said(
     left_out = words.listed(list(dict.fromkeys(map(_in_words, sorted(same, key=lambda s: s[1])))))
     return Words(
         "",
-        f"{sheet.task}: what brings the answer back when the {role} was exchanged",
+        f"{sheet.task}: what brings the answer back when the {role} was exchanged{sheet.parameters(id)}",
         caption(
             f"In one of two inputs the {role} is another one. One activation of the other run is "
             "put back, at one site (component and layer, from bottom to top) and role: the share "
@@ -170,7 +178,10 @@ def _panel(axes: Axes, found: Map) -> None:
     if len(found.sites) > _MOST_ROWS:  # many layers: the first site of each has a label
         first = {layer: row for row, (_, layer) in reversed(list(enumerate(found.sites)))}
         rows, labels = list(first.values()), [labels[row] for row in first.values()]
-    axes.set_yticks([row + 0.5 for row in rows], labels, fontsize=canvas.SMALL)
-    axes.set_xticks(
-        np.arange(len(found.roles)) + 0.5, map(_broken, found.roles), fontsize=canvas.SMALL
-    )
+    axes.set_yticks([row + 0.5 for row in rows], labels, fontsize=style.SMALL)
+    names = [_broken(role) for role in found.roles]
+    axes.set_xticks(np.arange(len(names)) + 0.5, names, fontsize=style.SMALL)
+    inches = axes.get_position().width * axes.figure.get_size_inches()[0] / len(names)  # type: ignore[union-attr]
+    if any(style.text_inches(name, style.SMALL) > inches for name in names):
+        for text, role in zip(axes.get_xticklabels(), found.roles, strict=True):
+            text.set(text=words.clean(role), rotation=35, ha="right", rotation_mode="anchor")

@@ -12,17 +12,20 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
-from mecheval.reports.drawing import canvas, words
-from mecheval.reports.drawing.canvas import COLOURS, GREY, LIGHT, Panel, Room, Words
+from mecheval.reports.drawing import canvas, style, words
+from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.paging import Pages, numbered
 from mecheval.reports.drawing.sheets import caption, flags, not_drawn, seeds_sentence, titles
+from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
 
+    from mecheval.reports.collection import Group
+    from mecheval.reports.collection.profiles import ProfileOverSeeds
     from mecheval.reports.drawing.canvas import Drawing
-    from mecheval.reports.drawing.groups import Group, ProfileOverSeeds
     from mecheval.reports.drawing.sheets import Sheet
     from mecheval.reports.schema import MetricResult
 
@@ -55,7 +58,7 @@ SAID = {
         "what erasing a variable from the residual stream costs",
         "cost of erasing",
         "Share of the accuracy that is lost when the variable's linear subspace is erased at one "
-        "layer, beyond what random subspaces of its dimension cost (0). Filled: layers that count, "
+        "layer, beyond what a control of the same dimension costs (0). Filled: layers that count, "
         "in every seed. Hollow: layers that do not, because the variable cannot be read there, can "
         "be read again afterwards, or is the answer itself behind the last block. Triangles on the "
         "axis: the bottleneck, which is the layer with the greatest cost among those that count.",
@@ -80,14 +83,14 @@ def _is_curve(result: MetricResult) -> bool:
 
 def _pages(sheet: Sheet, metric: str, ids: Sequence[str]) -> list[Drawing]:
     groups = [group for group in sheet.groups if any(_over_layers(group, id) for id in ids)]
-    found, many = [], canvas.pages(groups, MOST)
-    limits = _limits(groups, ids)
-    for number, some in enumerate(many, 1):
-        name = metric if len(many) == 1 else f"{metric}-{number}"
-        said = _said(metric, sheet, some, ids)
+    limits, found = _limits(groups, ids), []
+    for some, number in Pages(groups, MOST):
         inches = canvas.plot_inches(canvas.columns_of(len(some), COLUMNS), Room())
         panels = [Panel(title, HEIGHT) for title in titles(some, ids, inches)]
-        drawing, axes = canvas.page(panels, said._replace(name=name), Room(), columns=COLUMNS)
+        said = _said(metric, sheet, groups, ids)
+        name, title = numbered(metric, said.title, number)
+        said = said._replace(name=name, title=title)
+        drawing, axes = canvas.page(panels, said, Room(), columns=COLUMNS)
         for panel, group in zip(axes, some, strict=True):
             _panel(panel, group, ids, limits)
         canvas.outer(axes, "layer", _axis(metric))
@@ -103,13 +106,13 @@ def _over_layers(group: Group, id: str, series: str | None = None) -> ProfileOve
 
 
 def _axis(metric: str) -> str:
-    return SAID[metric].axis if metric in SAID else metric
+    known = SAID.get(metric.partition("[")[0])
+    return known.axis if known else metric
 
 
 def _said(metric: str, sheet: Sheet, groups: Sequence[Group], ids: Sequence[str]) -> Words:
     kind = metric.partition("[")[0]
-    title = next(result.title for result in sheet.results() if result.id == ids[0])
-    known = SAID.get(kind, _Said(f"{title}, by layer", metric, ""))
+    known = SAID.get(kind, _Said(f"{sheet.title(ids[0])}, by layer", metric, ""))
     handles = [
         Line2D([], [], color=colour, marker="o", markersize=3, label=_variable(id))
         for id, colour in zip(ids, COLOURS, strict=False)
@@ -117,7 +120,7 @@ def _said(metric: str, sheet: Sheet, groups: Sequence[Group], ids: Sequence[str]
     single = "the 95 % interval of the report"
     return Words(
         "",
-        f"{sheet.task}: {known.title}" + ("" if metric == kind else f" ({metric})"),
+        f"{sheet.task}: {known.title}{sheet.parameters(ids[0])}",
         caption(
             known.caption, seeds_sentence(groups, what="bands and bars", single=single),
             not_drawn(sheet, groups, ids), flags(groups),
@@ -221,5 +224,5 @@ def _bottlenecks(axes: Axes, group: Group, id: str, how: tuple[str, int]) -> Non
         if n_seeds < len(group.seeds):
             axes.annotate(
                 f"{n_seeds} of {len(group.seeds)}", (x, y), (5, 1), textcoords="offset points",
-                fontsize=canvas.SMALL, color=colour,
+                fontsize=style.SMALL, color=colour,
             )  # fmt: skip

@@ -10,54 +10,58 @@ from typing import TYPE_CHECKING
 
 from matplotlib.patches import Rectangle
 
-from mecheval.reports.drawing import canvas, words
-from mecheval.reports.drawing.canvas import COLOURS, GREY, LIGHT, Panel, Room, Words
-from mecheval.reports.drawing.headlines import VERDICT, columns, verdict_colour
-from mecheval.reports.drawing.rows import label_rows, row_axes
+from mecheval.reports.collection.numbers import VERDICT
+from mecheval.reports.drawing import canvas, style, words
+from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.paging import Pages, numbered
+from mecheval.reports.drawing.rows import label_rows, names_inches, row_axes
 from mecheval.reports.drawing.sheets import caption, flags, gates
+from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
 
+    from mecheval.reports.collection import Column, Group
     from mecheval.reports.drawing.canvas import Drawing
-    from mecheval.reports.drawing.groups import Group
-    from mecheval.reports.drawing.headlines import Column
     from mecheval.reports.drawing.sheets import Sheet
 
 MOST, MOST_FACETS = 40, 4
 _NAMES, _SCORES, _GAP, _ROW = 1.65, 0.95, 0.2, 0.215  # inches
-_FACET = 2.4  # most inches of a column of verdicts
+_FACET = 1.7  # inches of a column of verdicts, where its words need no more
 _SQUARES, _SQUARE = 8, 0.085  # most squares beside each other, and inches of one
 
 
 def draw(sheet: Sheet) -> list[Drawing]:
     """Draw the verdicts of all models that have any, or could have had."""
-    known = columns(sheet)
-    facets = [c for c in known if c.at == VERDICT and sheet.verdicts.get(c.id)][:MOST_FACETS]
-    scores = next((c for c in known if c.is_behaviour and c.is_share), None)
+    facets = [c for c in sheet.columns if c.at == VERDICT and sheet.verdicts.get(c.id)]
+    facets, scores = facets[:MOST_FACETS], next(iter(sheet.scores), None)
     groups = [g for g in sheet.groups if any(any(g.results(c.id).values()) for c in facets)]
-    if not any(group.verdicts(column.id) for group in groups for column in facets):
+    if not any(group.number(c.id, VERDICT).verdicts for group in groups for c in facets):
         return []
-    many = canvas.pages(groups, MOST)
+    title = f"{sheet.task}: what the models were found to do"
     return [
-        _page(sheet, some, (scores, facets), "" if len(many) == 1 else str(number))
-        for number, some in enumerate(many, 1)
+        _page(sheet, some, (scores, facets), numbered("", title, number))
+        for some, number in Pages(groups, MOST)
     ]
 
 
 def _page(
-    sheet: Sheet, groups: Sequence[Group], what: tuple[Column | None, Sequence[Column]], name: str
+    sheet: Sheet,
+    groups: Sequence[Group],
+    what: tuple[str | None, Sequence[Column]],
+    called: tuple[str, str],
 ) -> Drawing:
     scores, facets = what
-    said = Words(name, f"{sheet.task}: what the models were found to do", _caption(groups, what))
-    start = _SCORES + _GAP if scores else 0.0
-    each = min(_FACET, (canvas.WIDTH - _NAMES - start) / len(facets))
+    said = Words(*called, _caption(groups, what))
+    names, start = names_inches(groups, _NAMES), _SCORES + _GAP if scores else 0.0
+    needed = max(_needed(groups, facet) for facet in facets)
+    each = min(max(_FACET, needed), (style.WIDTH - names - start - 0.05) / len(facets))
     width = start + each * len(facets)
-    room = Room(left=_NAMES, right=0.05, foot=0.12)
+    room = Room(left=names, right=0.05, foot=0.12)
     panel = Panel("", _ROW * len(groups) + 0.16)
-    drawing, (axes,) = canvas.page([panel], said, room, columns=1, width=_NAMES + width + 0.05)
+    drawing, (axes,) = canvas.page([panel], said, room, columns=1, width=names + width + 0.05)
     row_axes(axes, len(groups))
     axes.set_ylim(len(groups) - 0.5, -0.5 - 0.16 / _ROW)
     axes.set_xlim(0, width)
@@ -65,13 +69,23 @@ def _page(
     axes.spines["bottom"].set_visible(False)
     label_rows(axes, groups, room.left)
     if scores is not None:
-        _draw_scores(axes, groups, scores)
+        _draw_scores(axes, groups, (scores, sheet.title(scores)))
     for place, facet in enumerate(facets):
         _draw_facet(axes, groups, (sheet, facet), (start + place * each, each))
     return drawing
 
 
-def _caption(groups: Sequence[Group], what: tuple[Column | None, Sequence[Column]]) -> str:
+def _needed(groups: Sequence[Group], facet: Column) -> float:
+    """Return the inches that a column needs for squares and words in two lines."""
+    counts = {group.name: group.number(facet.id, VERDICT).verdicts for group in groups}
+    said = [_in_words(group, facet, counts[group.name]) for group in groups]
+    words_inches = max(style.text_inches(text, style.SMALL) for text in said)
+    squares = max(min(_SQUARES, len(group.seeds)) for group in groups) * _SQUARE
+    title = style.text_inches(facet.title, 1.1 * style.CAPTION)
+    return 0.25 + max(title, squares + (words_inches if words_inches < 2 else 0.6 * words_inches))
+
+
+def _caption(groups: Sequence[Group], what: tuple[str | None, Sequence[Column]]) -> str:
     scores, facets = what
     gaps = any(
         result is None or result.verdict is None
@@ -90,26 +104,23 @@ def _caption(groups: Sequence[Group], what: tuple[Column | None, Sequence[Column
 
 
 def _head(axes: Axes, x: float, text: str) -> None:
-    axes.text(x, -0.5 - 0.05 / _ROW, words.clean(text), va="bottom", fontsize=canvas.CAPTION,
+    axes.text(x, -0.5 - 0.05 / _ROW, words.clean(text), va="bottom", fontsize=style.CAPTION,
               fontweight="bold")  # fmt: skip
 
 
-def _draw_scores(axes: Axes, groups: Sequence[Group], column: Column) -> None:
+def _draw_scores(axes: Axes, groups: Sequence[Group], what: tuple[str, str]) -> None:
     """Draw accuracy from 0 to 1 in a strip of its own."""
-    _head(axes, 0, column.title)
+    id, title = what
+    _head(axes, 0, title)
     bottom = len(groups) - 0.5
     for share in (0.0, 0.5, 1.0):
         axes.plot([share * _SCORES] * 2, [-0.5, bottom], color=LIGHT, linewidth=0.6, zorder=1)
         axes.text(share * _SCORES, bottom + 0.1, f"{share:g}", ha="center", va="top",
-                  fontsize=canvas.SMALL)  # fmt: skip
+                  fontsize=style.SMALL)  # fmt: skip
     for row, group in enumerate(groups):
-        summary = group.number(column.id, column.at)
-        floors = [
-            result.references.get("floor") for result in group.results(column.id).values() if result
-        ]
-        known = [floor for floor in floors if floor is not None]
-        if known:
-            at = _SCORES * sum(known) / len(known)
+        summary, floor = group.number(id), group.number(id, "floor").mean
+        if floor is not None:
+            at = _SCORES * floor
             axes.plot([at] * 2, [row - 0.4, row + 0.4], ":", color=GREY, linewidth=0.9, zorder=2)
         for value in summary.values.values():
             axes.plot(_SCORES * value, row, "o", color=COLOURS[0], markersize=2.8, alpha=0.5)
@@ -129,11 +140,9 @@ def _draw_facet(
     _head(axes, start, words.wrapped(column.title, _letters(width), lines=1))
     most = max(min(_SQUARES, len(group.seeds)) for group in groups)
     for row, group in enumerate(groups):
-        counts = group.verdicts(column.id)
+        counts = group.number(column.id, VERDICT).verdicts
         left_over = len(group.seeds) - sum(counts.values())
-        squares = [
-            verdict_colour(sheet, column.id, word) for word, n in counts.items() for _ in range(n)
-        ]
+        squares = [sheet.colour(column.id, word) for word, n in counts.items() for _ in range(n)]
         squares += ["white"] * left_over
         size = _SQUARE * min(1.0, _SQUARES / len(squares))
         for i, colour in enumerate(squares):
@@ -146,14 +155,14 @@ def _draw_facet(
             )  # fmt: skip
         at = start + most * _SQUARE + 0.05
         text = words.wrapped(_in_words(group, column, counts), _letters(start + width - at))
-        axes.text(at, row, text, va="center", fontsize=canvas.SMALL, linespacing=0.95)
+        axes.text(at, row, text, va="center", fontsize=style.SMALL, linespacing=0.95)
 
 
 def _letters(inches: float) -> int:
-    return max(4, int((inches - 0.04) / canvas.text_inches("x", canvas.SMALL)))
+    return max(4, int((inches - 0.04) / style.text_inches("x", style.SMALL)))
 
 
-def _in_words(group: Group, column: Column, counts: dict[str, int]) -> str:
+def _in_words(group: Group, column: Column, counts: Mapping[str, int]) -> str:
     """Return ``direct early 3, convolution 1``; the verdict alone where all seeds agree."""
     without = [
         (result.reason or "undefined").partition(":")[0] if result else "not measured"

@@ -7,18 +7,20 @@ positions by their role, where a result has those. Shape suffixes: ``L`` layers,
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import FixedLocator
 
-from mecheval.reports.drawing import canvas, heat, words
+from mecheval.reports.drawing import canvas, heat, style, words
 from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.paging import Pages, numbered
 from mecheval.reports.drawing.sheets import (
     caption,
     flags,
     not_drawn,
     seeds_sentence,
+    short_name,
     titles,
 )
 
@@ -27,12 +29,24 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from mecheval.reports.collection import Group
+    from mecheval.reports.collection.profiles import ProfileOverSeeds
     from mecheval.reports.drawing.canvas import Drawing
-    from mecheval.reports.drawing.groups import Group
     from mecheval.reports.drawing.sheets import Sheet
 
 MOST, COLUMNS = 15, 3
 GRID = "grid"
+SHARES = (
+    (
+        "what comes back of the answer when {} is restored",
+        "the share of the difference in logits that comes back",
+    ),
+    (
+        "what goes of the answer when {} is another one",
+        "the share of the difference in logits that is lost",
+    ),
+)
+"""Title and sentence, of clean activations in the corrupted run and the other way round."""
 _GAP, _ROLE, _ROLES = 0.04, 0.16, 0.5  # shares of the width: between the parts, of a role, of all
 
 
@@ -44,18 +58,17 @@ def draw(sheet: Sheet) -> list[Drawing]:
 
 def _pages(sheet: Sheet, id: str) -> list[Drawing]:
     groups = [group for group in sheet.groups if group.profile(id, GRID) is not None]
-    many, found = canvas.pages(groups, MOST), []
-    for number, some in enumerate(many, 1):
-        name = id.partition("/")[2] or id
-        said = _said(sheet, id, some)._replace(name=name + ("" if len(many) == 1 else f"-{number}"))
+    found = []
+    for some, number in Pages(groups, MOST):
+        said = _said(sheet, id, groups)
+        name, title = numbered(short_name(id, "recovery"), said.title, number)
+        said = said._replace(name=name, title=title)
         names = titles(some, [id], canvas.plot_inches(canvas.columns_of(len(some), COLUMNS), ROOM))
-        panels = [
-            Panel(title, _height(group, id)) for group, title in zip(some, names, strict=True)
-        ]
+        panels = [Panel(*each) for each in zip(names, _heights(some, id), strict=True)]
         drawing, axes = canvas.page(panels, said, ROOM, columns=COLUMNS)
         for panel, group in zip(axes, some, strict=True):
             _panel(panel, group, id)
-        _label(axes, some)
+        _label(axes)
         found.append(drawing)
     return found
 
@@ -63,65 +76,77 @@ def _pages(sheet: Sheet, id: str) -> list[Drawing]:
 ROOM = Room(inner=0.24, bottom=0.18, foot=0.14)
 
 
-def _height(group: Group, id: str) -> float:
-    profile = group.profile(id, GRID)
-    n_layers = 1 if profile is None else len(profile.mean_X)
-    return min(2.2, max(0.3, 0.16 * n_layers))
+def _heights(groups: Sequence[Group], id: str) -> list[float]:
+    """Return the inches of every panel: as much for a layer as its numbers need, if there is."""
+    profiles = [group.profile(id, GRID) for group in groups]
+    return [min(2.2, max(0.3, 0.16 * len(each.mean_X))) for each in profiles if each]
 
 
 def _said(sheet: Sheet, id: str, groups: Sequence[Group]) -> Words:
     component = words.clean(id.partition("/")[2] or id)
     meaning = words.COMPONENTS.get(component)
     what = f"{component} ({meaning})" if meaning else component
+    first = next(result for result in sheet.results() if result.id == id)
+    title, share = SHARES[first.config.get("direction") == "noising"]
+    roles = any(_roles(group, id) is not None for group in groups)
     return Words(
         "",
-        f"{sheet.task}: what comes back of the answer when {component} is restored",
+        f"{sheet.task}: {title.format(component)}{sheet.parameters(id)}",
         caption(
             f"Two inputs differ in one symbol and in their answer. {what} of the one run is put "
-            "into the other, at one layer and position: the share of the difference in logits that "
-            "comes back, mean over pairs. Left: by position (0 is the beginning of the sequence). "
-            "Right: at the changed symbol, midway to the readout, and at the readout, wherever "
-            "these are in a pair.",
+            f"into the other, at one layer and position: {share}, mean over pairs{heat.NOTE}.",
+            "Left: by position (0 is the beginning of the sequence). Right: at the changed symbol, "
+            "midway to the readout, and at the readout, wherever these are in a pair." if roles
+            else "",
             seeds_sentence(groups, what=""), not_drawn(sheet, groups, [id]), flags(groups),
         ),
         heat.handles(missing=False),
     )  # fmt: skip
 
 
+def _roles(group: Group, id: str) -> ProfileOverSeeds | None:
+    """Return the profile over layers and roles, if the result has one."""
+    profile = group.profile(id)
+    return profile if profile is not None and list(profile.axes) == ["layer", "role"] else None
+
+
 def _panel(axes: Axes, group: Group, id: str) -> None:
-    grid, roles = group.profile(id, GRID), group.profile(id)
+    grid, roles = group.profile(id, GRID), _roles(group, id)
     if grid is None:
         return
-    has_roles = roles is not None and list(roles.axes) == ["layer", "role"]
-    n_roles = roles.mean_X.shape[1] if roles is not None and has_roles else 0
-    n_positions, share = grid.mean_X.shape[1], min(_ROLE, _ROLES / max(1, n_roles))
-    unit = n_positions / (1 - _GAP - share * n_roles)
-    none = np.zeros_like(grid.mean_X, bool)
-    heat.draw(axes, grid.mean_X, grid.marks.get("trivial", none))
-    step = max(1, round(n_positions / 4 / 4) * 4) if n_positions > 8 else 2
-    ticks = [*np.arange(0, n_positions, step)]
-    labels = [str(tick) for tick in ticks]
-    places = [tick + 0.5 for tick in ticks]
-    if roles is not None and n_roles:
-        edges = n_positions + _GAP * unit + share * unit * np.arange(n_roles + 1)
+    heat.draw(axes, grid.mean_X, heat.trivial(grid))
+    n_layers, n_positions = grid.mean_X.shape
+    ticks = np.arange(0, n_positions, _step(n_positions, 4))
+    places, labels = [*(ticks + 0.5)], [*map(str, ticks)]
+    if roles is not None:
+        edges = _edges(n_positions, roles.mean_X.shape[1])
         axes.axvspan(n_positions, edges[0], color="white", zorder=3)
-        trivial = roles.marks.get("trivial", np.zeros_like(roles.mean_X, bool))
-        heat.draw(axes, roles.mean_X, trivial, edges.tolist())
+        heat.draw(axes, roles.mean_X, heat.trivial(roles), edges)
         axes.set_xlim(0, edges[-1])
-        heat.write(axes, roles.mean_X, trivial, edges.tolist())
-        places += ((edges[1:] + edges[:-1]) / 2).tolist()
+        heat.write(axes, roles.mean_X, heat.trivial(roles), edges)
+        places += [(left + right) / 2 for left, right in pairwise(edges)]
         labels += [str(name) for name in roles.index["role"]]
     axes.set_xticks(places, labels)
     for text in axes.get_xticklabels()[len(ticks) :]:
-        text.set_fontsize(canvas.SMALL)
-    n_layers = grid.mean_X.shape[0]
-    every = max(1, round(n_layers / 6))
-    layers = np.arange(0, n_layers, every)
-    axes.yaxis.set_major_locator(FixedLocator((layers + 0.5).tolist()))
-    axes.set_yticklabels([str(grid.index["layer"][layer]) for layer in layers])
+        text.set_fontsize(style.SMALL)
+    layers = np.arange(0, n_layers, _step(n_layers, 6))
+    axes.set_yticks(layers + 0.5, [str(grid.index["layer"][layer]) for layer in layers])
 
 
-def _label(axes: Sequence[Axes], groups: Sequence[Group]) -> None:
+def _edges(n_positions: int, n_roles: int) -> list[float]:
+    """Return where the columns of the roles begin and end, right of the positions."""
+    share = min(_ROLE, _ROLES / n_roles)
+    unit = n_positions / (1 - _GAP - share * n_roles)
+    return [n_positions + _GAP * unit + share * unit * i for i in range(n_roles + 1)]
+
+
+def _step(n: int, most: int) -> int:
+    """Return the distance of labels, of which there are about as many as asked for."""
+    step = max(1, round(n / most))
+    return step if step < 4 else 4 * round(step / 4)
+
+
+def _label(axes: Sequence[Axes]) -> None:
     lefts = [round(each.get_position().x0, 6) for each in axes]
     for i, each in enumerate(axes):
         if lefts[i] == min(lefts):

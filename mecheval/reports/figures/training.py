@@ -12,10 +12,13 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
+from mecheval.reports.collection.columns import BEHAVIOUR
+from mecheval.reports.collection.numbers import VERDICT
 from mecheval.reports.drawing import canvas, words
-from mecheval.reports.drawing.canvas import COLOURS, GREY, LIGHT, Panel, Room, Words
-from mecheval.reports.drawing.headlines import VERDICT, columns, verdict_colour
+from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.paging import Pages, numbered
 from mecheval.reports.drawing.sheets import caption, flags, titles
+from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
+    from mecheval.reports.collection import Column, Group
     from mecheval.reports.drawing.canvas import Drawing
-    from mecheval.reports.drawing.groups import Group
-    from mecheval.reports.drawing.headlines import Column
     from mecheval.reports.drawing.sheets import Sheet
     from mecheval.reports.schema import Report, SnapshotResult
 
@@ -39,7 +41,7 @@ class _Shown(NamedTuple):
     """What is drawn of a task: numbers as curves, and one verdict as squares."""
 
     numbers: Sequence[Column]
-    verdict: Column | None
+    verdict: str | None
 
 
 def draw(sheet: Sheet) -> list[Drawing]:
@@ -47,16 +49,16 @@ def draw(sheet: Sheet) -> list[Drawing]:
     groups = [group for group in sheet.groups if _reports(group)]
     if not groups:
         return []
-    known = [column for column in columns(sheet) if not column.is_behaviour]
-    numbers = [column for column in known if column.kind == "number" and column.at != VERDICT]
+    known = [column for column in sheet.columns if column.family != BEHAVIOUR]
+    numbers = [c for c in known if c.kind == "number" and c.id not in sheet.verdicts]
     shown = _Shown(
         [column for column in numbers if _is_there(groups, column)][:MOST_CURVES],
-        next((c for c in known if c.at == VERDICT and sheet.verdicts.get(c.id)), None),
+        next((c.id for c in known if c.at == VERDICT and c.id in sheet.verdicts), None),
     )
-    many = canvas.pages(groups, MOST)
+    title = f"{sheet.task}: what becomes of the models in training"
     return [
-        _page(sheet, some, shown, "" if len(many) == 1 else str(number))
-        for number, some in enumerate(many, 1)
+        _page(sheet, some, shown, numbered("", title, number))
+        for some, number in Pages(groups, MOST)
     ]
 
 
@@ -70,11 +72,10 @@ def _is_there(groups: Sequence[Group], column: Column) -> bool:
     )
 
 
-def _page(sheet: Sheet, groups: Sequence[Group], shown: _Shown, name: str) -> Drawing:
+def _page(sheet: Sheet, groups: Sequence[Group], shown: _Shown, called: tuple[str, str]) -> Drawing:
     inches = canvas.plot_inches(canvas.columns_of(len(groups), COLUMNS), Room())
     said = Words(
-        name,
-        f"{sheet.task}: what becomes of the models in training",
+        *called,
         caption(
             "Grey: token accuracy on the validation split. Colours: the results at the snapshots, "
             "whether the task was learned by then or not.",
@@ -130,13 +131,13 @@ def _handles(sheet: Sheet, groups: Sequence[Group], shown: _Shown) -> list[Artis
         result.verdict
         for group in groups
         for report in _reports(group)
-        for result in _results(report, shown.verdict.id)
+        for result in _results(report, shown.verdict)
         if result and result.verdict
     }
     for verdict in sorted(occurring):
         found.append(
             Line2D(
-                [], [], color=verdict_colour(sheet, shown.verdict.id, verdict), linestyle="", marker="s",
+                [], [], color=sheet.colour(shown.verdict, verdict), linestyle="", marker="s",
                 markersize=3.5, label=words.clean(verdict),
             )
         )  # fmt: skip
@@ -159,10 +160,10 @@ def _panel(axes: Axes, group: Group, shown: _Shown, below: tuple[Sheet, float]) 
                       markersize=2)  # fmt: skip
         if shown.verdict is None:
             continue
-        results = _results(report, shown.verdict.id)
+        results = _results(report, shown.verdict)
         for step, result in zip(steps, results, strict=True):
             if result and result.verdict:
-                colour = verdict_colour(sheet, shown.verdict.id, result.verdict)
+                colour = sheet.colour(shown.verdict, result.verdict)
                 axes.plot(step, top * (1 + 2 * row), "s", color=colour, markersize=3)
     axes.axhline(0, color=GREY, linewidth=0.6, zorder=1)
     axes.grid(axis="y", color=LIGHT, linewidth=0.4)
