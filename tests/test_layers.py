@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mecheval"
 LEVELS = (
-    {"errors", "escape", "seeding", "stats", "quoting", "spec", "checks", "builtin"},
+    {
+        "errors",
+        "escape",
+        "naming",
+        "paths",
+        "seeding",
+        "stats",
+        "quoting",
+        "spec",
+        "checks",
+        "builtin",
+    },
     {"registry", "reports", "training.recipe"},
     {"tasks"},
     {"models"},

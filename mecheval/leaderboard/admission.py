@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval.checks import all_passed
-from mecheval.errors import UsageError
-from mecheval.reports.files import find_reports, read_report
+from mecheval.reports.files import find_reports
+from mecheval.reports.reading import ReportError, read_report
 from mecheval.reports.validate import validate_file
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def admit(root: Path) -> tuple[list[Admitted], list[Refusal]]:
         name = path.relative_to(root).as_posix() if path != root else path.name
         try:
             report = read_report(path)
-        except UsageError as error:
-            refused.append(Refusal(name, f"invalid: {_shortened(str(error), path)}"))
+        except ReportError as error:
+            refused.append(Refusal(name, f"invalid: {error.problem}"))
             continue
         identity = report.identity
         reason = _reason(report, path)
@@ -90,8 +90,3 @@ def _reason(report: Report, path: Path) -> str | None:
         return None
     failed = next(check for check in checks if check.passed is False)
     return f"invalid: {failed.name}: {failed.detail}"
-
-
-def _shortened(sentence: str, path: Path) -> str:
-    """Leave out the path, which stands beside the reason."""
-    return sentence.removeprefix(f"The report {path} ").split(". Delete it")[0].rstrip(".")
