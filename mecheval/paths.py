@@ -1,7 +1,7 @@
 """Questions about paths from outside, which have an answer whatever the path is.
 
 :mod:`pathlib` raises for names that are too long, for folders that may not be looked into, and for
-links that lead in a circle; none of them is there to be used.
+homes of nobody; none of them is there to be used.
 """
 
 from __future__ import annotations
@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def expanded(path: Path) -> Path:
+    """Return a path with ``~`` as the home folder; as it is where nobody has that home."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
 def exists(path: Path) -> bool:

@@ -17,6 +17,7 @@ LEVELS = (
     {
         "errors",
         "escape",
+        "importing",
         "naming",
         "paths",
         "seeding",

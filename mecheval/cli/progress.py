@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mecheval.harness.events import Outcome, Progress, Silence
+from mecheval.harness.gate import find_gated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
@@ -56,14 +58,23 @@ def line_of(outcome: Outcome) -> str:
     return "  ".join([*words, "already there" if outcome.kept else f"{seconds:.1f} s"])
 
 
+def redone_line(path: Path, problem: str) -> str:
+    """Return the warning about a report that is there and cannot be kept."""
+    return f"Warning: {path} {problem}. It is set aside, and its cell measured again."
+
+
 def accuracy_of(outcome: Outcome) -> float | None:
-    """Return a cell's token accuracy in distribution."""
-    values = {metric.id: metric.value for metric in outcome.report.metrics}
-    return values.get("token_accuracy/1x")
+    """Return what a cell's gate was held against: its token accuracy in distribution."""
+    found = find_gated(outcome.report.metrics)
+    return found.value if found else None
 
 
 class Failures(Silence):
-    """One line per cell that failed."""
+    """One line per cell that failed, and per report that cannot be kept."""
+
+    def redone(self, path: Path, problem: str) -> None:
+        """Say that a cell is measured again, and why."""
+        self._print(redone_line(path, problem))
 
     def finished(self, outcome: Outcome) -> None:
         """Print the cell's line if it failed."""
@@ -89,7 +100,11 @@ class PlainLines(Failures):
 
 
 class JsonLines(Silence):
-    """One JSON object per finished cell, on stdout."""
+    """One JSON object per finished cell, on stdout; warnings go to stderr."""
+
+    def redone(self, path: Path, problem: str) -> None:
+        """Say on stderr that a cell is measured again, and why."""
+        print(redone_line(path, problem), file=sys.stderr, flush=True)
 
     def finished(self, outcome: Outcome) -> None:
         """Print the cell's object."""

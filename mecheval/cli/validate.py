@@ -108,14 +108,17 @@ def _check(kind: str, target: str, registry: Registry, args: argparse.Namespace)
 
 def _task_checks(spec: Spec, registry: Registry) -> list[Check]:
     from mecheval.checks import Check
+    from mecheval.harness.gate import check_behaviour
     from mecheval.harness.plan import build_task
-    from mecheval.metrics import identify
+    from mecheval.metrics import METRICS, identify
     from mecheval.tasks.checks import check_task
 
     task = build_task(spec, registry)
     metrics = (task.card.behaviour, *task.card.mechanisms)
     try:
         known = ", ".join(identify(metric).name for metric in metrics)
+        behaviour = task.card.behaviour.name
+        check_behaviour(behaviour, METRICS[behaviour].family, task=task.card.name)
         registered = Check("metrics are registered", True, known)
     except UsageError as error:
         registered = Check("metrics are registered", False, str(error))

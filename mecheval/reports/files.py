@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from pydantic import BaseModel
@@ -33,8 +33,23 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._]+")
 _SCHEMAS = re.compile(rb'"schema": ?"mecheval\.(\w+)/')
 _LONGEST = 100
 
+OF_FOLDER = "sha256:"
+"""How the commit of a checkpoint in a folder begins: its hash, as it has no commit."""
+
 _ADDED = ("sweep", "snapshots")
 """Fields of an identity that are hashed only where they are set: older keys stay what they are."""
+
+
+class Checkpoint(Protocol):
+    """What tells checkpoints apart, of a model's identity."""
+
+    @property
+    def commit(self) -> str | None:
+        """Return the commit, or a hash of its configuration."""
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """Return the hash of its weights."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +70,21 @@ class Labels:
 def cell_key(identity: Identity) -> str:
     """Return the SHA-256 of the canonical JSON of everything that decides a cell's numbers."""
     fields = identity.model_dump(mode="json")
+    if checkpoint_id(identity.model):
+        del fields["model"]["name"]  # a folder may be moved, or called as another one
     asked = {key: value for key, value in fields.items() if key not in _ADDED or value is not None}
     return sha256_of(asked)
+
+
+def checkpoint_id(model: Checkpoint) -> str | None:
+    """Return what names a checkpoint in a folder by its content; None for any other model.
+
+    Folders have names that say little and change: two may be called ``ckpt``, and one be reached in
+    several ways. So their keys and paths follow from the hashes of their files alone.
+    """
+    if not (model.commit or "").startswith(OF_FOLDER):
+        return None
+    return sha256_of([model.commit, model.weights_sha256])[:16]
 
 
 def report_path(root: Path, identity: Identity, labels: Labels | None = None) -> Path:
@@ -70,9 +98,11 @@ def report_path(root: Path, identity: Identity, labels: Labels | None = None) ->
     labels = labels or Labels()
     task, model = identity.task, identity.model
     revision = f"@{slug(model.revision)}" if model.revision else ""
+    found = checkpoint_id(model)
+    name = f"hf@{found}" if found else slug(model.name) + revision
     return (
         root
-        / (slug(model.name) + revision + _suffix(labels.model))
+        / (name + _suffix(labels.model))
         / (f"{slug(task.name)}@{task.version}" + _suffix(labels.task))
         / f"seed{identity.seed}{_suffix(labels.run)}.json"
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mecheval.reports.files import checkpoint_id
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -35,11 +37,13 @@ def model_entry(report: Report) -> Entry:
     """Return what tells a report's row apart: all that decides its numbers but task and seed."""
     identity = report.identity
     model = identity.model
+    content = checkpoint_id(model)
     fields = {
         **model.args,
         "source": model.source,
-        "commit": model.commit,
-        "weights_sha256": model.weights_sha256,
+        "content": content and content[:8],
+        "commit": None if content else model.commit,
+        "weights_sha256": None if content else model.weights_sha256,
         **{f"recipe.{name}": value for name, value in identity.recipe.items()},
         **{f"sweep.{name}": values for name, values in (identity.sweep or {}).items()},
         "snapshots": identity.snapshots,
@@ -61,13 +65,26 @@ def model_labels(reports: Sequence[Report]) -> list[str]:
     Reports of one task that share such a name come from one recipe; where that does not hold, all
     names say what differs.
     """
-    whole = labels([model_entry(report) for report in reports])
-    short = labels([_without_procedure(model_entry(report)) for report in reports])
+    entries = _named_by_content(reports)
+    whole = labels(entries)
+    short = labels(list(map(_without_procedure, entries)))
     tasks = labels([task_entry(report) for report in reports])
     meant: dict[tuple[str, str], set[str]] = {}
     for task, name, full in zip(tasks, short, whole, strict=True):
         meant.setdefault((task, name), set()).add(full)
     return short if all(len(names) == 1 for names in meant.values()) else whole
+
+
+def _named_by_content(reports: Sequence[Report]) -> list[Entry]:
+    """Return the entries; a checkpoint whose folder was renamed has its first name throughout."""
+    entries, first = [model_entry(report) for report in reports], {}
+    ids = [checkpoint_id(report.identity.model) for report in reports]
+    for found, entry in zip(ids, entries, strict=True):
+        first[found] = min(first.get(found, entry.name), entry.name)
+    return [
+        entry._replace(name=first[found]) if found else entry
+        for found, entry in zip(ids, entries, strict=True)
+    ]
 
 
 def _without_procedure(entry: Entry) -> Entry:

@@ -133,7 +133,7 @@ def read_report(path: Path | str, *, verify: bool = False) -> Report:
         ReportError: There is no such file, or it is not a report; names the file and the field.
     """
     path = Path(path)
-    problem, advice = "", ""
+    problem, advice, report = "", "", None
     try:
         content = read_json(path)
         problem, report = _parsed(content)
@@ -145,7 +145,7 @@ def read_report(path: Path | str, *, verify: bool = False) -> Report:
         problem, advice = f"is not whole JSON ({error})", " Delete it and run its cell again."
     if problem:
         raise ReportError(f"The report {path} {problem}.{advice}", problem)
-    return report
+    return report  # type: ignore[return-value] - there is one where there is no problem
 
 
 def _parsed(content: Any) -> tuple[str, Any]:

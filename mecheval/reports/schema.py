@@ -33,7 +33,8 @@ class TaskIdentity(Record):
     params: dict[str, Any]
     """All parameters, defaults included."""
     sample_sha256: Sha256 | None = None
-    """Hash of a sample, for tasks that are not built in; null where the version says it."""
+    """Hash of a sample and of the declaring file, for tasks that are not built in; null where the
+    version says it."""
 
 
 class ModelPart(Record):
