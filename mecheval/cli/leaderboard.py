@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mecheval.cli import options
+from mecheval.cli.printing import say
 from mecheval.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def build(args: argparse.Namespace) -> int:
 
     admitted, refused = admit(args.results)
     for item in refused:
-        print(f"mecheval: refused {args.results / item.path}: {item.reason}", file=sys.stderr)
+        say(f"mecheval: refused {args.results / item.path}: {item.reason}", error=True)
     if not admitted and not refused:
         raise UsageError(f"The folder {args.results} holds no reports. Give one that does.")
     board = build_board(admitted, refused)
@@ -85,9 +85,9 @@ def build(args: argparse.Namespace) -> int:
     for suffix, text in texts.items():
         write_document(args.output / f"leaderboard.{suffix}", text)
     if not args.quiet:
-        print(texts["json" if args.json else "md"], end="")
+        say(texts["json" if args.json else "md"].rstrip("\n"))
     if not admitted:
-        print(f"mecheval: No report in {args.results} counts.", file=sys.stderr)
+        say(f"mecheval: No report in {args.results} counts.", error=True)
     return 0 if admitted else 1
 
 
@@ -106,7 +106,7 @@ def claims(args: argparse.Namespace) -> int:
         raise UsageError(f"{suite.path} has no [[claim]]. Write one, or give another suite.")
     admitted, refused = admit(args.results)
     for item in refused:
-        print(f"mecheval: refused {args.results / item.path}: {item.reason}", file=sys.stderr)
+        say(f"mecheval: refused {args.results / item.path}: {item.reason}", error=True)
     reports = [item.report for item in admitted]
-    print(markdown(examine(claims_of(suite), reports, options.registry_of(args))), end="")
+    say(markdown(examine(claims_of(suite), reports, options.registry_of(args))).rstrip("\n"))
     return 0

@@ -11,6 +11,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from mecheval.cli.printing import say
+from mecheval.escape import sentence, terminal
 from mecheval.harness.events import Outcome, Progress, Silence
 from mecheval.harness.gate import find_gated
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from mecheval.harness.events import Listener
     from mecheval.harness.request import Cell
+    from mecheval.reports.schema import Report
 
 
 @contextmanager
@@ -50,17 +53,25 @@ def line_of(outcome: Outcome) -> str:
     words = [cell.task_title, cell.model_title, f"seed {report.identity.seed}"]
     if report.error is not None:
         error = report.error
-        return "  ".join([*words, f"FAILED in {error.stage}: {error.type}: {error.message}"])
+        said = sentence(f"FAILED in {error.stage}: {error.type}: {error.message}")
+        return "  ".join([*words, said])
     words.append("learned" if report.learned else "not learned")
     accuracy = accuracy_of(outcome)
     words += [] if accuracy is None else [f"acc {accuracy:.3f}"]
-    seconds = sum(report.resources.get("seconds", {}).values())
+    seconds = _seconds(report)
     return "  ".join([*words, "already there" if outcome.kept else f"{seconds:.1f} s"])
+
+
+def _seconds(report: Report) -> float:
+    """Return how long a cell took, as far as its report says so."""
+    found = report.resources.get("seconds")
+    times = found.values() if isinstance(found, dict) else ()
+    return sum(time for time in times if isinstance(time, int | float))
 
 
 def redone_line(path: Path, problem: str) -> str:
     """Return the warning about a report that is there and cannot be kept."""
-    return f"Warning: {path} {problem}. It is set aside, and its cell measured again."
+    return sentence(f"Warning: {path} {problem}. It is set aside, and its cell measured again.")
 
 
 def accuracy_of(outcome: Outcome) -> float | None:
@@ -82,7 +93,7 @@ class Failures(Silence):
             self._print(line_of(outcome))
 
     def _print(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        say(line, error=True)
 
 
 class PlainLines(Failures):
@@ -104,7 +115,7 @@ class JsonLines(Silence):
 
     def redone(self, path: Path, problem: str) -> None:
         """Say on stderr that a cell is measured again, and why."""
-        print(redone_line(path, problem), file=sys.stderr, flush=True)
+        say(redone_line(path, problem), error=True)
 
     def finished(self, outcome: Outcome) -> None:
         """Print the cell's object."""
@@ -122,7 +133,7 @@ class JsonLines(Silence):
             "seconds": report.resources.get("seconds", {}),
             "error": report.error.message if report.error else None,
         }
-        print(json.dumps(content, sort_keys=True, allow_nan=False), flush=True)
+        say(json.dumps(content, sort_keys=True, allow_nan=False))
 
 
 class LiveBars(PlainLines):
@@ -141,7 +152,7 @@ class LiveBars(PlainLines):
     def started(self, cell: Cell) -> None:
         """Add a bar for the cell."""
         name = f"{cell.model_title} {cell.task_title} seed {cell.identity.seed}"
-        row = self.bars.add_task(name, total=None, stage="start", accuracy="")
+        row = self.bars.add_task(terminal(name), total=None, stage="start", accuracy="")
         self.rows[cell.key] = row
 
     def progressed(self, cell: Cell, progress: Progress) -> None:
@@ -164,7 +175,7 @@ class LiveBars(PlainLines):
         super().finished(outcome)
 
     def _print(self, line: str) -> None:
-        self.bars.console.print(line, highlight=False, markup=False)
+        self.bars.console.print(terminal(line), highlight=False, markup=False)
 
 
 def _bars() -> Bars:
@@ -173,8 +184,8 @@ def _bars() -> Bars:
     from rich.progress import Progress as Bars
 
     return Bars(
-        TextColumn("{task.description}"),
-        TextColumn("{task.fields[stage]}"),
+        TextColumn("{task.description}", markup=False),  # brackets are arguments here
+        TextColumn("{task.fields[stage]}", markup=False),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn("{task.fields[accuracy]}"),

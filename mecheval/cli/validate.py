@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mecheval.cli import options
+from mecheval.cli.printing import say
 from mecheval.errors import UsageError, did_you_mean
+from mecheval.escape import line, quoted
+from mecheval.paths import exists
 
 if TYPE_CHECKING:
     import argparse
@@ -58,7 +61,7 @@ def validate(args: argparse.Namespace) -> int:
             n_failed += check.passed is False
             _print(label, check, args)
     if not args.json and not args.quiet:
-        print(f"{n_failed} checks failed." if n_failed else "All checks passed.")
+        say(f"{n_failed} checks failed." if n_failed else "All checks passed.")
     return 1 if n_failed else 0
 
 
@@ -73,13 +76,13 @@ def _jobs(name: str, registry: Registry) -> Iterator[tuple[str, str]]:
 
     path = options.path(name)
     known = {kind: {e.name for e in registry.entries(kind)} for kind in ("task", "model")}
-    bare = name if path.exists() else parse_spec(name).name
+    bare = name if exists(path) else parse_spec(name).name
     kinds = [kind for kind, names in known.items() if bare in names]
     if bare.startswith(HUB):
         yield "model", name
     elif kinds:
         yield from ((kind, name) for kind in kinds)
-    elif path.exists():
+    elif exists(path):
         reports = find_reports(path)
         if not reports:
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
@@ -87,7 +90,7 @@ def _jobs(name: str, registry: Registry) -> Iterator[tuple[str, str]]:
     else:
         names = known["task"] | known["model"]
         raise UsageError(
-            f"'{name}' is neither a file or folder, nor a task, nor a model."
+            f"{quoted(name)} is neither a file or folder, nor a task, nor a model."
             f"{did_you_mean(bare, names)} See `mecheval ls tasks` and `mecheval ls models`."
         )
 
@@ -153,6 +156,6 @@ def _print(label: str, check: Check, args: argparse.Namespace) -> None:
         import dataclasses
         import json
 
-        print(json.dumps({"subject": label, **dataclasses.asdict(check)}))
+        say(json.dumps({"subject": label, **dataclasses.asdict(check)}))
     elif check.passed is False or not args.quiet:
-        print(f"{label}: {check}")
+        say(line(f"{label}: {check}"))

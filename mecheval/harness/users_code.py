@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from mecheval.errors import ContractError, MechevalError
+from mecheval.errors import ContractError, MechevalError, UsageError
+from mecheval.explaining import explained
 from mecheval.importing import place_of
 from mecheval.reports.reading import first_problem
 
@@ -25,29 +26,23 @@ def said_in_a_sentence(declared: str | None = None) -> Iterator[None]:
 
     Raises:
         ContractError: Something was raised; the exception is its cause.
+        UsageError: What is asked for cannot be written into a report.
     """
     try:
         yield
     except MechevalError:
         raise
     except (Exception, SystemExit) as error:
-        sentence = sentence_of(error, declared)
-        if sentence is None:
+        if place_of(error) is not None:
+            raise ContractError(str(explained(error))) from error
+        if declared is None and isinstance(error, ValidationError):
+            raise UsageError(f"{error.title} {first_problem(error)}. Give another one.") from error
+        if declared is None:
             raise
-        raise ContractError(sentence) from error
-
-
-def sentence_of(error: BaseException, declared: str | None = None) -> str | None:
-    """Say what a user's code raised and where; None where no code of a user was involved."""
-    place = place_of(error)
-    what = f"{type(error).__name__}: {error}".rstrip(": ")
-    if place is not None:
-        return f"{place} raised {what}. Mend the file, and check it with `mecheval validate`."
-    if declared is None:
-        return None
-    if isinstance(error, ValidationError):
-        what = f"{error.title} {first_problem(error)}"
-    return (
-        f"What is declared at {declared} cannot be used ({what}). Mend the file, and check it with "
-        "`mecheval validate`."
-    )
+        said = f"{type(error).__name__}: {error}"
+        if isinstance(error, ValidationError):
+            said = f"{error.title} {first_problem(error)}"
+        raise ContractError(
+            f"What is declared at {declared} cannot be used ({said}). Mend the file, and check it "
+            "with `mecheval validate`."
+        ) from error

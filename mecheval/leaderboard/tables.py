@@ -11,6 +11,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
+from mecheval import escape
 from mecheval.reports.markdown import table
 
 if TYPE_CHECKING:
@@ -32,14 +33,17 @@ def markdown(board: Board) -> str:
     """Return the tables as Markdown, with the reports that do not count."""
     parts = ["# Leaderboard\n", LEGEND]
     for task in board.tables:
-        parts.append(f"## {task.task}\n")
+        parts.append(f"## {escape.markdown(task.task)}\n")
         groups = [
             [c for c in task.columns if (c.family == "behaviour") is b] for b in (True, False)
         ]
         parts += [_section(task, columns) + "\n" for columns in groups if columns]
     if board.refused:
         parts.append("## Refused\n")
-        parts.append("\n".join(f"- `{item.path}`: {item.reason}" for item in board.refused) + "\n")
+        parts += [
+            f"- {escape.code(item.path)}: {escape.markdown(item.reason)}" for item in board.refused
+        ]
+        parts.append("")
     return "\n".join(parts)
 
 
@@ -49,7 +53,7 @@ def _section(task: Table, columns: Sequence[Column]) -> str:
     for level, values in task.levels.items():
         if any(column.id in values for column in columns):
             cells = [f"{values[c.id]:.3f}" if c.id in values else "" for c in columns]
-            rows.append([f"*{level}*", "", "", *cells])
+            rows.append([escape.Markdown(f"*{level}*"), "", "", *cells])
     return table(headers, rows)
 
 
@@ -87,16 +91,15 @@ def as_csv(board: Board) -> str:
         for row in task.rows:
             head = [task.task, task.version, row.model, len(row.seeds), row.n_learned]
             if row.gap is not None:
-                writer.writerow([*head, *[""] * 9, row.gap])
+                writer.writerow(map(escape.csv, [*head, *[""] * 9, row.gap]))
                 continue
             for column in task.columns:
                 score = row.scores[column.id]
                 numbers = [_rounded(x) for x in (score.mean, score.low, score.high)]
                 verdicts = "; ".join(f"{n} {verdict}" for verdict, n in score.verdicts.items())
-                writer.writerow(
-                    [*head, column.id, column.family, *numbers, score.unit, score.method,
-                     score.n_values, verdicts, "; ".join(score.reasons)]
-                )  # fmt: skip
+                cells = [*head, column.id, column.family, *numbers, score.unit, score.method,
+                         score.n_values, verdicts, "; ".join(score.reasons)]  # fmt: skip
+                writer.writerow(map(escape.csv, cells))
     return file.getvalue()
 
 

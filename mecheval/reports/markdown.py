@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mecheval.escape import markdown
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -13,9 +15,9 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     Args:
         headers: One heading per column.
-        rows: The cells; ``|`` in them is escaped.
+        rows: The cells, escaped unless they are :class:`mecheval.escape.Markdown`.
     """
-    lines = [[cell.replace("|", "\\|") for cell in line] for line in (headers, *rows)]
+    lines = [[markdown(cell) for cell in line] for line in (headers, *rows)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     ruled = [lines[0], ["-" * width for width in widths], *lines[1:]]
     return "\n".join(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mecheval.api import evaluate_suite
 from mecheval.errors import UsageError
-from mecheval.harness.api import evaluate_suite
 from mecheval.harness.plan import plan
 from mecheval.harness.suites import load_suite, suite_names
 from mecheval.spec import Spec
