@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import warnings
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mecheval import paths
 from mecheval.errors import ContractError, UsageError, unknown
 from mecheval.escape import quoted
+from mecheval.hints import hint_for_name
 from mecheval.importing import import_users, local_module, place_of, read_source
 from mecheval.naming import check_name, is_registrable
 
@@ -93,7 +95,10 @@ class Registry:
         entry = self._entries.get((kind, name))
         if entry is None:
             names = [known.name for known in self.entries(kind)]
-            raise unknown(kind, name, names, see=f"`mecheval ls {kind}s`")
+            hint = hint_for_name(
+                kind, name, included=bool(self.include_paths), declared=partial(_names_in, kind)
+            )
+            raise unknown(kind, name, names, see=f"`mecheval ls {kind}s`", hint=hint)
         if entry.broken:
             raise UsageError(f"{kind.capitalize()} '{name}' cannot be used: {entry.broken}.")
         return entry
@@ -254,6 +259,11 @@ def _declarations(tree: ast.Module, path: Path, module: str, prefix: str) -> Ite
                 summary or str(literals.get("summary", "")), path, statement.lineno, module, name,
                 version=literals.get("version"), broken=broken,
             )  # fmt: skip
+
+
+def _names_in(kind: Kind, path: Path) -> list[str]:
+    entries = _read(path, "", prefix="")
+    return [entry.name for entry in entries if entry.kind == kind and not entry.broken]
 
 
 def _literals(call: ast.Call) -> dict[str, Any]:

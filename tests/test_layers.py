@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mecheval"
-GROUND = "builtin checks errors escape explaining importing naming paths quoting seeding spec stats"
+GROUND = (
+    "builtin checks errors escape explaining hints importing naming paths quoting seeding spec "
+    "stats"
+)
 LEVELS = (
     set(GROUND.split()),
     {"registry", "reports", "training.recipe"},

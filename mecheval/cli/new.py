@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import argparse
 
 TEMPLATES = Path(__file__).with_name("templates")
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 
 
 def add(subparsers: argparse._SubParsersAction) -> None:

@@ -9,6 +9,7 @@ from mecheval.cli.printing import say
 from mecheval.errors import UsageError, did_you_mean
 from mecheval.escape import line, quoted
 from mecheval.paths import exists
+from mecheval.quoting import HUB, as_word
 
 if TYPE_CHECKING:
     import argparse
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from mecheval.registry import Registry
     from mecheval.spec import Spec
 
-HUB = "hf:"
 Subject = tuple[str, "list[Check]"]
 """What was checked, and the outcomes."""
 
@@ -84,6 +84,13 @@ def _jobs(name: str, registry: Registry) -> Iterator[tuple[str, str]]:
         yield from ((kind, name) for kind in kinds)
     elif exists(path):
         reports = find_reports(path)
+        if path.suffix == ".py":
+            raise UsageError(
+                f"{path} is a file of source. Give it with --include-path, and the name of what it "
+                "declares: local/NAME."
+            )
+        if exists(path / "config.json"):
+            raise UsageError(f"{path} holds a checkpoint. Write it {HUB}{as_word(name)}.")
         if not reports:
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
         yield from (("report", str(report)) for report in reports)

@@ -14,6 +14,7 @@ from mecheval.harness.request import DTYPES, Cell, Request, Settings
 from mecheval.harness.sweeping import check_numbers, sweep_of
 from mecheval.harness.unchanged import file_sha256, sample_sha256
 from mecheval.harness.users_code import said_in_a_sentence
+from mecheval.quoting import HUB, as_word
 from mecheval.registry import Registry
 from mecheval.reports.files import Labels, cell_key, checkpoint_id, report_path
 from mecheval.reports.schema import Identity, MetricIdentity, ModelPart, TaskIdentity
@@ -60,7 +61,7 @@ def plan(request: Request) -> list[Cell]:
 
 def _declared_at(kind: Kind, given: object, registry: Registry) -> str | None:
     """Return where a user's file declares something; None where no file of a user does."""
-    if not isinstance(given, Spec) or given.name.startswith("hf:"):
+    if not isinstance(given, Spec) or given.name.startswith(HUB):
         return None
     entry = registry.get(kind, given.name)
     return None if entry.module.startswith("mecheval.") else entry.origin
@@ -73,9 +74,11 @@ def check(request: Request) -> None:
         UsageError: A name is unknown or a number is out of range.
     """
     registry = Registry(request.settings.include_paths)
+    before = ""
     for given in request.models:
-        if isinstance(given, Spec) and not given.name.startswith("hf:"):
-            registry.get("model", given.name)
+        if isinstance(given, Spec) and not given.name.startswith(HUB):
+            _check_model(given.name, registry, before=before)
+        before = given.name if isinstance(given, Spec) else ""
     for given in request.tasks:
         if isinstance(given, Spec):
             registry.get("task", given.name)
@@ -84,6 +87,16 @@ def check(request: Request) -> None:
     if request.limit is not None and request.limit < 1:
         raise UsageError(f"The limit is {request.limit}; give --limit a number of at least 1.")
     check_numbers(request)
+
+
+def _check_model(name: str, registry: Registry, *, before: str) -> None:
+    try:
+        registry.get("model", name)
+    except UsageError as error:
+        if not before.startswith(HUB):
+            raise
+        path = f"{before.removeprefix(HUB)} {name}"
+        raise UsageError(f"{error} If both are one path, write {HUB}{as_word(path)}.") from None
 
 
 def expected_cost(cell: Cell) -> float:

@@ -71,13 +71,13 @@ def source_of(given: Any) -> ModelSource:
 def _from_hub(spec: Spec, *, trust_remote_code: bool) -> ModelSource:
     """Read ``hf:PLACE@revision``; a directory whose name contains @ wins over a revision."""
     place, revision = spec.name.removeprefix(HUB), spec.revision
+    if not place:
+        raise UsageError("The name 'hf:' is not whole. Write hf:OWNER/NAME or hf:DIRECTORY.")
     if revision and is_dir(expanded(Path(f"{place}@{revision}"))):
         place, revision = f"{place}@{revision}", None
     directory = expanded(Path(place))
     if is_dir(directory):
         found = Checkpoint(place=directory)
-    elif not place:
-        raise UsageError("The name 'hf:' is not whole. Write hf:OWNER/NAME or hf:DIRECTORY.")
     elif place.startswith((".", "~", "/")) or place.count("/") > 1:
         raise UsageError(f"There is no directory {place}. Give hf: one that holds config.json.")
     else:
