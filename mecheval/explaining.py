@@ -12,6 +12,7 @@ import sys
 from mecheval.errors import MechevalError, StorageError, UsageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_MOST = 300  # characters of what others say
 _OF_MEMORY = ("cannot allocate memory", "failed to map segment", "can't allocate memory")
 
 
@@ -26,7 +27,7 @@ def explained(error: BaseException) -> MechevalError | None:
     if is_out_of_memory(error):
         return OutOfMemory(
             f"There is too little memory ({_said(error)}). Free some, or raise the limit that "
-            "`ulimit -v` shows; torch alone needs about 4 GB of addresses."
+            "`ulimit -v` shows: importing torch alone takes gigabytes of addresses."
         )
     if place := _place_in_users_code(error):
         return UsageError(
@@ -57,7 +58,8 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:_MOST]}".rstrip(": ")
 
 
 def _place_in_users_code(error: BaseException) -> str | None:
