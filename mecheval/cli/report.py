@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mecheval.cli import options
+from mecheval.cli.printing import say
 from mecheval.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def report(args: argparse.Namespace) -> int:
     picture = render(reports, target.suffix.removeprefix("."), figure=args.figure)
     write_document(target, picture)
     if not args.quiet:
-        print(f"Wrote {target}.")
+        say(f"Wrote {target}.")
     return 0
 
 

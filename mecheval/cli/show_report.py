@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mecheval.cli.printing import say
+from mecheval.escape import line, sentence
 from mecheval.reports.files import read_report
 from mecheval.reports.markdown import table
 from mecheval.spec import Spec, format_args
@@ -27,18 +29,18 @@ def print_report(path: Path, *, as_json: bool) -> None:
     if as_json:
         from mecheval.reports.files import dumps
 
-        print(dumps(report), end="")
+        say(dumps(report).rstrip("\n"))
         return
     for name, value in _head(report).items():
-        print(f"{name}: {value}")
+        say(line(f"{name}: {value}"))
     if report.error:
-        print(f"error in {report.error.stage}: {report.error.type}: {report.error.message}")
+        say(sentence(f"error in {report.error.stage}: {report.error.type}: {report.error.message}"))
         return
-    print()
-    print(table(HEADERS, [_row(metric) for metric in report.metrics]))
+    say()
+    say(table(HEADERS, [_row(metric) for metric in report.metrics]))
     for metric in report.metrics:
         for warning in metric.warnings:
-            print(f"{metric.id}: {warning}")
+            say(line(f"{metric.id}: {warning}"))
 
 
 def _head(report: Report) -> dict[str, Any]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mecheval.cli import options
+from mecheval.cli.printing import say
 from mecheval.errors import UsageError, did_you_mean
+from mecheval.escape import line, quoted
+from mecheval.paths import exists
+from mecheval.quoting import HUB, as_word
 
 if TYPE_CHECKING:
     import argparse
@@ -15,7 +19,6 @@ if TYPE_CHECKING:
     from mecheval.registry import Registry
     from mecheval.spec import Spec
 
-HUB = "hf:"
 Subject = tuple[str, "list[Check]"]
 """What was checked, and the outcomes."""
 
@@ -58,7 +61,7 @@ def validate(args: argparse.Namespace) -> int:
             n_failed += check.passed is False
             _print(label, check, args)
     if not args.json and not args.quiet:
-        print(f"{n_failed} checks failed." if n_failed else "All checks passed.")
+        say(f"{n_failed} checks failed." if n_failed else "All checks passed.")
     return 1 if n_failed else 0
 
 
@@ -73,21 +76,28 @@ def _jobs(name: str, registry: Registry) -> Iterator[tuple[str, str]]:
 
     path = options.path(name)
     known = {kind: {e.name for e in registry.entries(kind)} for kind in ("task", "model")}
-    bare = name if path.exists() else parse_spec(name).name
+    bare = name if exists(path) else parse_spec(name).name
     kinds = [kind for kind, names in known.items() if bare in names]
     if bare.startswith(HUB):
         yield "model", name
     elif kinds:
         yield from ((kind, name) for kind in kinds)
-    elif path.exists():
+    elif exists(path):
         reports = find_reports(path)
+        if path.suffix == ".py":
+            raise UsageError(
+                f"{path} is a file of source. Give it with --include-path, and the name of what it "
+                "declares: local/NAME."
+            )
+        if exists(path / "config.json"):
+            raise UsageError(f"{path} holds a checkpoint. Write it {HUB}{as_word(name)}.")
         if not reports:
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
         yield from (("report", str(report)) for report in reports)
     else:
         names = known["task"] | known["model"]
         raise UsageError(
-            f"'{name}' is neither a file or folder, nor a task, nor a model."
+            f"{quoted(name)} is neither a file or folder, nor a task, nor a model."
             f"{did_you_mean(bare, names)} See `mecheval ls tasks` and `mecheval ls models`."
         )
 
@@ -108,14 +118,17 @@ def _check(kind: str, target: str, registry: Registry, args: argparse.Namespace)
 
 def _task_checks(spec: Spec, registry: Registry) -> list[Check]:
     from mecheval.checks import Check
+    from mecheval.harness.gate import check_behaviour
     from mecheval.harness.plan import build_task
-    from mecheval.metrics import identify
+    from mecheval.metrics import METRICS, identify
     from mecheval.tasks.checks import check_task
 
     task = build_task(spec, registry)
     metrics = (task.card.behaviour, *task.card.mechanisms)
     try:
         known = ", ".join(identify(metric).name for metric in metrics)
+        behaviour = task.card.behaviour.name
+        check_behaviour(behaviour, METRICS[behaviour].family, task=task.card.name)
         registered = Check("metrics are registered", True, known)
     except UsageError as error:
         registered = Check("metrics are registered", False, str(error))
@@ -150,6 +163,6 @@ def _print(label: str, check: Check, args: argparse.Namespace) -> None:
         import dataclasses
         import json
 
-        print(json.dumps({"subject": label, **dataclasses.asdict(check)}))
+        say(json.dumps({"subject": label, **dataclasses.asdict(check)}))
     elif check.passed is False or not args.quiet:
-        print(f"{label}: {check}")
+        say(line(f"{label}: {check}"))

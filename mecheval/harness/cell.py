@@ -18,7 +18,9 @@ from mecheval.harness.along import measure_along, undefined
 from mecheval.harness.cell_training import cache_of, trained_model
 from mecheval.harness.events import Progress
 from mecheval.harness.failure import failed, now
+from mecheval.harness.gate import gated
 from mecheval.harness.plan import build_source, build_task
+from mecheval.harness.unchanged import check_unchanged
 from mecheval.registry import Registry
 from mecheval.reports.environment import environment
 from mecheval.reports.files import as_stored
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     from mecheval.harness.request import Cell, Settings
     from mecheval.training.preparation import Trained
 
-GATED = "token_accuracy/1x"
-"""The result that is held against the recipe's gate."""
+N_TEST = 1024
+"""Test examples that the report's hash is of, where the behavioural metric names no number."""
 
 _RETRIES = 2  # on running out of memory
 
@@ -113,6 +115,7 @@ def _measure(cell: Cell, stages: _Stages, found: dict[str, Any]) -> None:
     with stages("load"):
         source = build_source(cell.model, registry, settings)
         task = build_task(cell.task, registry)
+        check_unchanged(cell, task, registry)
         encoding = source.encode(task)
         found["environment"] = environment() | {"device": settings.device}
         found["seeds"] = seeding.listed(seed)
@@ -154,7 +157,7 @@ def _measure_subject(
             measured, subject = _within_memory(identity, subject)
         results += measured
         if subject.learned is None:
-            accuracy = next(result.value for result in measured if result.id == GATED)
+            accuracy = gated(measured).value
             learned = accuracy is not None and accuracy >= cell.recipe.gate
             subject = replace(subject, learned=learned, accuracy=accuracy, gate=cell.recipe.gate)
             found["learned"] = learned
@@ -220,7 +223,7 @@ def _counts(identities: list[MetricIdentity]) -> dict[str, int]:
     """Return how many test examples and pairs the metrics use."""
     params = {identity.name: identity.params for identity in identities}
     n_pairs = params.get("recovery", metrics.METRICS["recovery"].defaults)["n_pairs"]
-    return {"n_test": params["behaviour"]["n"], "n_pairs": n_pairs}
+    return {"n_test": identities[0].params.get("n", N_TEST), "n_pairs": n_pairs}
 
 
 def _within_memory(
