@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mecheval import escape
 from mecheval.cli import options
 from mecheval.cli.kinds import advice
+from mecheval.cli.printing import say
 from mecheval.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def report(args: argparse.Namespace) -> int:
         write_document(target.page, _page(reports, files, pictures))
     if not args.quiet:
         for file in filter(None, (target.page, *files)):
-            print(f"Wrote {file}.")
+            say(f"Wrote {file}.")
     return 0
 
 

@@ -213,7 +213,7 @@ def test_another_task_is_a_usage_error(model: str, task: str, sentence: str) -> 
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [
-        ("lstm-parity[sharp=3]", "Unknown argument of planted/lstm-parity 'sharp'"),
+        ("lstm-parity[sharp=3]", "Unknown argument 'sharp' of planted/lstm-parity"),
         ("parity-at-block[block=5]", "a block from 1 to layers"),
         ("parity-at-block[block=0]", "a block from 1 to layers"),
         ("parity-spread[blocks=1]", "2 blocks or more"),
@@ -262,8 +262,9 @@ def test_the_harness_runs_them_like_any_model(tmp_path) -> None:
 
 def test_a_leaderboard_does_not_admit_them(tmp_path: Path) -> None:
     write(tmp_path, synthetic("planted/lstm-parity", source="planted"))
-    admitted, (refusal,) = admit(tmp_path)
-    assert not admitted
+    collection = admit(tmp_path)
+    assert not collection.reports
+    (refusal,) = collection.refused
     assert refusal.reason.startswith("planted weights")
 
 
