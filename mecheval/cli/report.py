@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mecheval.cli import options
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
+from mecheval.paths import resolved
 
 if TYPE_CHECKING:
     import argparse
@@ -54,7 +55,7 @@ def report(args: argparse.Namespace) -> int:
         found = find_reports(path)
         if not found:
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
-        files |= dict.fromkeys(file.resolve() for file in found)
+        files |= dict.fromkeys(resolved(file) for file in found)
     target = _target(args.paths[0], args.output)
     reports = [read_report(file) for file in files]
 
