@@ -29,10 +29,8 @@ def explained(error: BaseException) -> MechevalError | None:
             f"There is too little memory ({_said(error)}). Free some, or raise the limit that "
             "`ulimit -v` shows: importing torch alone takes gigabytes of addresses."
         )
-    if place := _place_in_users_code(error):
-        return UsageError(
-            f"{place} raised {_said(error)}. Mend the file, and check it with `mecheval validate`."
-        )
+    if in_users_code := _of_users_code(error):
+        return UsageError(in_users_code)
     if isinstance(error, ImportError) and not (error.name or "").startswith("mecheval"):
         return UsageError(
             f"A package that is needed cannot be imported ({_said(error)}). `mecheval doctor` "
@@ -42,7 +40,7 @@ def explained(error: BaseException) -> MechevalError | None:
         what = error.filename if error.filename is not None else "A file"
         kind = StorageError if error.errno in _FULL else UsageError
         return kind(f"{what} cannot be used ({error.strerror}). Check it, or give another path.")
-    return None
+    return _of_users_files(error)
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
@@ -57,11 +55,37 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
+def cannot_be_used(what: str, error: BaseException, *, said: str = "") -> str:
+    """Say that something a user declared does not work, where no line of the user raised.
+
+    Args:
+        what: Where it is declared.
+        error: What was raised.
+        said: What is wrong, in place of the error's own words.
+    """
+    from mecheval.importing import innermost
+
+    return (
+        f"What is declared in {what} cannot be used ({said or _said(error)}, at "
+        f"{innermost(error)}). Mend the file, and check it with `mecheval validate`."
+    )
+
+
 def _said(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:_MOST]}".rstrip(": ")
 
 
-def _place_in_users_code(error: BaseException) -> str | None:
+def _of_users_code(error: BaseException) -> str | None:
     importing = sys.modules.get("mecheval.importing")  # without it nothing of a user was imported
-    return importing.place_of(error) if importing else None
+    place = importing.place_of(error) if importing else None
+    if place is None:
+        return None
+    return f"{place} raised {_said(error)}. Mend the file, and check it with `mecheval validate`."
+
+
+def _of_users_files(error: BaseException) -> UsageError | None:
+    """Explain an error that came up while files of a user were at work, by what they declare."""
+    importing = sys.modules.get("mecheval.importing")
+    files = dict.fromkeys(map(str, importing.used)) if importing else {}
+    return UsageError(cannot_be_used(" and ".join(files), error)) if files else None

@@ -33,6 +33,8 @@ _sha256: dict[str, str] = {}
 """What a user's module held when it was imported."""
 _packages: set[str] = set()
 """Packages of users."""
+used: list[Path] = []
+"""Files of users that were asked for since the list was cleared."""
 
 
 def local_module(file: Path) -> str:
@@ -56,6 +58,7 @@ def import_users(module: str, path: Path, *, forget: Callable[[set[str]], None])
     """
     package = module.rpartition(".")[0] if _is_local(module) else module.partition(".")[0]
     _packages.add(package)
+    used.append(path)
     if _has_changed(package):
         forget(_forgotten(package))
     if _is_local(module) and package not in sys.modules:
@@ -118,6 +121,15 @@ def _package(name: str, folders: list[str]) -> ModuleType:
     module = ModuleType(name)
     module.__path__ = folders
     return module
+
+
+def innermost(error: BaseException) -> str:
+    """Return ``file:line`` of the innermost code that an error went through."""
+    traceback, found = error.__traceback__, ""
+    while traceback is not None:
+        found = f"{Path(traceback.tb_frame.f_code.co_filename).name}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return found
 
 
 def _is_local(module: str) -> bool:

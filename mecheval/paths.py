@@ -1,7 +1,7 @@
 """Questions about paths from outside, which have an answer whatever the path is.
 
-:mod:`pathlib` raises for names that are too long, for folders that may not be looked into, and for
-homes of nobody; none of them is there to be used.
+:mod:`pathlib` raises for names that are too long, folders that may not be looked into, links that
+lead in a circle, and homes of nobody; none of them is there to be used.
 """
 
 from __future__ import annotations
@@ -18,6 +18,14 @@ def expanded(path: Path) -> Path:
         return path.expanduser()
     except RuntimeError:
         return path
+
+
+def resolved(path: Path) -> Path:
+    """Return a path without links; as it is where links lead in a circle."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()
 
 
 def exists(path: Path) -> bool:

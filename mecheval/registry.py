@@ -198,13 +198,13 @@ def _included(include_paths: Iterable[Path]) -> Iterator[Entry]:
     seen: set[Path] = set()  # what is given twice, in whatever spelling, is there once
     for given in include_paths:
         path = paths.expanded(Path(given))
-        if not paths.exists(path):
+        if not (paths.is_file(path) or paths.is_dir(path)):
             raise UsageError(f"There is no file or folder {path}. Give --include-path one.")
         path = path.resolve()
         files = sorted(path.glob("*.py")) if path.is_dir() else [path]
         for file in files:
-            if file.resolve() not in seen and not file.is_dir():
-                seen.add(file.resolve())
+            if paths.resolved(file) not in seen and not file.is_dir():
+                seen.add(paths.resolved(file))
                 yield from _read(file, local_module(file), prefix="local/")
 
 

@@ -175,6 +175,18 @@ def test_the_same_file_given_twice_is_one(
     assert Registry(paths).load("task", "local/toy").__name__ == "Toy"
 
 
+def test_what_is_no_file_breaks_nothing(folder: Path) -> None:
+    (folder / "circle.py").symlink_to(folder / "circle.py")
+    (folder / "nowhere.py").symlink_to(folder / "nothing")
+    (folder / "folder.py").mkdir()
+    os.mkfifo(folder / "pipe.py")
+    assert load(folder, "task", "toy").__name__ == "Toy"
+    broken = [entry for entry in Registry((folder,)).entries("task") if entry.broken]
+    assert {entry.path.stem for entry in broken} == {"circle", "nowhere", "pipe"}
+    with pytest.raises(UsageError, match="There is no file or folder"):
+        Registry((folder / "circle.py",))
+
+
 def test_names_of_files_may_be_odd(folder: Path) -> None:
     (folder / "a.b c-1.py").write_text(TASK.replace('"toy"', '"odd"'))
     assert load(folder, "task", "odd").__name__ == "Toy"

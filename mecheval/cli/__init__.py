@@ -15,6 +15,7 @@ from mecheval.cli.options import Parser, normalised, with_twins
 from mecheval.cli.printing import say
 from mecheval.errors import unknown
 from mecheval.explaining import explained
+from mecheval.importing import place_of, used
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,21 +43,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    used.clear()
     try:
         return _dispatch(normalised(sys.argv[1:] if argv is None else argv))
-    except SystemExit as stop:  # argparse, after --help and --version
-        return stop.code if isinstance(stop.code, int) else 0
+    except SystemExit as stop:
+        if place_of(stop) is None:  # argparse, after --help and --version
+            return stop.code if isinstance(stop.code, int) else 0
+        return _ended(stop)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of a pipe went away; nothing is left to say to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        problem = explained(error)
-        if problem is None:
-            raise
-        say(f"mecheval: {problem}", error=True)
-        return problem.exit_code
+        return _ended(error)
+
+
+def _ended(error: BaseException) -> int:
+    """Say what a user can do about an error, and return the exit code; raise any other one."""
+    problem = explained(error)
+    if problem is None:
+        raise error
+    say(f"mecheval: {problem}", error=True)
+    return problem.exit_code
 
 
 def build_parser(commands: Iterable[str] = COMMANDS) -> Parser:

@@ -12,6 +12,7 @@ from mecheval.cli import options
 from mecheval.cli.kinds import advice
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
+from mecheval.paths import resolved
 
 if TYPE_CHECKING:
     import argparse
@@ -103,12 +104,12 @@ def _read(paths: Sequence[Path]) -> list[Report]:
         files = find_reports(path)
         for file in files:
             try:
-                found[file.resolve()] = read_report(file)
+                found[resolved(file)] = read_report(file)
             except UsageError as error:
                 if path.is_file():
                     raise
                 print(f"mecheval: left out: {escape.sentence(str(error))}", file=sys.stderr)
-        if not any(file.resolve() in found for file in files):
+        if not any(resolved(file) in found for file in files):
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
     return list(found.values())
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from mecheval.errors import ContractError, MechevalError, UsageError
-from mecheval.explaining import explained
+from mecheval.explaining import cannot_be_used, explained
 from mecheval.importing import place_of
 from mecheval.reports.reading import first_problem
 
@@ -39,10 +39,5 @@ def said_in_a_sentence(declared: str | None = None) -> Iterator[None]:
             raise UsageError(f"{error.title} {first_problem(error)}. Give another one.") from error
         if declared is None:
             raise
-        said = f"{type(error).__name__}: {error}"
-        if isinstance(error, ValidationError):
-            said = f"{error.title} {first_problem(error)}"
-        raise ContractError(
-            f"What is declared at {declared} cannot be used ({said}). Mend the file, and check it "
-            "with `mecheval validate`."
-        ) from error
+        said = f"{error.title} {first_problem(error)}" if isinstance(error, ValidationError) else ""
+        raise ContractError(cannot_be_used(declared, error, said=said)) from error

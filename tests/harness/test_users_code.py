@@ -136,6 +136,24 @@ def test_of_a_task_that_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert re.search(r"toy\.py:\d+ raised ZeroDivisionError", err)
 
 
+def test_of_a_task_that_ends_the_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "toy.py").write_text(TASK.replace("# BODY", TASKS["exit"]))
+    err = said(tmp_path, capsys, "show", "task", "local/toy")
+    assert re.search(r"toy\.py:\d+ raised SystemExit: 0", err)
+
+
+def test_of_a_contract_that_is_broken_without_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "toy.py").write_text(
+        MODEL.replace("# BODY", method("mixer(self, layer)", "return None"))
+    )
+    err = said(tmp_path, capsys, "ls", "sites", "local/toy")
+    assert re.search(r"declared in \S*toy\.py cannot be used \(AttributeError.*\.py:\d+\)", err)
+
+
 def test_from_python_the_cause_is_kept(tmp_path: Path) -> None:
     (tmp_path / "toy.py").write_text(TASK.replace("# BODY", TASKS["sample"]))
     with pytest.raises(ContractError, match=r"toy\.py:\d+ raised ZeroDivisionError") as caught:
