@@ -286,6 +286,38 @@ def test_the_bottleneck_stands_on_the_axis_and_what_does_not_count_is_hollow() -
     assert np.isfinite(np.asarray(filled.get_ydata(), float)).tolist() == counts
 
 
+def test_a_metric_that_stands_there_twice_is_told_apart_by_its_parameters() -> None:
+    report = synthetic()
+    twice = [
+        metric.model_copy(
+            update={
+                "id": metric.id.replace("bottleneck", f"bottleneck[eraser={eraser}]"),
+                "metric": f"bottleneck[eraser={eraser}]",
+            }
+        )
+        for eraser in ("leace", "inlp")
+        for metric in report.metrics
+        if metric.name == "bottleneck"
+    ]
+    others = [metric for metric in report.metrics if metric.name != "bottleneck"]
+    drawn = figures.draw([report.model_copy(update={"metrics": [*others, *twice]})], ["layers"])
+    names = [picture.drawing.name for picture in drawn]
+    assert names == ["readability", "bottleneck[eraser=leace]", "bottleneck[eraser=inlp]"]
+    assert "(bottleneck[eraser=leace])" in drawn[1].drawing.title
+    assert "[" not in drawn[0].drawing.title
+
+
+def test_a_cost_says_what_it_is_a_share_of() -> None:
+    report = synthetic()
+    result = result_of(report, "bottleneck/parity")
+    assert result.profile
+    for series, level in (("cost", "above the floor"), ("necessity", "above chance")):
+        profile = result.profile.model_copy(update={"series": {series: result.profile.value}})
+        changed = result.model_copy(update={"profile": profile})
+        only = report.model_copy(update={"metrics": [changed]})
+        assert level in one([only], "layers").drawing.caption
+
+
 def test_trivial_cells_are_hatched_and_never_coloured() -> None:
     picture = one([synthetic()], "recovery")
     (axes,) = panels(picture.drawing.figure)

@@ -50,10 +50,15 @@ class Sheet:
         """Return the title of a result."""
         return next(result.title for result in self.results() if result.id == id)
 
+    def called(self, result: MetricResult) -> str:
+        """Return the metric of a result, with its parameters if it stands there several times."""
+        same = {other.metric for other in self.results() if other.name == result.name}
+        return result.metric if len(same) > 1 and result.metric else result.name
+
     def parameters(self, id: str) -> str:
-        """Return the metric of a result in brackets, if it has parameters of its own."""
-        metric = next(result.metric for result in self.results() if result.id == id)
-        return f" ({metric})" if "[" in metric else ""
+        """Return the metric with its parameters in brackets, if it stands there several times."""
+        first = next(result for result in self.results() if result.id == id)
+        return f" ({self.called(first)})" if "[" in self.called(first) else ""
 
     @cached_property
     def columns(self) -> list[Column]:
@@ -196,9 +201,9 @@ def titles(groups: Sequence[Group], ids: Sequence[str], inches: float) -> list[s
     return found
 
 
-def short_name(id: str, metric: str) -> str:
+def short_name(id: str) -> str:
     """Return a result's id without its metric: ``block_in`` of ``recovery/block_in``."""
-    return id.removeprefix(f"{metric}/").replace("/", "-")
+    return id.partition("/")[2].replace("/", "-") or id
 
 
 def caption(*sentences: str) -> str:

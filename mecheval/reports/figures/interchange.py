@@ -70,7 +70,7 @@ def _pages(sheet: Sheet, id: str) -> list[Drawing]:
     groups = [group for group, _ in maps if cut[group.name].sites]
     said, drawings = _said(sheet, id, groups, (list(cut.values()), same)), []
     for some, number in Pages(groups, MOST):
-        name, title = numbered(short_name(id, "interchange"), said.title, number)
+        name, title = numbered(short_name(id), said.title, number)
         shown = [cut[group.name] for group in some]
         drawings.append(_page(said._replace(name=name, title=title), some, shown, id))
     return drawings
