@@ -10,7 +10,7 @@ import pytest
 import torch
 from circuit_subjects import any_answers, checkpoint, result_of, subject_of
 
-from mecheval.metrics.circuit import induction_circuit
+from mecheval.metrics.circuit import head_scores, induction_circuit
 from mecheval.metrics.circuit.attention_weights import (
     attention_weights,
     head_weights,
@@ -189,13 +189,13 @@ def test_uniform_attention_leaves_out_what_a_window_hides(name: str) -> None:
     assert min(distances) < 4 < max(distances)
     with torch.no_grad():
         paths = induction_circuit._paths(subject, subject.model.apart(), pairs)
-    scores = induction_circuit._scores(paths)
+    scores = head_scores.scores_of(paths)
     for layer, window in enumerate(windows):
         if window is None:  # a layer without heads
             assert paths.uniform[layer] is None
             continue
         wanted_P3 = np.array([_uniform(window, *run) for run in zip(*roles, strict=True)])
-        for wanted_P, score in zip(wanted_P3.T, induction_circuit.SCORES, strict=True):
+        for wanted_P, score in zip(wanted_P3.T, head_scores.SCORES, strict=True):
             found_PH = paths.uniform[layer][score].numpy()
             np.testing.assert_allclose(found_PH, wanted_P[:, None] + 0 * found_PH, atol=1e-6)
             above_LH, weight_LH = scores[score]

@@ -23,6 +23,7 @@ from mecheval.interventions.traces import activations
 from mecheval.metrics import resampling
 from mecheval.metrics.circuit.gap import Gap, gap_of
 from mecheval.metrics.circuit.head_paths import Paths, Unit
+from mecheval.metrics.circuit.head_scores import SCORES, candidates, head_profile, scores_of
 from mecheval.metrics.circuit.memory_paths import memory_paths
 from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.measuring import UNMET
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 CARRIED = 0.5  # least share of the gap for which a path is named
 UNNAMED = "none"
-SCORES = ("value_to_key", "previous_token", "induction")
 
 
 @metric(
@@ -159,8 +159,8 @@ def _by_heads(
     metric: InductionCircuit, paths: Paths, gap: Gap, kept: Pairs, subject: Subject
 ) -> dict[str, Any]:
     """Return the fields of a result on a model with attention."""
-    scores = _scores(paths)
-    first, last = _candidates(paths, scores, metric.max_heads)
+    scores = scores_of(paths)
+    first, last = candidates(paths, scores, metric.max_heads)
     whole = [Unit(layer, None) for layer in sorted({unit.layer for unit in last})]
     gap = Gap(gap.clean_P[gap.kept_P], gap.corrupted_P[gap.kept_P], np.ones(len(kept), bool))
     weight_RP = gap.weights(subject.stream("bootstrap", "induction_circuit"))
@@ -174,7 +174,7 @@ def _by_heads(
     if verdict == UNNAMED:
         i, j = np.unravel_index(most, effect_FU[:, joint].shape)
         verdict = _verdict(together, f"{first[i]} -> {whole[j]}")
-    profiles = {name: _head_profile(scores, name) for name in SCORES}
+    profiles = {name: head_profile(scores, name) for name in SCORES}
     direct_VP = np.stack([paths.direct(unit).cpu().numpy() for unit in paths.units])
     profiles["direct"] = _profile({"unit": paths.units}, gap, direct_VP, weight_RP)
     profiles["joint"] = _profile(
@@ -213,46 +213,6 @@ def _profile(
         for axis, labels in axes.items()
     }
     return profile(index, gap.lost(patched_VP), bounds)
-
-
-def _scores(paths: Paths) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return mean weights ``(L, H)`` by name: minus those of uniform attention, and as they are."""
-    n_heads = max(1 + (unit.head or 0) for unit in paths.units)
-
-    def means(layers: Sequence[Mapping[str, Tensor] | None], name: str) -> np.ndarray:
-        mean_LH = np.full((len(layers), n_heads), np.nan)
-        for layer, weights in enumerate(layers):
-            if weights is not None:
-                mean_H = weights[name].double().mean(0).cpu().numpy()
-                mean_LH[layer, : len(mean_H)] = mean_H
-        return mean_LH
-
-    weight_LH = {name: means(paths.weights, name) for name in SCORES}
-    return {name: (own - means(paths.uniform, name), own) for name, own in weight_LH.items()}
-
-
-def _candidates(
-    paths: Paths, scores: dict[str, tuple[np.ndarray, np.ndarray]], most: int
-) -> tuple[list[Unit], list[Unit]]:
-    """Return the first and the last units between which paths are asked for, in order."""
-
-    def top(units: Sequence[Unit], name: str) -> list[Unit]:
-        by_score = sorted(units, key=lambda unit: -scores[name][1][unit.layer, unit.head])
-        return by_score[:most]
-
-    heads = [unit for unit in paths.units if unit.head is not None]
-    whole = [unit for unit in paths.units if unit.head is None]
-    last = sorted(top([unit for unit in heads if unit.layer], "induction"))
-    before = [unit for unit in heads if unit.layer < last[-1].layer]
-    first = top(before, "value_to_key")
-    first += [unit for unit in whole if unit.layer < last[-1].layer]
-    return sorted(first, key=lambda unit: (unit.layer, unit.head or 0)), last
-
-
-def _head_profile(scores: dict[str, tuple[np.ndarray, np.ndarray]], name: str) -> Profile:
-    above_LH, weight_LH = scores[name]
-    index = {"layer": range(above_LH.shape[0]), "head": range(above_LH.shape[1])}
-    return profile(index, above_LH, series={"weight": weight_LH})
 
 
 def _by_states(

@@ -10,7 +10,6 @@ Shape suffixes: ``P`` pairs, ``L`` layers, ``T`` positions, ``R`` resamples, ``G
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,20 +20,25 @@ from mecheval.errors import UsageError
 from mecheval.interventions import attribution_grid, recovery_grid
 from mecheval.metrics import resampling
 from mecheval.metrics.contract import Column, Metric, metric
-from mecheval.metrics.intervention import patching
+from mecheval.metrics.intervention.recovered import (
+    ROLES,
+    grid_profile,
+    handover,
+    means,
+    median,
+    recovered,
+    trivial_error,
+)
 from mecheval.metrics.parameters import Amount, Components, Count
 from mecheval.metrics.results import Estimate, Layout, profile
 
 if TYPE_CHECKING:
-    from mecheval.interventions import AttributionGrid, RecoveryGrid
+    from mecheval.metrics.intervention.recovered import Grid, Recovered
     from mecheval.metrics.subject import Subject
-    from mecheval.reports.schema import MetricResult, Profile
+    from mecheval.reports.schema import MetricResult
     from mecheval.tasks import Pairs
 
-    Grid = RecoveryGrid | AttributionGrid
-
 MIN_PAIRS = 8
-ROLES = ("changed", "middle", "readout")
 _EXACT = 1e-3  # largest deviation from a recovery that is known by construction
 
 
@@ -116,7 +120,7 @@ class Recovery(Metric):
         kept_P = np.abs(grid.clean - grid.corrupted) >= self.min_gap
         results = []
         for layout in self.outline(subject):
-            part = _component(grid, pairs, kept_P, layout.part, self.direction)
+            part = recovered(grid, pairs, kept_P, layout.part, self.direction)
             rng = subject.stream("bootstrap", "recovery", layout.part)
             results.append(_result(self, layout, part, rng, how))
         return results
@@ -138,56 +142,10 @@ def _grid(metric: Recovery, subject: Subject, pairs: Pairs) -> tuple[Grid, dict[
     return guess, {"config": {"engine": "gradients"}, "warnings": [str(guess)]}
 
 
-@dataclass(frozen=True)
-class _Component:
-    """Recovery of one component on the kept pairs; ``n_not_finite`` have logits of NaN."""
-
-    recovery_LTP: np.ndarray
-    known_LTP: np.ndarray
-    clean_P: np.ndarray
-    corrupted_P: np.ndarray
-    role_GP: np.ndarray
-    n_dropped: int
-    n_not_finite: int
-
-    @property
-    def trivial_LTP(self) -> np.ndarray:
-        return ~np.isnan(self.known_LTP)
-
-    def at_roles(self, values_LTP: np.ndarray) -> np.ndarray:
-        """Return values at the roles, ``(L, G, P)``."""
-        return np.stack([patching.at_positions(values_LTP, role_P) for role_P in self.role_GP], 1)
-
-    @property
-    def has_middle_P(self) -> np.ndarray:
-        return self.role_GP[1] != patching.NOWHERE
-
-
-def _component(
-    grid: Grid, pairs: Pairs, kept_P: np.ndarray, component: str, direction: str
-) -> _Component:
-    patched_LTP = grid.component(component)
-    changed_P, readout_P = pairs.changed_P, pairs.readout_P
-    role_GP = np.stack([changed_P, patching.middle(changed_P, readout_P), readout_P])
-    recovery_LTP = patching.recovery(grid.clean, grid.corrupted, patched_LTP)
-    if direction == "noising":
-        recovery_LTP = 1 - recovery_LTP
-    known_LTP = patching.by_construction(pairs, component, len(patched_LTP))
-    return _Component(
-        recovery_LTP[..., kept_P],
-        known_LTP[:, : patched_LTP.shape[1], kept_P],
-        grid.clean[kept_P],
-        grid.corrupted[kept_P],
-        role_GP[:, kept_P],
-        int((~kept_P).sum()),
-        int((~np.isfinite(grid.clean + grid.corrupted)).sum()),
-    )
-
-
 def _result(
     metric: Recovery,
     layout: Layout,
-    part: _Component,
+    part: Recovered,
     rng: np.random.Generator,
     how: dict[str, Any],
 ) -> MetricResult:
@@ -215,11 +173,11 @@ def _result(
     at_roles_LGP = part.at_roles(part.recovery_LTP)
     trivial_LG = np.asarray((part.at_roles(part.trivial_LTP) != 0).all(-1))
     weight_RP = resampling.weights(len(part.clean_P), rng)
-    means_RLG = _means(weight_RP, at_roles_LGP)
-    means_LG = _means(np.ones((1, len(part.clean_P))), at_roles_LGP)[0]
+    means_RLG = means(weight_RP, at_roles_LGP)
+    means_LG = means(np.ones((1, len(part.clean_P))), at_roles_LGP)[0]
     estimate, chosen = _headline(means_LG, means_RLG, trivial_LG, n_scored)
-    fields["scalars"].update(chosen, **_handover(means_LG))
-    fields["scalars"]["trivial_error"] = _trivial_error(part)
+    fields["scalars"].update(chosen, **handover(means_LG))
+    fields["scalars"]["trivial_error"] = trivial_error(part)
     fields["warnings"] = [*how["warnings"], *_warnings(fields["scalars"])]
     n_layers = len(means_LG)
     fields["profile"] = profile(
@@ -227,9 +185,9 @@ def _result(
         means_LG,
         resampling.bounds(means_RLG),
         marks={"trivial": trivial_LG},
-        series={"median": _median(at_roles_LGP)},
+        series={"median": median(at_roles_LGP)},
     )
-    fields["profiles"] = {"grid": _grid_profile(part)}
+    fields["profiles"] = {"grid": grid_profile(part)}
     return metric.result(layout, estimate, n_scored, **fields)
 
 
@@ -254,38 +212,6 @@ def _headline(
     return Estimate(float(means_LG[layer, 1]), interval), {"layer": layer}
 
 
-def _means(weight_RP: np.ndarray, values_LGP: np.ndarray) -> np.ndarray:
-    n_layers, n_roles, n_pairs = values_LGP.shape
-    flat = values_LGP.reshape(-1, n_pairs).T
-    return resampling.mean_ignoring_nan(weight_RP, flat).reshape(-1, n_layers, n_roles)
-
-
-def _median(values_P: np.ndarray) -> np.ndarray:
-    with warnings.catch_warnings():
-        # A component that a layer does not have is NaN for every pair: so is its median.
-        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
-        return np.nanmedian(values_P, axis=-1)
-
-
-def _handover(means_LG: np.ndarray) -> dict[str, float]:
-    """Find the layer at which the difference has left the changed token, and reached the readout.
-
-    Both are the first layer whose input says so by half of the gap; L where none does.
-    """
-    n_layers = len(means_LG)
-    left_L, arrived_L = means_LG[:, 0] < 0.5, means_LG[:, 2] >= 0.5
-    return {
-        "left_changed_at": int(left_L.argmax()) if left_L.any() else n_layers,
-        "reached_readout_at": int(arrived_L.argmax()) if arrived_L.any() else n_layers,
-    }
-
-
-def _trivial_error(part: _Component) -> float | None:
-    """Return the largest deviation from the recoveries that are known by construction."""
-    error = np.abs(part.recovery_LTP - part.known_LTP)
-    return None if np.isnan(error).all() else float(np.nanmax(error))
-
-
 def _warnings(scalars: dict[str, Any]) -> list[str]:
     notes = []
     if (scalars["trivial_error"] or 0.0) > _EXACT:
@@ -296,22 +222,3 @@ def _warnings(scalars: dict[str, Any]) -> list[str]:
     if scalars["pairs_without_gap"]:
         notes.append(f"{scalars['pairs_without_gap']} pairs were dropped for want of a gap")
     return notes
-
-
-def _grid_profile(part: _Component) -> Profile:
-    """Lay out the mean and median over pairs at absolute positions.
-
-    A cell is marked trivial if it is so in every pair; ``nontrivial_pairs`` counts the others.
-    """
-    n_layers, n_positions, n_pairs = part.recovery_LTP.shape
-    flat = part.recovery_LTP.reshape(-1, n_pairs).T
-    mean = resampling.mean_ignoring_nan(np.ones((1, n_pairs)), flat)
-    return profile(
-        {"layer": range(n_layers), "position": range(n_positions)},
-        mean.reshape(n_layers, n_positions),
-        marks={"trivial": part.trivial_LTP.all(-1)},
-        series={
-            "median": _median(part.recovery_LTP),
-            "nontrivial_pairs": (~part.trivial_LTP).sum(-1),
-        },
-    )
