@@ -1,12 +1,14 @@
-"""What comes back in one component of a grid, laid out by role and by position; pure, on arrays.
+"""What comes back in one component of a grid, at the roles and at every position; on arrays.
 
-Shape suffixes: ``P`` pairs, ``L`` layers, ``T`` positions, ``R`` resamples, ``G`` roles.
+Shape suffixes: ``P`` pairs, ``L`` layers, ``T`` positions, ``X`` positions or roles, ``G`` roles,
+``R`` resamples.
 """
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,110 +18,188 @@ from mecheval.metrics.intervention import patching
 from mecheval.metrics.results import profile
 
 if TYPE_CHECKING:
-    from mecheval.interventions import AttributionGrid, RecoveryGrid
     from mecheval.reports.schema import Profile
     from mecheval.tasks import Pairs
 
-    Grid = RecoveryGrid | AttributionGrid
-
 ROLES = ("changed", "middle", "readout")
+CHANGED, MIDDLE, READOUT = range(3)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Which pairs count, and why the others do not.
+
+    Attributes:
+        kept_P: Whether a pair counts.
+        role_GP: Where its roles are; ``NOWHERE`` for a pair that has no middle.
+        n_wrong: Pairs that the model does not answer rightly.
+        n_close: Pairs of the others whose two readouts are too close to each other.
+        n_not_finite: Pairs with a readout that is no number.
+    """
+
+    kept_P: np.ndarray
+    role_GP: np.ndarray
+    n_wrong: int
+    n_close: int
+    n_not_finite: int
+
+    @property
+    def n_kept(self) -> int:
+        """Return the number of pairs that count."""
+        return int(self.kept_P.sum())
+
+    @property
+    def n_scored(self) -> int:
+        """Return how many of them have a middle."""
+        return int((self.role_GP[MIDDLE, self.kept_P] != patching.NOWHERE).sum())
+
+    @property
+    def n_left_out(self) -> int:
+        """Return how many do not count because of the model."""
+        return self.n_wrong + self.n_close + self.n_not_finite
+
+
+def roles_of(pairs: Pairs) -> np.ndarray:
+    """Return the positions of :data:`ROLES`, ``(G, P)``."""
+    changed_P, readout_P = pairs.changed_P, pairs.readout_P
+    return np.stack([changed_P, patching.middle(changed_P, readout_P), readout_P])
+
+
+def counted(
+    pairs: Pairs,
+    right_P: np.ndarray,
+    clean_P: np.ndarray,
+    corrupted_P: np.ndarray,
+    *,
+    min_gap: float,
+) -> Counted:
+    """Choose the pairs that count.
+
+    Args:
+        pairs: The pairs.
+        right_P: Whether the model answers a pair rightly.
+        clean_P: Readouts of the clean runs.
+        corrupted_P: Readouts of the corrupted runs.
+        min_gap: Least difference of the two.
+    """
+    finite_P = np.isfinite(clean_P + corrupted_P)
+    apart_P = finite_P & (np.abs(clean_P - corrupted_P) >= min_gap)
+    return Counted(
+        kept_P=right_P & apart_P,
+        role_GP=roles_of(pairs),
+        n_wrong=int((finite_P & ~right_P).sum()),
+        n_close=int((finite_P & right_P & ~apart_P).sum()),
+        n_not_finite=int((~finite_P).sum()),
+    )
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """Recovery of one component on the kept pairs; ``n_not_finite`` have logits of NaN."""
+    """Recovery of one component, of the pairs that count.
 
-    recovery_LTP: np.ndarray
+    Attributes:
+        role_LGP: At :data:`ROLES`; NaN where a pair has no such role or a layer no such component.
+        known_LGP: What it must be there by construction, NaN where the model decides.
+        grid_LTP: At every position; None where only the roles were asked for.
+        known_LTP: What it must be there by construction.
+    """
+
+    role_LGP: np.ndarray
+    known_LGP: np.ndarray
+    grid_LTP: np.ndarray | None
     known_LTP: np.ndarray
-    clean_P: np.ndarray
-    corrupted_P: np.ndarray
-    role_GP: np.ndarray
-    n_dropped: int
-    n_not_finite: int
+
+    @cached_property
+    def trivial_LG(self) -> np.ndarray:
+        """Say which cells are known in at least one pair: none of these is a headline."""
+        return np.asarray((~np.isnan(self.known_LGP)).any(-1))
 
     @property
-    def trivial_LTP(self) -> np.ndarray:
-        return ~np.isnan(self.known_LTP)
+    def error(self) -> float | None:
+        """Return how far recoveries are at most from what they must be by construction."""
+        off_LGP = np.abs(self.role_LGP - self.known_LGP)
+        off = [off_LGP.ravel()]
+        if self.grid_LTP is not None:
+            off.append(np.abs(self.grid_LTP - self.known_LTP).ravel())
+        found = np.concatenate(off)
+        return None if np.isnan(found).all() else float(np.nanmax(found))
 
-    def at_roles(self, values_LTP: np.ndarray) -> np.ndarray:
-        """Return values at the roles, ``(L, G, P)``."""
-        return np.stack([patching.at_positions(values_LTP, role_P) for role_P in self.role_GP], 1)
-
-    @property
-    def has_middle_P(self) -> np.ndarray:
-        return self.role_GP[1] != patching.NOWHERE
+    def means(self, weight_RP: np.ndarray | None = None) -> np.ndarray:
+        """Return means over the pairs that have a value, ``(R, L, G)``; each once by default."""
+        n_layers, n_roles, n_pairs = self.role_LGP.shape
+        weight_RP = np.ones((1, n_pairs)) if weight_RP is None else weight_RP
+        flat_PV = self.role_LGP.reshape(-1, n_pairs).T
+        return resampling.mean_ignoring_nan(weight_RP, flat_PV).reshape(-1, n_layers, n_roles)
 
 
 def recovered(
-    grid: Grid, pairs: Pairs, kept_P: np.ndarray, component: str, direction: str
+    patched_LXP: np.ndarray,
+    known_LTP: np.ndarray,
+    ends: tuple[np.ndarray, np.ndarray],
+    pairs: Counted,
+    *,
+    at_roles: bool,
+    noising: bool,
 ) -> Recovered:
-    """Return the recovery of one component of a grid, of the pairs that are kept."""
-    patched_LTP = grid.component(component)
-    changed_P, readout_P = pairs.changed_P, pairs.readout_P
-    role_GP = np.stack([changed_P, patching.middle(changed_P, readout_P), readout_P])
-    recovery_LTP = patching.recovery(grid.clean, grid.corrupted, patched_LTP)
-    if direction == "noising":
-        recovery_LTP = 1 - recovery_LTP
-    known_LTP = patching.by_construction(pairs, component, len(patched_LTP))
-    return Recovered(
-        recovery_LTP[..., kept_P],
-        known_LTP[:, : patched_LTP.shape[1], kept_P],
-        grid.clean[kept_P],
-        grid.corrupted[kept_P],
-        role_GP[:, kept_P],
-        int((~kept_P).sum()),
-        int((~np.isfinite(grid.clean + grid.corrupted)).sum()),
+    """Turn the patched readouts of one component into recoveries.
+
+    Args:
+        patched_LXP: Readouts at every position, or at the roles alone.
+        known_LTP: Recoveries that are known by construction.
+        ends: Readouts of the clean and of the corrupted runs, ``(P,)``.
+        pairs: Which pairs count.
+        at_roles: Whether they are at the roles alone.
+        noising: Whether corrupted activations were put into the clean runs.
+    """
+    value_LXP = patching.recovery(*ends, patched_LXP)
+    if noising:
+        value_LXP = 1 - value_LXP
+    known_LTP = known_LTP[..., pairs.kept_P]
+    value_LXP, role_GP = value_LXP[..., pairs.kept_P], pairs.role_GP[:, pairs.kept_P]
+
+    def chosen(value_LTP: np.ndarray) -> np.ndarray:
+        return np.stack([patching.at_positions(value_LTP, role_P) for role_P in role_GP], 1)
+
+    if at_roles:
+        return Recovered(value_LXP, chosen(known_LTP), None, known_LTP)
+    known_LTP = known_LTP[:, : value_LXP.shape[1]]
+    return Recovered(chosen(value_LXP), chosen(known_LTP), value_LXP, known_LTP)
+
+
+def role_profile(part: Recovered, means_RLG: np.ndarray) -> Profile:
+    """Lay out the mean at the roles with pointwise intervals, and the median.
+
+    A cell is marked trivial if it is known by construction in some pair.
+    """
+    return profile(
+        {"layer": range(len(part.role_LGP)), "role": ROLES},
+        part.means()[0],
+        resampling.bounds(means_RLG),
+        marks={"trivial": part.trivial_LG},
+        series={"median": _median(part.role_LGP)},
     )
 
 
-def means(weight_RP: np.ndarray, values_LGP: np.ndarray) -> np.ndarray:
-    """Return means over the pairs that have a value, ``(R, L, G)``."""
-    n_layers, n_roles, n_pairs = values_LGP.shape
-    flat = values_LGP.reshape(-1, n_pairs).T
-    return resampling.mean_ignoring_nan(weight_RP, flat).reshape(-1, n_layers, n_roles)
+def grid_profile(grid_LTP: np.ndarray, known_LTP: np.ndarray) -> Profile:
+    """Lay out the mean and median over pairs at absolute positions.
+
+    A cell is marked trivial if it is so in every pair; ``nontrivial_pairs`` counts the others.
+    """
+    n_layers, n_positions, n_pairs = grid_LTP.shape
+    flat_PV = grid_LTP.reshape(-1, n_pairs).T
+    mean_1V = resampling.mean_ignoring_nan(np.ones((1, n_pairs)), flat_PV)
+    open_LTP = np.isnan(known_LTP)
+    return profile(
+        {"layer": range(n_layers), "position": range(n_positions)},
+        mean_1V.reshape(n_layers, n_positions),
+        marks={"trivial": ~open_LTP.any(-1)},
+        series={"median": _median(grid_LTP), "nontrivial_pairs": open_LTP.sum(-1)},
+    )
 
 
-def median(values_P: np.ndarray) -> np.ndarray:
+def _median(values_P: np.ndarray) -> np.ndarray:
     """Return the median over the last axis, without the pairs that have no value."""
     with warnings.catch_warnings():
         # A component that a layer does not have is NaN for every pair: so is its median.
         warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
         return np.nanmedian(values_P, axis=-1)
-
-
-def handover(means_LG: np.ndarray) -> dict[str, float]:
-    """Find the layer at which the difference has left the changed token, and reached the readout.
-
-    Both are the first layer whose input says so by half of the gap; L where none does.
-    """
-    n_layers = len(means_LG)
-    left_L, arrived_L = means_LG[:, 0] < 0.5, means_LG[:, 2] >= 0.5
-    return {
-        "left_changed_at": int(left_L.argmax()) if left_L.any() else n_layers,
-        "reached_readout_at": int(arrived_L.argmax()) if arrived_L.any() else n_layers,
-    }
-
-
-def trivial_error(part: Recovered) -> float | None:
-    """Return the largest deviation from the recoveries that are known by construction."""
-    error = np.abs(part.recovery_LTP - part.known_LTP)
-    return None if np.isnan(error).all() else float(np.nanmax(error))
-
-
-def grid_profile(part: Recovered) -> Profile:
-    """Lay out the mean and median over pairs at absolute positions.
-
-    A cell is marked trivial if it is so in every pair; ``nontrivial_pairs`` counts the others.
-    """
-    n_layers, n_positions, n_pairs = part.recovery_LTP.shape
-    flat = part.recovery_LTP.reshape(-1, n_pairs).T
-    mean = resampling.mean_ignoring_nan(np.ones((1, n_pairs)), flat)
-    return profile(
-        {"layer": range(n_layers), "position": range(n_positions)},
-        mean.reshape(n_layers, n_positions),
-        marks={"trivial": part.trivial_LTP.all(-1)},
-        series={
-            "median": median(part.recovery_LTP),
-            "nontrivial_pairs": (~part.trivial_LTP).sum(-1),
-        },
-    )
