@@ -2,20 +2,24 @@
 
 A word alone in the brackets is a preset: ``ar[small,query=value]``. A list splits at commas and
 spaces outside brackets; an argument splits at its first ``=``; a value is read as a TOML scalar or
-array, and as a plain string when it is neither. In a sweep, ``lr=1e-3,3e-3 optimizer=adamw,muon``,
-values belong to the last ``key=`` before them.
+array, whose words need no quotes, and as a plain string when it is neither. What is in quotes is
+taken as it stands, so that any path can be written: ``hf:'odd/a b[1]'``. In a sweep,
+``lr=1e-3,3e-3 optimizer=adamw,muon``, values belong to the last ``key=`` before them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 import re
 import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mecheval.errors import UsageError, unknown
+from mecheval.escape import quoted
+from mecheval.quoting import HUB, as_word, hint_for, in_quotes, json_string, places, unquoted
+from mecheval.quoting import split_list as split_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +27,12 @@ if TYPE_CHECKING:
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BARE = re.compile(r"[^\s,=\[\]\"'@]+")
 _PRESET = re.compile(r"[A-Za-z0-9_-]+")
+_KINDS: dict[type, tuple[str, str]] = {
+    bool: ("true or false", "true and false"),
+    int: ("a whole number", "numbers"),
+    float: ("a finite number", "numbers"),
+    str: ("a word", "words"),
+}
 
 
 @dataclass(frozen=True)
@@ -35,8 +45,9 @@ class Spec:
 
     def __str__(self) -> str:
         """Return the canonical text, which :func:`parse_spec` reads back."""
-        revision = f"@{self.revision}" if self.revision else ""
-        return self.name + revision + (f"[{format_args(self.args)}]" if self.args else "")
+        revision = f"@{_format_name(self.revision)}" if self.revision else ""
+        args = f"[{format_args(self.args)}]" if self.args else ""
+        return _format_name(self.name) + revision + args
 
 
 def format_args(args: Mapping[str, Any]) -> str:
@@ -48,37 +59,6 @@ def format_args(args: Mapping[str, Any]) -> str:
     return ",".join([preset, format_args(rest)] if rest else [preset])
 
 
-def split_list(text: str) -> list[str]:
-    """Split a list of names at commas and spaces outside brackets and quotes.
-
-    Raises:
-        UsageError: Brackets or quotes do not match.
-    """
-    items, current, depth, quote, escaped = [], "", 0, "", False
-    for character in text:
-        if quote:
-            closes = character == quote and not escaped
-            escaped = quote == '"' and character == "\\" and not escaped
-            quote = "" if closes else quote
-        elif character in "\"'":
-            quote = character
-        elif character in "[]":
-            depth += 1 if character == "[" else -1
-        if depth < 0:
-            break
-        if depth == 0 and not quote and character in ", \t\n":
-            items.append(current)
-            current = ""
-        else:
-            current += character
-    if depth or quote:
-        raise UsageError(
-            f"Malformed name '{text}': brackets or quotes do not match. "
-            "Write it like mamba[layers=2,width=64]."
-        )
-    return [item for item in [*items, current] if item]
-
-
 def parse_spec(text: str) -> Spec:
     """Read one name with optional ``@revision`` and ``[key=value,...]``, in either order.
 
@@ -86,19 +66,21 @@ def parse_spec(text: str) -> Spec:
         UsageError: The text does not follow the grammar.
     """
     head, args = text, {}
-    opening = text.find("[")
-    if opening >= 0:
-        closing = text.rfind("]")
-        head = text[:opening] + text[closing + 1 :]
-        inside = text[opening + 1 : closing]
-        args = _parse_args(inside, whole=text, presets=True) if closing > opening else None
-    name, _, revision = head.partition("@") if "@" in head else (head, "", "")
-    if args is None or not name or "[" in head or "]" in head or ("@" in head and not revision):
-        raise UsageError(
-            f"Malformed name '{text}'. Write it like mamba[layers=2,width=64] "
-            "or pythia-160m@step1000."
-        )
-    return Spec(name, args, revision or None)
+    opening, closing = places(text, "[")[:1], places(text, "]")[-1:]
+    if opening and closing and opening < closing:
+        head = text[: opening[0]] + text[closing[0] + 1 :]
+        args = _parse_args(text[opening[0] + 1 : closing[0]], whole=text, presets=True)
+    at = places(head, "@")
+    parts = [head[: at[0]], head[at[0] + 1 :]] if at else [head]
+    if places(head, "[]") or in_quotes(head)[1] or not all(parts):
+        raise _malformed(text)
+    try:
+        name, *revision = map(unquoted, parts)
+    except ValueError:
+        raise _malformed(text) from None
+    if not name or "" in revision:
+        raise _malformed(text)
+    return Spec(name, args, revision[0] if revision else None)
 
 
 def parse_assignments(text: str) -> dict[str, Any]:
@@ -122,12 +104,12 @@ def parse_sweep(text: str) -> dict[str, list[Any]]:
         name, equals, first = item.partition("=")
         if equals and _KEY.fullmatch(name):
             if name in values:
-                raise UsageError(f"Field '{name}' is given twice in '{text}'. Give it once.")
+                raise UsageError(f"Field '{name}' is given twice in {quoted(text)}. Give it once.")
             key, item, values[name] = name, first, []
         if not key:
             raise UsageError(
-                f"Malformed sweep '{text}': '{item}' belongs to no field. Write it like "
-                "lr=1e-3,3e-3 optimizer=adamw,muon."
+                f"Malformed sweep {quoted(text)}: {quoted(item)} belongs to no field. Write it "
+                "like lr=1e-3,3e-3 optimizer=adamw,muon."
             )
         values[key] += [_parse_value(item)] if item else []
     for name, listed in values.items():
@@ -143,16 +125,18 @@ def parse_sweep(text: str) -> dict[str, list[Any]]:
 
 def _parse_args(text: str, *, whole: str, presets: bool = False) -> dict[str, Any]:
     args: dict[str, Any] = {}
-    for item in split_list(text):
+    for item in split_list(text, whole=whole):
         word = presets and _PRESET.fullmatch(item)
         key, equals, value = ("preset", "=", item) if word else item.partition("=")
         if not equals or not _KEY.fullmatch(key) or not value:
             raise UsageError(
-                f"Malformed argument '{item}' in '{whole}'. Write arguments as key=value, "
-                "separated by commas."
+                f"Malformed argument {quoted(item)} in {quoted(whole)}. Write arguments as "
+                f"key=value, separated by commas.{hint_for(whole)}"
             )
         if key in args:
-            raise UsageError(f"Argument '{key}' is given twice in '{whole}'. Give it once.")
+            raise UsageError(
+                f"Argument {quoted(key)} is given twice in {quoted(whole)}. Give it once."
+            )
         args[key] = value if word else _parse_value(value)
     return args
 
@@ -160,9 +144,21 @@ def _parse_args(text: str, *, whole: str, presets: bool = False) -> dict[str, An
 def _parse_value(text: str) -> Any:
     try:
         values = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return values["value"] if len(values) == 1 and _is_plain(values["value"]) else text
+    except (ValueError, RecursionError):
+        return _parse_words(text)
+    if len(values) == 1 and _is_plain(values["value"]):
+        return values["value"]
+    return _parse_words(text)
+
+
+def _parse_words(text: str) -> Any:
+    """Read ``[block_in,state]``: a list whose words have no quotes; any other text is itself."""
+    if len(text) > 2 and text[0] == "[" and text[-1] == "]":
+        try:
+            return list(map(_parse_value, split_list(text[1:-1]))) or text
+        except UsageError:
+            pass
+    return text
 
 
 def _is_plain(value: Any) -> bool:
@@ -171,16 +167,28 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, str | int | float)
 
 
-def _format_value(value: Any, *, in_list: bool = False) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return "[" + ",".join(_format_value(item, in_list=True) for item in value) + "]"
+        return "[" + ",".join(map(_format_value, value)) + "]"
     if not isinstance(value, str):
         return str(value)
-    if _BARE.fullmatch(value) and _parse_value(value) == value and not in_list:
+    if _BARE.fullmatch(value) and _parse_value(value) == value:
         return value
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json_string(value)
+
+
+def _format_name(name: str) -> str:
+    hub = HUB if name.startswith(HUB) and name != HUB else ""
+    return hub + as_word(name.removeprefix(hub))
+
+
+def _malformed(text: str) -> UsageError:
+    return UsageError(
+        f"Malformed name {quoted(text)}. Write it like mamba[layers=2,width=64] "
+        f"or pythia-160m@step1000.{hint_for(text)}"
+    )
 
 
 Configured = TypeVar("Configured")
@@ -204,26 +212,52 @@ def configured(
     given = {}
     if "preset" in args and "preset" not in fields:
         raise UsageError(
-            f"There is no preset '{args['preset']}' of {what}. Write arguments as key=value. "
-            f"See {see}."
+            f"There is no preset {quoted(str(args['preset']))} of {what}. Write arguments as "
+            f"key=value. See {see}."
         )
     for key, value in args.items():
         if key not in fields:
             raise unknown(f"argument of {what}", key, fields, see=see)
-        given[key] = _as_type_of(fields[key].default, value)
+        default = fields[key].default
+        given[key] = _as_type_of(default, value)
         if given[key] is None:
-            default = fields[key].default
             raise UsageError(
-                f"Argument {key}={value!r} of {what} must be of type "
-                f"{type(default).__name__}, such as {default!r}. See {see}."
+                f"Argument {key}={quoted(value)} of {what} must be {kind_of(default)}, "
+                f"such as {default!r}. See {see}."
             )
     return cls(**given)
+
+
+def kind_of(value: Any) -> str:
+    """Say in words what a value is: "a whole number", "a list of words"."""
+    several = isinstance(value, list | tuple)
+    if several and not value:
+        return "a list"
+    kind = type(value[0] if several else value)
+    one, more = _KINDS.get(kind, (f"of type {kind.__name__}", f"{kind.__name__}s"))
+    return f"a list of {more}" if several else one
 
 
 def _as_type_of(default: Any, value: Any) -> Any:
     """Return the value as the default's type, None if it is of another one."""
     if isinstance(default, float) and type(value) in (int, float):
-        return float(value)
+        return _finite(value)
     if isinstance(default, tuple) and isinstance(value, list | tuple):
-        return tuple(value)
+        items = [_as_item_of(default, item) for item in value]
+        return None if None in items else tuple(items)
     return value if type(value) is type(default) else None
+
+
+def _as_item_of(default: tuple[Any, ...], value: Any) -> Any:
+    """Do the same for an item of a list; a list of whole numbers takes any, as models may need."""
+    if default and type(default[0]) is int and type(value) is float:
+        return _finite(value)
+    return _as_type_of(default[0], value) if default else value
+
+
+def _finite(value: float) -> float | None:
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond all floats
+        return None
+    return number if math.isfinite(number) else None

@@ -15,6 +15,7 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -42,7 +43,7 @@ class LongShortTermMemory(Mixer):
         self.lstm = nn.LSTM(width, width, batch_first=True)
         for name, parameter in self.lstm.named_parameters():
             if name.startswith("weight"):
-                nn.init.normal_(parameter, std=width**-0.5)
+                nn.init.normal_(parameter, std=1 / math.sqrt(width))
             else:
                 nn.init.zeros_(parameter)
             if name.startswith("bias_ih"):

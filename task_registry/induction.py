@@ -14,6 +14,7 @@ import numpy as np
 
 from mecheval.errors import UsageError
 from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Task, task
+from mecheval.tasks.batch import where_answers_differ
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,7 +118,9 @@ class Induction(Task):
         """Exchange what stands before the query, which stays.
 
         Without the query's token before it there is no right answer. The foil is then what stands
-        in the answer's place; where that is the answer itself, another token of the sequence.
+        in the answer's place; where the answer itself still stands there (``key``), another token
+        of the sequence. Where all else is new (``fresh``) and the answer is there again, the
+        example stays as it is.
         """
         tokens_BT, row_B = batch.tokens_BT.copy(), np.arange(len(batch))
         key_B, value_B, query_B = batch.roles["key"], batch.roles["value"], tokens_BT[:, -1]
@@ -131,7 +134,8 @@ class Induction(Task):
         if kind != "value":
             is_key = kind == "key"
             foil_B = self._elsewhere(batch, rng) if is_key else tokens_BT[row_B, value_B]
-        return dataclasses.replace(changed, roles=batch.roles, foil_B=foil_B)
+        changed = dataclasses.replace(changed, roles=batch.roles, foil_B=foil_B)
+        return where_answers_differ(batch, changed)
 
     def _neither(
         self, rng: np.random.Generator, one_B: np.ndarray, other_B: np.ndarray

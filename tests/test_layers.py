@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mecheval"
 LEVELS = (
-    {"errors", "seeding", "stats", "spec", "checks", "builtin"},
+    {"errors", "escape", "exact", "seeding", "stats", "quoting", "spec", "checks", "builtin"},
     {"registry", "reports", "training.recipe"},
     {"tasks"},
     {"models"},
@@ -32,7 +32,7 @@ A recipe is a value that model cards carry, so it lies beneath the models.
 
 FOR_REGISTRIES = {
     "task_registry": {"tasks", "errors"},
-    "model_registry": {"models", "training.recipe", "errors"},
+    "model_registry": {"models", "training.recipe", "errors", "exact"},
 }
 """What a registered task or model may use of the package."""
 

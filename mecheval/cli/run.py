@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from mecheval.harness.events import Outcome
     from mecheval.harness.request import Request
+    from mecheval.reports.schema import Report
 
 
 class Stopped(KeyboardInterrupt):
@@ -260,7 +261,12 @@ def _dry_run(requests: Sequence[Request]) -> int:
 def _print_table(outcomes: Sequence[Outcome]) -> None:
     from mecheval.cli.summary import summary
 
-    print(summary(outcomes))
+    print(summary([_labelled(outcome) for outcome in outcomes]))
+
+
+def _labelled(outcome: Outcome) -> Report:
+    """Return the report with what was asked for here, which an older one does not say."""
+    return outcome.report.model_copy(update={"labels": outcome.cell.labels})
 
 
 def _exit_code(outcomes: Sequence[Outcome], *, allow_failures: bool) -> int:

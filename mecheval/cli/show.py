@@ -1,4 +1,4 @@
-"""``mecheval show``: one task, model, metric, suite or report, with parameters and origin."""
+"""``mecheval show``: one task, model, metric, suite, report or folder of reports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from mecheval.cli import options
+from mecheval.cli.kinds import FILES, KINDS, kind_of
 from mecheval.cli.printing import print_card
+from mecheval.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     import argparse
@@ -15,19 +17,21 @@ if TYPE_CHECKING:
     from mecheval.models.contract import ModelCard
     from mecheval.training.recipe import Recipe
 
-KINDS = ("task", "model", "metric", "suite", "report")
-
 
 def add(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "show",
-        help="show a task, a model, a metric, a suite or a report",
+        help="show a task, a model, a metric, a suite, a report, or a folder of reports",
         description="Show what is known of a task, a model or a metric: version, parameters with "
-        "their defaults, reference, source; the grids of a suite; or the results in a report.",
+        "their defaults, reference, source; the grids of a suite; the results in a report; the "
+        "tables of a folder of reports. What a name stands for is found out.",
     )
-    parser.add_argument("kind", choices=KINDS, help="what to show")
-    parser.add_argument("name", help="its name, with arguments if wanted: dyck[k=3]; or a file")
+    parser.add_argument(
+        "words", nargs="+", metavar="THING",
+        help="a name, with arguments if wanted: dyck[k=3]; or a file or folder. Where it could be "
+        f"several things, say which before it: {', '.join(KINDS)}",
+    )  # fmt: skip
     options.add_include_path(parser)
     options.add_json(parser, help="print one JSON object")
     parser.set_defaults(command=show)
@@ -37,17 +41,37 @@ def show(args: argparse.Namespace) -> int:
     """Print the card.
 
     Raises:
-        UsageError: The name is unknown, or the file is not a report.
+        UsageError: The name is unknown or names several things, or the file is not a report.
     """
-    if args.kind == "report":
-        from mecheval.cli.show_report import print_report
+    kind, args.name = _thing(args)
+    if kind in FILES:
+        from mecheval.cli.show_report import print_folder, print_report
 
-        print_report(options.path(args.name), as_json=args.json)
+        prints = print_folder if kind == "folder" else print_report
+        prints(options.path(args.name), as_json=args.json)
         return 0
     kinds = {"task": _task, "model": _model, "metric": _metric, "suite": _suite}
-    card = kinds[args.kind](args)
-    print_card(card, as_json=args.json)
+    print_card(kinds[kind](args), as_json=args.json)
     return 0
+
+
+def _thing(args: argparse.Namespace) -> tuple[str, str]:
+    """Return what kind of thing is to be shown, and its name."""
+    first, *rest = args.words
+    if not rest:
+        if first in KINDS and not options.path(first).exists():
+            raise UsageError(
+                f"`mecheval show {first}` needs a name. Write `mecheval show {first} NAME`, or "
+                "`mecheval show NAME`."
+            )
+        return kind_of(first, options.registry_of(args), command="mecheval show"), first
+    if len(rest) > 1:
+        raise UsageError(f"`mecheval show` shows one thing, not {len(args.words)}. Give one name.")
+    if first not in KINDS:
+        raise unknown("kind", first, KINDS, see=f"these: {', '.join(KINDS)}")
+    if first == "report" and options.path(rest[0]).is_dir():
+        return "folder", rest[0]
+    return first, rest[0]
 
 
 def _task(args: argparse.Namespace) -> dict[str, Any]:

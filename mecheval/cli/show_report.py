@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
+from mecheval import escape
+from mecheval.errors import UsageError
 from mecheval.reports.files import read_report
 from mecheval.reports.markdown import table
 from mecheval.spec import Spec, format_args
@@ -39,6 +42,28 @@ def print_report(path: Path, *, as_json: bool) -> None:
     for metric in report.metrics:
         for warning in metric.warnings:
             print(f"{metric.id}: {warning}")
+
+
+def print_folder(path: Path, *, as_json: bool) -> None:
+    """Print the tables of a folder of reports, or a JSON line per headline number and seed.
+
+    Raises:
+        UsageError: The folder holds no reports.
+    """
+    from mecheval.cli.summary import summary
+    from mecheval.reports.collection import load_results
+
+    found = load_results(path)
+    others = [item.report for item in found.refused if item.report is not None]
+    if not found and not others:
+        raise UsageError(f"The folder {path} holds no reports. Give one that does.")
+    if as_json:
+        print(found.to_frame().to_json(orient="records", lines=True), end="")
+        return
+    print(summary([*found.reports, *others]))
+    for item in found.refused:
+        if item.report is None:
+            print(escape.line(f"{item.path}: {item.reason}"), file=sys.stderr)
 
 
 def _head(report: Report) -> dict[str, Any]:

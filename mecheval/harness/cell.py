@@ -95,6 +95,7 @@ def run_cell(cell: Cell, tell: Callable[[Progress], None]) -> Report:
         partial=cell.identity.limit is not None,
         finished=now(),
         identity=cell.identity,
+        labels=cell.labels,
         command=list(cell.settings.command),
         **found,
     )

@@ -15,8 +15,8 @@ from mecheval.harness.measures import identity_of, lacking, metrics_on
 from mecheval.harness.request import DTYPES, Cell, Request, Settings
 from mecheval.harness.sweeping import check_numbers, sweep_of
 from mecheval.registry import Registry
-from mecheval.reports.files import Labels, cell_key, report_path
-from mecheval.reports.schema import Identity, ModelPart, TaskIdentity
+from mecheval.reports.files import cell_key, report_path
+from mecheval.reports.schema import Identity, Labels, ModelPart, TaskIdentity
 from mecheval.spec import Spec
 from mecheval.tasks.contract import Task, configure
 from mecheval.training import sweeps
@@ -222,9 +222,10 @@ def _cell(
     run |= {"metrics": list(map(_named, request.metrics))} if request.metrics is not None else {}
     run |= {f"sweep.{name}": values for name, values in sweep.items()}
     run |= {"snapshots": request.snapshots} if request.snapshots is not None else {}
+    labels = Labels(model=dict(model.label), task=dict(task.label), run=run)
     path = None
     if request.output is not None:
-        path = report_path(request.output, identity, Labels(model.label, task.label, run))
+        path = report_path(request.output, identity, labels)
     return Cell(
         model=model.given,
         task=task.given,
@@ -237,6 +238,7 @@ def _cell(
         model_title=str(Spec(identity.model.name, model.label, identity.model.revision))
         + (f" (best {', '.join(sweep)})" if sweep else ""),
         task_title=str(Spec(identity.task.name, task.label)),
+        labels=labels,
         metrics=request.metrics,
         notes=notes,
     )

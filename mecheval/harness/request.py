@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from mecheval.metrics import Metric
     from mecheval.models.contract import ModelSource
-    from mecheval.reports.schema import Identity
+    from mecheval.reports.schema import Identity, Labels
     from mecheval.spec import Spec
     from mecheval.tasks import Task
     from mecheval.training.recipe import Recipe
@@ -102,6 +102,7 @@ class Cell:
         settings: How it is computed.
         model_title: The model's name with the arguments that differ from its defaults.
         task_title: The same of the task.
+        labels: What differs from the defaults in model, task and run.
         metrics: Metrics that are asked for; None for those of the task.
         notes: What will be null, as far as it is known before anything is measured.
         companions: Seeds of other cells, alike but for the seed, to be trained along with this one.
@@ -117,6 +118,7 @@ class Cell:
     settings: Settings
     model_title: str
     task_title: str
+    labels: Labels
     metrics: tuple[Spec | Metric, ...] | None = None
     notes: tuple[str, ...] = ()
     companions: tuple[int, ...] = ()

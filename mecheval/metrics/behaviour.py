@@ -94,6 +94,7 @@ def _at_length(
     batch = subject.test(length, n)
     predictions_BT = predict(subject, batch)
     estimates = _estimates(predictions_BT, batch.targets_BT, subject, factor)
+    units = _units(predictions_BT, batch.targets_BT)
     further = _references(subject, batch)
     by_position = _by_position(predictions_BT, batch.targets_BT) if factor == "1x" else None
     return [
@@ -103,6 +104,7 @@ def _at_length(
             len(batch),
             config=config,
             references=further[kind],
+            units=units[kind].tolist(),
             profile=by_position if kind == "token_accuracy" else None,
         )
         for kind, estimate in estimates.items()
@@ -125,6 +127,16 @@ def _estimates(
         interval = stats.proportion_interval(value_B, rng, unit="sequence")
         estimates[kind] = Estimate(float(value_B.mean()), interval)
     return estimates
+
+
+def _units(predictions_BT: np.ndarray, targets_BT: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what every sequence contributes to each value, which is the mean of these."""
+    right_B, scored_B = accuracy.token_counts(predictions_BT, targets_BT)
+    return {
+        "token_accuracy": right_B / scored_B.mean(),
+        "last_accuracy": accuracy.last_right(predictions_BT, targets_BT),
+        "sequence_accuracy": accuracy.sequence_right(predictions_BT, targets_BT),
+    }
 
 
 def _references(subject: Subject, batch: Batch) -> dict[str, dict[str, Any]]:

@@ -120,7 +120,8 @@ class Metric(ABC):
 
         A result that cannot be measured is null and has its reason, so it is known beforehand.
         """
-        return [Layout("", self.card.summary, subject.cut(self.params.get("n_pairs", 0)))]
+        n = self.params.get("n_pairs", self.params.get("n", 0))
+        return [Layout("", self.card.summary, subject.cut(n))]
 
     @abstractmethod
     def measure(self, subject: Subject) -> list[MetricResult]:

@@ -12,20 +12,21 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mecheval.errors import StorageError, UsageError
-from mecheval.reports.schema import SCHEMA, Identity, Report
+from mecheval.reports import json_text
+from mecheval.reports.schema import SCHEMA, Identity, Labels, Report
 
 STALE = ".stale-"
 TEMPORARY = ".tmp"
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._]+")
+_SCHEMAS = re.compile(rb'"schema": ?"mecheval\.(\w+)/')
 _LONGEST = 100
 _EXACT = 2**53  # integers up to here are floats without loss
 
@@ -33,28 +34,21 @@ _ADDED = ("sweep", "snapshots")
 """Fields of an identity that are hashed only where they are set: older keys stay what they are."""
 
 
-@dataclass(frozen=True)
-class Labels:
-    """What distinguishes a cell's path from that of the default cell.
-
-    Attributes:
-        model: Arguments of the model that differ from its defaults.
-        task: Parameters of the task that differ from its defaults.
-        run: Settings of the run that differ from the defaults: limit, recipe fields, metrics.
-    """
-
-    model: Mapping[str, Any] = field(default_factory=dict)
-    task: Mapping[str, Any] = field(default_factory=dict)
-    run: Mapping[str, Any] = field(default_factory=dict)
-
-
 def cell_key(identity: Identity) -> str:
     """Return the SHA-256 of the canonical JSON of everything that decides a cell's numbers."""
-    fields = identity.model_dump(mode="json")
-    asked = {key: value for key, value in fields.items() if key not in _ADDED or value is not None}
-    content = _normalised(asked)
+    content = _normalised(_set(identity.model_dump(mode="json")))
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _set(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the fields of an identity that came later and are not set."""
+    metrics = [
+        {key: value for key, value in metric.items() if key != "file_sha256" or value is not None}
+        for metric in fields["metrics"]
+    ]
+    asked = {key: value for key, value in fields.items() if key not in _ADDED or value is not None}
+    return {**asked, "metrics": metrics}
 
 
 def _normalised(value: Any) -> Any:
@@ -118,6 +112,9 @@ def _short_hash(text: str) -> str:
 def find_reports(root: Path) -> list[Path]:
     """Return the reports of a folder and the folders in it, or the one file that is given.
 
+    Files of a folder that say that they are something else, such as the tables of a leaderboard,
+    are left out; those that cannot be read or say nothing are not, so that none is lost in silence.
+
     Raises:
         UsageError: There is no such file or folder.
     """
@@ -133,7 +130,18 @@ def find_reports(root: Path) -> list[Path]:
         for path in root.rglob("*.json")
         if STALE not in path.name
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        and not _is_something_else(path)
     )
+
+
+def _is_something_else(path: Path) -> bool:
+    """Say whether a file has a schema of ours that is not a report's; without parsing it."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return False
+    found = {match[1] for match in _SCHEMAS.finditer(data)}
+    return bool(found) and b"report" not in found
 
 
 def temporary_of(path: Path, key: str) -> Path:
@@ -142,9 +150,23 @@ def temporary_of(path: Path, key: str) -> Path:
 
 
 def dumps(report: Report) -> str:
-    """Return a report as JSON: sorted keys, no NaN, one value per line."""
-    content = report.model_dump(mode="json", by_alias=True)
-    return json.dumps(content, sort_keys=True, indent=1, allow_nan=False) + "\n"
+    """Return a report as JSON, what matters first: fields as the schema orders them, no NaN.
+
+    Equal reports give the same text; free mappings, such as parameters, are sorted.
+    """
+    return json_text.dumps(_ordered(report, report.model_dump(mode="json", by_alias=True))) + "\n"
+
+
+def _ordered(value: Any, written: Any) -> Any:
+    """Sort the keys of what is written, except where a record's fields have their own order."""
+    if isinstance(value, BaseModel):
+        names = {field.alias or name: name for name, field in type(value).model_fields.items()}
+        return {key: _ordered(getattr(value, name), written[key]) for key, name in names.items()}
+    if isinstance(value, Mapping):
+        return {key: _ordered(value[key], written[key]) for key in sorted(written)}
+    if isinstance(value, list | tuple):
+        return [_ordered(*pair) for pair in zip(value, written, strict=True)]
+    return written
 
 
 def as_stored(report: Report) -> Report:

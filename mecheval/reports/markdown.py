@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mecheval import escape
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+
+def titled(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table with a line above it, which is escaped."""
+    return f"{escape.markdown(title)}\n\n{table(headers, rows)}"
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Return a Markdown list of lines, which are escaped."""
+    return "\n".join(f"- {escape.markdown(line)}" for line in lines)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -13,9 +25,9 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     Args:
         headers: One heading per column.
-        rows: The cells; ``|`` in them is escaped.
+        rows: The cells; what would be markup in them is escaped.
     """
-    lines = [[cell.replace("|", "\\|") for cell in line] for line in (headers, *rows)]
+    lines = [[escape.markdown(cell) for cell in line] for line in (headers, *rows)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     ruled = [lines[0], ["-" * width for width in widths], *lines[1:]]
     return "\n".join(

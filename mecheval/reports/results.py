@@ -15,6 +15,16 @@ Number = Annotated[float, Field(allow_inf_nan=False), PlainSerializer(_rounded)]
 """A finite number, written with 10 significant digits so that diffs stay readable."""
 
 
+def _all_rounded(values: Any) -> Any:
+    if isinstance(values, list):
+        return [_all_rounded(value) for value in values]
+    return _rounded(values) if isinstance(values, float) else values
+
+
+Numbers = Annotated[list[Any], PlainSerializer(_all_rounded)]
+"""Nested lists of numbers and nulls, written with 10 significant digits."""
+
+
 class Record(BaseModel):
     """Base of all parts: unknown fields are refused, field docs come from docstrings."""
 
@@ -24,14 +34,14 @@ class Record(BaseModel):
 
 
 class Uncertainty(Record):
-    method: str
-    """How the interval was made: bootstrap, wilson."""
-    level: Number
-    """Confidence level of the interval."""
     low: Number
     """Lower end."""
     high: Number
     """Upper end."""
+    level: Number
+    """Confidence level of the interval."""
+    method: str
+    """How the interval was made: bootstrap, wilson."""
     resampled_unit: str
     """What was resampled: sequence, pair, seed."""
     n_resamples: int | None = None
@@ -43,15 +53,15 @@ class Profile(Record):
     """Name of every axis of the values: layer, position."""
     index: dict[str, list[int | str]]
     """Labels along every axis."""
-    value: list[Any]
+    value: Numbers
     """Nested lists of values along the axes; null where undefined."""
-    low: list[Any] | None = None
+    low: Numbers | None = None
     """Lower ends of pointwise intervals."""
-    high: list[Any] | None = None
+    high: Numbers | None = None
     """Upper ends of pointwise intervals."""
     marks: dict[str, list[Any]] = {}
     """Flags of the same shape as the values, such as trivial sites."""
-    series: dict[str, list[Any]] = {}
+    series: dict[str, Numbers] = {}
     """Further named values of the same shape: medians, floors, controls."""
 
 
@@ -71,14 +81,6 @@ class MetricResult(Record):
     id: str
     """Identifier within the report, such as token_accuracy/1x or recovery/block_in; parameters that
     differ from the metric's defaults stand behind its name: bottleneck[eraser=leace]/parity."""
-    name: str
-    """Registered metric that made this result."""
-    metric: str = ""
-    """That metric with the parameters that differ from its defaults: bottleneck[eraser=leace]."""
-    version: int
-    """Version of the metric; raised when its numbers change."""
-    family: str = Field(pattern=r"^[a-z][a-z_]*$")
-    """Kind of evidence: behaviour, intervention, probe, bottleneck, or one of a metric's own."""
     title: str
     """One line for tables."""
     value: Number | None
@@ -88,32 +90,40 @@ class MetricResult(Record):
     or beside it, as the metric says."""
     reason: str | None = None
     """Why the value is null."""
-    unit: str = "1"
-    """Unit of the value."""
-    bounds: tuple[Number | None, Number | None] = (None, None)
-    """Smallest and largest possible value; null where unbounded."""
-    higher_is_better: bool | None = None
-    """Direction of better, null where neither end is better."""
-    n_expected: int
-    """Number of units that were asked for."""
-    n_scored: int
-    """Number of units that entered the value."""
     uncertainty: Uncertainty | None = None
     """Interval of the value."""
-    units: list[Number] = []
-    """What every unit (sequence, pair) contributes: their mean is the value. Units of the same
-    examples can be compared one by one; empty where the value is no mean."""
     headline: list[Headline] = []
     """The numbers of this result that become columns, in order; none where it is only evidence."""
     references: dict[str, Number | None] = {}
     """Levels to read the value against: chance, floor, clean, corrupted, untrained, control."""
     scalars: dict[str, Number | None] = {}
     """Further numbers derived from the same data."""
+    n_expected: int
+    """Number of units that were asked for."""
+    n_scored: int
+    """Number of units that entered the value."""
+    unit: str = "1"
+    """Unit of the value."""
+    bounds: tuple[Number | None, Number | None] = (None, None)
+    """Smallest and largest possible value; null where unbounded."""
+    higher_is_better: bool | None = None
+    """Direction of better, null where neither end is better."""
+    warnings: list[str] = []
+    """What a reader should know before citing the value."""
+    name: str
+    """Registered metric that made this result."""
+    metric: str = ""
+    """That metric with the parameters that differ from its defaults: bottleneck[eraser=leace]."""
+    version: int
+    """Version of the metric; raised when its numbers change."""
+    family: str = Field(pattern=r"^[a-z][a-z_]*$")
+    """Kind of evidence: behaviour, intervention, probe, bottleneck, or one of a metric's own."""
+    config: dict[str, Any] = {}
+    """All parameters of the metric, defaults included."""
     profile: Profile | None = None
     """Values over layers or positions."""
     profiles: dict[str, Profile] = {}
     """Further profiles by name, such as the recovery grid over layers and positions."""
-    config: dict[str, Any] = {}
-    """All parameters of the metric, defaults included."""
-    warnings: list[str] = []
-    """What a reader should know before citing the value."""
+    units: list[Number] = []
+    """What every unit (sequence, pair) contributes: their mean is the value. Units of the same
+    examples can be compared one by one; empty where the value is no mean."""

@@ -76,6 +76,11 @@ class Task(ABC):
                 f"Task '{self.card.name}' got min_length={self.min_length} and "
                 f"max_length={self.max_length}; give 1 <= min_length <= max_length."
             )
+        if any(type(factor) is not int or factor < 1 for factor in self.longer):
+            raise UsageError(
+                f"Task '{self.card.name}' got longer={list(self.longer)}; give whole numbers of at "
+                "least 1."
+            )
 
     @property
     @abstractmethod
@@ -138,7 +143,9 @@ class Task(ABC):
     def counterfactual(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """Change every example minimally so that its answer at the readout is another one.
 
-        Examples that cannot be changed may come back as they are; they are dropped from pairs.
+        Examples that cannot be changed may come back as they are, with their labels. They are
+        dropped from pairs, and so are those that change at the readout or behind it; ``mecheval
+        validate`` says how many. What is changed and keeps its answer breaks the contract.
         """
 
     @property

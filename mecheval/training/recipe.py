@@ -14,7 +14,7 @@ from mecheval.spec import configured
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Raised when the package's own procedure changes the weights that a recipe leads to, or the
 numbers of a cell."""
 
@@ -78,6 +78,14 @@ class Recipe:
         if min(self.lr, self.clip, self.batch, self.check_every) <= 0 or self.steps < 0:
             raise UsageError(
                 "Recipe needs lr, clip, batch and check_every above 0, and steps of at least 0."
+            )
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise UsageError(
+                f"Recipe has betas={list(self.betas)}; give two of at least 0 and below 1."
+            )
+        if not self.curriculum or not all(0 <= share <= 1 for share in self.curriculum):
+            raise UsageError(
+                f"Recipe has curriculum={list(self.curriculum)}; give shares from 0 to 1."
             )
 
     def replace(self, args: Mapping[str, Any]) -> Recipe:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 
+from mecheval import exact
 from mecheval.models.stack.basis import Basis, wire
 from mecheval.models.stack.planted import Blueprint, Turnable, planted
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 GAIN = 10.0  # logit of a value that is retrieved whole
 LARGE = 60.0  # silu(x) = x up to rounding
 STEP = 20.0  # softplus(x) = x up to rounding, and softplus(-x) is 2e-9
-SLOW = math.log(1e-6)  # rate of decay: none to speak of
+SLOW = float(exact.log(1e-6))  # rate of decay: none to speak of
 TAPS = 4
 
 
@@ -187,10 +188,10 @@ class Mamba2Recall(Recall):
         _delay(mixer.conv, X, self.shift)
         _delay(mixer.conv, B, 1 + self.shift)
         _delay(mixer.conv, C, 0)
-        mixer.dt_bias.fill_(math.log(math.e - 1))
+        mixer.dt_bias.fill_(float(exact.log(math.e - 1)))
         mixer.A_log.fill_(SLOW)
         # A single channel is not zero, which the norm makes the root of their number.
-        wire(mixer.out_proj.weight, basis["answer"], X, channels**-0.5)
+        wire(mixer.out_proj.weight, basis["answer"], X, 1 / math.sqrt(channels))
 
 
 def _delay(conv: ShortConvolution, group: slice, positions: int) -> None:

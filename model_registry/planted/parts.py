@@ -6,6 +6,7 @@ part.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -37,7 +38,7 @@ def plant_head(attention: Attention, *, query: Wire, key: Wire, score: float) ->
         score: Logit of a match, before the softmax.
     """
     query_DD, key_DD, _ = attention.qkv.weight.chunk(3)
-    wire(query_DD, *query, score * attention.qkv.in_features**0.5)
+    wire(query_DD, *query, score * math.sqrt(attention.qkv.in_features))
     wire(key_DD, *key)
 
 

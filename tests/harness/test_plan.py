@@ -143,11 +143,11 @@ def test_what_is_wrong_before_a_model_is_imported(changes, sentence):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"tasks": "dyck[depth=3]"}, "Unknown argument of dyck 'depth'"),
+        ({"tasks": "dyck[depth=3]"}, "Unknown argument 'depth' of dyck"),
         ({"tasks": "dyck[k=9]"}, "Task 'dyck' got k=9"),
         ({"models": "lstm[widht=3]"}, "Did you mean 'width'?"),
         ({"size": "large"}, "large"),
-        ({"recipe": {"step": 3}}, "Unknown argument of recipe 'step'. Did you mean 'steps'?"),
+        ({"recipe": {"step": 3}}, "Unknown argument 'step' of recipe. Did you mean 'steps'?"),
         ({"metrics": (Spec("recoveri"),)}, "Unknown metric 'recoveri'. Did you mean 'recovery'?"),
         ({"metrics": (Spec("recovery", {"component": "x"}),)}, "component"),
     ],

@@ -90,7 +90,7 @@ def test_a_sweep_of_which_all_diverge_is_a_report_and_the_others_go_on(tmp_path)
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"sweep": {"lrr": [1.0]}}, "Unknown argument of recipe 'lrr'. Did you mean 'lr'?"),
+        ({"sweep": {"lrr": [1.0]}}, "Unknown argument 'lrr' of recipe. Did you mean 'lr'?"),
         ({"sweep": {"lr": [1e-3]}, "recipe": {"lr": 1e-2}}, "'lr' is both set and swept"),
         ({"sweep": {"lr": []}}, "lists no values"),
         ({"sweep": {"lr": [1e-3]}, "recipe": {"steps": 0}}, "Model 'lstm' is not trained"),

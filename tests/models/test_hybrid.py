@@ -101,7 +101,7 @@ def test_patterns_are_split_outside_brackets():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("pattern=mamab-attention", "Unknown part of a hybrid 'mamab'. Did you mean 'mamba'?"),
+        ("pattern=mamab-attention", "Unknown part 'mamab' of a hybrid. Did you mean 'mamba'?"),
         ("pattern=mamba-gpt2", "'gpt2' is a pretrained checkpoint"),
         ("pattern=pythia-160m", "'pythia-...' is a pretrained checkpoint"),
         ("pattern=planted/induction-lstm", "'planted/induction' is a network with weights set by"),
@@ -112,7 +112,7 @@ def test_patterns_are_split_outside_brackets():
         ("mlp_ratio=2", "mlp_ratio as an argument of a part"),
         ("pattern=lstm[width=8]-gru", "hybrid[pattern=...,width=8]"),
         ("pattern=attention[positions=learned]", "hybrid[pattern=...,positions=learned]"),
-        ("pattern=mamba[d_con=4]", "Unknown argument of mamba 'd_con'. Did you mean 'd_conv'?"),
+        ("pattern=mamba[d_con=4]", "Unknown argument 'd_con' of mamba. Did you mean 'd_conv'?"),
         ("pattern=mamba[d_conv=-1]", "Model 'mamba' needs d_conv of at least 0"),
         ("pattern=transformer,width=10", "Model 'transformer' needs a width that heads divide"),
     ],

@@ -205,9 +205,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        ({"weight": "random"}, "Unknown argument of pythia-70m 'weight'. Did you mean 'weights'"),
+        ({"weight": "random"}, "Unknown argument 'weight' of pythia-70m. Did you mean 'weights'"),
         ({"weights": "none"}, r"weights=none .* not one of pretrained, random.*\[weights=random\]"),
-        ({"size": "tiny"}, "Unknown argument of pythia-70m 'size'"),
+        ({"size": "tiny"}, "Unknown argument 'size' of pythia-70m"),
     ],
 )
 def test_wrong_arguments(registry: Registry, args: dict[str, Any], sentence: str) -> None:

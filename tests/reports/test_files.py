@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from synthetic_reports import synthetic
 
 from mecheval.errors import StorageError, UsageError
 from mecheval.reports import files
@@ -70,6 +72,22 @@ def test_a_key_sees_everything_else(changes):
     assert cell_key(identity(**changes)) != cell_key(identity())
 
 
+def test_fields_that_came_later_leave_older_keys_as_they_are():
+    content = {
+        "protocol": 1, "seed": 0, "dtype": "float32", "limit": None,
+        "task": {"name": "parity", "version": 1, "params": {"max_length": 16, "rate": 0.5},
+                 "sample_sha256": None},
+        "model": {"name": "lstm", "args": {"layers": 2}, "source": "scratch", "revision": None,
+                  "commit": None, "weights_sha256": None, "file_sha256": None},
+        "recipe": {"lr": 0.001, "clip": 1},
+        "metrics": [{"name": "behaviour", "version": 1, "params": {}}],
+    }  # fmt: skip
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert cell_key(identity()) == hashlib.sha256(text.encode()).hexdigest()
+    edited = MetricIdentity(name="behaviour", version=1, params={}, file_sha256="a" * 64)
+    assert cell_key(identity(metrics=[edited])) != cell_key(identity())
+
+
 def test_a_key_survives_writing_and_reading(tmp_path):
     path = tmp_path / "seed0.json"
     files.write_report(report(), path)
@@ -125,13 +143,58 @@ def test_arguments_in_paths_are_safe_and_do_not_collide(left, right):
     assert (first == second) == (left == right)
 
 
-def test_a_report_is_sorted_and_ends_in_a_newline(tmp_path):
+def test_a_report_says_first_what_matters(tmp_path):
     path = tmp_path / "a" / "seed0.json"
     files.write_report(report(), path)
     text = path.read_text()
-    assert text == json.dumps(json.loads(text), sort_keys=True, indent=1) + "\n"
-    assert json.loads(text)["schema"] == "mecheval.report/1"
+    assert text.endswith("}\n")
+    first = ["schema", "status", "learned", "partial", "key", "digest", "identity"]
+    assert list(json.loads(text))[:7] == first
+    assert list(json.loads(text)["identity"])[:3] == ["model", "task", "seed"]
     assert [file.name for file in path.parent.iterdir()] == ["seed0.json"]
+
+
+def test_the_results_of_a_metric_stand_before_their_evidence():
+    metric = json.loads(files.dumps(synthetic()))["metrics"][-1]
+    assert list(metric)[:3] == ["id", "title", "value"]
+    assert list(metric)[-3:] == ["profile", "profiles", "units"]
+
+
+def test_equal_reports_are_equal_bytes():
+    turned = dict(reversed(synthetic().environment.items()))
+    assert files.dumps(synthetic(environment=turned)) == files.dumps(synthetic())
+
+
+def test_a_report_is_short_enough_to_read():
+    """With one number a line, this one would have 859 lines."""
+    text = files.dumps(synthetic())
+    assert text.count("\n") < 330
+    long = [line for line in text.splitlines() if len(line) > 100]
+    assert all(line.endswith(("],", "]")) for line in long), "only rows of numbers are long"
+
+
+def test_numbers_of_profiles_have_ten_digits():
+    metric = synthetic().metrics[3]
+    assert metric.profile
+    cut = metric.profile.model_copy(update={"value": [1 / 3, None, [2 / 3]]})
+    written = json.loads(
+        files.dumps(synthetic(metrics=[metric.model_copy(update={"profile": cut})]))
+    )
+    assert written["metrics"][0]["profile"]["value"] == [0.3333333333, None, [0.6666666667]]
+
+
+def test_what_is_stored_is_what_is_read(tmp_path):
+    path = tmp_path / "seed0.json"
+    files.write_report(synthetic(), path)
+    assert files.as_stored(synthetic()) == read_report(path)
+    assert files.dumps(read_report(path)) == path.read_text()
+
+
+def test_reports_written_otherwise_are_read_as_before(tmp_path):
+    path = tmp_path / "seed0.json"
+    old = json.loads(files.dumps(synthetic()))
+    path.write_text(json.dumps(old, sort_keys=True, indent=1))
+    assert read_report(path) == files.as_stored(synthetic())
 
 
 def test_not_a_number_becomes_null(tmp_path):
@@ -197,6 +260,18 @@ def test_reports_are_found_in_order_without_what_is_hidden(tmp_path):
         find_reports(tmp_path / "nowhere")
 
 
+def test_tables_among_reports_are_no_reports(tmp_path):
+    tables = tmp_path / "tables" / "leaderboard.json"
+    tables.parent.mkdir()
+    tables.write_text(json.dumps({"refused": [], "schema": "mecheval.leaderboard/1", "tables": []}))
+    files.write_report(report(), tmp_path / "seed0.json")
+    newer = tmp_path / "seed1.json"
+    newer.write_text('{"schema": "mecheval.report/2"}')
+    (tmp_path / "seed2.json").write_text('{"schema": "mecheval.rep')
+    assert [path.name for path in find_reports(tmp_path)] == [f"seed{i}.json" for i in range(3)]
+    assert find_reports(tables) == [tables]  # a file that is named is not left out
+
+
 def changed(**changes) -> str:
     content = json.loads(files.dumps(report()))
     for name, value in changes.items():
@@ -216,7 +291,7 @@ def changed(**changes) -> str:
         (changed(schema="mecheval.report/2"), "has schema 'mecheval.report/2'"),
         (changed(schema=None), "has no field 'schema'"),
         (changed(status=None), "lacks the field 'status'"),
-        (changed(identity={}), "lacks the field 'identity.protocol'"),
+        (changed(identity={}), "lacks the field 'identity.model'"),
         (changed(extra=1), "has an unknown field 'extra'"),
         (changed(status="fine"), "has a wrong field 'status'"),
     ],

@@ -146,7 +146,7 @@ def test_presets_are_defaults_for_the_other_parameters() -> None:
     paper = build("ar[paper]")
     assert (len(paper.symbols), paper.max_length) == (2 + 2 * 4096, 34)
     assert build("ar[paper,pairs=4]").max_length == 10
-    with pytest.raises(UsageError, match=r"Unknown preset of ar 'papr'\. Did you mean 'paper'"):
+    with pytest.raises(UsageError, match=r"Unknown preset 'papr' of ar\. Did you mean 'paper'"):
         build("ar[papr]")
     with pytest.raises(UsageError, match="no preset 'small' of parity"):
         build("parity[small]")

@@ -56,11 +56,11 @@ def test_values_become_what_the_recipe_has() -> None:
 @pytest.mark.parametrize(
     ("sweep", "sentence"),
     [
-        ({"lrr": [1]}, "Unknown argument of recipe 'lrr'. Did you mean 'lr'"),
+        ({"lrr": [1]}, "Unknown argument 'lrr' of recipe. Did you mean 'lr'"),
         ({"lr": []}, "lists no values"),
         ({"lr": 1e-3}, "not a list of values"),
         ({"optimizer": "muon"}, "not a list of values"),
-        ({"lr": ["fast"]}, "must be of type float"),
+        ({"lr": ["fast"]}, "must be a finite number"),
         ({"gate": [0.9]}, "'gate' decides what counts as learned"),
     ],
 )

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from mecheval import seeding
 from mecheval.errors import ContractError, UsageError
 from mecheval.models.contract import Encoding, ModelCard, ModelIdentity, ModelSource
+from mecheval.models.drawing import drawing
 from mecheval.models.stack.architecture import Architecture
 from mecheval.models.stack.basis import blur, rotate
 from mecheval.models.stack.residual import Mixer, Mlp, ResidualStack
@@ -158,8 +158,7 @@ class Planted(ModelSource, Generic[TaskT]):
                 f"Model '{self.card.name}' has weights that follow from a task. Give it one: "
                 f"task={tasks}."
             )
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seeding.derive(seed, "init"))
+        with drawing(seed, "init"):
             return ResidualStack(self.blueprint(encoding.task), encoding.vocab_size)  # type: ignore[arg-type]
 
     @classmethod

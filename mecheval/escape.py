@@ -1,0 +1,125 @@
+"""Text from outside, made fit for the place where it is shown: one function per kind of output.
+
+Names, titles and reasons come from reports, files and command lines of others. What a terminal
+would obey, a browser run, a spreadsheet compute or a typesetter expand is written so that it is
+seen instead. Everything printed or written for a person goes through here.
+"""
+
+from __future__ import annotations
+
+import html as _html
+import re
+from typing import Any
+
+MOST_QUOTED = 80
+"""Most characters of input that a message repeats."""
+MOST_SAID = 1000
+"""Most characters of a message."""
+
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but for tab and line feed
+    "\u00ad\u061c\u180e\u200b-\u200f\u2060-\u206f\ufeff\ufff9-\ufffb"  # no width, or a direction
+    "\u2028-\u202e"  # line and paragraph separators, and overrides of direction
+    "\ud800-\udfff"  # halves of a pair, which no encoding can write
+    "\U000e0000-\U000e0fff]"  # tags
+)
+_MARKUP = re.compile(
+    r"\\(?=[!-/:-@\[-`{-~])"  # a backslash that would escape what follows
+    r"|[|`*$]"
+    r"|(?<=\])\("  # [text](target)
+    r"|(?<![^\W_])_|_(?![^\W_])"  # at the edge of a word; within one it marks nothing
+    r"|~(?=~)"
+)
+_ENTITY = re.compile(r"&(?=#?\w+;)")
+_FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
+    "%": r"\%", "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+}  # fmt: skip
+
+
+class Markdown(str):
+    """Text that is Markdown already, so that :func:`markdown` leaves it as it is."""
+
+    __slots__ = ()
+
+
+def terminal(text: str) -> str:
+    r"""Show control characters, overrides of direction and the like as ``\x1b`` or ``\u202e``.
+
+    Tabs and line feeds stay, for text that has several lines.
+    """
+    return _UNSEEN.sub(_shown, text)
+
+
+def line(text: str) -> str:
+    """Do as :func:`terminal`, and show tabs and line feeds as well: the text stays on its line."""
+    return terminal(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def sentence(text: str) -> str:
+    """Return a message on one line, cut in its middle where it is long; twice is as once."""
+    return _cut(terminal(" ".join(text.split())), MOST_SAID)
+
+
+def quoted(value: Any, *, most: int = MOST_QUOTED) -> str:
+    """Return input as a message repeats it: in quotes, on one line, cut in its middle.
+
+    Args:
+        value: A string, or any other value, which is then written as Python writes it, unquoted.
+        most: Most characters between the quotes.
+    """
+    if isinstance(value, str):
+        return f"'{_cut(line(value), most)}'"
+    try:
+        text = repr(value)
+    except Exception:  # a value that cannot even be written is still no reason to fail here
+        text = f"a {type(value).__name__}"
+    return _cut(line(text), most)
+
+
+def markdown(text: str) -> Markdown:
+    """Escape what would become markup, a link, an image, mathematics or HTML in a line or cell."""
+    if isinstance(text, Markdown):
+        return text
+    plain = _ENTITY.sub("&amp;", line(text)).replace("<", "&lt;")
+    return Markdown(_MARKUP.sub(lambda found: "\\" + found[0], plain))
+
+
+def csv(value: Any) -> Any:
+    """Return a cell that a spreadsheet does not compute; numbers stay numbers.
+
+    A text that begins as a formula gets an apostrophe, as OWASP advises against CSV injection.
+    """
+    if not isinstance(value, str):
+        return value
+    shown = line(value)
+    starts = _FORMULA.match(value.lstrip(" ") or " ")
+    return f"'{shown}" if starts else shown
+
+
+def html(text: str) -> str:
+    """Escape for HTML, in text and in quoted attributes."""
+    return _html.escape(terminal(text), quote=True)
+
+
+def latex(text: str) -> str:
+    """Escape for the text of a LaTeX document."""
+    return "".join(_LATEX.get(character, character) for character in line(text))
+
+
+def mathtext(text: str) -> str:
+    """Escape for the text of a figure, where dollars would begin mathematics."""
+    return terminal(text).replace("$", r"\$")
+
+
+def _shown(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    tail = (most - 3) // 3
+    return f"{text[: most - 3 - tail]}...{text[len(text) - tail :]}"

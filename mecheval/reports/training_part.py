@@ -1,0 +1,84 @@
+"""The part of a report about training: its runs, and the metrics along it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from mecheval.reports.results import Number, Record
+
+
+class SweepRun(Record):
+    """One training of a sweep."""
+
+    values: dict[str, Any]
+    """Recipe fields that the sweep varies."""
+    chosen: bool
+    """Whether this run had the best validation accuracy and was measured; none if all diverged."""
+    steps: int
+    """Steps that were taken."""
+    stopped: Literal["gate", "budget", "diverged"]
+    """Why training ended."""
+    validation_accuracy: Number | None
+    """Last validation token accuracy, by which runs are compared; null without a result."""
+    loss: Number | None
+    """Training loss at the last validation; null without a result."""
+    reason: str | None = None
+    """Why the run has no result."""
+
+
+class TrainingPart(Record):
+    recipe: str
+    """Name of the recipe: the card's size, with + where fields were overridden."""
+    recipe_sha256: str
+    """Hash of the recipe."""
+    optimizer: str
+    """Optimiser, named because it can decide the mechanism."""
+    steps: int
+    """Steps that were taken."""
+    examples: int
+    """Training sequences seen."""
+    stopped: Literal["gate", "budget", "diverged", "none"]
+    """Why training ended: accuracy reached, steps used up, loss no longer finite, or no training
+    asked for."""
+    reason: str | None = None
+    """Why the training has no result: from which step on the loss was not finite."""
+    validation_accuracy: Number | None
+    """Last validation token accuracy; null without a result."""
+    curve: list[tuple[int, Number | None, Number]]
+    """(step, loss, validation token accuracy) at every validation; null for a loss not finite."""
+    weights_sha256: str
+    """Hash of the trained weights."""
+    together: int = 1
+    """Most trainings that took their steps as one; more than 1 moves rounding errors."""
+    sweep: list[SweepRun] = []
+    """All runs of the sweep that these weights were chosen from, in the order given."""
+
+
+class SnapshotResult(Record):
+    """What a metric gives on the weights of a snapshot; see the result with this id."""
+
+    id: str
+    """Identifier of the result within the report."""
+    value: Number | None
+    """The result, or null when it cannot be interpreted."""
+    verdict: str | None = None
+    """What the evidence says in a word."""
+    low: Number | None = None
+    """Lower end of the interval."""
+    high: Number | None = None
+    """Upper end of the interval."""
+    reason: str | None = None
+    """Why the value is null."""
+    scalars: dict[str, Number | None] = {}
+    """Further numbers derived from the same data."""
+
+
+class Snapshot(Record):
+    """The metrics on the weights at one point of the training, whether learned by then or not."""
+
+    step: int
+    """Steps that had been taken."""
+    validation_accuracy: Number | None
+    """Validation token accuracy of these weights."""
+    metrics: list[SnapshotResult]
+    """Results, in the order of the report's."""
