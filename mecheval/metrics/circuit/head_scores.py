@@ -56,6 +56,17 @@ def candidates(
     return sorted(first, key=lambda unit: (unit.layer, unit.head or 0)), last
 
 
+def least_likely_first(
+    units: Sequence[Unit], scores: dict[str, tuple[np.ndarray, np.ndarray]], name: str
+) -> list[Unit]:
+    """Sort units by one of :data:`SCORES`; whole mixers, which have none, come first."""
+
+    def weight(unit: Unit) -> float:
+        return -1.0 if unit.head is None else float(scores[name][1][unit.layer, unit.head])
+
+    return sorted(units, key=weight)
+
+
 def head_profile(scores: dict[str, tuple[np.ndarray, np.ndarray]], name: str) -> Profile:
     """Lay out one of :data:`SCORES` by layer and head."""
     above_LH, weight_LH = scores[name]
