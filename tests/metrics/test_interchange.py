@@ -183,9 +183,10 @@ def test_no_pass_is_patched_without_a_gap(monkeypatch) -> None:
     monkeypatch.setattr(Work, "store", counting)
     subject = planted("mamba2[width=16,layers=2]", RECALL)
     assert results(subject, "interchange")["interchange/key"].value is None
-    assert results(subject, "mechanism")["mechanism"].value is None
+    assert results(subject, "mechanism")["mechanism/retrieval"].value is None
     assert sum(n_patched) == 0
-    assert results(planted("planted/induction", RECALL), "mechanism")["mechanism"].value == 1
+    found = results(planted("planted/induction", RECALL), "mechanism")
+    assert found["mechanism/retrieval"].value == 1
     assert sum(n_patched) > 0
 
 
@@ -218,11 +219,18 @@ def test_a_task_without_such_roles_is_not_applicable() -> None:
 
 
 def test_what_was_measured_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The verdict is about cells that interchange has, and costs no forward pass after it."""
-    subject = planted("planted/induction", RECALL)
+    """Verdicts are about cells that interchange has, and about one of the memory."""
+    from mecheval.metrics.intervention import attributions
+
+    subject, grid_of = planted("planted/induction", RECALL), attributions.recovery_grid
     alone = results(dataclasses.replace(subject, memo={}), "mechanism")
-    results(subject, "interchange", components=["conv_out", "block_out"])
-    monkeypatch.setattr("mecheval.metrics.intervention.attributions.recovery_grid", None)
+    results(subject, "interchange")
+
+    def of_memory(*args, components, positions, **kwargs):
+        assert (components, positions.shape[1]) == (["state"], 1)
+        return grid_of(*args, components=components, positions=positions, **kwargs)
+
+    monkeypatch.setattr(attributions, "recovery_grid", of_memory)
     assert results(subject, "mechanism") == alone
 
 

@@ -73,8 +73,8 @@ def test_a_layer_that_is_named_is_not_the_one_that_noise_favours() -> None:
 def test_where_the_difference_is_handed_over() -> None:
     found = handover(*part_of([1, 0.9, 0.2, 0.0], [0] * 4, [0, 0.1, 0.4, 0.9]))
     assert (found["left_changed_at"], found["reached_readout_at"]) == (2, 3)
-    assert (found["left_changed_low"], found["left_changed_high"]) == (2, 2)
-    assert found["left_changed_agreement"] == found["reached_readout_agreement"] == 1
+    assert (found["left_changed_at_low"], found["left_changed_at_high"]) == (2, 2)
+    assert found["left_changed_at_agreement"] == found["reached_readout_at_agreement"] == 1
     # In the last layer, where nothing shows it: behind all of them.
     found = handover(*part_of([1, 1], [0, 0], [0, 0]))
     assert (found["left_changed_at"], found["reached_readout_at"]) == (2, 2)
@@ -83,5 +83,5 @@ def test_where_the_difference_is_handed_over() -> None:
 def test_a_hand_over_that_pairs_disagree_about_has_a_wide_interval() -> None:
     found = handover(*part_of([1, 0.51, 0.45], [0] * 3, [0] * 3, noise=0.4))
     assert found["left_changed_at"] == 2
-    assert (found["left_changed_low"], found["left_changed_high"]) == (1, 3)
-    assert 0.3 < found["left_changed_agreement"] < 0.8
+    assert (found["left_changed_at_low"], found["left_changed_at_high"]) == (1, 3)
+    assert 0.3 < found["left_changed_at_agreement"] < 0.8

@@ -195,6 +195,26 @@ def restored(subject: Subject, pairs: Pairs, components: Sequence[str], *, kind:
     return known
 
 
+def exchanged_at(
+    subject: Subject, found: Restored, component: str, position_P: np.ndarray
+) -> Restored:
+    """Exchange one component at one position per pair, which is no role, in both directions.
+
+    Args:
+        subject: The model on its task.
+        found: The pairs, and the runs as they are.
+        component: The component.
+        position_P: Where; the result has it as its only role.
+
+    Raises:
+        UsageError: The component cannot be exchanged in this model.
+    """
+    alone = replace(found, position_GP=position_P[None], patched_LGP={})
+    for direction in DIRECTIONS:
+        alone = _with(alone, subject, [component], direction)
+    return alone
+
+
 def _with(
     known: Restored, subject: Subject, components: Sequence[str], direction: Direction
 ) -> Restored:

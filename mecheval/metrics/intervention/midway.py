@@ -96,15 +96,15 @@ def handover(part: Recovered, means_RLG: np.ndarray) -> dict[str, float]:
     found: dict[str, float] = {}
     plain_1LG = part.means()
     for name, role, lost in (
-        ("left_changed", CHANGED, True),
-        ("reached_readout", READOUT, False),
+        ("left_changed_at", CHANGED, True),
+        ("reached_readout_at", READOUT, False),
     ):
         (layer,), layer_R = (_first(means[..., role], lost) for means in (plain_1LG, means_RLG))
         low, high = np.quantile(
             layer_R, [(1 - stats.LEVEL) / 2, (1 + stats.LEVEL) / 2], method="inverted_cdf"
         )
         found |= {
-            f"{name}_at": int(layer),
+            name: int(layer),
             f"{name}_low": int(low),
             f"{name}_high": int(high),
             f"{name}_agreement": float((layer_R == layer).mean()),
