@@ -88,7 +88,7 @@ def write(
             colour = "white" if abs(share) > _DARK else "black"
             text = f"{round(share, 2) + 0.0:.2f}"  # + 0.0 turns -0.0 into 0.0
             axes.text(
-                middle_X[column], row + 0.48, text, ha="center", va="center", fontsize=SMALL,
+                float(middle_X[column]), row + 0.48, text, ha="center", va="center", fontsize=SMALL,
                 color=colour,
             )  # fmt: skip
 

@@ -177,7 +177,7 @@ def _panel(axes: Axes, found: Map) -> None:
     axes.set_yticks([row + 0.5 for row in rows], labels, fontsize=style.SMALL)
     names = [_broken(role) for role in found.roles]
     inches = axes.get_position().width * axes.figure.get_size_inches()[0] / len(names)  # type: ignore[union-attr]
-    place = {"fontsize": style.SMALL}
+    place: dict[str, Any] = {"fontsize": style.SMALL}
     if any(style.text_inches(name, style.SMALL) > inches for name in names):
         names = [words.clean(role) for role in found.roles]
         place |= {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
