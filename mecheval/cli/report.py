@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from mecheval import escape
 from mecheval.cli import options
+from mecheval.cli.kinds import advice
+from mecheval.cli.printing import say
 from mecheval.errors import UsageError
+from mecheval.paths import resolved
 
 if TYPE_CHECKING:
     import argparse
@@ -74,31 +79,39 @@ def report(args: argparse.Namespace) -> int:
         write_document(target.page, _page(reports, files, pictures))
     if not args.quiet:
         for file in filter(None, (target.page, *files)):
-            print(f"Wrote {file}.")
+            say(f"Wrote {file}.")
     return 0
 
 
 def _read(paths: Sequence[Path]) -> list[Report]:
     """Read all reports; one that several paths lead to is read once.
 
+    What cannot be read in a folder is left out, and said on stderr; a file that is named must be a
+    report.
+
     Raises:
         UsageError: A path leads to no report.
     """
-    from mecheval.cli.kinds import advice
     from mecheval.reports.files import find_reports, read_report
 
-    files: dict[Path, None] = {}
+    found: dict[Path, Report] = {}
     for path in paths:
         if not path.exists():
             raise UsageError(
                 f"There is no file or folder {path}. Give a report, or a folder of reports such "
                 f"as `mecheval run` writes.{advice(str(path))}"
             )
-        found = find_reports(path)
-        if not found:
+        files = find_reports(path)
+        for file in files:
+            try:
+                found[resolved(file)] = read_report(file)
+            except UsageError as error:
+                if path.is_file():
+                    raise
+                print(f"mecheval: left out: {escape.sentence(str(error))}", file=sys.stderr)
+        if not any(resolved(file) in found for file in files):
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
-        files |= dict.fromkeys(file.resolve() for file in found)
-    return [read_report(file) for file in files]
+    return list(found.values())
 
 
 class _Target(NamedTuple):

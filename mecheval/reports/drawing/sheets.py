@@ -50,10 +50,15 @@ class Sheet:
         """Return the title of a result."""
         return next(result.title for result in self.results() if result.id == id)
 
+    def called(self, result: MetricResult) -> str:
+        """Return the metric of a result, with its parameters if it stands there several times."""
+        same = {other.metric for other in self.results() if other.name == result.name}
+        return result.metric if len(same) > 1 and result.metric else result.name
+
     def parameters(self, id: str) -> str:
-        """Return the metric of a result in brackets, if it has parameters of its own."""
-        metric = next(result.metric for result in self.results() if result.id == id)
-        return f" ({metric})" if "[" in metric else ""
+        """Return the metric with its parameters in brackets, if it stands there several times."""
+        first = next(result for result in self.results() if result.id == id)
+        return f" ({self.called(first)})" if "[" in self.called(first) else ""
 
     @cached_property
     def columns(self) -> list[Column]:
@@ -186,18 +191,19 @@ def seeds_note(group: Group, ids: Sequence[str]) -> str:
 
 def titles(groups: Sequence[Group], ids: Sequence[str], inches: float) -> list[str]:
     """Name models above their panels, with the number of seeds where some have nothing."""
-    width, found = int(inches / text_inches("x", 7)), []
+    found = []
     for group in groups:
         note = seeds_note(group, ids)
-        name = wrapped(group.name.row, width)
-        apart = " " if len(name.split("\n")[-1] + note) + 3 <= width else "\n"
+        name = wrapped(group.name.row, inches, points=7)
+        beside = f"{name} ({note})".rpartition("\n")[2]
+        apart = " " if text_inches(beside, 7) <= inches else "\n"
         found.append(f"{name}{apart}({note})" if note else name)
     return found
 
 
-def short_name(id: str, metric: str) -> str:
+def short_name(id: str) -> str:
     """Return a result's id without its metric: ``block_in`` of ``recovery/block_in``."""
-    return id.removeprefix(f"{metric}/").replace("/", "-")
+    return id.partition("/")[2].replace("/", "-") or id
 
 
 def caption(*sentences: str) -> str:

@@ -34,8 +34,9 @@ MOST, COLUMNS = 20, 4
 
 HEIGHT = 1.15  # inches
 
-COST = ("cost", "necessity")
-"""Series with what erasing costs at every layer, also at those where that says nothing."""
+COST = {"cost": "the floor", "necessity": "chance"}
+"""Series with what erasing costs at every layer, also at those where that says nothing, and the
+accuracy above which it is a share; the second is what older reports have."""
 
 
 class _Said(NamedTuple):
@@ -57,11 +58,12 @@ SAID = {
     "bottleneck": _Said(
         "what erasing a variable from the residual stream costs",
         "cost of erasing",
-        "Share of the accuracy that is lost when the variable's linear subspace is erased at one "
-        "layer, beyond what a control of the same dimension costs (0). Filled: layers that count, "
-        "in every seed. Hollow: layers that do not, because the variable cannot be read there, can "
-        "be read again afterwards, or is the answer itself behind the last block. Triangles on the "
-        "axis: the bottleneck, which is the layer with the greatest cost among those that count.",
+        "Accuracy that is lost when the variable's linear subspace is erased at one layer, beyond "
+        "what random subspaces of its dimension cost (0), as a share of all above {} (1). "
+        "Filled: layers that count, in every seed. Hollow: layers that do not, because the "
+        "variable cannot be read there, can be read again afterwards, or is the answer itself "
+        "behind the last block. Triangles on the axis: the bottleneck, which is the layer with the "
+        "greatest cost among those that count.",
     ),
 }
 
@@ -71,7 +73,7 @@ def draw(sheet: Sheet) -> list[Drawing]:
     metrics: dict[str, list[str]] = {}
     for result in sheet.results():
         if _is_curve(result) and result.id not in sheet.verdicts:  # verdicts have a figure
-            ids = metrics.setdefault(result.metric or result.name, [])
+            ids = metrics.setdefault(sheet.called(result), [])
             ids += [result.id] if result.id not in ids else []
     return [drawing for name, ids in metrics.items() for drawing in _pages(sheet, name, ids)]
 
@@ -122,11 +124,22 @@ def _said(metric: str, sheet: Sheet, groups: Sequence[Group], ids: Sequence[str]
         "",
         f"{sheet.task}: {known.title}{sheet.parameters(ids[0])}",
         caption(
-            known.caption, seeds_sentence(groups, what="bands and bars", single=single),
+            known.caption.format(_level(groups, ids)),
+            seeds_sentence(groups, what="bands and bars", single=single),
             not_drawn(sheet, groups, ids), flags(groups),
         ),
         handles if len(ids) > 1 or _variable(ids[0]) != metric else [],
     )  # fmt: skip
+
+
+def _level(groups: Sequence[Group], ids: Sequence[str]) -> str:
+    """Return above what a cost is a share."""
+    there = [
+        series
+        for series in COST
+        if any(_over_layers(group, id, series) for group in groups for id in ids)
+    ]
+    return COST[there[0]] if there else ""
 
 
 def _variable(id: str) -> str:

@@ -61,7 +61,7 @@ def _pages(sheet: Sheet, id: str) -> list[Drawing]:
     found = []
     for some, number in Pages(groups, MOST):
         said = _said(sheet, id, groups)
-        name, title = numbered(short_name(id, "recovery"), said.title, number)
+        name, title = numbered(short_name(id), said.title, number)
         said = said._replace(name=name, title=title)
         names = titles(some, [id], canvas.plot_inches(canvas.columns_of(len(some), COLUMNS), ROOM))
         panels = [Panel(*each) for each in zip(names, _heights(some, id), strict=True)]
