@@ -9,10 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mecheval.harness.api import evaluate as evaluate
-    from mecheval.harness.api import evaluate_suite as evaluate_suite
-    from mecheval.harness.api import load_model as load_model
-    from mecheval.harness.api import load_task as load_task
+    from mecheval.api import evaluate as evaluate
+    from mecheval.api import evaluate_suite as evaluate_suite
+    from mecheval.api import load_model as load_model
+    from mecheval.api import load_task as load_task
     from mecheval.interventions import ablation_grid as ablation_grid
     from mecheval.interventions import attribution_grid as attribution_grid
     from mecheval.interventions import recovery_grid as recovery_grid
@@ -40,12 +40,12 @@ _INDEX = {
     "ablation_grid": ("mecheval.interventions", "ablation_grid"),
     "attribution_grid": ("mecheval.interventions", "attribution_grid"),
     "compare": ("mecheval.reports.comparison", "compare"),
-    "evaluate": ("mecheval.harness.api", "evaluate"),
-    "evaluate_suite": ("mecheval.harness.api", "evaluate_suite"),
-    "load_model": ("mecheval.harness.api", "load_model"),
+    "evaluate": ("mecheval.api", "evaluate"),
+    "evaluate_suite": ("mecheval.api", "evaluate_suite"),
+    "load_model": ("mecheval.api", "load_model"),
     "load_report": ("mecheval.reports.files", "read_report"),
     "load_results": ("mecheval.reports.collection", "load_results"),
-    "load_task": ("mecheval.harness.api", "load_task"),
+    "load_task": ("mecheval.api", "load_task"),
     "metric": ("mecheval.metrics", "metric"),
     "model": ("mecheval.models.stack.architecture", "model"),
     "recovery_grid": ("mecheval.interventions", "recovery_grid"),

@@ -64,6 +64,7 @@ def unknown(
     *,
     see: str,
     aliases: Mapping[str, str] = _NONE,
+    hint: str = "",
 ) -> UsageError:
     """Build the error for a name that is not registered.
 
@@ -73,10 +74,11 @@ def unknown(
         known: All names that would have been accepted.
         see: The command or place that lists them.
         aliases: What names that others use are called here.
+        hint: What to do, where more is known than which names there are; a sentence.
     """
     what, of, owner = kind.partition(" of ")
-    hint = did_you_mean(name, known, aliases=aliases)
-    return UsageError(f"Unknown {what} {escape.quoted(name)}{of}{owner}.{hint} See {see}.")
+    advice = f" {hint}" if hint else did_you_mean(name, known, aliases=aliases)
+    return UsageError(f"Unknown {what} {escape.quoted(name)}{of}{owner}.{advice} See {see}.")
 
 
 def require(module: str, *, extra: str) -> ModuleType:

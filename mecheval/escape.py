@@ -87,6 +87,15 @@ def markdown(text: str) -> Markdown:
     return Markdown(_MARKUP.sub(lambda found: "\\" + found[0], plain))
 
 
+def code(text: str) -> Markdown:
+    """Return Markdown that shows a line of text as code; not for cells of tables."""
+    shown = line(text)
+    longest = max(map(len, re.findall("`+", shown)), default=0)
+    fence = "`" * (longest + 1)
+    space = " " if longest else ""
+    return Markdown(f"{fence}{space}{shown}{space}{fence}")
+
+
 def csv(value: Any) -> Any:
     """Return a cell that a spreadsheet does not compute; numbers stay numbers.
 

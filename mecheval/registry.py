@@ -8,19 +8,22 @@ entry that is asked for is imported.
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
 import importlib.util
-import os
-import sys
+import warnings
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+from mecheval import paths
 from mecheval.errors import ContractError, UsageError, unknown
+from mecheval.escape import quoted
+from mecheval.hints import hint_for_name
+from mecheval.importing import import_users, local_module, place_of, read_source
+from mecheval.naming import check_name, is_registrable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -95,32 +98,46 @@ class Registry:
         entry = self._entries.get((kind, name))
         if entry is None:
             names = [known.name for known in self.entries(kind)]
-            raise unknown(kind, name, names, see=f"`mecheval ls {kind}s`")
+            hint = hint_for_name(
+                kind, name, included=bool(self.include_paths), declared=partial(_names_in, kind)
+            )
+            raise unknown(kind, name, names, see=f"`mecheval ls {kind}s`", hint=hint)
         if entry.broken:
             raise UsageError(f"{kind.capitalize()} '{name}' cannot be used: {entry.broken}.")
         return entry
 
     def load(self, kind: Kind, name: str) -> Any:
-        """Import the file of one entry and return the declared object.
+        """Import the file of one entry, anew if it changed, and return the declared object.
 
         Raises:
             UsageError: The name is unknown.
-            ContractError: The file does not import.
+            ContractError: The file does not import, or does not declare it.
         """
         entry = self.get(kind, name)
         try:
             _import(entry)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ContractError(
-                f"The file {entry.path} of {kind} '{name}' does not import "
+                f"The file {place_of(error) or entry.path} of {kind} '{name}' does not import "
                 f"({type(error).__name__}: {error}). Mend the file, then run "
                 f"`mecheval validate {name}`."
             ) from error
-        return _declared[kind, entry.module, entry.declared_name]
+        found = _declared.get((kind, entry.module, entry.declared_name))
+        if found is None:
+            raise ContractError(
+                f"The file {entry.origin} says that there is a {kind} '{entry.declared_name}', but "
+                f"declares none when it is imported. Declare it with mecheval's own @{kind}."
+            )
+        return found
 
 
 def declare(kind: Kind, name: str, module: str, declared: Any) -> None:
-    """Record a declared object; called by the decorators while a file is imported."""
+    """Record a declared object; called by the decorators while a file is imported.
+
+    Raises:
+        ContractError: It cannot have this name.
+    """
+    check_name(kind, name)
     _declared[kind, module, name] = declared
 
 
@@ -178,18 +195,17 @@ def _plugins() -> Iterator[Entry]:
 
 
 def _included(include_paths: Iterable[Path]) -> Iterator[Entry]:
+    seen: set[Path] = set()  # what is given twice, in whatever spelling, is there once
     for given in include_paths:
-        path = Path(given).expanduser().resolve()
-        if not path.exists():
+        path = paths.expanded(Path(given))
+        if not (paths.is_file(path) or paths.is_dir(path)):
             raise UsageError(f"There is no file or folder {path}. Give --include-path one.")
+        path = path.resolve()
         files = sorted(path.glob("*.py")) if path.is_dir() else [path]
         for file in files:
-            yield from _read(file, _local_module(file), prefix="local/")
-
-
-def _local_module(file: Path) -> str:
-    folder = hashlib.sha256(os.fsencode(file.parent)).hexdigest()[:12]
-    return f"mecheval_local.folder_{folder}.{file.stem}"
+            if paths.resolved(file) not in seen and not file.is_dir():
+                seen.add(paths.resolved(file))
+                yield from _read(file, local_module(file), prefix="local/")
 
 
 def _modules(path: Path, module: str) -> Iterator[tuple[Path, str]]:
@@ -218,14 +234,19 @@ def _source_of(module: str) -> Path | None:
 def _read(path: Path, module: str, *, prefix: str) -> Iterator[Entry]:
     """Find ``@task(name=...)``, ``@metric(name=...)``, ``pretrained(name=...)`` ... in a file."""
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, UnicodeDecodeError) as error:
-        problem = f"{path} cannot be read ({error})"
-        for kind in KINDS:
-            yield Entry(
-                kind, prefix + path.stem, "", path, 1, module, path.stem, broken=problem
-            )  # fmt: skip
-        return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # importing it gives them, if it comes to that
+            found = list(_declarations(ast.parse(read_source(path)), path, module, prefix))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        problem = f"{path} cannot be read ({error or type(error).__name__})"
+        found = [
+            Entry(kind, prefix + path.stem, "", path, 1, module, path.stem, broken=problem)
+            for kind in KINDS
+        ]
+    yield from found
+
+
+def _declarations(tree: ast.Module, path: Path, module: str, prefix: str) -> Iterator[Entry]:
     for statement in tree.body:
         if isinstance(statement, ast.ClassDef | ast.FunctionDef):
             calls = [node for node in statement.decorator_list if isinstance(node, ast.Call)]
@@ -237,13 +258,21 @@ def _read(path: Path, module: str, *, prefix: str) -> Iterator[Entry]:
         for call in calls:
             kind = _DECLARING.get(ast.unparse(call.func).rpartition(".")[2])
             literals = _literals(call)
-            name = literals.get("name")
-            if kind in KINDS and isinstance(name, str):
-                yield Entry(
-                    kind, prefix + name, summary or str(literals.get("summary", "")), path,
-                    statement.lineno, module, name, version=literals.get("version"),
-                    family=literals.get("family"),
-                )  # fmt: skip
+            name, broken = literals.get("name"), None
+            if kind not in KINDS or not isinstance(name, str):
+                continue
+            if not is_registrable(name):
+                broken = f"{path}:{statement.lineno} names it {quoted(name)}"
+            yield Entry(
+                kind, prefix + (path.stem if broken else name),
+                summary or str(literals.get("summary", "")), path, statement.lineno, module, name,
+                version=literals.get("version"), family=literals.get("family"), broken=broken,
+            )  # fmt: skip
+
+
+def _names_in(kind: Kind, path: Path) -> list[str]:
+    entries = _read(path, "", prefix="")
+    return [entry.name for entry in entries if entry.kind == kind and not entry.broken]
 
 
 def _literals(call: ast.Call) -> dict[str, Any]:
@@ -254,11 +283,13 @@ def _literals(call: ast.Call) -> dict[str, Any]:
     return values
 
 
-def _import(entry: Entry) -> ModuleType:
-    package = entry.module.rpartition(".")[0]
-    if package.startswith("mecheval_local.") and package not in sys.modules:
-        folder = ModuleType(package)
-        folder.__path__ = [str(entry.path.parent)]  # so that relative imports find siblings
-        sys.modules[package] = folder
-        importlib.invalidate_caches()
-    return importlib.import_module(entry.module)
+def _import(entry: Entry) -> None:
+    if entry.module.startswith("mecheval."):
+        importlib.import_module(entry.module)
+    else:
+        import_users(entry.module, entry.path, forget=_forget)
+
+
+def _forget(modules: set[str]) -> None:
+    for key in [key for key in _declared if key[1] in modules]:
+        del _declared[key]

@@ -164,7 +164,9 @@ def _parse_words(text: str) -> Any:
 def _is_plain(value: Any) -> bool:
     if isinstance(value, list):
         return all(map(_is_plain, value))
-    return isinstance(value, str | int | float)
+    if isinstance(value, float):
+        return math.isfinite(value)  # infinity is a word, which no parameter takes for a number
+    return isinstance(value, str | int)
 
 
 def _format_value(value: Any) -> str:

@@ -33,6 +33,7 @@ class GatedRecurrentUnit(Mixer):
     """One GRU layer; its output is what is added to the stream."""
 
     writes = ("update", "candidate")
+    gated = True
 
     def __init__(self, width: int) -> None:
         """Draw the weights from N(0, 1 / width); biases are 0."""

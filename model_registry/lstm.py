@@ -35,6 +35,7 @@ class LongShortTermMemory(Mixer):
     """One LSTM layer; its output is what is added to the stream."""
 
     writes = ("forget", "input")
+    gated = True
 
     def __init__(self, width: int) -> None:
         """Draw the weights from N(0, 1 / width); biases are 0, those of the forget gate 1."""

@@ -69,7 +69,7 @@ def test_commands_and_flags_that_are_mentioned_exist(path: Path) -> None:
     for _, command, *words in mentioned(path.read_text()):
         assert command in COMMANDS, command
         parser = build_parser([command])
-        known = options._subparser(parser, [command, *words])._option_string_actions
+        known = options.chosen_command(parser, [command, *words])[0].flags
         flags = {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)}
         assert flags <= set(known), f"{command}: {flags - set(known)}"
 

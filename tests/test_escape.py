@@ -125,6 +125,16 @@ def test_markdown_shows_the_text_and_nothing_else(text: str) -> None:
     assert cell == f"x {escape.line(text)} x"
 
 
+@thorough
+@given(texts.filter(str.strip))
+def test_code_shows_the_text_and_nothing_else(text: str) -> None:
+    from markdown_it import MarkdownIt
+
+    found = read(MarkdownIt("commonmark").render(f"- {escape.code(text)}: x"))
+    assert sorted(found.tags) == ["code", "li", "ul"]
+    assert found.text.replace(" ", "").strip() == f"{escape.line(text)}: x".replace(" ", "")
+
+
 def test_markdown_leaves_common_names_as_they_are() -> None:
     for name in ("lstm[layers=2]", "token_accuracy/1x", "pythia-160m@step1000", "L0 -> L1H0",
                  "bottleneck[eraser=leace]/parity", "0.5 [0.4, 0.6]"):  # fmt: skip

@@ -12,7 +12,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from mecheval.cli.options import Parser, normalised, with_twins
-from mecheval.errors import MechevalError, unknown
+from mecheval.cli.printing import say
+from mecheval.errors import unknown
+from mecheval.explaining import explained
+from mecheval.importing import place_of, used
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,6 +24,14 @@ COMMANDS = (
     "run", "ls", "show", "validate", "compare", "leaderboard", "report", "new", "doctor",
     "selftest",
 )  # fmt: skip
+
+ALIASES = {
+    "eval": "run", "evaluate": "run", "train": "run", "measure": "run", "list": "ls",
+    "info": "show", "cat": "show", "check": "validate", "verify": "validate", "plot": "report",
+    "draw": "report", "figure": "report", "table": "leaderboard", "tables": "leaderboard",
+    "create": "new", "init": "new", "test": "selftest", "env": "doctor",
+}  # fmt: skip
+"""What other programs call these commands."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,18 +43,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    used.clear()
     try:
         return _dispatch(normalised(sys.argv[1:] if argv is None else argv))
-    except MechevalError as error:
-        print(f"mecheval: {error}", file=sys.stderr)
-        return error.exit_code
-    except SystemExit as stop:  # argparse, after --help and --version
-        return int(stop.code or 0)
+    except SystemExit as stop:
+        if place_of(stop) is None:  # argparse, after --help and --version
+            return stop.code if isinstance(stop.code, int) else 0
+        return _ended(stop)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of a pipe went away; nothing is left to say to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as error:
+        return _ended(error)
+
+
+def _ended(error: BaseException) -> int:
+    """Say what a user can do about an error, and return the exit code; raise any other one."""
+    problem = explained(error)
+    if problem is None:
+        raise error
+    say(f"mecheval: {problem}", error=True)
+    return problem.exit_code
 
 
 def build_parser(commands: Iterable[str] = COMMANDS) -> Parser:
@@ -73,7 +95,7 @@ def _dispatch(argv: list[str]) -> int:
         parser.print_help()
         return 0
     if argv[0] not in COMMANDS:
-        raise unknown("command", argv[0], COMMANDS, see="`mecheval --help`")
+        raise unknown("command", argv[0], COMMANDS, see="`mecheval --help`", aliases=ALIASES)
     parser = build_parser([argv[0]])
     args = parser.parse_args(with_twins(parser, argv, os.environ))
     return args.command(args)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mecheval import escape
 from mecheval.cli import options
+from mecheval.cli.printing import say
 from mecheval.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def compare(args: argparse.Namespace) -> int:
     tasks = options.names(args.tasks)
     sides = [_on_tasks(_side(text, args.results), tasks) for text in (args.a, args.b)]
     comparison = compare_reports(*sides)
-    print(comparison.to_json() if args.json else comparison.to_markdown() + "\n", end="")
+    say((comparison.to_json() if args.json else comparison.to_markdown()).rstrip("\n"))
     return 0
 
 
@@ -120,8 +120,7 @@ def _read(path: Path) -> Collection:
     collection = load_results(path)
     for item in collection.refused:
         file = path if path.is_file() else path / item.path
-        line = escape.line(f"left out {file}: {item.reason}")
-        print(f"mecheval: {line}", file=sys.stderr)
+        say(escape.line(f"mecheval: left out {file}: {item.reason}"), error=True)
     if not collection:
         raise UsageError(f"The folder {path} holds no finished reports. Give one that does.")
     return collection

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 
 from mecheval.checks import Check, all_passed
 from mecheval.cli import options
+from mecheval.cli.printing import say
+from mecheval.escape import line
+from mecheval.paths import exists
 
 if TYPE_CHECKING:
     import argparse
@@ -52,10 +55,10 @@ def doctor(args: argparse.Namespace) -> int:
     for finding in _findings(args):
         findings.append(finding)
         if args.json:
-            print(json.dumps(dataclasses.asdict(finding)), flush=True)
+            say(json.dumps(dataclasses.asdict(finding)))
         else:
             mark = {True: "ok", False: "FAILED", None: "--"}[finding.passed]
-            print(f"{mark:6}  {finding.name:16}  {finding.detail}", flush=True)
+            say(line(f"{mark:6}  {finding.name:16}  {finding.detail}"))
     return 0 if all_passed(findings) else 1
 
 
@@ -143,7 +146,7 @@ def _disks(output: Path) -> Iterator[Check]:
 
     for name, folder in (("cache", cache_folder()), ("output", output)):
         there = folder.absolute()
-        while not there.exists():
+        while not exists(there):
             there = there.parent
         if not (there.is_dir() and os.access(there, os.W_OK)):
             way_on = "set MECHEVAL_CACHE" if name == "cache" else "give another --output"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mecheval import escape
 from mecheval.cli import options
+from mecheval.cli.printing import say
 from mecheval.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,10 +90,10 @@ def build(args: argparse.Namespace) -> int:
     for name, text in files.items():
         write_document(args.output / name, text)
     if not args.quiet:
-        print(texts["json" if args.json else "md"], end="")
-        print(f"Wrote {', '.join(files)} to {args.output}.", file=sys.stderr)
+        say(texts["json" if args.json else "md"].rstrip("\n"))
+        say(f"Wrote {', '.join(files)} to {args.output}.", error=True)
     if not collection:
-        print(f"mecheval: No report in {args.results} counts.", file=sys.stderr)
+        say(f"mecheval: No report in {args.results} counts.", error=True)
     return 0 if collection else 1
 
 
@@ -112,7 +112,7 @@ def claims(args: argparse.Namespace) -> int:
         raise UsageError(f"{suite.path} has no [[claim]]. Write one, or give another suite.")
     collection = _admitted(args.results)
     findings = examine(claims_of(suite), collection, options.registry_of(args), suite)
-    print(markdown(findings), end="")
+    say(markdown(findings).rstrip("\n"))
     return 0
 
 
@@ -122,6 +122,6 @@ def _admitted(results: Path) -> Collection:
 
     collection = admit(results)
     for item in collection.refused:
-        line = escape.line(f"refused {results / item.path}: {item.reason}")
-        print(f"mecheval: {line}", file=sys.stderr)
+        line = escape.line(f"mecheval: refused {results / item.path}: {item.reason}")
+        say(line, error=True)
     return collection

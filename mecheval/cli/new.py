@@ -10,13 +10,14 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from mecheval.cli import options
+from mecheval.cli.printing import say
 from mecheval.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
 
 TEMPLATES = Path(__file__).with_name("templates")
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _MEASURED = {
     "task": "--models gru --tasks",
     "model": "--tasks parity --models",
@@ -64,11 +65,11 @@ def new(args: argparse.Namespace) -> int:
     for template, path in paths.items():
         write_document(path, _filled(template, args.name))
     own, test = (shlex.quote(str(path)) for path in paths.values())
-    print(f"Wrote {own} and {test}. Check them with:")
-    print(f"  mecheval validate local/{args.name} --include-path {own}")
-    print(f"  pytest {test}")
+    say(f"Wrote {own} and {test}. Check them with:")
+    say(f"  mecheval validate local/{args.name} --include-path {own}")
+    say(f"  pytest {test}")
     flags = _MEASURED[args.kind]
-    print(f"Then measure: mecheval run {flags} local/{args.name} --include-path {own}")
+    say(f"Then measure: mecheval run {flags} local/{args.name} --include-path {own}")
     return 0
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mecheval.errors import UsageError, unknown
-from mecheval.spec import split_list
+from mecheval.escape import quoted
+from mecheval.paths import expanded
+from mecheval.quoting import split_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,18 +19,56 @@ if TYPE_CHECKING:
     from mecheval.registry import Registry
 
 _ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
-_SEEDS = re.compile(r"(\d+)(?:-(\d+))?")
+_SEEDS = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
+_MOST_SEEDS = 10_000
+_LONG = re.compile(r"'[^']{81,}'")
+
+ALIASES = {
+    "--config": "--suite", "--output-path": "--output", "--output-dir": "--output",
+    "--out-dir": "--output", "--save-dir": "--output", "--epochs": "--recipe steps=N",
+    "--steps": "--recipe steps=N", "--lr": "--recipe lr=X", "--learning-rate": "--recipe lr=X",
+    "--train-batch-size": "--recipe batch=N", "--workers": "--jobs", "--num-workers": "--jobs",
+    "--processes": "--jobs", "--force": "--overwrite", "--use-cache": "--cache",
+    "--cache-dir": "--cache", "--precision": "--dtype", "--num-samples": "--limit",
+    "--silent": "--quiet", "--format": "--json",
+}  # fmt: skip
+"""What other programs call these flags."""
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are sentences, with a suggestion for unknown flags."""
+    """An argument parser whose errors are sentences, with a suggestion for unknown flags.
+
+    Attributes:
+        arguments: What was added to it.
+        commands: The parsers of its commands, by name.
+    """
 
     def __init__(self, **settings: Any) -> None:
         """Switch off abbreviations: a flag that is added later must not change what they mean."""
+        self.arguments: list[argparse.Action] = []
+        self.commands: Mapping[str, Parser] = {}
         super().__init__(**{"allow_abbrev": False, **settings})
+
+    def add_argument(self, *flags: str, **settings: Any) -> argparse.Action:  # type: ignore[override]
+        """Add an argument, and remember it."""
+        action = super().add_argument(*flags, **settings)
+        self.arguments.append(action)
+        return action
+
+    def add_subparsers(self, **settings: Any) -> Any:
+        """Make room for commands, and remember it."""
+        action = super().add_subparsers(**settings)
+        self.commands = action.choices  # type: ignore[assignment] - filled as they are added
+        return action
+
+    @property
+    def flags(self) -> list[str]:
+        """Return all flags in all spellings."""
+        return [flag for action in self.arguments for flag in action.option_strings]
 
     def error(self, message: str) -> NoReturn:
         """Raise a usage error instead of printing the whole usage."""
+        message = _LONG.sub(lambda found: quoted(found[0][1:-1]), message)
         sentence = message[:1].upper() + message[1:].rstrip(".")
         raise UsageError(f"{sentence}. See `{self.prog} --help`.")
 
@@ -40,9 +80,12 @@ class Parser(argparse.ArgumentParser):
         if extras:
             flag = next((extra for extra in extras if extra.startswith("-")), None)
             if flag is None:
-                self.error(f"unexpected argument '{extras[0]}'")
-            flag = flag.partition("=")[0]
-            raise unknown("flag", flag, self._option_string_actions, see=f"`{self.prog} --help`")
+                self.error(f"unexpected argument {quoted(extras[0])}")
+            flag, see = flag.partition("=")[0], f"`{self.prog} --help`"
+            aliases = {
+                name: meant for name, meant in ALIASES.items() if meant.split()[0] in self.flags
+            }
+            raise unknown("flag", flag, self.flags, see=see, aliases=aliases)
         return parsed, extras
 
 
@@ -67,36 +110,23 @@ def with_twins(parser: Parser, argv: list[str], environment: Mapping[str, str]) 
     Raises:
         UsageError: A switch's variable is neither true nor false.
     """
-    chosen = _subparser(parser, argv)
+    chosen, depth = chosen_command(parser, argv)
     inserted = []
-    for action in chosen._actions:
+    for action in chosen.arguments:
         flags = [text for text in action.option_strings if text.startswith("--")]
         variable = f"MECHEVAL_{flags[0][2:].upper().replace('-', '_')}" if flags else ""
         if variable in environment and not _is_given(action, argv):
             inserted += _as_flags(action, flags[0], variable, environment[variable])
-    return [*argv[: chosen_depth(parser, argv)], *inserted, *argv[chosen_depth(parser, argv) :]]
+    return [*argv[:depth], *inserted, *argv[depth:]]
 
 
-def chosen_depth(parser: Parser, argv: list[str]) -> int:
-    """Return how many leading words of the command line name the command (and subcommand)."""
-    depth, choices = 0, _choices(parser)
-    while depth < len(argv) and argv[depth] in choices:
-        choices = _choices(choices[argv[depth]])
+def chosen_command(parser: Parser, argv: Sequence[str]) -> tuple[Parser, int]:
+    """Return the parser of the command that a command line names, and how many words name it."""
+    depth = 0
+    while depth < len(argv) and argv[depth] in parser.commands:
+        parser = parser.commands[argv[depth]]
         depth += 1
-    return depth
-
-
-def _subparser(parser: Parser, argv: list[str]) -> Parser:
-    for word in argv[: chosen_depth(parser, argv)]:
-        parser = _choices(parser)[word]
-    return parser
-
-
-def _choices(parser: argparse.ArgumentParser) -> Mapping[str, Any]:
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            return action.choices
-    return {}
+    return parser, depth
 
 
 def _is_given(action: argparse.Action, argv: list[str]) -> bool:
@@ -108,7 +138,7 @@ def _is_given(action: argparse.Action, argv: list[str]) -> bool:
 
 
 def _as_flags(action: argparse.Action, flag: str, variable: str, value: str) -> Iterator[str]:
-    if isinstance(action, argparse._HelpAction):
+    if flag in ("--help", "--version"):
         return
     if not isinstance(action, argparse.BooleanOptionalAction):
         parts = value.split(os.pathsep) if flag == "--include-path" else [value]
@@ -117,7 +147,7 @@ def _as_flags(action: argparse.Action, flag: str, variable: str, value: str) -> 
         yield flag
     elif value.lower() not in _OFF:
         raise UsageError(
-            f"The environment has {variable}={value!r}, which is neither on nor off. "
+            f"The environment has {variable}={quoted(value)}, which is neither on nor off. "
             f"Set it to 1 or 0."
         )
 
@@ -156,14 +186,16 @@ def seeds(text: str) -> list[int]:
         match = _SEEDS.fullmatch(item)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last:
-            raise UsageError(f"Malformed seeds '{item}'. Write them like 0-3 or 0,2.")
+            raise UsageError(f"Malformed seeds {quoted(item)}. Write them like 0-3 or 0,2.")
+        if last - first >= _MOST_SEEDS:
+            raise UsageError(f"The seeds {quoted(item)} are too many; {_MOST_SEEDS} is the most.")
         found.update(dict.fromkeys(range(first, last + 1)))
     return list(found)
 
 
 def path(text: str) -> Path:
     """Read a file or folder; ``~`` is the home folder."""
-    return Path(text).expanduser()
+    return expanded(Path(text))
 
 
 def add_include_path(parser: argparse.ArgumentParser) -> None:

@@ -1,12 +1,14 @@
-"""Lists and cards on the terminal, as aligned text or as JSON."""
+"""What the commands print, lists and cards among it. Nothing else in the package prints."""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from mecheval import escape
 from mecheval.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -14,6 +16,17 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 Row = dict[str, Any]
+
+
+def say(text: str = "", *, error: bool = False) -> None:
+    """Print text as its own lines, on stdout or stderr.
+
+    What a terminal would obey is shown instead; so is what the stream's encoding lacks.
+    """
+    stream = sys.stderr if error else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    shown = escape.terminal(text).encode(encoding, "backslashreplace").decode(encoding)
+    print(shown, file=stream, flush=True)
 
 
 def print_rows(rows: Sequence[Row], columns: Sequence[str], *, as_json: bool) -> None:
@@ -26,36 +39,36 @@ def print_rows(rows: Sequence[Row], columns: Sequence[str], *, as_json: bool) ->
     """
     if as_json:
         for row in rows:
-            print(json.dumps(row))
+            say(json.dumps(row))
         return
     lines = [[column.upper() for column in columns]]
-    lines += [[_cell(row.get(column)) for column in columns] for row in rows]
+    lines += [[escape.line(_cell(row.get(column))) for column in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        print("  ".join(padded).rstrip())
+        say("  ".join(padded).rstrip())
 
 
 def print_card(fields: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what is known of one thing; a mapping or a list becomes an indented block."""
     if as_json:
-        print(json.dumps(fields, indent=1))
+        say(json.dumps(fields, indent=1))
         return
     for name, value in fields.items():
         if not value and value != 0:
             continue
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            print(f"{name}:")
+            say(f"{name}:")
             for row in value:
-                print(_entry(row))
+                say(_entry(row))
         elif isinstance(value, dict):
-            print(f"{name}:")
+            say(f"{name}:")
             for key, item in value.items():
-                print(f"  {key}: {_cell(item)}")
+                say(f"  {key}: {_cell(item)}")
         elif isinstance(value, str) and "\n" in value:
-            print(f"{name}:\n{textwrap.indent(value, '  ')}")
+            say(f"{name}:\n{textwrap.indent(value, '  ')}")
         else:
-            print(f"{name}: {_cell(value)}")
+            say(f"{name}: {_cell(value)}")
 
 
 def _entry(row: Mapping[str, Any]) -> str:

@@ -11,16 +11,21 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from mecheval.cli.printing import say
+from mecheval.escape import sentence, terminal
 from mecheval.harness.events import Outcome, Progress, Silence
+from mecheval.harness.gate import find_gated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
     from mecheval.harness.events import Listener
     from mecheval.harness.request import Cell
+    from mecheval.reports.schema import Report
 
 
 @contextmanager
@@ -48,22 +53,39 @@ def line_of(outcome: Outcome) -> str:
     words = [cell.task_title, cell.model_title, f"seed {report.identity.seed}"]
     if report.error is not None:
         error = report.error
-        return "  ".join([*words, f"FAILED in {error.stage}: {error.type}: {error.message}"])
+        said = sentence(f"FAILED in {error.stage}: {error.type}: {error.message}")
+        return "  ".join([*words, said])
     words.append("learned" if report.learned else "not learned")
     accuracy = accuracy_of(outcome)
     words += [] if accuracy is None else [f"acc {accuracy:.3f}"]
-    seconds = sum(report.resources.get("seconds", {}).values())
+    seconds = _seconds(report)
     return "  ".join([*words, "already there" if outcome.kept else f"{seconds:.1f} s"])
 
 
+def _seconds(report: Report) -> float:
+    """Return how long a cell took, as far as its report says so."""
+    found = report.resources.get("seconds")
+    times = found.values() if isinstance(found, dict) else ()
+    return sum(time for time in times if isinstance(time, int | float))
+
+
+def redone_line(path: Path, problem: str) -> str:
+    """Return the warning about a report that is there and cannot be kept."""
+    return sentence(f"Warning: {path} {problem}. It is set aside, and its cell measured again.")
+
+
 def accuracy_of(outcome: Outcome) -> float | None:
-    """Return a cell's token accuracy in distribution."""
-    values = {metric.id: metric.value for metric in outcome.report.metrics}
-    return values.get("token_accuracy/1x")
+    """Return what a cell's gate was held against: its token accuracy in distribution."""
+    found = find_gated(outcome.report.metrics)
+    return found.value if found else None
 
 
 class Failures(Silence):
-    """One line per cell that failed."""
+    """One line per cell that failed, and per report that cannot be kept."""
+
+    def redone(self, path: Path, problem: str) -> None:
+        """Say that a cell is measured again, and why."""
+        self._print(redone_line(path, problem))
 
     def finished(self, outcome: Outcome) -> None:
         """Print the cell's line if it failed."""
@@ -71,7 +93,7 @@ class Failures(Silence):
             self._print(line_of(outcome))
 
     def _print(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        say(line, error=True)
 
 
 class PlainLines(Failures):
@@ -93,7 +115,11 @@ class PlainLines(Failures):
 
 
 class JsonLines(Silence):
-    """One JSON object per finished cell, on stdout."""
+    """One JSON object per finished cell, on stdout; warnings go to stderr."""
+
+    def redone(self, path: Path, problem: str) -> None:
+        """Say on stderr that a cell is measured again, and why."""
+        say(redone_line(path, problem), error=True)
 
     def finished(self, outcome: Outcome) -> None:
         """Print the cell's object."""
@@ -111,7 +137,7 @@ class JsonLines(Silence):
             "seconds": report.resources.get("seconds", {}),
             "error": report.error.message if report.error else None,
         }
-        print(json.dumps(content, sort_keys=True, allow_nan=False), flush=True)
+        say(json.dumps(content, sort_keys=True, allow_nan=False))
 
 
 class LiveBars(PlainLines):
@@ -130,7 +156,7 @@ class LiveBars(PlainLines):
     def started(self, cell: Cell) -> None:
         """Add a bar for the cell."""
         name = f"{cell.model_title} {cell.task_title} seed {cell.identity.seed}"
-        row = self.bars.add_task(name, total=None, stage="start", accuracy="")
+        row = self.bars.add_task(terminal(name), total=None, stage="start", accuracy="")
         self.rows[cell.key] = row
 
     def progressed(self, cell: Cell, progress: Progress) -> None:
@@ -153,7 +179,7 @@ class LiveBars(PlainLines):
         super().finished(outcome)
 
     def _print(self, line: str) -> None:
-        self.bars.console.print(line, highlight=False, markup=False)
+        self.bars.console.print(terminal(line), highlight=False, markup=False)
 
 
 def _bars() -> Bars:
@@ -162,8 +188,8 @@ def _bars() -> Bars:
     from rich.progress import Progress as Bars
 
     return Bars(
-        TextColumn("{task.description}"),
-        TextColumn("{task.fields[stage]}"),
+        TextColumn("{task.description}", markup=False),  # brackets are arguments here
+        TextColumn("{task.fields[stage]}", markup=False),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn("{task.fields[accuracy]}"),

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from mecheval import escape
 from mecheval.cli import options
 from mecheval.cli.kinds import advice
+from mecheval.cli.printing import say
 from mecheval.errors import UsageError
+from mecheval.paths import resolved
 
 if TYPE_CHECKING:
     import argparse
@@ -77,7 +79,7 @@ def report(args: argparse.Namespace) -> int:
         write_document(target.page, _page(reports, files, pictures))
     if not args.quiet:
         for file in filter(None, (target.page, *files)):
-            print(f"Wrote {file}.")
+            say(f"Wrote {file}.")
     return 0
 
 
@@ -102,12 +104,12 @@ def _read(paths: Sequence[Path]) -> list[Report]:
         files = find_reports(path)
         for file in files:
             try:
-                found[file.resolve()] = read_report(file)
+                found[resolved(file)] = read_report(file)
             except UsageError as error:
                 if path.is_file():
                     raise
                 print(f"mecheval: left out: {escape.sentence(str(error))}", file=sys.stderr)
-        if not any(file.resolve() in found for file in files):
+        if not any(resolved(file) in found for file in files):
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
     return list(found.values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import signal
 import sys
@@ -9,11 +10,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mecheval.cli import options
+from mecheval.cli.printing import say
 from mecheval.errors import UsageError
+from mecheval.paths import is_dir
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from mecheval.harness.events import Outcome
     from mecheval.harness.request import Request
@@ -129,7 +133,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     options.switch(parser, "--overwrite", help="measure finished cells again")
     options.switch(parser, "--dry-run", help="print which cells are there and which are to do")
     options.add_quiet(parser)
-    options.add_json(parser, help="print a JSON line per finished cell instead of the table")
+    options.add_json(parser, help="print a JSON line per cell instead of the table")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -142,11 +146,15 @@ def run(args: argparse.Namespace) -> int:
         with _stoppable():
             return _run(args)
     except Stopped as stopped:
-        print(
-            f"Interrupted. Finished cells are kept in {args.output}; the same command goes on.",
-            file=sys.stderr,
-        )
+        say(_where_it_goes_on(args.output), error=True)
         return stopped.exit_code
+
+
+def _where_it_goes_on(output: Path) -> str:
+    """Say what an interrupted run leaves, which is nothing where no cell was finished."""
+    if is_dir(output) and next(output.rglob("seed*.json"), None):
+        return f"Interrupted. Finished cells are kept in {output}; the same command goes on."
+    return "Interrupted. No cell was finished; the same command begins again."
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -158,7 +166,7 @@ def _run(args: argparse.Namespace) -> int:
     devices = find_devices(args.device)
     requests = _requests(args, devices.kind)
     if args.dry_run:
-        return _dry_run(requests)
+        return _dry_run(requests, as_json=args.json)
     jobs = _positive(args.jobs or devices.jobs, "--jobs")
     quiet = args.quiet or not processes.is_main()
     with display(quiet=quiet, as_json=args.json and processes.is_main()) as listener:
@@ -237,31 +245,36 @@ def _stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _dry_run(requests: Sequence[Request]) -> int:
+def _dry_run(requests: Sequence[Request], *, as_json: bool) -> int:
     from mecheval.harness.plan import plan
     from mecheval.harness.store import finished_report
     from mecheval.reports.markdown import table
 
-    rows = [
-        [
-            cell.model_title,
-            cell.task_title,
-            str(cell.identity.seed),
-            "cached" if finished_report(cell) else "to do",
-            cell.key[:8],
-            str(cell.path),
-        ]
-        for request in requests
-        for cell in plan(request)
+    cells = {cell.key: cell for request in requests for cell in plan(request)}
+    rows: list[dict[str, Any]] = [
+        {
+            "model": cell.model_title,
+            "task": cell.task_title,
+            "seed": cell.identity.seed,
+            "state": "cached" if finished_report(cell) else "to do",
+            "key": cell.key,
+            "report": str(cell.path),
+        }
+        for cell in cells.values()
     ]
-    print(table(["Model", "Task", "Seed", "State", "Key", "Report"], rows))
+    if as_json:
+        for row in rows:
+            say(json.dumps(row))
+        return 0
+    shown = [[str(value) for value in (row | {"key": row["key"][:8]}).values()] for row in rows]
+    say(table(["Model", "Task", "Seed", "State", "Key", "Report"], shown))
     return 0
 
 
 def _print_table(outcomes: Sequence[Outcome]) -> None:
     from mecheval.cli.summary import summary
 
-    print(summary([_labelled(outcome) for outcome in outcomes]))
+    say(summary([_labelled(outcome) for outcome in outcomes]))
 
 
 def _labelled(outcome: Outcome) -> Report:
@@ -274,5 +287,5 @@ def _exit_code(outcomes: Sequence[Outcome], *, allow_failures: bool) -> int:
     for outcome in failed:
         if outcome.report.error and outcome.report.error.traceback:
             path = shlex.quote(str(outcome.cell.path))
-            print(f"The traceback is in the field 'error' of {path}.", file=sys.stderr)
+            say(f"The traceback is in the field 'error' of {path}.", error=True)
     return 1 if failed and not allow_failures else 0

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mecheval.cli import options
+from mecheval.cli.printing import say
 from mecheval.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def selftest(args: argparse.Namespace) -> int:
     cases, began = _chosen(args.models), time.monotonic()
     widths = _widths(cases)
     if not args.json and not args.quiet:
-        print(_line(COLUMNS, widths).upper())
+        say(_line(COLUMNS, widths).upper())
     outcomes: list[Outcome] = []
     for found in run(cases, jobs=min(args.jobs, len(cases))):
         outcomes += found
@@ -66,14 +67,14 @@ def selftest(args: argparse.Namespace) -> int:
     off = [outcome for outcome in outcomes if not outcome.passed]
     if not args.json:
         for outcome in off:
-            print(f"OFF: {outcome}.")
+            say(f"OFF: {outcome}.")
         seconds = f"in {time.monotonic() - began:.0f} s"
         of_them = (
             f"{len(off)} of {len(outcomes)} numbers are not"
             if off
             else f"{len(outcomes)} numbers are"
         )
-        print(f"{of_them} as known, on {len(cases)} planted networks, {seconds}.")
+        say(f"{of_them} as known, on {len(cases)} planted networks, {seconds}.")
     return 1 if off else 0
 
 
@@ -108,8 +109,8 @@ def _print(outcome: Outcome, widths: Sequence[int], args: argparse.Namespace) ->
     from mecheval.harness.selftest import shown
 
     if args.json:
-        print(json.dumps(dataclasses.asdict(outcome)), flush=True)
+        say(json.dumps(dataclasses.asdict(outcome)))
     elif not args.quiet:
         mark = "" if outcome.passed else "  OFF"
         cells = (outcome.model, outcome.task, outcome.at, outcome.known, shown(outcome.measured))
-        print(_line(cells, widths) + mark, flush=True)
+        say(_line(cells, widths) + mark)

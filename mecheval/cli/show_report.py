@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
-from mecheval import escape
+from mecheval.cli.printing import say
 from mecheval.errors import UsageError
+from mecheval.escape import line, sentence
 from mecheval.reports.files import read_report
 from mecheval.reports.markdown import table
 from mecheval.spec import Spec, format_args
@@ -30,18 +30,18 @@ def print_report(path: Path, *, as_json: bool) -> None:
     if as_json:
         from mecheval.reports.files import dumps
 
-        print(dumps(report), end="")
+        say(dumps(report).rstrip("\n"))
         return
     for name, value in _head(report).items():
-        print(f"{name}: {value}")
+        say(line(f"{name}: {value}"))
     if report.error:
-        print(f"error in {report.error.stage}: {report.error.type}: {report.error.message}")
+        say(sentence(f"error in {report.error.stage}: {report.error.type}: {report.error.message}"))
         return
-    print()
-    print(table(HEADERS, [_row(metric) for metric in report.metrics]))
+    say()
+    say(table(HEADERS, [_row(metric) for metric in report.metrics]))
     for metric in report.metrics:
         for warning in metric.warnings:
-            print(f"{metric.id}: {warning}")
+            say(line(f"{metric.id}: {warning}"))
 
 
 def print_folder(path: Path, *, as_json: bool) -> None:
@@ -58,12 +58,12 @@ def print_folder(path: Path, *, as_json: bool) -> None:
     if not found and not others:
         raise UsageError(f"The folder {path} holds no reports. Give one that does.")
     if as_json:
-        print(found.to_frame().to_json(orient="records", lines=True), end="")
+        say(str(found.to_frame().to_json(orient="records", lines=True)).rstrip("\n"))
         return
-    print(summary([*found.reports, *others]))
+    say(summary([*found.reports, *others]))
     for item in found.refused:
         if item.report is None:
-            print(escape.line(f"{item.path}: {item.reason}"), file=sys.stderr)
+            say(line(f"{item.path}: {item.reason}"), error=True)
 
 
 def _head(report: Report) -> dict[str, Any]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mecheval.cli import options
+from mecheval.cli.printing import say
 from mecheval.errors import UsageError, did_you_mean
+from mecheval.escape import line, quoted
+from mecheval.paths import exists
+from mecheval.quoting import HUB, as_word
 
 if TYPE_CHECKING:
     import argparse
@@ -15,7 +19,6 @@ if TYPE_CHECKING:
     from mecheval.registry import Registry
     from mecheval.spec import Spec
 
-HUB = "hf:"
 Subject = tuple[str, "list[Check]"]
 """What was checked, and the outcomes."""
 
@@ -61,7 +64,7 @@ def validate(args: argparse.Namespace) -> int:
             n_failed += check.passed is False
             _print(label, check, args)
     if not args.json and not args.quiet:
-        print(f"{n_failed} checks failed." if n_failed else "All checks passed.")
+        say(f"{n_failed} checks failed." if n_failed else "All checks passed.")
     return 1 if n_failed else 0
 
 
@@ -77,21 +80,28 @@ def _jobs(name: str, registry: Registry) -> Iterator[tuple[str, str]]:
 
     path = options.path(name)
     known = {kind: {e.name for e in registry.entries(kind)} for kind in KINDS}
-    bare = name if path.exists() else parse_spec(name).name
+    bare = name if exists(path) else parse_spec(name).name
     kinds = [kind for kind, names in known.items() if bare in names]
     if bare.startswith(HUB):
         yield "model", name
     elif kinds:
         yield from ((kind, name) for kind in kinds)
-    elif path.exists():
+    elif exists(path):
         reports = find_reports(path)
+        if path.suffix == ".py":
+            raise UsageError(
+                f"{path} is a file of source. Give it with --include-path, and the name of what it "
+                "declares: local/NAME."
+            )
+        if exists(path / "config.json"):
+            raise UsageError(f"{path} holds a checkpoint. Write it {HUB}{as_word(name)}.")
         if not reports:
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
         yield from (("report", str(report)) for report in reports)
     else:
         names = set().union(*known.values())
         raise UsageError(
-            f"'{name}' is neither a file or folder, nor a task, a model or a metric."
+            f"{quoted(name)} is neither a file or folder, nor a task, a model or a metric."
             f"{did_you_mean(bare, names)} See `mecheval ls tasks`, `ls models` or `ls metrics`."
         )
 
@@ -157,6 +167,6 @@ def _print(label: str, check: Check, args: argparse.Namespace) -> None:
         import dataclasses
         import json
 
-        print(json.dumps({"subject": label, **dataclasses.asdict(check)}))
+        say(json.dumps({"subject": label, **dataclasses.asdict(check)}))
     elif check.passed is False or not args.quiet:
-        print(f"{label}: {check}")
+        say(line(f"{label}: {check}"))

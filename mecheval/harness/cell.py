@@ -18,8 +18,10 @@ from mecheval.harness.along import measure_along, undefined
 from mecheval.harness.cell_training import cache_of, trained_model
 from mecheval.harness.events import Progress
 from mecheval.harness.failure import failed, now
+from mecheval.harness.gate import gated
 from mecheval.harness.measures import metrics_on
 from mecheval.harness.plan import build_source, build_task
+from mecheval.harness.unchanged import check_unchanged
 from mecheval.registry import KINDS, Registry
 from mecheval.reports.environment import environment
 from mecheval.reports.files import as_stored
@@ -32,9 +34,6 @@ if TYPE_CHECKING:
     from mecheval.harness.request import Cell, Settings
     from mecheval.registry import Entry, Kind
     from mecheval.training.preparation import Trained
-
-GATED = "token_accuracy/1x"
-"""The result that is held against the recipe's gate."""
 
 N_TEST, N_PAIRS = 1024, 64
 """Examples and pairs that the report's hashes are of, where no metric says how many it uses."""
@@ -118,6 +117,7 @@ def _measure(cell: Cell, stages: _Stages, found: dict[str, Any]) -> None:
     with stages("load"):
         source = build_source(cell.model, registry, settings)
         task = build_task(cell.task, registry)
+        check_unchanged(cell, task, registry)
         encoding = source.encode(task)
         found["environment"] = environment() | {"device": settings.device}
         found["seeds"] = seeding.listed(seed)
@@ -164,7 +164,7 @@ def _measure_subject(
             measured, subject = _within_memory(metric, subject)
         results += measured
         if subject.learned is None:
-            accuracy = next(result.value for result in measured if result.id == GATED)
+            accuracy = gated(measured).value
             learned = accuracy is not None and accuracy >= cell.recipe.gate
             subject = replace(subject, learned=learned, accuracy=accuracy, gate=cell.recipe.gate)
             found["learned"] = learned

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
     from mecheval.harness.request import Cell
     from mecheval.reports.schema import Report
-
-    Emit = Callable[[str, int, int, float | None], None]
-    """Called with (stage, step, steps, accuracy) as a cell goes on."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,9 @@ class Listener(Protocol):
     def noted(self, note: str) -> None:
         """Hear what will have no number, and why."""
 
+    def redone(self, path: Path, problem: str) -> None:
+        """Hear that the report of a cell is there and cannot be kept, and why."""
+
     def started(self, cell: Cell) -> None:
         """Hear that a cell began."""
 
@@ -73,6 +73,9 @@ class Silence:
         """Ignore it."""
 
     def noted(self, note: str) -> None:
+        """Ignore it."""
+
+    def redone(self, path: Path, problem: str) -> None:
         """Ignore it."""
 
     def started(self, cell: Cell) -> None:

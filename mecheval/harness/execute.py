@@ -10,6 +10,7 @@ from mecheval.harness.companions import with_companions
 from mecheval.harness.events import Outcome
 from mecheval.harness.executor import Pool, run_here
 from mecheval.harness.plan import check, expected_cost, plan
+from mecheval.paths import is_dir
 from mecheval.reports.environment import THREAD_VARIABLES
 from mecheval.reports.files import find_reports
 from mecheval.spec import Spec
@@ -64,7 +65,7 @@ def execute(
         if jobs is not None and most > _n_reports(requests[0]):
             pool = started(most)  # they import torch while this process plans
         cells = list({cell.key: cell for request in requests for cell in plan(request)}.values())
-        found = _kept(cells)
+        found = _kept(cells, listener)
         todo = [cell for cell in cells if cell.key not in found]
         listener.planned(len(todo), len(found))
         for note in dict.fromkeys(note for cell in todo for note in cell.notes):
@@ -120,12 +121,16 @@ def _is_named(cell: Cell) -> bool:
     return named and all(isinstance(metric, Spec) for metric in cell.metrics or ())
 
 
-def _kept(cells: Sequence[Cell]) -> dict[str, Outcome]:
+def _kept(cells: Sequence[Cell], listener: Listener) -> dict[str, Outcome]:
     kept = {}
     for cell in cells:
-        report = None if cell.settings.overwrite else store.finished_report(cell)
+        if cell.settings.overwrite:
+            continue
+        report = store.finished_report(cell)
         if report is not None:
             kept[cell.key] = Outcome(cell, report, kept=True)
+        elif processes.is_main() and cell.path and (problem := store.problem_of(cell)):
+            listener.redone(cell.path, problem)
     return kept
 
 
@@ -137,6 +142,6 @@ def _most_cells(request: Request) -> int:
 
 def _n_reports(request: Request) -> int:
     """Return how many reports are there: with fewer than cells, workers start before the plan."""
-    if request.output is None or request.settings.overwrite or not request.output.is_dir():
+    if request.output is None or request.settings.overwrite or not is_dir(request.output):
         return 0
     return len(find_reports(request.output))

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mecheval.harness.gate import check_behaviour
 from mecheval.metrics import Metric, configured_metric
 from mecheval.metrics.measuring import unmet_by_model, unmet_by_task
 from mecheval.reports.schema import MetricIdentity
@@ -51,6 +52,7 @@ def metrics_on(
     found.sort(key=lambda metric: metric.name != behaviour.name)
     if not found or found[0].name != behaviour.name:
         found.insert(0, built(behaviour))
+    check_behaviour(behaviour.name, found[0].card.family, task=task.card.name)
     for metric in found:
         unmet_by_task(metric, task)  # which checks what parameters name
     return list({metric.id: metric for metric in found}.values())

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from mecheval.checks import Check
 from mecheval.harness.selftest import known_cases, subject_of
 from mecheval.metrics import configured_metric, measure
-from mecheval.metrics.measuring import BEHAVIOUR, UNMET, unmet_by_model, unmet_by_task
+from mecheval.metrics.measuring import UNMET, unmet_by_model, unmet_by_task
 from mecheval.reports.lookup import number_at
+from mecheval.reports.results import BEHAVIOUR
 from mecheval.reports.schema import MetricResult
 from mecheval.spec import Spec
 

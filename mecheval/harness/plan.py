@@ -5,17 +5,18 @@ All that can be wrong with a request is found here, before anything is trained.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mecheval import seeding
 from mecheval.errors import UsageError, unknown
 from mecheval.harness.measures import identity_of, lacking, metrics_on
 from mecheval.harness.request import DTYPES, Cell, Request, Settings
 from mecheval.harness.sweeping import check_numbers, sweep_of
+from mecheval.harness.unchanged import file_sha256, sample_sha256
+from mecheval.harness.users_code import said_in_a_sentence
+from mecheval.quoting import HUB, as_word
 from mecheval.registry import Registry
-from mecheval.reports.files import cell_key, report_path
+from mecheval.reports.files import cell_key, checkpoint_id, report_path
 from mecheval.reports.schema import Identity, Labels, ModelPart, TaskIdentity
 from mecheval.spec import Spec
 from mecheval.tasks.contract import Task, configure
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from mecheval.metrics import Metric
     from mecheval.models.contract import Encoding, ModelSource, SequenceModel
+    from mecheval.registry import Kind
     from mecheval.training.recipe import Recipe
 
 
@@ -38,17 +40,33 @@ def plan(request: Request) -> list[Cell]:
     """
     check(request)
     registry = Registry(request.settings.include_paths)
-    tasks = [_task(given, request, registry) for given in request.tasks]
-    models = [_model(given, request, registry) for given in request.models]
+    tasks, models = [], []
+    for given in request.tasks:
+        with said_in_a_sentence(_declared_at("task", given, registry)):
+            tasks.append(_task(given, request, registry))
+    for given in request.models:
+        with said_in_a_sentence(_declared_at("model", given, registry)):
+            models.append(_model(given, request, registry))
     cells: dict[str, Cell] = {}
     for model in models:
         for task in tasks:
-            encoding = model.source.encode(task.task)
-            notes = _notes(model, task, encoding)
-            for seed in request.chosen_seeds:
-                cell = _cell(request, model, task, seed, notes)
-                cells.setdefault(cell.key, cell)
+            declared = [_declared_at("task", task.given, registry)]
+            declared.append(_declared_at("model", model.given, registry))
+            with said_in_a_sentence(" and ".join(filter(None, declared)) or None):
+                encoding = model.source.encode(task.task)
+                notes = _notes(model, task, encoding)
+                for seed in request.chosen_seeds:
+                    cell = _cell(request, model, task, seed, notes)
+                    cells.setdefault(cell.key, cell)
     return list(cells.values())
+
+
+def _declared_at(kind: Kind, given: object, registry: Registry) -> str | None:
+    """Return where a user's file declares something; None where no file of a user does."""
+    if not isinstance(given, Spec) or given.name.startswith(HUB):
+        return None
+    entry = registry.get(kind, given.name)
+    return None if entry.module.startswith("mecheval.") else entry.origin
 
 
 def check(request: Request) -> None:
@@ -58,9 +76,11 @@ def check(request: Request) -> None:
         UsageError: A name is unknown or a number is out of range.
     """
     registry = Registry(request.settings.include_paths)
+    before = ""
     for given in request.models:
-        if isinstance(given, Spec) and not given.name.startswith("hf:"):
-            registry.get("model", given.name)
+        if isinstance(given, Spec) and not given.name.startswith(HUB):
+            _check_model(given.name, registry, before=before)
+        before = given.name if isinstance(given, Spec) else ""
     for given in request.tasks:
         if isinstance(given, Spec):
             registry.get("task", given.name)
@@ -72,6 +92,16 @@ def check(request: Request) -> None:
     if request.limit is not None and request.limit < 1:
         raise UsageError(f"The limit is {request.limit}; give --limit a number of at least 1.")
     check_numbers(request)
+
+
+def _check_model(name: str, registry: Registry, *, before: str) -> None:
+    try:
+        registry.get("model", name)
+    except UsageError as error:
+        if not before.startswith(HUB):
+            raise
+        path = f"{before.removeprefix(HUB)} {name}"
+        raise UsageError(f"{error} If both are one path, write {HUB}{as_word(path)}.") from None
 
 
 def expected_cost(cell: Cell) -> float:
@@ -106,7 +136,7 @@ def _task(given: Spec | Task, request: Request, registry: Registry) -> _PlannedT
         name=card.name if isinstance(given, Task) else given.name,
         version=card.version,
         params=task.params,
-        sample_sha256=None if _is_builtin(task) else _sample_hash(task),
+        sample_sha256=sample_sha256(task),
     )
     metrics = metrics_on(task, request.metrics, registry)
     return _PlannedTask(given, task, identity, _task_label(given, task), metrics)
@@ -147,17 +177,17 @@ def build_source(given: Spec | ModelSource, registry: Registry, settings: Settin
 
 def _model(given: Spec | ModelSource, request: Request, registry: Registry) -> _PlannedModel:
     settings = request.settings
-    source, label, file_sha256 = build_source(given, registry, settings), {}, None
+    source, label, file_hash = build_source(given, registry, settings), {}, None
     if isinstance(given, Spec):
         if request.size is not None and "size" not in given.args and source.card.sizes:
             given = replace(given, args={**given.args, "size": request.size})
             source = build_source(given, registry, settings)
         label = _model_label(given, registry, settings)
-        file_sha256 = _file_hash(given, registry)
+        file_hash = file_sha256(given, registry)
     found = source.identity()
     if isinstance(given, Spec) and found.commit is not None:
-        given = replace(given, name=found.name, revision=found.commit)
-    identity = ModelPart(**vars(found), file_sha256=file_sha256)
+        given = replace(given, name=source.address, revision=found.commit)
+    identity = ModelPart(**vars(found), file_sha256=file_hash)
     recipe = source.recipe.replace(request.recipe)
     if identity.source == "planted" and recipe.steps:
         raise UsageError(
@@ -235,7 +265,7 @@ def _cell(
         output=request.output,
         path=path,
         settings=request.settings,
-        model_title=str(Spec(identity.model.name, model.label, identity.model.revision))
+        model_title=str(Spec(identity.model.name, model.label, _revision(identity.model)))
         + (f" (best {', '.join(sweep)})" if sweep else ""),
         task_title=str(Spec(identity.task.name, task.label)),
         labels=labels,
@@ -248,33 +278,15 @@ def _named(metric: Spec | Metric) -> str:
     return str(metric) if isinstance(metric, Spec) else metric.id
 
 
+def _revision(model: ModelPart) -> str | None:
+    """Return the revision, or of a checkpoint in a folder the hash that tells it from others."""
+    found = checkpoint_id(model)
+    return found[:8] if found else model.revision
+
+
 def _differences(given: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if default.get(key) != value}
 
 
 def _defaults(cls: type[Task]) -> dict[str, Any]:
     return configure(cls, {}, name=cls.card.name).params
-
-
-def _is_builtin(thing: object) -> bool:
-    return type(thing).__module__.startswith("mecheval.builtin.")
-
-
-def _sample_hash(task: Task) -> str:
-    """Hash a sample, so that a task under construction is another task after each change."""
-    rng = seeding.stream(0, "sample_hash")
-    batch = task.sample(rng, 16, task.max_length)
-    digest = hashlib.sha256()
-    for part in (batch, task.counterfactual(batch, rng)):
-        for values in (part.tokens_BT, part.targets_BT, *part.variables.values()):
-            digest.update(values.astype("int64").tobytes())
-    return digest.hexdigest()
-
-
-def _file_hash(spec: Spec, registry: Registry) -> str | None:
-    if spec.name.startswith("hf:"):
-        return None
-    entry = registry.get("model", spec.name)
-    if entry.module.startswith("mecheval.builtin."):
-        return None
-    return hashlib.sha256(entry.path.read_bytes()).hexdigest()

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import filelock
 
 from mecheval.errors import UsageError
+from mecheval.paths import exists
 from mecheval.reports.files import TEMPORARY, read_report, storage_error, write_report
+from mecheval.reports.reading import ReportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,14 +29,25 @@ FINISHED = ("success", "not_applicable")
 
 
 def finished_report(cell: Cell) -> Report | None:
-    """Return a cell's report if it is there, is whole, and has the cell's key."""
-    if cell.path is None or not cell.path.exists():
+    """Return a cell's report if it is there, is as it was written, and has the cell's key."""
+    if cell.path is None or not exists(cell.path):
         return None
     try:
-        report = read_report(cell.path)
+        report = read_report(cell.path, verify=True)
     except UsageError:
         return None
     return report if report.key == cell.key and report.status in FINISHED else None
+
+
+def problem_of(cell: Cell) -> str | None:
+    """Say why the report in a cell's place is none that can be relied on; None where it is one."""
+    if cell.path is None or not exists(cell.path):
+        return None
+    try:
+        read_report(cell.path, verify=True)
+    except ReportError as error:
+        return error.problem
+    return None
 
 
 @contextmanager

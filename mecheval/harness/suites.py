@@ -2,8 +2,9 @@
 
 A suite is a TOML file: a ``summary``, and ``[[grid]]`` tables with ``models`` and ``tasks``, and
 perhaps ``seeds``, ``size``, ``metrics``, ``sweep``, ``snapshots`` and a ``recipe``. It may hold
-``[[claim]]`` tables, which :mod:`mecheval.leaderboard.claims` reads. The suites of the package lie
-in ``mecheval/suites``; any other file can be given by its path.
+``[[claim]]`` tables, which :mod:`mecheval.leaderboard.claims` reads. What each may hold stands in
+:mod:`mecheval.harness.suite_schema`. The suites of the package lie in ``mecheval/suites``; any
+other file can be given by its path.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.errors import UsageError, unknown
 from mecheval.harness.request import Request
+from mecheval.harness.suite_schema import validated
+from mecheval.paths import expanded, is_file
 from mecheval.spec import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FOLDER = Path(__file__).parents[1] / "suites"
-KEYS = ("models", "tasks", "seeds", "size", "recipe", "metrics", "sweep", "snapshots")
-_NEEDED = ("models", "tasks")
-_LISTS = ("models", "tasks", "seeds", "metrics")
+_MOST_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -75,33 +76,26 @@ def load_suite(name: str) -> Suite:
     Raises:
         UsageError: There is no such suite, or its file is not of the form above.
     """
-    path = Path(name).expanduser() if name.endswith(".toml") else FOLDER / f"{name}.toml"
-    if not path.is_file():
+    path = expanded(Path(name)) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not is_file(path):
         if name.endswith(".toml"):
             raise UsageError(f"There is no file {path}. Give the path of a suite, or its name.")
         raise unknown("suite", name, suite_names(), see="`mecheval ls suites`")
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES / 1e6:.0f} MB")
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise UsageError(f"{path} is nested too deeply. Correct it there.") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}). Correct it there.") from error
+    except ValueError as error:  # no TOML, no UTF-8, a number of very many digits
         raise UsageError(f"{path} is not a TOML file ({error}). Correct it there.") from error
-    grids = content.get("grid")
-    if not isinstance(grids, list) or not grids:
+    if not isinstance(content.get("grid"), list) or not content["grid"]:
         raise UsageError(f"{path} has no [[grid]]. Write one with models and tasks.")
-    for grid in grids:
-        _check(grid, path)
-    claims = tuple(content.get("claim", ()))
-    return Suite(path.stem, str(content.get("summary", "")), tuple(grids), claims, path)
-
-
-def _check(grid: Mapping[str, Any], path: Path) -> None:
-    for key, value in grid.items():
-        if key not in KEYS:
-            raise unknown(f"key of a grid in {path.name}", key, KEYS, see=f"these: {KEYS}")
-        if key in _LISTS and not (isinstance(value, list) and value):
-            raise UsageError(f"{path} has {key}={value!r} in a grid. Write a list of them.")
-    missing = [key for key in _NEEDED if key not in grid]
-    if missing:
-        raise UsageError(f"A grid in {path} has no {' and no '.join(missing)}. Write a list.")
+    checked = validated(content, path)
+    claims = tuple(checked.get("claim", ()))
+    return Suite(path.stem, checked.get("summary", ""), tuple(checked["grid"]), claims, path)
 
 
 def _request(grid: Mapping[str, Any], common: Mapping[str, Any]) -> Request:

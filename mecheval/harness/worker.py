@@ -13,6 +13,7 @@ from multiprocessing import connection
 from typing import TYPE_CHECKING
 
 from mecheval.errors import MechevalError
+from mecheval.explaining import explained
 from mecheval.harness import store
 from mecheval.harness.events import Outcome, Progress
 
@@ -66,20 +67,34 @@ def serve(requests: Connection) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-    # These take seconds; there is nothing else to do before the first request.
-    import mecheval.harness.cell
-    import mecheval.training.preparation  # noqa: F401
-
+    problem = _imported()
     while True:
         try:
             cell, wait = requests.recv()
         except EOFError:
             return
         try:
-            answer = work(cell, _throttled(requests), wait=wait)
+            answer = problem or work(cell, _throttled(requests), wait=wait)
         except MechevalError as error:
             answer = error
         requests.send(answer)
+
+
+def _imported() -> MechevalError | None:
+    """Import what takes seconds, as there is nothing else to do before the first request.
+
+    Returns:
+        Why it cannot be imported, to be said when somebody listens.
+    """
+    try:
+        import mecheval.harness.cell
+        import mecheval.training.preparation  # noqa: F401
+    except Exception as error:
+        problem = explained(error)
+        if problem is None:
+            raise
+        return problem
+    return None
 
 
 def _throttled(requests: Connection) -> Callable[[Progress], None]:

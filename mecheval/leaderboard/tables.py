@@ -52,7 +52,10 @@ def markdown(board: Board) -> str:
         parts.append(bullets(remarks) + "\n")
     if board.refused:
         parts.append("## Refused\n")
-        parts.append(bullets(f"{item.path}: {item.reason}" for item in board.refused) + "\n")
+        parts += [
+            f"- {escape.code(item.path)}: {escape.markdown(item.reason)}" for item in board.refused
+        ]
+        parts.append("")
     return "\n".join(parts)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from mecheval.errors import UsageError, unknown
 from mecheval.metrics.contract import plain
 from mecheval.metrics.results import Estimate, Layout
+from mecheval.reports.results import BEHAVIOUR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 UNMET = "not applicable: "
 """What the reason begins with where a task or model lacks what a metric needs."""
-
-BEHAVIOUR = "behaviour"
-"""The family whose metrics say whether a task was learned, and so are measured in any case."""
 
 
 def configured_metric(

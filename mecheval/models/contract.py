@@ -205,6 +205,11 @@ class ModelSource(ABC):
             UsageError: A symbol is not a single token of the model's tokenizer.
         """
 
+    @property
+    def address(self) -> str:
+        """Return a name under which every process on this machine finds the same model."""
+        return self.identity().name
+
     def example(self) -> Encoding:
         """Return some encoding to build the model for, where its task does not matter."""
         return Encoding(code_C=np.arange(8), vocab_size=8)

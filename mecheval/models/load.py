@@ -13,12 +13,12 @@ from mecheval.models.hub.pretrained import Checkpoint
 from mecheval.models.stack.architecture import configure_model
 from mecheval.models.stack.planted import Planted
 from mecheval.models.wrapped.module_source import ModuleSource
+from mecheval.paths import expanded, is_dir
+from mecheval.quoting import HUB as HUB
 
 if TYPE_CHECKING:
     from mecheval.registry import Registry
     from mecheval.spec import Spec
-
-HUB = "hf:"
 
 
 def resolve(spec: Spec, registry: Registry, *, trust_remote_code: bool = False) -> ModelSource:
@@ -70,11 +70,13 @@ def source_of(given: Any) -> ModelSource:
 
 def _from_hub(spec: Spec, *, trust_remote_code: bool) -> ModelSource:
     """Read ``hf:PLACE@revision``; a directory whose name contains @ wins over a revision."""
-    place, revision = spec.name.removeprefix(HUB).strip("\"'"), spec.revision
-    if revision and Path(f"{place}@{revision}").expanduser().is_dir():
+    place, revision = spec.name.removeprefix(HUB), spec.revision
+    if not place:
+        raise UsageError("The name 'hf:' is not whole. Write hf:OWNER/NAME or hf:DIRECTORY.")
+    if revision and is_dir(expanded(Path(f"{place}@{revision}"))):
         place, revision = f"{place}@{revision}", None
-    directory = Path(place).expanduser()
-    if directory.is_dir():
+    directory = expanded(Path(place))
+    if is_dir(directory):
         found = Checkpoint(place=directory)
     elif place.startswith((".", "~", "/")) or place.count("/") > 1:
         raise UsageError(f"There is no directory {place}. Give hf: one that holds config.json.")

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from mecheval import paths
 from mecheval.errors import StorageError, UsageError
 from mecheval.reports import json_text
-from mecheval.reports.schema import SCHEMA, Identity, Labels, Report
+from mecheval.reports.canonical import digest_of, normalised, sha256_of
+from mecheval.reports.reading import read_bytes
+from mecheval.reports.reading import read_report as read_report
+from mecheval.reports.schema import Identity, Labels, Report
 
 STALE = ".stale-"
 TEMPORARY = ".tmp"
@@ -28,17 +31,32 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._]+")
 _SCHEMAS = re.compile(rb'"schema": ?"mecheval\.(\w+)/')
 _LONGEST = 100
-_EXACT = 2**53  # integers up to here are floats without loss
+
+OF_FOLDER = "sha256:"
+"""How the commit of a checkpoint in a folder begins: its hash, as it has no commit."""
 
 _ADDED = ("sweep", "snapshots")
 """Fields of an identity that are hashed only where they are set: older keys stay what they are."""
 
 
+class Checkpoint(Protocol):
+    """What tells checkpoints apart, of a model's identity."""
+
+    @property
+    def commit(self) -> str | None:
+        """Return the commit, or a hash of its configuration."""
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """Return the hash of its weights."""
+
+
 def cell_key(identity: Identity) -> str:
     """Return the SHA-256 of the canonical JSON of everything that decides a cell's numbers."""
-    content = _normalised(_set(identity.model_dump(mode="json")))
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    fields = identity.model_dump(mode="json")
+    if checkpoint_id(identity.model):
+        del fields["model"]["name"]  # a folder may be moved, or called as another one
+    return sha256_of(_set(fields))
 
 
 def _set(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,15 +69,15 @@ def _set(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**asked, "metrics": metrics}
 
 
-def _normalised(value: Any) -> Any:
-    """Write whole floats as integers, so that 1 and 1.0 are the same number."""
-    if isinstance(value, Mapping):
-        return {key: _normalised(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_normalised(item) for item in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
-        return int(value)
-    return value
+def checkpoint_id(model: Checkpoint) -> str | None:
+    """Return what names a checkpoint in a folder by its content; None for any other model.
+
+    Folders have names that say little and change: two may be called ``ckpt``, and one be reached in
+    several ways. So their keys and paths follow from the hashes of their files alone.
+    """
+    if not (model.commit or "").startswith(OF_FOLDER):
+        return None
+    return sha256_of([model.commit, model.weights_sha256])[:16]
 
 
 def report_path(root: Path, identity: Identity, labels: Labels | None = None) -> Path:
@@ -73,9 +91,11 @@ def report_path(root: Path, identity: Identity, labels: Labels | None = None) ->
     labels = labels or Labels()
     task, model = identity.task, identity.model
     revision = f"@{slug(model.revision)}" if model.revision else ""
+    found = checkpoint_id(model)
+    name = f"hf@{found}" if found else slug(model.name) + revision
     return (
         root
-        / (slug(model.name) + revision + _suffix(labels.model))
+        / (name + _suffix(labels.model))
         / (f"{slug(task.name)}@{task.version}" + _suffix(labels.task))
         / f"seed{identity.seed}{_suffix(labels.run)}.json"
     )
@@ -101,7 +121,7 @@ def _suffix(label: Mapping[str, Any]) -> str:
 def _readable(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "~".join(map(_readable, value))
-    text = str(value).lower() if isinstance(value, bool) else str(_normalised(value))
+    text = str(value).lower() if isinstance(value, bool) else str(normalised(value))
     return quote(text, safe="+@")
 
 
@@ -119,17 +139,18 @@ def find_reports(root: Path) -> list[Path]:
         UsageError: There is no such file or folder.
     """
     root = Path(root)
-    if not root.exists():
+    if not paths.exists(root):
         raise UsageError(
             f"There is no file or folder {root}. Give a report or a folder of reports."
         )
-    if root.is_file():
+    if not root.is_dir():
         return [root]
     return sorted(
         path
         for path in root.rglob("*.json")
         if STALE not in path.name
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        and not paths.is_dir(path)
         and not _is_something_else(path)
     )
 
@@ -137,7 +158,7 @@ def find_reports(root: Path) -> list[Path]:
 def _is_something_else(path: Path) -> bool:
     """Say whether a file has a schema of ours that is not a report's; without parsing it."""
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError:
         return False
     found = {match[1] for match in _SCHEMAS.finditer(data)}
@@ -169,21 +190,29 @@ def _ordered(value: Any, written: Any) -> Any:
     return written
 
 
+def sealed(report: Report) -> Report:
+    """Return the report with the digest of its values."""
+    content = report.model_dump(mode="json", by_alias=True)
+    return report.model_copy(update={"digest": digest_of(content)})
+
+
 def as_stored(report: Report) -> Report:
-    """Return the report as it would be read back: numbers rounded, tuples as lists."""
-    return Report.model_validate_json(dumps(report))
+    """Return the report as it would be read back: numbers rounded, tuples as lists, its digest."""
+    return Report.model_validate_json(dumps(sealed(report)))
 
 
 def write_report(report: Report, path: Path) -> None:
     """Write a report so that its path never holds half of it, also after a loss of power.
 
-    A report of another cell that lies there is set aside as ``seed0.stale-<key8>.json``.
+    It gets the digest of its values unless it has one: what was read and is written again keeps
+    the one that it had. A report of another cell that lies there is set aside as
+    ``seed0.stale-<key8>.json``; so is one that was changed or cannot be read.
 
     Raises:
         StorageError: The report could not be written; nothing of it is left behind.
     """
     temporary = temporary_of(path, report.key)
-    text = dumps(report)
+    text = dumps(report if report.digest else sealed(report))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -202,7 +231,7 @@ def write_report(report: Report, path: Path) -> None:
 
 def _set_aside(path: Path, key: str) -> None:
     try:
-        other = read_report(path).key
+        other = read_report(path, verify=True).key
     except UsageError:
         other = "unreadable" if path.exists() else key
     if other != key:
@@ -225,40 +254,3 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         advice = "Free some space there or give another folder with --output, then run again."
     return StorageError(f"The results could not be written to {path} ({error.strerror}). {advice}")
-
-
-def read_report(path: Path | str) -> Report:
-    """Read a report.
-
-    Raises:
-        UsageError: There is no such file, or it is not a report; names the file and the field.
-    """
-    path = Path(path)
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"The report {path} cannot be read ({error.strerror}).") from error
-    except ValueError as error:
-        raise UsageError(
-            f"The report {path} is not whole JSON ({error}). Delete it and run its cell again."
-        ) from error
-    schema = content.get("schema") if isinstance(content, dict) else None
-    if schema != SCHEMA:
-        found = f"schema '{schema}'" if schema else "no field 'schema'"
-        raise UsageError(
-            f"The report {path} has {found}; this version of mecheval reads '{SCHEMA}'."
-        )
-    try:
-        return Report.model_validate(content)
-    except ValidationError as error:
-        raise UsageError(f"The report {path} {_first_problem(error)}.") from error
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    where = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "missing":
-        return f"lacks the field '{where}'"
-    if problem["type"] == "extra_forbidden":
-        return f"has an unknown field '{where}'"
-    return f"has a wrong field '{where}': {problem['msg'].lower()}"

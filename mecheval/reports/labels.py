@@ -12,12 +12,13 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mecheval.reports.files import checkpoint_id
 from mecheval.spec import format_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mecheval.reports.schema import Identity, Report
+    from mecheval.reports.schema import Identity, ModelPart, Report
 
 _HASH = re.compile(r"[0-9a-f]{40,64}")
 _WORDS = {
@@ -73,7 +74,7 @@ def names_of(reports: Sequence[Report]) -> list[Name]:
     A recipe's name holds the limit and the arithmetic of cells that were cut short or not measured
     in float32.
     """
-    models = labels(_agreed([model_entry(report) for report in reports]))
+    models = labels(_agreed(_named_by_content(reports)))
     tasks = labels(_agreed([task_entry(report) for report in reports]))
     recipes = [
         Entry(f"{model} on {task}", procedure(report.identity), _unusual(report.identity))
@@ -89,18 +90,25 @@ def names_of(reports: Sequence[Report]) -> list[Name]:
 
 def model_entry(report: Report) -> Entry:
     """Return what tells a report's model apart from others."""
-    model = report.identity.model
+    model, content = report.identity.model, checkpoint_id(report.identity.model)
     revision = f"@{model.revision}" if model.revision else ""
     hidden = " (random weights)" if model.source == "random" else ""
     fields = {
         **model.args,
         "source": model.source,
-        "commit": model.commit,
-        "weights_sha256": model.weights_sha256,
+        "content": content and content[:8],
+        "commit": None if content else model.commit,
+        "weights_sha256": None if content else model.weights_sha256,
         "file_sha256": model.file_sha256,
     }
     asked = format_args(report.labels.model) if report.labels else ""
     return Entry(model.name + revision + hidden, fields, asked)
+
+
+def model_key(model: ModelPart) -> dict[str, Any]:
+    """Return what reports of one model share: all that is known of it, but the name of a folder."""
+    fields = model.model_dump()
+    return {**fields, "name": ""} if checkpoint_id(model) else fields
 
 
 def task_entry(report: Report) -> Entry:
@@ -145,6 +153,18 @@ def recipe_in_words(identity: Identity) -> str:
     told = [text.format(_short(fields[name])) for name, text in _WORDS.items() if name in fields]
     told += [f"{name} {fields[name]}" for name in sorted(swept) if name not in _WORDS]
     return ", ".join(filter(None, [*told, _unusual(identity)]))
+
+
+def _named_by_content(reports: Sequence[Report]) -> list[Entry]:
+    """Return the entries; a checkpoint whose folder was renamed has its first name throughout."""
+    entries, first = [model_entry(report) for report in reports], {}
+    ids = [checkpoint_id(report.identity.model) for report in reports]
+    for found, entry in zip(ids, entries, strict=True):
+        first[found] = min(first.get(found, entry.name), entry.name)
+    return [
+        entry._replace(name=first[found]) if found else entry
+        for found, entry in zip(ids, entries, strict=True)
+    ]
 
 
 def _best_of(values: Iterable[Any]) -> str:

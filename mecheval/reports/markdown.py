@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mecheval import escape
+from mecheval.escape import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 def titled(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table with a line above it, which is escaped."""
-    return f"{escape.markdown(title)}\n\n{table(headers, rows)}"
+    return f"{markdown(title)}\n\n{table(headers, rows)}"
 
 
 def bullets(lines: Iterable[str]) -> str:
     """Return a Markdown list of lines, which are escaped."""
-    return "\n".join(f"- {escape.markdown(line)}" for line in lines)
+    return "\n".join(f"- {markdown(line)}" for line in lines)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -25,9 +25,9 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     Args:
         headers: One heading per column.
-        rows: The cells; what would be markup in them is escaped.
+        rows: The cells, escaped unless they are :class:`mecheval.escape.Markdown`.
     """
-    lines = [[escape.markdown(cell) for cell in line] for line in (headers, *rows)]
+    lines = [[markdown(cell) for cell in line] for line in (headers, *rows)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     ruled = [lines[0], ["-" * width for width in widths], *lines[1:]]
     return "\n".join(

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import math
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from mecheval.reports.types import GREATEST, Count, Name, Number, Numbers, Title
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.10g}")
-
-
-Number = Annotated[float, Field(allow_inf_nan=False), PlainSerializer(_rounded)]
-"""A finite number, written with 10 significant digits so that diffs stay readable."""
-
-
-def _all_rounded(values: Any) -> Any:
-    if isinstance(values, list):
-        return [_all_rounded(value) for value in values]
-    return _rounded(values) if isinstance(values, float) else values
-
-
-Numbers = Annotated[list[Any], PlainSerializer(_all_rounded)]
-"""Nested lists of numbers and nulls, written with 10 significant digits."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Record(BaseModel):
@@ -40,18 +28,18 @@ class Uncertainty(Record):
     """Upper end."""
     level: Number
     """Confidence level of the interval."""
-    method: str
+    method: Title
     """How the interval was made: bootstrap, wilson."""
-    resampled_unit: str
+    resampled_unit: Title
     """What was resampled: sequence, pair, seed."""
-    n_resamples: int | None = None
+    n_resamples: Count | None = None
     """Number of bootstrap resamples."""
 
 
 class Profile(Record):
-    axes: list[str]
+    axes: list[Title]
     """Name of every axis of the values: layer, position."""
-    index: dict[str, list[int | str]]
+    index: dict[Title, list[int | Title]]
     """Labels along every axis."""
     value: Numbers
     """Nested lists of values along the axes; null where undefined."""
@@ -59,18 +47,50 @@ class Profile(Record):
     """Lower ends of pointwise intervals."""
     high: Numbers | None = None
     """Upper ends of pointwise intervals."""
-    marks: dict[str, list[Any]] = {}
+    marks: dict[Title, list[Any]] = {}
     """Flags of the same shape as the values, such as trivial sites."""
-    series: dict[str, Numbers] = {}
+    series: dict[Title, Numbers] = {}
     """Further named values of the same shape: medians, floors, controls."""
+
+    @model_validator(mode="after")
+    def _is_an_array(self) -> Profile:
+        """Refuse values that are not of the shape that the axes and their labels give.
+
+        Raises:
+            ValueError: Values have another shape, or hold what is no number.
+        """
+        if set(self.axes) != set(self.index) or len(set(self.axes)) != len(self.axes):
+            raise ValueError("the axes and the axes that have labels are not the same")
+        shape = [len(self.index[axis]) for axis in self.axes]
+        named = {"value": self.value, "low": self.low, "high": self.high}
+        named |= {f"series.{name}": values for name, values in self.series.items()}
+        named |= {f"marks.{name}": values for name, values in self.marks.items()}
+        for name, values in named.items():
+            if values is not None and not _has_shape(values, shape):
+                raise ValueError(f"'{name}' is no array of numbers of the shape of its axes")
+        return self
+
+
+def _has_shape(values: Any, shape: Sequence[int]) -> bool:
+    if not shape:
+        if values is None or (isinstance(values, float) and not math.isfinite(values)):
+            return True  # what is no number is written as null
+        return isinstance(values, int | float) and abs(values) <= GREATEST
+    if not isinstance(values, list) or len(values) != shape[0]:
+        return False
+    return all(_has_shape(value, shape[1:]) for value in values)
+
+
+BEHAVIOUR = "behaviour"
+"""The family whose metrics say whether a task was learned, and so are measured in any case."""
 
 
 class Headline(Record):
     """One number of a result that becomes a column of tables."""
 
-    title: str
+    title: Title
     """What the number is, for a person: the heading of its column."""
-    at: str = ""
+    at: Title = ""
     """Where it is: a path as :mod:`mecheval.reports.lookup` reads it; the value where empty, and
     ``verdict`` for the verdict."""
     kind: Literal["number", "layer", "count"] = "number"
@@ -78,14 +98,14 @@ class Headline(Record):
 
 
 class MetricResult(Record):
-    id: str
+    id: Title
     """Identifier within the report, such as token_accuracy/1x or recovery/block_in; parameters that
     differ from the metric's defaults stand behind its name: bottleneck[eraser=leace]/parity."""
-    title: str
+    title: Title
     """One line for tables."""
     value: Number | None
     """The result, or null when it cannot be interpreted."""
-    verdict: str | None = None
+    verdict: Title | None = None
     """What the evidence says in a word, for metrics that decide; how sure it is stands in the value
     or beside it, as the metric says."""
     reason: str | None = None
@@ -94,15 +114,15 @@ class MetricResult(Record):
     """Interval of the value."""
     headline: list[Headline] = []
     """The numbers of this result that become columns, in order; none where it is only evidence."""
-    references: dict[str, Number | None] = {}
+    references: dict[Title, Number | None] = {}
     """Levels to read the value against: chance, floor, clean, corrupted, untrained, control."""
-    scalars: dict[str, Number | None] = {}
+    scalars: dict[Title, Number | None] = {}
     """Further numbers derived from the same data."""
-    n_expected: int
+    n_expected: Count
     """Number of units that were asked for."""
-    n_scored: int
+    n_scored: Count
     """Number of units that entered the value."""
-    unit: str = "1"
+    unit: Title = "1"
     """Unit of the value."""
     bounds: tuple[Number | None, Number | None] = (None, None)
     """Smallest and largest possible value; null where unbounded."""
@@ -110,19 +130,19 @@ class MetricResult(Record):
     """Direction of better, null where neither end is better."""
     warnings: list[str] = []
     """What a reader should know before citing the value."""
-    name: str
+    name: Name
     """Registered metric that made this result."""
-    metric: str = ""
+    metric: Title = ""
     """That metric with the parameters that differ from its defaults: bottleneck[eraser=leace]."""
-    version: int
+    version: Count
     """Version of the metric; raised when its numbers change."""
-    family: str = Field(pattern=r"^[a-z][a-z_]*$")
+    family: str = Field(pattern=r"^[a-z][a-z_]*$", max_length=100)
     """Kind of evidence: behaviour, intervention, probe, bottleneck, or one of a metric's own."""
     config: dict[str, Any] = {}
     """All parameters of the metric, defaults included."""
     profile: Profile | None = None
     """Values over layers or positions."""
-    profiles: dict[str, Profile] = {}
+    profiles: dict[Title, Profile] = {}
     """Further profiles by name, such as the recovery grid over layers and positions."""
     units: list[Number] = []
     """What every unit (sequence, pair) contributes: their mean is the value. Units of the same

@@ -12,7 +12,6 @@ from pydantic import Field
 
 from mecheval.reports.results import Headline as Headline
 from mecheval.reports.results import MetricResult as MetricResult
-from mecheval.reports.results import Number as Number
 from mecheval.reports.results import Profile as Profile
 from mecheval.reports.results import Record
 from mecheval.reports.results import Uncertainty as Uncertainty
@@ -20,47 +19,50 @@ from mecheval.reports.training_part import Snapshot as Snapshot
 from mecheval.reports.training_part import SnapshotResult as SnapshotResult
 from mecheval.reports.training_part import SweepRun as SweepRun
 from mecheval.reports.training_part import TrainingPart as TrainingPart
+from mecheval.reports.types import Count, ModelName, Name, Seed, Sha256, Title
+from mecheval.reports.types import Number as Number
 
 SCHEMA = "mecheval.report/1"
 
 
 class TaskIdentity(Record):
-    name: str
+    name: Name
     """Registered name."""
-    version: int
+    version: Count
     """Version of the generator."""
     params: dict[str, Any]
     """All parameters, defaults included."""
-    sample_sha256: str | None = None
-    """Hash of a sample, for tasks that are not built in; null where the version says it."""
+    sample_sha256: Sha256 | None = None
+    """Hash of a sample and of the declaring file, for tasks that are not built in; null where the
+    version says it."""
 
 
 class ModelPart(Record):
-    name: str
+    name: ModelName
     """Registered name, or hf:REPO."""
     args: dict[str, Any]
     """All arguments, defaults included."""
     source: Literal["scratch", "pretrained", "random", "module", "planted"]
     """Where the initial weights come from; random is a pretrained shape without its weights, and
     planted ones are set by hand."""
-    revision: str | None = None
+    revision: Title | None = None
     """Branch, tag or commit that was asked for."""
-    commit: str | None = None
+    commit: Title | None = None
     """Commit that it resolved to."""
-    weights_sha256: str | None = None
+    weights_sha256: Sha256 | None = None
     """Hash of the initial weights' files; null for weights drawn from the seed."""
-    file_sha256: str | None = None
+    file_sha256: Sha256 | None = None
     """Hash of the declaring file, for models that are not built in."""
 
 
 class MetricIdentity(Record):
-    name: str
+    name: Name
     """Registered metric."""
-    version: int
+    version: Count
     """Its version."""
     params: dict[str, Any]
     """All parameters, defaults included."""
-    file_sha256: str | None = None
+    file_sha256: Sha256 | None = None
     """Hash of the declaring file, for metrics that are not built in; null where the version says
     it."""
 
@@ -72,19 +74,19 @@ class Identity(Record):
     """The model before training."""
     task: TaskIdentity
     """The task."""
-    seed: int
+    seed: Seed
     """The one seed from which all random streams are derived."""
-    limit: int | None = None
+    limit: Count | None = None
     """Largest number of examples per metric, when cut short."""
-    dtype: str
+    dtype: Title
     """Floating-point type of the measurements."""
-    protocol: int
+    protocol: Count
     """Version of the harness's own procedure."""
     recipe: dict[str, Any]
     """All fields of the training recipe."""
     sweep: dict[str, list[Any]] | None = None
     """Values of recipe fields of which the best on the validation split was measured."""
-    snapshots: int | None = None
+    snapshots: Count | None = None
     """At how many points along training the metrics were measured as well."""
     metrics: list[MetricIdentity]
     """The metrics, in order."""
@@ -97,13 +99,13 @@ class TaskCardPart(Record):
     """The paper it is from."""
     chance: Number
     """Accuracy of a uniform guess."""
-    vocab_size: int
+    vocab_size: Count
     """Number of symbols, BOS included."""
-    test_lengths: dict[str, int]
+    test_lengths: dict[Title, Count]
     """Symbols per sequence of every test."""
-    variables: dict[str, int]
+    variables: dict[Title, Count]
     """Number of values of every latent variable."""
-    floors: dict[str, Number] = {}
+    floors: dict[Title, Number] = {}
     """Accuracies that need no model: majority, position, last-w-symbols tables."""
     ceiling: Number | None = None
     """Accuracy of the best possible model, where sequences do not decide their answers and it can
@@ -115,21 +117,21 @@ class TaskCardPart(Record):
 class ModelCardPart(Record):
     summary: str
     """What the model is."""
-    architecture: str
+    architecture: Title
     """Family of the architecture."""
     reference: str
     """The paper it is from."""
     license: str | None
     """Licence of the weights."""
-    n_params: int
+    n_params: Count
     """Number of parameters."""
-    n_layers: int
+    n_layers: Count
     """Number of blocks."""
-    d_model: int
+    d_model: Count
     """Width of the residual stream."""
-    context_limit: int | None
+    context_limit: Count | None
     """Most positions, null if unbounded."""
-    kernels: list[str]
+    kernels: list[Title]
     """Kernels that the forward pass used."""
 
 
@@ -138,9 +140,9 @@ class DataPart(Record):
     """Hash of the in-distribution test examples."""
     pairs_sha256: str
     """Hash of the clean and corrupted pairs."""
-    n_test: int
+    n_test: Count
     """Number of in-distribution test examples."""
-    n_pairs: int
+    n_pairs: Count
     """Number of pairs."""
     disjoint: bool
     """Whether test and training examples were checked to share no sequence."""
@@ -153,7 +155,7 @@ class Fidelity(Record):
     """Largest absolute logit difference between the wrapped and the unwrapped model."""
     repeat_equal: bool
     """Whether the same forward pass twice gave the same bits."""
-    engine: str = "hooks"
+    engine: Title = "hooks"
     """How grids are computed: ``tails``, ``blocks`` or whole passes under plain ``hooks``."""
     engine_reason: str | None = None
     """Why no faster engine is exact for this model."""
@@ -173,11 +175,11 @@ class Labels(Record):
 
 
 class Failure(Record):
-    type: str
+    type: Title
     """Class of the exception."""
     message: str
     """Its message."""
-    stage: str
+    stage: Title
     """What the cell was doing."""
     traceback: str
     """Where it happened."""
@@ -194,9 +196,9 @@ class Report(Record):
     """Whether the task's gate was passed; null when it was not measured."""
     partial: bool
     """Whether --limit cut it short; leaderboards refuse such reports."""
-    key: str
+    key: Sha256
     """SHA-256 of the canonical JSON of the identity."""
-    digest: str | None = None
+    digest: Sha256 | None = None
     """SHA-256 of the canonical JSON of everything that was measured, against accidents; null in
     reports that were written before there was one."""
     identity: Identity
@@ -204,9 +206,9 @@ class Report(Record):
     labels: Labels | None = None
     """What differs from the defaults, by which paths and tables name the cell; null in reports that
     were written before it was kept."""
-    created: str
+    created: Title
     """Start, UTC, ISO 8601."""
-    finished: str
+    finished: Title
     """End, UTC, ISO 8601."""
     error: Failure | None = None
     """What went wrong, when status is error."""
@@ -226,7 +228,7 @@ class Report(Record):
     """What wrapping changed: nothing, hopefully."""
     sites: dict[str, str] = {}
     """Real module path of every site."""
-    seeds: dict[str, int] = {}
+    seeds: dict[Title, Seed] = {}
     """Derived seed of every random stream."""
     environment: dict[str, Any] = {}
     """Versions, hardware, thread counts, determinism switches."""

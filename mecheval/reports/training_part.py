@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from mecheval.reports.results import Number, Record
+from mecheval.reports.results import Record
+from mecheval.reports.types import Count, Number, Title
 
 
 class SweepRun(Record):
@@ -14,7 +15,7 @@ class SweepRun(Record):
     """Recipe fields that the sweep varies."""
     chosen: bool
     """Whether this run had the best validation accuracy and was measured; none if all diverged."""
-    steps: int
+    steps: Count
     """Steps that were taken."""
     stopped: Literal["gate", "budget", "diverged"]
     """Why training ended."""
@@ -27,15 +28,15 @@ class SweepRun(Record):
 
 
 class TrainingPart(Record):
-    recipe: str
+    recipe: Title
     """Name of the recipe: the card's size, with + where fields were overridden."""
     recipe_sha256: str
     """Hash of the recipe."""
-    optimizer: str
+    optimizer: Title
     """Optimiser, named because it can decide the mechanism."""
-    steps: int
+    steps: Count
     """Steps that were taken."""
-    examples: int
+    examples: Count
     """Training sequences seen."""
     stopped: Literal["gate", "budget", "diverged", "none"]
     """Why training ended: accuracy reached, steps used up, loss no longer finite, or no training
@@ -44,11 +45,11 @@ class TrainingPart(Record):
     """Why the training has no result: from which step on the loss was not finite."""
     validation_accuracy: Number | None
     """Last validation token accuracy; null without a result."""
-    curve: list[tuple[int, Number | None, Number]]
+    curve: list[tuple[Count, Number | None, Number]]
     """(step, loss, validation token accuracy) at every validation; null for a loss not finite."""
     weights_sha256: str
     """Hash of the trained weights."""
-    together: int = 1
+    together: Count = 1
     """Most trainings that took their steps as one; more than 1 moves rounding errors."""
     sweep: list[SweepRun] = []
     """All runs of the sweep that these weights were chosen from, in the order given."""
@@ -57,11 +58,11 @@ class TrainingPart(Record):
 class SnapshotResult(Record):
     """What a metric gives on the weights of a snapshot; see the result with this id."""
 
-    id: str
+    id: Title
     """Identifier of the result within the report."""
     value: Number | None
     """The result, or null when it cannot be interpreted."""
-    verdict: str | None = None
+    verdict: Title | None = None
     """What the evidence says in a word."""
     low: Number | None = None
     """Lower end of the interval."""
@@ -69,14 +70,14 @@ class SnapshotResult(Record):
     """Upper end of the interval."""
     reason: str | None = None
     """Why the value is null."""
-    scalars: dict[str, Number | None] = {}
+    scalars: dict[Title, Number | None] = {}
     """Further numbers derived from the same data."""
 
 
 class Snapshot(Record):
     """The metrics on the weights at one point of the training, whether learned by then or not."""
 
-    step: int
+    step: Count
     """Steps that had been taken."""
     validation_accuracy: Number | None
     """Validation token accuracy of these weights."""

@@ -5,24 +5,26 @@ Only the file is looked at: models and tasks need not be registered here.
 
 from __future__ import annotations
 
-import json
 import math
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import relevance
+from pydantic import ValidationError
 
 from mecheval.checks import Check
+from mecheval.escape import line, quoted
 from mecheval.reports import schema_file
 from mecheval.reports.files import cell_key, report_path
-from mecheval.reports.schema import Identity
+from mecheval.reports.reading import digest_problem, first_problem, read_json
+from mecheval.reports.schema import Identity, Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from jsonschema.exceptions import ValidationError
+    from jsonschema.exceptions import ValidationError as SchemaError
 
 MAX_BYTES = 1_000_000
 _DEPENDENT = "the file does not follow the schema"
@@ -50,15 +52,11 @@ def validate_file(path: Path | str) -> list[Check]:
 
 def _read(path: Path) -> tuple[Any, str]:
     try:
-        return json.loads(path.read_bytes(), parse_constant=_refuse), ""
+        return read_json(path), ""
     except OSError as error:
         return None, f"the file cannot be read ({error.strerror})"
     except ValueError as error:
         return None, str(error)
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a JSON number; write null and give a reason")
 
 
 @lru_cache(maxsize=1)
@@ -69,17 +67,27 @@ def _validator() -> Draft202012Validator:
 def _schema_problem(content: Any) -> str:
     errors = sorted(_validator().iter_errors(content), key=relevance)
     if not errors:
-        return ""
+        return _further_problem(content)
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return _sentence(errors[-1]) + more
 
 
-def _sentence(error: ValidationError) -> str:
+def _further_problem(content: Any) -> str:
+    """Say what JSON Schema cannot: arrays of another shape than their axes, names of axes twice."""
+    try:
+        Report.model_validate(content)
+    except ValidationError as error:
+        return f"the report {first_problem(error)}"
+    return ""
+
+
+def _sentence(error: SchemaError) -> str:
     where = "".join(
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
     )
-    shown = error.message if len(error.message) <= 200 else error.message[:200] + " ..."
-    return f"{where.removeprefix('.') or 'the report'}: {shown}"
+    shown = line(error.message)
+    shown = shown if len(shown) <= 200 else shown[:200] + " ..."
+    return f"{line(where).removeprefix('.') or 'the report'}: {shown}"
 
 
 def _key(name: str, content: dict[str, Any], path: Path) -> Check:
@@ -133,12 +141,12 @@ def _metric_problems(metric: dict[str, Any]) -> Iterator[str]:
 def _place(name: str, content: dict[str, Any], path: Path) -> Check:
     expected = report_path(Path(), Identity.model_validate(content["identity"]))
     if not path.name.startswith("seed"):
-        return Check(name, None, f"a file named {path.name} is not in a folder of results")
+        return Check(name, None, f"a file named {quoted(path.name)} is not in a folder of results")
     actual = path.resolve().parts[-3:]
     wanted = (*expected.parts[:-1], expected.stem)
-    fits = all(
+    fits = len(actual) == len(wanted) and all(
         part.removesuffix(".json") == plain or part.startswith(f"{plain}+")
-        for part, plain in zip(actual, wanted, strict=True)
+        for part, plain in zip(actual, wanted, strict=False)
     )
     return Check(name, fits, "" if fits else f"it should lie at {expected}")
 
@@ -146,6 +154,13 @@ def _place(name: str, content: dict[str, Any], path: Path) -> Check:
 def _size(name: str, content: dict[str, Any], path: Path) -> Check:
     size = path.stat().st_size
     return Check(name, size <= MAX_BYTES, f"{size / 1000:,.0f} kB")
+
+
+def _digest(name: str, content: dict[str, Any], path: Path) -> Check:
+    if content.get("digest") is None:
+        return Check(name, None, "the report was written before there was one")
+    problem = digest_problem(content)
+    return Check(name, not problem, f"the report {problem}" if problem else "")
 
 
 def _outcome(name: str, problems: list[str]) -> Check:
@@ -159,4 +174,5 @@ _CHECKS: dict[str, Callable[[str, dict[str, Any], Path], Check]] = {
     "numbers make sense": _metrics,
     "path fits the identity": _place,
     "size": _size,
+    "digest is that of the values": _digest,
 }

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from mecheval.errors import StorageError
+from mecheval.paths import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +37,7 @@ WEIGHTS, PROGRESS, RECIPE = "weights.safetensors", "progress.safetensors", "reci
 def cache_folder() -> Path:
     """Return ``MECHEVAL_CACHE``, or the platform's cache folder for mecheval."""
     given = os.environ.get("MECHEVAL_CACHE")
-    return Path(given).expanduser() if given else user_cache_path("mecheval")
+    return expanded(Path(given)) if given else user_cache_path("mecheval")
 
 
 def content_key(content: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mecheval.reports.files import checkpoint_id
 from mecheval.reports.schema import TrainingPart
 from mecheval.training.checkpoints import Checkpoint, content_key
 from mecheval.training.loop import Trainer
@@ -49,13 +50,20 @@ class TrainingRun:
         content = {
             "protocol": PROTOCOL,
             "task": {"name": task.card.name, "version": task.card.version, "params": task.params},
-            "model": dataclasses.asdict(self.source.identity()),
+            "model": self._model(),
             "code": self.encoding.code_C.tolist(),
             "vocab_size": self.encoding.vocab_size,
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
         }
         return content if self.snapshots is None else {**content, "snapshots": self.snapshots}
+
+    def _model(self) -> dict[str, Any]:
+        identity = self.source.identity()
+        fields = dataclasses.asdict(identity)
+        if checkpoint_id(identity):
+            del fields["name"]  # as in a cell's key
+        return fields
 
     @cached_property
     def key(self) -> str:

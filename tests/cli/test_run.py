@@ -183,7 +183,7 @@ def test_a_task_file_that_does_not_import_is_exit_2(run, tmp_path):
     (tmp_path / "broken.py").write_text(BROKEN.replace("import dataclass", "import dataklass"))
     done = run("-m", "lstm", "-t", "local/broken", "-I", tmp_path, "--device", "cpu", "-j", "1")
     assert done.code == 2
-    assert "broken.py of task 'local/broken' does not import (ImportError" in done.err
+    assert "broken.py:2 of task 'local/broken' does not import (ImportError" in done.err
     assert done.err.count("\n") == 1
 
 

@@ -91,6 +91,25 @@ def test_every_metric_and_every_variable_is_a_column():
     assert [row[0] for row in shown][1][3:] == ["Stream midway", "Mine, a", "Mine, b"]
 
 
+def test_variables_are_rows_where_their_headings_are_alike():
+    def readable(variable, value):
+        where = Headline(title=f"{variable}: where", at="layer", kind="layer")
+        titles = f"{variable}: readable", where
+        return result(f"readability/{variable}", value, *titles, width=0, scalars={"layer": 2.0})
+
+    dyck = of(readable("depth", 0.5), readable("top", 0.75), task="dyck")
+    one = report(readable("depth", 0.25), model="gru", task="dyck")
+    rows = tables(of(readable("parity", 1.0)), dyck, one)[-1]
+    assert rows == [
+        ["Model", "Task", "Of", "Seeds", "readable", "where"],
+        [*CELL, "parity", "0", "1.000", "2"],
+        ["lstm[width=48]", "dyck@1", "depth", "0", "0.500", "2"],
+        ["lstm[width=48]", "dyck@1", "top", "0", "0.750", "2"],
+        ["gru", "dyck@1", "depth", "0", "0.250", "2"],
+        ["gru", "dyck@1", "top", "0", "not measured", "not measured"],
+    ]
+
+
 def test_what_a_task_does_not_have_is_empty_and_what_was_not_measured_says_so():
     dyck = of(result("mine/depth", 0.5, "Depth"), task="dyck")
     both = of(result("mine/parity", 0.5, "Parity"), result("mine/bit", 0.1, "Bit"))

@@ -28,8 +28,8 @@ RUN_FLAGS = {
 }  # fmt: skip
 
 
-def parser_of(*words: str) -> argparse.ArgumentParser:
-    return options._subparser(build_parser([words[0]]), list(words))
+def parser_of(*words: str) -> options.Parser:
+    return options.chosen_command(build_parser([words[0]]), words)[0]
 
 
 def parse(*argv: str, environment: dict[str, str] | None = None) -> argparse.Namespace:
@@ -39,11 +39,11 @@ def parse(*argv: str, environment: dict[str, str] | None = None) -> argparse.Nam
 
 
 def test_the_flags_of_run_are_frozen():
-    assert set(parser_of("run")._option_string_actions) == RUN_FLAGS
+    assert set(parser_of("run").flags) == RUN_FLAGS
 
 
 def test_every_command_registers_itself():
-    assert set(options._choices(build_parser())) == set(COMMANDS)
+    assert set(build_parser().commands) == set(COMMANDS)
 
 
 def test_underscores_and_hyphens_are_the_same():

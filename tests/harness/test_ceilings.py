@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mecheval.api import load_task
 from mecheval.harness import ceilings
-from mecheval.harness.api import load_task
 
 
 def test_a_ceiling_is_estimated_once(tmp_path, monkeypatch):

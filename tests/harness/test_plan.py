@@ -161,5 +161,5 @@ def test_what_is_wrong_with_arguments(changes, sentence):
 
 def test_a_task_file_that_does_not_import_is_named(tmp_path):
     settings = toy(tmp_path, rate="1 / 0")
-    with pytest.raises(ContractError, match=r"toys\.py of task 'local/toy' does not import"):
+    with pytest.raises(ContractError, match=r"toys\.py:12 of task 'local/toy' does not import"):
         plan(request(tasks="local/toy", settings=settings))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mecheval.api import evaluate_suite
 from mecheval.errors import UsageError
-from mecheval.harness.api import evaluate_suite
 from mecheval.harness.plan import plan
 from mecheval.harness.suites import load_suite, suite_names
 from mecheval.spec import Spec, parse_spec
@@ -29,6 +29,16 @@ models = ["gru[layers=1]"]
 tasks = ["parity"]
 metrics = ["recovery"]
 recipe = { steps = 3 }
+"""
+
+
+CLAIM = """
+[[claim]]
+says = "it is solved"
+task = 'parity'
+model = 'gru'
+result = 'token_accuracy/1x'
+least = 0.5
 """
 
 
@@ -75,20 +85,92 @@ def test_a_suite_runs_from_python(written, tmp_path):
     assert [report.training.steps for report in reports if report.training][:2] == [7, 7]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("summary = 'x'", r"has no \[\[grid\]\]"),
-        ("[[grid]]\nmodels = ['gru']", "has no tasks"),
-        ("[[grid]]\nmodels = 'gru'\ntasks = ['parity']", "Write a list"),
-        ("[[grid]]\nmodels = ['gru']\ntasks = ['parity']\nsize = 'tiny'\nseed = [1]",
-         "Did you mean 'seeds'"),
-        ("[[grid", "is not a TOML file"),
-    ],
-)  # fmt: skip
-def test_malformed_files_are_usage_errors(written, text, message):
-    with pytest.raises(UsageError, match=message):
-        load_suite(written(text))
+GRID = "[[grid]]\nmodels = ['gru']\ntasks = ['parity']\n"
+
+
+FILES = {
+    "grid 1: it has no tasks": "[[grid]]\nmodels = ['gru']",
+    'it has no tasks. Write tasks = ["parity"]': "[[grid]]\nmodels = ['gru']",
+    "grid 1: input should be a valid dictionary": "grid = [1]",
+    "Write a table with models, tasks, seeds": "grid = [1]",
+    "grid 2: models is 'gru'; input should be a valid list": (
+        GRID + "[[grid]]\nmodels = 'gru'\ntasks = ['parity']"
+    ),
+    "grid 1: there is no field 'seed'. Did you mean 'seeds'": GRID + "seed = [1]",
+    "grid 1: there is no field 'summary'": GRID + "summary = 'x'",
+    "grid 1: recipe is 3; ": GRID + "recipe = 3",
+    "Write recipe = { lr = 1e-3 }": GRID + "recipe = 3",
+    "grid 1: recipe is {'a': 1}; ": GRID + "recipe = { lr = { a = 1 } }",
+    "unknown argument 'step' of recipe. Did you mean 'steps'": GRID + "recipe = { step = 3 }",
+    "grid 1: recipe is {'lr': inf}; argument lr=inf": GRID + "recipe = { lr = inf }",
+    "grid 1: sweep is {'lrr': [1]}; unknown argument 'lrr'": GRID + "sweep = { lrr = [1] }",
+    "claim 1: recipe is {'x': 1}; unknown argument 'x'": GRID + CLAIM + "recipe = { x = 1 }",
+    "grid 1: snapshots is 'x'; input should be a valid integer": GRID + "snapshots = 'x'",
+    "grid 1: snapshots is 1; input should be greater than": GRID + "snapshots = 1",
+    "grid 1: snapshots is 4.0; ": GRID + "snapshots = 4.0",
+    "grid 1: sweep is 3; ": GRID + "sweep = 3",
+    "grid 1: sweep is 'lr=1'; ": GRID + "sweep = 'lr=1'",
+    "grid 1: sweep is 1; input should be a valid list": GRID + "sweep = { lr = 1 }",
+    "grid 1: sweep is []; list should have at least 1 item": GRID + "sweep = { lr = [] }",
+    "grid 1: size is []; input should be a valid string": GRID + "size = []",
+    "grid 1: seeds 1 is 1.5; ": GRID + "seeds = [1.5]",
+    "grid 1: seeds 2 is -1; ": GRID + "seeds = [0, -1]",
+    "grid 1: seeds is []; ": GRID + "seeds = []",
+    "grid 1: seeds is 3; ": GRID + "seeds = 3",
+    "grid 1: models 1 is 1; input should be a valid string": GRID.replace("'gru'", "1"),
+    "grid 1: models 1 is ''; ": GRID.replace("'gru'", "''"),
+    "grid 1: models 1 is 'gru[layers='; malformed": GRID.replace("'gru'", "'gru[layers='"),
+    "grid 1: tasks 1 is datetime.date": GRID.replace("'parity'", "1979-05-27"),
+    "own.toml: there is no field 'sumary'. Did you mean 'summary'": "sumary = 'x'\n" + GRID,
+    "own.toml: claim is 5; ": "claim = 5\n" + GRID,
+    "own.toml, claim 1: input should be": "claim = [1]\n" + GRID,
+    "own.toml, claim 1: it has no task": GRID + "[[claim]]\nsays = 'x'",
+    "claim 1: least is 'x'; ": GRID + CLAIM.replace("0.5", "'x'"),
+    "claim 1: its bounds 2.0 and 1.0": GRID + CLAIM.replace("0.5", "2.0\nmost = 1.0"),
+    "claim 1: its bounds nan": GRID + CLAIM.replace("0.5", "nan"),
+    "claim 1: verdicts is 'x'; ": GRID + CLAIM + "verdicts = 'x'",
+    "claim 1: model is 'gru]'; ": GRID + CLAIM.replace("'gru'", "'gru]'"),
+    "there is no field 'leats'. Did you mean 'least'": GRID + CLAIM.replace("least", "leats"),
+    "own.toml is not a TOML file (Expected": "[[grid",
+    "own.toml is not a TOML file (Exceeds": "x = " + "1" * 5000,
+    "own.toml is nested too deeply": "x = " + "[" * 5000,
+    "grid 1: size is 'xxx": GRID + "size = '" + "x" * 5000 + "'",
+    "own.toml is not a TOML file (Invalid": "\x1b = 1",
+    "own.toml has no [[grid]]": "summary = 'x'",
+    "has no [[grid]]. Write one": "grid = 3",
+    "no [[grid]]. Write one with models": "[grid]\nmodels = ['gru']",
+}
+
+
+@pytest.mark.parametrize("said", FILES)
+def test_what_is_wrong_is_said_with_file_table_and_field(written, said):
+    with pytest.raises(UsageError) as caught:
+        load_suite(written(FILES[said]))
+    assert said in str(caught.value)
+    assert "own.toml" in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 700
+
+
+def test_what_is_no_text_or_no_file_is_said(tmp_path):
+    (tmp_path / "own.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match=r"own\.toml is not a TOML file"):
+        load_suite(str(tmp_path / "own.toml"))
+    with pytest.raises(UsageError, match="There is no file"):
+        load_suite("a" * 300 + ".toml")
+    with pytest.raises(UsageError, match="Unknown suite 'aaa"):
+        load_suite("a" * 300)
+    with pytest.raises(UsageError, match="There is no file"):
+        load_suite("~nobody_of_this_name/own.toml")
+
+
+def test_a_claim_is_kept_as_it_is_written(written):
+    text = GRID + CLAIM + "recipe = { lr = 1e-2 }\nverdicts = ['induction']\nmost = inf\n"
+    (claim,) = load_suite(written(text)).claims
+    assert claim["recipe"] == {"lr": 1e-2}
+    assert claim["verdicts"] == ["induction"]
+    assert claim["least"] == 0.5
+    assert "paper" not in claim
 
 
 def test_unknown_suites_and_files_are_usage_errors(tmp_path):

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import CONFIG_MAPPING
 
 import mecheval
 from mecheval.errors import UsageError
 from mecheval.models.listing import site_infos
 from mecheval.models.wrapped.caches import tells_recent, with_layer_of
 from mecheval.models.wrapped.model import WrappedModel
-from tests.hf_families import build
+from tests.hf_families import build, known_here
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,8 +73,7 @@ class Whole(WrappedModel):
 
 @pytest.mark.parametrize("family", ["falcon", "falcon_h1", *SLOWER])
 def test_models_that_are_not_taken_apart_have_a_cache(family: str) -> None:
-    if family not in CONFIG_MAPPING:
-        pytest.skip(f"this transformers has no {family}")
+    known_here(family)
     model = Whole(build(family))
     if not model.streams:
         pytest.skip("the cache of this family cannot be driven token by token here")

@@ -60,10 +60,21 @@ def test_unreadable_reports_are_refused(tmp_path: Path, edit, reason: str) -> No
     assert reasons(tmp_path)["gru/parity@1/seed0.json"].startswith(reason)
 
 
+def test_reports_that_were_changed_are_refused(tmp_path: Path) -> None:
+    (path,) = write(tmp_path, synthetic())
+    content = json.loads(path.read_text())
+    content["metrics"][0]["value"] = 0.9999
+    path.write_text(json.dumps(content))
+    assert reasons(tmp_path)["gru/parity@1/seed0.json"].endswith("do not fit its digest")
+    del content["digest"]
+    path.write_text(json.dumps(content))
+    assert not reasons(tmp_path), "reports of old have none"
+
+
 def test_reports_that_contradict_themselves_are_refused(tmp_path: Path) -> None:
     (path,) = write(tmp_path, synthetic())
     content = json.loads(path.read_text())
-    content["metrics"][0]["value"] = None
+    content["metrics"][0]["value"] = content["digest"] = None
     path.write_text(json.dumps(content))
     assert reasons(tmp_path)["gru/parity@1/seed0.json"].startswith("invalid: numbers make sense")
 
@@ -71,7 +82,7 @@ def test_reports_that_contradict_themselves_are_refused(tmp_path: Path) -> None:
 def test_numbers_under_another_key_are_refused(tmp_path: Path) -> None:
     (path,) = write(tmp_path, synthetic())
     content = json.loads(path.read_text())
-    content["identity"]["recipe"]["lr"] = 1.0
+    content["identity"]["recipe"]["lr"], content["digest"] = 1.0, None
     path.write_text(json.dumps(content))
     assert reasons(tmp_path)["gru/parity@1/seed0.json"].startswith("invalid: key is the hash")
 

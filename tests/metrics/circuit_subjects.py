@@ -60,5 +60,5 @@ def any_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         return gap.Gap(ends.clean_P, ends.corrupted_P, np.ones(len(pairs), bool))
 
     monkeypatch.setattr(gap.Gap, "objection", None)
-    for module in ("convolution", "induction_circuit"):
-        monkeypatch.setattr(f"mecheval.metrics.circuit.{module}.gap_of", all_kept)
+    for module in ("circuit.convolution", "circuit.induction_circuit", "intervention.recovery"):
+        monkeypatch.setattr(f"mecheval.metrics.{module}.gap_of", all_kept)

@@ -1,4 +1,4 @@
-"""Lateness and concentration against curves whose values are known."""
+"""COM, Cmax and C_H against curves whose values are known."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_what_is_usual_on_a_task_is_not_part_of_the_id() -> None:
         ("recovery", {"components": ["stream"]}, "among block_in, mixer_in"),
         ("recovery", {"components": []}, "at least 1 item"),
         ("recovery", {"readout": "probability"}, "'logit_difference' or 'log_prob'"),
-        ("recovery", {"method": "attribution", "frozen": True}, "method=exact"),
+        ("recovery", {"method": "gradient_guess", "frozen": True}, "method=exact"),
         ("mechanism", {"threshold": 0.0}, "greater than 0"),
         ("mechanism", {"threshold": 1.5}, "less than or equal to 1"),
         ("bottleneck", {"eraser": "das"}, "'class_mean', 'leace'"),
@@ -113,7 +113,7 @@ def test_what_was_not_learned_has_reasons_and_no_numbers() -> None:
             assert result.n_scored == 0
             assert result.config == metric_of(name).params
     variables = [f"{kind}/{v}" for kind in ("readability", "bottleneck") for v in task.variables]
-    on_pairs = {"recovery/block_in", "recovery/mixer_out", "write_offset", "interchange"}
+    on_pairs = {"recovery/block_in", "recovery/state", "write_offset", "interchange"}
     assert ids >= {*on_pairs, "mechanism", *variables}
 
 

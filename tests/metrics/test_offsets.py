@@ -72,29 +72,39 @@ def test_resamples_have_what_each_of_them_counts() -> None:
     assert 0 < (together == 0).mean() < 1
 
 
+def test_pairs_of_both_halves_count() -> None:
+    rng = np.random.default_rng(0)
+    change_LOP, gap_P = 0.2 + rng.standard_normal((3, 5, N_PAIRS)), rng.random(N_PAIRS)
+    shares = pair_shares(change_LOP).sum(2) / gap_P.sum()
+    np.testing.assert_allclose(shares, offsets_of(change_LOP, gap_P, ONCE).share_RLO[0])
+    assert 0 < (shares == 0).mean() < 1
+
+
 @pytest.mark.parametrize(
-    ("effect_LO", "first", "mean", "apart"),
+    ("effect_LO", "stores", "mean", "apart"),
     [
         # One storage; two in a row, of which the last one counts.
-        ([[0, 1, 0], [0, 0, 0]], 0, 0.0, False),
-        ([[0, 1, 0], [0, 0, 1]], 1, 1.0, False),
-        ([[0, 1, 0], [0, 0, 0.8]], 1, 1.0, False),
+        ([[0, 1, 0], [0, 0, 0]], [0], 0.0, False),
+        ([[0, 1, 0], [0, 0, 1]], [1], 1.0, False),
+        ([[0, 1, 0], [0, 0, 0.8]], [1], 1.0, False),
         # One that is spread over layers, behind another one.
-        ([[0, 1, 0], [0, 0, 0.5], [0, 0, 0.5]], 1, 1.0, False),
-        ([[0, 0.5, 0], [0, 0.5, 0], [0, 0, 0.5], [0, 0, 0.5]], 2, 1.0, False),
-        ([[0, 0, 0.1]] * 10, 2, 1.0, False),
-        # Layers with offsets that have no common mean; one of little weight has no say.
-        ([[0, 1, 0], [0, 0, 0.5]], 0, 1 / 3, True),
-        ([[0, 0.6, 0], [0, 0, 0.4]], 0, 0.4, True),
-        ([[0, 1, 0], [0, 0, 0.05]], 0, 1 / 21, False),
-        # Less than the gap in all.
-        ([[0, 0, 0.3], [0, 0.02, 0]], 0, 0.3 / 0.32, False),
+        ([[0, 1, 0], [0, 0, 0.5], [0, 0, 0.5]], [1, 2], 1.0, False),
+        ([[0, 0.5, 0], [0, 0.5, 0], [0, 0, 0.5], [0, 0, 0.5]], [2, 3], 1.0, False),
+        ([[0, 0.5, 0.5], [0, 0.2, 0.2]], [0, 1], 0.5, False),
+        ([[0, 0, 0.1]] * 10, [2, 3, 4, 5, 6, 7, 8, 9], 1.0, False),
+        # Layers with offsets that have no common mean; one of little weight is none.
+        ([[0, 1, 0], [0, 0, 0.5]], [0, 1], 1 / 3, True),
+        ([[0, 0.6, 0], [0, 0, 0.4]], [0, 1], 0.4, True),
+        ([[0, 1, 0], [0, 0, 0.05]], [0], 0.0, False),
+        # Less than the gap in all; nothing.
+        ([[0, 0, 0.3], [0, 0.02, 0]], [0], 1.0, False),
+        ([[0, 0, 0.05], [0, 0.02, 0]], [], np.nan, False),
     ],
 )
-def test_storage(effect_LO: list, first: int, mean: float, apart: bool) -> None:
+def test_storage(effect_LO: list, stores: list[int], mean: float, apart: bool) -> None:
     storage = Offsets(np.array(effect_LO, float)[None]).storage
-    assert storage.first_R.tolist() == [first]
-    assert storage.mean_R[0] == pytest.approx(mean)
+    assert np.flatnonzero(storage.stores_RL[0]).tolist() == stores
+    assert storage.mean_R[0] == pytest.approx(mean, nan_ok=True)
     assert storage.apart_R.tolist() == [apart]
-    carried = np.array(effect_LO, float)[first:].sum()
+    carried = np.array(effect_LO, float)[stores].sum()
     assert storage.carried_R[0] == pytest.approx(carried)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from hf_families import FAMILIES, build
+from hf_families import FAMILIES, build, is_new, known_here
 from plain_modules import Recurrent
-from test_wrapped import is_new, known_here
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 

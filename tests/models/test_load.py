@@ -38,7 +38,7 @@ def test_a_checkpoint_on_disk_is_the_library_s_own_model(
     source = resolve(directory(checkpoint), registry)
     identity, encoding = source.identity(), source.encode(dyck)
     assert (identity.source, identity.revision) == ("pretrained", None)
-    assert identity.name == f"hf:{checkpoint}"
+    assert (identity.name, source.address) == ("hf:checkpoint", f"hf:{checkpoint}")
     assert identity.args == {"weights": "pretrained", "symbols": "text"}
     assert source.card.architecture == "gpt_neox"
     assert source.recipe.lr == 5e-5
@@ -67,7 +67,16 @@ def test_shards_and_half_precision_come_out_whole(
 
 @pytest.mark.parametrize(
     ("written", "folder"),
-    [("hf:{}", "plain"), ("hf:{}", "v1@final"), ('hf:"{}"', "with a space"), ("hf:{}", "a@b@c")],
+    [
+        ("hf:{}", "plain"),
+        ("hf:{}", "v1@final"),
+        ('hf:"{}"', "with a space"),
+        ("hf:{}", "a@b@c"),
+        ("hf:'{}'", "a[1]"),
+        ("hf:'{}'", "a@b[c=1] d"),
+        ('hf:"{}"', "it's"),
+        ("hf:'{}'", "$\\frac{$"),
+    ],
 )
 def test_odd_names_of_directories(
     make_checkpoint: Callable[..., Path], registry: Registry, written: str, folder: str
@@ -75,9 +84,10 @@ def test_odd_names_of_directories(
     path = make_checkpoint(folder=folder)
     source = resolve(parse_spec(written.format(path)), registry)
     identity = source.identity()
-    assert identity.name == f"hf:{path}"
-    again = resolve(Spec(identity.name, {}, identity.commit), registry).identity()
+    assert (identity.name, source.address) == (f"hf:{folder}", f"hf:{path}")
+    again = resolve(Spec(source.address, {}, identity.commit), registry).identity()
     assert again == identity
+    assert resolve(parse_spec(str(Spec(source.address))), registry).identity() == identity
 
 
 def test_a_directory_has_no_revisions(checkpoint: Path, registry: Registry) -> None:
@@ -86,7 +96,10 @@ def test_a_directory_has_no_revisions(checkpoint: Path, registry: Registry) -> N
         source.identity()
 
 
-@pytest.mark.parametrize("name", ["hf:./nowhere", "hf:/no/where", "hf:a/b/c"])
+@pytest.mark.parametrize(
+    "name",
+    ["hf:./nowhere", "hf:/no/where", "hf:a/b/c", "hf:/" + "a" * 300, "hf:~nobody_of_the_name"],
+)
 def test_a_directory_that_is_not_there(registry: Registry, name: str) -> None:
     with pytest.raises(UsageError, match="There is no directory"):
         resolve(Spec(name), registry)
@@ -206,7 +219,10 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
     ("args", "sentence"),
     [
         ({"weight": "random"}, "Unknown argument 'weight' of pythia-70m. Did you mean 'weights'"),
-        ({"weights": "none"}, r"weights=none .* not one of pretrained, random.*\[weights=random\]"),
+        (
+            {"weights": "none"},
+            r"weights='none' .* not one of pretrained, random.*\[weights=random\]",
+        ),
         ({"size": "tiny"}, "Unknown argument 'size' of pythia-70m"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from hf_families import FAMILIES, build
+from hf_families import FAMILIES, build, known_here
 from plain_modules import (
     AddsInside,
     Attention,
@@ -23,7 +23,6 @@ from plain_modules import (
     Stacked,
     TwoMixers,
 )
-from test_wrapped import known_here
 from torch import nn
 
 from mecheval.errors import UsageError

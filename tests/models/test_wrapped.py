@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hf_families import FAMILIES, build
+from hf_families import FAMILIES, build, is_new, known_here
 from plain_modules import Attention, Nested, Recurrent
 from torch import Tensor, nn
 
@@ -22,21 +22,6 @@ TOKENS_BT = torch.randint(3, 61, (3, 9), generator=torch.Generator().manual_seed
 
 STATE_SPACE = {"mamba", "mamba2", "jamba"}
 """Families whose cache can be driven by the output alone since transformers 5."""
-
-
-def is_new() -> bool:
-    import transformers
-
-    return int(transformers.__version__.partition(".")[0]) >= 5
-
-
-def known_here(family: str) -> None:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    if family not in CONFIG_MAPPING:
-        pytest.skip(f"this transformers has no {family}")
-    if family == "recurrent_gemma" and not is_new():
-        pytest.skip("its state stays from call to call before transformers 5")
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")

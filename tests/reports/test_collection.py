@@ -21,6 +21,8 @@ from mecheval.reports.schema import Failure, Headline, Profile
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mecheval.reports.schema import Report
+
 ID = "token_accuracy/1x"
 
 
@@ -268,7 +270,7 @@ def test_the_data_frame_may_hold_profiles() -> None:
 
 
 def test_a_notebook_shows_tables_and_runs_nothing() -> None:
-    evil = "<img src=x onerror=alert(1)>"
+    evil = "hf:<img src=x onerror=alert(1)>"
     reports = [
         report(result(ID, 0.5, Headline(title=evil)), seed=0, model=evil),
         report(result(ID, None, reason=evil), seed=1, model=evil),
@@ -279,10 +281,33 @@ def test_a_notebook_shows_tables_and_runs_nothing() -> None:
     assert "&lt;img" in html
 
 
+def test_values_that_were_changed_by_hand_do_not_count(tmp_path: Path) -> None:
+    (path,) = write(tmp_path, synthetic())
+    content = json.loads(path.read_text())
+    content["metrics"][0]["value"] = 0.9999
+    path.write_text(json.dumps(content))
+    (refused,) = load_results(tmp_path).refused
+    assert refused.reason.endswith("do not fit its digest")
+
+
+def test_a_checkpoint_whose_folder_was_renamed_is_one_model() -> None:
+    def of(name: str, seed: int, weights: str = "a") -> Report:
+        plain = synthetic(name, seed=seed)
+        changes = {"commit": "sha256:" + "c" * 64, "weights_sha256": weights * 64}
+        model = plain.identity.model.model_copy(update=changes)
+        return plain.model_copy(
+            update={"identity": plain.identity.model_copy(update={"model": model})}
+        )
+
+    assert str(only([of("hf:old", 0), of("hf:new", 1)])) == "hf:new on parity@1"
+    two = collect([of("hf:ckpt", 0), of("hf:ckpt", 1, weights="b")])
+    assert len({group.name.model for group in two}) == 2
+
+
 def test_old_reports_have_no_labels_and_load(tmp_path: Path) -> None:
     (path,) = write(tmp_path, synthetic())
     content = json.loads(path.read_text())
-    del content["labels"]
+    del content["labels"], content["digest"]
     for metric in content["metrics"]:
         metric.pop("headline")
         metric.pop("metric")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from headline_reports import report, result
 
 from mecheval.reports.collection import collect
-from mecheval.reports.collection.blocks import Block, packed
+from mecheval.reports.collection.blocks import Block, by_subject, packed
 from mecheval.reports.collection.columns import columns_of, sections
 from mecheval.reports.schema import Headline
 
@@ -96,3 +96,18 @@ def test_columns_are_divided_among_tables_that_keep_the_width():
     assert widths(60) == [4, 1]
     assert widths(40) == [2, 2, 1]
     assert widths(1) == [1] * 5
+
+
+def test_results_whose_headings_differ_in_their_subject_become_rows():
+    def of(subject, *headings, id=None):
+        titles = [f"{subject}: {heading}" for heading in headings]
+        return result(id or f"cost/{subject}", 0.5, *titles)
+
+    def found(*results):
+        subjects = by_subject(columns_of([report(*results)]))
+        return subjects and {of: [c.title for c in same] for of, same in subjects.items()}
+
+    assert found(of("depth", "cost"), of("top", "cost")) == {"depth": ["cost"], "top": ["cost"]}
+    assert found(of("depth", "cost")) is None
+    assert found(of("depth", "cost"), of("top", "gain")) is None
+    assert found(of("depth", "cost"), of("top", "cost", id="cost/other")) is None

@@ -198,6 +198,16 @@ def test_markdown() -> None:
     assert "- 2 seeds are too few" in few
 
 
+def test_layers_are_written_as_layers() -> None:
+    def at(layer: float, model: str) -> Report:
+        where = Headline(title="Where", at="layer", kind="layer")
+        return report(result("mine/a", 0.5, where, scalars={"layer": layer}), model=model)
+
+    text = compare(at(1.0, "gru"), at(3.0, "lstm")).to_markdown()
+    (row,) = (line for line in text.splitlines() if line.startswith("| Where "))
+    assert [cell.strip() for cell in row.split("|")[1:5]] == ["Where", "1", "3", "+2"]
+
+
 def test_json() -> None:
     content = json.loads(compare(side(A), side(B, "lstm")).to_json())
     assert content["schema"] == "mecheval.comparison/1"

@@ -194,7 +194,7 @@ def test_reports_written_otherwise_are_read_as_before(tmp_path):
     path = tmp_path / "seed0.json"
     old = json.loads(files.dumps(synthetic()))
     path.write_text(json.dumps(old, sort_keys=True, indent=1))
-    assert read_report(path) == files.as_stored(synthetic())
+    assert read_report(path) == files.as_stored(synthetic()).model_copy(update={"digest": None})
 
 
 def test_not_a_number_becomes_null(tmp_path):

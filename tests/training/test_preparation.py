@@ -88,7 +88,7 @@ def test_a_single_run_that_diverges_stops_early_and_says_so(tmp_path) -> None:
 
 
 def test_weights_that_the_last_step_spoilt_have_diverged(tmp_path) -> None:
-    recipe = QUICK.replace({"lr": float("inf"), "steps": 1, "warmup": 0, "stop_at": 0.0})
+    recipe = QUICK.replace({"lr": 1e300, "steps": 1, "warmup": 0, "stop_at": 0.0})
     trainer = training_run(recipe=recipe).trainer(tmp_path, device="cpu", emit=silent)
     progress = trainer.run(None)
     assert progress.not_finite == 0

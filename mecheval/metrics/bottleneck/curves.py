@@ -138,7 +138,8 @@ def by_layer(curves: Curves) -> Profile:
     outcomes, validity = curves.outcomes, curves.validity
     low_L, high_L = resampling.bounds(curves.cost_RL)
     random_low_L, random_high_L = np.quantile(curves.random_JL, [0.025, 0.975], axis=0)
-    largest = np.nanmax(curves.valid_cost_L) if validity.valid_L.any() else np.inf
+    counts_L = np.isfinite(curves.valid_cost_L)
+    largest = curves.valid_cost_L[counts_L].max(initial=-np.inf)
     return profile(
         {"layer": range(len(outcomes))},
         curves.valid_cost_L,
@@ -149,7 +150,7 @@ def by_layer(curves: Curves) -> Profile:
             "removed": validity.removed_L,
             "random_kept": validity.kept_L,
             "trivial": validity.trivial_L,
-            "plateau": layer_curves.plateau(curves.valid_cost_L, PLATEAU * largest),
+            "plateau": layer_curves.plateau(curves.valid_cost_L, PLATEAU * largest) & counts_L,
         },
         series={
             "cost": curves.cost_L,

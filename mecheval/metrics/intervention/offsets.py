@@ -25,8 +25,8 @@ from mecheval.metrics import resampling
 
 FIRST = -1  # the first offset
 BEYOND = 2.0  # standard errors above zero from which an effect counts
-STORAGE = 0.75  # share of what all layers' writes carry, at most of the gap, that is a storage
-MIN_CARRIED = 0.1  # least share of the gap that a storage, or a layer that has a say in it, carries
+STORAGE = 0.75  # share of the gap (of what all layers carry, where that is less) that is enough
+MIN_CARRIED = 0.1  # share of the gap from which a layer counts as a storage
 APART = 0.5  # offsets of storage layers that differ by more have no common mean
 
 
@@ -34,13 +34,13 @@ class Storage(NamedTuple):
     """Where a token is stored: the last layers whose writes together carry enough.
 
     Attributes:
-        first_R: The first of these layers; the last one is the last layer of all.
+        stores_RL: Which layers these are.
         carried_R: Share of the gap that their writes carry.
         mean_R: Mean offset of their writes; NaN where they carry nothing.
         apart_R: Whether layers among them store it at different offsets.
     """
 
-    first_R: np.ndarray
+    stores_RL: np.ndarray
     carried_R: np.ndarray
     mean_R: np.ndarray
     apart_R: np.ndarray
@@ -83,20 +83,21 @@ class Offsets:
 
         A layer that reads what earlier ones stored carries it once more, so that shares of layers
         add up to more than the gap where storages follow each other. The last one is wanted, and it
-        may be spread over layers.
+        may be spread over layers. A layer that carries hardly anything is none.
         """
-        carried_RL, n_layers = self.carried_RL, self.carried_RL.shape[1]
+        carried_RL = np.where(self.carried_RL >= MIN_CARRIED, self.carried_RL, 0.0)
         onwards_RL = carried_RL[:, ::-1].cumsum(1)[:, ::-1]
         enough_R1 = STORAGE * np.minimum(onwards_RL[:, :1], 1.0)
-        first_R = n_layers - 1 - (onwards_RL >= enough_R1)[:, ::-1].argmax(1)
-        stores_RL = np.arange(n_layers) >= first_R[:, None]
-        moment_RL = self.share_RLO @ self.offset_O
+        n_behind_RL = np.cumsum(onwards_RL >= enough_R1, axis=1)
+        # The last layer from which on there is enough, and those behind it.
+        from_it_RL = n_behind_RL >= n_behind_RL[:, -1:]
+        stores_RL = from_it_RL & (carried_RL > 0)
+        moment_RL = (self.share_RLO @ self.offset_O) * stores_RL
         carried_R = (carried_RL * stores_RL).sum(1)
-        mean_R = _over((moment_RL * stores_RL).sum(1), carried_R)
-        heard_RL = stores_RL & (carried_RL >= MIN_CARRIED)
-        highest_R = np.where(heard_RL, self.mean_RL, -np.inf).max(1)
-        lowest_R = np.where(heard_RL, self.mean_RL, np.inf).min(1)
-        return Storage(first_R, carried_R, mean_R, highest_R - lowest_R > APART)
+        highest_R = np.where(stores_RL, self.mean_RL, -np.inf).max(1)
+        lowest_R = np.where(stores_RL, self.mean_RL, np.inf).min(1)
+        mean_R = _over(moment_RL.sum(1), carried_R)
+        return Storage(stores_RL, carried_R, mean_R, highest_R - lowest_R > APART)
 
 
 def offsets_of(change_LOP: np.ndarray, gap_P: np.ndarray, weight_RP: np.ndarray) -> Offsets:

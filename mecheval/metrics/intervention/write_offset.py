@@ -64,12 +64,13 @@ class WriteOffset(Metric):
     """How many positions after a token its content enters a mixer's memory, per kind of token.
 
     The value is the mean offset where the token is stored last: in the last layers whose writes
-    together carry three quarters of the gap (of what all layers carry, where that is less). Only
-    pairs count that the model answers rightly on both sides (on the clean one, where the exchange
-    leaves no right answer), and whose readout lies further from the source than the largest offset.
-    The interval resamples pairs and finds these layers anew.
+    together carry three quarters of the gap (of what all layers carry, where that is less), apart
+    from layers that carry less than a tenth of it. Only pairs count that the model answers rightly
+    on both sides (on the clean one, where the exchange leaves no right answer), and whose readout
+    lies further from the source than the largest offset. The interval resamples pairs and finds
+    these layers anew.
 
-    Null without a gap (its mean is within 3 standard errors of 0), if the writes carry less than a
+    Null without a gap (its mean is within 3 standard errors of 0), if no layer's writes carry a
     tenth of it, for models whose memory cannot be taken apart, and where layers that store it have
     offsets that differ by more than half a position, or do in more than 5 % of the resamples: the
     reason names the layers, and ``profiles["layer"]`` shows all.
@@ -149,39 +150,42 @@ def _found(effects: WriteEffects, weight_RP: np.ndarray, fields: dict[str, Any])
     carried, undecided = float(storage.carried_R[0]), float(resampled.apart_R.mean())
     fields["scalars"] |= {"carried": carried, "resamples_apart": undecided}
     if carried < MIN_CARRIED:
-        why = f"no layer's writes carry the difference: {carried:.2g} of the gap at most"
+        most = found.carried_RL[0].max()
+        why = f"no layer's writes carry the difference: {most:.2g} of the gap at most"
         return Estimate(None, reason=why)
+    stores_L = storage.stores_RL[0]
     if storage.apart_R[0] or undecided > UNDECIDED:
-        first = int(np.quantile(resampled.first_R, UNDECIDED / 2, method="inverted_cdf"))
-        why = _layers_apart(found, min(first, int(storage.first_R[0])))
-        return Estimate(None, reason=why)
-    first = int(storage.first_R[0])
-    layer = _fullest(found.carried_RL[0], first)
-    fields["scalars"] |= {"first_layer": first, **_scalars(effects, found, layer)}
+        stores_L = stores_L | (resampled.stores_RL.mean(0) > UNDECIDED / 2)
+        return Estimate(None, reason=_layers_apart(found, stores_L))
+    layer = _fullest(found.carried_RL[0], stores_L)
+    fields["scalars"] |= {
+        "first_layer": stores_L.argmax(),
+        "storage_layers": stores_L.sum(),
+        **_scalars(effects, found, layer),
+    }
     fields["warnings"] = _warnings(fields["scalars"])
-    fields["units"] = _units(effects, taken_LOP, first).tolist()
+    fields["units"] = _units(effects, taken_LOP, stores_L).tolist()
     mean_R = np.where(resampled.apart_R, np.nan, resampled.mean_R)
     return Estimate(float(storage.mean_R[0]), stats.percentile_interval(mean_R, unit="pair"))
 
 
-def _fullest(carried_L: np.ndarray, first: int) -> int:
-    """Return the layer from the first one on whose writes carry most, the last of equals."""
-    return len(carried_L) - 1 - int(carried_L[first:][::-1].argmax())
+def _fullest(carried_L: np.ndarray, stores_L: np.ndarray) -> int:
+    """Return the storage layer whose writes carry most, the last of equals."""
+    return len(carried_L) - 1 - int(np.where(stores_L, carried_L, -np.inf)[::-1].argmax())
 
 
-def _layers_apart(found: Offsets, first: int) -> str:
+def _layers_apart(found: Offsets, stores_L: np.ndarray) -> str:
     carried_L, mean_L = found.carried_RL[0], found.mean_RL[0]
     named = [
         f"layer {layer} at {mean_L[layer]:.2f} ({carried_L[layer]:.2f} of the gap)"
-        for layer in range(first, len(carried_L))
-        if carried_L[layer] >= MIN_CARRIED
+        for layer in np.flatnonzero(stores_L)
     ]
     return f"layers store it at different offsets: {', '.join(named)}"
 
 
-def _units(effects: WriteEffects, taken_LOP: np.ndarray, first: int) -> np.ndarray:
+def _units(effects: WriteEffects, taken_LOP: np.ndarray, stores_L: np.ndarray) -> np.ndarray:
     """Return what every pair adds to the mean offset; one that does not count, the mean itself."""
-    share_OP = pair_shares(taken_LOP)[first:].sum(0)
+    share_OP = pair_shares(taken_LOP)[stores_L].sum(0)
     offset_O = FIRST + np.arange(len(share_OP))
     moment_P, carried_P = np.zeros((2, len(effects.kept_P)))
     moment_P[effects.kept_P], carried_P[effects.kept_P] = offset_O @ share_OP, share_OP.sum(0)

@@ -57,9 +57,9 @@ class Readability(Metric):
     ``com``, ``l50``, ``last_share``, ``cmax`` and ``ch`` describe the curve of a_l over layers
     (COM, l50, Cmax and C_H of the literature). ``selectivity`` is the accuracy less that of the
     control task, which gives every kind of token a random label. Where a linear probe solves that
-    task it could not be positive, whatever the variable: it is null there, with a note, and the
-    profile marks the layer ``control_solved``. With no more kinds of tokens than features that is
-    so by construction wherever the stream holds the token, at the embedding always.
+    task (to 0.95) it could hardly be positive, whatever the variable: it is null there, with a
+    note, and the profile marks the layer ``control_solved``. With no more kinds of tokens than
+    features that is so by construction wherever the stream holds the token.
 
     It says that a variable is there, not that anything uses it: ``planted/parity-distractor``,
     whose memory nothing reads, and its twin, whose memory is the answer, have the same values.
@@ -209,7 +209,8 @@ def _on_control(data: ProbeData, scores: Scores) -> list[str]:
     return [
         f"selectivity is null: the control task, a random label for each of {n_tokens} kinds of "
         f"tokens, is solved by a linear probe of {width} features (accuracy "
-        f"{scores.controls.control_LJ[best].mean():.3f}), so that no variable can be read better"
+        f"{scores.controls.control_LJ[best].mean():.3f}), so that hardly anything could be read "
+        "better"
     ]
 
 

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mecheval.errors import UsageError, unknown
+from mecheval.escape import line, quoted
 from mecheval.models.contract import ModelCard, ModelIdentity, ModelSource
 from mecheval.models.hub import loading, locate, tokens
+from mecheval.naming import MOST_OF_NAME
+from mecheval.quoting import HUB, hint_for
 from mecheval.registry import declare
 from mecheval.training.recipe import Recipe
 
@@ -65,10 +68,14 @@ class Checkpoint:
         for key, value in args.items():
             if key not in CHOICES:
                 see = f"`mecheval show model {name}`"
+                if key == "preset":  # it has none, so this is a part of a path
+                    raise UsageError(
+                        f"There is no preset {quoted(value)} of {name}. See {see}.{hint_for(name)}"
+                    )
                 raise unknown(f"argument of {name}", key, CHOICES, see=see)
             if value not in CHOICES[key]:
                 raise UsageError(
-                    f"Argument {key}={value} of model '{name}' is not one of "
+                    f"Argument {key}={quoted(value)} of model '{name}' is not one of "
                     f"{', '.join(CHOICES[key])}. Write it like {name}[{key}={CHOICES[key][-1]}]."
                 )
         return Pretrained(
@@ -156,6 +163,20 @@ class Pretrained(ModelSource):
         )
 
     @property
+    def address(self) -> str:
+        """Return the name; that of a directory has its whole path."""
+        place = self.checkpoint.place
+        return f"{HUB}{place.resolve()}" if isinstance(place, Path) else self.name
+
+    @property
+    def _name_in_reports(self) -> str:
+        """Return the name; of a directory the last part alone, for its content tells what it is."""
+        place = self.checkpoint.place
+        if not isinstance(place, Path):
+            return self.name
+        return HUB + (line(place.resolve().name)[:MOST_OF_NAME] or "/")
+
+    @property
     def args(self) -> dict[str, Any]:
         """Return all arguments by name."""
         return {key: getattr(self, key) for key in CHOICES}
@@ -202,7 +223,7 @@ class Pretrained(ModelSource):
             return ModelIdentity(name=self.name, args=self.args, source="random")
         located = self.located
         return ModelIdentity(
-            name=self.name,
+            name=self._name_in_reports,
             args=self.args,
             source="random" if self.weights == "random" else "pretrained",
             revision=located.revision,

@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import platformdirs
 
+from mecheval.paths import expanded
+
 SOURCES = Path(__file__).parent
 _FLAGS = ("-O3", "-shared", "-fPIC")
 _TUNINGS = (("-march=native",), ())  # some clangs refuse -march=native
@@ -54,7 +56,7 @@ def _cached() -> Path | None:
 
 def _path() -> Path:
     given = os.environ.get("MECHEVAL_CACHE")
-    cache = Path(given).expanduser() if given else platformdirs.user_cache_path("mecheval")
+    cache = expanded(Path(given)) if given else platformdirs.user_cache_path("mecheval")
     content = hashlib.sha256(_cpu().encode())
     for source in sorted([*SOURCES.glob("*.c"), *SOURCES.glob("*.h")]):
         content.update(source.read_bytes())

@@ -1,6 +1,6 @@
 """Setting weights by hand: a residual stream of named dimensions, and wires between them.
 
-Shape suffix: ``D`` residual width.
+Shape suffixes: ``D`` residual width, ``X`` rows of a weight, ``Y`` what else it has.
 """
 
 from __future__ import annotations
@@ -75,6 +75,22 @@ def blur(stack: ResidualStack, noise: float) -> None:
     weight = stack.embedding.weight
     drawn = seeding.Draws(0, "noise").normal(tuple(weight.shape))
     weight.add_(torch.from_numpy(noise * drawn).to(weight.dtype))
+
+
+@torch.no_grad()
+def perturb(stack: ResidualStack, noise: float) -> None:
+    """Add Gaussian noise to every weight, the same at every call.
+
+    Args:
+        stack: The network.
+        noise: Standard deviation, relative to the largest weight of a row; rows that are zero stay
+            so, as what does nothing goes on doing nothing.
+    """
+    draws = seeding.Draws(0, "weight noise")
+    for parameter in stack.parameters():
+        row_XY = _doubles(parameter).reshape(len(parameter), -1)
+        noise_XY = noise * np.abs(row_XY).max(1, keepdims=True) * draws.normal(row_XY.shape)
+        parameter.add_(torch.from_numpy(noise_XY.reshape(parameter.shape)).to(parameter.dtype))
 
 
 @torch.no_grad()

@@ -1,7 +1,8 @@
 """Tables with a sentence above them: how columns are divided among them, and what is said.
 
 A table is no wider than a screen where that can be: the columns of further metrics, and if need be
-of further results of one metric, go into a table of their own.
+of further results of one metric, go into a table of their own. Results whose headings differ only
+in what they are of, such as the variables of a task, become rows in place of columns.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from mecheval.reports.collection.columns import Column
 
-WIDTH = 160
+WIDTH = 185
 
 CAPTIONS = {
     BEHAVIOUR: "What the models score: the share of answers that are right. Floor: the best score "
@@ -58,7 +59,7 @@ def packed(
         width: Characters of a line, which the columns of a single result may exceed.
     """
     parts: list[list[Column]] = []
-    for of_metric in _by(columns, lambda column: column.metric):
+    for of_metric in by_metric(columns):
         fits = table(of_metric).width <= width
         for further in [of_metric] if fits else _by(of_metric, lambda column: column.id):
             joined = [*parts[-1], *further] if parts else []
@@ -67,6 +68,28 @@ def packed(
             else:
                 parts.append(further)
     return [table(part) for part in parts]
+
+
+def by_metric(columns: Sequence[Column]) -> list[list[Column]]:
+    """Return the columns of every metric."""
+    return _by(columns, lambda column: column.metric)
+
+
+def by_subject(columns: Sequence[Column]) -> dict[str, list[Column]] | None:
+    """Return a metric's columns by what its results are of, with that left out of the headings.
+
+    Returns:
+        The columns by subject: those of ``depth: cost`` and ``top: cost``, both called ``cost``, by
+        ``depth`` and ``top``. None where there are no two, or headings differ in more than that.
+    """
+    found: dict[str, list[Column]] = {}
+    for same in _by(columns, lambda column: column.id):
+        subject = same[0].id.partition("/")[2]
+        if not subject or not all(c.title.startswith(f"{subject}: ") for c in same):
+            return None
+        found[subject] = [c._replace(title=c.title.removeprefix(f"{subject}: ")) for c in same]
+    alike = len({tuple(column.title for column in same) for same in found.values()}) == 1
+    return found if alike and len(found) > 1 else None
 
 
 def _by(columns: Sequence[Column], key: Callable[[Column], str]) -> list[list[Column]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval.reports.collection.numbers import VERDICT
-from mecheval.reports.results import Headline
+from mecheval.reports.results import BEHAVIOUR, Headline
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from mecheval.reports.collection.groups import Group
     from mecheval.reports.results import MetricResult
     from mecheval.reports.schema import Report
-
-BEHAVIOUR = "behaviour"
-"""The family that comes first, and beside which it stands whether the task was learned."""
 
 
 class Column(NamedTuple):

@@ -17,7 +17,7 @@ from mecheval.reports.collection.numbers import (
     verdicts_of,
 )
 from mecheval.reports.collection.profiles import ProfileOverSeeds, profile_over_seeds
-from mecheval.reports.labels import Name, procedure, recipe_in_words
+from mecheval.reports.labels import Name, model_key, procedure, recipe_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -141,7 +141,7 @@ class Group:
 
 def group_key(identity: Identity) -> str:
     """Return what the reports of a group share: all that decides numbers but seed and metrics."""
-    shared = [identity.model.model_dump(), identity.task.model_dump(), procedure(identity)]
+    shared = [model_key(identity.model), identity.task.model_dump(), procedure(identity)]
     return json.dumps([*shared, identity.sweep], sort_keys=True)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mecheval.errors import UsageError
-from mecheval.reports.files import find_reports, read_report
+from mecheval.reports.files import find_reports
+from mecheval.reports.reading import ReportError, read_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -62,9 +62,9 @@ def read_folder(root: Path, judge: Judge | None = None) -> tuple[list[Found], li
     for path in find_reports(root):
         name = path.relative_to(root).as_posix() if path != root else path.name
         try:
-            report = read_report(path)
-        except UsageError as error:
-            refused.append(Refused(name, f"invalid: {_shortened(str(error), path)}"))
+            report = read_report(path, verify=True)
+        except ReportError as error:
+            refused.append(Refused(name, f"invalid: {error.problem}"))
             continue
         reason = unfinished(report) or (judge(report, path) if judge else None)
         if reason is None and report.key in seen:
@@ -98,8 +98,3 @@ def unfinished(report: Report) -> str | None:
     if report.status == "not_applicable":
         return "not applicable: the model cannot do this task"
     return None
-
-
-def _shortened(sentence: str, path: Path) -> str:
-    """Leave out the path, which stands beside the reason."""
-    return sentence.removeprefix(f"The report {path} ").split(". Delete it")[0].rstrip(".")

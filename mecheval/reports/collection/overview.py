@@ -9,7 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval.reports.collection import notes, words
-from mecheval.reports.collection.blocks import CAPTIONS, Block, caption, packed
+from mecheval.reports.collection.blocks import (
+    CAPTIONS,
+    Block,
+    by_metric,
+    by_subject,
+    caption,
+    packed,
+)
 from mecheval.reports.collection.columns import BEHAVIOUR, Section, sections
 
 if TYPE_CHECKING:
@@ -69,10 +76,7 @@ def blocks(collection: Collection) -> list[Block]:
         found.append(_behaviour(first, _failed(collection), style))
     else:
         rest = [first, *rest]
-    for section in rest:
-        groups = section.groups
-        found += packed(section.columns, lambda columns, g=groups: _evidence(g, columns, style))
-    return found
+    return found + [block for section in rest for block in _tables(section, style)]
 
 
 def legend(collection: Collection) -> str:
@@ -129,6 +133,36 @@ def _floor(group: Group, columns: Sequence[Column]) -> str:
     """Return the floor of the first column that has one."""
     means = (group.number(column.id, "floor").mean for column in columns)
     return next((words.decimal(mean) for mean in means if mean is not None), "")
+
+
+def _tables(section: Section, style: _Style) -> list[Block]:
+    """Return the tables of one kind of evidence: metrics side by side, subjects in rows."""
+    plain: list[Column] = []
+    stacks: list[Block] = []
+    for columns in by_metric(section.columns):
+        subjects = by_subject(columns)
+        if subjects is None:
+            plain += columns
+        else:
+            stacks.append(_stack(section.groups, subjects, style))
+    side_by_side = packed(plain, lambda columns: _evidence(section.groups, columns, style))
+    return [*side_by_side, *stacks]
+
+
+def _stack(
+    groups: Sequence[Group], subjects: Mapping[str, Sequence[Column]], style: _Style
+) -> Block:
+    """Return the table of a metric with a row per group and subject."""
+    rows = []
+    for group in groups:
+        for subject, columns in subjects.items():
+            if columns[0].id in style.ids[group.name.task]:
+                *head, seeds = style.head(group.name, group.seeds)
+                cells = style.row(group, columns)[len(head) + 1 :]
+                rows.append([*head, subject, seeds, *cells])
+    first = next(iter(subjects.values()))
+    *titles, seeds = style.titles
+    return Block(caption(first), [*titles, "Of", seeds, *(column.title for column in first)], rows)
 
 
 def _evidence(groups: Sequence[Group], columns: Sequence[Column], style: _Style) -> Block:

@@ -61,6 +61,7 @@ class Difference:
         result: The result's id.
         at: The path of the number in it; ``verdict`` for its verdict.
         title: What the number is, for a person.
+        kind: How it is written: number, layer, count.
         a: Mean of the first side over the paired seeds; None for verdicts.
         b: Mean of the second side.
         difference: Mean of b - a.
@@ -80,6 +81,7 @@ class Difference:
     result: str
     at: str
     title: str
+    kind: str = "number"
     a: float | None = None
     b: float | None = None
     difference: float | None = None
@@ -185,7 +187,7 @@ def _differences(one: Group, other: Group) -> Iterable[Difference]:
     for column in columns_of(one.reports):
         if column.key in theirs:
             empty = Difference(
-                one.name.task, " -> ".join(models), column.id, column.at, column.title
+                one.name.task, " -> ".join(models), column.id, column.at, column.title, column.kind
             )
             found = _verdicts(empty, one, other) if column.at == VERDICT else (
                 _numbers(empty, column, one, other)

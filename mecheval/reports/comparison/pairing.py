@@ -13,7 +13,7 @@ import numpy as np
 from mecheval import stats
 from mecheval.errors import UsageError
 from mecheval.reports.collection.numbers import SEED, difference, over_seeds
-from mecheval.reports.labels import procedure
+from mecheval.reports.labels import model_key, procedure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,7 +126,7 @@ def _task(group: Group) -> str:
 
 
 def _model(group: Group) -> str:
-    return json.dumps(group.identity.model.model_dump(), sort_keys=True)
+    return json.dumps(model_key(group.identity.model), sort_keys=True)
 
 
 def _recipe(group: Group) -> str:

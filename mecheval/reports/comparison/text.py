@@ -67,7 +67,7 @@ def _row(each: Difference) -> list[str]:
         words.NOT_OVER_SEEDS if _is_marked(each) else ""
     )
     return [
-        each.title, words.decimal(each.a), words.decimal(each.b), _signed(each.difference),
+        each.title, *_numbers(each.kind, each.a, each.b, each.difference),
         interval, words.p_value(each.p), words.p_value(each.p_corrected),
         _count(each.n, each.unit),
     ]  # fmt: skip
@@ -77,9 +77,11 @@ def _is_marked(each: Difference) -> bool:
     return each.low is not None and each.p is None and each.verdicts is None
 
 
-def _signed(value: float) -> str:
-    text = words.decimal(value)
-    return f"+{text}" if float(text) > 0 else text
+def _numbers(kind: str, a: float, b: float, difference: float) -> list[str]:
+    """Write both sides and their difference with its sign; layers and counts as short as can be."""
+    write = words.decimal if kind == "number" else "{:g}".format
+    sign = "+" if float(words.decimal(difference)) > 0 else ""
+    return [write(a), write(b), sign + write(difference)]
 
 
 def _count(n: int, unit: str) -> str:

@@ -1,14 +1,18 @@
-"""The harness from Python: evaluate models on tasks, load models and tasks by name."""
+"""The package from Python: evaluate models on tasks, load models and tasks by name.
+
+It lies above the command line, whose display it shows.
+"""
 
 from __future__ import annotations
 
-import importlib
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mecheval.cli.progress import display
 from mecheval.errors import UsageError
 from mecheval.harness.devices import find_devices
 from mecheval.harness.events import Silence
@@ -16,6 +20,7 @@ from mecheval.harness.execute import execute
 from mecheval.harness.plan import build_source, build_task
 from mecheval.harness.request import Request, Settings
 from mecheval.harness.suites import load_suite
+from mecheval.harness.users_code import said_in_a_sentence
 from mecheval.registry import Registry
 from mecheval.spec import Spec, parse_spec
 from mecheval.tasks.contract import Task, configure
@@ -141,7 +146,7 @@ def evaluate_suite(
 def _reports(
     requests: Sequence[Request], devices: Devices, *, jobs: int | None, progress: bool
 ) -> list[Report]:
-    with _display() if progress else nullcontext(Silence()) as listener:
+    with display() if progress else nullcontext(_Warnings()) as listener:
         outcomes = execute(requests, listener, devices=devices, jobs=jobs)
     return [outcome.report for outcome in outcomes]
 
@@ -152,7 +157,8 @@ def load_task(spec: str, *, include_path: Sequence[Path | str] = ()) -> Task:
     Raises:
         UsageError: The name or an argument is unknown.
     """
-    return build_task(parse_spec(spec), Registry(tuple(map(Path, include_path))))
+    with said_in_a_sentence():
+        return build_task(parse_spec(spec), Registry(tuple(map(Path, include_path))))
 
 
 def load_model(
@@ -178,12 +184,13 @@ def load_model(
     from mecheval.models.contract import Encoding
 
     registry = Registry(tuple(map(Path, include_path)))
-    source = build_source(parse_spec(spec), registry, Settings())
-    if task is not None:
-        encoding = source.encode(load_task(task) if isinstance(task, str) else task)
-    else:
-        encoding = Encoding(np.arange(vocab_size), vocab_size)
-    return source.build(encoding, seed=seed).eval()
+    with said_in_a_sentence():
+        source = build_source(parse_spec(spec), registry, Settings())
+        if task is not None:
+            encoding = source.encode(load_task(task) if isinstance(task, str) else task)
+        else:
+            encoding = Encoding(np.arange(vocab_size), vocab_size)
+        return source.build(encoding, seed=seed).eval()
 
 
 def _listed(given: Any) -> list[Any]:
@@ -213,7 +220,9 @@ def _model(given: Any) -> Spec | ModelSource:
     return given if isinstance(given, ModelSource) else source_of(given)
 
 
-def _display() -> Any:
-    # The display is the command line's, the one place that prints; it is asked for by name here
-    # because imports go downwards.
-    return importlib.import_module("mecheval.cli.progress").display()
+class _Warnings(Silence):
+    """Shows nothing, and warns of reports that cannot be kept."""
+
+    def redone(self, path: Path, problem: str) -> None:
+        """Warn that a cell is measured again, and why."""
+        warnings.warn(f"{path} {problem}; its cell is measured again.", stacklevel=2)

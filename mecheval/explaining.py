@@ -1,0 +1,91 @@
+"""Errors of the surroundings in one sentence: too little memory, a missing package, a path.
+
+Only what a user can act on is explained; anything else is a fault of this package, and its
+traceback is what a report of it needs.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+from mecheval.errors import MechevalError, StorageError, UsageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_MOST = 300  # characters of what others say
+_OF_MEMORY = ("cannot allocate memory", "failed to map segment", "can't allocate memory")
+
+
+class OutOfMemory(MechevalError):  # noqa: N818 - reads as a sentence where it is raised
+    """There is too little memory to begin."""
+
+
+def explained(error: BaseException) -> MechevalError | None:
+    """Return an error that says what to do, None for one that nobody but a programmer can mend."""
+    if isinstance(error, MechevalError):
+        return error
+    if is_out_of_memory(error):
+        return OutOfMemory(
+            f"There is too little memory ({_said(error)}). Free some, or raise the limit that "
+            "`ulimit -v` shows: importing torch alone takes gigabytes of addresses."
+        )
+    if in_users_code := _of_users_code(error):
+        return UsageError(in_users_code)
+    if isinstance(error, ImportError) and not (error.name or "").startswith("mecheval"):
+        return UsageError(
+            f"A package that is needed cannot be imported ({_said(error)}). `mecheval doctor` "
+            "lists what is missing."
+        )
+    if isinstance(error, OSError) and error.strerror:
+        what = error.filename if error.filename is not None else "A file"
+        kind = StorageError if error.errno in _FULL else UsageError
+        return kind(f"{what} cannot be used ({error.strerror}). Check it, or give another path.")
+    return _of_users_files(error)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Say whether an error, or one that it came from, is one of too little memory."""
+    while error is not None:
+        text = str(error).casefold()
+        if isinstance(error, MemoryError) or any(sign in text for sign in _OF_MEMORY):
+            return True
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def cannot_be_used(what: str, error: BaseException, *, said: str = "") -> str:
+    """Say that something a user declared does not work, where no line of the user raised.
+
+    Args:
+        what: Where it is declared.
+        error: What was raised.
+        said: What is wrong, in place of the error's own words.
+    """
+    from mecheval.importing import innermost
+
+    return (
+        f"What is declared in {what} cannot be used ({said or _said(error)}, at "
+        f"{innermost(error)}). Mend the file, and check it with `mecheval validate`."
+    )
+
+
+def _said(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:_MOST]}".rstrip(": ")
+
+
+def _of_users_code(error: BaseException) -> str | None:
+    importing = sys.modules.get("mecheval.importing")  # without it nothing of a user was imported
+    place = importing.place_of(error) if importing else None
+    if place is None:
+        return None
+    return f"{place} raised {_said(error)}. Mend the file, and check it with `mecheval validate`."
+
+
+def _of_users_files(error: BaseException) -> UsageError | None:
+    """Explain an error that came up while files of a user were at work, by what they declare."""
+    importing = sys.modules.get("mecheval.importing")
+    files = dict.fromkeys(map(str, importing.used)) if importing else {}
+    return UsageError(cannot_be_used(" and ".join(files), error)) if files else None

@@ -1,0 +1,74 @@
+"""What tells one state of a user's file from another: hashes in a cell's identity.
+
+A file can change between the plan and the measurement. Its cell would be measured with the new file
+under the name of the old one, so it is not measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from mecheval import seeding
+from mecheval.errors import UsageError
+from mecheval.importing import source_of, source_sha256
+from mecheval.spec import Spec
+
+if TYPE_CHECKING:
+    from mecheval.harness.request import Cell
+    from mecheval.registry import Registry
+    from mecheval.tasks.contract import Task
+
+
+def sample_sha256(task: Task) -> str | None:
+    """Hash what a task is, so that one under construction is another task after each change.
+
+    Its file is hashed, where it came from one, and what it declares and draws.
+
+    Returns:
+        The hash; None for a built-in task, whose version says it.
+    """
+    if type(task).__module__.startswith("mecheval.builtin."):
+        return None
+    declared = (task.symbols, task.answers, dict(task.variables), task.strings, task.chance)
+    digest = hashlib.sha256(f"{source_of(type(task).__module__)} {declared}".encode())
+    rng = seeding.stream(0, "sample_hash")
+    batch = task.sample(rng, 16, task.max_length)
+    pairs = (task.counterfactual_of(kind, batch, rng) for kind in task.counterfactuals)
+    for part in (batch, *pairs):
+        for values in (part.tokens_BT, part.targets_BT, *part.variables.values()):
+            digest.update(values.astype("int64").tobytes())
+    return digest.hexdigest()
+
+
+def file_sha256(spec: Spec, registry: Registry) -> str | None:
+    """Hash the file of a model with the files that it imports beside it; None for built-in ones."""
+    if spec.name.startswith("hf:"):
+        return None
+    entry = registry.get("model", spec.name)
+    return None if entry.module.startswith("mecheval.") else source_sha256(entry.path)
+
+
+def check_unchanged(cell: Cell, task: Task, registry: Registry) -> None:
+    """Check that the files of a cell's task and model are those that it was planned with.
+
+    Args:
+        cell: The cell.
+        task: Its task, as it was loaded now.
+        registry: Where its model is looked up.
+
+    Raises:
+        UsageError: One of them is another one.
+    """
+    identity = cell.identity
+    model = file_sha256(cell.model, registry) if isinstance(cell.model, Spec) else None
+    same = {
+        f"task '{identity.task.name}'": sample_sha256(task) == identity.task.sample_sha256,
+        f"model '{identity.model.name}'": model == identity.model.file_sha256,
+    }
+    for what, holds in same.items():
+        if not holds:
+            raise UsageError(
+                f"The file of {what} changed after this run was planned. Run the same command "
+                "again."
+            )

@@ -1,0 +1,49 @@
+"""Hashes of JSON: the same for the same content, however it is laid out or its numbers written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+CIRCUMSTANCES = (
+    "digest", "labels", "created", "finished", "environment", "resources", "command", "plugin",
+    "error",
+)  # fmt: skip
+"""Fields of a report that say when, where, by whom and in whose words it was measured, and not what
+came out."""
+
+_EXACT = 2**53  # integers up to here are floats without loss
+
+
+def sha256_of(content: Any) -> str:
+    """Return the SHA-256 of the canonical JSON of a value.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
+    text = json.dumps(
+        normalised(content), sort_keys=True, separators=(",", ":"), allow_nan=False
+    )  # fmt: skip
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """Return the digest of a report, given as it is written.
+
+    The same measurement made again has the same digest. It guards against accidents, such as an
+    edit, a merge or a failing disk; whoever means to deceive writes another digest as well.
+    """
+    return sha256_of({key: value for key, value in content.items() if key not in CIRCUMSTANCES})
+
+
+def normalised(value: Any) -> Any:
+    """Write whole floats as integers, so that 1 and 1.0 are the same number."""
+    if isinstance(value, Mapping):
+        return {key: normalised(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [normalised(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    return value

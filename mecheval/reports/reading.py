@@ -1,0 +1,179 @@
+"""Reading a report, which is a JSON file that anybody may have written.
+
+Whatever is wrong with it ends in an OSError or a ValueError that says so in a few words: what is no
+regular file is not waited for, what is huge is not read, what is nested deeply is not descended
+into, and what no other program could read is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pydantic import ValidationError
+
+from mecheval.errors import UsageError
+from mecheval.escape import quoted
+from mecheval.reports.canonical import digest_of
+from mecheval.reports.schema import SCHEMA, Report
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MOST_BYTES = 64_000_000
+"""Largest file that is read; a report has a thousandth of it."""
+
+DEEPEST = 64
+"""Most lists and objects within each other; a report has ten."""
+
+_GREATEST = 2**64
+_TOO_DEEP = f"more than {DEEPEST} lists and objects are within each other"
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a regular file.
+
+    Raises:
+        OSError: There is none, it is no regular file, it is too large, or it cannot be read.
+    """
+    try:
+        found = path.stat()
+    except ValueError as error:  # a name that no file can have
+        raise OSError(errno.EINVAL, str(error)) from error
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    if found.st_size > MOST_BYTES:
+        raise OSError(errno.EFBIG, f"it has more than {MOST_BYTES / 1e6:.0f} MB")
+    return path.read_bytes()
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        OSError: As :func:`read_bytes`.
+        ValueError: It is no JSON, or holds what JSON or UTF-8 cannot: NaN, numbers out of range,
+            half of a surrogate pair; or it is nested too deeply.
+    """
+    data = read_bytes(path)
+    try:
+        content = json.loads(data, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    except MemoryError:
+        raise ValueError("it takes more memory than there is") from None
+    _check(content)
+    return content
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON number; write null and give a reason")
+
+
+def _check(content: Any) -> None:
+    """Look at every value, level by level, so that depth takes no stack."""
+    level = [content]
+    for _ in range(DEEPEST):
+        following: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                following += value
+                following += value.values()
+            elif isinstance(value, list):
+                following += value
+            else:
+                _check_plain(value)
+        if not following:
+            return
+        level = following
+    raise ValueError(_TOO_DEEP)
+
+
+def _check_plain(value: Any) -> None:
+    if isinstance(value, str):
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise ValueError("a text holds half of a surrogate pair") from None
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("a number is out of range")
+    elif isinstance(value, int) and abs(value) > _GREATEST:
+        raise ValueError("a whole number is out of range")
+
+
+class ReportError(UsageError):
+    """A file is no report that can be relied on.
+
+    Attributes:
+        problem: What is wrong with it, to be said of it: "is not whole JSON (...)".
+    """
+
+    def __init__(self, message: str, problem: str = "") -> None:
+        """Keep the message, and the problem by itself."""
+        super().__init__(message)
+        self.problem = problem
+
+
+def read_report(path: Path | str, *, verify: bool = False) -> Report:
+    """Read a report.
+
+    Args:
+        path: Its file.
+        verify: Whether to refuse one whose values do not fit its digest.
+
+    Raises:
+        ReportError: There is no such file, or it is not a report; names the file and the field.
+    """
+    path = Path(path)
+    problem, advice, report = "", "", None
+    try:
+        content = read_json(path)
+        problem, report = _parsed(content)
+        if not problem and verify:
+            problem = digest_problem(content)
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+    except ValueError as error:
+        problem, advice = f"is not whole JSON ({error})", " Delete it and run its cell again."
+    if problem:
+        raise ReportError(f"The report {path} {problem}.{advice}", problem)
+    return report  # type: ignore[return-value] - there is one where there is no problem
+
+
+def _parsed(content: Any) -> tuple[str, Any]:
+    """Return what is wrong with a report, or an empty string and the report."""
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA:
+        found = f"schema {quoted(schema)}" if schema else "no field 'schema'"
+        return f"has {found}; this version of mecheval reads '{SCHEMA}'", None
+    try:
+        return "", Report.model_validate(content)
+    except ValidationError as error:
+        return first_problem(error), None
+
+
+def digest_problem(content: Mapping[str, Any]) -> str:
+    """Say that values do not fit their digest; an empty string if they do, or there is none."""
+    if content.get("digest") in (None, digest_of(content)):
+        return ""
+    return "was changed after it was written: its values do not fit its digest"
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say what is wrong first, of something: "lacks the field 'identity.seed'"."""
+    problem = error.errors(include_url=False)[0]
+    where = quoted(".".join(map(str, problem["loc"])))
+    if problem["type"] == "missing":
+        return f"lacks the field {where}"
+    if problem["type"] == "extra_forbidden":
+        return f"has an unknown field {where}"
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"has a wrong field {where}: {said[:1].lower()}{said[1:]}"

@@ -1,0 +1,155 @@
+"""Reports of others: whatever a file holds, every command that reads it says so in a sentence."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import commands
+import hostile
+from commands import fuzzed
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from synthetic_reports import retrieval, snapshots, synthetic
+
+import mecheval
+from mecheval.errors import UsageError
+from mecheval.reports.files import cell_key, dumps
+from mecheval.reports.schema import Identity
+
+GOOD = [
+    json.loads(dumps(report))
+    for report in (synthetic(), synthetic(task="dyck", learned=False), snapshots(retrieval()))
+]
+STRUCTURE = ("table", "thead", "tbody", "tr", "th", "td", "h1", "h2", "p", "ul", "li", "em",
+             "code")  # fmt: skip
+"""Tags that a leaderboard's own Markdown becomes."""
+
+
+@st.composite
+def changed(draw: st.DrawFn) -> dict[str, Any]:
+    """Return a report in which some places hold something else, or are gone, or are new."""
+    content = json.loads(json.dumps(draw(st.sampled_from(GOOD))))
+    for _ in range(draw(st.integers(1, 3))):
+        part: Any = content
+        while True:
+            keys = sorted(part) if isinstance(part, dict) else list(range(len(part)))
+            key = draw(st.sampled_from(keys))
+            inner = part[key]
+            if not (isinstance(inner, dict | list) and inner) or draw(st.integers(0, 4)) == 0:
+                break
+            part = inner
+        what = draw(st.sampled_from(["replace", "replace", "replace", "remove", "add"]))
+        if what == "replace":
+            part[key] = draw(hostile.value)
+        elif what == "add" and isinstance(part, dict):
+            part[draw(hostile.text)] = inner
+        else:
+            del part[key]
+        if not content:
+            break
+    return content
+
+
+@st.composite
+def dressed(draw: st.DrawFn) -> dict[str, Any]:
+    """Return a whole report with a fitting key whose free texts are hostile."""
+    content = json.loads(json.dumps(draw(st.sampled_from(GOOD))))
+    content["digest"] = None
+    content["identity"]["model"]["name"] = draw(
+        st.just("gru") | hostile.text.map(lambda text: f"hf:{text}")
+    )
+    content["identity"]["task"]["params"] = {draw(hostile.text): draw(hostile.leaf)}
+    for metric in draw(st.lists(st.sampled_from(content["metrics"]), max_size=3)):
+        for field in draw(st.sets(st.sampled_from(["title", "verdict", "id", "unit"]), max_size=2)):
+            metric[field] = draw(hostile.text)
+        metric["warnings"] = [draw(hostile.text)]
+        metric["scalars"] |= {draw(hostile.text): 0.5}
+        if draw(st.booleans()):
+            metric |= {"value": None, "reason": draw(hostile.text) or "x", "n_scored": 0}
+    content["plugin"] = {"task": draw(hostile.text)}
+    with suppress(ValidationError, ValueError):
+        content["key"] = cell_key(Identity.model_validate(content["identity"]))
+    return content
+
+
+def text_of(content: Any) -> bytes:
+    return json.dumps(content).encode()
+
+
+contents = (
+    (changed() | dressed()).map(text_of)
+    | st.sampled_from(GOOD).map(json.dumps).flatmap(hostile.edited).map(
+        lambda text: text.encode("utf-8", "surrogatepass")
+    )
+    | st.binary(max_size=40)
+    | hostile.value.map(text_of)
+)  # fmt: skip
+
+
+def read_by_all(data: bytes, folder: Path) -> None:
+    """Let every command read a report, alone and beside a good one."""
+    path = folder / "results" / "gru" / "parity@1" / "seed0.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+    good = path.with_name("seed1.json")
+    good.write_text(dumps(synthetic(seed=1)))
+    found = commands.run("validate", str(path))
+    shown = commands.run("show", "report", str(path))
+    assert commands.run("show", "report", str(path), "--json").code == shown.code
+    assert shown.code == 0 or found.code == 1, "what cannot be shown is not valid"
+    assert (
+        commands.run("leaderboard", "build", str(folder / "results"), "-o", str(folder)).code == 0
+    )
+    check_tables(folder)
+    with suppress(UsageError):
+        assert not commands.acting(mecheval.compare(path, good).to_markdown())
+
+
+def check_tables(folder: Path) -> None:
+    """Check that nothing in the tables is anything but text."""
+    from markdown_it import MarkdownIt
+
+    markdown, table, content = (
+        (folder / f"leaderboard.{suffix}").read_text() for suffix in ("md", "csv", "json")
+    )
+    assert not commands.acting(markdown + table + content)
+    renderer = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    tokens = renderer.parse(markdown)
+    inner = [child for token in tokens for child in token.children or ()]
+    tags = {token.tag for token in [*tokens, *inner] if token.tag and token.type != "softbreak"}
+    assert tags <= set(STRUCTURE), tags
+    assert not [token for token in [*tokens, *inner] if token.type.startswith("html")]
+    for row in csv.reader(io.StringIO(table)):
+        assert not [cell for cell in row if cell[:1] in tuple("=+@\t\r")]
+    assert json.loads(content)["schema"] == "mecheval.leaderboard/1"
+
+
+@fuzzed(60)
+@given(contents)
+def test_any_report(data: bytes) -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        read_by_all(data, folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+@fuzzed(3)
+@given(dressed())
+def test_any_report_is_drawn(content: dict[str, Any]) -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        path = folder / "seed0.json"
+        path.write_bytes(text_of(content))
+        done = commands.run("report", str(path), "-o", str(folder / "a.svg"))
+        assert done.code in (0, 2)
+    finally:
+        shutil.rmtree(folder)

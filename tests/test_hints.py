@@ -1,0 +1,96 @@
+"""Who gives a path where a name is wanted is told how paths are given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mecheval.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TASK = (
+    '@task(name="toy", version=1)\nclass Toy: ...\n@task(name="toy_2", version=1)\nclass B: ...\n'
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "my_task.py").write_text(TASK)
+    (tmp_path / "odd [1]").mkdir()
+    (tmp_path / "odd [1]" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (["-m", "lstm", "-t", "./mine/my_task.py"],
+         "given with --include-path ./mine/my_task.py; then name it 'local/toy' or 'local/toy_2'."),
+        (["-m", "./mine/my_task.py", "-t", "parity"],
+         "given with --include-path ./mine/my_task.py; then name it local/NAME."),
+        (["-m", "lstm", "-t", "./mine/none.py"], "There is no file './mine/none.py'"),
+        (["-m", "mine", "-t", "parity"], "A checkpoint in a folder is written hf:mine."),
+        (["-m", "'odd [1]'", "-t", "parity"], "A checkpoint in a folder is written hf:'odd [1]'."),
+        (["-m", "EleutherAI/pythia-70m", "-t", "parity"],
+         "A checkpoint of the hub is written hf:EleutherAI/pythia-70m."),
+        (["-m", "hf:odd/a b", "-t", "parity"],
+         "Unknown model 'b'. See `mecheval ls models`. If both are one path, write hf:'odd/a b'."),
+        (["-m", "hf:mine/a[1]", "-t", "parity"],
+         "There is no preset '1' of hf:mine/a. See `mecheval show model hf:mine/a`. Put a path"),
+        (["-m", "hf:mine/a[1", "-t", "parity"], "Put a path with brackets, @, quotes"),
+        (["-m", "hf:", "-t", "parity"], "Write hf:OWNER/NAME or hf:DIRECTORY."),
+        (["-m", "local/mine", "-t", "parity"], "Names that begin with local/ are those of files"),
+        (["-m", "planted/nothing", "-t", "parity"], "See `mecheval ls models`."),
+        (["-m", "a" * 300, "-t", "parity"], "Unknown model 'aaa"),
+        (["-m", "hf:" + "a" * 300, "-t", "parity"], "There is no directory 'aaa"),
+        (["-m", "hf:/" + "a" * 5000, "-t", "parity"], "There is no directory /aaa"),
+        (["-m", "lstm", "-t", "parity", "-I", "a" * 300], "There is no file or folder aaa"),
+        (["-m", "lstm", "-t", "parity", "-I", "~nobody_of_this_name/x"], "~nobody_of_this_name/x"),
+        (["--suite", "a" * 300 + ".toml"], "There is no file aaa"),
+        (["-m", "lstm", "-t", "parity", "-o", "a" * 300], "could not be written to aaa"),
+    ],
+)  # fmt: skip
+def test_of_names(argv: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", *argv, "-j", "1", "--device", "cpu"]) in (2, 3)
+    err = capsys.readouterr().err
+    assert hint in err
+    assert err.count("\n") == 1
+    assert len(err) < 1020
+
+
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (["validate", "mine/my_task.py"], "is a file of source. Give it with --include-path"),
+        (["validate", "odd [1]"], "odd [1] holds a checkpoint. Write it hf:'odd [1]'."),
+        (["validate", "mine"], "The folder mine holds no reports. Give one that does.\n"),
+        (["validate", "a" * 300], "is neither a file or folder, nor a task"),
+        (["show", "report", "a" * 300], "cannot be read (File name too long)"),
+        (["show", "model", "mine"], "A checkpoint in a folder is written hf:mine."),
+        (["leaderboard", "build", "a" * 300], "There is no file or folder aaa"),
+        (["report", "a" * 300], "There is no file or folder aaa"),
+        (["new", "task", "a" * 300], "Use lower-case letters, digits and _"),
+        (["eval", "-m", "lstm"], "Unknown command 'eval'. Did you mean 'run'?"),
+        (["lst"], "Did you mean 'ls'?"),
+        (["frobnicate"], "Unknown command 'frobnicate'. See `mecheval --help`."),
+        (["run", "--config", "x"], "Unknown flag '--config'. Did you mean '--suite'?"),
+        (["run", "--epochs", "3"], "Did you mean '--recipe steps=N'?"),
+        (["ls", "--config"], "Unknown flag '--config'. See"),
+        (["run", "--ouptut", "x"], "Did you mean '--output'?"),
+        (["run", "--frobnicate"], "Unknown flag '--frobnicate'. See"),
+        (["ls", "x" * 5000], "xxx..."),
+    ],
+)
+def test_of_paths_commands_and_flags(
+    argv: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv) in (1, 2)
+    err = capsys.readouterr().err
+    assert hint in err
+    assert err.count("\n") == 1
+    assert len(err) < 700
