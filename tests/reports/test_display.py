@@ -55,5 +55,9 @@ def test_a_notebook_shows_numbers_intervals_and_reasons() -> None:
 
 def test_what_stands_in_a_report_is_shown_and_not_obeyed() -> None:
     report = synthetic("<script>alert(1)</script>\x1b[31m")
+    said = {"title": "<script>t</script>", "value": None, "reason": "<script>r</script>"}
+    odd = report.metrics[0].model_copy(update=said)
+    report = report.model_copy(update={"metrics": [odd, *report.metrics[1:]]})
     assert "<script>" not in report._repr_html_()
+    assert report._repr_html_().count("&lt;script&gt;") == 3
     assert "\x1b" not in report._repr_html_() + repr(report)
