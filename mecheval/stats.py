@@ -149,8 +149,8 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         return [None] * len(p_values)
     from statsmodels.stats.multitest import multipletests
 
-    corrected = iter(multipletests(there, method="holm")[1])
-    return [None if p is None else float(next(corrected)) for p in p_values]
+    corrected = iter(np.asarray(multipletests(there, method="holm")[1]).tolist())
+    return [None if p is None else next(corrected) for p in p_values]
 
 
 def _standard_error(values_U: np.ndarray) -> float:

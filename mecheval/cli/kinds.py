@@ -77,11 +77,7 @@ def _bare(text: str) -> str:
 def _names(registry: Registry) -> dict[str, set[str]]:
     """Return all registered names by kind."""
     from mecheval.harness.suites import suite_names
-    from mecheval.metrics import METRICS
+    from mecheval.registry import KINDS
 
-    return {
-        "task": {entry.name for entry in registry.entries("task")},
-        "model": {entry.name for entry in registry.entries("model")},
-        "metric": set(METRICS),
-        "suite": set(suite_names()),
-    }
+    found = {kind: {entry.name for entry in registry.entries(kind)} for kind in KINDS}
+    return {**found, "suite": set(suite_names())}

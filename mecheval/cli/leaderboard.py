@@ -85,12 +85,13 @@ def build(args: argparse.Namespace) -> int:
         raise UsageError(f"The folder {args.results} holds no reports. Give one that does.")
     board = build_board(collection)
     texts = {"md": markdown(board), "csv": as_csv(board), "json": as_json(board)}
-    for suffix, text in texts.items():
-        write_document(args.output / f"leaderboard.{suffix}", text)
-    write_document(args.output / NAME, versions(collection.reports))
+    files = {f"leaderboard.{suffix}": text for suffix, text in texts.items()}
+    files[NAME] = versions(collection.reports)
+    for name, text in files.items():
+        write_document(args.output / name, text)
     if not args.quiet:
         print(texts["json" if args.json else "md"], end="")
-        print(f"Wrote leaderboard.md, .csv and .json to {args.output}.", file=sys.stderr)
+        print(f"Wrote {', '.join(files)} to {args.output}.", file=sys.stderr)
     if not collection:
         print(f"mecheval: No report in {args.results} counts.", file=sys.stderr)
     return 0 if collection else 1

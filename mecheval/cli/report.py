@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from mecheval import escape
 from mecheval.cli import options
+from mecheval.cli.kinds import advice
 from mecheval.errors import UsageError
 
 if TYPE_CHECKING:
@@ -81,24 +84,32 @@ def report(args: argparse.Namespace) -> int:
 def _read(paths: Sequence[Path]) -> list[Report]:
     """Read all reports; one that several paths lead to is read once.
 
+    What cannot be read in a folder is left out, and said on stderr; a file that is named must be a
+    report.
+
     Raises:
         UsageError: A path leads to no report.
     """
-    from mecheval.cli.kinds import advice
     from mecheval.reports.files import find_reports, read_report
 
-    files: dict[Path, None] = {}
+    found: dict[Path, Report] = {}
     for path in paths:
         if not path.exists():
             raise UsageError(
                 f"There is no file or folder {path}. Give a report, or a folder of reports such "
                 f"as `mecheval run` writes.{advice(str(path))}"
             )
-        found = find_reports(path)
-        if not found:
+        files = find_reports(path)
+        for file in files:
+            try:
+                found[file.resolve()] = read_report(file)
+            except UsageError as error:
+                if path.is_file():
+                    raise
+                print(f"mecheval: left out: {escape.sentence(str(error))}", file=sys.stderr)
+        if not any(file.resolve() in found for file in files):
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
-        files |= dict.fromkeys(file.resolve() for file in found)
-    return [read_report(file) for file in files]
+    return list(found.values())
 
 
 class _Target(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from mecheval import escape
 from mecheval.errors import UsageError
 from mecheval.reports.files import read_report
 from mecheval.reports.markdown import table
@@ -62,7 +63,7 @@ def print_folder(path: Path, *, as_json: bool) -> None:
     print(summary([*found.reports, *others]))
     for item in found.refused:
         if item.report is None:
-            print(f"{item.path}: {item.reason}", file=sys.stderr)
+            print(escape.line(f"{item.path}: {item.reason}"), file=sys.stderr)
 
 
 def _head(report: Report) -> dict[str, Any]:

@@ -86,8 +86,56 @@ def test_a_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "field"),
+    [("gru", "model"), ("dyck[k=3]", "task"), ("recovery", "metric"), ("demo", "suite")],
+)
+def test_what_a_name_stands_for_is_found_out(
+    capsys: pytest.CaptureFixture[str], name: str, field: str
+) -> None:
+    assert card(capsys, name) == card(capsys, field, name)
+    assert field in card(capsys, name)
+
+
+def test_a_file_is_a_report_and_a_folder_many(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (path, _) = write(tmp_path, synthetic("lstm"), synthetic("gru", seed=1))
+    assert card(capsys, str(path)) == card(capsys, "report", str(path))
+    for words in ([str(tmp_path)], ["folder", str(tmp_path)], ["report", str(tmp_path)]):
+        assert main(["show", *words]) == 0
+        out = capsys.readouterr().out
+        assert "| lstm" in out
+        assert "| gru" in out
+    assert main(["show", str(tmp_path), "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["model"] for row in rows} == {"lstm", "gru"}
+
+
+def test_a_name_of_several_things_is_asked_back(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "demo", synthetic())
+    assert main(["show", "demo"]) == 2
+    assert capsys.readouterr().err == (
+        "mecheval: 'demo' is a suite and a folder. Write `mecheval show suite demo` or "
+        "`mecheval show folder demo`.\n"
+    )
+    assert main(["show", "folder", "demo"]) == 0
+    assert main(["show", "demo/"]) == 0
+
+
+@pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["model"], "`mecheval show model` needs a name"),
+        (
+            ["grau"],
+            "'grau' is no task, model, metric or suite, and no file or folder. Did you mean",
+        ),
+        (["nowhere.json"], "no file or folder"),
+        (["tsk", "dyck"], "Unknown kind 'tsk'. Did you mean 'task'?"),
+        (["task", "dyck", "gru"], "shows one thing, not 3"),
         (["task", "dick"], "Unknown task 'dick'. Did you mean 'dyck'?"),
         (["task", "dyck[depth=2]"], "Unknown argument 'depth' of dyck"),
         (["task", "dyck[k=2"], "Malformed name"),

@@ -85,7 +85,7 @@ def off(case: Case) -> list[str]:
         # A state written one block later.
         (
             "planted/parity-at-block", "planted/parity-at-block[block=3]",
-            ["readability/parity lateness", "bottleneck/parity", "write_offset layer"],
+            ["readability/parity com", "bottleneck/parity layer", "write_offset layer"],
         ),
     ],
 )  # fmt: skip

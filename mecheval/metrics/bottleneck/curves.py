@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mecheval.metrics import layer_curves, resampling
-from mecheval.metrics.bottleneck.necessity import Answers, Validity, necessity, refit_recovery
+from mecheval.metrics.bottleneck.cost import Answers, Validity, cost, refit_recovery
 from mecheval.metrics.results import profile
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mecheval.reports.schema import Profile
 
 PLATEAU = 0.8
-"""Layers with at least this share of the largest necessity are on its plateau."""
+"""Layers with at least this share of the largest cost are on its plateau."""
 
 
 @dataclass(frozen=True)
@@ -35,26 +35,62 @@ class Readings:
 
 
 @dataclass(frozen=True)
+class Levels:
+    """Accuracy of the answers without the variable.
+
+    Attributes:
+        floor: Of the best table over positions or the last symbols.
+        chance: Of a uniform guess.
+    """
+
+    floor: float
+    chance: float
+
+
+@dataclass(frozen=True)
 class Curves:
-    """Everything about one variable by layer."""
+    """Everything about one variable by layer.
+
+    Attributes:
+        outcomes: What erasing it did.
+        readings: What probes read before.
+        levels: Accuracies that need no variable: the task's floor, and chance.
+        answers: Right answers per sequence.
+        weight_RB: Weights of resampled sequences.
+        refit_L: What a refitted probe reads of what there was.
+        random_JL: Accuracy under single random subspaces.
+        cost_L: What erasing costs, of what there is to lose above the floor.
+        cost_RL: The same in resamples.
+        validity: Which layers count.
+    """
 
     outcomes: Sequence[Outcome]
     readings: Readings
-    clean_B: np.ndarray
+    levels: Levels
+    answers: Answers
+    weight_RB: np.ndarray
     refit_L: np.ndarray
     random_JL: np.ndarray
-    necessity_L: np.ndarray
-    necessity_RL: np.ndarray
+    cost_L: np.ndarray
+    cost_RL: np.ndarray
     validity: Validity
 
     @property
-    def valid_necessity_L(self) -> np.ndarray:
-        """Return the necessity of valid layers, NaN elsewhere."""
-        return np.where(self.validity.valid_L, self.necessity_L, np.nan)
+    def valid_cost_L(self) -> np.ndarray:
+        """Return the cost at valid layers, NaN elsewhere."""
+        return np.where(self.validity.valid_L, self.cost_L, np.nan)
+
+    def lost(self, level: float) -> np.ndarray:
+        """Return the cost at all layers as a share of the accuracy above a level."""
+        return cost(self.answers, np.ones((1, len(self.answers.clean_B))), level)[0]
 
 
 def curves_of(
-    sweep: Sweep, outcomes: list[Outcome], readings: Readings, rng: np.random.Generator
+    sweep: Sweep,
+    outcomes: list[Outcome],
+    readings: Readings,
+    levels: Levels,
+    rng: np.random.Generator,
 ) -> Curves:
     """Compare what erasing cost with random subspaces, and say which layers count.
 
@@ -62,6 +98,7 @@ def curves_of(
         sweep: The erased runs, with the metric's parameters.
         outcomes: What erasing the variable did, by layer.
         readings: What probes read.
+        levels: Accuracies that need no variable.
         rng: Decides the resamples of sequences.
     """
     params = sweep.params
@@ -70,7 +107,6 @@ def curves_of(
     answers = Answers(
         clean_B, np.stack([outcome.right.token for outcome in outcomes]), _mean(random_LJB, axis=1)
     )
-    chance = sweep.subject.task.chance
     weight_RB = resampling.weights(len(clean_B), rng)
     # Each subspace saw a share of the sequences: its cost there, off the accuracy on all of them.
     random_LJ = clean_B.mean() - _mean(clean_B - random_LJB, axis=2)
@@ -86,24 +122,27 @@ def curves_of(
     return Curves(
         outcomes,
         readings,
-        clean_B,
+        levels,
+        answers,
+        weight_RB,
         refit_L,
         random_LJ.T,
-        necessity(answers, np.ones((1, len(clean_B))), chance)[0],
-        necessity(answers, weight_RB, chance),
+        cost(answers, np.ones((1, len(clean_B))), levels.floor)[0],
+        cost(answers, weight_RB, levels.floor),
         validity,
     )
 
 
 def by_layer(curves: Curves) -> Profile:
-    """Lay the necessity of valid layers out, and everything that it was judged by."""
+    """Lay the cost at valid layers out, and everything that it was judged by."""
     outcomes, validity = curves.outcomes, curves.validity
-    low_L, high_L = resampling.bounds(curves.necessity_RL)
+    low_L, high_L = resampling.bounds(curves.cost_RL)
     random_low_L, random_high_L = np.quantile(curves.random_JL, [0.025, 0.975], axis=0)
-    largest = np.nanmax(curves.valid_necessity_L) if validity.valid_L.any() else np.inf
+    counts_L = np.isfinite(curves.valid_cost_L)
+    largest = curves.valid_cost_L[counts_L].max(initial=-np.inf)
     return profile(
         {"layer": range(len(outcomes))},
-        curves.valid_necessity_L,
+        curves.valid_cost_L,
         (np.where(validity.valid_L, low_L, np.nan), np.where(validity.valid_L, high_L, np.nan)),
         marks={
             "valid": validity.valid_L,
@@ -111,10 +150,11 @@ def by_layer(curves: Curves) -> Profile:
             "removed": validity.removed_L,
             "random_kept": validity.kept_L,
             "trivial": validity.trivial_L,
-            "plateau": layer_curves.plateau(curves.valid_necessity_L, PLATEAU * largest),
+            "plateau": layer_curves.plateau(curves.valid_cost_L, PLATEAU * largest) & counts_L,
         },
         series={
-            "necessity": curves.necessity_L,
+            "cost": curves.cost_L,
+            "cost_to_chance": curves.lost(curves.levels.chance),
             "accuracy": np.array([outcome.right.token.mean() for outcome in outcomes]),
             "last_accuracy": np.array([outcome.right.last.mean() for outcome in outcomes]),
             "random": curves.random_JL.mean(0),

@@ -3,7 +3,8 @@
 One multinomial logistic probe per layer and variable, on one position per sequence; balanced
 accuracy A_l on test sequences, corrected by the floor F that needs no model:
 a_l = clip((A_l - F) / (1 - F), 0, 1), F = max(majority, position only, last-w-symbols tables).
-The control task and shuffled labels follow Hewitt and Liang 2019 (arXiv:1909.03368).
+The control task and shuffled labels follow Hewitt and Liang 2019 (arXiv:1909.03368); where along
+the layers a_l rises, and in how few steps, :func:`mecheval.metrics.layer_curves.shape` says.
 
 Shape suffixes: ``L`` layers 0 (embedding) to n, ``R`` resamples.
 """
@@ -35,12 +36,12 @@ SAME = 0.01
 
 @metric(
     name="readability",
-    version=1,
+    version=2,
     family="probe",
     needs=(Variable(),),
     headline=(
         Column("{part}: readable, above the floor"),
-        Column("{part}: at layer", at="layer", kind="layer"),
+        Column("{part}: most readable at layer", at="layer", kind="layer"),
     ),
 )
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,13 @@ class Readability(Metric):
     are in the units of the value, so the floor is 0; ``untrained`` is the best layer of the same
     probe on the same network with freshly drawn weights. Accuracies themselves stand among the
     scalars and the profile's series.
+
+    ``com``, ``l50``, ``last_share``, ``cmax`` and ``ch`` describe the curve of a_l over layers
+    (COM, l50, Cmax and C_H of the literature). ``selectivity`` is the accuracy less that of the
+    control task, which gives every kind of token a random label. Where a linear probe solves that
+    task (to 0.95) it could hardly be positive, whatever the variable: it is null there, with a
+    note, and the profile marks the layer ``control_solved``. With no more kinds of tokens than
+    features that is so by construction wherever the stream holds the token.
 
     It says that a variable is there, not that anything uses it: ``planted/parity-distractor``,
     whose memory nothing reads, and its twin, whose memory is the answer, have the same values.
@@ -109,7 +117,7 @@ def _of_variable(metric: Readability, subject: Subject, layout: Layout) -> Metri
         _estimate(scores, weight_RM, floor),
         len(scores.labels_M),
         config=config,
-        warnings=_warnings(data, scores, subject.task.variables[name]),
+        warnings=_warnings(data, scores, subject.task.variables[name]) + _on_control(data, scores),
         references=references,
         scalars={**scalars, **_shape(scores, weight_RM, floor)},
         profile=_by_layer(scores, untrained, controls, weight_RM, floor),
@@ -153,11 +161,11 @@ def _levels(
 
 
 def _shape(scores: Scores, weight_RM: np.ndarray, floor: float) -> dict[str, float]:
-    """Return lateness and concentration of a_l with the ends of their bootstrap intervals."""
+    """Return where and how a_l rises, with the ends of the bootstrap intervals of COM and C_H."""
     value = layer_curves.shape(layer_curves.corrected(scores.accuracy_L, floor))
     resampled = layer_curves.shape(layer_curves.corrected(scores.resampled(weight_RM), floor))
     found = {name: float(number) for name, number in value.items()}
-    for name in ("lateness", "concentration"):
+    for name in ("com", "ch"):
         low, high = resampling.bounds(resampled[name][:, None])
         found |= {f"{name}_low": float(low[0]), f"{name}_high": float(high[0])}
     return found
@@ -183,9 +191,27 @@ def _by_layer(
         {"layer": range(len(accuracy_L))},
         layer_curves.corrected(accuracy_L, floor),
         (low_L, high_L),
-        marks={"plateau": layer_curves.plateau(accuracy_L, accuracy_L.max() - SAME)},
+        marks={
+            "plateau": layer_curves.plateau(accuracy_L, accuracy_L.max() - SAME),
+            "control_solved": controls.solved_L,
+        },
         series=series,
     )
+
+
+def _on_control(data: ProbeData, scores: Scores) -> list[str]:
+    """Say why there is no selectivity at the best layer, if there is none."""
+    best = int(scores.accuracy_L.argmax())
+    if scores.controls is None or not scores.controls.solved_L[best]:
+        return []
+    examples = data.splits["train"]
+    n_tokens, width = len(np.unique(examples.tokens_N)), examples.streams_LND.shape[-1]
+    return [
+        f"selectivity is null: the control task, a random label for each of {n_tokens} kinds of "
+        f"tokens, is solved by a linear probe of {width} features (accuracy "
+        f"{scores.controls.control_LJ[best].mean():.3f}), so that hardly anything could be read "
+        "better"
+    ]
 
 
 def _warnings(data: ProbeData, scores: Scores, n_values: int) -> list[str]:

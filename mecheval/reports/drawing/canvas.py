@@ -7,7 +7,6 @@ are equally large whatever stands around them.
 from __future__ import annotations
 
 import math
-import textwrap
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,13 +19,12 @@ from mecheval.reports.drawing.style import (
     CAPTION,
     DPI,
     NARROW,
-    PROSE,
     STYLE,
     TITLE,
     WIDTH,
     text_inches,
 )
-from mecheval.reports.drawing.words import clean
+from mecheval.reports.drawing.words import filled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
+_ENTRY = 0.34  # inches of an entry of a legend besides its text
 _EDGE, _TITLE, _ROW = 0.06, 0.14, 0.15  # inches: around everything, of a title, of a legend's row
 
 
@@ -148,8 +147,8 @@ def page(
     columns = columns_of(len(panels), columns)
     width = width or (NARROW if columns == 1 else WIDTH)
     legend = _legend(words.handles, width)
-    title = textwrap.fill(clean(words.title), _columns(1.15 * TITLE, width))
-    caption = textwrap.fill(clean(words.caption), _columns(CAPTION, width))
+    title = filled(words.title, width - 2 * _EDGE, points=TITLE, bold=True)
+    caption = filled(words.caption, width - 2 * _EDGE, points=CAPTION)
     head = 2 * _EDGE + _TITLE * (title.count("\n") + 1) + _ROW * legend.n_rows
     foot = (caption.count("\n") + 1) * CAPTION * 1.3 / 72 + 2 * _EDGE
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
@@ -179,12 +178,14 @@ class _Legend(NamedTuple):
 
 def _legend(handles: Sequence[Artist], width: float) -> _Legend:
     """Find the most columns into which a legend fits."""
-    widths = [0.42 + text_inches(str(handle.get_label()), CAPTION) for handle in handles]
+    widths = [_ENTRY + text_inches(str(handle.get_label()), CAPTION) for handle in handles]
     for n_columns in range(len(widths), 0, -1):
-        n_rows = math.ceil(len(widths) / n_columns)
-        of_columns = [max(widths[i : i + n_rows]) for i in range(0, len(widths), n_rows)]
-        if sum(of_columns) <= width - 2 * _EDGE or n_columns == 1:
-            return _Legend(n_columns, n_rows)
+        n_rows, n_longer = divmod(len(widths), n_columns)  # as matplotlib fills its columns
+        left, needed = iter(widths), 0.0
+        for column in range(n_columns):
+            needed += max(next(left) for _ in range(n_rows + (column < n_longer)))
+        if needed <= width - 2 * _EDGE or n_columns == 1:
+            return _Legend(n_columns, n_rows + (n_longer > 0))
     return _Legend(1, 0)
 
 
@@ -199,10 +200,6 @@ def _add_legend(figure: Figure, handles: Sequence[Artist], legend: _Legend, head
         borderaxespad=0, borderpad=0, handlelength=1.8, columnspacing=1.2, handletextpad=0.5,
         labelspacing=0.35,
     )  # fmt: skip
-
-
-def _columns(points: float, width: float) -> int:
-    return int((width - 2 * _EDGE) / (PROSE * points / 72))
 
 
 def outer(axes: Sequence[Axes], x_label: str, y_label: str) -> None:

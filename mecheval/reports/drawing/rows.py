@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mecheval.reports.drawing.style import LIGHT, text_inches
-from mecheval.reports.drawing.words import wrapped
+from mecheval.reports.drawing.style import LIGHT, SMALL, text_inches
+from mecheval.reports.drawing.words import clean, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,14 +27,14 @@ def row_axes(axes: Axes, n_rows: int) -> None:
 
 def names_inches(groups: Sequence[Group], most: float) -> float:
     """Return the room that the names of models need, at most as much as given."""
-    return min(most, 0.15 + max(text_inches(group.name.row, 6.5) for group in groups))
+    return min(most, 0.15 + max(text_inches(clean(group.name.row), 6.5) for group in groups))
 
 
 def label_rows(axes: Axes, groups: Sequence[Group], inches: float) -> None:
     """Write the names of models left of their rows, in letters that fit into the given room."""
     for row, group in enumerate(groups):
-        name = wrapped(group.name.row, int((inches - 0.1) / text_inches("x", 6)), lines=2)
-        size = 6.5 if "\n" not in name and text_inches(name, 6.5) < inches - 0.1 else 5.5
+        size = 6.5 if text_inches(clean(group.name.row), 6.5) < inches - 0.1 else SMALL
+        name = wrapped(group.name.row, inches - 0.1, points=size)
         axes.text(
             -0.05 / _width(axes), row, name, transform=axes.get_yaxis_transform(), ha="right",
             va="center", fontsize=size, linespacing=0.95,

@@ -186,11 +186,12 @@ def seeds_note(group: Group, ids: Sequence[str]) -> str:
 
 def titles(groups: Sequence[Group], ids: Sequence[str], inches: float) -> list[str]:
     """Name models above their panels, with the number of seeds where some have nothing."""
-    width, found = int(inches / text_inches("x", 7)), []
+    found = []
     for group in groups:
         note = seeds_note(group, ids)
-        name = wrapped(group.name.row, width)
-        apart = " " if len(name.split("\n")[-1] + note) + 3 <= width else "\n"
+        name = wrapped(group.name.row, inches, points=7)
+        beside = f"{name} ({note})".rpartition("\n")[2]
+        apart = " " if text_inches(beside, 7) <= inches else "\n"
         found.append(f"{name}{apart}({note})" if note else name)
     return found
 

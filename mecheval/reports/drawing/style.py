@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+from functools import lru_cache
 from typing import Any
+
+from matplotlib.backends.backend_agg import get_hinting_flag
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 WIDTH = 7.0
 """Inches: the text of a paper in two columns."""
@@ -19,8 +24,11 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 GREY, LIGHT = "#6b6b6b", "#d9d9d9"
 
+FAMILY = "DejaVu Sans"
+"""The font that comes with matplotlib, so that pictures are the same everywhere."""
+
 STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": FAMILY,
     "font.size": 7,
     "axes.titlesize": 7,
     "axes.titlelocation": "left",
@@ -45,10 +53,19 @@ STYLE: dict[str, Any] = {
     "text.parse_math": False,  # a dollar in a model's name is a dollar
 }
 
-LETTER = 0.57  # width of a letter of DejaVu Sans in its size, as names have them
-PROSE = 0.525  # the same in sentences
+_ROUNDING = 1.01
 
 
-def text_inches(text: str, points: float) -> float:
-    """Return about how wide a line of text is."""
-    return max(map(len, text.split("\n")), default=0) * LETTER * points / 72
+@lru_cache(maxsize=4096)
+def text_inches(text: str, points: float, *, bold: bool = False) -> float:
+    """Return how wide the widest line of a text is, at most: drawing rounds letters a little."""
+    font = get_font(findfont(FontProperties(family=FAMILY, weight="bold" if bold else "normal")))
+    font.set_size(points, DPI)
+    widest = 0.0
+    with warnings.catch_warnings():
+        # What the font lacks is drawn as a box, which has a width as well.
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+        for line in text.split("\n"):
+            font.set_text(line, 0.0, flags=get_hinting_flag())
+            widest = max(widest, font.get_width_height()[0] / 64 / DPI)
+    return _ROUNDING * widest

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from typing import TYPE_CHECKING
 
 from mecheval import escape
+from mecheval.reports.drawing.style import text_inches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,8 @@ COMPONENTS = {
 }
 """The components of a site in few words."""
 
+_LONGEST = 200  # characters that can fit into two lines
+
 
 def clean(text: str) -> str:
     """Return text on one line, with characters that cannot be seen written out.
@@ -37,35 +39,49 @@ def clean(text: str) -> str:
     return escape.line(" ".join(text.split()))
 
 
-def wrapped(text: str, width: int, *, lines: int = 2) -> str:
-    """Break a name into lines of at most ``width`` characters; cut its middle if it needs more.
+def wrapped(text: str, inches: float, *, points: float, lines: int = 2) -> str:
+    """Break a name into lines of a width; cut its middle if it needs more of them.
 
     Names break behind commas, brackets and slashes, so that ``mamba[layers=2,width=64]`` stays
     whole in its parts.
     """
     text = clean(text)
-    most = width * lines
-    for length in range(len(text), 0, -1):
-        shown = _cut(text, min(length, most))
-        found = _broken(shown, width)
+    for length in range(min(len(text), _LONGEST), 0, -1):
+        found = _broken(_cut(text, length), inches, points)
         if len(found) <= lines:
             return "\n".join(found)
-    return _cut(text, width)
+    return ""
 
 
-def _broken(text: str, width: int) -> list[str]:
-    parts = re.findall(r"[^,\[/ ]*[,\[/ ]?", text)
+def filled(text: str, inches: float, *, points: float, bold: bool = False) -> str:
+    """Break sentences into lines of a width."""
+    return "\n".join(_broken(clean(text), inches, points, joints=" ", bold=bold))
+
+
+def _broken(
+    text: str, inches: float, points: float, *, joints: str = ",[/ ", bold: bool = False
+) -> list[str]:
+    """Break text behind its joints, and anywhere in parts that are too wide by themselves."""
+    parts = re.findall(f"[^{re.escape(joints)}]*[{re.escape(joints)}]?", text)
     rows = [""]
     for part in filter(None, parts):
-        pieces = textwrap.wrap(part, width) if len(part) > width else [part]
-        for piece in pieces:
-            if len(rows[-1]) + len(piece.rstrip()) > width:
+        for piece in _pieces(part, inches, points, bold=bold):
+            if text_inches((rows[-1] + piece).rstrip(), points, bold=bold) > inches:
                 rows.append("")
             rows[-1] += piece
     return [row.strip() for row in rows if row.strip()]
 
 
+def _pieces(part: str, inches: float, points: float, *, bold: bool) -> list[str]:
+    if text_inches(part.rstrip(), points, bold=bold) <= inches or len(part) == 1:
+        return [part]
+    middle = len(part) // 2
+    halves = part[:middle], part[middle:]
+    return [piece for half in halves for piece in _pieces(half, inches, points, bold=bold)]
+
+
 def _cut(text: str, most: int) -> str:
+    """Leave out the middle of a text that is too long, which tells names apart least."""
     if len(text) <= most:
         return text
     tail = max(0, (most - 3) // 3)

@@ -77,8 +77,8 @@ def _pages(sheet: Sheet, id: str) -> list[Drawing]:
 
 
 def _page(said: Words, groups: Sequence[Group], maps: Sequence[Map], id: str) -> Drawing:
-    labels = max((len(text) for found in maps for text in _site_labels(found)), default=0)
-    left = style.text_inches("x" * labels, style.SMALL) + 0.1
+    labels = "\n".join(text for found in maps for text in _site_labels(found))
+    left = style.text_inches(labels, style.SMALL) + 0.1
     room = Room(left=left, inner=left, bottom=0.32, foot=0)
     inches = canvas.plot_inches(canvas.columns_of(len(groups), COLUMNS), room)
     names = titles(groups, [id], inches)
@@ -142,7 +142,8 @@ def _said(
     left_out = words.listed(list(dict.fromkeys(map(_in_words, sorted(same, key=lambda s: s[1])))))
     return Words(
         "",
-        f"{sheet.task}: what brings the answer back when the {role} was exchanged{sheet.parameters(id)}",
+        f"{sheet.task}: what brings the answer back when the {role} was exchanged"
+        + sheet.parameters(id),
         caption(
             f"In one of two inputs the {role} is another one. One activation of the other run is "
             "put back, at one site (component and layer, from bottom to top) and role: the share "
@@ -165,11 +166,6 @@ def _site_labels(found: Map) -> list[str]:
     return [f"{words.clean(name)} {layer}" for name, layer in found.sites]
 
 
-def _broken(role: str) -> str:
-    """Break a role's name into two lines: next_key, value+1."""
-    return words.clean(role).replace("_", "\n").replace("+", "\n+")
-
-
 def _panel(axes: Axes, found: Map) -> None:
     heat.draw(axes, found.value_YG, found.trivial_YG)
     heat.write(axes, found.value_YG, found.trivial_YG)
@@ -180,8 +176,14 @@ def _panel(axes: Axes, found: Map) -> None:
         rows, labels = list(first.values()), [labels[row] for row in first.values()]
     axes.set_yticks([row + 0.5 for row in rows], labels, fontsize=style.SMALL)
     names = [_broken(role) for role in found.roles]
-    axes.set_xticks(np.arange(len(names)) + 0.5, names, fontsize=style.SMALL)
     inches = axes.get_position().width * axes.figure.get_size_inches()[0] / len(names)  # type: ignore[union-attr]
+    place = {"fontsize": style.SMALL}
     if any(style.text_inches(name, style.SMALL) > inches for name in names):
-        for text, role in zip(axes.get_xticklabels(), found.roles, strict=True):
-            text.set(text=words.clean(role), rotation=35, ha="right", rotation_mode="anchor")
+        names = [words.clean(role) for role in found.roles]
+        place |= {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(np.arange(len(names)) + 0.5, names, **place)
+
+
+def _broken(role: str) -> str:
+    """Break a role's name into two lines: next_key, value+1."""
+    return words.clean(role).replace("_", "\n").replace("+", "\n+")

@@ -79,9 +79,9 @@ def _needed(groups: Sequence[Group], facet: Column) -> float:
     """Return the inches that a column needs for squares and words in two lines."""
     counts = {group.name: group.number(facet.id, VERDICT).verdicts for group in groups}
     said = [_in_words(group, facet, counts[group.name]) for group in groups]
-    words_inches = max(style.text_inches(text, style.SMALL) for text in said)
+    words_inches = max(style.text_inches(words.clean(text), style.SMALL) for text in said)
     squares = max(min(_SQUARES, len(group.seeds)) for group in groups) * _SQUARE
-    title = style.text_inches(facet.title, 1.1 * style.CAPTION)
+    title = style.text_inches(words.clean(facet.title), style.CAPTION, bold=True)
     return 0.25 + max(title, squares + (words_inches if words_inches < 2 else 0.6 * words_inches))
 
 
@@ -137,7 +137,9 @@ def _draw_facet(
 ) -> None:
     """Draw a square per seed and the verdicts in words, in a column that starts at a place."""
     (sheet, column), (start, width) = facet, place
-    _head(axes, start, words.wrapped(column.title, _letters(width), lines=1))
+    _head(
+        axes, start, words.wrapped(column.title, width - 0.1, points=1.1 * style.CAPTION, lines=1)
+    )
     most = max(min(_SQUARES, len(group.seeds)) for group in groups)
     for row, group in enumerate(groups):
         counts = group.number(column.id, VERDICT).verdicts
@@ -154,12 +156,9 @@ def _draw_facet(
                 )
             )  # fmt: skip
         at = start + most * _SQUARE + 0.05
-        text = words.wrapped(_in_words(group, column, counts), _letters(start + width - at))
+        said = _in_words(group, column, counts)
+        text = words.wrapped(said, start + width - at - 0.04, points=style.SMALL)
         axes.text(at, row, text, va="center", fontsize=style.SMALL, linespacing=0.95)
-
-
-def _letters(inches: float) -> int:
-    return max(4, int((inches - 0.04) / style.text_inches("x", style.SMALL)))
 
 
 def _in_words(group: Group, column: Column, counts: Mapping[str, int]) -> str:

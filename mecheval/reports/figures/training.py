@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from mecheval.reports.collection.columns import BEHAVIOUR
 from mecheval.reports.collection.numbers import VERDICT
-from mecheval.reports.drawing import canvas, words
+from mecheval.reports.drawing import canvas, style, words
 from mecheval.reports.drawing.canvas import Panel, Room, Words
 from mecheval.reports.drawing.paging import Pages, numbered
 from mecheval.reports.drawing.sheets import caption, flags, titles
@@ -123,7 +123,7 @@ def _handles(sheet: Sheet, groups: Sequence[Group], shown: _Shown) -> list[Artis
     """Explain the curves, and the verdicts that occur."""
     found: list[Artist] = [Line2D([], [], color=GREY, linewidth=1, label="token accuracy")]
     for column, colour in zip(shown.numbers, CURVES, strict=False):
-        label = words.wrapped(column.title, 60, lines=1)
+        label = words.wrapped(column.title, 3.0, points=style.CAPTION, lines=1)
         found.append(Line2D([], [], color=colour, marker="o", markersize=3, label=label))
     if shown.verdict is None:
         return found
