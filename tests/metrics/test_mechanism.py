@@ -128,7 +128,8 @@ def test_planted_models(model: str, verdict: str) -> None:
     if verdict == "convolution":
         decisive = "conv_out_behind"
     for word in ("enough", "needed"):
-        assert result.scalars[f"{word}_{decisive}"] == pytest.approx(1, abs=0.1)
+        tolerance = 0.25 if "noise" in model else 0.1
+        assert result.scalars[f"{word}_{decisive}"] == pytest.approx(1, abs=tolerance)
 
 
 @pytest.mark.parametrize(
