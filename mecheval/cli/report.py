@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -108,7 +107,7 @@ def _read(paths: Sequence[Path]) -> list[Report]:
             except UsageError as error:
                 if path.is_file():
                     raise
-                print(f"mecheval: left out: {escape.sentence(str(error))}", file=sys.stderr)
+                say(f"mecheval: left out: {escape.sentence(str(error))}", error=True)
         if not any(resolved(file) in found for file in files):
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
     return list(found.values())
