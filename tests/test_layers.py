@@ -42,8 +42,7 @@ FOR_REGISTRIES = {
 """What a registered task or model may use of the package."""
 
 READ_FROM_SOURCE = {"registry": {"metrics"}}
-"""Rooms whose declarations another reads as text; it imports a file of theirs when one is asked for.
-"""
+"""Rooms whose declarations another reads as text, and of which it imports what is asked for."""
 
 SEEDING = {
     "torch.manual_seed", "torch.default_generator.manual_seed", "torch.cuda.manual_seed_all",
