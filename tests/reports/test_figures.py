@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
-from synthetic_reports import CHANGED, N_LAYERS, retrieval, snapshots, synthetic
+from synthetic_reports import CHANGED, N_LAYERS, called, retrieval, snapshots, synthetic
 
 from mecheval.errors import UsageError
 from mecheval.models.sites import COMPONENTS
@@ -151,12 +151,6 @@ def beyond(figure: Figure) -> set[Text]:
     }
 
 
-def called(name: str, report: Report) -> Report:
-    model = report.identity.model.model_copy(update={"name": name})
-    identity = report.identity.model_copy(update={"model": model})
-    return report.model_copy(update={"identity": identity})
-
-
 @pytest.mark.parametrize("n", [1, 5])
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_nothing_is_written_over_the_edge_or_over_something_else(n: int) -> None:
@@ -177,7 +171,7 @@ def test_nothing_is_written_over_the_edge_or_over_something_else(n: int) -> None
 
 
 def test_names_are_text_whatever_is_in_them() -> None:
-    reports = [synthetic(name) for name in HOSTILE]
+    reports = [called(name, synthetic()) for name in HOSTILE]
     for picture in figures.draw(reports):
         svg = picture.drawing.encoded("svg")
         assert ElementTree.fromstring(svg).tag.endswith("svg")

@@ -6,7 +6,7 @@ bottom to its top. Shape suffixes: ``Y`` sites, ``G`` roles.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
