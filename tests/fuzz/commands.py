@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, NamedTuple
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from mecheval.cli import COMMANDS, main
 
@@ -29,6 +29,7 @@ def fuzzed(n: int) -> settings:
         max_examples=n * TIMES,
         derandomize=TIMES == 1,
         deadline=None,
+        phases=(Phase.explicit, Phase.generate),  # shrinking a report takes minutes
         database=None,
         suppress_health_check=list(HealthCheck),
         print_blob=True,

@@ -187,7 +187,7 @@ def test_any_file_of_a_task(text: str) -> None:
     folder = in_a_folder("toy.py", text)
     try:
         own = ("--include-path", str(folder))
-        assert commands.run("ls", "tasks", *own).code == 0
+        commands.run("ls", "tasks", *own)
         commands.run("run", "-m", "gru", "-t", "local/toy", "--dry-run", *own)
         commands.run("show", "task", "local/toy", *own)
     finally:
@@ -200,7 +200,7 @@ def test_any_file_of_a_model(text: str) -> None:
     folder = in_a_folder("toy.py", text)
     try:
         own = ("--include-path", str(folder))
-        assert commands.run("ls", "models", *own).code == 0
+        commands.run("ls", "models", *own)
         commands.run("run", "-m", "local/toy", "-t", "parity", "--dry-run", *own)
         commands.run("show", "model", "local/toy", *own)
         commands.run("ls", "sites", "local/toy", *own)
