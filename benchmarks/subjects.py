@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, MambaConfig, MambaForCausalLM
 
+from mecheval.models.drawing import drawing
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -34,8 +36,7 @@ class Shape:
     def build(self) -> nn.Module:
         """Return the model in evaluation mode, with the same random weights at every call."""
         config = copy.deepcopy(self.config)  # TransformerLens writes into that of its model
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with drawing(0):
             if isinstance(config, GPTNeoXConfig):
                 return GPTNeoXForCausalLM(config).eval().requires_grad_(False)
             return MambaForCausalLM(config).eval().requires_grad_(False)

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from mecheval.interventions import attribution_grid as attribution_grid
     from mecheval.interventions import recovery_grid as recovery_grid
     from mecheval.interventions import trace as trace
+    from mecheval.metrics import Metric as Metric
+    from mecheval.metrics import metric as metric
     from mecheval.models.contract import ModelCard as ModelCard
     from mecheval.models.contract import SequenceModel as SequenceModel
     from mecheval.models.stack.architecture import model as model
-    from mecheval.reports.compare import compare as compare
+    from mecheval.reports.collection import load_results as load_results
+    from mecheval.reports.comparison import compare as compare
     from mecheval.reports.files import read_report as load_report  # noqa: F401 - listed below
     from mecheval.tasks import Task as Task
     from mecheval.tasks import task as task
@@ -29,18 +32,21 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _INDEX = {
+    "Metric": ("mecheval.metrics", "Metric"),
     "ModelCard": ("mecheval.models.contract", "ModelCard"),
     "Recipe": ("mecheval.training", "Recipe"),
     "SequenceModel": ("mecheval.models.contract", "SequenceModel"),
     "Task": ("mecheval.tasks", "Task"),
     "ablation_grid": ("mecheval.interventions", "ablation_grid"),
     "attribution_grid": ("mecheval.interventions", "attribution_grid"),
-    "compare": ("mecheval.reports.compare", "compare"),
+    "compare": ("mecheval.reports.comparison", "compare"),
     "evaluate": ("mecheval.api", "evaluate"),
     "evaluate_suite": ("mecheval.api", "evaluate_suite"),
     "load_model": ("mecheval.api", "load_model"),
     "load_report": ("mecheval.reports.files", "read_report"),
+    "load_results": ("mecheval.reports.collection", "load_results"),
     "load_task": ("mecheval.api", "load_task"),
+    "metric": ("mecheval.metrics", "metric"),
     "model": ("mecheval.models.stack.architecture", "model"),
     "recovery_grid": ("mecheval.interventions", "recovery_grid"),
     "task": ("mecheval.tasks", "task"),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mecheval.harness.devices import Devices
+    from mecheval.metrics import Metric
     from mecheval.models.contract import ModelSource, SequenceModel
     from mecheval.reports.schema import Report
 
@@ -43,7 +44,7 @@ def evaluate(
     recipe: Mapping[str, Any] | None = None,
     sweep: Mapping[str, Sequence[Any]] | None = None,
     snapshots: int | None = None,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str | Metric] | None = None,
     limit: int | None = None,
     dtype: str = "float32",
     device: str = "auto",
@@ -65,7 +66,8 @@ def evaluate(
         sweep: Values of fields of the recipe, as ``{"lr": [1e-3, 3e-3]}``: all combinations are
             trained, and the one with the best validation accuracy is measured.
         snapshots: Measure the metrics at this many points along training as well.
-        metrics: Mechanistic metrics to measure, of those of the task; all by default.
+        metrics: Metrics to measure besides the behavioural one, as names such as
+            ``"bottleneck[eraser=leace]"`` or as objects; those of the task by default.
         limit: Largest number of examples per metric; marks the reports partial.
         dtype: Floating-point type of the measurements.
         device: auto, cpu, cuda or cuda:N.
@@ -93,7 +95,7 @@ def evaluate(
         recipe=dict(recipe or {}),
         sweep=sweep,
         snapshots=snapshots,
-        metrics=None if metrics is None else tuple(metrics),
+        metrics=None if metrics is None else tuple(map(_metric, _listed(metrics))),
         limit=limit,
         dtype=dtype,
         output=None if output is None else Path(output),
@@ -203,6 +205,10 @@ def _task(given: Any) -> Spec | Task:
     if isinstance(given, Task):
         return given
     raise UsageError(f"{given!r} is not a task. Give a name such as 'parity' or a Task.")
+
+
+def _metric(given: str | Metric) -> Spec | Metric:
+    return parse_spec(given) if isinstance(given, str) else given
 
 
 def _model(given: Any) -> Spec | ModelSource:

@@ -1,4 +1,4 @@
-"""Named tasks and models from three places: built in, entry points, ``--include-path``.
+"""Named tasks, models and metrics from three places: built in, entry points, ``--include-path``.
 
 Entries are found by reading declarations (``@task(name="parity", ...)``) from source files without
 running them, so that listing is fast and a broken plug-in cannot break it. Only the file of an
@@ -28,9 +28,11 @@ from mecheval.naming import check_name, is_registrable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-Kind = Literal["task", "model"]
-KINDS: tuple[Kind, ...] = ("task", "model")
-_DECLARING = {"task": "task", "model": "model", "pretrained": "model", "planted": "model"}
+Kind = Literal["task", "model", "metric"]
+KINDS: tuple[Kind, ...] = ("task", "model", "metric")
+_DECLARING: dict[str, Kind] = {
+    "task": "task", "model": "model", "pretrained": "model", "planted": "model", "metric": "metric"
+}  # fmt: skip
 _declared: dict[tuple[Kind, str, str], Any] = {}
 
 
@@ -46,6 +48,7 @@ class Entry:
     module: str
     declared_name: str
     version: int | None = None
+    family: str | None = None
     distribution: str | None = None
     broken: str | None = None
 
@@ -155,15 +158,21 @@ def _builtin() -> Iterator[Entry]:
             if (Path(root) / folder).is_dir():
                 yield from _folder(Path(root) / folder, f"mecheval.builtin.{folder}", prefix="")
                 break
+    # The rooms among metrics are for people; they do not become part of a name.
+    metrics = Path(__file__).with_name("metrics")
+    yield from _folder(metrics, "mecheval.metrics", prefix="", rooms=False)
 
 
-def _folder(folder: Path, package: str, *, prefix: str) -> Iterator[Entry]:
-    """Find declarations in a folder, and in the folders in it under their names."""
+def _folder(folder: Path, package: str, *, prefix: str, rooms: bool = True) -> Iterator[Entry]:
+    """Find declarations in a folder, and in the folders in it, as ``ROOM/NAME`` where wanted."""
     for path in sorted(folder.iterdir()):
         if path.suffix == ".py":
-            yield from _read(path, f"{package}.{path.stem}", prefix=prefix)
+            # Most files among the metrics declare none, and parsing takes time.
+            if rooms or "@metric(" in path.read_text(encoding="utf-8"):
+                yield from _read(path, f"{package}.{path.stem}", prefix=prefix)
         elif path.is_dir() and path.name.isidentifier() and path.name != "__pycache__":
-            yield from _folder(path, f"{package}.{path.name}", prefix=f"{prefix}{path.name}/")
+            inner = f"{prefix}{path.name}/" if rooms else prefix
+            yield from _folder(path, f"{package}.{path.name}", prefix=inner, rooms=rooms)
 
 
 def _plugins() -> Iterator[Entry]:
@@ -223,7 +232,7 @@ def _source_of(module: str) -> Path | None:
 
 
 def _read(path: Path, module: str, *, prefix: str) -> Iterator[Entry]:
-    """Find ``@task(name=...)``, ``@model(name=...)`` and ``pretrained(name=...)`` in a file."""
+    """Find ``@task(name=...)``, ``@metric(name=...)``, ``pretrained(name=...)`` ... in a file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # importing it gives them, if it comes to that
@@ -257,7 +266,7 @@ def _declarations(tree: ast.Module, path: Path, module: str, prefix: str) -> Ite
             yield Entry(
                 kind, prefix + (path.stem if broken else name),
                 summary or str(literals.get("summary", "")), path, statement.lineno, module, name,
-                version=literals.get("version"), broken=broken,
+                version=literals.get("version"), family=literals.get("family"), broken=broken,
             )  # fmt: skip
 
 

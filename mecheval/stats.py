@@ -1,6 +1,10 @@
-"""Intervals: bootstrap over the right unit, and Wilson where a proportion sits at its boundary.
+"""Intervals and tests of means and proportions.
 
-Shape suffixes: ``U`` units that are resampled (pairs, sequences, seeds), ``R`` resamples.
+Student's t over few values such as seeds, the bootstrap over many units such as sequences, Wilson
+where a proportion sits at its boundary, Holm's correction for several tests at once.
+
+Shape suffixes: ``U`` units that are averaged or resampled (seeds, pairs, sequences), ``R``
+resamples.
 """
 
 from __future__ import annotations
@@ -11,11 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import ArrayLike
 
 LEVEL = 0.95
 N_RESAMPLES = 2000
 _Z = 1.959963984540054  # standard normal quantile of (1 + LEVEL) / 2
+_ROUNDING = 1e-9  # reports have ten significant digits
 
 
 class Interval(NamedTuple):
@@ -67,14 +74,8 @@ def percentile_interval(values_R: np.ndarray, *, unit: str) -> Interval:
     return Interval(float(low), float(high), "bootstrap", unit, n_resamples=len(values_R))
 
 
-def mean_interval(values_U: np.ndarray, rng: np.random.Generator, *, unit: str) -> Interval:
-    """Bootstrap percentile interval of the mean over units."""
-    means_R = resamples(lambda index_RU: values_U[index_RU].mean(-1), len(values_U), rng)
-    return percentile_interval(means_R, unit=unit)
-
-
 def proportion_interval(values_U: np.ndarray, rng: np.random.Generator, *, unit: str) -> Interval:
-    """Interval of a mean of values in [0, 1].
+    """Interval of a mean of values in [0, 1] over many units.
 
     Bootstrap over units; Wilson when every unit has the same value 0 or 1, where the bootstrap
     would give an interval of width zero.
@@ -82,4 +83,75 @@ def proportion_interval(values_U: np.ndarray, rng: np.random.Generator, *, unit:
     total = float(values_U.sum())
     if total in (0.0, float(len(values_U))):
         return wilson(total, len(values_U), unit=unit)
-    return mean_interval(values_U, rng, unit=unit)
+    means_R = resamples(lambda index_RU: values_U[index_RU].mean(-1), len(values_U), rng)
+    return percentile_interval(means_R, unit=unit)
+
+
+def all_equal(values_U: ArrayLike) -> bool:
+    """Say whether values differ by no more than rounding: there is no t interval of them."""
+    values_U = np.asarray(values_U, float)
+    scale = max(1.0, float(np.abs(values_U).max()))
+    return bool(np.ptp(values_U) <= _ROUNDING * scale)
+
+
+def t_interval(
+    values_U: ArrayLike, *, unit: str, bounds: tuple[float | None, float | None] = (None, None)
+) -> Interval | None:
+    """Student's t interval of a mean (Student 1908), cut off at what the mean can be.
+
+    For normal values it covers the mean as often as it says, however few there are; percentiles of
+    a bootstrap cover it in 49, 76 and 80 % of cases at 2, 3 and 4 values. For values that crowd at
+    a bound it covers less: ``tests/test_stats.py`` holds by how much.
+
+    Args:
+        values_U: The values.
+        unit: What they are of: "seed", "sequence".
+        bounds: Smallest and largest possible value; None where unbounded.
+
+    Returns:
+        The interval, or None where it does not exist: for fewer than two values, or equal ones.
+    """
+    values_U = np.asarray(values_U, float)
+    if len(values_U) < 2 or all_equal(values_U):
+        return None
+    from scipy.special import stdtrit
+
+    mean, error = float(values_U.mean()), _standard_error(values_U)
+    half = float(stdtrit(len(values_U) - 1, (1 + LEVEL) / 2)) * error
+    lowest, highest = (-math.inf if bounds[0] is None else bounds[0],
+                       math.inf if bounds[1] is None else bounds[1])  # fmt: skip
+    low, high = max(mean - half, min(lowest, mean)), min(mean + half, max(highest, mean))
+    return Interval(low, high, "t", unit)
+
+
+def t_test(values_U: ArrayLike, *, against: float = 0.0) -> float | None:
+    """Return the two-sided p value of Student's t test that the mean is ``against``.
+
+    Returns:
+        The p value, or None where there is none: for fewer than two values, or equal ones.
+    """
+    values_U = np.asarray(values_U, float)
+    if len(values_U) < 2 or all_equal(values_U):
+        return None
+    from scipy.special import stdtr
+
+    t = abs(float(values_U.mean()) - against) / _standard_error(values_U)
+    return float(2 * stdtr(len(values_U) - 1, -t))
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Correct p values for their number (Holm 1979); None where there is none, which counts not.
+
+    A corrected value below 0.05 stands with all others at a family-wise error of 5 %.
+    """
+    there = [p for p in p_values if p is not None]
+    if not there:
+        return [None] * len(p_values)
+    from statsmodels.stats.multitest import multipletests
+
+    corrected = iter(np.asarray(multipletests(there, method="holm")[1]).tolist())
+    return [None if p is None else next(corrected) for p in p_values]
+
+
+def _standard_error(values_U: np.ndarray) -> float:
+    return float(values_U.std(ddof=1) / math.sqrt(len(values_U)))

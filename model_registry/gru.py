@@ -13,6 +13,7 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +33,7 @@ class GatedRecurrentUnit(Mixer):
     """One GRU layer; its output is what is added to the stream."""
 
     writes = ("update", "candidate")
+    gated = True
 
     def __init__(self, width: int) -> None:
         """Draw the weights from N(0, 1 / width); biases are 0."""
@@ -39,7 +41,7 @@ class GatedRecurrentUnit(Mixer):
         self.gru = nn.GRU(width, width, batch_first=True)
         for name, parameter in self.gru.named_parameters():
             if name.startswith("weight"):
-                nn.init.normal_(parameter, std=width**-0.5)
+                nn.init.normal_(parameter, std=1 / math.sqrt(width))
             else:
                 nn.init.zeros_(parameter)
 

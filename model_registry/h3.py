@@ -19,10 +19,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mecheval import exact
 from mecheval.models.contract import Tap
 from mecheval.models.kernels.chunks import upcast
 from mecheval.models.kernels.long_convolution import rows_convolution
@@ -57,11 +59,11 @@ class ShiftAndDiagonal(Mixer):
         self.qkv = affine(width, 3 * width)
         self.shift = ShortConvolution(width, arguments.d_shift)
         self.D1 = nn.Parameter(torch.randn(width))
-        low, high = (math.log(end) for end in STEP_RANGE)
+        low, high = exact.log(np.array(STEP_RANGE)).tolist()
         self.log_dt = nn.Parameter(torch.empty(self.heads).uniform_(low, high))
-        self.A_real_log = nn.Parameter(torch.full((self.heads, pairs), math.log(0.5)))
+        self.A_real_log = nn.Parameter(torch.full((self.heads, pairs), -exact.LN2))
         self.A_imag = nn.Parameter((math.pi * torch.arange(pairs)).repeat(self.heads, 1))
-        self.C = nn.Parameter(torch.randn(self.heads, pairs, 2) * 0.5**0.5)
+        self.C = nn.Parameter(torch.randn(self.heads, pairs, 2) * math.sqrt(0.5))
         self.D2 = nn.Parameter(torch.randn(self.heads))
         self.out = affine(width, width, scale=arguments.residual_scale)
 

@@ -15,6 +15,7 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,7 @@ class LongShortTermMemory(Mixer):
     """One LSTM layer; its output is what is added to the stream."""
 
     writes = ("forget", "input")
+    gated = True
 
     def __init__(self, width: int) -> None:
         """Draw the weights from N(0, 1 / width); biases are 0, those of the forget gate 1."""
@@ -41,7 +43,7 @@ class LongShortTermMemory(Mixer):
         self.lstm = nn.LSTM(width, width, batch_first=True)
         for name, parameter in self.lstm.named_parameters():
             if name.startswith("weight"):
-                nn.init.normal_(parameter, std=width**-0.5)
+                nn.init.normal_(parameter, std=1 / math.sqrt(width))
             else:
                 nn.init.zeros_(parameter)
             if name.startswith("bias_ih"):

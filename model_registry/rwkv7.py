@@ -24,10 +24,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mecheval import exact
 from mecheval.models.contract import Tap
 from mecheval.models.kernels.flash import PACKAGE, choose_linear
 from mecheval.models.kernels.generalised_delta import Writes, generalised_delta_rule
@@ -56,9 +58,9 @@ class TokenShift(nn.Module):
             share: How steeply they fall: 1 in the first layer, towards 0 in the last.
         """
         super().__init__()
-        place_D = torch.arange(width) / width
-        shares = [1 - place_D ** (power * share) for power in MIXED.values()]
-        self.past = nn.Parameter(torch.stack(shares))
+        place_D = np.arange(width) / width
+        shares = [1 - exact.power(place_D, power * share) for power in MIXED.values()]
+        self.past = nn.Parameter(torch.from_numpy(np.stack(shares)).float())
 
     def forward(self, normed_BTD: Tensor, before_B1D: Tensor | None) -> Tensor:
         """Return the mixtures side by side, ``(B, T, X)``."""
@@ -85,8 +87,8 @@ class TimeMixing(Mixer):
         self.receptance, self.key, self.value = (projection(width, width) for _ in range(3))
         self.decay_in, self.decay_out = projection(width, rank), projection(rank, width, scale=0.1)
         depth = layer / max(arguments.layers - 1, 1)
-        spread_D = torch.linspace(0, 1, width) ** (0.85 + depth**0.5)
-        self.decay_bias = nn.Parameter(5 * spread_D - 6.5)
+        spread_D = exact.power(np.arange(width) / max(width - 1, 1), 0.85 + math.sqrt(depth))
+        self.decay_bias = nn.Parameter(torch.from_numpy(5 * spread_D - 6.5).float())
         self.rate_in, self.rate_out = projection(width, rank), projection(rank, width, scale=0.1)
         self.rate_bias = nn.Parameter(torch.zeros(width))
         self.gate_in, self.gate_out = projection(width, rank), projection(rank, width)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from mecheval.errors import UsageError
-from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Metric, Task, task
+from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Task, task
 from mecheval.tasks.distinct import all_different
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ _ROUNDS = 64  # of drawing again what does not fit
     version=1,
     reference="Arora et al. 2025, arXiv:2505.15105; Arora et al. 2023, arXiv:2312.04927",
     mechanisms=(
-        Metric("recovery"),
-        Metric("interchange"),
-        Metric("mechanism"),
-        Metric("convolution"),
-        Metric("induction_circuit"),
-        Metric("readability"),
+        "recovery",
+        "interchange",
+        "mechanism",
+        "convolution",
+        "induction_circuit",
+        "readability",
     ),
 )
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from mecheval.errors import UsageError
-from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Metric, Task, task
+from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Task, task
+from mecheval.tasks.batch import where_answers_differ
 from mecheval.tasks.splits import sequence_hash
 from mecheval.tasks.treecall import documents
 from mecheval.tasks.treecall.grammar import Grammar, GrammarShape, random_grammar
@@ -38,11 +39,11 @@ _ROUNDS = 64  # of drawing again what does not fit
     version=1,
     reference="Arora et al. 2025, arXiv:2505.15105",
     mechanisms=(
-        Metric("recovery"),
-        Metric("interchange"),
-        Metric("mechanism"),
-        Metric("convolution", {"n_pairs": 32}),
-        Metric("readability"),
+        "recovery",
+        "interchange",
+        "mechanism",
+        "convolution[n_pairs=32]",
+        "readability",
     ),
 )
 @dataclass(frozen=True, kw_only=True)
@@ -284,14 +285,16 @@ class AssociativeTreecall(Task):
         The new token is one that the sequence does not hold, or, where it holds them all, one that
         is not asked for. A held-out combination becomes a held-out one. Without the token that it
         repeats, the query has no answer unless there was an earlier one; the foil is then another
-        token that could have been the answer.
+        token that could have been the answer. Where the earlier one has the same answer, or there
+        is no other token, the example stays as it is.
         """
         tokens_BT, row_B = batch.tokens_BT.copy(), np.arange(len(batch))
         tokens_BT[row_B, batch.roles[kind]] = self._exchanged(kind, batch, rng)
         changed, foil_B = self._labelled(tokens_BT, batch.variables["depth"]), None
         if kind == "key":
             foil_B = self._foils(batch, rng)
-        return dataclasses.replace(changed, roles=batch.roles, foil_B=foil_B)
+        changed = dataclasses.replace(changed, roles=batch.roles, foil_B=foil_B)
+        return where_answers_differ(batch, changed)
 
     def _exchanged(self, kind: str, batch: Batch, rng: np.random.Generator) -> np.ndarray:
         """Draw what to put at a role; where nothing fits, it is the token that stands there."""

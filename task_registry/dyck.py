@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mecheval.errors import UsageError
-from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Metric, Task, task
+from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Task, task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +25,9 @@ NOOP = 1  # index of the no-op symbol; openings follow it, then closings
     version=1,
     reference="Jiang 2026, arXiv:2606.00926; Hewitt et al. 2020, arXiv:2010.07515",
     mechanisms=(
-        Metric("recovery"),
-        Metric("readability"),
-        Metric("bottleneck"),
+        "recovery",
+        "readability",
+        "bottleneck",
     ),
 )
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mecheval.errors import UsageError
-from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Metric, Task, task
+from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Task, task
+from mecheval.tasks.batch import where_answers_differ
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,12 +30,12 @@ CHARACTERS = string.ascii_letters + string.digits + string.punctuation
     reference="Olsson et al. 2022, arXiv:2209.11895; Elhage et al. 2021, A Mathematical Framework "
     "for Transformer Circuits",
     mechanisms=(
-        Metric("recovery"),
-        Metric("interchange", {"n_pairs": 64}),
-        Metric("mechanism", {"n_pairs": 64}),
-        Metric("convolution", {"n_pairs": 32}),
-        Metric("induction_circuit", {"n_pairs": 32}),
-        Metric("readability"),
+        "recovery",
+        "interchange[n_pairs=64]",
+        "mechanism[n_pairs=64]",
+        "convolution[n_pairs=32]",
+        "induction_circuit[n_pairs=32]",
+        "readability",
     ),
 )
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,9 @@ class Induction(Task):
         """Exchange what stands before the query, which stays.
 
         Without the query's token before it there is no right answer. The foil is then what stands
-        in the answer's place; where that is the answer itself, another token of the sequence.
+        in the answer's place; where the answer itself still stands there (``key``), another token
+        of the sequence. Where all else is new (``fresh``) and the answer is there again, the
+        example stays as it is.
         """
         tokens_BT, row_B = batch.tokens_BT.copy(), np.arange(len(batch))
         key_B, value_B, query_B = batch.roles["key"], batch.roles["value"], tokens_BT[:, -1]
@@ -131,7 +134,8 @@ class Induction(Task):
         if kind != "value":
             is_key = kind == "key"
             foil_B = self._elsewhere(batch, rng) if is_key else tokens_BT[row_B, value_B]
-        return dataclasses.replace(changed, roles=batch.roles, foil_B=foil_B)
+        changed = dataclasses.replace(changed, roles=batch.roles, foil_B=foil_B)
+        return where_answers_differ(batch, changed)
 
     def _neither(
         self, rng: np.random.Generator, one_B: np.ndarray, other_B: np.ndarray

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mecheval.tasks import Metric, task
+from mecheval.tasks import task
 from mecheval.tasks.words import GroupWords
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     version=1,
     reference="Jiang 2026, Task Structure Reverses Layerwise State Encoding, arXiv:2606.00926",
     mechanisms=(
-        Metric("recovery"),
-        Metric("readability"),
-        Metric("bottleneck"),
+        "recovery",
+        "readability",
+        "bottleneck",
     ),
 )
 @dataclass(frozen=True, kw_only=True)

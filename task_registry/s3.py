@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mecheval.tasks import BOS, Metric, task
+from mecheval.tasks import BOS, task
 from mecheval.tasks.words import GroupWords
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ PERMUTATIONS = ((0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1), (2, 1, 0), (1, 0, 2)
     version=1,
     reference="Jiang 2026, arXiv:2606.00926; Merrill et al. 2024, arXiv:2404.08819",
     mechanisms=(
-        Metric("recovery"),
-        Metric("readability"),
-        Metric("bottleneck"),
+        "recovery",
+        "readability",
+        "bottleneck",
     ),
 )
 @dataclass(frozen=True, kw_only=True)

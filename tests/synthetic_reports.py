@@ -149,7 +149,7 @@ def _readability(variable: str, rng: np.random.Generator) -> MetricResult:
         id=f"readability/{variable}", name="readability", family="probe",
         title=f"readability of {variable}, best layer", value=float(a_L.max()), bounds=(0.0, 1.0),
         width=0.02, unit="sequence", references={"floor": 0.0, "untrained": 0.04},
-        scalars={"layer": 4.0, "lateness": 0.55, "concentration": 0.4, "accuracy": 0.99},
+        scalars={"layer": 4.0, "com": 0.55, "ch": 0.4, "accuracy": 0.99},
         profile=Profile(
             axes=["layer"], index={"layer": [*layers.tolist()]}, value=a_L.tolist(),
             low=(a_L - 0.02).tolist(), high=(a_L + 0.02).tolist(),
@@ -163,15 +163,14 @@ def _readability(variable: str, rng: np.random.Generator) -> MetricResult:
 
 def _bottleneck(variable: str, rng: np.random.Generator) -> MetricResult:
     layers = np.arange(N_LAYERS + 1)
-    necessity_L = np.exp(-0.5 * ((layers - 2) / 0.8) ** 2) * 0.45 + 0.005 * rng.normal()
+    cost_L = np.exp(-0.5 * ((layers - 2) / 0.8) ** 2) * 0.45 + 0.005 * rng.normal()
     return _result(
         id=f"bottleneck/{variable}", name="bottleneck", family="bottleneck",
-        title=f"relative depth of {variable}'s bottleneck", value=0.5, bounds=(0.0, 1.0),
-        width=0.1, unit="sequence", references={"untrained": None},
-        scalars={"layer": 2.0, "necessity": float(necessity_L.max())},
+        title=f"cost of erasing {variable} at its bottleneck", value=float(cost_L.max()),
+        width=0.1, unit="sequence", references={"random": 0.0}, scalars={"layer": 2.0},
         profile=Profile(
-            axes=["layer"], index={"layer": [*layers.tolist()]}, value=necessity_L.tolist(),
-            low=(necessity_L - 0.03).tolist(), high=(necessity_L + 0.03).tolist(),
+            axes=["layer"], index={"layer": [*layers.tolist()]}, value=cost_L.tolist(),
+            low=(cost_L - 0.03).tolist(), high=(cost_L + 0.03).tolist(),
             marks={"valid": [False, True, True, True, False]},
             series={"random_low": [-0.02] * 5, "random_high": [0.03] * 5},
         ),

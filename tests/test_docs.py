@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 DOCUMENTS = (CONTRIBUTING, ROOT / "README.md", *ROOT.glob("*_registry/README.md"),
              ROOT / "leaderboards" / "README.md")  # fmt: skip
-SECTIONS = ("Add a task", "Add a model", "Submit a result")
+SECTIONS = ("Add a task", "Add a model", "Add a metric", "Submit a result")
 
 
 def fenced(text: str) -> list[str]:
@@ -40,7 +41,10 @@ def test_the_recipe_works(title: str, tmp_path: Path, monkeypatch: pytest.Monkey
         board = json.loads(Path("leaderboards/tables/leaderboard.json").read_text())
         assert board["refused"] == []
         assert board["tables"][0]["rows"][0]["seeds"] == [0, 1]
-        assert Path("leaderboards/tables/report.png").stat().st_size > 10_000
+        page = Path("leaderboards/tables/report.md").read_text()
+        pictures = re.findall(r"\]\((\S+\.png)\)", page)
+        assert len(pictures) >= 3
+        assert all(Path("leaderboards/tables", unquote(name)).exists() for name in pictures)
 
 
 def run_pytest(arguments: list[str]) -> int:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mecheval"
 GROUND = (
-    "builtin checks errors escape explaining hints importing naming paths quoting seeding spec "
-    "stats"
+    "builtin checks errors escape exact explaining hints importing naming paths quoting seeding "
+    "spec stats"
 )
 LEVELS = (
     set(GROUND.split()),
@@ -37,7 +37,7 @@ A recipe is a value that model cards carry, so it lies beneath the models.
 
 FOR_REGISTRIES = {
     "task_registry": {"tasks", "errors"},
-    "model_registry": {"models", "training.recipe", "errors"},
+    "model_registry": {"models", "training.recipe", "errors", "exact"},
 }
 """What a registered task or model may use of the package."""
 

@@ -1,4 +1,4 @@
-"""The package in ``plugin_pkg/``, installed: its task and model are found, checked and run."""
+"""The package in ``plugin_pkg/``, installed: what it registers is found, checked and run."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ def test_it_is_listed_under_its_prefix(site: Path, tmp_path: Path) -> None:
     assert (task["version"], task["from"], task["status"]) == (2, "acme-mech", "ok")
     assert str(task["origin"]).startswith(str(site))
     assert listed(site, tmp_path, "models")["acme/average"]["from"] == "acme-mech"
+    assert listed(site, tmp_path, "metrics")["acme/surprise"]["family"] == "likelihood"
 
 
 def test_listing_does_not_import_it(site: Path, tmp_path: Path) -> None:
@@ -57,25 +58,33 @@ def test_listing_does_not_import_it(site: Path, tmp_path: Path) -> None:
 
 
 def test_it_keeps_the_contracts(site: Path, tmp_path: Path) -> None:
-    done = mecheval(site, tmp_path, "validate", "acme/flipflop", "acme/average", "--quiet")
+    names = ("acme/flipflop", "acme/average", "acme/surprise")
+    done = mecheval(site, tmp_path, "validate", *names, "--quiet")
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_its_model_runs_on_its_task(site: Path, tmp_path: Path) -> None:
+def test_its_metric_measures_its_model_on_its_task(site: Path, tmp_path: Path) -> None:
     done = mecheval(
         site, tmp_path, "run", "--models", "acme/average", "--tasks",
-        "acme/flipflop[min_length=8,max_length=8]", "--recipe", "steps=2", "--limit", "16",
-        "--jobs", "1", "--quiet",
+        "acme/flipflop[min_length=8,max_length=8]", "--recipe", "steps=2,gate=0.0", "--limit",
+        "16", "--metrics", "recovery,readability,acme/surprise[n=8]", "--jobs", "1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     (path,) = (tmp_path / "results").rglob("seed0*.json")
     report = json.loads(path.read_text())
     assert report["identity"]["model"]["name"] == "acme/average"
     assert report["identity"]["task"]["name"] == "acme/flipflop"
-    assert report["plugin"] == {"task": "acme-mech 0.3.0", "model": "acme-mech 0.3.0"}
+    assert report["plugin"] == {
+        "task": "acme-mech 0.3.0", "model": "acme-mech 0.3.0",
+        "metric acme/surprise": "acme-mech 0.3.0",
+    }  # fmt: skip
     assert [metric["name"] for metric in report["identity"]["metrics"]] == [
-        "behaviour", "recovery", "readability"
+        "behaviour", "recovery", "readability", "acme/surprise"
     ]  # fmt: skip
+    assert "surprise at twice the length, in bits" in done.stdout
+    (own,) = (result for result in report["metrics"] if result["name"] == "acme/surprise")
+    assert own["id"] == own["metric"] == "acme/surprise[n=8]"
+    assert len(own["units"]) == own["n_scored"] == 8
 
 
 def declare(site: Path, name: str, entry_points: str) -> None:

@@ -1,15 +1,19 @@
 """Intervals against published values, their coverage, and their behaviour at the boundary."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from mecheval.stats import (
     LEVEL,
     N_RESAMPLES,
-    mean_interval,
+    holm,
     percentile_interval,
     proportion_interval,
     resamples,
+    t_interval,
+    t_test,
     wilson,
 )
 
@@ -42,24 +46,24 @@ def test_bootstrap_covers_the_mean_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(300):
-        interval = mean_interval(rng.normal(size=40), rng, unit="sequence")
-        covered += interval.low <= 0 <= interval.high
+        interval = proportion_interval(rng.beta(2, 1, size=40), rng, unit="sequence")
+        covered += interval.low <= 2 / 3 <= interval.high
     assert covered / 300 == pytest.approx(LEVEL, abs=0.04)
 
 
 def test_bootstrap_has_the_width_of_the_normal_interval() -> None:
     rng = np.random.default_rng(1)
-    values_U = rng.normal(size=400)
-    interval = mean_interval(values_U, rng, unit="sequence")
+    values_U = rng.random(400)
+    interval = proportion_interval(values_U, rng, unit="sequence")
     expected = 2 * 1.96 * values_U.std() / np.sqrt(len(values_U))
     assert interval.high - interval.low == pytest.approx(expected, rel=0.1)
     assert interval.n_resamples == N_RESAMPLES
 
 
 def test_the_same_stream_gives_the_same_interval() -> None:
-    values_U = np.arange(10.0)
+    values_U = np.linspace(0, 1, 10)
     first, second = (
-        mean_interval(values_U, np.random.default_rng(3), unit="pair") for _ in range(2)
+        proportion_interval(values_U, np.random.default_rng(3), unit="pair") for _ in range(2)
     )
     assert first == second
 
@@ -81,3 +85,81 @@ def test_proportions_use_wilson_only_where_all_units_agree() -> None:
     assert proportion_interval(np.ones(20), rng, unit="sequence").method == "wilson"
     assert proportion_interval(np.zeros(20), rng, unit="sequence").method == "wilson"
     assert proportion_interval(np.array([0.0, 1.0]), rng, unit="sequence").method == "bootstrap"
+
+
+def coverage(draws: np.ndarray, mean: float, **bounds: Any) -> float:
+    """Return how often the t interval of a row of draws holds the mean."""
+    intervals = [t_interval(values_U, unit="seed", **bounds) for values_U in draws]
+    return float(np.mean([i is not None and i.low <= mean <= i.high for i in intervals]))
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 8])
+def test_t_intervals_over_few_normal_seeds_cover_what_they_say(n: int) -> None:
+    draws = np.random.default_rng(n).normal(0.5, 0.1, size=(2000, n))
+    assert 0.93 <= coverage(draws, 0.5) <= 0.97
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "least"),
+    [
+        (5.0, 1.0, 0.88),  # mean 0.83: coverage 0.90 to 0.92
+        (20.0, 1.0, 0.86),  # mean 0.95: 0.88 to 0.92
+        (8.0, 0.5, 0.80),  # mean 0.94, most values at 1: 0.82 to 0.86
+    ],
+)
+@pytest.mark.parametrize("n", [2, 3, 4, 8])
+def test_t_intervals_of_skewed_bounded_seeds_cover_less(
+    n: int, a: float, b: float, least: float
+) -> None:
+    draws = np.random.default_rng(n).beta(a, b, size=(2000, n))
+    found = coverage(draws, a / (a + b), bounds=(0.0, 1.0))
+    assert least <= found < 0.95
+
+
+def test_cutting_an_interval_off_at_its_bounds_costs_no_coverage() -> None:
+    draws = np.random.default_rng(0).beta(20, 1, size=(2000, 4))
+    assert coverage(draws, 20 / 21, bounds=(0.0, 1.0)) == coverage(draws, 20 / 21)
+
+
+def test_t_intervals_are_those_of_the_textbook() -> None:
+    values = [4.0, 5.0, 6.0, 9.0]  # mean 6, standard error 1.0801, t(3, 0.975) = 3.1824
+    interval = t_interval(values, unit="seed")
+    assert interval is not None
+    assert (interval.low, interval.high) == pytest.approx((2.5625, 9.4375), abs=2e-4)
+    assert (interval.method, interval.unit, interval.level) == ("t", "seed", 0.95)
+    cut = t_interval(values, unit="seed", bounds=(3.0, 9.0))
+    assert cut is not None
+    assert (cut.low, cut.high) == (3.0, 9.0)
+
+
+@pytest.mark.parametrize("values", [[0.7], [1.0, 1.0, 1.0], [0.1 + 0.2, 0.3]])
+def test_there_is_no_t_interval_of_one_value_or_of_equal_ones(values: list[float]) -> None:
+    assert t_interval(values, unit="seed") is None
+    assert t_test(values) is None
+
+
+def test_an_interval_holds_the_mean_though_bounds_were_wrong() -> None:
+    interval = t_interval([1.1, 1.3], unit="seed", bounds=(0.0, 1.0))
+    assert interval is not None
+    assert interval.low < 1.2 <= interval.high
+
+
+def test_p_values_and_intervals_agree() -> None:
+    from scipy.stats import ttest_1samp
+
+    values = [0.90, 0.92, 0.94, 0.96]
+    for against in (0.85, 0.9, 0.93, 0.99):
+        expected = ttest_1samp(values, against).pvalue
+        assert t_test(values, against=against) == pytest.approx(expected)
+    interval = t_interval(values, unit="seed")
+    assert interval is not None
+    assert t_test(values, against=interval.low) == pytest.approx(0.05)
+
+
+def test_holm_gives_the_published_values() -> None:
+    # Holm 1979 by hand: the k-th smallest of m times m - k + 1, never below the one before.
+    assert holm([0.01, 0.04, None, 0.03]) == [
+        pytest.approx(0.03), pytest.approx(0.06), None, pytest.approx(0.06)
+    ]  # fmt: skip
+    assert holm([None]) == [None]
+    assert holm([]) == []

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 COMMANDS = (
-    "run", "ls", "show", "validate", "leaderboard", "report", "new", "doctor", "selftest"
+    "run", "ls", "show", "validate", "compare", "leaderboard", "report", "new", "doctor",
+    "selftest",
 )  # fmt: skip
 
 ALIASES = {

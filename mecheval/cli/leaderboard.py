@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mecheval import escape
 from mecheval.cli import options
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
+
+    from mecheval.reports.collection import Collection
 
 TABLES = Path("leaderboards") / "tables"
 
@@ -27,9 +30,10 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     )
     building = commands.add_parser(
         "build",
-        help="write leaderboard.md, .csv and .json",
+        help="write leaderboard.md, .csv and .json, and versions.txt",
         description="Write leaderboard.md, .csv and .json: one table per task, one row per model, "
-        "means over seeds. Partial, random-weight, failed and invalid reports are refused by name.",
+        "means over seeds, which is printed too; and versions.txt, what the reports were made "
+        "with. Partial, random-weight, failed and invalid reports are refused by name.",
     )
     building.add_argument(
         "results", nargs="?", type=options.path, default=Path("results"), metavar="RESULTS",
@@ -49,7 +53,8 @@ def _add_claims(commands: argparse._SubParsersAction) -> None:
         "claims",
         help="hold the claims of a suite against reports",
         description="Print the claims in a suite's file beside what reports say: the number given "
-        "there, the mean over seeds here with its interval, and whether it is replicated.",
+        "there, the mean over seeds here with its t interval, and whether it is replicated, before "
+        "and after a correction for the number of claims.",
     )
     holding.add_argument("suite", metavar="SUITE", help="name or file of the suite")
     holding.add_argument(
@@ -70,25 +75,26 @@ def build(args: argparse.Namespace) -> int:
         UsageError: There is no such folder, or it holds no reports.
         StorageError: The tables could not be written.
     """
-    from mecheval.leaderboard.admission import admit
     from mecheval.leaderboard.board import build as build_board
     from mecheval.leaderboard.tables import as_csv, as_json, markdown
+    from mecheval.leaderboard.versions import NAME, versions
     from mecheval.reports.documents import write_document
 
-    admitted, refused = admit(args.results)
-    for item in refused:
-        say(f"mecheval: refused {args.results / item.path}: {item.reason}", error=True)
-    if not admitted and not refused:
+    collection = _admitted(args.results)
+    if not collection and not collection.refused:
         raise UsageError(f"The folder {args.results} holds no reports. Give one that does.")
-    board = build_board(admitted, refused)
+    board = build_board(collection)
     texts = {"md": markdown(board), "csv": as_csv(board), "json": as_json(board)}
-    for suffix, text in texts.items():
-        write_document(args.output / f"leaderboard.{suffix}", text)
+    files = {f"leaderboard.{suffix}": text for suffix, text in texts.items()}
+    files[NAME] = versions(collection.reports)
+    for name, text in files.items():
+        write_document(args.output / name, text)
     if not args.quiet:
         say(texts["json" if args.json else "md"].rstrip("\n"))
-    if not admitted:
+        say(f"Wrote {', '.join(files)} to {args.output}.", error=True)
+    if not collection:
         say(f"mecheval: No report in {args.results} counts.", error=True)
-    return 0 if admitted else 1
+    return 0 if collection else 1
 
 
 def claims(args: argparse.Namespace) -> int:
@@ -98,15 +104,24 @@ def claims(args: argparse.Namespace) -> int:
         UsageError: There is no such suite or folder, or the suite makes no claims.
     """
     from mecheval.harness.suites import load_suite
-    from mecheval.leaderboard.admission import admit
-    from mecheval.leaderboard.claims import claims_of, examine, markdown
+    from mecheval.leaderboard.claims import claims_of, examine
+    from mecheval.leaderboard.claims_table import markdown
 
     suite = load_suite(args.suite)
     if not suite.claims:
         raise UsageError(f"{suite.path} has no [[claim]]. Write one, or give another suite.")
-    admitted, refused = admit(args.results)
-    for item in refused:
-        say(f"mecheval: refused {args.results / item.path}: {item.reason}", error=True)
-    reports = [item.report for item in admitted]
-    say(markdown(examine(claims_of(suite), reports, options.registry_of(args))).rstrip("\n"))
+    collection = _admitted(args.results)
+    findings = examine(claims_of(suite), collection, options.registry_of(args), suite)
+    say(markdown(findings).rstrip("\n"))
     return 0
+
+
+def _admitted(results: Path) -> Collection:
+    """Read the reports that count, and name those that do not on stderr."""
+    from mecheval.leaderboard.admission import admit
+
+    collection = admit(results)
+    for item in collection.refused:
+        line = escape.line(f"mecheval: refused {results / item.path}: {item.reason}")
+        say(line, error=True)
+    return collection

@@ -18,7 +18,7 @@ KINDS = ("tasks", "models", "metrics", "suites", "sites")
 COLUMNS = {
     "tasks": ("name", "version", "from", "summary"),
     "models": ("name", "from", "summary"),
-    "metrics": ("name", "version", "family", "summary"),
+    "metrics": ("name", "version", "family", "from", "summary"),
     "suites": ("name", "cells", "summary"),
     "sites": ("site", "shape", "side", "path"),
 }
@@ -68,39 +68,24 @@ def ls(args: argparse.Namespace) -> int:
 
 
 def _registered(args: argparse.Namespace) -> list[Row]:
-    if args.what == "metrics":
-        return _metrics()
     if args.what == "suites":
         return _suites()
-    kind: Kind = "task" if args.what == "tasks" else "model"
+    kind: Kind = args.what.removesuffix("s")
     return [_row(entry) for entry in options.registry_of(args).entries(kind)]
 
 
 def _row(entry: Entry) -> Row:
     row: Row = {"name": entry.name}
-    if entry.kind == "task":
+    if entry.kind != "model":
         row["version"] = entry.version
+    if entry.kind == "metric":
+        row["family"] = entry.family
     return row | {
         "from": entry.distribution or _ROOMS.get(entry.name.partition("/")[0], "built in"),
         "summary": f"broken: {entry.broken}" if entry.broken else entry.summary,
         "status": "broken" if entry.broken else "ok",
         "origin": entry.origin,
     }
-
-
-def _metrics() -> list[Row]:
-    from mecheval.metrics import METRICS
-
-    return [
-        {
-            "name": metric.name,
-            "version": metric.version,
-            "family": metric.family,
-            "summary": metric.summary,
-            "parameters": dict(metric.defaults),
-        }
-        for metric in METRICS.values()
-    ]
 
 
 def _suites() -> list[Row]:

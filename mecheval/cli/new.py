@@ -1,4 +1,4 @@
-"""``mecheval new``: a task or model to start from, with a test; both pass as they are."""
+"""``mecheval new``: a task, model or metric to start from, with a test; both pass as they are."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).with_name("templates")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
+_MEASURED = {
+    "task": "--models gru --tasks",
+    "model": "--tasks parity --models",
+    "metric": "--models gru --tasks parity --metrics",
+}
+"""What can be written, with the flags of a run that its name goes behind."""
 
 
 def add(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "new",
-        help="write a task or model to start from, with a test",
-        description="Write NAME.py and test_NAME.py: a small task or model that works, to be "
-        "changed into yours, and a test of its contract.",
+        help="write a task, a model or a metric to start from, with a test",
+        description="Write NAME.py and test_NAME.py: a small task, model or metric that works, to "
+        "be changed into yours, and a test of its contract.",
     )
-    parser.add_argument("kind", choices=("task", "model"), help="what to write")
+    parser.add_argument("kind", choices=tuple(_MEASURED), help="what to write")
     parser.add_argument("name", help="its name: lower-case letters, digits and _")
     options.add_output(parser, help="folder for the two files (default: this one)", default=".")
     parser.set_defaults(command=new)
@@ -62,8 +68,8 @@ def new(args: argparse.Namespace) -> int:
     say(f"Wrote {own} and {test}. Check them with:")
     say(f"  mecheval validate local/{args.name} --include-path {own}")
     say(f"  pytest {test}")
-    other = "--models gru --tasks" if args.kind == "task" else "--tasks parity --models"
-    say(f"Then measure: mecheval run {other} local/{args.name} --include-path {own}")
+    flags = _MEASURED[args.kind]
+    say(f"Then measure: mecheval run {flags} local/{args.name} --include-path {own}")
     return 0
 
 

@@ -202,7 +202,7 @@ def add_include_path(parser: argparse.ArgumentParser) -> None:
     """Add ``--include-path``, which may be repeated."""
     parser.add_argument(
         "--include-path", "-I", action="append", type=path, default=None, metavar="PATH",
-        help="file or folder with tasks and models of your own, named local/NAME; repeatable",
+        help="file or folder with tasks, models, metrics of your own, named local/NAME; repeatable",
     )  # fmt: skip
 
 

@@ -104,6 +104,10 @@ class PlainLines(Failures):
         if kept:
             self._print(f"{kept} cells are already there, {todo} to do")
 
+    def noted(self, note: str) -> None:
+        """Print it."""
+        self._print(f"Note: {note}")
+
     def finished(self, outcome: Outcome) -> None:
         """Print the cell's line."""
         if not outcome.kept:

@@ -1,87 +1,178 @@
-"""``mecheval report``: pictures of reports."""
+"""``mecheval report``: pictures of reports, and a page that holds them with the tables."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
+from mecheval import escape
 from mecheval.cli import options
+from mecheval.cli.kinds import advice
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
 from mecheval.paths import resolved
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
+    from collections.abc import Sequence
 
-SUFFIXES = (".png", ".svg")
+    from mecheval.reports.figures import Picture
+    from mecheval.reports.schema import Report
+
+PAGE, PICTURES = ".md", (".png", ".svg")
+RESULTS = Path("results")
+_UNSAFE = re.compile(r"[^\w@.=+-]+")
 
 
 def add(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
+    from mecheval.reports.figures import figures
+
+    kinds = "; ".join(
+        f"{name} - {shows[0].lower()}{shows[1:]}" for name, shows in figures().items()
+    )
     parser = subparsers.add_parser(
         "report",
-        help="draw a report, or a folder of them",
-        description="Draw a report, or a folder of them: layer curves and recovery heat maps; "
-        "accuracy, verdicts and interchange by role; or what becomes of them in training.",
+        help="draw a report, or a folder of them, or write a page with tables and pictures",
+        description="Draw what there is to draw in reports: a picture per task and figure, as wide "
+        f"as the text of a paper. Figures: {kinds}.".replace("%", "%%"),
     )
     parser.add_argument(
-        "paths", type=options.path, nargs="+", metavar="PATH",
-        help="a report, or a folder of reports",
+        "paths", type=options.path, nargs="*", metavar="PATH",
+        help=f"a report, or a folder of reports (default: {RESULTS})",
     )  # fmt: skip
     parser.add_argument(
         "--output", "-o", type=options.path, metavar="PATH",
-        help="a .png or .svg file, or a folder (default: beside the report, or in the folder, of "
-        "the first PATH)",
+        help="a .png or .svg file; a .md file, for tables and pictures on a page; or a folder "
+        "(default: pictures beside the report, or in the folder, of the first PATH). Of several "
+        "pictures, each has its task and figure in its name",
     )  # fmt: skip
-    parser.add_argument(
-        "--figure", "-f", default="layers", metavar="NAME",
-        help="layers, mechanism or training (default: layers)",
+    options.add_list(
+        parser, "--figure", "--figures", "-f", metavar="NAME",
+        help="the figures to draw (default: all for which there is anything)",
     )  # fmt: skip
     options.add_quiet(parser)
     parser.set_defaults(command=report)
 
 
 def report(args: argparse.Namespace) -> int:
-    """Draw and write the picture, and print where it lies.
+    """Draw and write the pictures, and print where they lie.
 
     Raises:
-        UsageError: There is no report, or the picture's suffix is unknown.
-        StorageError: The picture could not be written.
+        UsageError: There is no report, nothing to draw, or the output's suffix is unknown.
+        StorageError: A file could not be written.
     """
-    from mecheval.reports.files import find_reports, read_report
-
-    files: dict[Path, None] = {}  # a report that several of the paths lead to is drawn once
-    for path in args.paths:
-        found = find_reports(path)
-        if not found:
-            raise UsageError(f"The folder {path} holds no reports. Give one that does.")
-        files |= dict.fromkeys(resolved(file) for file in found)
-    target = _target(args.paths[0], args.output)
-    reports = [read_report(file) for file in files]
+    paths = args.paths or [RESULTS]
+    target = _target(paths[0], args.output)
+    reports = _read(paths)
 
     from mecheval.reports.documents import write_document
-    from mecheval.reports.figures import render
+    from mecheval.reports.figures import draw
 
-    picture = render(reports, target.suffix.removeprefix("."), figure=args.figure)
-    write_document(target, picture)
+    pictures = draw(reports, options.names(args.figure))
+    files = _files(pictures, target, named=paths[0].is_dir() or len(paths) > 1)
+    for file, picture in zip(files, pictures, strict=True):
+        write_document(file, picture.drawing.encoded(target.kind, captioned=target.page is None))
+    if target.page is not None:
+        write_document(target.page, _page(reports, files, pictures))
     if not args.quiet:
-        say(f"Wrote {target}.")
+        for file in filter(None, (target.page, *files)):
+            say(f"Wrote {file}.")
     return 0
 
 
-def _target(source: Path, output: Path | None) -> Path:
-    """Return the picture's path; a folder of reports gives ``report.png``.
+def _read(paths: Sequence[Path]) -> list[Report]:
+    """Read all reports; one that several paths lead to is read once.
+
+    What cannot be read in a folder is left out, and said on stderr; a file that is named must be a
+    report.
 
     Raises:
-        UsageError: The suffix is neither .png nor .svg.
+        UsageError: A path leads to no report.
     """
-    name = f"{source.stem}.png" if source.is_file() else "report.png"
+    from mecheval.reports.files import find_reports, read_report
+
+    found: dict[Path, Report] = {}
+    for path in paths:
+        if not path.exists():
+            raise UsageError(
+                f"There is no file or folder {path}. Give a report, or a folder of reports such "
+                f"as `mecheval run` writes.{advice(str(path))}"
+            )
+        files = find_reports(path)
+        for file in files:
+            try:
+                found[resolved(file)] = read_report(file)
+            except UsageError as error:
+                if path.is_file():
+                    raise
+                print(f"mecheval: left out: {escape.sentence(str(error))}", file=sys.stderr)
+        if not any(resolved(file) in found for file in files):
+            raise UsageError(f"The folder {path} holds no reports. Give one that does.")
+    return list(found.values())
+
+
+class _Target(NamedTuple):
+    """Where pictures go.
+
+    Attributes:
+        folder: Their folder.
+        stem: How their names begin.
+        kind: What they are: png or svg.
+        file: The name that was asked for, which a single picture gets.
+        page: The page that holds them.
+    """
+
+    folder: Path
+    stem: str
+    kind: str = "png"
+    file: Path | None = None
+    page: Path | None = None
+
+
+def _target(source: Path, output: Path | None) -> _Target:
+    """Say where the pictures of a report or a folder go.
+
+    Raises:
+        UsageError: The suffix is of no file that can be written.
+    """
+    is_file = source.is_file()
+    stem = source.stem if is_file else "report"
     if output is None:
-        return (source.parent if source.is_file() else source) / name
+        return _Target(source.parent if is_file else source, stem)
     if output.is_dir() or not output.suffix:
-        return output / name
-    if output.suffix not in SUFFIXES:
-        raise UsageError(
-            f"Cannot draw a '{output.suffix}' picture. Give a file that ends in .png or .svg."
-        )
-    return output
+        return _Target(output, stem)
+    if output.suffix == PAGE:
+        return _Target(output.parent, output.stem, page=output)
+    if output.suffix in PICTURES:
+        return _Target(output.parent, output.stem, output.suffix.removeprefix("."), file=output)
+    raise UsageError(
+        f"Cannot draw a '{output.suffix}' picture. Give a file that ends in .png or .svg, or in "
+        ".md for a page."
+    )
+
+
+def _files(pictures: Sequence[Picture], target: _Target, *, named: bool) -> list[Path]:
+    """Name the files of pictures: by task, if there can be several, figure, and what it is of."""
+    if target.file is not None and len(pictures) == 1:
+        return [target.file]
+    found: dict[Path, None] = {}
+    for picture in pictures:
+        parts = [target.stem, picture.task if named else "", picture.figure, picture.drawing.name]
+        name = "-".join(_UNSAFE.sub("-", part).strip("-.")[:60] for part in parts if part)
+        path, number = target.folder / f"{name}.{target.kind}", 2
+        while path in found:
+            path, number = target.folder / f"{name}-{number}.{target.kind}", number + 1
+        found[path] = None
+    return list(found)
+
+
+def _page(reports: Sequence[Report], files: Sequence[Path], pictures: Sequence[Picture]) -> str:
+    from mecheval.cli.summary import summary
+    from mecheval.reports.collection import collect
+    from mecheval.reports.drawing.page import page
+
+    named = [(file.name, picture) for file, picture in zip(files, pictures, strict=True)]
+    return page(reports, collect(reports).columns, tables=summary(reports), pictures=named)

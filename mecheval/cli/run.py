@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from mecheval.harness.events import Outcome
     from mecheval.harness.request import Request
+    from mecheval.reports.schema import Report
 
 
 class Stopped(KeyboardInterrupt):
@@ -85,7 +86,8 @@ def _add_grid(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     options.add_list(
         parser, "--metrics", metavar="NAME",
-        help="mechanistic metrics to measure (default: all that the task declares)",
+        help="metrics to measure on any task that has what they need, with parameters if wanted: "
+        "bottleneck[eraser=leace],convolution (default: those that the task declares)",
     )  # fmt: skip
     parser.add_argument(
         "--limit", "-L", type=int, metavar="N",
@@ -190,7 +192,7 @@ def _requests(args: argparse.Namespace, device: str) -> list[Request]:
         "recipe": parse_assignments(",".join(args.recipe)) if args.recipe else {},
         "sweep": parse_sweep(" ".join(args.sweep)) if args.sweep else None,
         "snapshots": args.snapshots,
-        "metrics": tuple(options.names(args.metrics)) if args.metrics else None,
+        "metrics": tuple(map(parse_spec, options.names(args.metrics))) if args.metrics else None,
         "limit": args.limit,
         "dtype": args.dtype,
         "output": args.output,
@@ -272,7 +274,12 @@ def _dry_run(requests: Sequence[Request], *, as_json: bool) -> int:
 def _print_table(outcomes: Sequence[Outcome]) -> None:
     from mecheval.cli.summary import summary
 
-    say(summary(outcomes))
+    say(summary([_labelled(outcome) for outcome in outcomes]))
+
+
+def _labelled(outcome: Outcome) -> Report:
+    """Return the report with what was asked for here, which an older one does not say."""
+    return outcome.report.model_copy(update={"labels": outcome.cell.labels})
 
 
 def _exit_code(outcomes: Sequence[Outcome], *, allow_failures: bool) -> int:

@@ -1,4 +1,4 @@
-"""``mecheval show``: one task, model, metric, suite or report, with parameters and origin."""
+"""``mecheval show``: one task, model, metric, suite, report or folder of reports."""
 
 from __future__ import annotations
 
@@ -6,31 +6,32 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from mecheval.cli import options
+from mecheval.cli.kinds import FILES, KINDS, kind_of
 from mecheval.cli.printing import print_card
-from mecheval.errors import unknown
+from mecheval.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
-    from pathlib import Path
 
     from mecheval.models.contract import ModelCard
-    from mecheval.tasks import Metric
     from mecheval.training.recipe import Recipe
-
-KINDS = ("task", "model", "metric", "suite", "report")
 
 
 def add(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "show",
-        help="show a task, a model, a metric, a suite or a report",
+        help="show a task, a model, a metric, a suite, a report, or a folder of reports",
         description="Show what is known of a task, a model or a metric: version, parameters with "
-        "their defaults, reference, source; the grids of a suite; or the results in a report.",
+        "their defaults, reference, source; the grids of a suite; the results in a report; the "
+        "tables of a folder of reports. What a name stands for is found out.",
     )
-    parser.add_argument("kind", choices=KINDS, help="what to show")
-    parser.add_argument("name", help="its name, with arguments if wanted: dyck[k=3]; or a file")
+    parser.add_argument(
+        "words", nargs="+", metavar="THING",
+        help="a name, with arguments if wanted: dyck[k=3]; or a file or folder. Where it could be "
+        f"several things, say which before it: {', '.join(KINDS)}",
+    )  # fmt: skip
     options.add_include_path(parser)
     options.add_json(parser, help="print one JSON object")
     parser.set_defaults(command=show)
@@ -40,17 +41,37 @@ def show(args: argparse.Namespace) -> int:
     """Print the card.
 
     Raises:
-        UsageError: The name is unknown, or the file is not a report.
+        UsageError: The name is unknown or names several things, or the file is not a report.
     """
-    if args.kind == "report":
-        from mecheval.cli.show_report import print_report
+    kind, args.name = _thing(args)
+    if kind in FILES:
+        from mecheval.cli.show_report import print_folder, print_report
 
-        print_report(options.path(args.name), as_json=args.json)
+        prints = print_folder if kind == "folder" else print_report
+        prints(options.path(args.name), as_json=args.json)
         return 0
     kinds = {"task": _task, "model": _model, "metric": _metric, "suite": _suite}
-    card = kinds[args.kind](args)
-    print_card(card, as_json=args.json)
+    print_card(kinds[kind](args), as_json=args.json)
     return 0
+
+
+def _thing(args: argparse.Namespace) -> tuple[str, str]:
+    """Return what kind of thing is to be shown, and its name."""
+    first, *rest = args.words
+    if not rest:
+        if first in KINDS and not options.path(first).exists():
+            raise UsageError(
+                f"`mecheval show {first}` needs a name. Write `mecheval show {first} NAME`, or "
+                "`mecheval show NAME`."
+            )
+        return kind_of(first, options.registry_of(args), command="mecheval show"), first
+    if len(rest) > 1:
+        raise UsageError(f"`mecheval show` shows one thing, not {len(args.words)}. Give one name.")
+    if first not in KINDS:
+        raise unknown("kind", first, KINDS, see=f"these: {', '.join(KINDS)}")
+    if first == "report" and options.path(rest[0]).is_dir():
+        return "folder", rest[0]
+    return first, rest[0]
 
 
 def _task(args: argparse.Namespace) -> dict[str, Any]:
@@ -78,8 +99,8 @@ def _task(args: argparse.Namespace) -> dict[str, Any]:
         "tests": {factor: f"{n} symbols" for factor, n in task.test_lengths.items()},
         "chance": round(task.chance, 4),
         "floors": floors,
-        "behaviour": _metric_text(task.card.behaviour),
-        "mechanisms": [_metric_text(metric) for metric in task.card.mechanisms],
+        "behaviour": str(task.card.behaviour),
+        "mechanisms": list(map(str, task.card.mechanisms)),
     }
 
 
@@ -92,12 +113,6 @@ def _floors(task: Any) -> dict[str, float]:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def _metric_text(metric: Metric) -> str:
-    from mecheval.spec import Spec
-
-    return str(Spec(metric.name, dict(metric.params)))
 
 
 def _model(args: argparse.Namespace) -> dict[str, Any]:
@@ -156,23 +171,48 @@ def _recipe(recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def _metric(args: argparse.Namespace) -> dict[str, Any]:
-    from mecheval.metrics import METRICS
+    from typing import get_type_hints
 
-    metric = METRICS.get(args.name)
-    if metric is None:
-        raise unknown("metric", args.name, METRICS, see="`mecheval ls metrics`")
+    from mecheval.cli.docs import parameters
+    from mecheval.metrics import configured_metric
+    from mecheval.spec import parse_spec
+
+    spec, registry = parse_spec(args.name), options.registry_of(args)
+    metric = configured_metric(spec, registry)
+    card, hints = metric.card, get_type_hints(type(metric))
     return {
-        "metric": metric.name,
-        "version": metric.version,
-        "family": metric.family,
-        "summary": metric.summary,
-        "source": _source_of(metric.function),
+        "metric": spec.name,
+        "version": card.version,
+        "family": card.family,
+        "summary": card.summary,
+        "source": registry.get("metric", spec.name).origin,
+        "needs": "; ".join(map(str, card.needs)),
+        "columns": [column.title for column in card.headline],
         "parameters": [
-            {"name": name, "value": default, "doc": _allowed(metric.choices.get(name))}
-            for name, default in metric.defaults.items()
+            {
+                "name": parameter["name"],
+                "value": metric.params[parameter["name"]],
+                "doc": _allowed(parameter["doc"], hints[parameter["name"]]),
+            }
+            for parameter in parameters(type(metric))
         ],
-        "measures": _docstring(metric.function),
+        "measures": _docstring(type(metric)),
     }
+
+
+def _allowed(doc: str, hint: Any) -> str:
+    """Return what a parameter is, and its choices where it has some."""
+    from typing import Literal, get_args, get_origin
+
+    choices = ", ".join(map(str, get_args(hint))) if get_origin(hint) is Literal else ""
+    return doc + (f" One of {choices}." if choices else "")
+
+
+def _docstring(cls: type) -> str:
+    """Return what a class says of itself, without the list of its fields."""
+    import inspect
+
+    return (inspect.getdoc(cls) or "").partition("\nAttributes:")[0].replace("``", "").strip()
 
 
 def _suite(args: argparse.Namespace) -> dict[str, Any]:
@@ -195,28 +235,3 @@ def _grid(grid: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(value, list) else str(value)
         for key, value in grid.items()
     }  # fmt: skip
-
-
-def _allowed(choices: tuple[str, ...] | None) -> str:
-    return f"One of {', '.join(choices)}." if choices else ""
-
-
-def _function(path: str) -> Any:
-    import importlib
-
-    module, name = path.split(":")
-    return getattr(importlib.import_module(module), name)
-
-
-def _source_of(path: str) -> str:
-    import inspect
-
-    function = _function(path)
-    file: Path | str = inspect.getsourcefile(function) or path
-    return f"{file}:{inspect.getsourcelines(function)[1]}"
-
-
-def _docstring(path: str) -> str:
-    import inspect
-
-    return (inspect.getdoc(_function(path)) or "").replace("``", "")

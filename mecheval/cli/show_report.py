@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mecheval.cli.printing import say
+from mecheval.errors import UsageError
 from mecheval.escape import line, sentence
 from mecheval.reports.files import read_report
 from mecheval.reports.markdown import table
@@ -41,6 +42,28 @@ def print_report(path: Path, *, as_json: bool) -> None:
     for metric in report.metrics:
         for warning in metric.warnings:
             say(line(f"{metric.id}: {warning}"))
+
+
+def print_folder(path: Path, *, as_json: bool) -> None:
+    """Print the tables of a folder of reports, or a JSON line per headline number and seed.
+
+    Raises:
+        UsageError: The folder holds no reports.
+    """
+    from mecheval.cli.summary import summary
+    from mecheval.reports.collection import load_results
+
+    found = load_results(path)
+    others = [item.report for item in found.refused if item.report is not None]
+    if not found and not others:
+        raise UsageError(f"The folder {path} holds no reports. Give one that does.")
+    if as_json:
+        say(str(found.to_frame().to_json(orient="records", lines=True)).rstrip("\n"))
+        return
+    say(summary([*found.reports, *others]))
+    for item in found.refused:
+        if item.report is None:
+            say(line(f"{item.path}: {item.reason}"), error=True)
 
 
 def _head(report: Report) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``mecheval validate``: run the contract checks on tasks and models, and check reports."""
+"""``mecheval validate``: run the contract checks on tasks, models and metrics; check reports."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "validate",
-        help="check reports, tasks and models",
+        help="check reports, tasks, models and metrics",
         description="Check report files or folders of them against the schema, and run the "
-        "contract checks on tasks and models. Exit code 1 if a check failed.",
+        "contract checks on tasks, models and metrics. Exit code 1 if a check failed.",
     )
     parser.add_argument(
-        "names", nargs="+", metavar="NAME", help="a report, a folder of reports, a task or a model"
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help="a report, a folder of reports, a task, a model or a metric",
     )
     options.switch(
         parser, "--trust-remote-code", help="let a checkpoint from the hub run code of its own"
@@ -50,7 +53,7 @@ def validate(args: argparse.Namespace) -> int:
         0 if no check failed, 1 otherwise.
 
     Raises:
-        UsageError: A name is neither a file or folder, nor a task, nor a model.
+        UsageError: A name is neither a file or folder, nor a task, a model or a metric.
     """
     registry = options.registry_of(args)
     jobs = [job for name in args.names for job in _jobs(name, registry)]
@@ -66,16 +69,17 @@ def validate(args: argparse.Namespace) -> int:
 
 
 def _jobs(name: str, registry: Registry) -> Iterator[tuple[str, str]]:
-    """Say what a name stands for: a task, a model, or files.
+    """Say what a name stands for: a task, a model, a metric, or files.
 
     Raises:
         UsageError: It is nothing of the kind.
     """
+    from mecheval.registry import KINDS
     from mecheval.reports.files import find_reports
     from mecheval.spec import parse_spec
 
     path = options.path(name)
-    known = {kind: {e.name for e in registry.entries(kind)} for kind in ("task", "model")}
+    known = {kind: {e.name for e in registry.entries(kind)} for kind in KINDS}
     bare = name if exists(path) else parse_spec(name).name
     kinds = [kind for kind, names in known.items() if bare in names]
     if bare.startswith(HUB):
@@ -95,10 +99,10 @@ def _jobs(name: str, registry: Registry) -> Iterator[tuple[str, str]]:
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
         yield from (("report", str(report)) for report in reports)
     else:
-        names = known["task"] | known["model"]
+        names = set().union(*known.values())
         raise UsageError(
-            f"{quoted(name)} is neither a file or folder, nor a task, nor a model."
-            f"{did_you_mean(bare, names)} See `mecheval ls tasks` and `mecheval ls models`."
+            f"{quoted(name)} is neither a file or folder, nor a task, a model or a metric."
+            f"{did_you_mean(bare, names)} See `mecheval ls tasks`, `ls models` or `ls metrics`."
         )
 
 
@@ -111,6 +115,10 @@ def _check(kind: str, target: str, registry: Registry, args: argparse.Namespace)
         return target, validate_file(target)
     if kind == "task":
         return target, _task_checks(parse_spec(target), registry)
+    if kind == "metric":
+        from mecheval.harness.metric_checks import check_metric
+
+        return target, check_metric(parse_spec(target), registry)
     return target, _model_checks(
         parse_spec(target), registry, trust_remote_code=args.trust_remote_code
     )
@@ -118,17 +126,13 @@ def _check(kind: str, target: str, registry: Registry, args: argparse.Namespace)
 
 def _task_checks(spec: Spec, registry: Registry) -> list[Check]:
     from mecheval.checks import Check
-    from mecheval.harness.gate import check_behaviour
+    from mecheval.harness.measures import metrics_on
     from mecheval.harness.plan import build_task
-    from mecheval.metrics import METRICS, identify
     from mecheval.tasks.checks import check_task
 
     task = build_task(spec, registry)
-    metrics = (task.card.behaviour, *task.card.mechanisms)
     try:
-        known = ", ".join(identify(metric).name for metric in metrics)
-        behaviour = task.card.behaviour.name
-        check_behaviour(behaviour, METRICS[behaviour].family, task=task.card.name)
+        known = ", ".join(metric.name for metric in metrics_on(task, None, registry))
         registered = Check("metrics are registered", True, known)
     except UsageError as error:
         registered = Check("metrics are registered", False, str(error))

@@ -19,22 +19,24 @@ from mecheval.harness.cell_training import cache_of, trained_model
 from mecheval.harness.events import Progress
 from mecheval.harness.failure import failed, now
 from mecheval.harness.gate import gated
+from mecheval.harness.measures import metrics_on
 from mecheval.harness.plan import build_source, build_task
 from mecheval.harness.unchanged import check_unchanged
-from mecheval.registry import Registry
+from mecheval.registry import KINDS, Registry
 from mecheval.reports.environment import environment
 from mecheval.reports.files import as_stored
-from mecheval.reports.schema import Failure, MetricIdentity, MetricResult, Report
+from mecheval.reports.schema import Failure, MetricResult, Report
 from mecheval.spec import Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from mecheval.harness.request import Cell, Settings
+    from mecheval.registry import Entry, Kind
     from mecheval.training.preparation import Trained
 
-N_TEST = 1024
-"""Test examples that the report's hash is of, where the behavioural metric names no number."""
+N_TEST, N_PAIRS = 1024, 64
+"""Examples and pairs that the report's hashes are of, where no metric says how many it uses."""
 
 _RETRIES = 2  # on running out of memory
 
@@ -92,6 +94,7 @@ def run_cell(cell: Cell, tell: Callable[[Progress], None]) -> Report:
         partial=cell.identity.limit is not None,
         finished=now(),
         identity=cell.identity,
+        labels=cell.labels,
         command=list(cell.settings.command),
         **found,
     )
@@ -118,7 +121,8 @@ def _measure(cell: Cell, stages: _Stages, found: dict[str, Any]) -> None:
         encoding = source.encode(task)
         found["environment"] = environment() | {"device": settings.device}
         found["seeds"] = seeding.listed(seed)
-        found["plugin"] = parts.plugin(_entries(cell, registry))
+        asked = metrics_on(task, cell.metrics, registry)
+        found["plugin"] = parts.plugin(_entries(cell, asked, registry))
     with stages("train"):
         trained = trained_model(cell, source, task, encoding, stages.emit)
         dtype = getattr(torch, cell.identity.dtype)
@@ -138,51 +142,60 @@ def _measure(cell: Cell, stages: _Stages, found: dict[str, Any]) -> None:
     found["training"] = trained.record
     found["sites"] = {str(site): tap.path for site, tap in trained.model.taps().items()}
     if trained.record.reason is not None:
-        _describe_diverged(cell, subject, stages, found)
+        _describe_diverged(cell, asked, subject, stages, found)
     else:
-        _measure_subject(cell, subject, stages, found)
-        _measure_along(cell, trained, subject, stages, found)
+        _measure_subject(cell, asked, subject, stages, found)
+        _measure_along(cell, asked, trained, subject, stages, found)
     # Last, because a model knows its kernels only after a forward pass.
     found["model_card"] = parts.model_card(source.card, trained.model)
 
 
 def _measure_subject(
-    cell: Cell, subject: metrics.Subject, stages: _Stages, found: dict[str, Any]
+    cell: Cell,
+    asked: Sequence[metrics.Metric],
+    subject: metrics.Subject,
+    stages: _Stages,
+    found: dict[str, Any],
 ) -> None:
     results: list[MetricResult] = []
     found |= {"metrics": results, "resources": {"seconds": stages.seconds}}
-    for identity in cell.identity.metrics:
-        with stages(identity.name):
-            measured, subject = _within_memory(identity, subject)
+    for metric in asked:
+        with stages(metric.id):
+            measured, subject = _within_memory(metric, subject)
         results += measured
         if subject.learned is None:
             accuracy = gated(measured).value
             learned = accuracy is not None and accuracy >= cell.recipe.gate
             subject = replace(subject, learned=learned, accuracy=accuracy, gate=cell.recipe.gate)
             found["learned"] = learned
-            stages.emit(identity.name, 0, 0, accuracy)
-    _describe(cell, subject, stages, found)
+            stages.emit(metric.id, 0, 0, accuracy)
+    _describe(cell, asked, subject, stages, found)
     with stages("describe"):
         found["fidelity"] = parts.fidelity(subject)
 
 
 def _describe_diverged(
-    cell: Cell, subject: metrics.Subject, stages: _Stages, found: dict[str, Any]
+    cell: Cell,
+    asked: Sequence[metrics.Metric],
+    subject: metrics.Subject,
+    stages: _Stages,
+    found: dict[str, Any],
 ) -> None:
     """List the results of weights that are no numbers: all of them undefined."""
     reason = found["training"].reason
     found |= {"metrics": [], "learned": False, "resources": {"seconds": stages.seconds}}
     subject = replace(subject, learned=False, gate=cell.recipe.gate)
-    for identity in cell.identity.metrics:
-        with stages(identity.name):
+    for metric in asked:
+        with stages(metric.id):
             found["metrics"] += [
-                undefined(result, reason) for result in metrics.measure(identity, subject)
+                undefined(result, reason) for result in metrics.measure(metric, subject)
             ]
-    _describe(cell, subject, stages, found)
+    _describe(cell, asked, subject, stages, found)
 
 
 def _measure_along(
     cell: Cell,
+    asked: Sequence[metrics.Metric],
     trained: Trained,
     subject: metrics.Subject,
     stages: _Stages,
@@ -195,8 +208,8 @@ def _measure_along(
 
     def measure(at: metrics.Subject) -> list[MetricResult]:
         results = []
-        for identity in cell.identity.metrics:
-            measured, at = _within_memory(identity, at)
+        for metric in asked:
+            measured, at = _within_memory(metric, at)
             results += measured
         return results
 
@@ -209,34 +222,40 @@ def _measure_along(
             stages.emit("snapshots", len(found["snapshots"]), len(snapshots.chosen()), accuracy)
 
 
-def _describe(cell: Cell, subject: metrics.Subject, stages: _Stages, found: dict[str, Any]) -> None:
+def _describe(
+    cell: Cell,
+    asked: Sequence[metrics.Metric],
+    subject: metrics.Subject,
+    stages: _Stages,
+    found: dict[str, Any],
+) -> None:
     with stages("describe"):
         found["task_card"] = parts.task_card(subject.task, subject.seed, cache=cache_of(cell))
-        found["data"] = parts.data(subject, **_counts(cell.identity.metrics))
+        found["data"] = parts.data(subject, **_counts(asked))
     found["resources"] |= {"peak_ram_bytes": _peak_memory(), "batch_size": subject.batch_size}
     if cell.settings.device == "cuda":
         found["resources"]["peak_vram_bytes"] = torch.cuda.max_memory_allocated()
 
 
-def _counts(identities: list[MetricIdentity]) -> dict[str, int]:
-    """Return how many test examples and pairs the metrics use."""
-    params = {identity.name: identity.params for identity in identities}
-    n_pairs = params.get("recovery", metrics.METRICS["recovery"].defaults)["n_pairs"]
-    return {"n_test": identities[0].params.get("n", N_TEST), "n_pairs": n_pairs}
+def _counts(asked: Sequence[metrics.Metric]) -> dict[str, int]:
+    """Return how many test examples and pairs are hashed: as many as the first metrics use."""
+    params = [metric.params for metric in asked]
+    n_pairs = next((given["n_pairs"] for given in params if "n_pairs" in given), N_PAIRS)
+    return {"n_test": params[0].get("n", N_TEST), "n_pairs": n_pairs}
 
 
 def _within_memory(
-    identity: MetricIdentity, subject: metrics.Subject
+    metric: metrics.Metric, subject: metrics.Subject
 ) -> tuple[list[MetricResult], metrics.Subject]:
     """Measure; halve the batch and try again when memory runs out, twice at most."""
     for _ in range(_RETRIES):
         try:
-            return metrics.measure(identity, subject), subject
+            return metrics.measure(metric, subject), subject
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
         subject = replace(subject, batch_size=max(1, subject.batch_size // 2))
-    return metrics.measure(identity, subject), subject
+    return metrics.measure(metric, subject), subject
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -264,13 +283,13 @@ def _settled(settings: Settings) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = tf32
 
 
-def _entries(cell: Cell, registry: Registry) -> list[Any]:
-    named = [("model", cell.model), ("task", cell.task)]
-    return [
-        registry.get(kind, given.name)
-        for kind, given in named
-        if isinstance(given, Spec) and not given.name.startswith("hf:")
-    ]
+def _entries(cell: Cell, asked: Sequence[metrics.Metric], registry: Registry) -> list[Entry]:
+    """Return the registered entries among model, task and metrics."""
+    given: list[tuple[Kind, Any]] = [("model", cell.model), ("task", cell.task)]
+    names = [(kind, spec.name) for kind, spec in given if isinstance(spec, Spec)]
+    names += [("metric", metric.name) for metric in asked]
+    known = {(kind, e.name): e for kind in KINDS for e in registry.entries(kind)}
+    return [known[name] for name in names if name in known]
 
 
 def _peak_memory() -> int:

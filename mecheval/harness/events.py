@@ -50,6 +50,9 @@ class Listener(Protocol):
     def planned(self, todo: int, kept: int) -> None:
         """Hear how many cells are to be computed and how many are already there."""
 
+    def noted(self, note: str) -> None:
+        """Hear what will have no number, and why."""
+
     def redone(self, path: Path, problem: str) -> None:
         """Hear that the report of a cell is there and cannot be kept, and why."""
 
@@ -67,6 +70,9 @@ class Silence:
     """A listener that tells nobody."""
 
     def planned(self, todo: int, kept: int) -> None:
+        """Ignore it."""
+
+    def noted(self, note: str) -> None:
         """Ignore it."""
 
     def redone(self, path: Path, problem: str) -> None:

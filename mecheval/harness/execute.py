@@ -68,6 +68,8 @@ def execute(
         found = _kept(cells, listener)
         todo = [cell for cell in cells if cell.key not in found]
         listener.planned(len(todo), len(found))
+        for note in dict.fromkeys(note for cell in todo for note in cell.notes):
+            listener.noted(note)
         for outcome in found.values():
             listener.finished(outcome)
         if not processes.is_main():
@@ -115,7 +117,8 @@ def _train_along(todo: Sequence[Cell]) -> None:
 
 
 def _is_named(cell: Cell) -> bool:
-    return isinstance(cell.model, Spec) and isinstance(cell.task, Spec)
+    named = isinstance(cell.model, Spec) and isinstance(cell.task, Spec)
+    return named and all(isinstance(metric, Spec) for metric in cell.metrics or ())
 
 
 def _kept(cells: Sequence[Cell], listener: Listener) -> dict[str, Outcome]:

@@ -31,6 +31,7 @@ def failed(cell: Cell, failure: Failure, **parts: Any) -> Report:
         status="error",
         partial=cell.identity.limit is not None,
         identity=cell.identity,
+        labels=cell.labels,
         command=list(cell.settings.command),
         error=failure,
         **filled,

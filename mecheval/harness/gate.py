@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mecheval.errors import UsageError
 from mecheval.escape import quoted
+from mecheval.reports.results import BEHAVIOUR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
 
 GATED = "token_accuracy/1x"
 """The result of the usual behavioural metric that is held against the recipe's gate."""
-
-BEHAVIOUR = "behaviour"
-"""The family of metrics that can be a task's behaviour."""
 
 
 def check_behaviour(metric: str, family: str, *, task: str) -> None:

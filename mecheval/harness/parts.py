@@ -135,13 +135,15 @@ def _largest_difference(left: Tensor, right: Tensor) -> float:
 
 
 def plugin(entries: Iterable[Entry]) -> dict[str, str] | None:
-    """Say where tasks and models that are not built in come from; None if all are."""
+    """Say where what is not built in comes from: tasks, models, metrics; None if all are."""
     from importlib.metadata import version
 
     found = {}
     for entry in entries:
+        # A cell has one task and one model, but may have several metrics.
+        name = f"metric {entry.name}" if entry.kind == "metric" else entry.kind
         if entry.distribution is not None:
-            found[entry.kind] = f"{entry.distribution} {version(entry.distribution)}"
-        elif not entry.module.startswith("mecheval.builtin."):
-            found[entry.kind] = entry.origin
+            found[name] = f"{entry.distribution} {version(entry.distribution)}"
+        elif not entry.module.startswith("mecheval."):
+            found[name] = entry.origin
     return found or None

@@ -9,24 +9,25 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mecheval.errors import UsageError, unknown
-from mecheval.harness.gate import check_behaviour
+from mecheval.harness.measures import identity_of, lacking, metrics_on
 from mecheval.harness.request import DTYPES, Cell, Request, Settings
 from mecheval.harness.sweeping import check_numbers, sweep_of
 from mecheval.harness.unchanged import file_sha256, sample_sha256
 from mecheval.harness.users_code import said_in_a_sentence
 from mecheval.quoting import HUB, as_word
 from mecheval.registry import Registry
-from mecheval.reports.files import Labels, cell_key, checkpoint_id, report_path
-from mecheval.reports.schema import Identity, MetricIdentity, ModelPart, TaskIdentity
-from mecheval.spec import Spec, parse_spec
-from mecheval.tasks.contract import Metric, Task, configure
+from mecheval.reports.files import cell_key, checkpoint_id, report_path
+from mecheval.reports.schema import Identity, Labels, ModelPart, TaskIdentity
+from mecheval.spec import Spec
+from mecheval.tasks.contract import Task, configure
 from mecheval.training import sweeps
 from mecheval.training.recipe import PROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
-    from mecheval.models.contract import ModelSource
+    from mecheval.metrics import Metric
+    from mecheval.models.contract import Encoding, ModelSource, SequenceModel
     from mecheval.registry import Kind
     from mecheval.training.recipe import Recipe
 
@@ -42,7 +43,7 @@ def plan(request: Request) -> list[Cell]:
     tasks, models = [], []
     for given in request.tasks:
         with said_in_a_sentence(_declared_at("task", given, registry)):
-            tasks.append(_task(given, registry))
+            tasks.append(_task(given, request, registry))
     for given in request.models:
         with said_in_a_sentence(_declared_at("model", given, registry)):
             models.append(_model(given, request, registry))
@@ -52,9 +53,10 @@ def plan(request: Request) -> list[Cell]:
             declared = [_declared_at("task", task.given, registry)]
             declared.append(_declared_at("model", model.given, registry))
             with said_in_a_sentence(" and ".join(filter(None, declared)) or None):
-                model.source.encode(task.task)
+                encoding = model.source.encode(task.task)
+                notes = _notes(model, task, encoding)
                 for seed in request.chosen_seeds:
-                    cell = _cell(request, model, task, seed)
+                    cell = _cell(request, model, task, seed, notes)
                     cells.setdefault(cell.key, cell)
     return list(cells.values())
 
@@ -82,6 +84,9 @@ def check(request: Request) -> None:
     for given in request.tasks:
         if isinstance(given, Spec):
             registry.get("task", given.name)
+    for given in request.metrics or ():
+        if isinstance(given, Spec):
+            registry.get("metric", given.name)
     if request.dtype not in DTYPES:
         raise unknown("dtype", request.dtype, DTYPES, see=f"these: {', '.join(DTYPES)}")
     if request.limit is not None and request.limit < 1:
@@ -112,6 +117,7 @@ class _PlannedTask:
     task: Task
     identity: TaskIdentity
     label: Mapping[str, Any]
+    metrics: Sequence[Metric]
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ class _PlannedModel:
     label: Mapping[str, Any]
 
 
-def _task(given: Spec | Task, registry: Registry) -> _PlannedTask:
+def _task(given: Spec | Task, request: Request, registry: Registry) -> _PlannedTask:
     task = build_task(given, registry)
     card = task.card
     identity = TaskIdentity(
@@ -132,7 +138,8 @@ def _task(given: Spec | Task, registry: Registry) -> _PlannedTask:
         params=task.params,
         sample_sha256=sample_sha256(task),
     )
-    return _PlannedTask(given, task, identity, _task_label(given, task))
+    metrics = metrics_on(task, request.metrics, registry)
+    return _PlannedTask(given, task, identity, _task_label(given, task), metrics)
 
 
 def _task_label(given: Spec | Task, task: Task) -> dict[str, Any]:
@@ -202,15 +209,37 @@ def _model_label(given: Spec, registry: Registry, settings: Settings) -> dict[st
     }
 
 
-def _cell(request: Request, model: _PlannedModel, task: _PlannedTask, seed: int) -> Cell:
-    card = task.task.card
+def _notes(model: _PlannedModel, task: _PlannedTask, encoding: Encoding) -> tuple[str, ...]:
+    """Say which metrics will be null because the task or the model lacks what they need."""
+    found = lacking(task.metrics, task.task, _unweighted(model, task, encoding))
+    names = f"{model.identity.name} on {task.identity.name}"
+    return tuple(f"{', '.join(ids)} of {names}: null, {why}" for why, ids in found.items())
+
+
+def _unweighted(
+    model: _PlannedModel, task: _PlannedTask, encoding: Encoding
+) -> SequenceModel | None:
+    """Build a model to look at its parts, where a metric asks for some and no weights are read."""
+    asked = any(need.asks_model for metric in task.metrics for need in metric.card.needs)
+    if not asked or model.identity.source in ("pretrained", "random"):
+        return None
+    return model.source.untrained(encoding, seed=0)
+
+
+def _cell(
+    request: Request,
+    model: _PlannedModel,
+    task: _PlannedTask,
+    seed: int,
+    notes: tuple[str, ...],
+) -> Cell:
     sweep = sweep_of(request, model.recipe, model=model.identity.name)
     identity = Identity(
         protocol=PROTOCOL,
         task=task.identity,
         model=model.identity,
         recipe=model.recipe.to_dict(),
-        metrics=_metrics(card.behaviour, card.mechanisms, request.metrics, task=card.name),
+        metrics=list(map(identity_of, task.metrics)),
         seed=seed,
         dtype=request.dtype,
         limit=request.limit,
@@ -220,12 +249,13 @@ def _cell(request: Request, model: _PlannedModel, task: _PlannedTask, seed: int)
     run = _differences(identity.recipe, model.source.recipe.to_dict())
     run |= {"limit": request.limit} if request.limit is not None else {}
     run |= {"dtype": request.dtype} if request.dtype != "float32" else {}
-    run |= {"metrics": list(request.metrics)} if request.metrics is not None else {}
+    run |= {"metrics": list(map(_named, request.metrics))} if request.metrics is not None else {}
     run |= {f"sweep.{name}": values for name, values in sweep.items()}
     run |= {"snapshots": request.snapshots} if request.snapshots is not None else {}
+    labels = Labels(model=dict(model.label), task=dict(task.label), run=run)
     path = None
     if request.output is not None:
-        path = report_path(request.output, identity, Labels(model.label, task.label, run))
+        path = report_path(request.output, identity, labels)
     return Cell(
         model=model.given,
         task=task.given,
@@ -238,41 +268,20 @@ def _cell(request: Request, model: _PlannedModel, task: _PlannedTask, seed: int)
         model_title=str(Spec(identity.model.name, model.label, _revision(identity.model)))
         + (f" (best {', '.join(sweep)})" if sweep else ""),
         task_title=str(Spec(identity.task.name, task.label)),
+        labels=labels,
+        metrics=request.metrics,
+        notes=notes,
     )
+
+
+def _named(metric: Spec | Metric) -> str:
+    return str(metric) if isinstance(metric, Spec) else metric.id
 
 
 def _revision(model: ModelPart) -> str | None:
     """Return the revision, or of a checkpoint in a folder the hash that tells it from others."""
     found = checkpoint_id(model)
     return found[:8] if found else model.revision
-
-
-def _metrics(
-    behaviour: Metric,
-    mechanisms: Iterable[Metric],
-    chosen: tuple[str, ...] | None,
-    *,
-    task: str,
-) -> list[MetricIdentity]:
-    from mecheval.metrics import METRICS, identify
-
-    family = METRICS[identify(behaviour).name].family
-    check_behaviour(behaviour.name, family, task=task)
-    declared = {metric.name: metric for metric in mechanisms}
-    if chosen is not None:
-        picked = {}
-        for spec in map(parse_spec, chosen):
-            if spec.name not in declared:
-                raise unknown(
-                    f"metric of task '{task}'",
-                    spec.name,
-                    declared,
-                    see=f"`mecheval show task {task}`",
-                )
-            params = {**declared[spec.name].params, **spec.args}
-            picked[spec.name] = Metric(spec.name, params)
-        declared = picked
-    return [identify(metric) for metric in (behaviour, *declared.values())]
 
 
 def _differences(given: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:

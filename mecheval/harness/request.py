@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from mecheval.metrics import Metric
     from mecheval.models.contract import ModelSource
-    from mecheval.reports.schema import Identity
+    from mecheval.reports.schema import Identity, Labels
     from mecheval.spec import Spec
     from mecheval.tasks import Task
     from mecheval.training.recipe import Recipe
@@ -58,7 +59,7 @@ class Request:
         recipe: Fields of the training recipe that are replaced.
         sweep: Values of fields of the recipe to try; the best on the validation split is measured.
         snapshots: At how many points along training the metrics are measured as well.
-        metrics: Mechanistic metrics to measure, of those of the task; None for all.
+        metrics: Metrics to measure besides the behavioural one; None for those of the task.
         limit: Largest number of examples per metric.
         dtype: Floating-point type of the measurements.
         output: Folder for the reports; None keeps them in memory.
@@ -72,7 +73,7 @@ class Request:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     sweep: Mapping[str, Sequence[Any]] | None = None
     snapshots: int | None = None
-    metrics: tuple[str, ...] | None = None
+    metrics: tuple[Spec | Metric, ...] | None = None
     limit: int | None = None
     dtype: str = "float32"
     output: Path | None = None
@@ -101,6 +102,9 @@ class Cell:
         settings: How it is computed.
         model_title: The model's name with the arguments that differ from its defaults.
         task_title: The same of the task.
+        labels: What differs from the defaults in model, task and run.
+        metrics: Metrics that are asked for; None for those of the task.
+        notes: What will be null, as far as it is known before anything is measured.
         companions: Seeds of other cells, alike but for the seed, to be trained along with this one.
     """
 
@@ -114,4 +118,7 @@ class Cell:
     settings: Settings
     model_title: str
     task_title: str
+    labels: Labels
+    metrics: tuple[Spec | Metric, ...] | None = None
+    notes: tuple[str, ...] = ()
     companions: tuple[int, ...] = ()

@@ -18,13 +18,12 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from mecheval.errors import ContractError
-from mecheval.metrics import METRICS, Subject, identify, measure
+from mecheval.metrics import Subject, configured_metric, measure
 from mecheval.models.load import resolve
 from mecheval.models.stack.planted import FOLDER
 from mecheval.registry import Registry
 from mecheval.reports.lookup import number_at
-from mecheval.spec import parse_spec
-from mecheval.tasks import Metric
+from mecheval.spec import Spec, parse_spec
 from mecheval.tasks.contract import configure
 
 if TYPE_CHECKING:
@@ -170,8 +169,13 @@ def _case(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> Case:
         for line in entry["known"]
     )
     own = entry.get("metrics", {})
-    params = {name: {**metrics.get(name, {}), **own.get(name, {})} for name in METRICS}
+    params = {name: {**metrics.get(name, {}), **own.get(name, {})} for name in metric_names()}
     return Case(entry["model"], entry["task"], known, params)
+
+
+def metric_names() -> list[str]:
+    """Return the built-in metrics of single models."""
+    return [entry.name for entry in Registry().entries("metric") if entry.distribution is None]
 
 
 def run_case(case: Case) -> list[Outcome]:
@@ -181,7 +185,8 @@ def run_case(case: Case) -> list[Outcome]:
     with _one_thread():
         for name, params in case.params.items():
             try:
-                results = measure(identify(Metric(name, params)), subject)
+                metric = configured_metric(Spec(name), Registry(), params)
+                results = measure(metric, subject)
                 found |= {result.id: result for result in results}
             except Exception as error:  # a metric that fails is off; the others are still measured
                 found[name] = f"{type(error).__name__}: {error}"

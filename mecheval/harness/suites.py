@@ -101,9 +101,9 @@ def load_suite(name: str) -> Suite:
 def _request(grid: Mapping[str, Any], common: Mapping[str, Any]) -> Request:
     fields: dict[str, Any] = {**grid, **common}
     fields["recipe"] = {**grid.get("recipe", {}), **common.get("recipe", {})}
-    for key in ("models", "tasks"):
-        fields[key] = tuple(parse_spec(name) for name in grid[key])
-    for key in ("seeds", "metrics"):
-        if key in fields:
-            fields[key] = tuple(fields[key])
+    for key in ("models", "tasks", "metrics"):
+        if key in grid and key not in common:
+            fields[key] = tuple(parse_spec(name) for name in grid[key])
+    if "seeds" in fields:
+        fields["seeds"] = tuple(fields["seeds"])
     return Request(**fields)

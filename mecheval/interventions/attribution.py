@@ -1,4 +1,4 @@
-"""Attribution patching: a gradient's guess at a whole grid, for screening only.
+"""A gradient's guess at a whole grid (attribution patching), for screening only.
 
 The change of the readout when an activation a is replaced by a' is guessed as (a' - a) . dm/da
 (Nanda 2023; Syed et al. 2023, arXiv:2310.10348), with the gradient of the base run, or its mean
@@ -70,9 +70,9 @@ class AttributionGrid:
 
     def __str__(self) -> str:
         """Say what this is and how far it can be trusted."""
-        kind = "attribution patching" if self.steps == 1 else f"{self.steps} integrated gradients"
+        of = "one gradient" if self.steps == 1 else f"{self.steps} integrated gradients"
         r = "undefined" if self.correlation is None else f"{self.correlation:.2f}"
-        return f"screening by {kind}: correlation with {self.checked} exact cells {r}"
+        return f"a gradient guess, of {of}: correlation with {self.checked} exact cells {r}"
 
 
 def attribution_grid(

@@ -196,12 +196,13 @@ def _sample(question: Question, plan: Plan) -> Plan:
     def some(total: int, n: int) -> tuple[int, ...]:
         return tuple(sorted(rng.choice(total, size=min(n, total), replace=False).tolist()))
 
+    last = question.n_positions - 1
     hooked = tuple(name for name in plan.components if name not in MEMORY)
     return replace(
         plan,
         components=hooked or ("block_in",),
         layers=some(question.model.n_layers, LAYERS),
-        positions=some(question.n_positions, POSITIONS),
+        positions=(*some(last, POSITIONS - 1), last),  # a tail of one token can be special
         frozen=False,
         wanted_JP=None,
     )

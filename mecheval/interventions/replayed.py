@@ -39,19 +39,22 @@ class _Cells:
 def run_blocks(replay: Replay, work: Work, budget: Budget) -> None:
     """Patch every cell; cells of all layers share passes.
 
-    Where the blocks can go on from the model's own cache, cells of one position share passes that
-    begin there; otherwise all do, and the passes begin at the first position.
+    Where the blocks can go on from the model's own cache at a position, the cells of that position
+    share passes that begin there; all others share passes that begin at the first position.
 
     Raises:
         RuntimeError: The device is out of memory even for one row.
     """
     cells = _cells(work)
-    tails = replay.behind(1) is not None
-    for j, position in enumerate(work.plan.positions) if tails else [(None, 0)]:
-        here = cells if j is None else cells.take(cells.j_R == j)
-        blocks = replay.behind(position) if len(here.run_R) else None
+    left_R = torch.ones_like(cells.j_R, dtype=torch.bool)
+    for j, position in enumerate(work.plan.positions):
+        here_R = cells.j_R == j
+        blocks = replay.behind(position) if position and here_R.any() else None
         if blocks is not None:
-            _run_cells(blocks, work, here, budget, first=position)
+            _run_cells(blocks, work, cells.take(here_R), budget, first=position)
+            left_R &= ~here_R
+    if left_R.any():
+        _run_cells(replay, work, cells.take(left_R), budget, first=0)
 
 
 def _run_cells(blocks: Replay, work: Work, cells: _Cells, budget: Budget, *, first: int) -> None:

@@ -8,6 +8,7 @@ A suite's file may hold ``[[claim]]`` tables, each about one number of one model
     task       the task, as in a grid
     model      the model, as in a grid
     minus      another model, whose number is subtracted seed by seed
+    recipe     fields of the recipe that is meant, where the suite has several of one cell
     result     the id of the result in the reports
     at         the number in it, as :mod:`mecheval.reports.lookup` reads it; its value by default
     least      what the number must be at least for the claim to hold
@@ -15,37 +16,38 @@ A suite's file may hold ``[[claim]]`` tables, each about one number of one model
     verdicts   the verdicts under which the claim holds, in place of numbers
     untestable why it cannot be tested here
 
-A claim is replicated if the interval over seeds lies within its bounds, not replicated if it lies
-outside, and undecided if it does not lie on one side. With fewer than four seeds that have a
-number it cannot be tested.
+A claim is about the cells that the suite's grids describe: the same model, task, recipe and sweep.
 
-Shape suffixes: ``S`` seeds.
+It is replicated if the t interval over seeds lies within its bounds, not replicated if it lies
+outside, and undecided if it does not lie on one side: that is Student's t test of the nearest bound
+at 5 %. With fewer than four seeds that have a number it cannot be tested. As many claims are tested
+at once, the p values of all claims of the suite that are numbers are corrected by Holm's procedure
+as well, and a claim whose corrected p value is not below 5 % is undecided after it. Verdicts are
+counted, which is no test, so there is nothing to correct.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from mecheval import seeding, stats
+from mecheval import stats
 from mecheval.errors import UsageError
-from mecheval.harness.plan import build_source, build_task
-from mecheval.harness.request import Settings
-from mecheval.reports.lookup import number_at
-from mecheval.reports.markdown import table
-from mecheval.spec import configured, parse_spec
+from mecheval.leaderboard.cells import cells_of
+from mecheval.reports.collection import words
+from mecheval.spec import configured
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from mecheval.harness.suites import Suite
+    from mecheval.leaderboard.cells import Meant
     from mecheval.registry import Registry
-    from mecheval.reports.schema import MetricResult, Report
+    from mecheval.reports.collection import Collection, Group, OverSeeds
 
 MIN_SEEDS = 4
-HEADERS = ("Claim", "Paper", "Here", "95% interval", "Seeds", "Replicated")
 Answer = Literal["yes", "no", "undecided", "not testable"]
 
 
@@ -61,10 +63,11 @@ class Claim:
     minus: str = ""
     result: str = ""
     at: str = ""
-    least: float = -np.inf
-    most: float = np.inf
+    least: float = -math.inf
+    most: float = math.inf
     verdicts: tuple[str, ...] = ()
     untestable: str = ""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,16 +77,22 @@ class Finding:
     Attributes:
         claim: The claim.
         here: The number, or the verdicts with their counts, or why there is none.
-        interval: Its interval over seeds, as text.
         n_seeds: Number of seeds with a number.
         answer: Whether the claim is replicated.
+        number: The number over seeds, where the claim is about one and it can be tested.
+        p: p value of the t test of the claim's nearest bound; None where there is none.
+        p_corrected: The same, corrected for the number of claims.
+        corrected: Whether the claim is replicated after the correction.
     """
 
     claim: Claim
     here: str
-    interval: str
     n_seeds: int
     answer: Answer
+    number: OverSeeds | None = None
+    p: float | None = None
+    p_corrected: float | None = None
+    corrected: Answer = "not testable"
 
 
 def claims_of(suite: Suite) -> list[Claim]:
@@ -94,127 +103,112 @@ def claims_of(suite: Suite) -> list[Claim]:
     """
     claims = []
     for entry in suite.claims:
-        claim = configured(Claim, entry, what="a claim", see="mecheval/leaderboard/claims.py")
-        if not claim.untestable:
-            missing = [key for key in ("says", "task", "model", "result") if not entry.get(key)]
-            if missing:
-                raise UsageError(f"A claim in {suite.path} has no {missing[0]}. Write one.")
-        claims.append(claim)
+        given = {key: value for key, value in entry.items() if key != "recipe"}
+        claim = configured(Claim, given, what="a claim", see="mecheval/leaderboard/claims.py")
+        claims.append(replace(claim, recipe=_recipe(entry.get("recipe", {}), suite)))
+        if claim.untestable:
+            continue
+        missing = [key for key in ("says", "task", "model", "result") if not entry.get(key)]
+        if missing:
+            raise UsageError(f"A claim in {suite.path} has no {missing[0]}. Write one.")
+        if not entry.keys() & {"least", "most", "verdicts"}:
+            raise UsageError(
+                f"A claim in {suite.path} has neither least, most nor verdicts, so nothing could "
+                "contradict it. Write one of them."
+            )
     return claims
 
 
+def _recipe(given: Any, suite: Suite) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise UsageError(
+            f"A claim in {suite.path} has recipe={given!r}. Write fields of a recipe, such as "
+            "recipe = { lr = 1e-3 }."
+        )
+    return given
+
+
 def examine(
-    claims: Sequence[Claim], reports: Sequence[Report], registry: Registry
+    claims: Sequence[Claim], collection: Collection, registry: Registry, suite: Suite | None = None
 ) -> list[Finding]:
     """Look every claim's numbers up in reports.
 
     Args:
         claims: The claims.
-        reports: Reports, of any models and tasks.
+        collection: Reports, of any models and tasks.
         registry: Where models and tasks are looked up.
+        suite: Says by its grids which recipes are meant; without one, whichever there is.
 
     Raises:
-        UsageError: A claim names a model or task that does not exist.
+        UsageError: A claim names a model or task that does not exist, or several recipes fit it.
     """
-
-    def found(claim: Claim, model: str) -> dict[int, MetricResult]:
-        return _results(claim, model, reports, registry)
-
-    return [_finding(claim, found) for claim in claims]
-
-
-def markdown(findings: Sequence[Finding]) -> str:
-    """Return the findings as a Markdown table, with counts beneath it."""
-    rows = [
-        [f.claim.says, f.claim.paper, f.here, f.interval, str(f.n_seeds or ""), f.answer]
-        for f in findings
+    cells = cells_of(claims, collection, registry, suite)
+    findings = [_finding(claim, lambda model, c=claim: cells(c, model)) for claim in claims]
+    corrected = stats.holm([finding.p for finding in findings])
+    return [
+        replace(finding, p_corrected=p, corrected=_after_correction(finding, p))
+        for finding, p in zip(findings, corrected, strict=True)
     ]
-    counts = {answer: sum(f.answer == answer for f in findings) for answer in
-              ("yes", "no", "undecided", "not testable")}  # fmt: skip
-    total = ", ".join(f"{answer}: {n}" for answer, n in counts.items())
-    sources = "; ".join(dict.fromkeys(f.claim.source for f in findings if f.claim.source))
-    return f"{table(HEADERS, rows)}\n\n{total}. Claims from {sources}.\n"
 
 
-def _results(
-    claim: Claim, model: str, reports: Sequence[Report], registry: Registry
-) -> dict[int, MetricResult]:
-    """Return the claim's result by seed, of the reports of one model."""
-    task = build_task(parse_spec(claim.task), registry)
-    identity = build_source(parse_spec(model), registry, Settings()).identity()
-    wanted = (task.card.name, task.params, identity.name, dict(identity.args))
-    found = {}
-    for report in reports:
-        own = report.identity
-        there = (own.task.name, own.task.params, own.model.name, own.model.args)
-        if _plain(there) == _plain(wanted):
-            for metric in report.metrics:
-                if metric.id == claim.result:
-                    found[own.seed] = metric
-    return found
+def _after_correction(finding: Finding, p: float | None) -> Answer:
+    open_now = p is not None and p >= 1 - stats.LEVEL and finding.answer in ("yes", "no")
+    return "undecided" if open_now else finding.answer
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON gives it back."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _finding(claim: Claim, found: Callable[[Claim, str], Mapping[int, MetricResult]]) -> Finding:
+def _finding(claim: Claim, found: Callable[[str], Meant]) -> Finding:
     if claim.untestable:
-        return Finding(claim, claim.untestable, "", 0, "not testable")
-    results = found(claim, claim.model)
-    if not results:
-        return Finding(claim, "not measured", "", 0, "not testable")
+        return Finding(claim, claim.untestable, 0, "not testable")
+    ours = found(claim.model)
+    if ours.group is None or not any(ours.group.results(claim.result).values()):
+        return Finding(claim, ours.reason or "not measured", 0, "not testable")
     if claim.verdicts:
-        return _of_verdicts(claim, results)
-    path, others = claim.at.split(), found(claim, claim.minus) if claim.minus else {}
-    numbers: dict[int, float] = {}
-    reasons: list[str] = []
-    for seed, result in sorted(results.items()):
-        number: Any = number_at(result, path)
-        if claim.minus:
-            other: Any = number_at(others[seed], path) if seed in others else "not measured"
-            number = number - other if _both_numbers(number, other) else f"{claim.minus}: {other}"
-        if isinstance(number, float):
-            numbers[seed] = number
-        else:
-            reasons.append(str(number).partition(":")[0])
-    if len(numbers) < MIN_SEEDS:
-        return Finding(claim, _missing(reasons), "", len(numbers), "not testable")
-    values_S = np.array(list(numbers.values()))
-    low, high, *_ = stats.mean_interval(values_S, seeding.stream(0, "claims"), unit="seed")
-    return Finding(
-        claim, f"{values_S.mean():.3f}", f"[{low:.3f}, {high:.3f}]", len(values_S),
-        _answer(low, high, claim),
-    )  # fmt: skip
+        return _of_verdicts(claim, ours.group)
+    number = ours.group.number(claim.result, claim.at)
+    if claim.minus:
+        theirs = found(claim.minus)
+        if theirs.group is None:
+            return Finding(claim, f"{claim.minus}: {theirs.reason}", 0, "not testable")
+        number = ours.group.minus(theirs.group, claim.result, claim.at)
+    if number.mean is None or number.n < MIN_SEEDS:
+        return Finding(claim, _missing(number, ours.group), number.n, "not testable")
+    here, answer = words.decimal(number.mean), _answer(claim, number)
+    return Finding(claim, here, number.n, answer, number, _p_value(claim, number, number.mean))
 
 
-def _both_numbers(left: Any, right: Any) -> bool:
-    return isinstance(left, float) and isinstance(right, float)
+def _p_value(claim: Claim, number: OverSeeds, mean: float) -> float | None:
+    """Return the p value of the t test that the mean is the claim's nearest bound."""
+    bound = min((claim.least, claim.most), key=lambda each: abs(mean - each))
+    if not math.isfinite(bound):
+        return None
+    return stats.t_test([*number.values.values()], against=bound)
 
 
-def _missing(reasons: Sequence[str]) -> str:
-    counts = {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
-    return (
-        "; ".join(f"{reason}: {n} of the seeds" for reason, n in counts.items()) or "too few seeds"
-    )
-
-
-def _answer(low: float, high: float, claim: Claim) -> Answer:
+def _answer(claim: Claim, number: OverSeeds) -> Answer:
+    """Hold the interval against the bounds; where there is none, the value that all seeds share."""
+    low = number.mean if number.low is None else number.low
+    high = number.mean if number.high is None else number.high
+    if low is None or high is None:
+        return "undecided"
     if claim.least <= low and high <= claim.most:
         return "yes"
     return "no" if high < claim.least or low > claim.most else "undecided"
 
 
-def _of_verdicts(claim: Claim, results: Mapping[int, MetricResult]) -> Finding:
-    verdicts = [result.verdict for result in results.values() if result.verdict is not None]
-    if len(verdicts) < MIN_SEEDS:
-        reasons = [str(r.reason).partition(":")[0] for r in results.values() if not r.verdict]
-        return Finding(claim, _missing(reasons), "", len(verdicts), "not testable")
-    counts = {verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))}
-    here = ", ".join(f"{verdict} {n} of {len(verdicts)}" for verdict, n in counts.items())
-    n_fitting = sum(verdict in claim.verdicts for verdict in verdicts)
-    answer: Answer = "undecided" if 0 < n_fitting < len(verdicts) else "yes" if n_fitting else "no"
-    return Finding(claim, here, "", len(verdicts), answer)
+def _of_verdicts(claim: Claim, group: Group) -> Finding:
+    found = group.number(claim.result, "verdict")
+    if found.n < MIN_SEEDS:
+        return Finding(claim, _missing(found, group), found.n, "not testable")
+    n_fitting = sum(n for verdict, n in found.verdicts.items() if verdict in claim.verdicts)
+    answer: Answer = "undecided" if 0 < n_fitting < found.n else "yes" if n_fitting else "no"
+    return Finding(claim, words.verdicts(found), found.n, answer)
+
+
+def _missing(number: OverSeeds, group: Group) -> str:
+    """Say why seeds have no number, with the gate that decides what counts as learned."""
+    heads = [reason.partition(":")[0] for reason in number.reasons.values()]
+    told = []
+    for head in dict.fromkeys(heads):
+        gate = f" (gate {group.gate:g})" if head == words.NOT_LEARNED and group.gate else ""
+        told.append(f"{head}{gate}: {heads.count(head)} of {number.n_seeds} seeds")
+    return "; ".join(told) or f"{number.n} of {MIN_SEEDS} seeds"

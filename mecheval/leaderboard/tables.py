@@ -6,38 +6,50 @@ The text is a pure function of the reports: sorted, without dates, so that git s
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import json
 from typing import TYPE_CHECKING, Any
 
 from mecheval import escape
-from mecheval.reports.markdown import table
+from mecheval.reports.collection import notes, words
+from mecheval.reports.collection.blocks import Block, caption, packed
+from mecheval.reports.collection.columns import sections
+from mecheval.reports.collection.overview import ABOUT_SEEDS, SEE
+from mecheval.reports.markdown import bullets, titled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from mecheval.leaderboard.board import Board, Column, Row, Score, Table
+    from mecheval.leaderboard.board import Board, Row, Table
+    from mecheval.reports.collection import Column, OverSeeds, Refused
 
-SCHEMA = "mecheval.leaderboard/1"
-LEGEND = """\
-Values are means over seeds with their 95 % interval: a bootstrap over seeds, or where a single
-seed has a value, or all seeds the same one, the interval of the reports, marked \u00b9. *learned*
-counts the seeds that passed the task's gate; mechanisms are measured on those only. A verdict on
-the mechanism stands with its number of seeds, and the mean share of resamples that agree. A gap
-says why there is no number.
+SCHEMA = "mecheval.leaderboard/2"
+LEGEND = f"""\
+{ABOUT_SEEDS}
+
+*Learned* counts the seeds that passed the task's gate: behaviour is averaged over all seeds,
+mechanisms over those that learned the task. *chance* and *floor* are what a uniform guess and the
+best table without a model reach. A gap says why there is no number. {SEE}
 """
+MOST_REMARKS = 40
+FIELDS: tuple[str, ...] = (
+    "task", "version", "model", "recipe", "seeds", "learned", "gate", "metric", "result", "at",
+    "title", "family", "mean", "low", "high", "interval_over", "method", "n_values", "verdicts",
+    "gap",
+)  # fmt: skip
 
 
 def markdown(board: Board) -> str:
-    """Return the tables as Markdown, with the reports that do not count."""
+    """Return the tables as Markdown, with why values are missing and what does not count."""
     parts = ["# Leaderboard\n", LEGEND]
     for task in board.tables:
         parts.append(f"## {escape.markdown(task.task)}\n")
-        groups = [
-            [c for c in task.columns if (c.family == "behaviour") is b] for b in (True, False)
-        ]
-        parts += [_section(task, columns) + "\n" for columns in groups if columns]
+        for block in _blocks(task):
+            parts.append(titled(*block) + "\n")
+    remarks = _remarks(board)
+    if remarks:
+        parts.append("## Remarks\n")
+        parts.append(bullets(remarks) + "\n")
     if board.refused:
         parts.append("## Refused\n")
         parts += [
@@ -47,60 +59,77 @@ def markdown(board: Board) -> str:
     return "\n".join(parts)
 
 
-def _section(task: Table, columns: Sequence[Column]) -> str:
-    headers = ["Model", "Seeds", "Learned", *(column.id for column in columns)]
-    rows = [_cells(row, columns) for row in task.rows]
+def _blocks(task: Table) -> Iterator[Block]:
+    by_family: dict[str, list[Column]] = {}
+    for section in sections(task.groups):
+        by_family.setdefault(section.family, []).extend(section.columns)
+    for columns in by_family.values():
+        yield from packed(columns, lambda part: _block(task, part))
+
+
+def _block(task: Table, columns: Sequence[Column]) -> Block:
+    recipe = any(row.recipe for row in task.rows)
+    headers = ["Model", *(["Recipe"] if recipe else []), "Seeds", "Learned"]
+    rows = [_cells(row, columns, recipe=recipe) for row in task.rows]
     for level, values in task.levels.items():
-        if any(column.id in values for column in columns):
-            cells = [f"{values[c.id]:.3f}" if c.id in values else "" for c in columns]
-            rows.append([escape.Markdown(f"*{level}*"), "", "", *cells])
-    return table(headers, rows)
+        if any(column.key in values for column in columns):
+            head = [escape.Markdown(f"*{level}*"), *([""] if recipe else []), "", ""]
+            cells = [words.decimal(values[c.key]) if c.key in values else "" for c in columns]
+            rows.append([*head, *cells])
+    return Block(caption(columns), [*headers, *(column.title for column in columns)], rows)
 
 
-def _cells(row: Row, columns: Iterable[Column]) -> list[str]:
-    if row.gap is not None:
-        return [row.model, "0", "", *(f"({row.gap})" for _ in columns)]
-    learned = f"{row.n_learned} of {len(row.seeds)}"
-    cells = [_cell(row.scores[column.id]) for column in columns]
-    return [row.model, str(len(row.seeds)), learned, *cells]
+def _cells(row: Row, columns: Sequence[Column], *, recipe: bool) -> list[str]:
+    head = [row.model, *([row.recipe] if recipe else [])]
+    if row.group is None:
+        return [*head, "0", "", *(f"({row.gap})" for _ in columns)]
+    cells = [words.cell(row.scores[column.key], column.kind) for column in columns]
+    empty = [score.mean is None and not score.verdicts for score in _scores(row, columns)]
+    shown = [f"({cell})" if gap else cell for cell, gap in zip(cells, empty, strict=True)]
+    return [*head, str(len(row.group.seeds)), words.learned(row.group), *shown]
 
 
-def _cell(score: Score) -> str:
-    if score.mean is None:
-        return f"({'; '.join(sorted({reason.partition(':')[0] for reason in score.reasons}))})"
-    if score.verdicts:
-        counts = ", ".join(f"{n} {verdict}" for verdict, n in score.verdicts.items())
-        return f"{counts} ({score.mean:.2f})"
-    text = f"{score.mean:.3f}"
-    if score.low is not None:
-        text += f" [{score.low:.3f}, {score.high:.3f}]" + ("" if score.unit == "seed" else "\u00b9")
-    missing = score.n_values < score.n_seeds
-    return text + (f" ({score.n_values} of {score.n_seeds} seeds)" if missing else "")
+def _scores(row: Row, columns: Sequence[Column]) -> list[OverSeeds]:
+    return [row.scores[column.key] for column in columns]
+
+
+def _remarks(board: Board) -> list[str]:
+    found: list[notes.Note] = []
+    for task in board.tables:
+        found += [*notes.missing_values(task.groups, task.columns), *notes.choices(task.groups)]
+    return notes.lines(found, MOST_REMARKS)
 
 
 def as_csv(board: Board) -> str:
-    """Return one line per task, model and metric."""
+    """Return one line per task, model, recipe and headline number."""
     file = io.StringIO()
-    fields = [
-        "task", "version", "model", "seeds", "learned", "metric", "family", "mean", "low", "high",
-        "interval_over", "method", "n_values", "verdicts", "gap",
-    ]  # fmt: skip
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(fields)
+    writer = csv.DictWriter(file, FIELDS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for line in _lines(board):
+        writer.writerow({field: escape.csv(value) for field, value in line.items()})
+    return file.getvalue()
+
+
+def _lines(board: Board) -> Iterator[dict[str, Any]]:
     for task in board.tables:
         for row in task.rows:
-            head = [task.task, task.version, row.model, len(row.seeds), row.n_learned]
-            if row.gap is not None:
-                writer.writerow(map(escape.csv, [*head, *[""] * 9, row.gap]))
+            head = {"task": task.task, "version": task.version, "model": row.model}
+            if row.group is None:
+                yield {**head, "seeds": 0, "learned": 0, "gap": row.gap}
                 continue
-            for column in task.columns:
-                score = row.scores[column.id]
-                numbers = [_rounded(x) for x in (score.mean, score.low, score.high)]
-                verdicts = "; ".join(f"{n} {verdict}" for verdict, n in score.verdicts.items())
-                cells = [*head, column.id, column.family, *numbers, score.unit, score.method,
-                         score.n_values, verdicts, "; ".join(score.reasons)]  # fmt: skip
-                writer.writerow(map(escape.csv, cells))
-    return file.getvalue()
+            head |= {"recipe": row.recipe, "seeds": len(row.group.seeds)}
+            head |= {"learned": row.group.n_learned, "gate": row.group.gate}
+            yield from ({**head, **_line(c, row.scores[c.key])} for c in task.columns)
+
+
+def _line(column: Column, score: OverSeeds) -> dict[str, Any]:
+    return {
+        "metric": column.metric, "result": column.id, "at": column.at, "title": column.title,
+        "family": column.family, "mean": _rounded(score.mean), "low": _rounded(score.low),
+        "high": _rounded(score.high), "interval_over": score.over, "method": score.method,
+        "n_values": score.n, "gap": "; ".join(_reasons(score)),
+        "verdicts": "; ".join(f"{n} {verdict}" for verdict, n in score.verdicts.items()),
+    }  # fmt: skip
 
 
 def as_json(board: Board) -> str:
@@ -108,9 +137,14 @@ def as_json(board: Board) -> str:
     content = {
         "schema": SCHEMA,
         "tables": [_table(task) for task in board.tables],
-        "refused": [item._asdict() for item in board.refused],
+        "refused": [_refused(item) for item in board.refused],
     }
     return json.dumps(content, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def _refused(item: Refused) -> dict[str, Any]:
+    model, task = (item.name.model, item.name.task) if item.name else (None, None)
+    return {"path": item.path, "reason": item.reason, "model": model, "task": task}
 
 
 def _table(task: Table) -> dict[str, Any]:
@@ -119,9 +153,9 @@ def _table(task: Table) -> dict[str, Any]:
         "name": task.name,
         "version": task.version,
         "params": dict(task.params),
-        "columns": [dataclasses.asdict(column) for column in task.columns],
+        "columns": [{"key": column.key, **column._asdict()} for column in task.columns],
         "levels": {
-            level: {id: _rounded(value) for id, value in values.items()}
+            level: {key: _rounded(value) for key, value in values.items()}
             for level, values in task.levels.items()
         },
         "rows": [_row(row) for row in task.rows],
@@ -129,20 +163,34 @@ def _table(task: Table) -> dict[str, Any]:
 
 
 def _row(row: Row) -> dict[str, Any]:
+    group = row.group
     return {
         "model": row.model,
-        "seeds": list(row.seeds),
-        "n_learned": row.n_learned,
+        "recipe": row.recipe,
+        "training": group.recipe if group else None,
+        "gate": group.gate if group else None,
+        "seeds": list(group.seeds) if group else [],
+        "n_learned": group.n_learned if group else 0,
         "gap": row.gap,
-        "scores": {
-            id: {
-                key: _rounded(value) if isinstance(value, float) else value
-                for key, value in score._asdict().items()
-                if key != "verdicts" or value
-            }
-            for id, score in row.scores.items()
-        },
+        "scores": {key: _score(score) for key, score in row.scores.items()},
     }
+
+
+def _score(score: OverSeeds) -> dict[str, Any]:
+    numbers = {"mean": score.mean, "low": score.low, "high": score.high}
+    return {
+        **{name: _rounded(value) for name, value in numbers.items()},
+        "interval_over": score.over,
+        "method": score.method,
+        "n_values": score.n,
+        "n_seeds": score.n_seeds,
+        "reasons": _reasons(score),
+        **({"verdicts": dict(score.verdicts)} if score.verdicts else {}),
+    }
+
+
+def _reasons(score: OverSeeds) -> list[str]:
+    return sorted(set(score.reasons.values()))
 
 
 def _rounded(value: float | None) -> float | None:

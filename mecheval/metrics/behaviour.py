@@ -6,6 +6,7 @@ The prediction is the likeliest of the task's answer tokens. Shape suffixes: ``B
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +14,15 @@ import numpy as np
 from mecheval import stats
 from mecheval.interventions import answer_logits
 from mecheval.metrics import accuracy, resampling
-from mecheval.metrics.results import Estimate, Layout, profile, result
+from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.parameters import Count
+from mecheval.metrics.results import Estimate, Layout, profile
 from mecheval.tasks.batch import UNSCORED
 from mecheval.tasks.floors import counting, task_floors
 
 if TYPE_CHECKING:
     from mecheval.metrics.subject import Subject
-    from mecheval.reports.schema import MetricIdentity, MetricResult, Profile
+    from mecheval.reports.schema import MetricResult, Profile
     from mecheval.tasks import Batch
 
 TITLES = {
@@ -29,20 +32,41 @@ TITLES = {
 }
 
 
-def measure_behaviour(identity: MetricIdentity, subject: Subject) -> list[MetricResult]:
-    """Measure token, last-position and sequence accuracy at every test length.
+@metric(
+    name="behaviour",
+    version=1,
+    family="behaviour",
+    headline=(
+        Column("accuracy", of="token_accuracy/1x"),
+        Column("accuracy at the last position", of="last_accuracy/1x"),
+        Column("accuracy at {part} the length", of="token_accuracy/[!1]*x"),
+    ),
+)
+@dataclass(frozen=True, kw_only=True)
+class Behaviour(Metric):
+    """Share of right answers at the training length and beyond: by token, last position, sequence.
 
     Floors are those of the answer at the training length, from a quarter of it on; they stand
     beside token and last-position accuracy. A sequence has no floor but chance, which is the
     uniform guess at every scored position.
 
     It says that a task is solved, and nothing of how: all planted twins are alike to it.
+
+    Attributes:
+        n: Test sequences at the training length.
+        n_longer: Test sequences at each longer length.
     """
-    results = []
-    for factor, length in subject.task.test_lengths.items():
-        n = identity.params["n" if factor == "1x" else "n_longer"]
-        results += _at_length(identity, subject, factor, length, n)
-    return results
+
+    n: Count = 1024
+    n_longer: Count = 512
+
+    def measure(self, subject: Subject) -> list[MetricResult]:
+        """Measure all three at every test length."""
+        results = []
+        for factor, length in subject.task.test_lengths.items():
+            n = self.n if factor == "1x" else self.n_longer
+            results += _at_length(self, subject, factor, length, n)
+        return results
 
 
 def predict(subject: Subject, batch: Batch) -> np.ndarray:
@@ -55,10 +79,10 @@ def predict(subject: Subject, batch: Batch) -> np.ndarray:
 
 
 def _at_length(
-    identity: MetricIdentity, subject: Subject, factor: str, length: int, n: int
+    metric: Behaviour, subject: Subject, factor: str, length: int, n: int
 ) -> list[MetricResult]:
     layouts = {
-        kind: Layout(f"{kind}/{factor}", f"{title} at {factor}", subject.cut(n), (0.0, 1.0), True)
+        kind: Layout(factor, f"{title} at {factor}", subject.cut(n), (0.0, 1.0), True, stem=kind)
         for kind, title in TITLES.items()
     }
     limit = subject.model.context_limit
@@ -66,20 +90,21 @@ def _at_length(
     if limit is not None and length + 1 > limit:
         reason = f"the model takes at most {limit} positions and this length needs {length + 1}"
         missing = Estimate(None, reason=reason)
-        return [result(identity, layout, missing, 0, config=config) for layout in layouts.values()]
+        return [metric.result(layout, missing, 0, config=config) for layout in layouts.values()]
     batch = subject.test(length, n)
     predictions_BT = predict(subject, batch)
     estimates = _estimates(predictions_BT, batch.targets_BT, subject, factor)
+    units = _units(predictions_BT, batch.targets_BT)
     further = _references(subject, batch)
     by_position = _by_position(predictions_BT, batch.targets_BT) if factor == "1x" else None
     return [
-        result(
-            identity,
+        metric.result(
             layouts[kind],
             estimate,
             len(batch),
             config=config,
             references=further[kind],
+            units=units[kind].tolist(),
             profile=by_position if kind == "token_accuracy" else None,
         )
         for kind, estimate in estimates.items()
@@ -102,6 +127,16 @@ def _estimates(
         interval = stats.proportion_interval(value_B, rng, unit="sequence")
         estimates[kind] = Estimate(float(value_B.mean()), interval)
     return estimates
+
+
+def _units(predictions_BT: np.ndarray, targets_BT: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what every sequence contributes to each value, which is the mean of these."""
+    right_B, scored_B = accuracy.token_counts(predictions_BT, targets_BT)
+    return {
+        "token_accuracy": right_B / scored_B.mean(),
+        "last_accuracy": accuracy.last_right(predictions_BT, targets_BT),
+        "sequence_accuracy": accuracy.sequence_right(predictions_BT, targets_BT),
+    }
 
 
 def _references(subject: Subject, batch: Batch) -> dict[str, dict[str, Any]]:

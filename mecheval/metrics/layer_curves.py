@@ -1,4 +1,4 @@
-"""Where along the layers a curve rises: lateness and concentration, on arrays.
+"""Where along the layers a curve rises, and in how few steps, on arrays.
 
 Shape suffixes: ``L`` the layers 0 (embedding) to n, so n + 1 values; ``...`` any leading axes, such
 as resamples.
@@ -28,18 +28,18 @@ def shape(a_L: np.ndarray) -> dict[str, np.ndarray]:
 
     With increments D_l = max(a_l - a_(l-1), 0), where a_(-1) = 0, and p_l = D_l / sum D:
 
-    - ``lateness``: the centre of mass COM = sum_l (l / n) p_l.
-    - ``half_depth``: l50 = min {l: a_l >= max a / 2} / n.
-    - ``last_share``: p_n.
-    - ``largest_step``: Cmax = max_l p_l.
-    - ``concentration``: C_H = 1 - H(p) / log n; 1 for a single step, 0 for n equal steps.
+    - ``com``, how late it rises: the centre of mass COM = sum_l (l / n) p_l.
+    - ``l50``, where it has half its height: l50 = min {l: a_l >= max a / 2} / n.
+    - ``last_share``, what the last block adds: p_n.
+    - ``cmax``, the share of its largest step: Cmax = max_l p_l.
+    - ``ch``, how few steps it has: C_H = 1 - H(p) / log n; 1 for one step, 0 for n equal ones.
 
     Args:
         a_L: Corrected readability, ``(..., n + 1)``.
 
     Returns:
-        Values of shape ``(...)``; NaN for curves not higher than :data:`MIN_HEIGHT`, and for the
-        concentration of a single layer.
+        Values of shape ``(...)``; NaN for curves not higher than :data:`MIN_HEIGHT`, and for C_H
+        of a single layer.
     """
     a_L = np.asarray(a_L, np.float64)
     n_layers = a_L.shape[-1] - 1
@@ -49,8 +49,8 @@ def shape(a_L: np.ndarray) -> dict[str, np.ndarray]:
     reached_L = a_L >= 0.5 * height[..., None]
     depth_L = np.arange(n_layers + 1) / n_layers
     values = {
-        "lateness": (p_L * depth_L).sum(-1),
-        "half_depth": reached_L.argmax(-1) / n_layers,
+        "com": (p_L * depth_L).sum(-1),
+        "l50": reached_L.argmax(-1) / n_layers,
         "last_share": p_L[..., -1],
         **_concentration(p_L, n_layers),
     }
@@ -81,8 +81,8 @@ def _shares(weight_L: np.ndarray) -> np.ndarray:
 def _concentration(p_L: np.ndarray, n_layers: int) -> dict[str, np.ndarray]:
     entropy = -(p_L * np.log(np.where(p_L > 0, p_L, 1.0))).sum(-1)
     if n_layers < 2:
-        return {"largest_step": p_L.max(-1), "concentration": np.full(entropy.shape, np.nan)}
+        return {"cmax": p_L.max(-1), "ch": np.full(entropy.shape, np.nan)}
     return {
-        "largest_step": p_L.max(-1),
-        "concentration": np.maximum(1.0 - entropy / np.log(n_layers), 0.0),
+        "cmax": p_L.max(-1),
+        "ch": np.maximum(1.0 - entropy / np.log(n_layers), 0.0),
     }

@@ -36,6 +36,43 @@ def ratio(weight_RU: np.ndarray, above_UV: np.ndarray, below_UV: np.ndarray) -> 
         return (weight_RU @ above_UV) / (weight_RU @ below_UV)
 
 
+def halves(n_units: int) -> np.ndarray:
+    """Return which units are in either half, ``(2, U)`` of 0 and 1: every second one.
+
+    What is chosen on one half and measured on the other is not favoured by the noise that it was
+    chosen for, as the largest of several statistics is on the units that it was chosen on.
+    """
+    odd_U = np.arange(n_units) % 2
+    return np.stack([1 - odd_U, odd_U]).astype(np.float64)
+
+
+def largest_elsewhere(score_of: Callable[[np.ndarray], np.ndarray], n_units: int) -> np.ndarray:
+    """Return for every unit which statistic is largest on the half that the unit is not in.
+
+    Args:
+        score_of: Maps weights ``(R, U)`` to statistics ``(R, V)``; NaN is never the largest.
+        n_units: Number of units.
+
+    Returns:
+        Indices of statistics, ``(U,)``.
+    """
+    own_2U = halves(n_units)
+    score_2V = score_of(own_2U)
+    best_2 = np.where(np.isnan(score_2V), -np.inf, score_2V).argmax(1)
+    return np.where(own_2U[0] == 1, best_2[1], best_2[0])
+
+
+def contributions(above_U: np.ndarray, below_U: np.ndarray) -> np.ndarray:
+    """Return what every unit adds to a ratio of sums: numbers whose mean is the ratio.
+
+    They are r + (above - r below) / mean(below) with the ratio r, so that the variance of their
+    mean is that of the ratio up to terms of second order (the delta method). A unit with nothing
+    above and below, because it does not count, contributes the ratio itself.
+    """
+    ratio_ = above_U.sum() / below_U.sum()
+    return ratio_ + (above_U - ratio_ * below_U) / below_U.mean()
+
+
 def mean_ignoring_nan(weight_RU: np.ndarray, values_UV: np.ndarray) -> np.ndarray:
     """Return weighted means over the units that have a value, ``(R, V)``."""
     has_UV = ~np.isnan(values_UV)

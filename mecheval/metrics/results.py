@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mecheval.metrics import METRICS
-from mecheval.reports.schema import MetricResult, Profile, Uncertainty
+from mecheval.reports.results import Profile, Uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike
 
-    from mecheval.metrics.subject import Subject
-    from mecheval.reports.schema import MetricIdentity
     from mecheval.stats import Interval
 
 
@@ -28,50 +25,24 @@ class Estimate(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """The part of a result that does not depend on what was measured."""
+    """The part of a result that is fixed before anything is measured.
 
-    id: str
+    Attributes:
+        part: What the result is of, such as the name of a variable; its id is the metric's with
+            this behind it. Empty for the one result of a metric.
+        title: One line for tables.
+        n_expected: Number of units that are asked for.
+        bounds: Smallest and largest possible value, None where unbounded.
+        higher_is_better: Direction of better, None where neither end is better.
+        stem: What the id begins with, where that is not the metric's name.
+    """
+
+    part: str
     title: str
     n_expected: int
     bounds: tuple[float | None, float | None] = (None, None)
     higher_is_better: bool | None = None
-
-
-def result(
-    identity: MetricIdentity, layout: Layout, estimate: Estimate, n_scored: int, **fields: Any
-) -> MetricResult:
-    """Build a result.
-
-    Args:
-        identity: The metric with its parameters; they become the result's config.
-        layout: What is fixed before measuring.
-        estimate: The value, or why there is none.
-        n_scored: Number of units behind the value.
-        fields: Further fields of :class:`MetricResult`; numbers may be NaN.
-    """
-    return MetricResult(
-        **layout._asdict(),
-        name=identity.name,
-        version=identity.version,
-        family=METRICS[identity.name].family,
-        value=estimate.value,
-        reason=estimate.reason,
-        uncertainty=None if estimate.value is None else _uncertainty(estimate.interval),
-        n_scored=n_scored,
-        references=numbers(fields.pop("references", {})),
-        scalars=numbers(fields.pop("scalars", {})),
-        config={**identity.params, **fields.pop("config", {})},
-        **fields,
-    )
-
-
-def not_learned(
-    identity: MetricIdentity, subject: Subject, layouts: Sequence[Layout]
-) -> list[MetricResult]:
-    """Build the empty results of a model that did not learn its task."""
-    accuracy = "" if subject.accuracy is None else f" {subject.accuracy:.3f}"
-    reason = f"not learned: token accuracy{accuracy} is below the gate {subject.gate:g}"
-    return [result(identity, layout, Estimate(None, reason=reason), 0) for layout in layouts]
+    stem: str = ""
 
 
 def profile(
@@ -112,7 +83,8 @@ def nested(values: ArrayLike) -> list[Any]:
     return [nested(row) for row in values]
 
 
-def _uncertainty(interval: Interval | None) -> Uncertainty | None:
+def uncertainty(interval: Interval | None) -> Uncertainty | None:
+    """Return an interval as reports hold it, None where it has no finite ends."""
     if interval is None or not np.isfinite([interval.low, interval.high]).all():
         return None
     return Uncertainty(

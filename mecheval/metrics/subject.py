@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mecheval import seeding
-from mecheval.errors import unknown
 from mecheval.tasks.splits import Split, draw, draw_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
@@ -99,19 +98,3 @@ class Subject:
             batch = draw(self.task, rng, self.cut(n), length=self.length, split=split)
             self.memo[key] = batch.recoded(self.encoding.code_C)
         return self.memo[key]
-
-    def chosen(self, variables: Sequence[str]) -> list[str]:
-        """Return the variables to measure: the given ones, or all where none is given.
-
-        Raises:
-            UsageError: The task has no such variable.
-        """
-        for name in variables:
-            if name not in self.task.variables:
-                raise unknown(
-                    f"variable of {self.task.card.name}",
-                    name,
-                    self.task.variables,
-                    see=f"`mecheval show task {self.task.card.name}`",
-                )
-        return list(variables or self.task.variables)

@@ -139,7 +139,8 @@ def _patch_with_self(model: SequenceModel, tokens_BT: Tensor) -> Outcome:
 def _edits_act(model: SequenceModel, tokens_BT: Tensor) -> Outcome:
     logits_BTC, taps = model(tokens_BT), model.taps()
     for site, seen in _traced(model, tokens_BT).items():
-        noise = torch.randn(seen[0].shape, generator=seeding.torch_stream(0, "checks", str(site)))
+        drawn = seeding.Draws(0, "checks", str(site)).normal(tuple(seen[0].shape))
+        noise = torch.from_numpy(drawn).float()
         with visiting({taps[site]: _replacing(noise.to(seen[0]))}):
             if torch.equal(model(tokens_BT), logits_BTC):
                 return False, f"noise at {site} changes no logit"

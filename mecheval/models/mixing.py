@@ -47,12 +47,15 @@ class Mixing(ABC):
             rather than long-range memory.
         inner: Components inside the mixer that :meth:`project` and :meth:`read` show to ``edit``.
         writes: Names of what a position writes; empty if that is not defined for this mixer.
+        gated: Whether what a position writes depends on the memory before it, as in a nonlinear
+            recurrence.
     """
 
     reach: int = 1
     n_recent: int = 0
     inner: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    gated: bool = False
 
     @abstractmethod
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:

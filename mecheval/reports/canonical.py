@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 CIRCUMSTANCES = (
-    "digest", "created", "finished", "environment", "resources", "command", "plugin", "error"
+    "digest", "labels", "created", "finished", "environment", "resources", "command", "plugin",
+    "error",
 )  # fmt: skip
-"""Fields of a report that say when, where and by whom it was measured, not what came out."""
+"""Fields of a report that say when, where, by whom and in whose words it was measured, and not what
+came out."""
 
 _EXACT = 2**53  # integers up to here are floats without loss
 

@@ -19,8 +19,8 @@ from typing import Any
 
 PACKAGES = (
     "accelerate", "causal-conv1d", "datasets", "evaluate", "flash-linear-attention", "jsonschema",
-    "mamba-ssm", "matplotlib", "numpy", "pydantic", "safetensors", "scikit-learn", "scipy",
-    "tokenizers", "torch", "transformers", "triton",
+    "mamba-ssm", "matplotlib", "numpy", "pandas", "pydantic", "safetensors", "scipy",
+    "statsmodels", "tokenizers", "torch", "transformers", "triton",
 )  # fmt: skip
 """Distributions whose version a report gives, where they are installed."""
 

@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -24,7 +23,7 @@ from mecheval.reports import json_text
 from mecheval.reports.canonical import digest_of, normalised, sha256_of
 from mecheval.reports.reading import read_bytes
 from mecheval.reports.reading import read_report as read_report
-from mecheval.reports.schema import Identity, Report
+from mecheval.reports.schema import Identity, Labels, Report
 
 STALE = ".stale-"
 TEMPORARY = ".tmp"
@@ -52,28 +51,22 @@ class Checkpoint(Protocol):
         """Return the hash of its weights."""
 
 
-@dataclass(frozen=True)
-class Labels:
-    """What distinguishes a cell's path from that of the default cell.
-
-    Attributes:
-        model: Arguments of the model that differ from its defaults.
-        task: Parameters of the task that differ from its defaults.
-        run: Settings of the run that differ from the defaults: limit, recipe fields, metrics.
-    """
-
-    model: Mapping[str, Any] = field(default_factory=dict)
-    task: Mapping[str, Any] = field(default_factory=dict)
-    run: Mapping[str, Any] = field(default_factory=dict)
-
-
 def cell_key(identity: Identity) -> str:
     """Return the SHA-256 of the canonical JSON of everything that decides a cell's numbers."""
     fields = identity.model_dump(mode="json")
     if checkpoint_id(identity.model):
         del fields["model"]["name"]  # a folder may be moved, or called as another one
+    return sha256_of(_set(fields))
+
+
+def _set(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the fields of an identity that came later and are not set."""
+    metrics = [
+        {key: value for key, value in metric.items() if key != "file_sha256" or value is not None}
+        for metric in fields["metrics"]
+    ]
     asked = {key: value for key, value in fields.items() if key not in _ADDED or value is not None}
-    return sha256_of(asked)
+    return {**asked, "metrics": metrics}
 
 
 def checkpoint_id(model: Checkpoint) -> str | None:

@@ -1,16 +1,57 @@
-"""Names of models and tasks among reports: as short as tells all of them apart."""
+"""Names of models, tasks and recipes among reports: what was asked for, and what tells them apart.
+
+A model's and a task's name hold the arguments that differ from the defaults, wherever they stand:
+``lstm[layers=2]``. Reports that do not say which those are, and reports of one name that are not of
+one thing (another commit, another file), have in brackets what differs among them. A recipe is
+named by what differs among the recipes of one model on one task, and not at all where there is one.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mecheval.reports.files import checkpoint_id
+from mecheval.spec import format_args
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from mecheval.reports.schema import Report
+    from mecheval.reports.schema import Identity, ModelPart, Report
+
+_HASH = re.compile(r"[0-9a-f]{40,64}")
+_WORDS = {
+    "optimizer": "{}",
+    "lr": "learning rate {}",
+    "schedule": "{} schedule",
+    "batch": "batches of {}",
+    "steps": "at most {} steps",
+}
+"""How fields of a recipe are told in words; what is swept is told besides."""
+
+
+class Name(NamedTuple):
+    """What a report is called among others.
+
+    Attributes:
+        model: The model, such as ``lstm[layers=2]``.
+        task: The task with its version, such as ``dyck@1[k=3]``.
+        recipe: What tells its recipe apart, such as ``lr=0.01``; empty where there is but one.
+    """
+
+    model: str
+    task: str
+    recipe: str
+
+    @property
+    def row(self) -> str:
+        """Return the model, with its recipe where there are several."""
+        return f"{self.model} ({self.recipe})" if self.recipe else self.model
+
+    def __str__(self) -> str:
+        """Return the whole name in words."""
+        return f"{self.model} on {self.task}" + (f" ({self.recipe})" if self.recipe else "")
 
 
 class Entry(NamedTuple):
@@ -18,61 +59,100 @@ class Entry(NamedTuple):
 
     Attributes:
         name: Always shown.
-        fields: Shown where they differ among entries of the name, absent ones as null.
-        optional: Shown where present ones differ; what only some entries have tells none apart.
+        fields: Shown where they differ among entries of the same name and ``asked``.
+        asked: Always shown, in brackets.
     """
 
     name: str
     fields: Mapping[str, Any]
-    optional: Mapping[str, Any] = {}
+    asked: str = ""
 
 
-def task_entry(report: Report) -> Entry:
-    """Return what tells a report's task apart from others."""
-    task = report.identity.task
-    return Entry(f"{task.name}@{task.version}", task.params)
+def names_of(reports: Sequence[Report]) -> list[Name]:
+    """Name all reports, of one place or of several, so that different things have different names.
+
+    A recipe's name holds the limit and the arithmetic of cells that were cut short or not measured
+    in float32.
+    """
+    models = labels(_agreed(_named_by_content(reports)))
+    tasks = labels(_agreed([task_entry(report) for report in reports]))
+    recipes = [
+        Entry(f"{model} on {task}", procedure(report.identity), _unusual(report.identity))
+        for model, task, report in zip(models, tasks, reports, strict=True)
+    ]
+    differing = _differing_by_peer(recipes)
+    found = []
+    for model, task, entry, more in zip(models, tasks, recipes, differing, strict=True):
+        rest = [f"{key}={value}" for key, value in more.items()]
+        found.append(Name(model, task, ", ".join([entry.asked, *rest] if entry.asked else rest)))
+    return found
 
 
 def model_entry(report: Report) -> Entry:
-    """Return what tells a report's row apart: all that decides its numbers but task and seed."""
-    identity = report.identity
-    model = identity.model
-    content = checkpoint_id(model)
+    """Return what tells a report's model apart from others."""
+    model, content = report.identity.model, checkpoint_id(report.identity.model)
+    revision = f"@{model.revision}" if model.revision else ""
+    hidden = " (random weights)" if model.source == "random" else ""
     fields = {
         **model.args,
         "source": model.source,
         "content": content and content[:8],
         "commit": None if content else model.commit,
         "weights_sha256": None if content else model.weights_sha256,
-        **{f"recipe.{name}": value for name, value in identity.recipe.items()},
-        **{f"sweep.{name}": values for name, values in (identity.sweep or {}).items()},
-        "snapshots": identity.snapshots,
-        "dtype": identity.dtype,
-        "protocol": identity.protocol,
+        "file_sha256": model.file_sha256,
     }
-    metrics = {
-        f"{metric.name}.{name}": value
-        for metric in identity.metrics
-        for name, value in {"version": metric.version, **metric.params}.items()
-    }
-    revision = f"@{model.revision}" if model.revision else ""
-    return Entry(model.name + revision, fields, metrics)
+    asked = format_args(report.labels.model) if report.labels else ""
+    return Entry(model.name + revision + hidden, fields, asked)
+
+
+def model_key(model: ModelPart) -> dict[str, Any]:
+    """Return what reports of one model share: all that is known of it, but the name of a folder."""
+    fields = model.model_dump()
+    return {**fields, "name": ""} if checkpoint_id(model) else fields
+
+
+def task_entry(report: Report) -> Entry:
+    """Return what tells a report's task apart from others."""
+    task = report.identity.task
+    fields = {**task.params, "sample_sha256": task.sample_sha256}
+    asked = format_args(report.labels.task) if report.labels else ""
+    return Entry(f"{task.name}@{task.version}", fields, asked)
 
 
 def model_labels(reports: Sequence[Report]) -> list[str]:
-    """Name the model of every report, without recipe and metrics where they differ by task alone.
+    """Name the model of every report, with its recipe where there are several."""
+    names = names_of(reports)
+    recipes: dict[tuple[str, str], set[str]] = {}
+    for name in names:
+        recipes.setdefault((name.model, name.task), set()).add(name.recipe)
+    return [n.row if len(recipes[n.model, n.task]) > 1 else n.model for n in names]
 
-    Reports of one task that share such a name come from one recipe; where that does not hold, all
-    names say what differs.
-    """
-    entries = _named_by_content(reports)
-    whole = labels(entries)
-    short = labels(list(map(_without_procedure, entries)))
-    tasks = labels([task_entry(report) for report in reports])
-    meant: dict[tuple[str, str], set[str]] = {}
-    for task, name, full in zip(tasks, short, whole, strict=True):
-        meant.setdefault((task, name), set()).add(full)
-    return short if all(len(names) == 1 for names in meant.values()) else whole
+
+def labels(entries: Sequence[Entry]) -> list[str]:
+    """Give every entry its name, with what was asked for and what differs in brackets."""
+    found = []
+    for entry, more in zip(entries, _differing_by_peer(entries), strict=True):
+        parts = [entry.asked] if entry.asked else []
+        parts += [f"{key}={value}" for key, value in more.items()]
+        found.append(f"{entry.name}[{','.join(parts)}]" if parts else entry.name)
+    return found
+
+
+def procedure(identity: Identity) -> dict[str, Any]:
+    """Return all that decides a cell's numbers besides model, task, metrics and seed."""
+    swept = {name: _best_of(values) for name, values in (identity.sweep or {}).items()}
+    rest = {"dtype": identity.dtype, "limit": identity.limit, "protocol": identity.protocol}
+    return {**identity.recipe, **swept, **rest}
+
+
+def recipe_in_words(identity: Identity) -> str:
+    """Return how a model was trained, for a person: the fields that decide most."""
+    fields, swept = procedure(identity), identity.sweep or {}
+    if fields.get("steps") == 0:
+        return ", ".join(filter(None, ["not trained", _unusual(identity)]))
+    told = [text.format(_short(fields[name])) for name, text in _WORDS.items() if name in fields]
+    told += [f"{name} {fields[name]}" for name in sorted(swept) if name not in _WORDS]
+    return ", ".join(filter(None, [*told, _unusual(identity)]))
 
 
 def _named_by_content(reports: Sequence[Report]) -> list[Entry]:
@@ -87,36 +167,41 @@ def _named_by_content(reports: Sequence[Report]) -> list[Entry]:
     ]
 
 
-def _without_procedure(entry: Entry) -> Entry:
-    fields = {
-        key: value
-        for key, value in entry.fields.items()
-        if not key.startswith(("recipe.", "sweep")) and key != "snapshots"
-    }
-    return Entry(entry.name, fields)
+def _best_of(values: Iterable[Any]) -> str:
+    *most, last = map(_short, values)
+    return f"best of {', '.join(most)} and {last}" if most else last
 
 
-def labels(entries: Sequence[Entry]) -> list[str]:
-    """Give every entry its name, with what differs among entries of that name in brackets."""
+def _unusual(identity: Identity) -> str:
+    limit = [f"limit={identity.limit}"] if identity.limit is not None else []
+    return ", ".join(limit + ([f"dtype={identity.dtype}"] if identity.dtype != "float32" else []))
+
+
+def _agreed(entries: Sequence[Entry]) -> list[Entry]:
+    """Give entries of one thing the same ``asked``, also where some reports do not say."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        key = _canonical([entry.name, entry.fields])
+        found[key] = min(filter(None, (found.get(key), entry.asked)), default="")
+    return [e._replace(asked=found[_canonical([e.name, e.fields])]) for e in entries]
+
+
+def _differing_by_peer(entries: Sequence[Entry]) -> list[dict[str, str]]:
+    """Return, for every entry, the fields that differ among entries of its name, as text."""
+    peers: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        peers.setdefault((entry.name, entry.asked), []).append(entry)
+    different = {name: _different(group) for name, group in peers.items()}
     return [
-        f"{entry.name}[{text}]" if (text := _differing(entry, entries)) else entry.name
+        {key: _short(entry.fields.get(key)) for key in different[entry.name, entry.asked]}
         for entry in entries
     ]
 
 
-def _differing(entry: Entry, entries: Sequence[Entry]) -> str:
-    peers = [other for other in entries if other.name == entry.name]
+def _different(peers: Sequence[Entry]) -> list[str]:
+    """Return the fields that differ among entries, absent ones being null."""
     keys = sorted({key for peer in peers for key in peer.fields})
-    shown = {
-        key: entry.fields.get(key)
-        for key in keys
-        if len({_canonical(peer.fields.get(key)) for peer in peers}) > 1
-    }
-    for key, value in sorted(entry.optional.items()):
-        present = (peer.optional[key] for peer in peers if key in peer.optional)
-        if len({_canonical(other) for other in present}) > 1:
-            shown[key] = value
-    return ",".join(f"{key}={_short(value)}" for key, value in shown.items())
+    return [key for key in keys if len({_canonical(peer.fields.get(key)) for peer in peers}) > 1]
 
 
 def _canonical(value: Any) -> str:
@@ -125,5 +210,5 @@ def _canonical(value: Any) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, str):
-        return value if len(value) < 40 else value[:8]  # hashes
+        return value[:8] if _HASH.fullmatch(value) else value
     return json.dumps(value, sort_keys=True, separators=(",", ":"))

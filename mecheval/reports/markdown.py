@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 from mecheval.escape import markdown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+
+def titled(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table with a line above it, which is escaped."""
+    return f"{markdown(title)}\n\n{table(headers, rows)}"
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Return a Markdown list of lines, which are escaped."""
+    return "\n".join(f"- {markdown(line)}" for line in lines)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -81,6 +81,10 @@ def _has_shape(values: Any, shape: Sequence[int]) -> bool:
     return all(_has_shape(value, shape[1:]) for value in values)
 
 
+BEHAVIOUR = "behaviour"
+"""The family whose metrics say whether a task was learned, and so are measured in any case."""
+
+
 class Headline(Record):
     """One number of a result that becomes a column of tables."""
 

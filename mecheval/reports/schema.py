@@ -163,6 +163,17 @@ class Fidelity(Record):
     """Largest difference of the engine to plain hooks, relative to the largest logit."""
 
 
+class Labels(Record):
+    """What differs from the defaults, by which paths and tables name a cell."""
+
+    model: dict[str, Any] = {}
+    """Arguments of the model that differ from its defaults."""
+    task: dict[str, Any] = {}
+    """Parameters of the task that differ from its defaults."""
+    run: dict[str, Any] = {}
+    """Settings of the run that differ from the defaults: limit, recipe fields, sweep, metrics."""
+
+
 class Failure(Record):
     type: Title
     """Class of the exception."""
@@ -192,6 +203,9 @@ class Report(Record):
     reports that were written before there was one."""
     identity: Identity
     """What the key is the hash of."""
+    labels: Labels | None = None
+    """What differs from the defaults, by which paths and tables name the cell; null in reports that
+    were written before it was kept."""
     created: Title
     """Start, UTC, ISO 8601."""
     finished: Title
@@ -224,3 +238,17 @@ class Report(Record):
     """Command line that made the report."""
     plugin: dict[str, str] | None = None
     """Distribution and version of a third-party task or model."""
+
+    def __repr__(self) -> str:
+        """Return a line: what it is of, and its headline numbers."""
+        from mecheval.reports.display import line
+
+        return line(self)
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Show the headline numbers in a notebook."""
+        from mecheval.reports.display import html
+
+        return html(self)

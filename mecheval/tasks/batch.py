@@ -139,3 +139,22 @@ class Pairs:
     def recoded(self, code_C: np.ndarray) -> Pairs:
         """Replace symbol indices by a model's token ids; see :meth:`Batch.recoded`."""
         return Pairs(self.clean.recoded(code_C), self.corrupted.recoded(code_C))
+
+
+def where_answers_differ(clean: Batch, changed: Batch) -> Batch:
+    """Return the changed examples, and the clean ones as they are where the answer stays.
+
+    The answer is that at the readout; or the foil, where the change leaves no answer.
+    """
+    pairs = Pairs(clean, changed)
+    differs_B1 = (pairs.answers_P != pairs.foils_P)[:, None]
+    return Batch(
+        np.where(differs_B1, changed.tokens_BT, clean.tokens_BT),
+        np.where(differs_B1, changed.targets_BT, clean.targets_BT),
+        {
+            name: np.where(differs_B1, values_BT, clean.variables[name])
+            for name, values_BT in changed.variables.items()
+        },
+        changed.roles,
+        changed.foil_B,
+    )

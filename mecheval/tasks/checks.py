@@ -1,6 +1,6 @@
 """The contract of a task, checked by running it: what ``mecheval validate TASK`` and CI assert.
 
-Shape suffixes: ``B`` examples, ``T`` positions (BOS included), ``P`` pairs.
+Shape suffixes: ``B`` examples, ``T`` positions (BOS included).
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import numpy as np
 
 from mecheval.checks import Check
 from mecheval.seeding import stream
-from mecheval.tasks.batch import UNDEFINED, UNSCORED, Batch, Pairs
+from mecheval.tasks.batch import UNDEFINED, UNSCORED, Batch
+from mecheval.tasks.checking import BrokenError, NotApplicableError, check_shapes, need
 from mecheval.tasks.contract import BOS, configure
 from mecheval.tasks.floors import task_floors
-from mecheval.tasks.splits import Split, draw, draw_pairs, in_split, sequence_hash
+from mecheval.tasks.pair_checks import check_pairs, drawn_pairs
+from mecheval.tasks.splits import Split, draw, sequence_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from mecheval.tasks.contract import Task
 
 N_EXAMPLES = 1024
-N_PAIRS = 256
 N_FLOORS = 8192
 GREATEST_MAJORITY = 0.9
 """A task whose most frequent answer is right more often than this asks for nothing."""
@@ -32,14 +33,6 @@ FEW_PER_ANSWER = 20
 """With fewer scored positions per answer than this, one may be missing by chance."""
 
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
-
-class _BrokenError(Exception):
-    """A check found the contract broken; the message says how."""
-
-
-class _NotApplicableError(Exception):
-    """A check does not apply to this task; the message says why."""
 
 
 def check_task(task: Task) -> list[Check]:
@@ -52,63 +45,53 @@ def check_task(task: Task) -> list[Check]:
     for name, check in _CHECKS.items():
         try:
             checks.append(Check(name, True, check(task)))
-        except _NotApplicableError as reason:
+        except NotApplicableError as reason:
             checks.append(Check(name, None, str(reason)))
-        except _BrokenError as problem:
+        except BrokenError as problem:
             checks.append(Check(name, False, str(problem)))
         except Exception as error:  # whatever a contributed task raises is its failure
             checks.append(Check(name, False, f"{type(error).__name__}: {error}"))
     return checks
 
 
-def _need(condition: object, problem: str) -> None:
-    if not condition:
-        raise _BrokenError(problem)
-
-
 def _examples(task: Task, length: int, n: int = N_EXAMPLES) -> Batch:
     return task.sample(stream(0, "check", length), n, length)
 
 
-def _pairs(task: Task) -> list[Pairs]:
-    """Draw pairs of every kind."""
-    rng, length = stream(0, "check_pairs"), task.max_length
-    return [draw_pairs(task, rng, N_PAIRS, length=length, kind=k) for k in task.counterfactuals]
-
-
 def _members(task: Task) -> list[Batch]:
-    return [batch for pairs in _pairs(task) for batch in (pairs.clean, pairs.corrupted)]
+    pairs = drawn_pairs(task).values()
+    return [batch for drawn in pairs for batch in (drawn.clean, drawn.corrupted)]
 
 
 def _symbols(task: Task) -> str:
     symbols, answers = task.symbols, task.answers
-    _need(symbols[0] == BOS, f"the first symbol is {symbols[0]!r}, not {BOS!r}")
-    _need(len(set(symbols)) == len(symbols), "a symbol occurs twice")
+    need(symbols[0] == BOS, f"the first symbol is {symbols[0]!r}, not {BOS!r}")
+    need(len(set(symbols)) == len(symbols), "a symbol occurs twice")
     counts = {len(task.strings), len(set(task.strings))}
     fits = counts in ({len(symbols)}, {0})
-    _need(fits, f"{len(symbols)} symbols need as many different strings, or none: {counts}")
-    _need(len(set(answers)) >= 2, "there are fewer than two answers")
+    need(fits, f"{len(symbols)} symbols need as many different strings, or none: {counts}")
+    need(len(set(answers)) >= 2, "there are fewer than two answers")
     inside = all(0 < answer < len(symbols) for answer in answers)
-    _need(inside, f"an answer is not the index of a symbol other than BOS: {answers}")
+    need(inside, f"an answer is not the index of a symbol other than BOS: {answers}")
     return f"{len(symbols)} symbols, {len(answers)} answers"
 
 
 def _parameters(task: Task) -> str:
     text = json.dumps(task.params, sort_keys=True, allow_nan=False)
     again = configure(type(task), json.loads(text), name=task.card.name)
-    _need(again == task, "writing the parameters as JSON and reading them gives another task")
-    _need(task.card.version >= 1, f"the version is {task.card.version}")
-    _need(task.card.reference, "the reference is empty; write 'none' if there is none")
+    need(again == task, "writing the parameters as JSON and reading them gives another task")
+    need(task.card.version >= 1, f"the version is {task.card.version}")
+    need(task.card.reference, "the reference is empty; write 'none' if there is none")
     return text
 
 
 def _deterministic(task: Task) -> str:
     first, again = (_examples(task, task.max_length) for _ in range(2))
-    _need(_same(first, again), "the same stream gives different examples")
+    need(_same(first, again), "the same stream gives different examples")
     other = task.sample(stream(1, "check"), N_EXAMPLES, task.max_length)
-    _need(not np.array_equal(first.tokens_BT, other.tokens_BT), "the stream is not used")
+    need(not np.array_equal(first.tokens_BT, other.tokens_BT), "the stream is not used")
     same = all(map(_same, _members(task), _members(task)))
-    _need(same, "the same stream gives different counterfactuals")
+    need(same, "the same stream gives different counterfactuals")
     return "examples and pairs repeat"
 
 
@@ -124,41 +107,25 @@ def _same(one: Batch, other: Batch) -> bool:
 def _shapes(task: Task) -> str:
     lengths = sorted({task.min_length, *task.test_lengths.values()})
     for length in lengths:
-        _check_shapes(task, _examples(task, length, n=8), (8, length + 1))
+        check_shapes(task, _examples(task, length, n=8), (8, length + 1))
     return f"{', '.join(map(str, lengths))} symbols"
-
-
-def _check_shapes(task: Task, batch: Batch, shape: tuple[int, int]) -> None:
-    arrays = {"tokens": batch.tokens_BT, "targets": batch.targets_BT, **batch.variables}
-    for name, values_BT in arrays.items():
-        _need(values_BT.shape == shape, f"{name} have shape {values_BT.shape}, not {shape}")
-        kind = values_BT.dtype
-        _need(np.issubdtype(kind, np.integer), f"{name} are {kind}, not whole numbers")
-    for name, positions_B in batch.roles.items():
-        _need(positions_B.shape == shape[:1], f"role {name} has shape {positions_B.shape}")
-        inside = ((positions_B >= 0) & (positions_B < shape[1])).all()
-        _need(inside, f"role {name} lies outside the sequence")
-    _need(
-        set(batch.variables) == set(task.variables),
-        f"variables are {sorted(batch.variables)}, declared are {sorted(task.variables)}",
-    )
 
 
 def _bos(task: Task) -> str:
     for batch in (_examples(task, task.max_length), *_members(task)):
-        _need((batch.tokens_BT[:, 0] == 0).all(), "a sequence does not start with BOS")
-        _need((batch.tokens_BT[:, 1:] > 0).all(), "BOS occurs after the first position")
+        need((batch.tokens_BT[:, 0] == 0).all(), "a sequence does not start with BOS")
+        need((batch.tokens_BT[:, 1:] > 0).all(), "BOS occurs after the first position")
         inside = (batch.tokens_BT < len(task.symbols)).all()
-        _need(inside, "a token is not the index of a symbol")
+        need(inside, "a token is not the index of a symbol")
     return "examples and pairs"
 
 
 def _targets(task: Task) -> str:
     targets_BT = _examples(task, task.max_length).targets_BT
     allowed = np.isin(targets_BT, (*task.answers, UNSCORED))
-    _need(allowed.all(), f"a target is neither an answer nor {UNSCORED}")
+    need(allowed.all(), f"a target is neither an answer nor {UNSCORED}")
     scored_BT = targets_BT != UNSCORED
-    _need(scored_BT.any(1).all(), "an example has no scored position")
+    need(scored_BT.any(1).all(), "an example has no scored position")
     return f"{scored_BT.mean():.0%} of positions are scored"
 
 
@@ -166,18 +133,18 @@ def _variables(task: Task) -> str:
     batch = _examples(task, task.max_length)
     for name, n_values in task.variables.items():
         values_BT = batch.variables[name]
-        _need((values_BT[:, 0] == UNDEFINED).all(), f"{name} is defined at BOS")
+        need((values_BT[:, 0] == UNDEFINED).all(), f"{name} is defined at BOS")
         seen = set(np.unique(values_BT).tolist()) - {UNDEFINED}
-        _need(seen <= set(range(n_values)), f"{name} takes values outside 0 to {n_values - 1}")
-        _need(len(seen) >= 2, f"{name} never changes")
+        need(seen <= set(range(n_values)), f"{name} takes values outside 0 to {n_values - 1}")
+        need(len(seen) >= 2, f"{name} never changes")
     return ", ".join(f"{name}: {n} values" for name, n in task.variables.items())
 
 
 def _readout(task: Task) -> str:
     batch = _examples(task, task.max_length)
-    _need("readout" in batch.roles, "there is no role 'readout'")
-    _need((batch.target_at("readout") != UNSCORED).all(), "the readout is not scored")
-    _need((batch.roles["readout"] > 0).all(), "the readout is at BOS")
+    need("readout" in batch.roles, "there is no role 'readout'")
+    need((batch.target_at("readout") != UNSCORED).all(), "the readout is not scored")
+    need((batch.roles["readout"] > 0).all(), "the readout is at BOS")
     return f"position {batch.roles['readout'].min()} to {batch.roles['readout'].max()}"
 
 
@@ -196,31 +163,8 @@ def _disjoint(task: Task) -> str:
         for one, other in (("train", "test"), ("train", "validation"), ("validation", "test"))
         if rows[one] & rows[other]
     ]
-    _need(not shared, f"the same sequence is in {', '.join(shared)}")
+    need(not shared, f"the same sequence is in {', '.join(shared)}")
     return ", ".join(f"{len(rows[split])} different in {split}" for split in _SPLITS)
-
-
-def _pair_contract(task: Task) -> str:
-    kinds = zip(task.counterfactuals, _pairs(task), strict=True)
-    found = [f"{kind}: {_check_pairs(task, pairs)}" for kind, pairs in kinds]
-    return "; ".join(found)
-
-
-def _check_pairs(task: Task, pairs: Pairs) -> str:
-    clean, corrupted = pairs.clean, pairs.corrupted
-    _check_shapes(task, corrupted, clean.tokens_BT.shape)  # type: ignore[arg-type]
-    for role, positions_P in clean.roles.items():
-        _need(np.array_equal(positions_P, corrupted.roles[role]), f"role {role} moves")
-    _need((pairs.answers_P != pairs.foils_P).all(), "a pair has one answer at the readout")
-    _need(np.isin(pairs.foils_P, task.answers).all(), "a foil is not an answer")
-    _need((pairs.changed_P < pairs.readout_P).all(), "a pair first differs at its readout")
-    for batch in (clean, corrupted):
-        seen = in_split(task.split_key(batch.tokens_BT), "train").any()
-        _need(not seen, "a pair is in the training split")
-    changes_P = (clean.tokens_BT != corrupted.tokens_BT).sum(1)
-    return (
-        f"{changes_P.min()} to {changes_P.max()} tokens change, {changes_P.mean():.2f} on average"
-    )
 
 
 def _consistent(task: Task) -> str:
@@ -238,7 +182,7 @@ def _consistent(task: Task) -> str:
                 known = label_of.setdefault((position, key), label)
                 n_differing += known != label
                 allowed = known == label or task.ambiguous
-                _need(allowed, f"one prefix of {position} symbols has two sets of labels")
+                need(allowed, f"one prefix of {position} symbols has two sets of labels")
     return f"{n_shared} prefixes met twice, {n_differing} of them with other labels"
 
 
@@ -247,9 +191,9 @@ def _balance(task: Task) -> str:
     counts = np.bincount(targets_BT[targets_BT != UNSCORED], minlength=len(task.symbols))
     missing = [task.symbols[answer] for answer in task.answers if counts[answer] == 0]
     too_few = counts.sum() < FEW_PER_ANSWER * len(task.answers)
-    _need(too_few or not missing, f"answers never occur: {', '.join(missing)}")
+    need(too_few or not missing, f"answers never occur: {', '.join(missing)}")
     majority = counts.max() / counts.sum()
-    _need(
+    need(
         majority <= GREATEST_MAJORITY,
         f"one answer is right {majority:.3f} of the time, so the task asks for nothing",
     )
@@ -261,16 +205,16 @@ def _floors(task: Task) -> str:
     targets = {"answer": floors.answer, **floors.variables}
     for target, of_target in targets.items():
         for name, value in of_target.accuracy.items():
-            _need(0.0 <= value <= 1.0, f"{name} of {target} is {value}")
+            need(0.0 <= value <= 1.0, f"{name} of {target} is {value}")
     return ", ".join(f"{target} {of_target.best:.3f}" for target, of_target in targets.items())
 
 
 def _longer(task: Task) -> str:
     if not task.longer:
-        raise _NotApplicableError("the task declares no longer tests")
+        raise NotApplicableError("the task declares no longer tests")
     for factor, length in task.test_lengths.items():
         batch = draw(task, stream(0, "check", factor), 32, length=length, split="test")
-        _need(batch.n_positions == length + 1, f"{factor} has {batch.n_positions} positions")
+        need(batch.n_positions == length + 1, f"{factor} has {batch.n_positions} positions")
     return ", ".join(f"{factor} = {length}" for factor, length in task.test_lengths.items())
 
 
@@ -290,7 +234,7 @@ _CHECKS: dict[str, Callable[[Task], str]] = {
     "variables in range, undefined at BOS": _variables,
     "readout is scored": _readout,
     "splits share no sequence": _disjoint,
-    "pairs": _pair_contract,
+    "pairs": check_pairs,
     "labels follow from the tokens": _consistent,
     "answers are balanced": _balance,
     "floors": _floors,

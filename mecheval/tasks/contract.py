@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from mecheval.errors import ContractError, UsageError, unknown
 from mecheval.registry import declare
-from mecheval.spec import configured
+from mecheval.spec import Spec, configured, parse_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import datasets
     import numpy as np
@@ -30,23 +30,15 @@ all-ones prefix are equal, and so is every output.
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A metric asked for by name, with parameters that differ from its defaults."""
-
-    name: str
-    params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class TaskCard:
-    """What is known of a task without running it."""
+    """What is known of a task without running it; metrics are named, with parameters."""
 
     name: str
     version: int
     summary: str
     reference: str
-    behaviour: Metric
-    mechanisms: tuple[Metric, ...]
+    behaviour: Spec
+    mechanisms: tuple[Spec, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +143,9 @@ class Task(ABC):
     def counterfactual(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """Change every example minimally so that its answer at the readout is another one.
 
-        Examples that cannot be changed may come back as they are; they are dropped from pairs.
+        Examples that cannot be changed may come back as they are, with their labels. They are
+        dropped from pairs, and so are those that change at the readout or behind it; ``mecheval
+        validate`` says how many. What is changed and keeps its answer breaks the contract.
         """
 
     @property
@@ -210,8 +204,8 @@ def task(
     name: str,
     version: int,
     reference: str,
-    mechanisms: tuple[Metric, ...],
-    behaviour: Metric = Metric("behaviour"),
+    mechanisms: Sequence[str | Spec],
+    behaviour: str | Spec = "behaviour",
 ) -> Callable[[TaskClass], TaskClass]:
     """Register a task class under a name.
 
@@ -219,7 +213,8 @@ def task(
         name: The name on the command line; a literal, because listings read it from the source.
         version: Raised whenever the generator's output changes; a golden hash test holds that.
         reference: The paper that the task is from.
-        mechanisms: The mechanistic metrics that are measured on it.
+        mechanisms: The mechanistic metrics that are measured on it where none are named, as on
+            the command line: ``"bottleneck[eraser=leace]"``.
         behaviour: The behavioural metric.
     """
 
@@ -227,11 +222,16 @@ def task(
         summary = (cls.__doc__ or "").strip().partition("\n")[0]
         if not summary:
             raise ContractError(f"Task '{name}' has no docstring. Say in one line what it is.")
-        cls.card = TaskCard(name, version, summary, reference, behaviour, mechanisms)
+        specs = tuple(map(_spec, mechanisms))
+        cls.card = TaskCard(name, version, summary, reference, _spec(behaviour), specs)
         declare("task", name, cls.__module__, cls)
         return cls
 
     return register
+
+
+def _spec(given: str | Spec) -> Spec:
+    return given if isinstance(given, Spec) else parse_spec(given)
 
 
 def configure(cls: type[Task], args: Mapping[str, Any], *, name: str) -> Task:

@@ -14,7 +14,7 @@ from mecheval.spec import configured
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Raised when the package's own procedure changes the weights that a recipe leads to, or the
 numbers of a cell."""
 

@@ -1,25 +1,28 @@
-"""Induction by two layers of attention: a previous-token head, and one that matches and copies."""
+"""Induction by two parts: one hands every value its key, and one matches a key and copies."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from mecheval.models.stack.basis import Basis, wire
+from mecheval.models.stack.basis import Basis
 from mecheval.models.stack.planted import Blueprint, Turnable, planted
 
 from ...task_registry.ar import AssociativeRecall
+from ..mamba import Mamba, SelectiveStateSpace
 from ..transformer import Attention
-from .parts import plant_copy, plant_head
+from .parts import plant_copy, plant_ends, plant_head, plant_shift
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from mecheval.models.stack.residual import ResidualStack
+    from mecheval.models.stack.residual import Mixer, ResidualStack
     from mecheval.tasks import Task
 
 GAIN = 10.0  # logit of a value that is copied whole
 WIDEST = 1024  # a wider stream takes too long to be of use
+HALVES = ("none", "previous", "induction", "both")
+TAPS = 4
 
 
 @planted(
@@ -36,6 +39,11 @@ class Induction(Turnable[AssociativeRecall]):
     key that stands there into ``previous``, so that every value knows its key. The head of layer 1
     asks with the key of a query for the position with that key in ``previous``, and copies the
     value there into ``answer``, which the readout multiplies by 10.
+    With more layers the two stand in the middle, and the others do nothing. With ``halves`` one of
+    them, or both, is two parts in two layers, each of which copies one half of every number.
+
+    Twin (``carrier=convolution``): the part that hands on the key is a layer of Mamba, whose short
+    convolution has a single tap of 1 at lag 1, and whose state stays empty.
 
     Known values: accuracy 1. The memory of layer 0 takes up a key at its own position (write offset
     0) and a value never to any effect; the memory of layer 1 takes up the key one position later,
@@ -44,14 +52,47 @@ class Induction(Turnable[AssociativeRecall]):
     read at the query after layer 1 alone, ``key`` at a value from layer 1 on.
     Attention from a value to its key is 1 in layer 0, from a query to its value 1 in layer 1, and
     the path through both heads carries all of the difference that another key makes.
+    Whatever the arguments, key and value are bound by an earlier layer, by its mixer or, in the
+    twin, by its convolution, and are retrieved by induction.
 
     Attributes:
         sharpness: Score of a match; below 10 attention leaks to other positions.
+        layers: Number of layers.
+        heads: Heads of every attention; only one of a layer does anything.
+        halves: What is split over two layers: ``previous`` (what hands on the key), ``induction``
+            (what matches and copies), ``both``, or ``none``.
+        carrier: What hands on the key: ``attention`` or ``convolution``.
     """
 
     fits: ClassVar[tuple[type[Task], ...]] = (AssociativeRecall,)
 
     sharpness: float = 60.0
+    layers: int = 2
+    heads: int = 1
+    halves: str = "none"
+    carrier: str = "attention"
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        self.check(self.halves in HALVES, f"halves among {', '.join(HALVES)}")
+        self.check(self.carrier in ("attention", "convolution"), "carrier=attention or convolution")
+        self.check(self.heads >= 1, "one head or more")
+        self.check(self.layers >= self.n_parts, f"{self.n_parts} layers or more")
+
+    @property
+    def n_parts(self) -> int:
+        """Return the number of layers that do something."""
+        return len(self.shares("previous")) + len(self.shares("induction"))
+
+    def shares(self, part: str) -> list[float]:
+        """Return how much each layer of a part copies."""
+        return [0.5, 0.5] if self.halves in (part, "both") else [1.0]
+
+    @property
+    def carriers(self) -> range:
+        """Return the layers that hand on the key; those that match and copy stand behind them."""
+        first = (self.layers - self.n_parts) // 2
+        return range(first, first + len(self.shares("previous")))
 
     def objection(self, task: AssociativeRecall) -> str | None:
         """Need queries by key, and a stream that is not too wide."""
@@ -60,39 +101,55 @@ class Induction(Turnable[AssociativeRecall]):
         return None
 
     def basis(self, task: AssociativeRecall) -> Basis:
-        """Return what the dimensions of the stream stand for."""
+        """Return what the dimensions of the stream stand for; every head has room for positions."""
+        places = _n_positions(task)
+        named = 2 * task.keys + 2 * task.values + places
+        widest = max(task.keys, task.values, places)
+        room = 0 if self.heads == 1 else self.heads * max(widest, -(-named // self.heads)) - named
         return Basis(
-            key=task.keys, value=task.values, position=_n_positions(task), previous=task.keys,
-            answer=task.values,
+            key=task.keys, value=task.values, position=places, previous=task.keys,
+            answer=task.values, room=room,
         )  # fmt: skip
 
     def blueprint(self, task: AssociativeRecall) -> Blueprint:
-        """Return two layers of attention, with an embedding for every position of the tests."""
+        """Return the layers, with an embedding for every position of the tests."""
         width = self.basis(task).width
 
-        def attention() -> Attention:
-            return Attention(width, 1, rotary=False, scale=1.0)
+        def attention() -> Mixer:
+            return Attention(width, self.heads, rotary=False, scale=1.0)
 
-        return Blueprint(
-            layers=2, width=width, mixers=(attention, attention), context=_n_positions(task)
-        )
+        def convolution() -> Mixer:
+            return SelectiveStateSpace(
+                Mamba(layers=1, width=width, expand=1, d_state=1, d_conv=TAPS)
+            )
+
+        carrier = attention if self.carrier == "attention" else convolution
+        mixers = tuple(carrier if i in self.carriers else attention for i in range(self.layers))
+        return Blueprint(layers=self.layers, width=width, mixers=mixers, context=_n_positions(task))
 
     def plant(self, stack: ResidualStack, task: AssociativeRecall) -> None:
-        """Set embeddings, the two heads, and the readout."""
+        """Set embeddings, what hands on keys, what matches them and copies, and the readout."""
         basis = self.basis(task)
-        key, value, place = basis["key"], basis["value"], basis["position"]
-        tokens = {side: slice(first, first + n) for side in ("key", "value")
-                  for first, n in [task.side(side)]}  # fmt: skip
-        for side, symbols in tokens.items():
-            wire(stack.embedding.weight, symbols, basis[side])
-        wire(cast("nn.Embedding", stack.positions).weight, slice(0, _n_positions(task)), place)
-        first, second = (cast("Attention", block.mixer) for block in stack.blocks)
+        key, value = basis["key"], basis["value"]
+        plant_ends(stack, basis, task, gain=GAIN)
+        for layer, share in zip(self.carriers, self.shares("previous"), strict=True):
+            self._carry(stack.blocks[layer].mixer, basis, share)
+        for layer, share in enumerate(self.shares("induction"), self.carriers.stop):
+            mixer, head = cast("Attention", stack.blocks[layer].mixer), self.heads - 1
+            match = (key, key), (key, basis["previous"])
+            plant_head(mixer, query=match[0], key=match[1], score=self.sharpness, head=head)
+            plant_copy(mixer, to=basis["answer"], source=value, share=share, head=head)
+
+    def _carry(self, mixer: nn.Module, basis: Basis, share: float) -> None:
+        """Let a layer hand the key of the position before to every position."""
+        key, place, previous = basis["key"], basis["position"], basis["previous"]
+        if isinstance(mixer, SelectiveStateSpace):
+            plant_shift(mixer, to=previous, source=key, constant=place, share=share)
+            return
+        attention = cast("Attention", mixer)
         before = slice(place.start, place.stop - 1), slice(place.start + 1, place.stop)
-        plant_head(first, query=before, key=(place, place), score=self.sharpness)
-        plant_copy(first, to=basis["previous"], source=key)
-        plant_head(second, query=(key, key), key=(key, basis["previous"]), score=self.sharpness)
-        plant_copy(second, to=basis["answer"], source=value)
-        wire(stack.head.weight, tokens["value"], basis["answer"], GAIN)
+        plant_head(attention, query=before, key=(place, place), score=self.sharpness)
+        plant_copy(attention, to=previous, source=key, share=share)
 
 
 def _n_positions(task: AssociativeRecall) -> int:

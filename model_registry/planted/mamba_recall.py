@@ -1,4 +1,4 @@
-"""Direct retrieval by one layer of Mamba or Mamba-2, and its off-by-one twin.
+"""Direct retrieval by a layer of Mamba or Mamba-2, and its off-by-one twin.
 
 Shape suffixes: ``E`` channels, ``K`` taps of the convolution, ``X`` what is convolved.
 """
@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 
+from mecheval import exact
 from mecheval.models.stack.basis import Basis, wire
 from mecheval.models.stack.planted import Blueprint, Turnable, planted
 
 from ...task_registry.ar import AssociativeRecall
 from ..mamba import Mamba, SelectiveStateSpace
 from ..mamba2 import DualStateSpace, Mamba2
+from .parts import plant_ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from torch import nn
 
     from mecheval.models.stack.residual import Mixer, ResidualStack
     from mecheval.models.stack.short_convolution import ShortConvolution
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 GAIN = 10.0  # logit of a value that is retrieved whole
 LARGE = 60.0  # silu(x) = x up to rounding
 STEP = 20.0  # softplus(x) = x up to rounding, and softplus(-x) is 2e-9
-SLOW = math.log(1e-6)  # rate of decay: none to speak of
+SLOW = float(exact.log(1e-6))  # rate of decay: none to speak of
 TAPS = 4
 
 
@@ -38,15 +42,27 @@ class Recall(Turnable[AssociativeRecall]):
 
     Attributes:
         shift: 0 to take up a pair at its value, 1 to take it up one position later.
+        layers: Number of layers; the one in the middle does all, the others nothing.
+        halves: Whether it is two layers, each of which retrieves one half of every number.
     """
 
     fits: ClassVar[tuple[type[Task], ...]] = (AssociativeRecall,)
 
     shift: int = 0
+    layers: int = 1
+    halves: bool = False
 
     def __post_init__(self) -> None:
-        """Check the shift."""
+        """Check the arguments."""
         self.check(self.shift in (0, 1), "shift=0 or shift=1")
+        least = 2 if self.halves else 1
+        self.check(self.layers >= least, f"{least} layers or more")
+
+    @property
+    def shares(self) -> dict[int, float]:
+        """Return the layers that do something, and how much of a value each retrieves."""
+        found = [0.5, 0.5] if self.halves else [1.0]
+        return dict(enumerate(found, (self.layers - len(found)) // 2))
 
     def objection(self, task: AssociativeRecall) -> str | None:
         """Need queries by key, and scans that are not too large."""
@@ -62,20 +78,23 @@ class Recall(Turnable[AssociativeRecall]):
         """Build the mixer, with any weights."""
         raise NotImplementedError("abstract: which state-space model")
 
+    def recall(self, mixer: nn.Module, task: AssociativeRecall, share: float) -> None:
+        """Let a mixer retrieve, and multiply what it does by a share."""
+        raise NotImplementedError("abstract: which state-space model")
+
     def blueprint(self, task: AssociativeRecall) -> Blueprint:
-        """Return one layer."""
+        """Return the layers."""
         build: Callable[[], Mixer] = lambda: self.mixer(task)  # noqa: E731
-        return Blueprint(layers=1, width=self.basis(task).width, mixers=(build,))
+        width = self.basis(task).width
+        return Blueprint(layers=self.layers, width=width, mixers=(build,) * self.layers)
 
     def plant(self, stack: ResidualStack, task: AssociativeRecall) -> None:
-        """Set embeddings and the readout; a subclass sets the mixer."""
+        """Set embeddings, the layers that retrieve, and the readout."""
         basis = self.basis(task)
+        for layer, share in self.shares.items():
+            self.recall(stack.blocks[layer].mixer, task, share)
         stack.embedding.weight[:, basis["one"]] = 1.0
-        for side in ("key", "value"):
-            first, n = task.side(side)
-            wire(stack.embedding.weight, slice(first, first + n), basis[side])
-        first, n = task.side("value")
-        wire(stack.head.weight, slice(first, first + n), basis["answer"], GAIN)
+        plant_ends(stack, basis, task, gain=GAIN)
 
 
 @planted(
@@ -85,7 +104,7 @@ class Recall(Turnable[AssociativeRecall]):
 )
 @dataclass(frozen=True, kw_only=True)
 class MambaRecall(Recall):
-    """Associative recall by direct retrieval in one layer of Mamba, with an off-by-one twin.
+    """Associative recall by direct retrieval in a layer of Mamba, with an off-by-one twin.
 
     Construction: the stream is [key | value | one | answer]. Mamba's channels are three groups:
     the key of the position itself, from which C is made; the key of the position before, from which
@@ -104,39 +123,26 @@ class MambaRecall(Recall):
     Lag 0 of the convolution shows the query, lag 1 brings the key to where it is written and lag 0
     the value (2 and 1 in the twin); lag 3 carries nothing. The state holds all of the difference.
 
+    Whatever the arguments, retrieval is direct, early if layer 0 does it, and key and value are
+    bound by the layer's own convolution: at the value, and behind it in the twin.
+
     Attributes:
         shift: 0 to write a pair at its value, 1 to write it one position later.
+        layers: Number of layers; the one in the middle does all, the others nothing.
+        halves: Whether it is two layers, each of which retrieves one half of every number.
     """
 
     def mixer(self, task: AssociativeRecall) -> SelectiveStateSpace:
         """Build a mixer with one state per key."""
-        width = self.basis(task).width
-        return SelectiveStateSpace(
-            Mamba(layers=1, width=width, expand=2, d_state=task.keys, d_conv=TAPS)
-        )
+        return recalling(self.basis(task).width, task)
 
-    def plant(self, stack: ResidualStack, task: AssociativeRecall) -> None:
-        """Set all weights."""
-        super().plant(stack, task)
-        basis, mixer = self.basis(task), cast("SelectiveStateSpace", stack.blocks[0].mixer)
-        groups = Basis(query=task.keys, key=task.keys, value=task.values)
-        x_ED, z_ED = mixer.in_proj.weight.chunk(2)
-        for group, source in (("query", "key"), ("key", "key"), ("value", "value")):
-            wire(x_ED, groups[group], basis[source], LARGE)
-        z_ED[:, basis["one"]] = LARGE
-        _delay(mixer.conv, groups["query"], 0)
-        _delay(mixer.conv, groups["key"], 1 + self.shift)
-        _delay(mixer.conv, groups["value"], self.shift)
-        delta, B_NE, C_NE = mixer.x_proj.weight.split(mixer.sizes)
-        delta[0, groups["value"]] = 2 * STEP / LARGE
-        states = slice(0, task.keys)
-        wire(B_NE, states, groups["key"], 1 / LARGE)
-        wire(C_NE, states, groups["query"], 1 / LARGE)
-        mixer.dt_weight[:, 0] = 1.0
-        mixer.dt_bias.fill_(-STEP)
-        mixer.A_log.fill_(SLOW)
-        written = STEP * LARGE * LARGE  # step, value, gate
-        wire(mixer.out_proj.weight, basis["answer"], groups["value"], 1 / written)
+    def recall(self, mixer: nn.Module, task: AssociativeRecall, share: float) -> None:
+        """Set the weights of a mixer."""
+        basis = self.basis(task)
+        plant_recall(
+            cast("SelectiveStateSpace", mixer), basis, constant=basis["one"], shift=self.shift,
+            share=share,
+        )  # fmt: skip
 
 
 @planted(
@@ -146,7 +152,7 @@ class MambaRecall(Recall):
 )
 @dataclass(frozen=True, kw_only=True)
 class Mamba2Recall(Recall):
-    """Associative recall by direct retrieval in one layer of Mamba-2, with an off-by-one twin.
+    """Associative recall by direct retrieval in a layer of Mamba-2, with an off-by-one twin.
 
     Construction: as ``planted/mamba-recall``, in a single head. C is the key of the position
     itself, B that of the position before, X its value; all three pass through the convolution. The
@@ -156,14 +162,18 @@ class Mamba2Recall(Recall):
 
     Attributes:
         shift: 0 to write a pair at its value, 1 to write it one position later.
+        layers: Number of layers; the one in the middle does all, the others nothing.
+        halves: Whether it is two layers, each of which retrieves one half of every number.
         rotated: Not for this network: its norm blows up whatever is small and not zero.
         noise: Not for this network either.
+        weight_noise: Nor that.
     """
 
     def __post_init__(self) -> None:
-        """Check the shift, and that zeros stay zeros."""
+        """Check the arguments, and that zeros stay zeros."""
         super().__post_init__()
-        self.check(not self.rotated and not self.noise, "rotated=0 and noise=0")
+        zeros = not (self.rotated or self.noise or self.weight_noise)
+        self.check(zeros, "rotated=0, noise=0 and weight_noise=0")
 
     def mixer(self, task: AssociativeRecall) -> DualStateSpace:
         """Build a mixer with one state per key."""
@@ -173,10 +183,9 @@ class Mamba2Recall(Recall):
         )
         return DualStateSpace(arguments)
 
-    def plant(self, stack: ResidualStack, task: AssociativeRecall) -> None:
-        """Set all weights."""
-        super().plant(stack, task)
-        basis, mixer = self.basis(task), cast("DualStateSpace", stack.blocks[0].mixer)
+    def recall(self, mixer: nn.Module, task: AssociativeRecall, share: float) -> None:
+        """Set the weights of a mixer."""
+        basis, mixer = self.basis(task), cast("DualStateSpace", mixer)
         z_ED, xBC_XD, _ = mixer.in_proj.weight.split(mixer.sizes)
         z_ED[:, basis["one"]] = LARGE
         channels, keys = mixer.channels, task.keys
@@ -187,10 +196,49 @@ class Mamba2Recall(Recall):
         _delay(mixer.conv, X, self.shift)
         _delay(mixer.conv, B, 1 + self.shift)
         _delay(mixer.conv, C, 0)
-        mixer.dt_bias.fill_(math.log(math.e - 1))
+        mixer.dt_bias.fill_(float(exact.log(math.e - 1)))
         mixer.A_log.fill_(SLOW)
         # A single channel is not zero, which the norm makes the root of their number.
-        wire(mixer.out_proj.weight, basis["answer"], X, channels**-0.5)
+        wire(mixer.out_proj.weight, basis["answer"], X, share / math.sqrt(channels))
+
+
+def recalling(width: int, task: AssociativeRecall) -> SelectiveStateSpace:
+    """Build a mixer with one state per key."""
+    return SelectiveStateSpace(
+        Mamba(layers=1, width=width, expand=2, d_state=task.keys, d_conv=TAPS)
+    )
+
+
+def plant_recall(
+    mixer: SelectiveStateSpace, basis: Basis, *, constant: slice, shift: int = 0, share: float = 1.0
+) -> None:
+    """Let a layer of Mamba store values by their keys, and read the one of a query.
+
+    Args:
+        mixer: The layer, as :func:`recalling` builds it.
+        basis: Its stream has the groups ``key``, ``value`` and ``answer``.
+        constant: Dimensions of the stream whose sum is 1 everywhere.
+        shift: How many positions behind its value a pair is written.
+        share: What is read is multiplied by it.
+    """
+    n_keys, n_values = (basis[side].stop - basis[side].start for side in ("key", "value"))
+    groups = Basis(query=n_keys, key=n_keys, value=n_values)
+    x_ED, z_ED = mixer.in_proj.weight.chunk(2)
+    for group, source in (("query", "key"), ("key", "key"), ("value", "value")):
+        wire(x_ED, groups[group], basis[source], LARGE)
+    z_ED[:, constant] = LARGE
+    _delay(mixer.conv, groups["query"], 0)
+    _delay(mixer.conv, groups["key"], 1 + shift)
+    _delay(mixer.conv, groups["value"], shift)
+    delta, B_NE, C_NE = mixer.x_proj.weight.split(mixer.sizes)
+    delta[0, groups["value"]] = 2 * STEP / LARGE
+    wire(B_NE, slice(0, n_keys), groups["key"], 1 / LARGE)
+    wire(C_NE, slice(0, n_keys), groups["query"], 1 / LARGE)
+    mixer.dt_weight[:, 0] = 1.0
+    mixer.dt_bias.fill_(-STEP)
+    mixer.A_log.fill_(SLOW)
+    written = STEP * LARGE * LARGE  # step, value, gate
+    wire(mixer.out_proj.weight, basis["answer"], groups["value"], share / written)
 
 
 def _delay(conv: ShortConvolution, group: slice, positions: int) -> None:

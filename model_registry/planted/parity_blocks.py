@@ -133,8 +133,9 @@ class ParityAtBlock(SignNetwork):
     others are zero. Further dimensions hold small random functions of token and position.
 
     Known values: accuracy 1. Parity can be read from layer ``block`` on and nowhere before, so the
-    rise over layers is a single step: lateness block / layers, concentration 1. Bottleneck
-    block / layers; null if that is the last layer, behind which there is only the readout.
+    rise over layers is a single step: COM block / layers, C_H 1. Layer ``block`` is the bottleneck,
+    and erasing parity there costs 1; null if that is the last layer, behind which there is only the
+    readout.
     Recovery at the stream is 1 at the exchanged token before that block, and 1 at the readout
     behind it; at the middle it is 0, since the state moves inside the mixer.
 
@@ -170,9 +171,9 @@ class ParitySpread(SignNetwork):
     Construction: as ``planted/parity-at-block``, but every block writes, the i-th to positions
     whose remainder modulo ``blocks`` is i.
 
-    Known values: accuracy 1. Readability rises by 1 / blocks at every block: concentration 0,
-    lateness (blocks + 1) / (2 blocks). Necessity rises likewise; the bottleneck is the last layer
-    that something follows, (blocks - 1) / blocks.
+    Known values: accuracy 1. Readability rises by 1 / blocks at every block: C_H 0, COM
+    (blocks + 1) / (2 blocks). What erasure costs rises likewise; the bottleneck is the last layer
+    that something follows, at a cost of (blocks - 1) / blocks.
 
     Attributes:
         blocks: Number of blocks.

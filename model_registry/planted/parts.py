@@ -1,4 +1,4 @@
-"""Parts that several planted models are made of: attention heads and counters.
+"""Parts that several planted models are made of: attention heads, shifts and counters.
 
 Shape suffixes: ``B`` examples, ``T`` positions, ``D`` residual width, ``U`` units of a feed-forward
 part.
@@ -6,7 +6,8 @@ part.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -15,37 +16,109 @@ from mecheval.models.stack.basis import wire
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mecheval.models.stack.basis import Basis
-    from mecheval.models.stack.residual import Mlp
+    from torch import nn
 
+    from mecheval.models.stack.basis import Basis
+    from mecheval.models.stack.residual import Mlp, ResidualStack
+
+    from ...task_registry.ar import AssociativeRecall
+    from ..mamba import SelectiveStateSpace
     from ..transformer import Attention
 
 Wire = tuple[slice, slice]
 """Dimensions of a head, and the dimensions of the stream that they are copied from."""
 
+LINEAR = 60.0
+"""Where silu(x) = x up to rounding."""
+
 SHARP = 10.0
 """How far units are driven: gelu(x) is max(x, 0) up to 1e-22 at multiples of this."""
 
 
-def plant_head(attention: Attention, *, query: Wire, key: Wire, score: float) -> None:
-    """Let a single head look for the positions whose key is its query.
+def plant_ends(
+    stack: ResidualStack, basis: Basis, task: AssociativeRecall, *, gain: float | None = None
+) -> None:
+    """Set embeddings of associative recall, and the readout of what is copied.
+
+    Args:
+        stack: The network.
+        basis: Its stream has the groups ``key`` and ``value``; ``position`` where it has such
+            embeddings, and ``answer`` if there is a gain.
+        task: The task.
+        gain: Logit of a value that stands whole in ``answer``.
+    """
+    symbols = {side: slice(first, first + n) for side in ("key", "value")
+               for first, n in [task.side(side)]}  # fmt: skip
+    for side, rows in symbols.items():
+        wire(stack.embedding.weight, rows, basis[side])
+    if stack.positions is not None:
+        place = basis["position"]
+        wire(
+            cast("nn.Embedding", stack.positions).weight, slice(0, place.stop - place.start), place
+        )
+    if gain is not None:
+        wire(stack.head.weight, symbols["value"], basis["answer"], gain)
+
+
+def plant_head(
+    attention: Attention, *, query: Wire, key: Wire, score: float, head: int = 0
+) -> None:
+    """Let a head look for the positions whose key is its query.
 
     Args:
         attention: The layer.
-        query: Where the query is copied from.
-        key: Where keys are copied from; the dimensions of the head are those of the query.
+        query: Dimensions of the head, and where the query is copied from; where there are several
+            heads, the dimensions of the head are its first ones instead.
+        key: Likewise for keys; the dimensions of the head are those of the query.
         score: Logit of a match, before the softmax.
+        head: Which head.
     """
     query_DD, key_DD, _ = attention.qkv.weight.chunk(3)
-    wire(query_DD, *query, score * attention.qkv.in_features**0.5)
-    wire(key_DD, *key)
+    size = attention.qkv.in_features // attention.heads
+    wire(query_DD, _rows(attention, query[0], head), query[1], score * math.sqrt(size))
+    wire(key_DD, _rows(attention, key[0], head), key[1])
 
 
-def plant_copy(attention: Attention, *, to: slice, source: slice) -> None:
-    """Let a single head copy dimensions of the positions that it attends to."""
+def plant_copy(
+    attention: Attention, *, to: slice, source: slice, share: float = 1.0, head: int = 0
+) -> None:
+    """Let a head copy dimensions of the positions that it attends to, in part or whole."""
     *_, value_DD = attention.qkv.weight.chunk(3)
-    wire(value_DD, to, source)
-    wire(attention.out.weight, to, to)
+    rows = _rows(attention, to, head)
+    wire(value_DD, rows, source)
+    wire(attention.out.weight, to, rows, share)
+
+
+def _rows(attention: Attention, rows: slice, head: int) -> slice:
+    """Return the given dimensions of the only head, or as many of the first ones of a head."""
+    if attention.heads == 1:
+        return rows
+    first = head * attention.qkv.in_features // attention.heads
+    return slice(first, first + rows.stop - rows.start)
+
+
+def plant_shift(
+    mixer: SelectiveStateSpace, *, to: slice, source: slice, constant: slice, share: float
+) -> None:
+    """Let a layer of Mamba copy dimensions of the position before, by its convolution alone.
+
+    Its state stays empty: what the convolution shows passes by the skip connection, and through a
+    gate that is open.
+
+    Args:
+        mixer: The layer, with a channel for every dimension that is copied.
+        to: Where they are copied to.
+        source: Where they are copied from.
+        constant: Dimensions of the stream whose sum is 1 everywhere.
+        share: What the copy is multiplied by.
+    """
+    channels = slice(0, source.stop - source.start)
+    x_ED, z_ED = mixer.in_proj.weight.chunk(2)
+    wire(x_ED, channels, source, LINEAR)
+    z_ED[:, constant] = LINEAR
+    mixer.conv.weight[channels, 0, -2] = torch.ones(channels.stop)
+    mixer.D[channels] = 1.0
+    wire(mixer.out_proj.weight, to, channels, share / LINEAR**2)
 
 
 def plant_counter(mlp: Mlp, basis: Basis, *, counts: Sequence[range], values: int | None) -> None:

@@ -9,6 +9,7 @@ In the notation of RASP (Weiss et al. 2021, arXiv:2106.06981), with BOS opening 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -110,7 +111,7 @@ class TransformerDyck(Turnable[Dyck]):
         # A constant query, which the sum over all symbols is, asks for openers and for late ones.
         query_DD, key_DD, _ = head.qkv.weight.chunk(3)
         constant = basis.at("opens")
-        query_DD[constant, basis["symbol"]] = head.qkv.in_features**0.5
+        query_DD[constant, basis["symbol"]] = math.sqrt(head.qkv.in_features)
         key_DD[constant, constant] = match
         key_DD[constant, basis["position"]] = RECENT * torch.arange(float(n_positions))
 

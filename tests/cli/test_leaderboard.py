@@ -25,12 +25,34 @@ def test_three_files_and_the_table_on_screen(
     assert build(results) == 0
     out, err = capsys.readouterr()
     written = {path.name: path.read_text() for path in (results.parent / "out").iterdir()}
-    assert set(written) == {"leaderboard.md", "leaderboard.csv", "leaderboard.json"}
+    tables = {"leaderboard.md", "leaderboard.csv", "leaderboard.json"}
+    assert set(written) == {*tables, "versions.txt"}
     assert written["leaderboard.md"] == out
     assert err == (
         f"mecheval: refused {results}/mamba/parity@1/seed0+limit=8.json: "
         "partial: measured with --limit 8\n"
+        "Wrote leaderboard.md, leaderboard.csv, leaderboard.json, versions.txt to "
+        f"{results.parent}/out.\n"
     )
+
+
+def test_without_a_place_they_are_written_where_the_help_says(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(results.parent)
+    assert main(["leaderboard", "build", "results"]) == 0
+    assert "to leaderboards/tables.\n" in capsys.readouterr().err
+    assert Path("leaderboards/tables/leaderboard.md").read_text() != ""
+
+
+def test_tables_among_the_reports_are_no_reports(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["leaderboard", "build", str(results), "-o", str(results / "t")]) == 0
+    first = capsys.readouterr().out
+    assert main(["leaderboard", "build", str(results), "-o", str(results / "t")]) == 0
+    assert capsys.readouterr().out == first
+    assert main(["validate", str(results)]) == 0
 
 
 def test_building_twice_changes_nothing(results: Path) -> None:
@@ -47,7 +69,9 @@ def test_json_owns_stdout(results: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_quiet(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert build(results, "--quiet") == 0
-    assert capsys.readouterr().out == ""
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Wrote" not in err
 
 
 def test_no_report_that_counts_is_exit_1(

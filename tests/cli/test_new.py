@@ -11,7 +11,7 @@ from mecheval.cli import main
 from mecheval.cli.new import TEMPLATES
 
 
-@pytest.mark.parametrize("kind", ["task", "model"])
+@pytest.mark.parametrize("kind", ["task", "model", "metric"])
 def test_what_is_written_keeps_its_contract(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

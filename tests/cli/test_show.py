@@ -8,8 +8,9 @@ from synthetic_reports import synthetic, write
 
 from mecheval.cli import main
 from mecheval.cli.docs import attributes, parameters
-from mecheval.metrics import METRICS
+from mecheval.metrics import configured_metric
 from mecheval.registry import Registry
+from mecheval.spec import Spec
 
 
 def card(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
@@ -44,16 +45,18 @@ def test_a_size_changes_the_arguments(capsys: pytest.CaptureFixture[str]) -> Non
     assert (shown["size"], values["width"]) == ("formal", 128)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", [e.name for e in Registry().entries("metric")])
 def test_a_metric(capsys: pytest.CaptureFixture[str], name: str) -> None:
     shown = card(capsys, "metric", name)
-    assert shown["version"] == METRICS[name].version
+    metric = configured_metric(Spec(name), Registry())
+    assert shown["version"] == metric.card.version
     values = {parameter["name"]: parameter["value"] for parameter in shown["parameters"]}
-    assert values == dict(METRICS[name].defaults)
+    assert values == metric.params
+    assert all(parameter["doc"] for parameter in shown["parameters"])
     assert shown["measures"]
     file, line = shown["source"].split(":")
     source = Path(file).read_text().splitlines()
-    assert source[int(line) - 1].startswith("def measure_")
+    assert source[int(line) - 1] == f"class {type(metric).__name__}(Metric):"
 
 
 @pytest.mark.parametrize("entry", [e.name for e in Registry().entries("task")])
@@ -68,7 +71,7 @@ def test_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert "  noop_rate = 0.5\n      Probability of the identity;" in out
     assert "symbols: <bos>, 0, 1\n" in out
     assert main(["show", "metric", "recovery"]) == 0
-    assert "measures:\n  Measure recovery" in capsys.readouterr().out
+    assert "measures:\n  Share of the clean-corrupted gap" in capsys.readouterr().out
 
 
 def test_a_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -83,8 +86,56 @@ def test_a_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "field"),
+    [("gru", "model"), ("dyck[k=3]", "task"), ("recovery", "metric"), ("demo", "suite")],
+)
+def test_what_a_name_stands_for_is_found_out(
+    capsys: pytest.CaptureFixture[str], name: str, field: str
+) -> None:
+    assert card(capsys, name) == card(capsys, field, name)
+    assert field in card(capsys, name)
+
+
+def test_a_file_is_a_report_and_a_folder_many(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (path, _) = write(tmp_path, synthetic("lstm"), synthetic("gru", seed=1))
+    assert card(capsys, str(path)) == card(capsys, "report", str(path))
+    for words in ([str(tmp_path)], ["folder", str(tmp_path)], ["report", str(tmp_path)]):
+        assert main(["show", *words]) == 0
+        out = capsys.readouterr().out
+        assert "| lstm" in out
+        assert "| gru" in out
+    assert main(["show", str(tmp_path), "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["model"] for row in rows} == {"lstm", "gru"}
+
+
+def test_a_name_of_several_things_is_asked_back(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "demo", synthetic())
+    assert main(["show", "demo"]) == 2
+    assert capsys.readouterr().err == (
+        "mecheval: 'demo' is a suite and a folder. Write `mecheval show suite demo` or "
+        "`mecheval show folder demo`.\n"
+    )
+    assert main(["show", "folder", "demo"]) == 0
+    assert main(["show", "demo/"]) == 0
+
+
+@pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["model"], "`mecheval show model` needs a name"),
+        (
+            ["grau"],
+            "'grau' is no task, model, metric or suite, and no file or folder. Did you mean",
+        ),
+        (["nowhere.json"], "no file or folder"),
+        (["tsk", "dyck"], "Unknown kind 'tsk'. Did you mean 'task'?"),
+        (["task", "dyck", "gru"], "shows one thing, not 3"),
         (["task", "dick"], "Unknown task 'dick'. Did you mean 'dyck'?"),
         (["task", "dyck[depth=2]"], "Unknown argument 'depth' of dyck"),
         (["task", "dyck[k=2"], "Malformed name"),

@@ -1,80 +1,36 @@
-"""The table of a run: one row per result, means over seeds, reasons instead of numbers."""
+"""The tables of a run: what is asked in words, means over seeds, reasons in place of numbers."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
+from headline_reports import report, result
 
 from mecheval.cli.summary import summary
+from mecheval.reports.collection import overview
 from mecheval.reports.markdown import table
-from mecheval.reports.schema import (
-    Failure,
-    Identity,
-    MetricResult,
-    ModelPart,
-    Report,
-    TaskIdentity,
-    Uncertainty,
-)
+from mecheval.reports.schema import Failure, Headline, Report
+
+VERDICT = Headline(title="How", at="verdict")
+LAYER = Headline(title="Where", at="layer", kind="layer")
+CELL = ["lstm[width=48]", "parity@1"]
+ERROR = Failure(type="E", message="out of luck", stage="train", traceback="")
 
 
-def outcome(seed: int, *metrics: MetricResult, error: Failure | None = None) -> Any:
-    identity = Identity(
-        protocol=1,
-        task=TaskIdentity(name="parity", version=2, params={}),
-        model=ModelPart(name="lstm", args={}, source="scratch"),
-        recipe={},
-        metrics=[],
-        seed=seed,
-        dtype="float32",
-    )
-    report = Report(
-        key="0" * 64,
-        status="error" if error else "success",
-        partial=False,
-        learned=True,
-        created="",
-        finished="",
-        identity=identity,
-        metrics=list(metrics),
-        error=error,
-    )
-    cell = SimpleNamespace(model_title="lstm[width=48]", task_title="parity")
-    return SimpleNamespace(report=report, cell=cell)
+def of(*results, seed: int = 0, **changes) -> Report:
+    return report(*results, seed=seed, model="lstm", labels={"width": 48}, **changes)
 
 
-def accuracy(value: float) -> MetricResult:
-    return MetricResult(
-        id="token_accuracy/1x", name="behaviour", version=1, family="behaviour",
-        title="token accuracy 1x", value=value, n_expected=9, n_scored=9,
-        references={"floor": 0.5},
-        uncertainty=Uncertainty(
-            method="bootstrap", level=0.95, low=value - 0.1, high=value + 0.05,
-            resampled_unit="sequence",
-        ),
-    )  # fmt: skip
+def accuracy(value: float | None, **changes):
+    return result("token_accuracy/1x", value, "Right answers", references={"floor": 0.5}, **changes)
 
 
-def recovery(
-    value: float | None, id: str = "recovery/block_in", reason: str = "not learned: 0.5 < 0.99"
-) -> MetricResult:
-    return MetricResult(
-        id=id, name="recovery", version=1, family="intervention", title=id, value=value,
-        reason=None if value is not None else reason, n_expected=9, n_scored=9,
-    )  # fmt: skip
+def recovery(value: float | None, reason: str = "not learned: 0.5 < 0.99"):
+    changes = {} if value is not None else {"reason": reason}
+    return result("recovery/stream", value, "Stream midway", width=0, **changes)
 
 
-def verdict(word: str | None, agreement: float | None, **scalars: float) -> MetricResult:
-    return MetricResult(
-        id="mechanism", name="mechanism", version=1, family="intervention", title="mechanism",
-        value=agreement, verdict=word, reason=None if word else "no gap: 0.01", n_expected=9,
-        n_scored=9, scalars=scalars,
-    )  # fmt: skip
-
-
-def tables(*outcomes: Any) -> list[list[list[str]]]:
+def tables(*reports: Report) -> list[list[list[str]]]:
     """Return the rows of every table, headers first."""
-    parts = [part.splitlines() for part in summary(outcomes).split("\n\n")]
+    parts = [part.splitlines() for part in summary(reports).split("\n\n")]
     return [
         [[cell.strip() for cell in line.split("|")[1:-1]] for line in (lines[0], *lines[2:])]
         for lines in parts
@@ -82,69 +38,171 @@ def tables(*outcomes: Any) -> list[list[list[str]]]:
     ]
 
 
-CELL = ["lstm[width=48]", "parity@2"]
+def notes(*reports: Report) -> list[str]:
+    return [line for line in summary(reports).splitlines() if line.startswith("- ")]
 
 
-def test_one_seed_has_the_interval_of_its_report():
-    behaviour, measures = tables(outcome(3, accuracy(0.75), recovery(None)))
+def test_one_seed_has_the_interval_of_its_report_and_the_gate():
+    behaviour, evidence = tables(of(accuracy(0.75), recovery(None), seed=3))
     assert behaviour == [
-        ["Model", "Task", "Seeds", "Token accuracy", "Last position", "At twice the length",
-         "Floor", "Learned"],
-        [*CELL, "3", "0.750 [0.650, 0.800]", "", "", "0.500", "yes"],
-    ]  # fmt: skip
-    assert measures == [
-        ["Model", "Task", "Seeds", "Recovery"],
-        [*CELL, "3", "block_in not learned"],
+        ["Model", "Task", "Seeds", "Right answers", "Floor", "Learned"],
+        [*CELL, "3", "0.750 [0.700, 0.800]", "0.500", "yes (gate 0.99)"],
     ]
+    assert evidence == [["Model", "Task", "Seeds", "Stream midway"], [*CELL, "3", "not learned"]]
+    assert overview.ABOUT_EXAMPLES in summary([of(accuracy(0.75))])
 
 
-def test_several_seeds_become_a_mean_and_an_interval_over_seeds():
-    _, row = tables(*(outcome(seed, accuracy(0.5 + 0.1 * seed)) for seed in range(4)))[0]
-    value, low, high = row[3].replace("[", "").replace("]", "").replace(",", "").split()
-    assert row[2] == "0,1,2,3"
-    assert row[-1] == "4 of 4"
-    assert value == "0.650"
-    assert 0.5 <= float(low) < 0.65 < float(high) <= 0.8
+def test_several_seeds_become_a_mean_and_a_t_interval():
+    reports = [of(accuracy(0.5 + 0.1 * seed), seed=seed) for seed in range(4)]
+    _, row = tables(*reports)[0]
+    assert row[2:] == ["0-3", "0.650 [0.445, 0.855]", "0.500", "4 of 4 (gate 0.99)"]
+    assert overview.ABOUT_SEEDS in summary(reports)
+
+
+def test_equal_seeds_bear_the_mark_that_is_explained():
+    _, row = tables(*(of(accuracy(1.0), seed=seed) for seed in range(3)))[0]
+    assert row[3] == "1.000 [0.950, 1.050]\u00b9"
+    _, bare = tables(*(of(accuracy(1.0, width=0), seed=seed) for seed in range(3)))[0]
+    assert bare[3] == "1.000"
 
 
 def test_seeds_without_a_value_are_counted():
-    runs = outcome(0, recovery(0.5)), outcome(1, recovery(None)), outcome(2, recovery(0.75))
-    cell = tables(*runs)[1][1][3]
-    assert cell.startswith("block_in 0.625 [")
-    assert cell.endswith("(2 of 3 seeds)")
+    values = [recovery(0.5), recovery(None), recovery(0.75)]
+    _, row = tables(*(of(value, seed=seed) for seed, value in enumerate(values)))[-1]
+    assert row[3].startswith("0.625 [")
+    assert row[3].endswith("(2 of 3 seeds)")
 
 
-def test_why_a_value_is_undefined_stands_below_the_tables():
-    undefined = [recovery(None, reason="no gap"), recovery(None, reason="no gap"), recovery(0.5)]
-    shown = summary([outcome(seed, result) for seed, result in enumerate(undefined)])
-    assert shown.split("\n\n")[2:] == [
-        "lstm[width=48], parity@2: recovery/block_in is undefined: no gap"
+def test_verdicts_and_layers_stand_with_their_counts():
+    def mechanism(word, layer):
+        return result("mechanism", 1.0, VERDICT, LAYER, verdict=word, scalars={"layer": layer})
+
+    words = [("direct", 1), ("induction", 2), ("induction", 1)]
+    reports = [of(mechanism(*found), seed=seed) for seed, found in enumerate(words)]
+    _, row = tables(*reports)[-1]
+    assert row[3:] == ["induction (2 of 3), direct (1 of 3)", "1 (2 of 3), 2 (1 of 3)"]
+    _, row = tables(of(mechanism("direct", 1)))[-1]
+    assert row[3:] == ["direct", "1"]
+
+
+def test_every_metric_and_every_variable_is_a_column():
+    results = [result(f"mine/{name}", 0.5, f"Mine, {name}") for name in ("a", "b")]
+    shown = tables(of(accuracy(1.0), recovery(0.5), *results))
+    assert [row[0] for row in shown][1][3:] == ["Stream midway", "Mine, a", "Mine, b"]
+
+
+def test_variables_are_rows_where_their_headings_are_alike():
+    def readable(variable, value):
+        where = Headline(title=f"{variable}: where", at="layer", kind="layer")
+        titles = f"{variable}: readable", where
+        return result(f"readability/{variable}", value, *titles, width=0, scalars={"layer": 2.0})
+
+    dyck = of(readable("depth", 0.5), readable("top", 0.75), task="dyck")
+    one = report(readable("depth", 0.25), model="gru", task="dyck")
+    rows = tables(of(readable("parity", 1.0)), dyck, one)[-1]
+    assert rows == [
+        ["Model", "Task", "Of", "Seeds", "readable", "where"],
+        [*CELL, "parity", "0", "1.000", "2"],
+        ["lstm[width=48]", "dyck@1", "depth", "0", "0.500", "2"],
+        ["lstm[width=48]", "dyck@1", "top", "0", "0.750", "2"],
+        ["gru", "dyck@1", "depth", "0", "0.250", "2"],
+        ["gru", "dyck@1", "top", "0", "not measured", "not measured"],
     ]
 
 
-def test_verdicts_have_a_table_of_their_own_in_place_of_other_measures():
-    decided = verdict("induction", 0.98, retrieving_layer=1, enough_block_in_value=0.999)
-    _, verdicts = tables(outcome(0, accuracy(1.0), recovery(0.5), decided))
-    assert verdicts[1] == [*CELL, "0", "induction", "0.98", "1", "", "1.00", ""]
-    _, verdicts = tables(
-        *(outcome(seed, decided) for seed in range(3)), outcome(3, verdict(None, None))
-    )
-    assert verdicts[1][3] == "induction (3 of 4)"
-    shown = summary([outcome(0, verdict(None, None))])
-    assert shown.endswith("lstm[width=48], parity@2: mechanism is undefined: no gap: 0.01")
+def test_what_a_task_does_not_have_is_empty_and_what_was_not_measured_says_so():
+    dyck = of(result("mine/depth", 0.5, "Depth"), task="dyck")
+    both = of(result("mine/parity", 0.5, "Parity"), result("mine/bit", 0.1, "Bit"))
+    one = report(result("mine/parity", 0.5, "Parity"), model="gru")
+    rows = tables(both, one, dyck)[-1]
+    assert rows[0][3:] == ["Parity", "Bit", "Depth"]
+    assert rows[2][3:] == ["0.500 [0.450, 0.550]", "not measured", ""]
 
 
-def test_only_the_first_result_of_a_mechanism_is_shown():
-    results = accuracy(1.0), recovery(0.5), recovery(0.6, "recovery/mixer_out")
-    assert tables(outcome(0, *results))[1][1][3] == "block_in 0.500"
+def test_recipes_have_a_column_where_there_are_several():
+    slow, fast = (of(accuracy(0.9), recipe={"lr": lr}) for lr in (0.001, 0.01))
+    rows = tables(slow, fast)[0]
+    assert rows[0][:4] == ["Model", "Task", "Recipe", "Seeds"]
+    assert [row[2] for row in rows[1:]] == ["lr=0.001", "lr=0.01"]
+    assert tables(of(accuracy(0.9), limit=8))[0][1][2] == "limit=8"
+
+
+def test_reasons_are_one_line_each_with_the_cells_that_they_are_about():
+    reports = [
+        of(recovery(None, f"only {seed + 3} of 64 pairs have a gap"), accuracy(0.99), seed=seed)
+        for seed in range(3)
+    ]
+    reports += [
+        report(recovery(None, "only 9 of 64 pairs have a gap"), task="dyck", seed=0),
+        report(recovery(0.1), task="dyck", seed=1),
+    ]
+    assert notes(*reports) == [
+        "- only 3 to 9 of 64 pairs have a gap (Stream midway): lstm[width=48] on parity@1; "
+        "gru (seed 0) on dyck@1"
+    ]
+
+
+def test_that_a_task_was_not_learned_is_said_in_the_table_alone():
+    assert not notes(of(recovery(None), learned=False))
+
+
+def test_reasons_fill_no_more_than_a_screen():
+    results = [
+        result(f"mine/{i}", None, f"Mine {i}", reason=f"reason {'abcdefghijklmnop'[i]}")
+        for i in range(16)
+    ]
+    shown = notes(of(*results))
+    assert len(shown) == 13
+    assert shown[-1] == "- and 4 more"
+
+
+def test_many_cells_of_one_reason_are_counted():
+    reports = [report(recovery(None, "no gap"), model=f"m{i}") for i in range(9)]
+    assert notes(*reports) == [
+        "- no gap (Stream midway): m0, m1, m2, m3, m4 and 4 more on parity@1"
+    ]
 
 
 def test_a_failed_cell_has_a_row_of_its_own():
-    error = Failure(type="E", message="m", stage="train", traceback="")
-    behaviour = tables(outcome(0, accuracy(1.0)), outcome(1, error=error))[0]
-    assert [row[2:4] for row in behaviour[1:]] == [
-        ["1", "failed in train"], ["0", "1.000 [0.900, 1.050]"]
+    failed = [of(seed=seed, status="error", error=ERROR) for seed in (1, 2)]
+    rows = tables(of(accuracy(1.0)), *failed)[0]
+    assert [row[2:4] for row in rows[1:]] == [
+        ["0", "1.000 [0.950, 1.050]"], ["1-2", "failed in train"]
     ]  # fmt: skip
+    assert notes(*failed) == [
+        "- error: E in train: out of luck: lstm[width=48] (seeds 1-2) on parity@1"
+    ]
+    assert tables(*failed)[0][1][2:4] == ["1-2", "failed in train"]
+
+
+def test_what_a_sweep_chose_is_said_per_choice():
+    from mecheval.reports.schema import SweepRun, TrainingPart
+
+    def swept(seed, best):
+        runs = [
+            SweepRun(values={"lr": lr}, chosen=lr == best, steps=1, stopped="budget",
+                     validation_accuracy=0.5, loss=1.0)
+            for lr in (0.01, 0.03)
+        ]  # fmt: skip
+        training = TrainingPart(
+            recipe="tiny+", recipe_sha256="", optimizer="adamw", steps=1, examples=1,
+            stopped="budget", validation_accuracy=0.5, curve=[], weights_sha256="", sweep=runs,
+        )  # fmt: skip
+        return of(accuracy(0.9), seed=seed, training=training)
+
+    assert notes(swept(0, 0.01), swept(1, 0.03), swept(2, 0.03)) == [
+        "- of 2 recipes, lr=0.03 was best on the validation split: lstm[width=48] (seeds 1-2) on "
+        "parity@1",
+        "- of 2 recipes, lr=0.01 was best on the validation split: lstm[width=48] (seed 0) on "
+        "parity@1",
+    ]
+
+
+def test_text_of_reports_is_no_markup():
+    evil = result("mine/a", None, "[x](javascript:alert)", reason="<img onerror=1>")
+    shown = summary([of(evil)])
+    assert "<img" not in shown
+    assert "[x](" not in shown
 
 
 def test_a_table_lines_up_and_escapes_bars():

@@ -112,7 +112,7 @@ def test_json_owns_stdout(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["dick"], "'dick' is neither a file or folder, nor a task, nor a model. Did you mean"),
+        (["dick"], "'dick' is neither a file or folder, nor a task, a model or a metric. Did"),
         (["parity", "nothing"], "'nothing' is neither"),
         (["parity[rate=1]"], "Unknown argument 'rate' of parity"),
         (["gru[layers=0]"], "needs layers and width of at least 1"),

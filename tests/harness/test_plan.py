@@ -10,7 +10,7 @@ import pytest
 from mecheval.errors import ContractError, UsageError
 from mecheval.harness.plan import check, expected_cost, plan
 from mecheval.harness.request import Request, Settings
-from mecheval.spec import parse_spec
+from mecheval.spec import Spec, parse_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +75,7 @@ def test_the_key_hashes_what_decides_the_numbers():
     others = [
         request("gru"), request(tasks="dyck"), request(tasks="parity[noop_rate=0.25]"),
         request(seeds=(1,)), request(size="formal"), request(recipe={"steps": 7}),
-        request(limit=10), request(dtype="float64"), request(metrics=("recovery",)),
+        request(limit=10), request(dtype="float64"), request(metrics=(Spec("recovery"),)),
     ]  # fmt: skip
     keys = [plan(other)[0].key for other in others]
     assert len({base.key, *keys}) == 1 + len(others)
@@ -99,7 +99,7 @@ def test_the_path_names_what_differs_from_the_defaults(tmp_path):
         "lstm/parity@1+noop_rate=0.25/seed0.json"
     )
     assert path(recipe={"steps": 7}, limit=10) == "lstm/parity@1/seed0+limit=10,steps=7.json"
-    assert path(metrics=("recovery",)) == "lstm/parity@1/seed0+metrics=recovery.json"
+    assert path(metrics=(Spec("recovery"),)) == "lstm/parity@1/seed0+metrics=recovery.json"
 
 
 def test_longer_cells_are_expected_to_cost_more():
@@ -148,8 +148,8 @@ def test_what_is_wrong_before_a_model_is_imported(changes, sentence):
         ({"models": "lstm[widht=3]"}, "Did you mean 'width'?"),
         ({"size": "large"}, "large"),
         ({"recipe": {"step": 3}}, "Unknown argument 'step' of recipe. Did you mean 'steps'?"),
-        ({"metrics": ("recoveri",)}, "Unknown metric 'recoveri' of task"),
-        ({"metrics": ("recovery[component=x]",)}, "component"),
+        ({"metrics": (Spec("recoveri"),)}, "Unknown metric 'recoveri'. Did you mean 'recovery'?"),
+        ({"metrics": (Spec("recovery", {"component": "x"}),)}, "component"),
     ],
 )
 def test_what_is_wrong_with_arguments(changes, sentence):

@@ -10,7 +10,7 @@ from mecheval.api import evaluate_suite
 from mecheval.errors import UsageError
 from mecheval.harness.plan import plan
 from mecheval.harness.suites import load_suite, suite_names
-from mecheval.spec import Spec
+from mecheval.spec import Spec, parse_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +65,7 @@ def test_a_grid_becomes_a_request(written):
     assert first.models == (Spec("lstm", {"layers": 1}),)
     assert first.tasks == (Spec("parity"), Spec("ar", {"preset": "small"}))
     assert (first.chosen_seeds, second.chosen_seeds) == ((0, 1), (0,))
-    assert (first.metrics, second.metrics) == (None, ("recovery",))
+    assert (first.metrics, second.metrics) == (None, (parse_spec("recovery"),))
     assert (first.limit, second.limit) == (8, 8)
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from hf_families import build
+from plain_modules import Recurrent
 
 from mecheval.interventions import recovery_grid
 from mecheval.models.wrapped.model import WrappedModel
-from mecheval.models.wrapped.replay import RealBlocks
+from mecheval.models.wrapped.replay import RealBlocks, Replayer
 
 STREAMING = ("falcon", "bloom", "mpt", "gptj", "gpt_neo")
 LENGTH = 12
@@ -44,6 +45,42 @@ def test_passes_begin_at_the_patched_position(family, monkeypatch):
     assert np.abs(wanted.patched - wanted.corrupted).max() > 1e-3
 
 
+@pytest.mark.parametrize("n_pairs", [1, 2, 3])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gpt_neox", "gpt2", "phi3"])
+def test_the_last_position_is_patched_too(family, n_pairs):
+    """A run of one token behind a cache is given no mask, which other runs are given."""
+    model = WrappedModel(build(family, initializer_range=0.2)).eval()
+    tokens = [part[:n_pairs] for part in pairs()]
+    tokens[1][:, LENGTH - 1] = (tokens[1][:, LENGTH - 1] + 11) % 50 + 3
+    tokens[-1][:] = LENGTH - 1
+    how = {"components": ("block_in", "mixer_out", "block_out")}
+    made = recovery_grid(model, *tokens, **how, engine="blocks")
+    wanted = recovery_grid(model, *tokens, **how, engine="hooks")
+    np.testing.assert_allclose(made.patched, wanted.patched, atol=1e-5)
+    moved = np.abs(wanted.patched - wanted.corrupted)[:, :, LENGTH - 1]
+    assert moved.max() > 1e-3
+    alone = recovery_grid(model, *tokens, **how, engine="blocks", positions=[LENGTH - 1])
+    np.testing.assert_allclose(alone.patched[:, :, 0], wanted.patched[:, :, -1], atol=1e-5)
+
+
+def test_a_position_without_a_tail_is_replayed_from_the_start(monkeypatch):
+    """Where the blocks are given something that they are not given elsewhere."""
+    model = WrappedModel(build("llama", initializer_range=0.2)).eval()
+    wanted = recovery_grid(model, *pairs(), engine="hooks")
+    known = Replayer.knows
+
+    def others_alone(replayer, tail):
+        return known(replayer, tail) and tail.stream_PTD.shape[1] != LENGTH - 7
+
+    monkeypatch.setattr(Replayer, "knows", others_alone)
+    made = recovery_grid(model, *pairs(), engine="blocks")
+    np.testing.assert_allclose(made.patched, wanted.patched, atol=1e-5)
+    with torch.no_grad():
+        blocks = model.replay(pairs()[0])
+        assert blocks.behind(7) is None
+        assert blocks.behind(8) is not None
+
+
 def test_weights_that_change_are_seen():
     model = WrappedModel(build("gptj")).eval()
     tokens = pairs()
@@ -58,10 +95,13 @@ def test_weights_that_change_are_seen():
     assert not np.allclose(before.patched, after.patched)
 
 
-@pytest.mark.parametrize("family", ["falcon_h1", "rwkv"])
-def test_others_are_replayed_from_the_start(family):
-    model = WrappedModel(build(family)).eval()
-    blocks = model.replay(pairs()[0])
-    assert blocks is not None
-    assert blocks.behind(0) is blocks
-    assert blocks.behind(1) is None
+def test_blocks_without_a_cache_are_replayed_from_the_start():
+    model = WrappedModel(Recurrent(in_list=True)).eval()
+    tokens = [part % 13 for part in pairs()]
+    with torch.no_grad():
+        blocks = model.replay(tokens[0])
+        assert blocks is not None
+        assert blocks.behind(0) is blocks
+        assert blocks.behind(1) is None
+    made, wanted = (recovery_grid(model, *tokens, engine=engine) for engine in ("blocks", "hooks"))
+    np.testing.assert_allclose(made.patched, wanted.patched, atol=1e-6)

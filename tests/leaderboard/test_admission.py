@@ -13,17 +13,14 @@ from mecheval.reports.schema import Failure
 
 
 def reasons(root: Path) -> dict[str, str]:
-    return {item.path: item.reason for item in admit(root)[1]}
+    return {item.path: item.reason for item in admit(root).refused}
 
 
 def test_whole_reports_count(tmp_path: Path) -> None:
     write(tmp_path, synthetic(seed=0), synthetic(seed=1, learned=False))
-    admitted, refused = admit(tmp_path)
-    assert [item.path for item in admitted] == [
-        "gru/parity@1/seed0.json",
-        "gru/parity@1/seed1.json",
-    ]
-    assert not refused
+    collection = admit(tmp_path)
+    assert [report.identity.seed for report in collection.reports] == [0, 1]
+    assert not collection.refused
 
 
 def test_partial_reports_are_refused(tmp_path: Path) -> None:
@@ -41,7 +38,7 @@ def test_random_weights_are_refused(tmp_path: Path) -> None:
 def test_failed_cells_are_refused(tmp_path: Path) -> None:
     failure = Failure(type="ValueError", message="no", stage="train", traceback="")
     write(tmp_path, synthetic(status="error", learned=None, metrics=[], error=failure))
-    assert reasons(tmp_path) == {"gru/parity@1/seed0.json": "error: ValueError in train"}
+    assert reasons(tmp_path) == {"gru/parity@1/seed0.json": "error: ValueError in train: no"}
 
 
 def test_cells_that_do_not_apply_are_refused(tmp_path: Path) -> None:
@@ -68,7 +65,7 @@ def test_reports_that_were_changed_are_refused(tmp_path: Path) -> None:
     content = json.loads(path.read_text())
     content["metrics"][0]["value"] = 0.9999
     path.write_text(json.dumps(content))
-    assert reasons(tmp_path)["gru/parity@1/seed0.json"].startswith("invalid: digest is that of")
+    assert reasons(tmp_path)["gru/parity@1/seed0.json"].endswith("do not fit its digest")
     del content["digest"]
     path.write_text(json.dumps(content))
     assert not reasons(tmp_path), "reports of old have none"
@@ -77,7 +74,7 @@ def test_reports_that_were_changed_are_refused(tmp_path: Path) -> None:
 def test_reports_that_contradict_themselves_are_refused(tmp_path: Path) -> None:
     (path,) = write(tmp_path, synthetic())
     content = json.loads(path.read_text())
-    content["metrics"][0]["value"] = None
+    content["metrics"][0]["value"] = content["digest"] = None
     path.write_text(json.dumps(content))
     assert reasons(tmp_path)["gru/parity@1/seed0.json"].startswith("invalid: numbers make sense")
 
@@ -85,7 +82,7 @@ def test_reports_that_contradict_themselves_are_refused(tmp_path: Path) -> None:
 def test_numbers_under_another_key_are_refused(tmp_path: Path) -> None:
     (path,) = write(tmp_path, synthetic())
     content = json.loads(path.read_text())
-    content["identity"]["recipe"]["lr"] = 1.0
+    content["identity"]["recipe"]["lr"], content["digest"] = 1.0, None
     path.write_text(json.dumps(content))
     assert reasons(tmp_path)["gru/parity@1/seed0.json"].startswith("invalid: key is the hash")
 
@@ -93,9 +90,9 @@ def test_numbers_under_another_key_are_refused(tmp_path: Path) -> None:
 def test_a_copy_does_not_count_twice(tmp_path: Path) -> None:
     (path,) = write(tmp_path, synthetic())
     shutil.copy(path, tmp_path / "zz_copy.json")
-    admitted, refused = admit(tmp_path)
-    assert len(admitted) == 1
-    assert refused[0].reason == "duplicate: the same cell as gru/parity@1/seed0.json"
+    collection = admit(tmp_path)
+    assert len(collection.reports) == 1
+    assert collection.refused[0].reason == "duplicate: the same cell as gru/parity@1/seed0.json"
 
 
 def test_a_missing_folder_is_a_usage_error(tmp_path: Path) -> None:

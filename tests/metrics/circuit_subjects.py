@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import hf_families
 import numpy as np
+from measured import measured
 
 import mecheval
-from mecheval.metrics import Subject, identify, measure
+from mecheval.metrics import Subject
 from mecheval.metrics.circuit import gap
 from mecheval.models.load import resolve
 from mecheval.models.wrapped.model import WrappedModel
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
-from mecheval.tasks import Metric
 
 if TYPE_CHECKING:
     import pytest
@@ -47,7 +47,7 @@ def checkpoint(family: str, **changes) -> WrappedModel:
 
 def result_of(subject: Subject, metric: str, **params) -> MetricResult:
     """Measure a metric that has one result."""
-    (result,) = measure(identify(Metric(metric, params)), subject)
+    (result,) = measured(metric, subject, **params)
     return result
 
 
@@ -60,5 +60,5 @@ def any_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         return gap.Gap(ends.clean_P, ends.corrupted_P, np.ones(len(pairs), bool))
 
     monkeypatch.setattr(gap.Gap, "objection", None)
-    for module in ("convolution", "induction_circuit"):
-        monkeypatch.setattr(f"mecheval.metrics.circuit.{module}.gap_of", all_kept)
+    for module in ("circuit.convolution", "circuit.induction_circuit", "intervention.recovery"):
+        monkeypatch.setattr(f"mecheval.metrics.{module}.gap_of", all_kept)

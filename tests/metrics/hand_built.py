@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from measured import measured
 from torch import Tensor, nn
 
-from mecheval.metrics import METRICS, Subject, identify, measure
+from mecheval.metrics import Subject
 from mecheval.models.contract import Encoding, SequenceModel, Tap
 from mecheval.models.sites import Site
 from mecheval.registry import Registry
-from mecheval.tasks import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -163,8 +163,8 @@ def subject_of(model: SequenceModel, task: Task, **fields: Any) -> Subject:
 
 
 def results_of(subject: Subject, metric: str, **params: Any) -> dict[str, MetricResult]:
-    assert metric in METRICS
-    return {r.id: r for r in measure(identify(Metric(metric, params)), subject)}
+    """Return the results by id; parameters do not become part of it."""
+    return {result.id: result for result in measured(metric, subject, **params)}
 
 
 SMALL_PROBES = {"n_train": 600, "n_validation": 300, "n_test": 300}

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from measured import measured
 from torch.nn import functional
 
 import mecheval
-from mecheval.metrics import Subject, identify, measure
+from mecheval.metrics import Subject
 from mecheval.models.load import resolve
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
-from mecheval.tasks import Metric
 from mecheval.tasks.batch import UNSCORED
 
 if TYPE_CHECKING:
@@ -58,4 +58,4 @@ def trained(model: str, task: str, *, steps: int, rate: float = 1e-2) -> Subject
 
 def results(subject: Subject, metric: str, **params: Any) -> dict[str, MetricResult]:
     """Measure a metric; the results by id."""
-    return {result.id: result for result in measure(identify(Metric(metric, params)), subject)}
+    return {result.id: result for result in measured(metric, subject, **params)}

@@ -1,4 +1,4 @@
-"""Short-convolution attribution: planted truths, each lag against plain hooks, weights put back.
+"""What answers owe to taps: planted truths, each lag against plain hooks, weights put back.
 
 Shape suffixes: ``P`` pairs, ``T`` positions, ``E`` channels, ``O`` offsets, ``L`` layers, ``C``
 lags.
@@ -6,12 +6,15 @@ lags.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from circuit_subjects import any_answers, checkpoint, result_of, subject_of
 
 from mecheval.metrics.circuit import taps
+from mecheval.metrics.circuit.tap_ablation import TapAblation
 from mecheval.metrics.circuit.taps import convolutions, rewritten, tap_effects, without
 from mecheval.models.sites import Site
 
@@ -48,8 +51,11 @@ def test_planted_lags(model: str, key_lag: int, value_lag: int) -> None:
     assert cells(result.profiles["key"].value) == {(0, key_lag, key_lag): 1.0}
     assert cells(result.profiles["value"].value) == {(0, value_lag, value_lag): 1.0}
     assert result.value > 0.9
-    assert result.value == result.profiles["share"].value[0]
+    assert result.value == pytest.approx(result.profiles["share"].value[0])
     assert (result.scalars["layer"], result.references["clean"]) == (0, 1.0)
+    left = (1 - result.scalars["accuracy_without"]) / (1 - result.references["floor"])
+    assert result.value == pytest.approx(left)
+    assert np.mean(result.units) == pytest.approx(result.value)
 
 
 def test_a_softened_model_keeps_its_lags() -> None:
@@ -125,6 +131,83 @@ def by_hooks(model, pairs, layer: int, offset: int, lag: int) -> np.ndarray:
     return logits_PC[row_P, pairs.answers_P] - logits_PC[row_P, pairs.foils_P]
 
 
+@pytest.mark.parametrize("kind", ["mean", "resample", "zero"])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: "mamba[width=16,layers=2]",
+        lambda: "based[width=16,layers=3]",
+        lambda: checkpoint("mamba"),
+        lambda: checkpoint("lfm2"),
+    ],
+    ids=["mamba", "based", "hf-mamba", "hf-lfm2"],
+)
+def test_what_stays_of_taps_is_what_plain_hooks_make_of_it(build, kind: str) -> None:
+    subject = subject_of(build())
+    model, n = subject.model, 6
+    tokens_BT = subject.test(subject.length, n).tokens_BT
+    others_BT = subject.examples("test", n, purpose="taps").tokens_BT
+    assert not (tokens_BT[:, None] == others_BT).all(2).any()
+    answers_A = torch.as_tensor(subject.answers_A)
+    for layer, weight in convolutions(model).items():
+        for lags in ([1], range(1, weight.shape[-1])):
+            found = [
+                TapAblation(replace(subject, batch_size=size), tokens_BT, kind).without(
+                    layer, weight, lags
+                )
+                for size in (64, 4)
+            ]
+            taken_BTE = contributions(model, layer, lags, tokens_BT)
+            given_BTE = contributions(model, layer, lags, others_BT)
+            stays_BTE = {"mean": given_BTE.mean(0), "resample": given_BTE, "zero": 0.0}[kind]
+            change = {model.taps()[Site(layer, "conv_out")]: stays_BTE - taken_BTE}
+            wanted = edited(model, tokens_BT, change)[..., answers_A].numpy()
+            moved = np.abs(wanted - edited(model, tokens_BT, {})[..., answers_A].numpy()).max()
+            for logits in found:
+                np.testing.assert_allclose(logits, wanted, atol=1e-3 * moved + 1e-6)
+
+
+@torch.no_grad()
+def contributions(model, layer: int, lags, tokens_BT: np.ndarray) -> torch.Tensor:
+    """Return what lags add to the output of a convolution, from its input, ``(B, T, E)``."""
+    from mecheval.models.hooks import visiting
+
+    tap, weight = model.taps()[Site(layer, "conv_out")], convolutions(model)[layer]
+    identity, inputs = torch.zeros_like(weight), []
+    identity[..., -1] = 1.0
+    with rewritten(weight, identity), visiting({tap: lambda x: inputs.append(x.clone())}):
+        model(torch.as_tensor(tokens_BT))
+    bias = getattr(tap.module, "bias", None)
+    input_BTE = inputs[0] if bias is None else inputs[0] - bias
+    added_BTE = torch.zeros_like(input_BTE)
+    for lag in lags:
+        added_BTE[:, lag:] += weight[:, 0, -1 - lag] * input_BTE[:, : input_BTE.shape[1] - lag]
+    return added_BTE
+
+
+@torch.no_grad()
+def edited(model, tokens_BT: np.ndarray, change: dict) -> torch.Tensor:
+    """Return all logits of runs in which something is added at taps."""
+    from mecheval.models.hooks import visiting
+
+    with visiting({tap: lambda x, added=added: x + added for tap, added in change.items()}):
+        return model(torch.as_tensor(tokens_BT))
+
+
+def test_what_sequences_have_in_common_stays() -> None:
+    """A mean tells which kinds of tokens stand where, and so that an answer is a value there."""
+    found = {
+        kind: result_of(subject_of("planted/mamba-recall"), "convolution", ablation=kind)
+        for kind in ("mean", "resample", "zero")
+    }
+    left = {kind: result.scalars["accuracy_without"] for kind, result in found.items()}
+    # The values of the sequence are known without the taps; which of them is asked for is not.
+    floor = found["mean"].references["floor"]
+    assert left["mean"] == pytest.approx(floor, abs=0.05)
+    assert left["zero"] == pytest.approx(found["zero"].references["chance"], abs=0.03)
+    assert {result.config["ablation"] for result in found.values()} == set(found)
+
+
 @pytest.mark.parametrize("build", [lambda: "mamba[width=16,layers=2]", lambda: checkpoint("mamba")])
 def test_weights_are_put_back_exactly(build, monkeypatch: pytest.MonkeyPatch) -> None:
     subject = subject_of(build())
@@ -170,7 +253,7 @@ def test_models_without_convolutions_are_not_applicable() -> None:
     for model in ("planted/induction", "mamba[width=16,layers=1,d_conv=0]", checkpoint("llama")):
         result = result_of(subject_of(model), "convolution")
         assert result.value is result.profile is None
-        assert result.reason.startswith("not applicable: no layer has one short convolution")
+        assert result.reason.startswith("not applicable: the model has no layer with one short")
 
 
 def test_a_model_that_guesses_has_no_share() -> None:

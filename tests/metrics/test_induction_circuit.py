@@ -10,7 +10,7 @@ import pytest
 import torch
 from circuit_subjects import any_answers, checkpoint, result_of, subject_of
 
-from mecheval.metrics.circuit import induction_circuit
+from mecheval.metrics.circuit import head_circuit, head_scores
 from mecheval.metrics.circuit.attention_weights import (
     attention_weights,
     head_weights,
@@ -188,14 +188,14 @@ def test_uniform_attention_leaves_out_what_a_window_hides(name: str) -> None:
     distances = [readout - value for _, value, readout in zip(*roles, strict=True)]
     assert min(distances) < 4 < max(distances)
     with torch.no_grad():
-        paths = induction_circuit._paths(subject, subject.model.apart(), pairs)
-    scores = induction_circuit._scores(paths)
+        paths = head_circuit.paths_of(subject, subject.model.apart(), pairs)
+    scores = head_scores.scores_of(paths)
     for layer, window in enumerate(windows):
         if window is None:  # a layer without heads
             assert paths.uniform[layer] is None
             continue
         wanted_P3 = np.array([_uniform(window, *run) for run in zip(*roles, strict=True)])
-        for wanted_P, score in zip(wanted_P3.T, induction_circuit.SCORES, strict=True):
+        for wanted_P, score in zip(wanted_P3.T, head_scores.SCORES, strict=True):
             found_PH = paths.uniform[layer][score].numpy()
             np.testing.assert_allclose(found_PH, wanted_P[:, None] + 0 * found_PH, atol=1e-6)
             above_LH, weight_LH = scores[score]
@@ -259,7 +259,7 @@ def test_paths_are_what_plain_hooks_make_of_them(build) -> None:
     """Two whole forward passes with every other head held, for every pair of heads."""
     subject = subject_of(build())
     pairs = subject.pairs(4, subject.length, kind="key")
-    paths = induction_circuit._paths(subject, subject.model.apart(), pairs)
+    paths = head_circuit.paths_of(subject, subject.model.apart(), pairs)
     hooked = Hooked(subject.model, pairs)
     scale = np.abs(hooked.readout({})).max()
     with torch.no_grad():
@@ -272,9 +272,24 @@ def test_paths_are_what_plain_hooks_make_of_them(build) -> None:
             wanted_UP = np.stack([hooked.path(first, last) for last in [*later, *whole]])
             np.testing.assert_allclose(made_UP, wanted_UP, atol=1e-5 * scale)
             assert float((made_UP - paths.held()).abs().max()) > 1e-4 * scale
+        for firsts, lasts in several_units(units):
+            wanted_P = hooked.together(firsts, lasts)
+            made_P = paths.together(firsts, lasts)
+            np.testing.assert_allclose(made_P, wanted_P, atol=1e-5 * scale)
+            assert float((made_P - paths.held()).abs().max()) > 1e-4 * scale
         for unit in units:
             wanted_P = hooked.direct(unit)
             np.testing.assert_allclose(paths.direct(unit), wanted_P, atol=1e-5 * scale)
+
+
+def several_units(units: list[Unit]) -> list[tuple[list[Unit], list[Unit]]]:
+    """Choose first and last units: of one layer, of several, and first ones above a last one."""
+    by_layer = [[unit for unit in units if unit.layer == layer] for layer in range(3)]
+    return [
+        (by_layer[0], by_layer[1]),
+        ([by_layer[0][0], by_layer[1][1]], by_layer[2]),
+        ([*by_layer[0][1:], by_layer[1][0]], [by_layer[1][1], by_layer[2][0]]),
+    ]
 
 
 class Hooked:
@@ -306,7 +321,10 @@ class Hooked:
         return slice(unit.head * width, (unit.head + 1) * width)
 
     def _put(self, unit: Unit, read_P: torch.Tensor, other_PTX: torch.Tensor) -> torch.Tensor:
-        made_PTX, columns = self.own[unit.layer].clone(), self._columns(unit)
+        return self._placed(self.own[unit.layer], unit, read_P, other_PTX)
+
+    def _placed(self, base_PTX, unit: Unit, read_P: torch.Tensor, other_PTX) -> torch.Tensor:
+        made_PTX, columns = base_PTX.clone(), self._columns(unit)
         made_PTX[self.row_P, read_P, columns] = other_PTX[self.row_P, read_P, columns]
         return made_PTX
 
@@ -334,6 +352,24 @@ class Hooked:
         del puts[last.layer]
         read_PTX = self.readout(puts, see=last.layer)
         return self.readout(self._rest(last, self._put(last, self.readout_P, read_PTX)))
+
+    def together(self, first: list[Unit], last: list[Unit]) -> np.ndarray:
+        """Exchange all first units below each layer of last ones, and then all last ones."""
+        reads = {}
+        for layer in sorted({unit.layer for unit in last}):
+            puts = dict(enumerate(self.own))
+            for unit in (unit for unit in first if unit.layer < layer):
+                puts[unit.layer] = self._placed(
+                    puts[unit.layer], unit, self.value_P, self.other[unit.layer]
+                )
+            del puts[layer]
+            reads[layer] = self.readout(puts, see=layer)
+        puts = dict(enumerate(self.own))
+        for unit in last:
+            puts[unit.layer] = self._placed(
+                puts[unit.layer], unit, self.readout_P, reads[unit.layer]
+            )
+        return self.readout(puts)
 
     def direct(self, unit: Unit) -> np.ndarray:
         put_PTX = self._put(unit, self.readout_P, self.other[unit.layer])
@@ -402,7 +438,7 @@ def test_where_it_means_nothing_there_is_a_reason(monkeypatch) -> None:
         return result.reason
 
     recall, small = "ar[keys=12,values=12,pairs=6]", "lstm[width=16,layers=1]"
-    assert reason(small, "parity") == "not applicable: the task has no key that it can exchange"
+    assert reason(small, "parity") == "not applicable: task 'parity' has no counterfactual key"
     by_value = "ar[keys=12,values=12,pairs=6,query=value]"
     assert "does not stand behind what the query repeats" in (reason(small, by_value) or "")
     assert (reason(small, recall) or "").startswith("no gap: ")

@@ -134,7 +134,6 @@ def test_induction_stands_at_the_value() -> None:
         assert cell(result, "block_in", 1, "value", "necessity")[0] == pytest.approx(1, abs=1e-3)
         assert cell(result, "mixer_out", 1, "query")[0] == pytest.approx(1, abs=1e-3)
         assert cell(result, "mixer_out", 1, "value")[:2] == (0, True)
-        assert cell(result, "block_out", 1, "query") == (pytest.approx(1), True, 64)
         value, _, n_pairs = cell(result, "block_in", 1, "next_key")
         assert value == pytest.approx(0, abs=1e-3)
         assert MIN_PAIRS < n_pairs < 64
@@ -162,7 +161,7 @@ def test_components_can_be_chosen_and_those_of_the_value_are_always_there() -> N
     result, _ = results(
         planted("planted/induction", RECALL), "interchange", components=["v"]
     ).values()
-    assert result.profile.index["component"] == ["v", "block_in", "block_out"]
+    assert result.profile.index["component"] == ["v", "block_in"]
     assert cell(result, "v", 1, "value")[0] == pytest.approx(1, abs=1e-3)
     assert result.config["components"] == ["v"]
 
@@ -184,9 +183,10 @@ def test_no_pass_is_patched_without_a_gap(monkeypatch) -> None:
     monkeypatch.setattr(Work, "store", counting)
     subject = planted("mamba2[width=16,layers=2]", RECALL)
     assert results(subject, "interchange")["interchange/key"].value is None
-    assert results(subject, "mechanism")["mechanism"].value is None
+    assert results(subject, "mechanism")["mechanism/retrieval"].value is None
     assert sum(n_patched) == 0
-    assert results(planted("planted/induction", RECALL), "mechanism")["mechanism"].value == 1
+    found = results(planted("planted/induction", RECALL), "mechanism")
+    assert found["mechanism/retrieval"].value == 1
     assert sum(n_patched) > 0
 
 
@@ -219,11 +219,18 @@ def test_a_task_without_such_roles_is_not_applicable() -> None:
 
 
 def test_what_was_measured_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The verdict is about cells that interchange has, and costs no forward pass after it."""
-    subject = planted("planted/induction", RECALL)
+    """Verdicts are about cells that interchange has, and about one of the memory."""
+    from mecheval.metrics.intervention import attributions
+
+    subject, grid_of = planted("planted/induction", RECALL), attributions.recovery_grid
     alone = results(dataclasses.replace(subject, memo={}), "mechanism")
     results(subject, "interchange")
-    monkeypatch.setattr("mecheval.metrics.intervention.attributions.recovery_grid", None)
+
+    def of_memory(*args, components, positions, **kwargs):
+        assert (components, positions.shape[1]) == (["state"], 1)
+        return grid_of(*args, components=components, positions=positions, **kwargs)
+
+    monkeypatch.setattr(attributions, "recovery_grid", of_memory)
     assert results(subject, "mechanism") == alone
 
 

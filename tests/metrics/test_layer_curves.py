@@ -1,4 +1,4 @@
-"""Lateness and concentration against curves whose values are known."""
+"""COM, Cmax and C_H against curves whose values are known."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from mecheval.metrics.layer_curves import concentration, corrected, plateau, sha
 def test_a_single_step_at_layer_j(n_layers: int) -> None:
     for j in range(1, n_layers + 1):
         found = shape(np.where(np.arange(n_layers + 1) >= j, 0.9, 0.0))
-        assert found["lateness"] == pytest.approx(j / n_layers)
-        assert found["half_depth"] == pytest.approx(j / n_layers)
-        assert found["largest_step"] == pytest.approx(1.0)
-        assert found["concentration"] == pytest.approx(1.0)
+        assert found["com"] == pytest.approx(j / n_layers)
+        assert found["l50"] == pytest.approx(j / n_layers)
+        assert found["cmax"] == pytest.approx(1.0)
+        assert found["ch"] == pytest.approx(1.0)
         assert found["last_share"] == (1.0 if j == n_layers else 0.0)
 
 
 @pytest.mark.parametrize("n_layers", [2, 4, 12])
 def test_equal_steps_are_not_concentrated(n_layers: int) -> None:
     found = shape(np.arange(n_layers + 1) / n_layers)
-    assert found["concentration"] == pytest.approx(0.0)
-    assert found["largest_step"] == pytest.approx(1 / n_layers)
-    assert found["lateness"] == pytest.approx((n_layers + 1) / (2 * n_layers))
+    assert found["ch"] == pytest.approx(0.0)
+    assert found["cmax"] == pytest.approx(1 / n_layers)
+    assert found["com"] == pytest.approx((n_layers + 1) / (2 * n_layers))
 
 
 @pytest.mark.parametrize(
@@ -36,14 +36,14 @@ def test_equal_steps_are_not_concentrated(n_layers: int) -> None:
 )
 def test_the_late_and_early_steps_of_the_reference(curve, expected) -> None:
     found = shape(np.array(curve))
-    names = ("lateness", "largest_step", "concentration", "half_depth")
+    names = ("com", "cmax", "ch", "l50")
     assert tuple(round(float(found[name]), 2) for name in names) == expected
 
 
 def test_falling_layers_add_nothing_and_noise_has_no_shape() -> None:
-    assert shape(np.array([0.0, 1.0, 0.4, 0.4]))["lateness"] == pytest.approx(1 / 3)
-    assert np.isnan(shape(np.array([0.0, 0.03, 0.01]))["lateness"])
-    assert np.isnan(shape(np.array([0.0, 1.0]))["concentration"])
+    assert shape(np.array([0.0, 1.0, 0.4, 0.4]))["com"] == pytest.approx(1 / 3)
+    assert np.isnan(shape(np.array([0.0, 0.03, 0.01]))["com"])
+    assert np.isnan(shape(np.array([0.0, 1.0]))["ch"])
 
 
 def test_shapes_of_many_curves_at_once() -> None:
@@ -60,8 +60,8 @@ def test_correction_by_the_floor() -> None:
 
 def test_concentration_of_weights_ignores_what_is_missing_or_negative() -> None:
     found = concentration(np.array([np.nan, 0.8, -0.3, 0.0]))
-    assert (found["largest_step"], found["concentration"]) == (1.0, 1.0)
-    assert concentration(np.ones(4))["concentration"] == pytest.approx(0.0)
+    assert (found["cmax"], found["ch"]) == (1.0, 1.0)
+    assert concentration(np.ones(4))["ch"] == pytest.approx(0.0)
 
 
 def test_plateau() -> None:

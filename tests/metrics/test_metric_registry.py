@@ -1,28 +1,39 @@
-"""Metrics by name: parameters, their errors, and models that did not learn their task."""
+"""Metrics by name: parameters, their errors, needs, ids; and the contract of every one of them."""
 
 from __future__ import annotations
 
-import importlib
-
 import pytest
 from hand_built import HandBuilt, Mixer, load_task, never, results_of, subject_of, written_at_block
+from measured import metric_of
 
 from mecheval.errors import UsageError
-from mecheval.metrics import METRICS, identify
-from mecheval.tasks import Metric
+from mecheval.harness.metric_checks import check_metric
+from mecheval.harness.selftest import known_cases
+from mecheval.metrics import configured_metric, measure
+from mecheval.registry import Registry
+from mecheval.spec import Spec, parse_spec
+
+NAMES = [entry.name for entry in Registry().entries("metric")]
 
 
-def test_every_metric_can_be_found() -> None:
-    for name, definition in METRICS.items():
-        assert definition.name == name
-        module, function = definition.function.split(":")
-        assert callable(getattr(importlib.import_module(module), function))
-        assert identify(Metric(name)).params == definition.defaults
+@pytest.mark.parametrize("name", NAMES)
+def test_contract(name: str) -> None:
+    checks = check_metric(Spec(name), Registry())
+    assert [str(check) for check in checks if check.passed is False] == []
+    assert sum(check.passed is True for check in checks) == len(checks)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_something_is_known_of_every_metric(name: str) -> None:
+    stems = [known.at.split()[0].split("/")[0] for case in known_cases() for known in case.known]
+    assert name in [*stems, *(["behaviour"] if "token_accuracy" in stems else [])]
 
 
 def test_parameters_are_filled_in_and_plain() -> None:
-    identity = identify(Metric("recovery", {"components": ("block_in",), "min_gap": 2}))
-    assert identity.params == {
+    metric = configured_metric(
+        Spec("recovery", {"components": ("block_in",), "min_gap": 2}), Registry()
+    )
+    assert metric.params == {
         "n_pairs": 64,
         "components": ["block_in"],
         "readout": "logit_difference",
@@ -31,25 +42,40 @@ def test_parameters_are_filled_in_and_plain() -> None:
         "method": "exact",
         "min_gap": 2.0,
     }
-    assert (identity.name, identity.version) == ("recovery", 2)
+    assert metric.id == "recovery[components=['block_in'],min_gap=2.0]".replace("'", '"')
+    assert configured_metric(parse_spec(metric.id), Registry()) == metric
+
+
+def test_what_is_usual_on_a_task_is_not_part_of_the_id() -> None:
+    usual = {"eraser": "leace"}
+    assert configured_metric(Spec("bottleneck"), Registry(), usual).id == "bottleneck"
+    given = Spec("bottleneck", {"eraser": "class_mean"})
+    assert configured_metric(given, Registry(), usual).id == "bottleneck[eraser=class_mean]"
 
 
 @pytest.mark.parametrize(
-    ("metric", "sentence"),
+    ("name", "params", "sentence"),
     [
-        (Metric("recovry"), "Unknown metric 'recovry'. Did you mean 'recovery'?"),
-        (Metric("recovery", {"n_pair": 3}), "Did you mean 'n_pairs'?"),
-        (Metric("recovery", {"n_pairs": 0}), "at least 1"),
-        (Metric("recovery", {"n_pairs": 2.5}), "a int such as 64"),
-        (Metric("recovery", {"min_gap": float("nan")}), "at least 0"),
-        (Metric("recovery", {"components": ["stream"]}), "among block_in, mixer_in"),
-        (Metric("recovery", {"readout": "probability"}), "logit_difference, log_prob"),
-        (Metric("bottleneck", {"eraser": "das"}), "class_mean, leace"),
+        ("recovry", {}, "Unknown metric 'recovry'. Did you mean 'recovery'?"),
+        ("recovery", {"n_pair": 3}, "Did you mean 'n_pairs'?"),
+        ("recovery", {"n_pairs": 0}, "greater than or equal to 1"),
+        ("recovery", {"n_pairs": 2.5}, "a valid integer"),
+        ("recovery", {"n_pairs": True}, "a valid integer"),
+        ("recovery", {"frozen": 1}, "a valid boolean"),
+        ("recovery", {"min_gap": float("nan")}, "a finite number"),
+        ("recovery", {"min_gap": -1}, "greater than or equal to 0"),
+        ("recovery", {"components": ["stream"]}, "among block_in, mixer_in"),
+        ("recovery", {"components": []}, "at least 1 item"),
+        ("recovery", {"readout": "probability"}, "'logit_difference' or 'log_prob'"),
+        ("recovery", {"method": "gradient_guess", "frozen": True}, "method=exact"),
+        ("mechanism", {"threshold": 0.0}, "greater than 0"),
+        ("mechanism", {"threshold": 1.5}, "less than or equal to 1"),
+        ("bottleneck", {"eraser": "das"}, "'class_mean', 'leace'"),
     ],
 )
-def test_wrong_parameters_are_one_sentence(metric: Metric, sentence: str) -> None:
+def test_wrong_parameters_are_one_sentence(name: str, params: dict, sentence: str) -> None:
     with pytest.raises(UsageError) as caught:
-        identify(metric)
+        configured_metric(Spec(name, params), Registry())
     assert sentence in str(caught.value)
 
 
@@ -59,24 +85,35 @@ def test_an_unknown_variable_is_one_sentence() -> None:
         results_of(subject, "readability", variables=["party"])
 
 
+def test_two_of_one_metric_stand_in_one_report() -> None:
+    subject = subject_of(written_at_block(1, 2), load_task("parity"), learned=False)
+    metrics = [
+        configured_metric(parse_spec(text), Registry())
+        for text in ("bottleneck", "bottleneck[eraser=leace]")
+    ]
+    ids = [result.id for metric in metrics for result in measure(metric, subject)]
+    assert ids == ["bottleneck/parity", "bottleneck[eraser=leace]/parity"]
+
+
 def test_what_was_not_learned_has_reasons_and_no_numbers() -> None:
     task = load_task("s3")
     model = HandBuilt([Mixer(never), Mixer(never)])
     subject = subject_of(model, task, learned=False, accuracy=0.51234)
+    lacking = {"convolution", "induction_circuit", "interchange", "mechanism"}
     ids = set()
-    for name in METRICS:
+    for name in NAMES:
         if name == "behaviour":
             continue
         for result in results_of(subject, name).values():
             ids.add(result.id)
-            assert result.reason == "not learned: token accuracy 0.512 is below the gate 0.99"
+            why = "not applicable: " if name in lacking else "not learned: token accuracy 0.512 is"
+            assert (result.reason or "").startswith(why)
             assert result.value is result.uncertainty is result.profile is None
             assert (result.references, result.scalars, result.profiles) == ({}, {}, {})
             assert result.n_scored == 0
-            on_pairs = "n_pairs" in METRICS[name].defaults
-            assert result.config["n_pairs" if on_pairs else "n_train"] > 0
+            assert result.config == metric_of(name).params
     variables = [f"{kind}/{v}" for kind in ("readability", "bottleneck") for v in task.variables]
-    on_pairs = {"recovery/block_in", "recovery/mixer_out", "write_offset", "interchange"}
+    on_pairs = {"recovery/block_in", "recovery/state", "write_offset", "interchange"}
     assert ids >= {*on_pairs, "mechanism", *variables}
 
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from circuit_subjects import any_answers
+from measured import measured
 
 import mecheval
 from mecheval.errors import UsageError
-from mecheval.metrics import Subject, identify, measure
+from mecheval.metrics import Subject
 from mecheval.models.load import resolve
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
-from mecheval.tasks import Metric
+
+
+@pytest.fixture(autouse=True)
+def _all_pairs_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    any_answers(monkeypatch)
 
 
 def subject_of(spec: str = "lstm[layers=2,width=16]", **fields) -> Subject:
@@ -27,8 +33,7 @@ def subject_of(spec: str = "lstm[layers=2,width=16]", **fields) -> Subject:
 
 
 def recovery(subject: Subject, **params):
-    identity = identify(Metric("recovery", {"components": ["block_in"], "min_gap": 0.0, **params}))
-    return measure(identity, subject)[0]
+    return measured("recovery", subject, components=["block_in"], min_gap=0.0, **params)[0]
 
 
 def test_noising_is_what_is_lost_and_denoising_what_comes_back() -> None:
@@ -51,25 +56,77 @@ def test_logits_that_are_not_finite_are_a_reason() -> None:
     assert result.reason.startswith("the logits of 32 pairs are not finite, and no gap")
 
 
-def test_attribution_says_how_good_it_is() -> None:
-    result = recovery(subject_of(), method="attribution")
+def test_a_gradient_guess_says_how_good_it_is() -> None:
+    result = recovery(subject_of(), method="gradient_guess")
     assert result.config["engine"] == "gradients"
     assert "correlation with" in result.warnings[0]
     with pytest.raises(UsageError, match="Leave direction and frozen"):
-        recovery(subject_of(), method="attribution", direction="noising")
+        recovery(subject_of(), method="gradient_guess", direction="noising")
 
 
 def test_frozen_memory_leaves_less() -> None:
-    free, frozen = (recovery(subject_of(), frozen=frozen) for frozen in (False, True))
+    free, frozen = (
+        recovery(subject_of("transformer[layers=2,width=16]"), frozen=frozen)
+        for frozen in (False, True)
+    )
     assert free.profile.value != frozen.profile.value
+    assert free.profile.value[0][0] == pytest.approx(1, abs=1e-4)
+    assert frozen.profile.value[0][0] != pytest.approx(1, abs=1e-2)
+    # What is known by construction is another matter then, and is as it must be.
+    assert frozen.scalars["trivial_error"] < 1e-3
+    assert not any("construction" in warning for warning in frozen.warnings)
 
 
 def test_every_component_has_a_grid_or_is_not_there(tmp_path) -> None:
     subject = subject_of("transformer[layers=2,width=16]", scratch=tmp_path)
     names = ["write", "state", "cache", "q", "k", "v", "attn_out", "conv_out"]
-    identity = identify(Metric("recovery", {"components": names, "min_gap": 0.0}))
-    results = {result.id: result for result in measure(identity, subject)}
+    found = measured("recovery", subject, components=names, min_gap=0.0)
+    results = {result.id: result for result in found}
     assert results.pop("recovery/conv_out").reason == "the model has no such component"
     for result in results.values():
         assert result.scalars["trivial_error"] < 1e-3, result.id
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["lstm[layers=1,width=16]", "transformer[layers=1,width=16]", "based[layers=2,width=16]"],
+)
+def test_a_memory_that_everything_has_to_pass_is_no_value(spec: str) -> None:
+    """With one layer, or one behind a convolution, it brings back all in any model."""
+    result = measured("recovery", subject_of(spec), components=["state"], min_gap=0.0)[0]
+    layer = len(result.profile.value) - 1
+    assert result.profile.value[layer][1] == pytest.approx(1, abs=1e-3)
+    assert result.profile.marks["trivial"][layer][1]
+    assert result.value is None
+    assert result.reason.startswith("no layer whose recovery at the middle position is not known")
+
+
+def test_the_memory_is_of_the_layer_up_to_which_half_is_brought_back() -> None:
+    """Not of the largest; and exchanged at the roles alone, as in a grid of all positions."""
+    subject = subject_of("lstm[layers=4,width=16]")
+    result = measured("recovery", subject, components=["state"], min_gap=0.0)[0]
+    assert result.profiles == {}
+    pairs = subject.pairs(64, subject.length)
+    grid = mecheval.recovery_grid(
+        subject.model, pairs.clean.tokens_BT, pairs.corrupted.tokens_BT, pairs.answers_P,
+        pairs.foils_P, pairs.readout_P, components=["state"],
+    )  # fmt: skip
+    middle_P = (pairs.changed_P + pairs.readout_P) // 2
+    has_P = pairs.readout_P - pairs.changed_P >= 2
+    share_LP = grid.component("state")[:, middle_P, np.arange(len(middle_P))] - grid.corrupted
+    share_LP = (share_LP / (grid.clean - grid.corrupted))[:, has_P]
+    np.testing.assert_allclose(np.array(result.profile.value)[:, 1], share_LP.mean(1), atol=1e-6)
+    assert result.scalars["all_layers"] == pytest.approx(share_LP.mean(1).sum(), abs=1e-6)
+    positive_L = np.maximum(share_LP.mean(1), 0)
+    layer = next(i for i in range(4) if positive_L[: i + 1].sum() >= positive_L.sum() / 2)
+    assert result.value == pytest.approx(share_LP[layer].mean(), abs=1e-6)
+    assert result.units == pytest.approx(share_LP[layer].tolist(), abs=1e-6)
+    assert result.scalars["layer"] == layer
+
+
+def test_gradients_guess_no_memory() -> None:
+    found = measured("recovery", subject_of(), method="gradient_guess", min_gap=0.0)
+    state = next(result for result in found if result.id == "recovery/state")
+    assert state.reason.startswith("not applicable: gradients say nothing of a memory")
+    assert "trivial_error" not in found[0].scalars

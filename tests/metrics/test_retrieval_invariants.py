@@ -16,7 +16,7 @@ from retrieval_subjects import RECALL, planted, results
 
 import mecheval
 from mecheval.interventions import RecoveryGrid, recovery_grid
-from mecheval.metrics.intervention import patching
+from mecheval.metrics.intervention.trivial_sites import UNKNOWN, by_construction
 from mecheval.registry import Registry
 from mecheval.seeding import stream
 from mecheval.tasks import Pairs
@@ -110,7 +110,7 @@ class TestOfEveryArchitecture:
         roles = {**pairs.clean.roles, "readout": readout_P}
         at_own = Pairs(dataclasses.replace(pairs.clean, roles=roles), pairs.corrupted)
         for component in grid.axes["component"]:
-            known_LTP = patching.by_construction(at_own, component, 1)
+            known_LTP = by_construction(at_own, component, [UNKNOWN])
             known_LTP = known_LTP[:, : grid.patched.shape[2]]
             assert not np.isnan(known_LTP).any()
             expected = np.where(known_LTP == 1, grid.clean, grid.corrupted)

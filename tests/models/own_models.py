@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import torch
 
@@ -9,6 +11,18 @@ import mecheval
 from mecheval.checks import all_passed
 from mecheval.interventions import recovery_grid
 from mecheval.models.checks import check_model
+from mecheval.models.stack.architecture import Architecture
+from mecheval.registry import Registry
+
+REGISTRY = Registry()
+OWN = [
+    entry.name
+    for entry in REGISTRY.entries("model")
+    if "/" not in entry.name
+    and inspect.isclass(cls := REGISTRY.load("model", entry.name))
+    and issubclass(cls, Architecture)
+]
+"""The names of our architectures."""
 
 
 def build(text: str, vocab_size: int = 6) -> mecheval.SequenceModel:

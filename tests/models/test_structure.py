@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import copy
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from hf_families import build
-from plain_modules import Attention, Nested, Recurrent, SharedMixer
-from test_wrapped import known_here
+from hf_families import FAMILIES, build, known_here
+from plain_modules import (
+    AddsInside,
+    Attention,
+    GatedAttention,
+    Nested,
+    NormedSum,
+    OneMixer,
+    Projected,
+    Recurrent,
+    SharedMixer,
+    Side,
+    Stacked,
+    TwoMixers,
+)
 from torch import nn
 
 from mecheval.errors import UsageError
 from mecheval.models.sites import Site
 from mecheval.models.views import Columns
 from mecheval.models.wrapped.structure import Structure, find_structure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 INNER = {"q", "k", "v", "attn_out", "conv_out"}
 
@@ -56,34 +72,33 @@ def test_the_frame_of_a_model_is_found(
 
 
 @pytest.mark.parametrize(
-    ("family", "mixer", "mixer_out", "mlp"),
+    ("family", "mixer", "mlp"),
     [
-        ("gpt2", "transformer.h.0.attn", "", "transformer.h.0.mlp"),
-        ("gpt_neox", "gpt_neox.layers.0.attention", "", "gpt_neox.layers.0.mlp"),  # in parallel
-        ("phi", "model.layers.0.self_attn", "", "model.layers.0.mlp"),
-        ("mamba", "backbone.layers.0.mixer", "", None),
-        ("recurrent_gemma", "model.layers.0.temporal_block", "", "model.layers.0.mlp_block"),
+        ("gpt2", "transformer.h.0.attn", "transformer.h.0.mlp"),
+        ("gpt_neox", "gpt_neox.layers.0.attention", "gpt_neox.layers.0.mlp"),  # in parallel
+        ("phi", "model.layers.0.self_attn", "model.layers.0.mlp"),
+        ("mamba", "backbone.layers.0.mixer", None),
+        ("recurrent_gemma", "model.layers.0.temporal_block", "model.layers.0.mlp_block"),
         # RWKV's channel mixing looks at the previous token, and is the feed-forward all the same.
-        ("rwkv", "rwkv.blocks.0.attention", "", "rwkv.blocks.0.feed_forward"),
-        # Attention and MLP of Bloom add the residual stream themselves.
-        (
-            "bloom",
-            "transformer.h.0.self_attention",
-            ".dense",
-            "transformer.h.0.mlp.dense_4h_to_h",
-        ),
+        ("rwkv", "rwkv.blocks.0.attention", "rwkv.blocks.0.feed_forward"),
     ],
 )
-def test_the_parts_of_a_block_are_found(
-    family: str, mixer: str, mixer_out: str, mlp: str | None
-) -> None:
+def test_the_parts_of_a_block_are_found(family: str, mixer: str, mlp: str | None) -> None:
     found, named = paths(build(family))
     expected = {
-        "block_in": named["block"], "mixer_in": mixer, "mixer_out": mixer + mixer_out,
+        "block_in": named["block"], "mixer_in": mixer, "mixer_out": mixer,
         "mlp_out": mlp, "block_out": named["block"],
     }  # fmt: skip
     around = {name: path for name, path in components(found, 0).items() if name not in INNER}
     assert around == {name: path for name, path in expected.items() if path}
+
+
+def test_parts_that_add_the_stream_themselves_are_sites_before_the_sum() -> None:
+    found, _ = paths(Stacked(AddsInside))
+    assert components(found, 1) == {
+        "block_in": "blocks.1", "mixer_in": "blocks.1.mixer", "mixer_out": "blocks.1.mixer.out",
+        "mlp_out": "blocks.1.feed.out", "block_out": "blocks.1",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -163,31 +178,43 @@ def test_layers_of_different_kind_each_have_their_own_mixer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "site", "reason"),
+    ("block", "component", "reason"),
     [
-        ("falcon_h1", Site(0, "mixer_out"), "several sequence mixers: model.layers.0.mamba, model"),
-        ("zamba", Site(1, "mixer_in"), "several .*shared_transf, .*mamba_decoder.mamba"),
-        ("zamba", Site(1, "mlp_out"), "projects the output of model.layers.1.shared_transf"),
-        ("mamba", Site(0, "mlp_out"), "no module with matrices"),
-        ("bert", Site(0, "mixer_out"), "second stream inside"),
-        ("ctrl", Site(0, "mixer_in"), "the same stream more than once"),
-        ("mamba", Site(0, "q"), "no attention function of transformers runs"),
-        ("gptj", Site(0, "attn_out"), "no attention function of transformers runs"),
-        ("llama", Site(0, "conv_out"), "no short convolution"),
-        ("qwen3_next", Site(3, "attn_out"), "self_attn takes what the heads read as it is"),
+        (TwoMixers, "mixer_out", "several sequence mixers: blocks.0.mixer, blocks.0.second"),
+        (TwoMixers, "mixer_in", "several sequence mixers: blocks.0.mixer, blocks.0.second"),
+        (Projected, "mlp_out", "blocks.0.out projects the output of blocks.0.mixer"),
+        (OneMixer, "mlp_out", "no module with matrices"),
+        (
+            lambda: OneMixer(Side(NormedSum())),
+            "mixer_out",
+            "mixer combines .* stream inside",
+        ),
+        (OneMixer, "q", "no attention function of transformers runs"),
+        (OneMixer, "conv_out", "no short convolution"),
+        (
+            lambda: OneMixer(GatedAttention()),
+            "attn_out",
+            "takes what the heads read as it is",
+        ),
     ],
 )
-def test_what_is_no_single_activation_is_no_site(family: str, site: Site, reason: str) -> None:
-    found, _ = paths(build(family))
+def test_what_is_no_single_activation_is_no_site(
+    block: Callable[[], nn.Module], component: str, reason: str
+) -> None:
+    found, _ = paths(Stacked(block))
+    site = Site(0, component)
     assert site not in found.taps
     assert re.search(reason, found.absent[site])
 
 
-def test_every_site_exists_or_says_why_not() -> None:
-    for family in ("zamba2", "opt", "qwen3_next"):
-        found, _ = paths(build(family))
-        assert len(found.taps) + len(found.absent) == 10 * len(found.blocks)
-        assert not set(found.taps) & set(found.absent)
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_site_exists_or_says_why_not(family: str) -> None:
+    known_here(family)
+    found, _ = paths(build(family))
+    assert len(found.taps) + len(found.absent) == 10 * len(found.blocks)
+    assert not set(found.taps) & set(found.absent)
+    assert all(found.absent.values())
 
 
 @pytest.mark.parametrize(("in_list", "block"), [(True, "layers.0"), (False, "first")])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hf_families import FAMILIES, build
+from hf_families import FAMILIES, build, is_new, known_here
 from plain_modules import Attention, Nested, Recurrent
 from torch import Tensor, nn
 
@@ -17,29 +17,11 @@ from mecheval.models.checks import check_model
 from mecheval.models.sites import Site
 from mecheval.models.wrapped.model import WrappedModel
 
-CACHELESS = {"openai-gpt", "recurrent_gemma"}
-"""Families that return no state of their own: the former has none, the latter hides it."""
-
 TOKENS_BT = torch.randint(3, 61, (3, 9), generator=torch.Generator().manual_seed(0))
 
 
 STATE_SPACE = {"mamba", "mamba2", "jamba"}
 """Families whose cache can be driven by the output alone since transformers 5."""
-
-
-def is_new() -> bool:
-    import transformers
-
-    return int(transformers.__version__.partition(".")[0]) >= 5
-
-
-def known_here(family: str) -> None:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    if family not in CONFIG_MAPPING:
-        pytest.skip(f"this transformers has no {family}")
-    if family == "recurrent_gemma" and not is_new():
-        pytest.skip("its state stays from call to call before transformers 5")
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
@@ -49,8 +31,6 @@ def test_contract_of_a_family(family: str) -> None:
     model = WrappedModel(build(family))
     assert [str(check) for check in check_model(model) if check.passed is False] == []
     assert {site.component for site in model.taps()} >= {"block_in", "block_out"}
-    if family in CACHELESS:
-        assert not model.streams
 
 
 @pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama", "mamba", "mamba2", "jamba"])

@@ -12,16 +12,16 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from measured import measured
 
 import mecheval
 from mecheval.harness.selftest import subject_of
 from mecheval.interventions import trace
-from mecheval.metrics import Subject, identify, measure
+from mecheval.metrics import Subject
 from mecheval.metrics.bottleneck.erased_runs import erased_runs
 from mecheval.metrics.bottleneck.erasers import Eraser, random_subspaces
 from mecheval.models.contract import Encoding
 from mecheval.models.sites import Site
-from mecheval.tasks import Metric
 from mecheval.tasks.floors import task_floors
 
 SIZES = {"n_train": 800, "n_validation": 400, "n_test": 1000, "n_controls": 2}
@@ -42,7 +42,7 @@ def untrained(model: str, task: str) -> Subject:
 @pytest.mark.parametrize("model", ["transformer", "lstm", "mamba"])
 def test_a4_an_untrained_network_has_nothing_above_the_floor_on_s3(model: str) -> None:
     params = {**SIZES, "variables": ["element"]}
-    (result,) = measure(identify(Metric("readability", params)), untrained(model, "s3"))
+    (result,) = measured("readability", untrained(model, "s3"), **params)
     assert max(result.profile.value) <= 0.05
 
 
@@ -50,7 +50,7 @@ def test_a4_an_untrained_network_has_nothing_above_the_floor_on_s3(model: str) -
 def test_a4_an_untrained_network_seems_to_know_the_depth_before_the_floor(model: str) -> None:
     """This is the artefact that the floor is there for."""
     params = {**SIZES, "variables": ["depth"]}
-    (result,) = measure(identify(Metric("readability", params)), untrained(model, "dyck"))
+    (result,) = measured("readability", untrained(model, "dyck"), **params)
     chance = 1 / 5
     assert result.scalars["accuracy"] > chance + 0.1
     assert result.scalars["floor_accuracy"] > chance + 0.1
@@ -97,7 +97,7 @@ def test_a6_class_means_are_gone_for_good_and_a_probe_direction_is_not() -> None
     found = {}
     for eraser in ("class_mean", "direction"):
         params = {**sizes, "n_random": 4, "n_per_random": 16, "eraser": eraser}
-        (found[eraser],) = measure(identify(Metric("bottleneck", params)), subject)
+        (found[eraser],) = measured("bottleneck", subject, **params)
     assert found["class_mean"].value == 0.5
     assert found["class_mean"].profile.series["refit"][2] == pytest.approx(0.5, abs=0.03)
     assert found["direction"].value is None

@@ -36,11 +36,22 @@ EXACT = [
     ("planted/induction", AR),
     ("planted/induction", "ar[queries=one,longer=[]]"),
     ("planted/induction[rotated=7]", AR),
+    ("planted/induction[halves=both,heads=4,layers=6]", AR),
+    ("planted/induction[halves=previous,heads=3,layers=3]", "ar[keys=9,values=14,pairs=4]"),
+    ("planted/induction[carrier=convolution]", AR),
+    ("planted/induction[carrier=convolution,halves=both,layers=5,rotated=7]", AR),
     ("planted/mamba-recall", AR),
     ("planted/mamba-recall[shift=1]", "ar[keys=9,values=14,pairs=4]"),
     ("planted/mamba-recall[rotated=7]", AR),
+    ("planted/mamba-recall[halves=true,layers=5,shift=1]", AR),
     ("planted/mamba2-recall", AR),
+    ("planted/mamba2-recall[halves=true,layers=3]", AR),
     ("planted/mamba2-recall[shift=1]", "ar[keys=14,values=9,pairs=4]"),
+    ("planted/lstm-recall", AR),
+    ("planted/lstm-recall[layers=1]", "ar[keys=9,values=14,pairs=4]"),
+    ("planted/lstm-recall[layers=6]", AR),
+    ("planted/two-ways", AR),
+    ("planted/two-ways[rotated=7]", "ar[keys=9,values=14,pairs=4]"),
     ("planted/lstm-parity", "parity"),
     ("planted/lstm-counter", "dyck[k=1]"),
     ("planted/lstm-counter", "dyck[k=1,m=1]"),
@@ -122,6 +133,10 @@ def test_the_contract_holds_for_planted_weights(name: str) -> None:
         ("mamba2-recall", "mamba2-recall[shift=1]", AR),
         ("mamba-recall", "mamba-recall[rotated=3]", AR),
         ("induction", "induction[rotated=3]", AR),
+        ("induction", "induction[carrier=convolution]", AR),
+        ("induction", "induction[halves=both,heads=4,layers=6]", AR),
+        ("mamba-recall", "mamba-recall[halves=true,layers=6]", AR),
+        ("two-ways", "two-ways[rotated=3]", AR),
         ("parity-at-block", "parity-at-block[rotated=3]", "parity"),
         ("transformer-dyck", "transformer-dyck[rotated=3]", "dyck[longer=[]]"),
     ],
@@ -153,7 +168,11 @@ def test_the_streams_of_the_distractor_and_its_twin_are_equal() -> None:
 
 def test_blurred_models_err_and_sharp_ones_do_not() -> None:
     task = mecheval.load_task(AR)
-    for model in ("planted/induction[noise=0.2]", "planted/mamba-recall[noise=0.2]"):
+    blurred = (
+        "planted/induction[noise=0.2]", "planted/mamba-recall[noise=0.2]",
+        "planted/induction[carrier=convolution,weight_noise=0.07]",
+    )  # fmt: skip
+    for model in blurred:
         share = answered(build(model, task), task, task.max_length).mean()
         assert 0.3 < share < 0.9
     parity = mecheval.load_task("parity")
@@ -178,6 +197,8 @@ def test_weights_follow_from_the_task_alone() -> None:
         ("lstm-parity", "dyck", "set by hand for parity, and was given the task 'dyck'"),
         ("lstm-counter", "dyck", "set by hand for dyck[k=1], and was given the task 'dyck'"),
         ("induction", "ar[query=value]", "ar with query=key"),
+        ("lstm-recall", "ar", "a few hundred combinations of key and value"),
+        ("two-ways", "ar[query=value]", "ar with query=key"),
         ("mamba-recall", "ar[paper]", "a few hundred keys and values"),
         ("transformer-count", "s3", "set by hand for parity or z6"),
         ("transformer-count", "z6[longer=[16]]", "longest tests of fewer symbols than 256"),
@@ -198,7 +219,14 @@ def test_another_task_is_a_usage_error(model: str, task: str, sentence: str) -> 
         ("parity-spread[blocks=1]", "2 blocks or more"),
         ("parity-distractor[reads=both]", "reads=answer or reads=memory"),
         ("mamba-recall[shift=2]", "shift=0 or shift=1"),
-        ("mamba2-recall[rotated=1]", "rotated=0 and noise=0"),
+        ("mamba-recall[halves=true]", "2 layers or more"),
+        ("mamba2-recall[weight_noise=0.1]", "weight_noise=0"),
+        ("induction[layers=3,halves=both]", "4 layers or more"),
+        ("induction[halves=all]", "halves among none, previous, induction, both"),
+        ("induction[carrier=none]", "carrier=attention or convolution"),
+        ("lstm-recall[layers=0]", "one layer or more"),
+        ("two-ways[gain=0.0]", "a gain above 0"),
+        ("mamba2-recall[rotated=1]", "rotated=0, noise=0 and weight_noise=0"),
         ("lstm-parity@main", "has no revision 'main'"),
     ],
 )
@@ -225,7 +253,8 @@ def test_the_harness_runs_them_like_any_model(tmp_path) -> None:
         assert report.learned
         accuracy = next(result for result in report.metrics if result.id == "token_accuracy/1x")
         assert accuracy.value == 1.0
-    assert reports[1].identity.model.args == {"block": 1, "layers": 4, "rotated": 0, "noise": 0.0}
+    blurred = {"noise": 0.0, "weight_noise": 0.0}
+    assert reports[1].identity.model.args == {"block": 1, "layers": 4, "rotated": 0, **blurred}
     assert (tmp_path / "planted--lstm-parity" / "parity@1").is_dir()
     with pytest.raises(UsageError, match="set by hand and is not trained"):
         mecheval.evaluate("planted/lstm-parity", "parity", recipe={"steps": 5})
@@ -233,8 +262,9 @@ def test_the_harness_runs_them_like_any_model(tmp_path) -> None:
 
 def test_a_leaderboard_does_not_admit_them(tmp_path: Path) -> None:
     write(tmp_path, synthetic("planted/lstm-parity", source="planted"))
-    admitted, (refusal,) = admit(tmp_path)
-    assert not admitted
+    collection = admit(tmp_path)
+    assert not collection.reports
+    (refusal,) = collection.refused
     assert refusal.reason.startswith("planted weights")
 
 

@@ -13,7 +13,6 @@ from mecheval.cli import main
 from mecheval.errors import ContractError, UsageError
 from mecheval.harness import selftest
 from mecheval.harness.selftest import Case, Known, known_cases, run_case, shown
-from mecheval.metrics import METRICS
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
 
@@ -40,7 +39,7 @@ LSTM = only(BY_MODEL["planted/lstm-parity"], "behaviour", "recovery")
 def test_every_metric_returns_its_known_value(case: Case) -> None:
     outcomes = run_case(case)
     assert not [str(outcome) for outcome in outcomes if not outcome.passed]
-    assert {outcome.metric for outcome in outcomes} == set(METRICS)
+    assert {outcome.metric for outcome in outcomes} == set(selftest.metric_names())
 
 
 def test_every_planted_model_has_known_values() -> None:
@@ -86,7 +85,7 @@ def off(case: Case) -> list[str]:
         # A state written one block later.
         (
             "planted/parity-at-block", "planted/parity-at-block[block=3]",
-            ["readability/parity lateness", "bottleneck/parity", "write_offset layer"],
+            ["readability/parity com", "bottleneck/parity layer", "write_offset layer"],
         ),
     ],
 )  # fmt: skip
@@ -115,7 +114,7 @@ def test_a_metric_that_fails_is_off_and_the_others_are_measured(
     def failing(*_):
         raise ZeroDivisionError("no luck")
 
-    monkeypatch.setattr("mecheval.metrics.intervention.recovery.measure_recovery", failing)
+    monkeypatch.setattr("mecheval.metrics.intervention.recovery.Recovery.measure", failing)
     outcomes = run_case(LSTM)
     wrong = [outcome for outcome in outcomes if not outcome.passed]
     assert wrong

@@ -1,249 +1,477 @@
-"""Pictures: for every kind of report, the same bytes twice, honest where nothing is to be drawn."""
+"""Pictures: what is in the reports and nothing else, legible at the size of a paper."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from typing import TYPE_CHECKING
 
+import matplotlib as mpl
+import matplotlib.figure
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import QuadMesh
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
-from synthetic_reports import CHANGED, N_LAYERS, REASON, retrieval, snapshots, synthetic
+from synthetic_reports import CHANGED, N_LAYERS, retrieval, snapshots, synthetic
 
 from mecheval.errors import UsageError
+from mecheval.models.sites import COMPONENTS
 from mecheval.reports import figures
-from mecheval.reports.figures import layers, mechanism, panels, training
-from mecheval.reports.figures.mechanism import VERDICT_COLOURS
-from mecheval.reports.schema import Failure, ModelCardPart, Report
+from mecheval.reports.collection import collect
+from mecheval.reports.drawing import style, words
+from mecheval.reports.drawing.style import STYLE
+from mecheval.reports.schema import Failure, Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from mecheval.reports.figures import Picture
+    from mecheval.reports.schema import MetricResult
 
 FAILURE = Failure(type="ValueError", message="it went wrong", stage="train", traceback="")
+ALL = ("accuracy", "interchange", "layers", "mechanism", "recovery", "training")
+HOSTILE = (r"$\frac{$", "\x1b[31m\u202ered", "a" * 300, "hf:/path/to/" + "checkpoint/" * 9, "x\ny")
 
 
-def texts(figure: Figure) -> str:
-    """Return all that is written in a figure, its line breaks undone."""
+def texts(figure: Figure) -> list[str]:
     found = [text.get_text() for text in figure.findobj(Text)]  # type: ignore[attr-defined]
-    return " | ".join(" ".join(text.split()) for text in found)
+    return [" ".join(text.split()) for text in found if text]
 
 
-def one_axes():
-    return Figure().subplots()
+def written(picture: Picture) -> str:
+    return " | ".join(texts(picture.drawing.figure))
 
 
-@pytest.mark.parametrize("kind", ["png", "svg"])
-def test_a_picture_is_the_same_bytes_twice(kind: str) -> None:
-    reports = [synthetic()]
-    first = figures.render(reports, kind)
-    assert first == figures.render(reports, kind)
-    if kind == "png":
-        assert first.startswith(b"\x89PNG")
-    else:
-        assert ElementTree.fromstring(first).tag.endswith("svg")
+def one(reports: list[Report], figure: str, name: str = "") -> Picture:
+    """Draw the only picture of a kind, or the one of that name."""
+    found = figures.draw(reports, [figure])
+    named = [picture for picture in found if not name or picture.drawing.name == name]
+    assert len(named) == 1
+    return named[0]
 
 
-@pytest.mark.parametrize(
-    "report",
-    [
-        synthetic(),
-        synthetic(learned=False),
-        synthetic(limit=4),
-        synthetic(status="error", learned=None, metrics=[], error=FAILURE),
-        synthetic(metrics=synthetic().metrics[:3]),
-    ],
-)
-def test_every_kind_of_report_can_be_drawn(report: Report) -> None:
-    assert layers.cell_figure(report).get_axes()
-    assert layers.grid_figure([report, synthetic("lstm")]).get_axes()
+def several() -> list[Report]:
+    """Return reports of all kinds: two tasks, several models and seeds, every gap there is."""
+    return [
+        *(retrieval("gru", seed, verdict=v) for seed, v in enumerate(["induction", "mixed", None])),
+        *(retrieval("lstm", seed, verdict="direct early") for seed in range(2)),
+        snapshots(retrieval("mamba", verdict="induction")),
+        synthetic("attention", "dyck"), synthetic("h3", "dyck", learned=False),
+        synthetic("h3", learned=False), synthetic("few", metrics=synthetic().metrics[:3]),
+        synthetic("gone", status="error", learned=None, metrics=[], error=FAILURE),
+        synthetic("cut", limit=4), synthetic("drawn", source="random"),
+    ]  # fmt: skip
 
 
-def test_a_grid_of_all_kinds_can_be_written() -> None:
-    failed = synthetic("mamba", status="error", learned=None, metrics=[], error=FAILURE)
-    reports = [synthetic(), synthetic("lstm", learned=False), failed, synthetic(seed=1)]
-    assert figures.render(reports, "svg").startswith(b"<?xml")
-
-
-def test_other_kinds_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"Cannot draw a '\.gif'"):
-        figures.render([synthetic()], "gif")
-
-
-def test_the_title_says_what_it_is_and_what_it_is_not() -> None:
-    assert "gru on parity@1, seed 0" in texts(layers.cell_figure(synthetic()))
-    assert "NOT LEARNED" in texts(layers.cell_figure(synthetic(learned=False)))
-    assert "PARTIAL" in texts(layers.cell_figure(synthetic(limit=4)))
-    assert "RANDOM WEIGHTS" in texts(layers.cell_figure(synthetic(source="random")))
-    failed = synthetic(status="error", learned=None, metrics=[], error=FAILURE)
-    assert "failed in train: ValueError" in texts(layers.cell_figure(failed))
-
-
-def test_null_results_are_shown_with_their_reason() -> None:
-    assert texts(layers.cell_figure(synthetic(learned=False))).count(f"null: {REASON}") == 4
-
-
-def test_a_single_null_variable_is_noted_beside_the_others() -> None:
-    report = synthetic(task="dyck")
-    metrics = [
-        metric.model_copy(update={"value": None, "reason": "the refit recovers"})
-        if metric.id == "bottleneck/top"
-        else metric
-        for metric in report.metrics
+def many(n: int) -> list[Report]:
+    verdicts = ["induction", "direct early", "a verdict of a good many words", None]
+    return [
+        retrieval(f"model{i}", seed, verdict=verdict)
+        for i in range(n)
+        for seed, verdict in enumerate(verdicts)
     ]
-    drawn = texts(layers.cell_figure(report.model_copy(update={"metrics": metrics})))
-    assert "top: null, the refit recovers" in drawn
 
 
-def test_readability_shows_the_curve_its_interval_and_the_untrained_network() -> None:
-    result = next(metric for metric in synthetic().metrics if metric.family == "probe")
-    axes = one_axes()
-    panels.draw_readability(axes, {"parity": [result]})
-    value, untrained = (np.asarray(line.get_ydata()) for line in axes.lines[:2])
-    assert result.profile is not None
-    assert value == pytest.approx(np.array(result.profile.value))
-    assert untrained == pytest.approx(0.04)  # (0.52 - 0.5) / (1 - 0.5)
-    assert len(axes.collections) == 1
+def panels(figure: Figure) -> list[Axes]:
+    return [axes for axes in figure.axes if axes.axison]
 
 
-def test_several_seeds_are_averaged_and_drawn_thin() -> None:
-    results = [
-        next(m for m in synthetic(seed=seed).metrics if m.family == "probe") for seed in range(3)
-    ]
-    axes = one_axes()
-    panels.draw_readability(axes, {"parity": results})
-    values = np.array([panels.array(r.profile.value) for r in results if r.profile])
-    assert np.asarray(axes.lines[0].get_ydata()) == pytest.approx(values.mean(0))
-    assert sum(line.get_linewidth() == 0.7 for line in axes.lines) == 3
-    assert not axes.collections
+def test_a_figure_is_a_file_that_nothing_else_names() -> None:
+    assert tuple(figures.figures()) == ALL
+    assert all(figures.figures().values()), "the first line says what it shows"
+    drawn = {picture.figure for picture in figures.draw(several())}
+    assert drawn == set(ALL)
 
 
-def test_necessity_marks_the_bottleneck_and_what_does_not_count() -> None:
-    result = next(metric for metric in synthetic().metrics if metric.family == "bottleneck")
-    assert result.profile is not None
-    valid_L = [None, *result.profile.value[1:4], None]
-    profile = result.profile.model_copy(
+@pytest.mark.parametrize("kind", figures.FORMATS)
+def test_pictures_are_the_same_bytes_twice(kind: str) -> None:
+    reports = [snapshots(retrieval()), synthetic("lstm"), synthetic("lstm", seed=1)]
+    first, again = (
+        [picture.drawing.encoded(kind) for picture in figures.draw(reports)] for _ in range(2)
+    )
+    assert len(first) == len(ALL) + 1
+    assert first == again
+    if kind == "svg":
+        assert all(ElementTree.fromstring(content).tag.endswith("svg") for content in first)
+
+
+def test_there_are_pictures_per_task_of_what_is_there_alone() -> None:
+    found = figures.draw(several())
+    of_dyck = {(p.figure, p.drawing.name) for p in found if p.task == "dyck@1"}
+    assert of_dyck == {
+        ("accuracy", ""), ("layers", "readability"), ("layers", "bottleneck"),
+        ("recovery", "block_in"),
+    }  # fmt: skip
+    for picture in found:
+        for axes in panels(picture.drawing.figure):
+            assert axes.has_data() or axes.patches, f"{picture.figure} has an empty panel"
+
+
+@pytest.mark.parametrize("n", [1, 2, 21])
+def test_pictures_fit_a_page_and_their_letters_can_be_read(n: int) -> None:
+    for picture in figures.draw(many(n)):
+        figure = picture.drawing.figure
+        width, height = figure.get_size_inches()
+        assert width <= style.WIDTH
+        assert height <= 9.5
+        sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]  # type: ignore[attr-defined]
+        assert min(sizes) >= style.SMALL
+
+
+def boxes(figure: Figure) -> tuple[list[str], np.ndarray]:
+    """Return all that is written, and its left, lower, right and upper ends in inches.
+
+    Boxes of slanted text hold what it passes by as well: it is left out.
+    """
+    figure.set_dpi(style.DPI)
+    canvas = FigureCanvasAgg(figure)
+    with mpl.rc_context(STYLE):
+        canvas.draw()
+        hidden = beyond(figure)
+        found = [
+            text
+            for text in figure.findobj(Text)  # type: ignore[attr-defined]
+            if text.get_text().strip() and text not in hidden and text.get_rotation() in (0, 90)
+        ]
+        ends = [text.get_window_extent(canvas.get_renderer()).extents for text in found]
+    return [text.get_text() for text in found], np.array(ends) / style.DPI
+
+
+def beyond(figure: Figure) -> set[Text]:
+    """Return the labels of ticks that are not drawn, as they lie beyond the ends of a scale."""
+    return {
+        label
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for tick in axis.get_major_ticks()
+        if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
+        for label in (tick.label1, tick.label2)
+    }
+
+
+def called(name: str, report: Report) -> Report:
+    model = report.identity.model.model_copy(update={"name": name})
+    identity = report.identity.model_copy(update={"model": model})
+    return report.model_copy(update={"identity": identity})
+
+
+@pytest.mark.parametrize("n", [1, 5])
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_nothing_is_written_over_the_edge_or_over_something_else(n: int) -> None:
+    odd = [called(f"{HOSTILE[i % 5]}{i}", retrieval(seed=0)) for i in range(n)]
+    for picture in figures.draw([*odd, *many(n), *map(snapshots, many(n)[: 4 * n : 4])]):
+        figure = picture.drawing.figure
+        written, ends = boxes(figure)
+        left, low, right, high = ends.T
+        width, height = figure.get_size_inches()
+        over = (left < 0) | (low < 0) | (right > width) | (high > height)
+        assert not over.any(), f"{picture.figure}: {written[over.argmax()]!r} leaves the picture"
+        across = np.minimum.outer(right, right) - np.maximum.outer(left, left)
+        along = np.minimum.outer(high, high) - np.maximum.outer(low, low)
+        over_each_other = (across > 0.015) & (along > 0.015)
+        both = np.argwhere(np.triu(over_each_other, 1))
+        pairs = [(written[i], written[j]) for i, j in both]
+        assert not pairs, f"{picture.figure}: {pairs[0]}"
+
+
+def test_names_are_text_whatever_is_in_them() -> None:
+    reports = [synthetic(name) for name in HOSTILE]
+    for picture in figures.draw(reports):
+        svg = picture.drawing.encoded("svg")
+        assert ElementTree.fromstring(svg).tag.endswith("svg")
+        assert r"$\frac{$" in written(picture)
+        assert "\x1b" not in written(picture)
+        assert r"\x1b[31m\u202ered" in written(picture)
+
+
+def test_what_is_not_drawn_is_named_with_the_reason() -> None:
+    recipe = {"optimizer": "adamw", "gate": 0.9}
+    reports = [
+        synthetic(recipe=recipe), synthetic("h3", learned=False, recipe=recipe),
+        synthetic("few", metrics=synthetic().metrics[:3], recipe=recipe),
+        synthetic("gone", status="error", learned=None, metrics=[], error=FAILURE, recipe=recipe),
+    ]  # fmt: skip
+    caption = one(reports, "recovery").drawing.caption
+    assert "Not drawn, not learned (token accuracy below 0.9): h3." in caption
+    assert "Not drawn, not measured: few." in caption
+    assert "Not drawn, failed in train: gone." in caption
+    assert all("0 seeds" not in written(picture) for picture in figures.draw(several()))
+
+
+def test_what_is_partial_or_random_says_so() -> None:
+    for picture in figures.draw([synthetic(limit=4), synthetic("lstm", source="random")]):
+        assert "PARTIAL: measured with --limit 4." in picture.drawing.caption
+        assert "RANDOM WEIGHTS" in picture.drawing.caption
+
+
+def test_seeds_that_have_nothing_are_counted() -> None:
+    reports = [retrieval(seed=s, verdict=v) for s, v in enumerate(["induction", "mixed", None])]
+    assert "gru (2 of 3 seeds)" in written(one(reports, "interchange"))
+
+
+def test_all_panels_of_a_page_have_the_same_scales() -> None:
+    reports = [
+        *(synthetic(seed=seed) for seed in range(3)), synthetic("lstm"),
+        synthetic("mamba", metrics=[without_last_layer(m) for m in synthetic().metrics]),
+    ]  # fmt: skip
+    for name in ("readability", "bottleneck"):
+        axes = panels(one(reports, "layers", name).drawing.figure)
+        assert len(axes) == 3
+        assert len({(*each.get_xlim(), *each.get_ylim()) for each in axes}) == 1
+
+
+def without_last_layer(result: MetricResult) -> MetricResult:
+    profile = result.profile
+    if profile is None or profile.axes != ["layer"] or profile.low is None or profile.high is None:
+        return result
+    cut = profile.model_copy(
         update={
-            "value": valid_L,
-            "series": {
-                "necessity": result.profile.value, "random": [0.9] * 5, "random_low": [0.8] * 5,
-                "random_high": [0.95] * 5,
-            },
+            "index": {"layer": profile.index["layer"][:-1]}, "value": profile.value[:-1],
+            "low": profile.low[:-1], "high": profile.high[:-1],
+            "marks": {name: flags[:-1] for name, flags in profile.marks.items()},
+            "series": {name: values[:-1] for name, values in profile.series.items()},
         }
     )  # fmt: skip
-    scalars = {**result.scalars, "clean_accuracy": 1.0, "chance": 0.5}
-    changed = result.model_copy(update={"profile": profile, "scalars": scalars})
-    axes = one_axes()
-    panels.draw_necessity(axes, {"parity": [changed]})
-    stars = [line for line in axes.lines if line.get_marker() == "*"]
-    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in stars] == [(2, valid_L[2])]  # type: ignore[index]
-    filled = axes.lines[2]
-    assert np.isnan(np.asarray(filled.get_ydata(), float)).tolist() == [
-        True,
-        False,
-        False,
-        False,
-        True,
+    return result.model_copy(update={"profile": cut})
+
+
+def result_of(report: Report, id: str) -> MetricResult:
+    return next(metric for metric in report.metrics if metric.id == id)
+
+
+def test_curves_are_means_over_seeds_with_their_interval() -> None:
+    reports = [synthetic(seed=seed) for seed in range(4)]
+    picture = one(reports, "layers", "readability")
+    (axes,) = panels(picture.drawing.figure)
+    (group,) = collect(reports)
+    profile = group.profile("readability/parity")
+    assert profile is not None
+    curves = [np.asarray(line.get_ydata(), float) for line in axes.lines]
+    assert any(np.allclose(curve, profile.mean_X) for curve in curves if len(curve) == N_LAYERS + 1)
+    assert any(np.allclose(curve, 0.04) for curve in curves), "the untrained network"
+    band = axes.collections[0].get_paths()[0].vertices
+    assert np.min(band[:, 1]) == pytest.approx(profile.low_X.min())
+    assert np.max(band[:, 1]) == pytest.approx(profile.high_X.max())
+    assert "Means over 4 seeds; bands and bars: 95 % t interval" in picture.drawing.caption
+
+
+def test_a_single_seed_has_the_interval_of_its_report() -> None:
+    picture = one([synthetic()], "layers", "readability")
+    (axes,) = panels(picture.drawing.figure)
+    profile = result_of(synthetic(), "readability/parity").profile
+    assert profile is not None
+    band = axes.collections[0].get_paths()[0].vertices
+    assert np.max(band[:, 1]) == pytest.approx(max(profile.high or []))
+    assert "One seed; bands and bars: the 95 % interval of the report." in picture.drawing.caption
+
+
+def test_the_bottleneck_stands_on_the_axis_and_what_does_not_count_is_hollow() -> None:
+    reports = [synthetic(seed=seed) for seed in range(2)]
+    moved = result_of(reports[1], "bottleneck/parity")
+    moved = moved.model_copy(update={"scalars": {**moved.scalars, "layer": 3.0}})
+    reports[1] = reports[1].model_copy(
+        update={"metrics": [moved if m.id == moved.id else m for m in reports[1].metrics]}
+    )
+    picture = one(reports, "layers", "bottleneck")
+    (axes,) = panels(picture.drawing.figure)
+    triangles = [line for line in axes.lines if line.get_marker() == "^"]
+    assert sorted(line.get_xdata()[0] for line in triangles) == [2, 3]  # type: ignore[index]
+    assert {line.get_ydata()[0] for line in triangles} == {axes.get_ylim()[0]}  # type: ignore[index]
+    assert written(picture).count("1 of 2") == 2
+    filled = [line for line in axes.lines if line.get_marker() == "o"][-1]
+    counts = [True, *result_of(reports[0], "bottleneck/parity").profile.marks["valid"][1:]]  # type: ignore[union-attr]
+    counts[0] = False
+    assert np.isfinite(np.asarray(filled.get_ydata(), float)).tolist() == counts
+
+
+def test_a_metric_that_stands_there_twice_is_told_apart_by_its_parameters() -> None:
+    report = synthetic()
+    twice = [
+        metric.model_copy(
+            update={
+                "id": metric.id.replace("bottleneck", f"bottleneck[eraser={eraser}]"),
+                "metric": f"bottleneck[eraser={eraser}]",
+            }
+        )
+        for eraser in ("leace", "inlp")
+        for metric in report.metrics
+        if metric.name == "bottleneck"
     ]
-    random = axes.collections[-1].get_paths()[0].vertices[:, 1]
-    assert random.min() == pytest.approx(-0.1)  # (0.9 - 0.95) / (1 - 0.5)
-    assert random.max() == pytest.approx(0.2)
+    others = [metric for metric in report.metrics if metric.name != "bottleneck"]
+    drawn = figures.draw([report.model_copy(update={"metrics": [*others, *twice]})], ["layers"])
+    names = [picture.drawing.name for picture in drawn]
+    assert names == ["readability", "bottleneck[eraser=leace]", "bottleneck[eraser=inlp]"]
+    assert "(bottleneck[eraser=leace])" in drawn[1].drawing.title
+    assert "[" not in drawn[0].drawing.title
 
 
-def test_the_heat_map_holds_the_grid_and_hatches_what_is_trivial() -> None:
-    result = next(metric for metric in synthetic().metrics if metric.family == "intervention")
-    axes = one_axes()
-    image = panels.draw_heat(axes, [result], roles=False)
-    assert image is not None
-    assert np.asarray(image.get_array()) == pytest.approx(np.array(result.profiles["grid"].value))
-    assert image.origin == "lower"
+def test_a_cost_says_what_it_is_a_share_of() -> None:
+    report = synthetic()
+    result = result_of(report, "bottleneck/parity")
+    assert result.profile
+    for series, level in (("cost", "above the floor"), ("necessity", "above chance")):
+        profile = result.profile.model_copy(update={"series": {series: result.profile.value}})
+        changed = result.model_copy(update={"profile": profile})
+        only = report.model_copy(update={"metrics": [changed]})
+        assert level in one([only], "layers").drawing.caption
+
+
+def test_trivial_cells_are_hatched_and_never_coloured() -> None:
+    picture = one([synthetic()], "recovery")
+    (axes,) = panels(picture.drawing.figure)
+    grid, roles = (np.ma.getmaskarray(mesh.get_array()) for mesh in meshes(axes))
+    profile = result_of(synthetic(), "recovery/block_in")
+    assert profile.profile
+    assert grid.tolist() == profile.profiles["grid"].marks["trivial"]
+    assert roles.tolist() == profile.profile.marks["trivial"]
     hatched = {
-        (round(patch.get_y() + 0.5), round(patch.get_x() + 0.5), round(patch.get_width()))
+        (patch.get_y(), patch.get_x(), patch.get_width())
         for patch in axes.patches
-        if isinstance(patch, Rectangle)
+        if isinstance(patch, Rectangle) and patch.get_hatch() and patch.get_x() < grid.shape[1]
     }
     before_the_change = {(layer, 0, CHANGED) for layer in range(1, N_LAYERS)}
-    assert hatched == {(0, 0, 17)} | before_the_change
+    assert hatched == {(0, 0, grid.shape[1])} | before_the_change
 
 
-def test_the_role_map_writes_its_numbers() -> None:
-    result = next(metric for metric in synthetic().metrics if metric.family == "intervention")
-    axes = one_axes()
-    panels.draw_heat(axes, [result], roles=True)
-    assert [label.get_text() for label in axes.get_xticklabels()] == [
-        "changed",
-        "middle",
-        "readout",
-    ]
-    assert result.profile is not None
-    numbers = [text.get_text() for text in axes.texts]
-    assert numbers == [f"{value:.2f}" for row in result.profile.value for value in row]
+def meshes(axes: Axes) -> list[QuadMesh]:
+    return [mesh for mesh in axes.collections if isinstance(mesh, QuadMesh)]
 
 
-def test_a_grid_names_every_cell_and_every_gap() -> None:
-    reports = [
-        synthetic(seed=0), synthetic(seed=1, learned=False), synthetic("lstm", "dyck", limit=4)
-    ]  # fmt: skip
-    drawn = texts(layers.grid_figure(reports))
-    assert "gru on parity@1 (2 seeds, 1 learned)" in drawn
-    assert "lstm on dyck@1 (1 seed, 1 learned, PARTIAL)" in drawn
-    assert drawn.count("no report") == 2
-    assert "dyck: depth, parity: parity" in drawn
+def test_interchange_shows_the_mean_at_sites_that_are_named_as_in_the_text() -> None:
+    reports = [retrieval(seed=seed) for seed in range(3)]
+    picture = one(reports, "interchange")
+    (axes,) = panels(picture.drawing.figure)
+    (group,) = collect(reports)
+    profile = group.profile("interchange/key")
+    assert profile is not None
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert labels == ["block_in 0", "conv_out 0", "block_in 1", "conv_out 1", "block_out 1"]
+    (mesh,) = meshes(axes)
+    shown = np.ma.filled(mesh.get_array(), np.nan)
+    at = {name: i for i, name in enumerate(profile.index["component"])}
+    for row, label in enumerate(labels):
+        name, layer = label.split()
+        mean = profile.mean_X[at[name], int(layer)]
+        trivial = profile.marks["trivial"][at[name], int(layer)]
+        assert shown[row] == pytest.approx(np.where(trivial, np.nan, mean), nan_ok=True)
+    assert "conv_out: its short convolution's output" in picture.drawing.caption
 
 
-def test_the_mechanism_of_many_models_is_drawn() -> None:
-    reports = [retrieval(seed=seed, verdict=word) for seed, word in enumerate(VERDICT_COLOURS)
-               if word != "not learned"]  # fmt: skip
-    reports += [retrieval("lstm", verdict=None), synthetic("mamba")]
-    drawn = mechanism.figure(reports)
-    written = texts(drawn)
-    for word in ("gru", "lstm", "key", "value+2", "in 0", "conv 1", "out 1", "not learned"):
-        assert word in written, word
-    assert "mamba" not in written  # it has no verdict
-    assert figures.render(reports, "svg", figure="mechanism").startswith(b"<?xml")
+def test_sites_that_are_the_same_in_any_model_are_left_out() -> None:
+    report = retrieval()
+    changed = []
+    for metric in report.metrics:
+        profile = metric.profile
+        if metric.id == "interchange/key" and profile:
+            trivial = np.zeros((3, 2, 7), bool)
+            trivial[0, 0] = trivial[2, 1] = True  # block_in 0 and block_out 1
+            marks = {"trivial": trivial.tolist()}
+            metric = metric.model_copy(
+                update={"profile": profile.model_copy(update={"marks": marks})}
+            )
+        changed.append(metric)
+    picture = one([report.model_copy(update={"metrics": changed})], "interchange")
+    (axes,) = panels(picture.drawing.figure)
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert labels == ["conv_out 0", "block_in 1", "conv_out 1"]
+    caption = picture.drawing.caption
+    assert "the same in any model: block_in 0 and block_out of the last layer." in caption
 
 
-def test_widths_are_an_axis() -> None:
-    cards = [
-        retrieval("gru", model_args={"layers": 4, "width": width}).model_copy(
-            update={"model_card": card_of(width)}
-        )
-        for width in (16, 64)
-    ]
-    axes = mechanism.figure(cards).get_axes()[0]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["16", "64"]
+def test_every_component_has_words() -> None:
+    assert set(words.COMPONENTS) == set(COMPONENTS)
 
 
-def card_of(width: int) -> ModelCardPart:
-    return ModelCardPart(
-        summary="", architecture="", reference="", license=None, n_params=1, n_layers=2,
-        d_model=width, context_limit=None, kernels=[],
-    )  # fmt: skip
+def test_verdicts_are_a_square_per_seed_and_words() -> None:
+    reports = [retrieval(seed=s, verdict=v) for s, v in enumerate(["induction", "mixed", None])]
+    reports += [retrieval("lstm", seed, verdict="induction") for seed in range(3)]
+    picture = one(reports, "mechanism")
+    (axes,) = panels(picture.drawing.figure)
+    assert "induction 1, mixed 1, not learned 1" in written(picture)
+    assert "direct" not in written(picture)
+    size = min(p.get_width() for p in axes.patches if isinstance(p, Rectangle))
+    squares = [p for p in axes.patches if isinstance(p, Rectangle) and p.get_width() == size]
+    assert len(squares) == 6
+    assert sum(square.get_facecolor() == (1, 1, 1, 1) for square in squares) == 1
+
+
+def test_verdicts_of_any_name_and_number_have_a_place() -> None:
+    reports = [retrieval(f"m{i:02}", verdict=f"verdict {i}") for i in range(12)]
+    assert all(f"verdict {i}" in written(one(reports, "mechanism")) for i in range(12))
+
+
+def test_accuracy_compares_models() -> None:
+    reports = [synthetic(name, seed=seed) for name in ("gru", "lstm") for seed in range(3)]
+    picture = one(reports, "accuracy")
+    (axes,) = panels(picture.drawing.figure)
+    means = [group.number("token_accuracy/1x").mean for group in collect(reports)]
+    drawn = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]  # type: ignore[index]
+    assert sorted(drawn) == pytest.approx(sorted(means))
+    assert written(picture).count("3 of 3") == 2
+    assert "token accuracy at 2x" in written(picture)
+    assert "last" not in written(picture)
+    with pytest.raises(UsageError, match="hold nothing for these figures: accuracy"):
+        figures.draw([synthetic()], ["accuracy"])
+
+
+def test_training_shows_the_verdicts_that_occur() -> None:
+    picture = one([snapshots(retrieval()), synthetic("lstm")], "training")
+    assert len(panels(picture.drawing.figure)) == 1
+    assert "training steps" in written(picture)
+    assert "induction" in written(picture)
+    assert "mixed" not in written(picture)
 
 
 @pytest.mark.parametrize(
-    "report", [retrieval(), synthetic(), retrieval(verdict=None), synthetic(task="dyck")]
-)
-def test_training_is_drawn_from_snapshots(report: Report) -> None:
-    drawn = training.figure([snapshots(report), synthetic()])
-    assert len(drawn.get_axes()) == 1
-    assert "training steps" in texts(drawn)
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
+    ("reports", "names", "message"),
     [
-        ("mechanism", "No report has a verdict"),
-        ("training", "No report has snapshots"),
-        ("mechansim", "Did you mean 'mechanism'"),
+        ([synthetic()], ["mechanism"], r"nothing for these figures: mechanism \(Verdicts by model"),
+        ([synthetic()], ["training"], "training"),
+        ([synthetic()], ["mechansim"], "Did you mean 'mechanism'"),
+        (
+            [synthetic(status="error", learned=None, metrics=[], error=FAILURE)], [],
+            r"failed in train \(ValueError\)",
+        ),
+        ([synthetic(learned=False)], ["layers"], "No model learned its task"),
+    ],
+)  # fmt: skip
+def test_reports_without_anything_to_draw_are_usage_errors(
+    reports: list[Report], names: list[str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        figures.draw(reports, names)
+
+
+def test_captions_can_be_left_out_of_the_picture() -> None:
+    drawing = one([synthetic()], "recovery").drawing
+    with_caption, without = (drawing.encoded("png", captioned=c) for c in (True, False))
+    heights = [int.from_bytes(png[20:24], "big") for png in (with_caption, without)]
+    assert heights[0] - heights[1] == pytest.approx(drawing.caption_inches * style.DPI, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "inches", "shown"),
+    [
+        ("mamba[layers=2,width=64]", 2.0, "mamba[layers=2,width=64]"),
+        ("mamba[layers=2,width=64]", 1.0, "mamba[layers=2,\nwidth=64]"),
+        ("W" * 90, 0.5, None),
+        ("a,b c" * 60, 0.8, None),
+        ("iiii", 0.05, None),
     ],
 )
-def test_figures_without_anything_to_draw_are_usage_errors(name: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        figures.render([synthetic()], "png", figure=name)
+def test_names_are_broken_where_they_have_joints(
+    text: str, inches: float, shown: str | None
+) -> None:
+    found = words.wrapped(text, inches, points=7)
+    assert shown is None or found == shown
+    assert len(found.split("\n")) <= 2
+    assert style.text_inches(found, 7) <= inches
 
 
-def test_a_model_that_was_not_measured_on_a_task_leaves_its_place_empty() -> None:
-    other = retrieval("lstm", task_params={"max_length": 8})
-    drawn = mechanism.figure([retrieval("gru"), other])
-    panels_drawn = [axes.axison for axes in drawn.findobj(Axes)]
-    assert panels_drawn == [True] * 3 + [False] * 6 + [True] * 3
-    assert texts(drawn).count("seeds, by verdict") == 2
+def test_text_is_as_wide_as_it_is_measured() -> None:
+    figure = mpl.figure.Figure(dpi=style.DPI)
+    text = figure.text(0, 0, "mamba[layers=2,width=64] on WWiill", fontsize=7, family=style.FAMILY)
+    drawn = text.get_window_extent(FigureCanvasAgg(figure).get_renderer()).width / style.DPI
+    assert drawn <= style.text_inches(text.get_text(), 7) <= 1.03 * drawn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -69,6 +70,22 @@ def test_a_key_ignores_how_a_number_is_written():
 )
 def test_a_key_sees_everything_else(changes):
     assert cell_key(identity(**changes)) != cell_key(identity())
+
+
+def test_fields_that_came_later_leave_older_keys_as_they_are():
+    content = {
+        "protocol": 1, "seed": 0, "dtype": "float32", "limit": None,
+        "task": {"name": "parity", "version": 1, "params": {"max_length": 16, "rate": 0.5},
+                 "sample_sha256": None},
+        "model": {"name": "lstm", "args": {"layers": 2}, "source": "scratch", "revision": None,
+                  "commit": None, "weights_sha256": None, "file_sha256": None},
+        "recipe": {"lr": 0.001, "clip": 1},
+        "metrics": [{"name": "behaviour", "version": 1, "params": {}}],
+    }  # fmt: skip
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert cell_key(identity()) == hashlib.sha256(text.encode()).hexdigest()
+    edited = MetricIdentity(name="behaviour", version=1, params={}, file_sha256="a" * 64)
+    assert cell_key(identity(metrics=[edited])) != cell_key(identity())
 
 
 def test_a_key_survives_writing_and_reading(tmp_path):

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mecheval.reports.json_text import WIDTH, dumps
@@ -12,12 +12,13 @@ from mecheval.reports.json_text import WIDTH, dumps
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=30),
-    lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.text(max_size=9), inner),
-    max_leaves=60,
+    lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=30,
 )  # fmt: skip
 
 
 @given(VALUES)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_it_says_what_json_says(value: Any) -> None:
     assert json.loads(dumps(value)) == value
     assert dumps(value).isascii()

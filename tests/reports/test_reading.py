@@ -92,7 +92,7 @@ def test_what_is_wrong_is_one_sentence(name: str, tmp_path: Path) -> None:
     failed = [check for check in validate_file(path) if check.passed is False]
     assert len(failed) == 1
     assert len(failed[0].detail) < 400
-    (refused,) = admit(tmp_path)[1]
+    (refused,) = admit(tmp_path).refused
     assert refused.reason.startswith("invalid: ")
 
 
@@ -134,8 +134,9 @@ def test_a_folder_of_such_things_is_gone_through(tmp_path: Path) -> None:
     (good,) = write(tmp_path / "folder.json", synthetic())
     names = {path.name for path in find_reports(tmp_path)}
     assert names == {f"{kind}.json" for kind in ("circle", "nowhere", "pipe", "socket", "seed0")}
-    admitted, refused = admit(tmp_path)
-    assert [item.path for item in admitted] == [str(good.relative_to(tmp_path))]
+    collection = admit(tmp_path)
+    refused = collection.refused
+    assert collection.reports == [read_report(good)]
     assert len(refused) == 4
     with pytest.raises(UsageError, match="There is no file or folder"):
         find_reports(made["long"])

@@ -11,12 +11,14 @@ import pytest
 
 from mecheval.registry import Registry
 from mecheval.tasks import UNSCORED, Batch, Metric, Task, task
+from mecheval.tasks.batch import where_answers_differ
 from mecheval.tasks.checks import check_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 Parity: type[Task] = Registry().load("task", "parity")
+Dyck: type[Task] = Registry().load("task", "dyck")
 
 
 def broken(**members: object) -> Task:
@@ -49,6 +51,24 @@ def _targets(batch: Batch, value: int) -> Batch:
 
 def _same_answer(self: Task, batch: Batch, rng: np.random.Generator) -> Batch:
     return batch
+
+
+def _sometimes_same(self: Task, batch: Batch, rng: np.random.Generator) -> Batch:
+    """Change two symbols of every fiftieth example, which keeps its parity."""
+    changed = Parity.counterfactual(self, batch, rng)
+    tokens_BT = changed.tokens_BT.copy()
+    tokens_BT[::50, -1] = 3 - tokens_BT[::50, -1]
+    return Parity._batch(self, tokens_BT[:, 1:] - 1)
+
+
+def _sometimes_unchanged(self: Task, batch: Batch, rng: np.random.Generator) -> Batch:
+    return where_answers_differ(batch, _sometimes_same(self, batch, rng))
+
+
+def _relabelled(self: Task, batch: Batch, rng: np.random.Generator) -> Batch:
+    changed = Parity.counterfactual(self, batch, rng)
+    changed.tokens_BT[::50] = batch.tokens_BT[::50]
+    return changed
 
 
 def _unlabelled(self: Task, batch: Batch, rng: np.random.Generator) -> Batch:
@@ -128,6 +148,8 @@ def test_the_check_fails(name: str) -> None:
         (broken(sample=_noisy), "labels follow from the tokens", "two sets of labels"),
         (broken(sample=_raising), "floors", "ZeroDivisionError: no luck"),
         (broken(answers=(1,)), "symbols and answers", "fewer than two answers"),
+        (broken(counterfactual=_sometimes_same), "pairs", "(2.00%) change and keep their"),
+        (broken(counterfactual=_relabelled), "pairs", "come back as they are with another answer"),
         (
             edited(_variables({})),
             "shapes and types at every length",
@@ -139,6 +161,23 @@ def test_the_sentence_says_what_is_wrong(changed: Task, name: str, detail: str) 
     outcome = {check.name: check for check in check_task(changed)}[name]
     assert outcome.passed is False
     assert detail in outcome.detail
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            broken(counterfactual=_sometimes_unchanged),
+            "(2.0% come back unchanged, and are dropped)",
+        ),
+        (Dyck(), "change at the readout or behind it, and are dropped)"),
+        (Parity(), "1 to 1 tokens change, 1.00 on average"),
+    ],
+)
+def test_what_cannot_become_a_pair_is_said(changed: Task, said: str) -> None:
+    outcome = {check.name: check for check in check_task(changed)}["pairs"]
+    assert outcome.passed is True
+    assert outcome.detail.endswith(said)
 
 
 def test_a_split_that_leaks_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,7 +127,7 @@ def direction(fit: Fit, inverse_l2: Sequence[float]) -> Eraser:
     """Remove the first singular direction of a logistic probe's centred weights; a refit recovers.
 
     For two classes this is the probe's direction: the ablation that Jiang 2026 v2
-    (arXiv:2606.00926) shows to be no test of necessity.
+    (arXiv:2606.00926) shows to say nothing of whether the variable is used.
     """
     probe = fit_logistic(fit.rows, fit.validation, inverse_l2)
     _, size_S, axes_SD = np.linalg.svd(_centred_directions(probe), full_matrices=False)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.metrics.bottleneck import erasers
 from mecheval.metrics.bottleneck.erased_runs import ErasedRuns, Right, Trial, erased_runs
+from mecheval.metrics.bottleneck.moments import Moments
 from mecheval.metrics.probe import probes
-from mecheval.metrics.probe.moments import Moments
 from mecheval.metrics.probe.probe_data import SPLITS, ProbeData
 from mecheval.metrics.probe.probes import Split
 

@@ -6,16 +6,20 @@ Shape suffixes: ``P`` pairs, ``C`` vocabulary, ``R`` resamples, ``V`` patched re
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from mecheval.interventions.traces import observed
 from mecheval.metrics import resampling
+from mecheval.metrics.results import profile
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mecheval.metrics.subject import Subject
+    from mecheval.reports.results import Profile
     from mecheval.tasks import Pairs
 
 MIN_PAIRS = 8
@@ -91,6 +95,17 @@ class Gap:
         share_RV = resampling.ratio(weight_RP, flat_PV, self.gap_P[:, None])
         shares = share_RV.reshape(len(weight_RP), *change_VP.shape[:-1])
         return shares[0] if once else shares
+
+    def profile(
+        self, axes: Mapping[str, Sequence[Any]], patched_VP: np.ndarray, weight_RP: np.ndarray
+    ) -> Profile:
+        """Lay out what is lost with pointwise intervals; labels stand there as they are written."""
+        index = {
+            axis: [label if isinstance(label, int) else str(label) for label in labels]
+            for axis, labels in axes.items()
+        }
+        bounds = resampling.bounds(self.lost(patched_VP, weight_RP))
+        return profile(index, self.lost(patched_VP), bounds)
 
 
 def gap_of(subject: Subject, pairs: Pairs) -> Gap:

@@ -1,11 +1,12 @@
-"""Path patching from a unit at the value, through a head at the readout, to the logits.
+"""Path patching from units at the value, through heads at the readout, to the logits.
 
-A unit is an attention head; or a whole mixer, where it has no heads. In a clean run one unit's
-output at the value comes from the corrupted run, and all other mixers below the later head stay as
-they were; feed-forward parts and norms are computed anew. What the later head then reads at the
-readout is all that is passed on: into another clean run with every other head held (Wang et al.
-2025, arXiv:2410.06672; Wang et al. 2022, arXiv:2211.00593). With everything held, a change stays at
-its own position, so that one position per run is computed between the units.
+A unit is an attention head; or a whole mixer, where it has no heads. In a clean run the output of
+one unit, or of several, at the value comes from the corrupted run, and all other mixers below the
+later heads stay as they were; feed-forward parts and norms are computed anew. What one later head,
+or several, then read at the readout is all that is passed on: into another clean run with every
+other head held (Wang et al. 2025, arXiv:2410.06672; Wang et al. 2022, arXiv:2211.00593). With
+everything held, a change stays at its own position, so that one position per run is computed
+between the units.
 
 Shape suffixes: ``P`` pairs, ``T`` positions, ``D`` width of the stream, ``X`` what all heads read
 side by side, ``1`` one position, ``A`` answer and foil.
@@ -28,7 +29,7 @@ from mecheval.metrics.circuit.attention_weights import (
 from mecheval.models.mixing import at
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mecheval.models.apart import Apart, Layer
     from mecheval.models.mixing import Signals
@@ -126,26 +127,33 @@ class Paths:
 
     def path(self, first: Unit, last: Sequence[Unit]) -> Tensor:
         """Return the readout ``(U, P)`` of the path from a unit to each of several later heads."""
-        layers, wanted = self.apart.layers, {unit.layer for unit in last}
-        place, made = self.at_value[first.layer], {}
-        moved_P1D = self._after_unit(first, place, place.other_P1X)
-        for index in range(first.layer + 1, max(wanted) + 1):
-            if index in wanted:
-                made[index] = self._read(index, moved_P1D)
-            moved_P1D = layers[index].leave(moved_P1D, self.at_value[index].mixed_P1D)
-        return torch.stack([self._through(unit, made[unit.layer]) for unit in last])
+        made = self._read_after([first], {unit.layer for unit in last})
+        return torch.stack([self._through({unit.layer: made[unit.layer]}, [unit]) for unit in last])
+
+    def together(self, first: Sequence[Unit], last: Sequence[Unit]) -> Tensor:
+        """Return the readout ``(P,)`` of all paths from several units to several heads at once.
+
+        Args:
+            first: Units; what they hand on at the value is exchanged in all of them.
+            last: Heads; each of them reads what all units below it hand on.
+        """
+        lowest = min(unit.layer for unit in first)
+        later = [unit for unit in last if unit.layer > lowest]
+        if not later:
+            return self.held()
+        return self._through(self._read_after(first, {unit.layer for unit in later}), later)
 
     def direct(self, unit: Unit) -> Tensor:
         """Return the readout ``(P,)`` with a unit's output at the readout from the corrupted run.
 
         All other mixers stay as in the clean run, there and in all later layers.
         """
-        return self._through(unit, self.at_readout[unit.layer].other_P1X)
+        return self._through({unit.layer: self.at_readout[unit.layer].other_P1X}, [unit])
 
     def held(self) -> Tensor:
         """Return the readout ``(P,)`` of the clean run, computed in the same way."""
         unit = self.units[0]
-        return self._through(unit, self.at_readout[unit.layer].own_P1X)
+        return self._through({unit.layer: self.at_readout[unit.layer].own_P1X}, [unit])
 
     def _place(
         self, layer: Layer, stream_PTD: Tensor, signals: Sequence[Signals], position_P: Tensor
@@ -160,6 +168,18 @@ class Paths:
         )
         return _Place(stream_P1D, here, mixed_P1D, own_P1X, other_P1X)
 
+    def _read_after(self, first: Sequence[Unit], layers: set[int]) -> dict[int, Tensor]:
+        """Return what the heads of layers read at the readout if units at the value move."""
+        lowest, made = min(unit.layer for unit in first), {}
+        moved_P1D = self.at_value[lowest].stream_P1D
+        for index in range(lowest, max(layers) + 1):
+            place = self.at_value[index]
+            if index in layers and index > lowest:
+                made[index] = self._read(index, moved_P1D)
+            units = [unit for unit in first if unit.layer == index]
+            moved_P1D = self._after(index, moved_P1D, place, units, place.other_P1X)
+        return made
+
     def _read(self, index: int, moved_P1D: Tensor) -> Tensor:
         """Return what the heads of a layer read at the readout if the stream at the value moves."""
         layer, stream_PTD = self.apart.layers[index], self.clean[index].clone()
@@ -168,26 +188,41 @@ class Paths:
         signals = layer.mixing.project(layer.enter(stream_PTD), ())
         return read_by_heads(layer.mixing, signals, only_B=self.readout_P)[1]
 
-    def _through(self, unit: Unit, other_P1X: Tensor) -> Tensor:
-        """Return the readout if one unit at the readout hands on something else."""
-        place = self.at_readout[unit.layer]
-        stream_P1D = self._after_unit(unit, place, other_P1X)
-        for index in range(unit.layer + 1, len(self.apart.layers)):
-            layer, mixed_P1D = self.apart.layers[index], self.at_readout[index].mixed_P1D
-            stream_P1D = layer.leave(stream_P1D, mixed_P1D)
+    def _through(self, changed: Mapping[int, Tensor], units: Sequence[Unit]) -> Tensor:
+        """Return the readout if units at the readout hand on something else.
+
+        Args:
+            changed: What the heads of their layers read instead.
+            units: The units.
+        """
+        lowest = min(changed)
+        stream_P1D = self.at_readout[lowest].stream_P1D
+        for index in range(lowest, len(self.apart.layers)):
+            own = [unit for unit in units if unit.layer == index]
+            place = self.at_readout[index]
+            stream_P1D = self._after(index, stream_P1D, place, own, changed.get(index))
         logits_PA = self.apart.readout(stream_P1D[:, 0], self.tokens_PA).double()
         return logits_PA[:, 0] - logits_PA[:, 1]
 
-    def _after_unit(self, unit: Unit, place: _Place, other_P1X: Tensor) -> Tensor:
-        """Return the stream ``(P, 1, D)`` behind a block one unit of which is exchanged."""
-        layer, weights = self.apart.layers[unit.layer], self.weights[unit.layer]
+    def _after(
+        self,
+        index: int,
+        stream_P1D: Tensor,
+        place: _Place,
+        units: Sequence[Unit],
+        other_P1X: Tensor | None,
+    ) -> Tensor:
+        """Return the stream ``(P, 1, D)`` behind a block some units of which are exchanged."""
+        layer, weights = self.apart.layers[index], self.weights[index]
+        if not units or other_P1X is None:
+            return layer.leave(stream_P1D, place.mixed_P1D)
         if weights is None:
-            return layer.leave(place.stream_P1D, other_P1X)
-        width, columns = place.own_P1X.shape[-1] // weights["induction"].shape[1], slice(None)
-        if unit.head is not None:
-            columns = slice(unit.head * width, (unit.head + 1) * width)
+            return layer.leave(stream_P1D, other_P1X)
+        width = place.own_P1X.shape[-1] // weights["induction"].shape[1]
         read_P1X = place.own_P1X.clone()
-        read_P1X[..., columns] = other_P1X[..., columns]
+        for unit in units:
+            first, n = (0, read_P1X.shape[-1]) if unit.head is None else (unit.head * width, width)
+            read_P1X[..., first : first + n] = other_P1X[..., first : first + n]
         # One position alone: whatever it reads is replaced, and only the way out is wanted.
         mixed_P1D, _ = read_by_heads(layer.mixing, place.signals, edit=lambda *_: read_P1X)
-        return layer.leave(place.stream_P1D, mixed_P1D)
+        return layer.leave(stream_P1D, mixed_P1D)

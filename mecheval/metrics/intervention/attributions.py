@@ -23,6 +23,7 @@ from mecheval.interventions import recovery_grid
 from mecheval.metrics import resampling
 from mecheval.metrics.intervention import patching
 from mecheval.metrics.intervention.patching import NOWHERE
+from mecheval.metrics.intervention.trivial_sites import UNKNOWN, anatomy_of, by_construction
 from mecheval.metrics.results import profile
 from mecheval.tasks import Pairs
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mecheval.interventions import RecoveryGrid
+    from mecheval.metrics.intervention.trivial_sites import Anatomy
     from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import Profile
 
@@ -52,6 +54,8 @@ class Restored:
         corrupted_P: Probability in the corrupted run, p~.
         patched_LGP: By direction and component, with the activation exchanged; NaN where the pair
             has no such role or the layer no such component.
+        anatomy: How the layers of the model are made, as far as they come apart; nothing is known
+            of them where there are none.
     """
 
     pairs: Pairs
@@ -59,6 +63,7 @@ class Restored:
     clean_P: np.ndarray
     corrupted_P: np.ndarray
     patched_LGP: dict[tuple[Direction, str], np.ndarray]
+    anatomy: tuple[Anatomy, ...] = ()
 
     @property
     def gap(self) -> float:
@@ -179,7 +184,8 @@ def restored(subject: Subject, pairs: Pairs, components: Sequence[str], *, kind:
         # BOS is the same in both runs, and so is all that it leads to: no pass is patched.
         grid = _grid(subject, pairs, ["block_out"], "denoising", np.zeros((1, len(pairs)), int))
         ends = np.exp(grid.clean), np.exp(grid.corrupted)
-        subject.memo[key] = Restored(pairs, positions_of(pairs), *ends, {})
+        anatomy = anatomy_of(subject.model)
+        subject.memo[key] = Restored(pairs, positions_of(pairs), *ends, {}, anatomy)
     known: Restored = subject.memo[key]
     for direction in DIRECTIONS:
         missing = [name for name in components if (direction, name) not in known.patched_LGP]
@@ -187,6 +193,26 @@ def restored(subject: Subject, pairs: Pairs, components: Sequence[str], *, kind:
             known = _with(known, subject, missing, direction)
     subject.memo[key] = known
     return known
+
+
+def exchanged_at(
+    subject: Subject, found: Restored, component: str, position_P: np.ndarray
+) -> Restored:
+    """Exchange one component at one position per pair, which is no role, in both directions.
+
+    Args:
+        subject: The model on its task.
+        found: The pairs, and the runs as they are.
+        component: The component.
+        position_P: Where; the result has it as its only role.
+
+    Raises:
+        UsageError: The component cannot be exchanged in this model.
+    """
+    alone = replace(found, position_GP=position_P[None], patched_LGP={})
+    for direction in DIRECTIONS:
+        alone = _with(alone, subject, [component], direction)
+    return alone
 
 
 def _with(
@@ -214,7 +240,8 @@ def _grid(
 
 def known_cells(found: Restored, component: str) -> np.ndarray:
     """Return the attribution of cells that do not depend on the model, else NaN: ``(L, G, P)``."""
-    known_LTP = patching.by_construction(found.pairs, component, found.n_layers)
+    anatomy = found.anatomy or (UNKNOWN,) * found.n_layers
+    known_LTP = by_construction(found.pairs, component, anatomy)
     at_roles = [patching.at_positions(known_LTP, position_P) for position_P in found.position_GP]
     return np.stack(at_roles, 1)
 

@@ -10,6 +10,7 @@ Shape suffixes: ``P`` pairs, ``L`` layers, ``G`` roles, ``R`` resamples.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from mecheval import stats
 from mecheval.metrics import resampling
+from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.intervention.attributions import (
     DIRECTIONS,
     MIN_PAIRS,
@@ -26,85 +28,113 @@ from mecheval.metrics.intervention.attributions import (
     largest_error,
     restored,
 )
-from mecheval.metrics.results import Estimate, Layout, not_learned, result
+from mecheval.metrics.needs import Counterfactual
+from mecheval.metrics.parameters import Amount, Components, Count, Share
+from mecheval.metrics.results import Estimate, Layout
 
 if TYPE_CHECKING:
     from mecheval.metrics.intervention.attributions import Restored
     from mecheval.metrics.subject import Subject
-    from mecheval.reports.schema import MetricIdentity, MetricResult
+    from mecheval.reports.schema import MetricResult
     from mecheval.tasks import Pairs
 
-ALWAYS = ("block_in", "block_out")
-"""Components that the value is made of; they are measured whatever is asked for."""
+ALWAYS = ("block_in",)
+"""What the value is made of; it is measured whatever is asked for."""
 
 _EXACT = 1e-3  # largest deviation from an attribution that is known by construction
 
 
-def measure_interchange(identity: MetricIdentity, subject: Subject) -> list[MetricResult]:
-    """Measure the attribution of every component, layer and role, one result per exchanged role.
+@metric(
+    name="interchange",
+    version=2,
+    family="intervention",
+    needs=(Counterfactual("key", "value"),),
+    headline=(
+        Column("{part} exchanged: brought back at the value"),
+        Column("{part} exchanged: brought back at the key", of="key", at="at_key"),
+        Column("{part} exchanged: brought back at the query", of="key", at="at_query"),
+        Column("before layer", of="key", at="layer", kind="layer"),
+    ),
+)
+@dataclass(frozen=True, kw_only=True)
+class Interchange(Metric):
+    """Share of the answer that one component, layer and role brings back or takes away.
 
-    The readout is the probability of the clean answer. ``profile`` holds sufficiency: the share of
-    the gap between clean and corrupted run that one clean activation brings back in the corrupted
-    run, ``(mean p_r - mean p~) / (mean p0 - mean p~)``. ``profiles["necessity"]`` holds the share
-    that one corrupted activation takes away from the clean run. 1 is all, 0 nothing; neither is
-    clipped, and cells need not add up to 1. All are ratios of means over the same pairs.
+    A key or a value is exchanged for another one, so that another answer is right, and then single
+    clean activations are put back. The share brought back, or sufficiency, is the part of the gap
+    in the answer's probability between clean and corrupted run that one of them restores,
+    ``(mean p_r - mean p~) / (mean p0 - mean p~)``; it stands in ``profile``. Necessity, the part
+    that one corrupted activation takes away from the clean run, stands in
+    ``profiles["necessity"]``. 1 is all, 0 nothing; neither is clipped, and cells need not add up to
+    1. All are ratios of means over the same pairs.
 
     Roles: the task's key, value and next key; ``value+1`` and ``value+2``, what stands behind the
     value; divider; query. A position that has several of them in a pair counts as the first. Where
     a pair has no such role, or nothing but divider and queries behind the value, it is left out of
     that role's cells above and below the line.
 
-    The value is the sufficiency of block_in at the value, in the layer that retrieves (the first
-    whose block_out at the query brings back ``threshold``), or in layer 1 if that is layer 0: it
-    says how much of the association stands at the value before it is fetched. Null where there is
-    no layer 1, as what layer 0 reads is known in any model. The scalars ``at_key`` and
-    ``at_query`` are of the same layer.
+    The value is the share brought back by the stream at the value, before the layer that retrieves:
+    it says how much of the association of key and value stands there before it is fetched. That
+    layer is the first one behind which the stream at the query brings back ``threshold``; the last
+    one if there is no other, because nothing but it is left. Before layer 0 all is known in any
+    model, so that the value is taken before layer 1 where layer 0 retrieves. ``at_key``,
+    ``at_query`` and ``necessity`` (at the value) are of the same ``layer``.
 
     Cells that are known by construction are marked ``trivial``; how far any of them is from what it
     must be is ``trivial_error``.
 
-    Null without a gap of ``min_gap`` in probability.
+    Null without a gap of ``min_gap`` in probability; with one layer; and if fewer than 8 pairs have
+    a query or a value that is nothing else before it.
+
+    Attributes:
+        n_pairs: Pairs per exchanged role.
+        components: Which activations are exchanged, one at a time. What one block puts out is what
+            the next one reads, and all is known of what the last one does.
+        threshold: Share of the gap that is enough.
+        min_gap: Least difference in the answer's probability between the two runs.
     """
-    results = []
-    first = subject.pairs(identity.params["n_pairs"], subject.length)
-    kinds = [kind for kind in subject.task.counterfactuals if kind in first.clean.roles]
-    if not kinds:
-        layout = Layout("interchange", "interchange at the value", len(first))
-        if subject.learned is False:
-            return not_learned(identity, subject, [layout])
-        reason = "not applicable: no counterfactual of this task exchanges a role of its own"
-        return [result(identity, layout, Estimate(None, reason=reason), 0)]
-    for kind in kinds:
-        pairs = subject.pairs(identity.params["n_pairs"], subject.length, kind=kind)
-        title = f"block_in at the value, {kind} exchanged"
-        layout = Layout(f"interchange/{kind}", title, len(pairs))
-        if subject.learned is False:
-            results += not_learned(identity, subject, [layout])
-        else:
-            results.append(_measured(identity, subject, layout, pairs))
-    return results
+
+    n_pairs: Count = 128
+    components: Components = ("block_in", "conv_out", "mixer_out")
+    threshold: Share = 0.5
+    min_gap: Amount = 0.1
+
+    def outline(self, subject: Subject) -> list[Layout]:
+        """Return one result per token that has a role of its own and can be exchanged."""
+        first, n_pairs = subject.pairs(1, subject.length), subject.cut(self.n_pairs)
+        return [
+            Layout(kind, f"share brought back at the value, {kind} exchanged", n_pairs)
+            for kind in subject.task.counterfactuals
+            if kind in first.clean.roles
+        ]
+
+    def measure(self, subject: Subject) -> list[MetricResult]:
+        """Exchange activations at all roles in both directions."""
+        results = []
+        for layout in self.outline(subject):
+            pairs = subject.pairs(self.n_pairs, subject.length, kind=layout.part)
+            results.append(_measured(self, subject, layout, pairs))
+        return results
 
 
-def _measured(
-    identity: MetricIdentity, subject: Subject, layout: Layout, pairs: Pairs
-) -> MetricResult:
-    kind = layout.id.partition("/")[2]
+def _measured(metric: Interchange, subject: Subject, layout: Layout, pairs: Pairs) -> MetricResult:
+    kind = layout.part
     found = restored(subject, pairs, (), kind=kind)
     fields: dict[str, Any] = {
         "references": {"clean": found.clean_P.mean(), "corrupted": found.corrupted_P.mean()},
         "scalars": {"gap": found.gap},
     }
-    if reason := found.no_gap(identity.params["min_gap"]):
-        return result(identity, layout, Estimate(None, reason=reason), 0, **fields)
-    names = list(dict.fromkeys([*identity.params["components"], *ALWAYS]))
+    if reason := found.no_gap(metric.min_gap):
+        return metric.result(layout, Estimate(None, reason=reason), 0, **fields)
+    names = list(dict.fromkeys([*metric.components, *ALWAYS]))
     found = restored(subject, pairs, names, kind=kind)
-    weight_RP = resampling.weights(len(pairs), subject.stream("bootstrap", layout.id))
+    weight_RP = resampling.weights(len(pairs), subject.stream("bootstrap", metric.id_of(layout)))
     shown = found.only(first_named(found.position_GP))
     fields["profile"], necessity = (
         attribution_profile(shown, names, weight_RP, direction) for direction in DIRECTIONS
     )
     fields["profiles"] = {"necessity": necessity}
-    estimate, scalars = _headline(shown, weight_RP, identity.params["threshold"])
+    estimate, scalars = _headline(shown, weight_RP, metric.threshold)
     error = max(largest_error(shown, *cell) for cell in product(names, DIRECTIONS))
     fields["scalars"] |= {**scalars, "trivial_error": error}
     if error > _EXACT:
@@ -112,32 +142,52 @@ def _measured(
             f"a probability that is known by construction is off by {error:.2g}: the sites of "
             "this model do not mean what they should"
         ]
-    return result(identity, layout, estimate, len(pairs), **fields)
+    return metric.result(layout, estimate, len(pairs), **fields)
 
 
 def _headline(
     shown: Restored, weight_RP: np.ndarray, threshold: float
 ) -> tuple[Estimate, dict[str, Any]]:
-    """Return the sufficiency of block_in at the value, and what stands beside it."""
+    """Return the share that the stream at the value brings back, and what stands beside it."""
+    if shown.n_layers == 1:
+        return Estimate(None, reason="one layer: what it reads is known by construction"), {}
     plain_1P = np.ones((1, len(shown.pairs)))
     key, value, query = (ROLES.index(role) for role in ("key", "value", "query"))
-    block_out_LG = shown.attribution(plain_1P, "block_out", "denoising")[0]
-    retrieving = int((block_out_LG[:, query] >= threshold).argmax())
-    scalars = {"retrieving_layer": retrieving}
-    if shown.n_layers == 1:
-        reason = "one layer: what it reads is known by construction"
-        return Estimate(None, reason=reason), scalars
+    block_in_LG, needed_LG = (
+        shown.attribution(plain_1P, "block_in", direction)[0] for direction in DIRECTIONS
+    )
+    retrieving = retrieving_layer(block_in_LG[:, query], threshold)
+    if retrieving is None:
+        reason = f"no layer that retrieves: fewer than {MIN_PAIRS} pairs have a query of its own"
+        return Estimate(None, reason=reason), {}
     layer = max(retrieving, 1)
-    block_in_G = shown.attribution(plain_1P, "block_in", "denoising")[0, layer]
-    needed_G = shown.attribution(plain_1P, "block_in", "noising")[0, layer]
-    drawn_R = shown.attribution(weight_RP, "block_in", "denoising")[:, layer, value]
-    scalars |= {
+    scalars = {
+        "retrieving_layer": retrieving,
         "layer": layer,
-        "at_key": block_in_G[key],
-        "at_query": block_in_G[query],
-        "necessity": needed_G[value],
+        "at_key": block_in_LG[layer, key],
+        "at_query": block_in_LG[layer, query],
+        "necessity": needed_LG[layer, value],
     }
-    if np.isnan(block_in_G[value]):
-        return Estimate(None, reason=f"fewer than {MIN_PAIRS} pairs have a value"), scalars
+    if np.isnan(block_in_LG[layer, value]):
+        reason = f"fewer than {MIN_PAIRS} pairs have a value of its own"
+        return Estimate(None, reason=reason), scalars
+    drawn_R = shown.attribution(weight_RP, "block_in", "denoising")[:, layer, value]
     interval = stats.percentile_interval(drawn_R, unit="pair")
-    return Estimate(float(block_in_G[value]), interval), scalars
+    return Estimate(float(block_in_LG[layer, value]), interval), scalars
+
+
+def retrieving_layer(query_L: np.ndarray, threshold: float) -> int | None:
+    """Return the first layer behind which the stream at the query is enough.
+
+    Args:
+        query_L: Share that the stream at the query brings back before every layer.
+        threshold: What is enough.
+
+    Returns:
+        The last layer if none is: nothing is left to retrieve. None where nothing is known.
+    """
+    behind_L = query_L[1:]
+    if np.isnan(behind_L).all():
+        return None
+    enough_L = np.nan_to_num(behind_L) >= threshold
+    return int(enough_L.argmax()) if enough_L.any() else len(behind_L)

@@ -1,180 +1,167 @@
-"""Mechanism: a verdict on how a token is retrieved, with its evidence and how sure it is.
+"""Mechanism: two verdicts on how a token is retrieved, with their evidence and how sure they are.
 
-The rule stands in :mod:`mecheval.metrics.intervention.mechanism_rule`, what attributions are in
-:mod:`mecheval.metrics.intervention.attributions`.
+Which layers retrieve, and from where, stands in :mod:`.mechanism_rule`; what brings key and value
+together in :mod:`.binding_rule`; what is measured in :mod:`.mechanism_evidence`; what attributions
+are in :mod:`.attributions`.
 
-Shape suffixes: ``P`` pairs, ``L`` layers, ``G`` roles, ``R`` resamples, ``S`` places.
+Shape suffixes: ``P`` pairs, ``R`` resamples.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mecheval.errors import UsageError
 from mecheval.metrics import resampling
+from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.intervention.attributions import (
     DIRECTIONS,
-    ROLES,
     attribution_profile,
     first_named,
-    restored,
 )
-from mecheval.metrics.intervention.mechanism_rule import (
-    CASES,
-    PLACES,
-    VERDICTS,
-    Evidence,
-    Judgement,
-    judge,
-)
-from mecheval.metrics.results import Estimate, Layout, not_learned, result
+from mecheval.metrics.intervention.mechanism_answers import binding_answer, retrieval_answer
+from mecheval.metrics.intervention.mechanism_evidence import KIND, ends, measured
+from mecheval.metrics.needs import Association
+from mecheval.metrics.parameters import Amount, Count, Share
+from mecheval.metrics.results import Estimate, Layout
 
 if TYPE_CHECKING:
-    from mecheval.metrics.intervention.attributions import Direction, Restored
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from mecheval.metrics.intervention.attributions import Restored
     from mecheval.metrics.subject import Subject
-    from mecheval.reports.schema import MetricIdentity, MetricResult
+    from mecheval.reports.schema import MetricResult, Profile
     from mecheval.tasks import Pairs
 
-COMPONENTS = ("block_in", "conv_out", "block_out")
-KINDS = ("value", "key")
-"""Counterfactuals that a task must have: its answer first, and the token that the query repeats."""
-
-_WITHOUT_WHY = ("mixed", "undefined")  # verdicts that do not say by themselves what was found
-_DECISIVE = {
-    "induction": "block_in_value",
-    "direct early": "block_in_key",
-    "direct late": "block_in_key",
-    "convolution": "conv_out_behind",
-}
+TITLES = {"retrieval": "how a token is retrieved", "binding": "what binds a token to its key"}
+"""Title of each question."""
 
 
-def measure_mechanism(identity: MetricIdentity, subject: Subject) -> list[MetricResult]:
-    """Decide how the answer is retrieved, from what brings it back when its key was exchanged.
+@metric(
+    name="mechanism",
+    version=2,
+    family="intervention",
+    needs=(Association(),),
+    headline=(
+        Column("retrieval", of="retrieval", at="verdict"),
+        Column("retrieving layer", of="retrieval", at="retrieving_layer", kind="layer"),
+        Column("binding", of="binding", at="verdict"),
+        Column("{part}: resamples that agree"),
+    ),
+)
+@dataclass(frozen=True, kw_only=True)
+class Mechanism(Metric):
+    """How a token is retrieved, and what binds it to its key, from what brings the answer back.
 
-    Verdicts, with r the retrieving layer, the first whose output at the query brings back at least
-    ``threshold`` of the gap in the answer's probability:
+    ``mechanism/retrieval`` says which layers retrieve, from what stands where before each layer
+    but the first when the key was exchanged:
 
-    - induction: the association stands at the value before layer r (r >= 1);
-    - direct early, direct late: layer r reads the key where it stands; early is r = 0;
-    - convolution: a short convolution carries key and value to a place behind the value;
+    - induction: the association of key and value, which an earlier layer made;
+    - direct early, direct late: layer 0, or a later one, reads the key where it stands;
     - mixed: several layers or places do it together, none by itself;
-    - undefined: nothing does, or the evidence contradicts itself.
+    - undefined: nothing that is measured does.
 
-    The whole rule, for any number of layers, stands in
-    ``mecheval/metrics/intervention/mechanism_rule.py``. The value is the share of bootstrap
-    resamples of pairs in which the rule says the same, for an undefined verdict as for any other;
-    ``agree_*`` is the share of each verdict. Why a verdict is mixed or undefined stands in the
-    warnings. Evidence: scalars ``enough_*`` (sufficiency) and ``needed_*`` (necessity) at the
-    places that decide, profiles with all places and layers.
+    ``mechanism/binding`` says what brings key and value together: an earlier mixer; an earlier
+    convolution; the own convolution of the layer that retrieves, at the value, behind it, or at
+    both; its own mixer, whose memory holds the key until the value comes; several of them; or
+    undefined.
 
-    Verdict and value are null if the task was not learned or has no gap of ``min_gap``, and for
-    tasks that do not ask for what stands behind a token.
+    The rules, for any number of layers, stand in ``mechanism_rule.py`` and ``binding_rule.py`` of
+    ``mecheval/metrics/intervention``. A value is the share of bootstrap resamples of pairs in which
+    the rule says the same, for an undefined verdict as for any other; ``agree_*`` is the share of
+    each verdict. The verdict stays for thresholds from ``threshold_low`` to ``threshold_high``.
+    Cells that decide are scalars ``sufficiency_*`` and ``necessity_*``, at the layer ``layer``;
+    ``profiles["rivals"]`` names the verdicts that the evidence excludes, each by the cell in which
+    it lacks most. None of these cells is known by construction.
 
-    Raises:
-        UsageError: The threshold is not between 0 and 1.
+    It costs as much as ``interchange`` with three components and a seventh; what ``interchange``
+    has measured on the same pairs is not measured again.
+
+    Verdicts and values are null without a gap of ``min_gap``.
+
+    Attributes:
+        n_pairs: Pairs whose key is exchanged.
+        threshold: Share of the gap that is enough.
+        min_gap: Least difference in the answer's probability between the two runs.
     """
-    if not 0 < identity.params["threshold"] <= 1:
-        raise UsageError(
-            f"Parameter threshold={identity.params['threshold']:g} of metric 'mechanism' is not "
-            "allowed. Give a share above 0 and up to 1."
-        )
-    kinds = subject.task.counterfactuals
-    fits = kinds[0] == KINDS[0] and KINDS[1] in kinds
-    kind = KINDS[1] if fits else None
-    pairs = subject.pairs(identity.params["n_pairs"], subject.length, kind=kind)
-    layout = Layout("mechanism", "mechanism of retrieval", len(pairs), (0.0, 1.0))
-    if subject.learned is False:
-        return not_learned(identity, subject, [layout])
-    if not fits:
-        reason = "not applicable: this task does not ask for what stands behind a token"
-        return [result(identity, layout, Estimate(None, reason=reason), 0)]
-    return [_result(identity, subject, layout, pairs)]
+
+    n_pairs: Count = 128
+    threshold: Share = 0.5
+    min_gap: Amount = 0.1
+
+    def outline(self, subject: Subject) -> list[Layout]:
+        """Return one result per question."""
+        n = subject.cut(self.n_pairs)
+        return [Layout(part, title, n, (0.0, 1.0)) for part, title in TITLES.items()]
+
+    def measure(self, subject: Subject) -> list[MetricResult]:
+        """Exchange activations at the places that the rules are about, and judge."""
+        pairs = subject.pairs(self.n_pairs, subject.length, kind=KIND)
+        n_scored, answers = judged(subject, pairs, threshold=self.threshold, min_gap=self.min_gap)
+        return [
+            self.result(layout, fields.pop("estimate"), n_scored, **fields)
+            for layout, fields in zip(self.outline(subject), answers, strict=True)
+        ]
 
 
-def evidence_of(
-    found: Restored, weight_RP: np.ndarray, direction: Direction = "denoising"
-) -> Evidence:
-    """Return the attributions that the rule is about.
+def judged(
+    subject: Subject, pairs: Pairs, *, threshold: float, min_gap: float
+) -> tuple[int, list[dict[str, Any]]]:
+    """Answer both questions.
 
     Args:
-        found: Probabilities with one activation exchanged.
-        weight_RP: How often each resample holds each pair.
-        direction: ``denoising`` for sufficiency, ``noising`` for necessity.
+        subject: The model on its task.
+        pairs: Pairs with the key exchanged.
+        threshold: What is enough.
+        min_gap: Least gap in the answer's probability.
+
+    Returns:
+        The number of pairs that count, and the fields of a result for each of :data:`TITLES`;
+        ``estimate`` is the value, or why there is none.
     """
-    block_in_RLG, conv_out_RLG, block_out_RLG = (
-        found.attribution(weight_RP, component, direction) for component in COMPONENTS
-    )
-    places = [ROLES.index(place) for place in PLACES]
-    return Evidence(
-        block_in_RLG[..., places], conv_out_RLG[..., places], block_out_RLG[..., places[-1]]
-    )
-
-
-def _result(
-    identity: MetricIdentity, subject: Subject, layout: Layout, pairs: Pairs
-) -> MetricResult:
-    found = restored(subject, pairs, (), kind=KINDS[1])
-    key_P, value_P = (found.position_GP[ROLES.index(role)] for role in KINDS[::-1])
-    in_order_P = (key_P >= 0) & (key_P < value_P)
-    found = found.take(in_order_P)
-    n_scored, threshold = len(found.clean_P), identity.params["threshold"]
-    fields: dict[str, Any] = {
+    found = ends(subject, pairs).found
+    n_scored = len(found.clean_P)
+    shared: dict[str, Any] = {
         "references": {
             "clean": found.clean_P.mean() if n_scored else None,
             "corrupted": found.corrupted_P.mean() if n_scored else None,
         },
         "scalars": {"gap": found.gap},
     }
-    if reason := found.no_gap(identity.params["min_gap"]):
-        return result(identity, layout, Estimate(None, reason=reason), n_scored, **fields)
-    found = restored(subject, pairs, COMPONENTS, kind=KINDS[1]).take(in_order_P)
-    plain_1P = np.ones((1, n_scored))
+    if reason := found.no_gap(min_gap):
+        return n_scored, [{**shared, "estimate": Estimate(None, reason=reason)} for _ in TITLES]
+    all_found = measured(subject, pairs)
     weight_RP = resampling.weights(n_scored, subject.stream("bootstrap", "mechanism"))
-    plain = judge(evidence_of(found, plain_1P), threshold=threshold)
-    drawn = judge(evidence_of(found, weight_RP), threshold=threshold)
-    case, chosen = CASES[int(plain.case_R[0])], int(plain.verdict_R[0])
-    scalars = _evidence(found, plain)
-    fields["scalars"] |= scalars | {
-        f"agree_{name.replace(' ', '_')}": (drawn.verdict_R == index).mean()
-        for index, name in enumerate(VERDICTS)
-    }
-    shown = found.only(first_named(found.position_GP))
-    fields["profile"], necessity = (
-        attribution_profile(shown, COMPONENTS, weight_RP, direction) for direction in DIRECTIONS
-    )
-    fields["profiles"] = {"necessity": necessity}
-    fields["warnings"] = _warnings(case.verdict, case.why, scalars, threshold)
-    agreement = Estimate(float((drawn.verdict_R == chosen).mean()))
-    return result(identity, layout, agreement, n_scored, verdict=case.verdict, **fields)
-
-
-def _evidence(found: Restored, plain: Judgement) -> dict[str, float]:
-    """Return the attributions that decide, of the retrieving layer."""
-    layer, scalars = int(plain.layer_R[0]), {}
-    for word, direction in zip(("enough", "needed"), DIRECTIONS, strict=True):
-        evidence = evidence_of(found, np.ones((1, len(found.clean_P))), direction)
-        for name, at_RLS in (
-            ("block_in", evidence.block_in_RLS), ("conv_out", evidence.conv_out_RLS)
-        ):  # fmt: skip
-            at_S = dict(zip(PLACES, at_RLS[0, layer], strict=True))
-            places = {"key": at_S["key"], "value": at_S["value"]}
-            places["behind"] = np.fmax(at_S["value+1"], at_S["value+2"])
-            scalars |= {f"{word}_{name}_{place}": value for place, value in places.items()}
-        scalars[f"{word}_block_out_query"] = evidence.block_out_RL[0, layer]
-    return {"retrieving_layer": layer, "added_at_query": plain.added_R[0], **scalars}
-
-
-def _warnings(verdict: str, why: str, scalars: dict[str, float], threshold: float) -> list[str]:
-    notes = [f"{verdict}: {why}"] if verdict in _WITHOUT_WHY else []
-    decisive = _DECISIVE.get(verdict, "")
-    if verdict == "convolution" and not scalars[f"enough_{decisive}"] >= threshold:
-        decisive = "block_in_behind"  # an earlier layer's convolution
-    if decisive and scalars[f"needed_{decisive}"] < threshold:
-        notes.append(
-            f"what decides ({decisive} of layer {scalars['retrieving_layer']:.0f}) is enough but "
-            f"not needed: without it {scalars[f'needed_{decisive}']:.2f} of the gap is lost, so "
-            "there is another way beside it"
+    weighed = all_found.weighed(weight_RP)
+    shown = all_found.found.only(first_named(all_found.found.position_GP))
+    fields = []
+    for answer, components in (
+        (retrieval_answer(weighed, threshold), ("block_in",)),
+        (binding_answer(weighed, threshold), ("mixer_out", "conv_out")),
+    ):
+        profile, profiles = _profiles(shown, components, weight_RP)
+        fields.append(
+            {
+                **shared,
+                "estimate": Estimate(answer.agreement),
+                "verdict": answer.verdict,
+                "scalars": {**shared["scalars"], **answer.scalars},
+                "profile": profile,
+                "profiles": {**profiles, "rivals": answer.rivals},
+                "warnings": answer.warnings,
+            }
         )
-    return notes
+    if all_found.memory is not None:
+        fields[-1]["profiles"]["memory"] = all_found.memory_profile(weight_RP)
+    return n_scored, fields
+
+
+def _profiles(
+    shown: Restored, components: Sequence[str], weight_RP: np.ndarray
+) -> tuple[Profile, dict[str, Profile]]:
+    sufficiency, necessity = (
+        attribution_profile(shown, components, weight_RP, direction) for direction in DIRECTIONS
+    )
+    return sufficiency, {"necessity": necessity}

@@ -1,73 +1,75 @@
-"""The rule that turns attributions into a verdict on how a token is retrieved; pure, on arrays.
+"""The first question of a mechanism: which layers retrieve, and from where; pure, on arrays.
 
 All attributions are sufficiencies with the key exchanged: the share of the answer's probability
 that one clean activation brings back (see :mod:`mecheval.metrics.intervention.attributions`).
-"Enough" means ``threshold`` or more; "behind" is the better of the two places behind the value. For
-any number of layers:
+"Enough" means ``threshold`` or more. What tells models apart is where the difference stands in the
+stream before layer l, for l from 1 to the last layer: at a *cut*. Two sums of positive parts say
+it:
 
-1. The retrieving layer r is the first whose block_out at the query is enough. There is none:
-   undefined. It adds less than the threshold to what block_out of layer r - 1 has: the work is
-   split over layers, mixed.
-2. Where is the association when layer r reads it? Where block_in of layer r is enough:
+- **bound**: of block_in at the value and at the two places behind it, where key and value are one
+  association that an earlier layer has made;
+- **ends**: of block_in at the key, at what stands between key and value, and at the query, where
+  the key is not yet bound, or the answer is already there.
 
-   - the value alone (r >= 1): **induction**, earlier layers brought the key there;
-   - the key alone: layer r brings key and value together itself, see 3;
-   - behind alone: **convolution** if an earlier layer's conv_out behind the value is enough,
-     else undefined, as the rule has no word for it;
-   - several of them: undefined, the evidence contradicts itself;
-   - none: mixed if the positive parts of all together are enough, else undefined.
-3. Layer r reads the key itself. Where conv_out of layer r is enough:
+A cut is bound if bound is enough and ends are not, apart if ends are enough and bound is not,
+double if both are, spread if neither is but their sum, and else nothing is known of it. Verdicts:
 
-   - behind and neither at the key nor at the value: **convolution**, the short convolution carried
-     key and value there (Arora et al. 2025, arXiv:2505.15105, section on Mamba);
-   - at the key or the value and not behind: **direct**, retrieval from a memory that the layer
-     writes where key or value stand; **early** if r = 0, **late** otherwise;
-   - on both sides: undefined;
-   - nowhere: mixed if the positive parts of all together are enough; else direct, as for a layer
-     without a short convolution.
+- some cut is bound: **induction**, for the association stood at the value, whole, before it was
+  fetched;
+- all cuts are apart: **direct**, some layer reads the key where it stands. **Early** if layer 0
+  does, so that before layer 1 the query is enough and the key is not; **late** if layer 0 does not,
+  so that the key is enough and the query is not; mixed if it is a bit of both;
+- else **undefined** if a cut is unknown, and **mixed** if all are known.
 
-The study that the rule is drawn from had none: it was read off plots of the attributions of
-block_in of layer 1, of two.
+With two layers there is a single cut, and this is what the study read off its plots of block_in of
+layer 1 (Arora et al. 2025, arXiv:2505.15105). No cell of a cut is known by construction: what
+layer 0 reads, and the last layer's block_out, which are, decide nothing. A model of one layer has
+no cut. It retrieves early, as there is no other way, and the verdict says so.
 
-Shape suffixes: ``R`` resamples, ``L`` layers, ``S`` places.
+What binds key and value is the second question: :mod:`.binding_rule`.
+
+Shape suffixes: ``R`` resamples, ``L`` layers, ``C`` cuts, ``S`` places.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-PLACES = ("key", "value", "value+1", "value+2", "query")
-VERDICTS = ("induction", "direct early", "direct late", "convolution", "mixed", "undefined")
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+PLACES = ("key", "between", "value", "value+1", "value+2", "query")
+"""Between is the place behind the key where it is not yet the value."""
+
+KEY, VALUE, BEHIND, QUERY = slice(0, 2), slice(2, 3), slice(3, 5), slice(5, 6)
+BOUND = slice(2, 5)
+"""Which of :data:`PLACES` are summed up: value and behind are both bound."""
+
+VERDICTS = ("induction", "direct early", "direct late", "mixed", "undefined")
 
 
 class Case(NamedTuple):
-    """A way through the rule: its verdict, and why."""
+    """A way through a rule: its verdict, and why."""
 
     verdict: str
     why: str
 
 
 CASES = (
-    Case("undefined", "no layer's output at the query brings the answer back"),
-    Case("mixed", "the retrieval is split over layers: none brings enough to the query by itself"),
-    Case("undefined", "the evidence contradicts itself: the retrieving layer could read the "
-         "association at more than one place"),
-    Case("induction", "the retrieving layer reads the association at the value"),
-    Case("convolution", "a convolution of an earlier layer binds key and value behind the value"),
-    Case("undefined", "the retrieving layer reads the association behind the value, and no "
-         "convolution brings it there"),
-    Case("mixed", "the retrieving layer reads the association at several places, each in part"),
-    Case("undefined", "the retrieving layer reads the association at none of the known places"),
-    Case("undefined", "the evidence contradicts itself: the convolution of the retrieving layer "
-         "binds at the value and behind it"),
-    Case("convolution", "the convolution of the retrieving layer binds key and value behind the "
-         "value"),
-    Case("mixed", "the convolution of the retrieving layer binds at several places, each in part"),
+    Case("direct early", "there is one layer, so that nothing else is possible"),
+    Case("induction", "an earlier layer binds, and the retrieving layer reads the association at "
+         "the value or behind it"),
     Case("direct early", "layer 0 reads the key where it stands, and retrieves"),
     Case("direct late", "a later layer reads the key where it stands, and retrieves"),
+    Case("mixed", "layer 0 and later layers both read the key and retrieve"),
+    Case("undefined", "before some layer the difference stands at none of the known places"),
+    Case("mixed", "the association is read at the value, and the key where it stands, each enough "
+         "by itself"),
+    Case("mixed", "the association is read at the value, and the key where it stands, each in "
+         "part"),
 )  # fmt: skip
 """All ways through the rule, in the order in which they are tried."""
 
@@ -78,84 +80,189 @@ class Evidence:
 
     Attributes:
         block_in_RLS: Of what blocks read, at :data:`PLACES`.
+        mixer_out_RLS: Of what mixers add to the stream.
         conv_out_RLS: Of the output of short convolutions.
-        block_out_RL: Of what blocks pass on, at the query.
+        memory_RL: Of the mixer's memory after the last position before the value, without the
+            recent inputs of its short convolution.
     """
 
     block_in_RLS: np.ndarray
+    mixer_out_RLS: np.ndarray
     conv_out_RLS: np.ndarray
-    block_out_RL: np.ndarray
+    memory_RL: np.ndarray
+
+    @property
+    def n_layers(self) -> int:
+        """Return the number of layers L."""
+        return self.block_in_RLS.shape[1]
+
+    @property
+    def convolves_L(self) -> np.ndarray:
+        """Say which layers have a short convolution."""
+        return np.asarray(~np.isnan(self.conv_out_RLS).all((0, 2)))
+
+    def repeated(self, n: int) -> Evidence:
+        """Return one resample several times."""
+        arrays = (self.block_in_RLS, self.mixer_out_RLS, self.conv_out_RLS, self.memory_RL)
+        return Evidence(*(np.repeat(array[:1], n, axis=0) for array in arrays))
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the rule says.
+    """What a rule says.
 
     Attributes:
-        case_R: Index into :data:`CASES`.
-        verdict_R: Index into :data:`VERDICTS`.
-        layer_R: The retrieving layer; 0 where there is none.
-        added_R: What it adds at the query.
+        case_R: Index into the rule's cases.
+        verdict_R: Index into its verdicts.
+        layer_R: The layer whose cells decide; 0 where there is no cut.
     """
 
     case_R: np.ndarray
     verdict_R: np.ndarray
     layer_R: np.ndarray
-    added_R: np.ndarray
 
 
-def judge(evidence: Evidence, *, threshold: float = 0.5) -> Judgement:
+class Rule(NamedTuple):
+    """A rule with its words.
+
+    Attributes:
+        judge: Applies it, given evidence and thresholds.
+        cases: All ways through it.
+        verdicts: What it can say.
+    """
+
+    judge: Callable[[Evidence, float | np.ndarray], Judgement]
+    cases: Sequence[Case]
+    verdicts: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """The sums at every cut, before layers 1 to L - 1.
+
+    Attributes:
+        key_RC: At the key and between key and value.
+        bound_RC: At the value and behind it.
+        query_RC: At the query.
+        threshold_R1: What is enough.
+    """
+
+    key_RC: np.ndarray
+    bound_RC: np.ndarray
+    query_RC: np.ndarray
+    threshold_R1: np.ndarray
+
+    @property
+    def n(self) -> int:
+        """Return the number of cuts C."""
+        return self.key_RC.shape[1]
+
+    @property
+    def ends_RC(self) -> np.ndarray:
+        """Return the sum at key and query."""
+        return self.key_RC + self.query_RC
+
+    @property
+    def is_bound_RC(self) -> np.ndarray:
+        """Say where the association stands at the value, whole and alone."""
+        return self.enough(self.bound_RC) & ~self.enough(self.ends_RC)
+
+    @property
+    def clearest_R(self) -> np.ndarray:
+        """Return the cut at which most of the association stands at the value."""
+        return (self.bound_RC - self.ends_RC + 1e9 * self.is_bound_RC).argmax(1)
+
+    def enough(self, sum_RC: np.ndarray) -> np.ndarray:
+        """Hold sums against the threshold."""
+        return sum_RC >= self.threshold_R1
+
+
+def cuts(evidence: Evidence, threshold: float | np.ndarray) -> Cuts:
+    """Sum up what stands where before each layer but the first.
+
+    Args:
+        evidence: Attributions.
+        threshold: What is enough, above 0 and up to 1; one for all resamples, or one for each.
+    """
+    at_RCS = evidence.block_in_RLS[:, 1:]
+    threshold_R1 = np.broadcast_to(threshold, len(at_RCS))[:, None]
+    return Cuts(summed(at_RCS[..., KEY]), summed(at_RCS[..., BOUND]), summed(at_RCS[..., QUERY]),
+                threshold_R1)  # fmt: skip
+
+
+def summed(value_XS: np.ndarray) -> np.ndarray:
+    """Return the sum of positive parts over places; what is not there is 0."""
+    return np.maximum(np.nan_to_num(value_XS), 0.0).sum(-1)
+
+
+def retrieval(evidence: Evidence, threshold: float | np.ndarray = 0.5) -> Judgement:
     """Apply the rule to every resample.
 
     Args:
         evidence: Attributions.
-        threshold: What is enough, between 0 and 1.
+        threshold: What is enough, above 0 and up to 1; one for all resamples, or one for each.
     """
-    block_out_RL = np.nan_to_num(evidence.block_out_RL)
-    row_R = np.arange(len(block_out_RL))
-    arrived_RL = block_out_RL >= threshold
-    layer_R = arrived_RL.argmax(1)
-    added_R = np.diff(block_out_RL, prepend=0.0)[row_R, layer_R]
-    conv_RLS = np.nan_to_num(evidence.conv_out_RLS)
-    read = _Sites(np.nan_to_num(evidence.block_in_RLS)[row_R, layer_R], threshold)
-    conv = _Sites(conv_RLS[row_R, layer_R], threshold)
-    late_R = layer_R >= 1
-    at_value_R, behind_R = read.at("value") & late_R, read.behind() & late_R
-    n_places_R = read.at("key").astype(int) + at_value_R + behind_R
-    earlier_RL = np.arange(block_out_RL.shape[1]) < layer_R[:, None]
-    brought_R = (earlier_RL & (conv_RLS[..., 2:4].max(-1) >= threshold)).any(1)
-    own_R = conv.at("key") | conv.at("value")
+    if evidence.n_layers == 1:
+        none_R = np.zeros(len(evidence.block_in_RLS), int)
+        return Judgement(none_R, none_R + VERDICTS.index(CASES[0].verdict), none_R)
+    cut = cuts(evidence, threshold)
+    bound_RC, ends_RC = cut.enough(cut.bound_RC), cut.enough(cut.ends_RC)
+    spread_RC = ~bound_RC & ~ends_RC
+    nowhere_RC = spread_RC & ~cut.enough(cut.bound_RC + cut.ends_RC)
+    key_R, query_R = (cut.enough(sum_RC)[:, 0] for sum_RC in (cut.key_RC, cut.query_RC))
+    direct_R = (ends_RC & ~bound_RC).all(1)
     conditions = [
-        ~arrived_RL.any(1),
-        added_R < threshold,
-        n_places_R > 1,
-        at_value_R,
-        behind_R & brought_R,
-        behind_R,
-        (n_places_R == 0) & read.together(),
-        n_places_R == 0,
-        conv.behind() & own_R,
-        conv.behind(),
-        ~own_R & conv.together(),
-        ~late_R,
-        late_R,
+        np.zeros(len(key_R), bool),
+        cut.is_bound_RC.any(1),
+        direct_R & query_R & ~key_R,
+        direct_R & key_R & ~query_R,
+        direct_R,
+        nowhere_RC.any(1),
+        (bound_RC & ends_RC).any(1),
+        spread_RC.any(1),
     ]
+    first_R = np.zeros(len(key_R), int)
+    late_R = cut.n - 1 - cut.enough(cut.key_RC)[:, ::-1].argmax(1)
+    decides = [first_R, cut.clearest_R, first_R, late_R, first_R, nowhere_RC.argmax(1),
+               (bound_RC & ends_RC).argmax(1), spread_RC.argmax(1)]  # fmt: skip
     case_R = np.stack(conditions).argmax(0)
-    verdict_of_case = np.array([VERDICTS.index(case.verdict) for case in CASES])
-    return Judgement(case_R, verdict_of_case[case_R], layer_R, added_R)
+    layer_R = 1 + np.choose(case_R, decides)
+    return Judgement(case_R, verdicts_of(case_R, CASES, VERDICTS), layer_R)
 
 
-class _Sites(NamedTuple):
-    """Attributions at the places of one layer, against the threshold."""
+def retrieving_layer(evidence: Evidence, threshold: float | np.ndarray = 0.5) -> np.ndarray:
+    """Return the first layer behind which the query is enough; the last one if none is, ``(R,)``.
 
-    value_RS: np.ndarray
-    threshold: float
+    Behind the last layer it always is: nothing else is read there.
+    """
+    cut = cuts(evidence, threshold)
+    arrived_RL = cut.enough(cut.query_RC)
+    return np.pad(arrived_RL, ((0, 0), (0, 1)), constant_values=True).argmax(1)
 
-    def at(self, place: str) -> np.ndarray:
-        return self.value_RS[:, PLACES.index(place)] >= self.threshold
 
-    def behind(self) -> np.ndarray:
-        return self.at("value+1") | self.at("value+2")
+def holds_between(rule: Rule, evidence: Evidence, threshold: float) -> tuple[float, float]:
+    """Return the smallest and the largest threshold around one with which a verdict stays.
 
-    def together(self) -> np.ndarray:
-        return np.maximum(self.value_RS, 0.0).sum(1) >= self.threshold
+    Thresholds are tried in steps of 0.01, from 0.01 to 1.
+
+    Args:
+        rule: The rule.
+        evidence: Attributions, one resample.
+        threshold: What is enough.
+    """
+    tried_R = np.append(np.arange(1, 101) / 100, threshold)
+    *same_R, itself = rule.judge(evidence.repeated(len(tried_R)), tried_R).verdict_R
+    other_R = tried_R[:-1][np.array(same_R) != itself]
+    low, high = other_R[other_R < threshold], other_R[other_R > threshold]
+    first = 0.01 if not len(low) else min(threshold, round(low.max() + 0.01, 2))
+    last = 1.0 if not len(high) else max(threshold, round(high.min() - 0.01, 2))
+    return first, last
+
+
+RETRIEVAL = Rule(retrieval, CASES, VERDICTS)
+"""The first question."""
+
+
+def verdicts_of(case_R: np.ndarray, cases: Sequence[Case], verdicts: Sequence[str]) -> np.ndarray:
+    """Return the verdict of each case, as an index into the verdicts."""
+    return np.array([verdicts.index(case.verdict) for case in cases])[case_R]

@@ -3,281 +3,259 @@
 The corrupted run gets one activation of the clean run; recovery is the share of the gap between
 the clean and the corrupted readout that comes back (formal_languages 5.2: Rec). A recovery
 by construction is marked, and never becomes the value; see
-:func:`mecheval.metrics.intervention.patching.by_construction`.
+:mod:`mecheval.metrics.intervention.trivial_sites`.
 
-Shape suffixes: ``P`` pairs, ``L`` layers, ``T`` positions, ``R`` resamples, ``G`` roles.
+Shape suffixes: ``P`` pairs, ``L`` layers, ``T`` positions, ``G`` roles, ``R`` resamples.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mecheval import stats
 from mecheval.errors import UsageError
-from mecheval.interventions import attribution_grid, recovery_grid
+from mecheval.interventions import RecoveryGrid
 from mecheval.metrics import resampling
-from mecheval.metrics.intervention import patching
-from mecheval.metrics.results import Estimate, Layout, not_learned, profile, result
+from mecheval.metrics.circuit.gap import gap_of
+from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.intervention.midway import STREAM, handover, midway
+from mecheval.metrics.intervention.recovered import (
+    counted,
+    grid_profile,
+    recovered,
+    role_profile,
+)
+from mecheval.metrics.intervention.recovery_runs import grids_of, made_by
+from mecheval.metrics.intervention.trivial_sites import MEMORY, anatomy_of, by_construction
+from mecheval.metrics.parameters import Amount, Components, Count
+from mecheval.metrics.results import Estimate, Layout
+from mecheval.models.sites import COMPONENTS
 
 if TYPE_CHECKING:
-    from mecheval.interventions import AttributionGrid, RecoveryGrid
+    from mecheval.metrics.intervention.recovered import Counted, Recovered
+    from mecheval.metrics.intervention.recovery_runs import Grid
     from mecheval.metrics.subject import Subject
-    from mecheval.reports.schema import MetricIdentity, MetricResult, Profile
-    from mecheval.tasks import Pairs
-
-    Grid = RecoveryGrid | AttributionGrid
+    from mecheval.reports.schema import MetricResult
 
 MIN_PAIRS = 8
-ROLES = ("changed", "middle", "readout")
 _EXACT = 1e-3  # largest deviation from a recovery that is known by construction
 
 
-def measure_recovery(identity: MetricIdentity, subject: Subject) -> list[MetricResult]:
-    """Measure recovery over layers and positions, one result per component.
+@metric(
+    name="recovery",
+    version=3,
+    family="intervention",
+    headline=(
+        Column("brought back by the stream midway", of="block_in"),
+        Column("leaves its token before layer", of="block_in", at="left_changed_at", kind="layer"),
+        Column(
+            "is at the readout before layer", of="block_in", at="reached_readout_at", kind="layer"
+        ),
+        Column("brought back by the memory midway", of="state"),
+        Column("memory of layer", of="state", at="layer", kind="layer"),
+        *(
+            Column(f"brought back by {name} midway", of=name)
+            for name in COMPONENTS
+            if name not in ("block_in", "state")
+        ),
+    ),
+)
+@dataclass(frozen=True, kw_only=True)
+class Recovery(Metric):
+    """Share of the clean-corrupted gap that one patched activation brings back, per component.
 
-    The value is the recovery at the middle position, halfway between the changed token and the
-    readout and strictly between them, averaged over pairs, at the layer where that mean is
-    largest among layers where it is not trivial. The middle is a position of its own in every
-    pair, because the change lies early in one task and late in another. It says how much of the
-    difference is handed on through single middle positions: 0 where the model
-    reads the changed token directly from the readout, or carries the state inside a mixer.
-    A maximum over layers is biased upwards; the interval resamples pairs and takes the maximum
-    again in each resample, and the profile shows every layer.
+    A difference of one token has to get from its position to the readout. The value says by which
+    way: it is what comes back from the middle position alone, halfway between the two and strictly
+    between them, as a mean over pairs. The middle is a position of its own in every pair, because
+    the change lies early in one task and late in another.
+
+    - ``block_in``, the stream midway: the mean over layers of what the stream at the middle brings
+      back. Near 0 if no single position in between hands the difference on: because the readout
+      looks back at the changed token, or because the difference goes by a mixer's memory.
+    - ``state``, the memory midway: what one layer's memory after the middle brings back. Layers add
+      up, roughly, to all that passes the middle; ``layer`` is the first one up to which half of it
+      has come back (none where all of them together bring back less than a twentieth), and
+      ``layer_agreement`` the share of resamples that say the same. There is no maximum in it, which
+      noise would move upwards. All layers stand in the profile.
+    - Other components, if asked for, are treated like ``state``.
+
+    ``left_changed_at`` and ``reached_readout_at`` say at which depth the stream hands the
+    difference over: the first layer that reads less than half of the gap at the changed token, and
+    the first that reads at least half of it at the readout (the number of layers where none does),
+    with the ends of an interval over resampled pairs, and the share of them that agree.
+
+    Only pairs count that the model answers rightly on both sides (on the clean one, where the
+    exchange leaves no right answer), and whose readouts differ by at least ``min_gap``; the others
+    are counted. Cells that are 0 or 1 in any model are marked and left out; how far any of them is
+    from what it must be is ``trivial_error``. The profile runs over layers and roles;
+    ``profiles["grid"]`` over layers and absolute positions, but for ``state`` and ``cache``, which
+    are exchanged at the roles alone and so cost about as much as the stream does.
 
     With ``direction=noising`` corrupted activations are put into the clean run, and the value is
-    the share of the gap that is lost: what is needed, where denoising says what is enough. With
-    ``frozen`` the memory of later layers stays that of the unpatched run. ``method=attribution`` is
-    for screening alone: it guesses the grid from gradients, and says how far it can be trusted.
-
-    Pairs whose readouts differ by less than ``min_gap`` are dropped and counted. The profile runs
-    over layers and roles; ``profiles["grid"]`` over layers and absolute positions.
+    the share of the gap that is lost: necessity, where denoising is sufficiency. With
+    ``frozen`` the memory of later layers stays that of the unpatched run. ``method=gradient_guess``
+    is for screening alone: it guesses the grid from gradients (attribution patching), and says how
+    far that can be trusted.
 
     At the residual stream and at what a mixer adds to it, networks that write a token into memory
     at another position have the same values: ``planted/mamba-recall`` and its off-by-one twin. The
     component ``write`` tells them apart, and so does the metric ``write_offset``.
+
+    Attributes:
+        n_pairs: Pairs of a clean and a corrupted sequence.
+        components: Which activations are patched, one at a time; ``state`` and ``cache``, the
+            memory without and with the last inputs of a short convolution, need a model that can be
+            taken apart.
+        readout: What is compared at the readout: the difference of two logits, or the
+            log-probability of the clean answer.
+        direction: Clean activations into the corrupted run, or corrupted ones into the clean run.
+        frozen: Whether the memory of later layers stays that of the unpatched run.
+        method: Exact patched runs, or a guess from gradients.
+        min_gap: Least difference of the two runs' readouts of a pair that counts.
     """
-    pairs = subject.pairs(identity.params["n_pairs"], subject.length)
-    components = identity.params["components"]
-    layouts = [
-        Layout(f"recovery/{name}", f"recovery at the middle position, {name}", len(pairs))
-        for name in components
-    ]
-    if subject.learned is False:
-        return not_learned(identity, subject, layouts)
-    grid, how = _grid(identity, subject, pairs)
-    kept_P = np.abs(grid.clean - grid.corrupted) >= identity.params["min_gap"]
-    results = []
-    for name, layout in zip(components, layouts, strict=True):
-        part = _component(grid, pairs, kept_P, name, identity.params["direction"])
-        rng = subject.stream("bootstrap", "recovery", name)
-        results.append(_result(identity, layout, part, rng, how))
-    return results
 
+    n_pairs: Count = 64
+    components: Components = ("block_in", "state")
+    readout: Literal["logit_difference", "log_prob"] = "logit_difference"
+    direction: Literal["denoising", "noising"] = "denoising"
+    frozen: bool = False
+    method: Literal["exact", "gradient_guess"] = "exact"
+    min_gap: Amount = 1.0
 
-def _grid(identity: MetricIdentity, subject: Subject, pairs: Pairs) -> tuple[Grid, dict[str, Any]]:
-    """Return the grid, and what the report says about how it was made.
+    def __post_init__(self) -> None:
+        """Check that the method can do what is asked.
 
-    Raises:
-        UsageError: Attribution was asked for together with what it cannot do.
-    """
-    params = identity.params
-    runs = (pairs.clean.tokens_BT, pairs.corrupted.tokens_BT)
-    ends = (pairs.answers_P, pairs.foils_P, pairs.readout_P)
-    what = {"components": params["components"], "readout": params["readout"]}
-    if params["method"] == "exact":
-        grid = recovery_grid(
-            subject.model, *runs, *ends, **what, direction=params["direction"],
-            frozen=params["frozen"], batch_size=subject.batch_size,
-            partial=subject.scratch and subject.scratch / "recovery.npz",
-        )  # fmt: skip
-        return grid, {"config": {"engine": grid.execution.engine}, "warnings": []}
-    if params["frozen"] or params["direction"] != "denoising":
-        raise UsageError(
-            "method=attribution guesses denoising with all memory free. Leave direction and "
-            "frozen at their defaults, or use method=exact."
-        )
-    guess = attribution_grid(subject.model, *runs, *ends, **what)
-    return guess, {"config": {"engine": "gradients"}, "warnings": [str(guess)]}
+        Raises:
+            UsageError: A guess was asked for together with what it cannot do.
+        """
+        super().__post_init__()
+        if self.method == "gradient_guess" and (self.frozen or self.direction != "denoising"):
+            raise UsageError(
+                "method=gradient_guess guesses denoising with all memory free. Leave direction and "
+                "frozen at their defaults, or use method=exact."
+            )
 
+    def outline(self, subject: Subject) -> list[Layout]:
+        """Return one result per component."""
+        n_pairs = subject.cut(self.n_pairs)
+        return [
+            Layout(
+                name,
+                f"recovery at the middle position, {name}"
+                + (", mean over layers" if name in STREAM else ""),
+                n_pairs,
+            )
+            for name in self.components
+        ]
 
-@dataclass(frozen=True)
-class _Component:
-    """Recovery of one component on the kept pairs; ``n_not_finite`` have logits of NaN."""
-
-    recovery_LTP: np.ndarray
-    known_LTP: np.ndarray
-    clean_P: np.ndarray
-    corrupted_P: np.ndarray
-    role_GP: np.ndarray
-    n_dropped: int
-    n_not_finite: int
-
-    @property
-    def trivial_LTP(self) -> np.ndarray:
-        return ~np.isnan(self.known_LTP)
-
-    def at_roles(self, values_LTP: np.ndarray) -> np.ndarray:
-        """Return values at the roles, ``(L, G, P)``."""
-        return np.stack([patching.at_positions(values_LTP, role_P) for role_P in self.role_GP], 1)
-
-    @property
-    def has_middle_P(self) -> np.ndarray:
-        return self.role_GP[1] != patching.NOWHERE
-
-
-def _component(
-    grid: Grid, pairs: Pairs, kept_P: np.ndarray, component: str, direction: str
-) -> _Component:
-    patched_LTP = grid.component(component)
-    changed_P, readout_P = pairs.changed_P, pairs.readout_P
-    role_GP = np.stack([changed_P, patching.middle(changed_P, readout_P), readout_P])
-    recovery_LTP = patching.recovery(grid.clean, grid.corrupted, patched_LTP)
-    if direction == "noising":
-        recovery_LTP = 1 - recovery_LTP
-    known_LTP = patching.by_construction(pairs, component, len(patched_LTP))
-    return _Component(
-        recovery_LTP[..., kept_P],
-        known_LTP[:, : patched_LTP.shape[1], kept_P],
-        grid.clean[kept_P],
-        grid.corrupted[kept_P],
-        role_GP[:, kept_P],
-        int((~kept_P).sum()),
-        int((~np.isfinite(grid.clean + grid.corrupted)).sum()),
-    )
+    def measure(self, subject: Subject) -> list[MetricResult]:
+        """Exchange the components, and sum up each of them."""
+        pairs = subject.pairs(self.n_pairs, subject.length)
+        right_P, grids = gap_of(subject, pairs).kept_P, grids_of(self, subject, pairs)
+        anatomy, results = anatomy_of(subject.model), []
+        for layout in self.outline(subject):
+            grid = grids[layout.part]
+            if isinstance(grid, str):
+                results.append(self.result(layout, Estimate(None, reason=grid), 0))
+                continue
+            known_LTP = by_construction(pairs, layout.part, anatomy, frozen=self.frozen)
+            counts = counted(pairs, right_P, grid.clean, grid.corrupted, min_gap=self.min_gap)
+            rng = subject.stream("bootstrap", "recovery", layout.part)
+            results.append(_result(self, layout, grid, counts, known_LTP, rng))
+        return results
 
 
 def _result(
-    identity: MetricIdentity,
+    metric: Recovery,
     layout: Layout,
-    part: _Component,
+    grid: Grid,
+    counts: Counted,
+    known_LTP: np.ndarray,
     rng: np.random.Generator,
-    how: dict[str, Any],
 ) -> MetricResult:
-    n_scored = int(part.has_middle_P.sum())
-    fields: dict[str, Any] = {
+    fields = _fields(grid, counts)
+    n_scored, component = counts.n_scored, layout.part
+    if counts.n_kept < MIN_PAIRS:
+        missing = Estimate(None, reason=_no_gap(counts, layout.n_expected, metric.min_gap))
+        return metric.result(layout, missing, n_scored, **fields)
+    part = recovered(
+        grid.component(component), known_LTP, (grid.clean, grid.corrupted), counts,
+        at_roles=component in MEMORY, noising=metric.direction == "noising",
+    )  # fmt: skip
+    means_RLG = part.means(resampling.weights(counts.n_kept, rng))
+    fields["profile"] = role_profile(part, means_RLG)
+    if part.grid_LTP is not None:
+        fields["profiles"] = {"grid": grid_profile(part.grid_LTP, part.known_LTP)}
+    if isinstance(grid, RecoveryGrid):  # a guess may be off
+        fields["scalars"]["trivial_error"] = part.error
+    if component == "block_in":
+        fields["scalars"] |= handover(part, means_RLG)
+    fields["warnings"] += _warnings(fields["scalars"])
+    found = midway(part, means_RLG, component)
+    if n_scored < MIN_PAIRS or found is None:
+        missing = Estimate(None, reason=_no_middle(part, n_scored))
+        return metric.result(layout, missing, n_scored, **fields)
+    fields["scalars"] |= found.scalars
+    if not counts.n_left_out:  # or two models would be compared on other pairs, one by one
+        fields["units"] = found.unit_P.tolist()
+    return metric.result(layout, Estimate(found.value, found.interval), n_scored, **fields)
+
+
+def _fields(grid: Grid, counts: Counted) -> dict[str, Any]:
+    """Return the fields that a result has in any case."""
+    kept_P, ends = counts.kept_P, {"clean": grid.clean, "corrupted": grid.corrupted}
+    engine, warnings = made_by(grid)
+    return {
         "references": {
-            "clean": part.clean_P.mean() if len(part.clean_P) else None,
-            "corrupted": part.corrupted_P.mean() if len(part.clean_P) else None,
+            name: end_P[kept_P].mean() if counts.n_kept else None for name, end_P in ends.items()
         },
         "scalars": {
-            "pairs_without_gap": part.n_dropped,
-            "pairs_without_middle": len(part.clean_P) - n_scored,
+            "pairs_answered_wrongly": counts.n_wrong,
+            "pairs_without_gap": counts.n_close,
+            "pairs_without_middle": counts.n_kept - counts.n_scored,
         },
-        "config": {"middle": "(changed + readout) // 2, strictly between them", **how["config"]},
+        "config": {
+            "middle": "(changed + readout) // 2, strictly between them",
+            "engine": engine,
+        },
+        "warnings": warnings,
     }
-    if len(part.clean_P) < MIN_PAIRS:
-        gap = identity.params["min_gap"]
-        reason = (
-            f"no gap: {len(part.clean_P)} of {layout.n_expected} pairs have readouts that differ "
-            f"by at least {gap:g}, and {MIN_PAIRS} are needed"
-        )
-        if part.n_not_finite:
-            reason = f"the logits of {part.n_not_finite} pairs are not finite, and " + reason
-        return result(identity, layout, Estimate(None, reason=reason), n_scored, **fields)
-    at_roles_LGP = part.at_roles(part.recovery_LTP)
-    trivial_LG = np.asarray((part.at_roles(part.trivial_LTP) != 0).all(-1))
-    weight_RP = resampling.weights(len(part.clean_P), rng)
-    means_RLG = _means(weight_RP, at_roles_LGP)
-    means_LG = _means(np.ones((1, len(part.clean_P))), at_roles_LGP)[0]
-    estimate, chosen = _headline(means_LG, means_RLG, trivial_LG, n_scored)
-    fields["scalars"].update(chosen, **_handover(means_LG))
-    fields["scalars"]["trivial_error"] = _trivial_error(part)
-    fields["warnings"] = [*how["warnings"], *_warnings(fields["scalars"])]
-    n_layers = len(means_LG)
-    fields["profile"] = profile(
-        {"layer": range(n_layers), "role": ROLES},
-        means_LG,
-        resampling.bounds(means_RLG),
-        marks={"trivial": trivial_LG},
-        series={"median": _median(at_roles_LGP)},
+
+
+def _no_gap(counts: Counted, n_expected: int, min_gap: float) -> str:
+    reason = (
+        f"no gap: {counts.n_kept} of {n_expected} pairs are answered rightly and have readouts "
+        f"that differ by at least {min_gap:g}, and {MIN_PAIRS} are needed"
     )
-    fields["profiles"] = {"grid": _grid_profile(part)}
-    return result(identity, layout, estimate, n_scored, **fields)
+    if not counts.n_not_finite:
+        return reason
+    return f"the logits of {counts.n_not_finite} pairs are not finite, and " + reason
 
 
-def _headline(
-    means_LG: np.ndarray, means_RLG: np.ndarray, trivial_LG: np.ndarray, n_scored: int
-) -> tuple[Estimate, dict[str, Any]]:
+def _no_middle(part: Recovered, n_scored: int) -> str:
     if n_scored < MIN_PAIRS:
-        reason = (
+        return (
             f"no middle: {n_scored} pairs have a position between the changed one and the readout, "
             f"and {MIN_PAIRS} are needed"
         )
-        return Estimate(None, reason=reason), {}
-    if np.isnan(means_LG).all():
-        return Estimate(None, reason="the model has no such component"), {}
-    layers = np.flatnonzero(~trivial_LG[:, 1] & ~np.isnan(means_LG[:, 1]))
-    if not len(layers):
-        reason = "no layer whose recovery at the middle position is not trivial"
-        return Estimate(None, reason=reason), {}
-    best_R = means_RLG[:, layers, 1].max(1)
-    layer = layers[means_LG[layers, 1].argmax()]
-    interval = stats.percentile_interval(best_R, unit="pair")
-    return Estimate(float(means_LG[layer, 1]), interval), {"layer": layer}
-
-
-def _means(weight_RP: np.ndarray, values_LGP: np.ndarray) -> np.ndarray:
-    n_layers, n_roles, n_pairs = values_LGP.shape
-    flat = values_LGP.reshape(-1, n_pairs).T
-    return resampling.mean_ignoring_nan(weight_RP, flat).reshape(-1, n_layers, n_roles)
-
-
-def _median(values_P: np.ndarray) -> np.ndarray:
-    with warnings.catch_warnings():
-        # A component that a layer does not have is NaN for every pair: so is its median.
-        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
-        return np.nanmedian(values_P, axis=-1)
-
-
-def _handover(means_LG: np.ndarray) -> dict[str, float]:
-    """Find the layer at which the difference has left the changed token, and reached the readout.
-
-    Both are the first layer whose input says so by half of the gap; L where none does.
-    """
-    n_layers = len(means_LG)
-    left_L, arrived_L = means_LG[:, 0] < 0.5, means_LG[:, 2] >= 0.5
-    return {
-        "left_changed_at": int(left_L.argmax()) if left_L.any() else n_layers,
-        "reached_readout_at": int(arrived_L.argmax()) if arrived_L.any() else n_layers,
-    }
-
-
-def _trivial_error(part: _Component) -> float | None:
-    """Return the largest deviation from the recoveries that are known by construction."""
-    error = np.abs(part.recovery_LTP - part.known_LTP)
-    return None if np.isnan(error).all() else float(np.nanmax(error))
+    if np.isnan(part.means()).all():
+        return "the model has no such component"
+    return "no layer whose recovery at the middle position is not known by construction"
 
 
 def _warnings(scalars: dict[str, Any]) -> list[str]:
     notes = []
-    if (scalars["trivial_error"] or 0.0) > _EXACT:
+    if (scalars.get("trivial_error") or 0.0) > _EXACT:
         notes.append(
             f"a recovery that is 0 or 1 by construction is off by {scalars['trivial_error']:.2g}: "
             "the sites of this model do not mean what they should"
         )
-    if scalars["pairs_without_gap"]:
-        notes.append(f"{scalars['pairs_without_gap']} pairs were dropped for want of a gap")
+    for count, why in (
+        ("pairs_answered_wrongly", "because the model does not answer them rightly"),
+        ("pairs_without_gap", "for want of a gap"),
+    ):
+        if scalars[count]:
+            notes.append(f"{scalars[count]} pairs were left out {why}")
     return notes
-
-
-def _grid_profile(part: _Component) -> Profile:
-    """Lay out the mean and median over pairs at absolute positions.
-
-    A cell is marked trivial if it is so in every pair; ``nontrivial_pairs`` counts the others.
-    """
-    n_layers, n_positions, n_pairs = part.recovery_LTP.shape
-    flat = part.recovery_LTP.reshape(-1, n_pairs).T
-    mean = resampling.mean_ignoring_nan(np.ones((1, n_pairs)), flat)
-    return profile(
-        {"layer": range(n_layers), "position": range(n_positions)},
-        mean.reshape(n_layers, n_positions),
-        marks={"trivial": part.trivial_LTP.all(-1)},
-        series={
-            "median": _median(part.recovery_LTP),
-            "nontrivial_pairs": (~part.trivial_LTP).sum(-1),
-        },
-    )

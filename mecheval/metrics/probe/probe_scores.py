@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from mecheval.metrics.subject import Subject
 
 
+SOLVED = 0.95
+"""Accuracy of the control task from which it leaves hardly any room above it."""
+
+
 @dataclass(frozen=True)
 class Controls:
     """Balanced accuracies of ridge probes, which say how much a probe can do by itself.
@@ -39,9 +43,17 @@ class Controls:
     shuffled_LJ: np.ndarray
 
     @property
+    def solved_L(self) -> np.ndarray:
+        """Say where the control task is solved, so that hardly anything could be read better."""
+        return self.control_LJ.mean(1) >= SOLVED
+
+    @property
     def selectivity_L(self) -> np.ndarray:
-        """Return true accuracy less that of the control task, ridge against ridge."""
-        return self.ridge_L - self.control_LJ.mean(1)
+        """Return true accuracy less that of the control task, ridge against ridge.
+
+        NaN where the control task is solved: the difference could hardly be positive.
+        """
+        return np.where(self.solved_L, np.nan, self.ridge_L - self.control_LJ.mean(1))
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,13 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mecheval import seeding
+from mecheval import exact, seeding
 from mecheval.errors import UsageError, did_you_mean
+from mecheval.models.drawing import drawing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from mecheval.models.hub.locate import Located
 
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
+_COLUMNS = 64  # of a table at a time, in float64
 _LISTED = 3  # names of weights in a message; a wrong configuration misses hundreds
 
 
@@ -95,7 +98,7 @@ def load_weights(located: Located, *, name: str, trust_remote_code: bool) -> nn.
     from transformers import AutoModelForCausalLM
 
     load_config(located, name=name, trust_remote_code=trust_remote_code)
-    with quiet(), _explained(f"The checkpoint '{name}' cannot be loaded"), _seeded(0):
+    with quiet(), _explained(f"The checkpoint '{name}' cannot be loaded"), _restored():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             located.path,
             use_safetensors=True,
@@ -116,12 +119,14 @@ def load_weights(located: Located, *, name: str, trust_remote_code: bool) -> nn.
 def draw_weights(config: Any, *, seed: int, trust_remote_code: bool = False) -> nn.Module:
     """Build a model of a configuration, its weights initialised by transformers from a seed.
 
-    The initialisation is the library's own. That of Mamba (initializer_range 0.1) makes the
-    130M shape chaotic: a change of 1e-6 of the embedding moves its logits by 1e-2.
+    What is drawn, and in which order, is the library's own, so that another version of it may give
+    other weights; the numbers are the same on every processor, see :func:`.drawing`. The
+    initialisation of Mamba (initializer_range 0.1) makes the 130M shape chaotic: a change of 1e-6
+    of the embedding moves its logits by 1e-2.
     """
     from transformers import AutoModelForCausalLM
 
-    with quiet(), _seeded(seeding.derive(seed, "init")):
+    with quiet(), drawing(seed, "init"):
         module = AutoModelForCausalLM.from_config(
             # A copy, because the model keeps its configuration and new tokens change it.
             copy.deepcopy(config),
@@ -161,16 +166,16 @@ def add_tokens(module: Any, vocab_size: int, *, seed: int) -> None:
         UsageError: The model does not say which module its embedding is.
     """
     problem = f"The embedding of {type(module).__name__} takes no new tokens"
-    with quiet(), _explained(problem, "Use symbols=text."), _seeded(0):
+    with quiet(), _explained(problem, "Use symbols=text."), _restored():
         old = module.get_input_embeddings().weight.shape[0]
         module.resize_token_embeddings(vocab_size, mean_resizing=False)
-    generator = seeding.torch_stream(seed, "added_tokens")
+    draws = seeding.Draws(seed, "added_tokens")
     tables = {id(part.weight): part for part in _tables(module)}
     for part in tables.values():
-        _fill(part.weight, old, generator)
+        _fill(part.weight, old, draws)
         bias_C: Any = getattr(part, "bias", None)
         if bias_C is not None:
-            bias_C[old:] = bias_C[:old].mean()
+            bias_C[old:] = float(exact.total(_doubles(bias_C[:old])) / old)
 
 
 def _numbered_like(key: str, module: nn.Module) -> bool:
@@ -185,10 +190,19 @@ def _tables(module: Any) -> Iterator[Any]:
             yield part
 
 
-def _fill(weight_CD: Tensor, old: int, generator: torch.Generator) -> None:
-    known_CD = weight_CD[:old]
-    drawn_CD = torch.randn(weight_CD[old:].shape, generator=generator)
-    weight_CD[old:] = known_CD.mean(0) + known_CD.std(0) * drawn_CD
+def _fill(weight_CD: Tensor, old: int, draws: seeding.Draws) -> None:
+    drawn_CD = draws.normal(tuple(weight_CD[old:].shape))
+    for first in range(0, weight_CD.shape[1], _COLUMNS):
+        columns = slice(first, first + _COLUMNS)
+        known_CD = _doubles(weight_CD[:old, columns])
+        mean_D = exact.total(known_CD) / old
+        spread_D = np.sqrt(exact.total(np.square(known_CD - mean_D)) / max(old - 1, 1))
+        made_CD = mean_D + spread_D * drawn_CD[:, columns]
+        weight_CD[old:, columns] = torch.from_numpy(made_CD).to(weight_CD)
+
+
+def _doubles(weight: Tensor) -> np.ndarray:
+    return weight.double().cpu().numpy()
 
 
 def _refuse(keys: Iterable[str], problem: str, name: str) -> None:
@@ -202,11 +216,10 @@ def _refuse(keys: Iterable[str], problem: str, name: str) -> None:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed torch's generator on the CPU, and leave it as it was."""
+def _restored() -> Iterator[None]:
+    """Leave torch's generator on the CPU as it was; what is drawn meanwhile is written over."""
     with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which would also seed every GPU.
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(0)
         yield
 
 

@@ -6,17 +6,16 @@ Shape suffixes: ``C`` vocabulary.
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
-import torch
-from torch import nn
 
-from mecheval import seeding
 from mecheval.errors import ContractError, UsageError, unknown
 from mecheval.models.contract import Encoding, ModelCard, ModelIdentity, ModelSource
+from mecheval.models.drawing import drawing
 from mecheval.models.stack.linear import Mlp
 from mecheval.models.stack.residual import Block, Mixer, ResidualStack
 from mecheval.models.stack.shell import OWN, PAPER, SHELLS, Shell
@@ -25,6 +24,8 @@ from mecheval.spec import configured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from torch import nn
 
     from mecheval.tasks import Task
     from mecheval.training.recipe import Recipe
@@ -85,7 +86,10 @@ class Architecture(ModelSource):
 
     @abstractmethod
     def mixer(self, layer: int) -> Mixer:
-        """Build the sequence mixer of a layer, drawing weights from torch's global generator."""
+        """Build the sequence mixer of a layer, its weights drawn as torch draws them.
+
+        Under :meth:`build` they come from the seed: see :func:`mecheval.models.drawing.drawing`.
+        """
 
     def mlp(self, layer: int) -> nn.Module | None:
         """Build the feed-forward part of a layer, if there is one."""
@@ -116,7 +120,7 @@ class Architecture(ModelSource):
     @property
     def residual_scale(self) -> float:
         """Return by how much weights that write to the stream are smaller: 1 / sqrt(2 layers)."""
-        return (2 * self.layers) ** -0.5
+        return 1 / math.sqrt(2 * self.layers)
 
     @property
     def args(self) -> dict[str, Any]:
@@ -143,9 +147,7 @@ class Architecture(ModelSource):
 
     def build(self, encoding: Encoding, *, seed: int) -> ResidualStack:
         """Build the model in float32 on the CPU; the global random state is left as it was."""
-        with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed, which would also seed every GPU.
-            torch.default_generator.manual_seed(seeding.derive(seed, "init"))
+        with drawing(seed, "init"):
             return ResidualStack(self, encoding.vocab_size)
 
     def check(self, holds: bool, needs: str) -> None:

@@ -1,17 +1,17 @@
 """Setting weights by hand: a residual stream of named dimensions, and wires between them.
 
-Shape suffix: ``D`` residual width.
+Shape suffixes: ``D`` residual width, ``X`` rows of a weight, ``Y`` what else it has.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mecheval import seeding
+from mecheval import exact, seeding
 
 if TYPE_CHECKING:
     from mecheval.models.stack.residual import ResidualStack
@@ -65,38 +65,57 @@ def wire(weight: Tensor, rows: slice, columns: slice, value: float = 1.0) -> Non
 
 def distract(weight: Tensor, columns: slice) -> None:
     """Let columns of a table of embeddings say nothing of interest, the same at every call."""
-    generator = seeding.torch_stream(0, "distraction", len(weight))
-    weight[:, columns] = 0.1 * torch.randn(weight[:, columns].shape, generator=generator)
+    draws = seeding.Draws(0, "distraction", len(weight))
+    weight[:, columns] = torch.from_numpy(0.1 * draws.normal(tuple(weight[:, columns].shape)))
 
 
 @torch.no_grad()
 def blur(stack: ResidualStack, noise: float) -> None:
     """Add Gaussian noise to the token embeddings, the same at every call."""
-    generator = seeding.torch_stream(0, "noise")
     weight = stack.embedding.weight
-    weight.add_(noise * torch.randn(weight.shape, generator=generator))
+    drawn = seeding.Draws(0, "noise").normal(tuple(weight.shape))
+    weight.add_(torch.from_numpy(noise * drawn).to(weight.dtype))
+
+
+@torch.no_grad()
+def perturb(stack: ResidualStack, noise: float) -> None:
+    """Add Gaussian noise to every weight, the same at every call.
+
+    Args:
+        stack: The network.
+        noise: Standard deviation, relative to the largest weight of a row; rows that are zero stay
+            so, as what does nothing goes on doing nothing.
+    """
+    draws = seeding.Draws(0, "weight noise")
+    for parameter in stack.parameters():
+        row_XY = _doubles(parameter).reshape(len(parameter), -1)
+        noise_XY = noise * np.abs(row_XY).max(1, keepdims=True) * draws.normal(row_XY.shape)
+        parameter.add_(torch.from_numpy(noise_XY.reshape(parameter.shape)).to(parameter.dtype))
 
 
 @torch.no_grad()
 def rotate(stack: ResidualStack, seed: int) -> None:
     """Turn the basis of the residual stream; logits stay the same up to rounding.
 
+    The turned weights are the same everywhere: no library sums them up.
+
     Raises:
         ValueError: A part of the network reads or writes the stream in a basis of its own.
     """
     width = stack.d_model
-    drawn_DD = torch.randn(
-        width, width, generator=seeding.torch_stream(seed, "rotated"), dtype=torch.float64
-    )
-    turn_DD = torch.linalg.qr(drawn_DD).Q
+    turn_DD, _ = exact.qr(seeding.Draws(seed, "rotated").normal((width, width)))
     for name, module in stack.named_modules():
         part = name.rpartition(".")[2]
         if isinstance(module, nn.Embedding) or part in READING:
-            turned = module.weight.double() @ turn_DD.T  # type: ignore[operator, union-attr]
+            turned = exact.product(_doubles(module.weight), turn_DD.T)
         elif part in WRITING:
-            turned = turn_DD @ module.weight.double()  # type: ignore[operator, union-attr]
+            turned = exact.product(turn_DD, _doubles(module.weight))
         elif isinstance(module, nn.RNNBase):
             raise ValueError("A recurrent layer writes its own units to the stream.")
         else:
             continue
-        module.weight.copy_(turned)  # type: ignore[operator, union-attr]
+        module.weight.copy_(torch.from_numpy(turned))  # type: ignore[operator, union-attr]
+
+
+def _doubles(weight: Any) -> np.ndarray:
+    return weight.detach().double().numpy()

@@ -59,7 +59,7 @@ class ReluFilter(nn.Module):
         super().__init__()
         self.positions = positions
         self.up = affine(FEATURES, RELU_UNITS)
-        self.down = affine(RELU_UNITS, width, scale=positions**-0.5)
+        self.down = affine(RELU_UNITS, width, scale=1 / math.sqrt(positions))
         _redraw(self, std)
 
     def forward(self, n_lags: int) -> Tensor:
@@ -81,7 +81,7 @@ class SineFilter(nn.Module):
         self.hidden = nn.ModuleList(
             affine(n_in, n_out) for n_in, n_out in itertools.pairwise(sizes)
         )
-        self.down = projection(SINE_UNITS, width, scale=positions**-0.5)
+        self.down = projection(SINE_UNITS, width, scale=1 / math.sqrt(positions))
         self.frequency = nn.Parameter(torch.ones(SINE_UNITS))
         _redraw(self, std)
 

@@ -5,6 +5,7 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` residual width.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,7 +35,7 @@ def projection(n_in: int, n_out: int, *, scale: float = 1.0) -> nn.Linear:
     """Return a matrix without bias, its weights drawn from N(0, scale^2 / n_in)."""
     linear = nn.Linear(n_in, n_out, bias=False, device="meta")  # which draws nothing
     linear.weight = nn.Parameter(torch.empty(n_out, n_in))
-    nn.init.normal_(linear.weight, std=scale * n_in**-0.5)
+    nn.init.normal_(linear.weight, std=scale / math.sqrt(n_in))
     return linear
 
 

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from mecheval import seeding
 from mecheval.errors import ContractError, UsageError
 from mecheval.models.contract import Encoding, ModelCard, ModelIdentity, ModelSource
+from mecheval.models.drawing import drawing
 from mecheval.models.stack.architecture import Architecture
-from mecheval.models.stack.basis import blur, rotate
+from mecheval.models.stack.basis import blur, perturb, rotate
 from mecheval.models.stack.residual import Mixer, Mlp, ResidualStack
 from mecheval.models.stack.shell import BARE, Shell
 from mecheval.registry import declare
@@ -158,8 +158,7 @@ class Planted(ModelSource, Generic[TaskT]):
                 f"Model '{self.card.name}' has weights that follow from a task. Give it one: "
                 f"task={tasks}."
             )
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seeding.derive(seed, "init"))
+        with drawing(seed, "init"):
             return ResidualStack(self.blueprint(encoding.task), encoding.vocab_size)  # type: ignore[arg-type]
 
     @classmethod
@@ -194,15 +193,20 @@ class Turnable(Planted[TaskT]):
             in the basis of the construction. The function computed is the same.
         noise: Standard deviation of what is added to every entry of the token embeddings, where
             0 and 1 are told apart: enough of it makes the network err, by the same mechanism.
+        weight_noise: Standard deviation of what is added to every weight, relative to the largest
+            of its row.
     """
 
     rotated: int = 0
     noise: float = 0.0
+    weight_noise: float = 0.0
 
     def build(self, encoding: Encoding, *, seed: int) -> ResidualStack:
         """Build the network with its weights, blurred and turned if it is asked for."""
         stack = super().build(encoding, seed=seed)
         blur(stack, self.noise)
+        if self.weight_noise:
+            perturb(stack, self.weight_noise)
         if self.rotated:
             rotate(stack, self.rotated)
         return stack

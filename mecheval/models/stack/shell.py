@@ -12,6 +12,7 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` residual width, ``C`` voc
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -84,7 +85,8 @@ def _no_norm(width: int) -> nn.Module:
 def _draw_small(block: nn.Module, layers: int) -> None:
     """Draw all matrices from N(0, 0.02^2), with biases of 0."""
     for name, linear in _matrices(block):
-        nn.init.normal_(linear.weight, std=STD * ((2 * layers) ** -0.5 if name in WRITING else 1))
+        depth = 2 * layers if name in WRITING else 1
+        nn.init.normal_(linear.weight, std=STD / math.sqrt(depth))
         if linear.bias is not None:
             nn.init.zeros_(linear.bias)
 
@@ -92,7 +94,7 @@ def _draw_small(block: nn.Module, layers: int) -> None:
 def _draw_by_inputs(block: nn.Module, layers: int) -> None:
     """Draw all matrices from U(-n^-1/2, n^-1/2) with n inputs, with biases of 0."""
     for name, linear in _matrices(block):
-        bound = linear.in_features**-0.5 * (layers**-0.5 if name in WRITING else 1)
+        bound = 1 / math.sqrt(linear.in_features * (layers if name in WRITING else 1))
         nn.init.uniform_(linear.weight, -bound, bound)
         if linear.bias is not None:
             nn.init.zeros_(linear.bias)

@@ -5,6 +5,7 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``E`` channels, ``K`` taps.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,7 +29,7 @@ class ShortConvolution(nn.Module):
         super().__init__()
         self.channels, self.taps = channels, taps
         if taps:
-            bound = taps**-0.5
+            bound = 1 / math.sqrt(taps)
             self.weight = nn.Parameter(torch.empty(channels, 1, taps).uniform_(-bound, bound))
             self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
 

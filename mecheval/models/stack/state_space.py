@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from mecheval import exact
 from mecheval.models.kernels.scan import Kernel, check_kernel
 from mecheval.models.stack.architecture import Architecture
 from mecheval.models.stack.shell import PAPER_STATE_SPACE, Shell
@@ -64,6 +65,6 @@ class StateSpaceArchitecture(Architecture):
 
 def initial_step_bias(entries: int) -> Tensor:
     """Draw biases whose softplus is log-uniform over :data:`STEP_RANGE`, as both papers do."""
-    low, high = (math.log(end) for end in STEP_RANGE)
+    low, high = exact.log(np.array(STEP_RANGE)).tolist()
     step = torch.empty(entries).uniform_(low, high).exp()
     return step + torch.log(-torch.expm1(-step))

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mecheval import seeding
 from mecheval.models.wrapped.attending import watching
 from mecheval.models.wrapped.convolving import Convolving, is_short_convolution
 
@@ -234,17 +236,18 @@ def reach(call: Call) -> int:
     if stream_BTD is None:
         return 0
     half = stream_BTD.shape[1] // 2
-    noise_BTD = torch.empty_like(stream_BTD).normal_(generator=_generator(stream_BTD.device))
     changed_BTD = stream_BTD.clone()
-    changed_BTD[:, :half] = noise_BTD[:, :half] * stream_BTD.std()
+    changed_BTD[:, :half] = noise_like(stream_BTD[:, :half]) * stream_BTD.std()
     before_BTD, after_BTD = call.replay(stream_BTD.clone()), call.replay(changed_BTD)
     moved_T = (after_BTD - before_BTD).abs().amax((0, 2)) > 1e-5 * before_BTD.abs().max()
     beyond = moved_T[half:].nonzero()
     return int(beyond.max()) + 1 if len(beyond) else 0
 
 
-def _generator(device: torch.device) -> torch.Generator:
-    return torch.Generator(device).manual_seed(0)
+def noise_like(stream_BTD: Tensor) -> Tensor:
+    """Return standard normal numbers of a stream's shape, type and device; always the same ones."""
+    drawn_BTD = seeding.Draws(0, "noise").normal(tuple(stream_BTD.shape), dtype=np.float32)
+    return torch.from_numpy(drawn_BTD).to(stream_BTD)
 
 
 def _copied(value: Any) -> Any:

@@ -18,8 +18,11 @@ from mecheval.models.wrapped.reasons import Inseparable
 STREAM = object()
 """Stands where the stream was; attention can be given it more than once."""
 
-Change = Callable[[int, Tensor], Tensor]
-"""Is shown a tensor with its number, and returns what to give instead."""
+Place = tuple[str | int, ...]
+"""Where a tensor stands: the name of an argument or its number, and the way on inside of it."""
+
+Change = Callable[[Place, Tensor], Tensor]
+"""Is shown a tensor with its place, and returns what to give instead."""
 
 
 @dataclass(frozen=True)
@@ -44,28 +47,30 @@ class Given:
         place = stream_argument(args, kwargs)
         stream_BTD = args[place] if isinstance(place, int) else kwargs[place]
 
-        def left_out(tensor: Tensor) -> Any:
+        def left_out(at: Place, tensor: Tensor) -> Any:
             return STREAM if is_same(tensor, stream_BTD) else tensor
 
         return cls(_mapped(args, left_out), _mapped(dict(kwargs), left_out)), stream_BTD
 
     @property
-    def tensors(self) -> list[Tensor]:
-        """Return the tensors beside the stream, in a fixed order."""
-        found: list[Any] = []
-        _mapped((self.args, dict(self.kwargs)), found.append)
-        return [tensor for tensor in found if tensor is not STREAM]
+    def tensors(self) -> dict[Place, Tensor]:
+        """Return the tensors beside the stream, by place: an argument can be None at times."""
+        found: dict[Place, Tensor] = {}
+
+        def keep(place: Place, value: Any) -> Any:
+            if value is not STREAM:
+                found[place] = value
+            return value
+
+        _mapped(self.args, keep)
+        _mapped(dict(self.kwargs), keep)
+        return found
 
     def changed(self, change: Change) -> Given:
         """Return the same arguments with other tensors beside the stream."""
-        number = -1
 
-        def put(value: Any) -> Any:
-            nonlocal number
-            if value is STREAM:
-                return value
-            number += 1
-            return change(number, value)
+        def put(place: Place, value: Any) -> Any:
+            return value if value is STREAM else change(place, value)
 
         return Given(_mapped(self.args, put), _mapped(dict(self.kwargs), put))
 
@@ -76,14 +81,17 @@ class Given:
     def call(self, function: Callable[..., Any], stream_BTD: Tensor) -> Any:
         """Call a module on a stream."""
 
-        def put(value: Any) -> Any:
+        def put(place: Place, value: Any) -> Any:
             return stream_BTD if value is STREAM else value
 
         return function(*_mapped(self.args, put), **_mapped(dict(self.kwargs), put))
 
 
-def growing_axes(one: Given, other: Given, sizes: tuple[int, int]) -> list[tuple[int, ...]]:
+def growing_axes(one: Given, other: Given, sizes: tuple[int, int]) -> dict[Place, tuple[int, ...]]:
     """Find along which axes the tensors of two calls grow with a size, or with a multiple of it.
+
+    Returns:
+        The axes of every tensor, by place.
 
     Args:
         one: Arguments with the first size.
@@ -93,16 +101,17 @@ def growing_axes(one: Given, other: Given, sizes: tuple[int, int]) -> list[tuple
     Raises:
         Inseparable: The calls differ in something else.
     """
-    small, large = ([tensor.shape for tensor in given.tensors] for given in (one, other))
-    if [len(shape) for shape in small] != [len(shape) for shape in large]:
+    small, large = one.tensors, other.tensors
+    ranks = ({place: tensor.dim() for place, tensor in found.items()} for found in (small, large))
+    if next(ranks) != next(ranks):
         raise Inseparable("a part is given other arguments in a longer or larger run")
-    found = []
-    for pair in zip(small, large, strict=True):
-        lengths = list(zip(*pair, strict=True))
+    found = {}
+    for place, tensor in small.items():
+        lengths = list(zip(tensor.shape, large[place].shape, strict=True))
         axes = tuple(axis for axis, (short, long) in enumerate(lengths) if short != long)
         if any(lengths[axis][0] * sizes[1] != lengths[axis][1] * sizes[0] for axis in axes):
             raise Inseparable("a part is given a tensor without axes of examples and positions")
-        found.append(axes)
+        found[place] = axes
     return found
 
 
@@ -135,15 +144,15 @@ def _as_given(*args: Any, **kwargs: Any) -> tuple[tuple, dict[str, Any]]:
     return args, kwargs
 
 
-def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    """Return a nested value with every tensor, and every place of the stream, changed."""
+def _mapped(value: Any, change: Callable[[Place, Any], Any], place: Place = ()) -> Any:
+    """Return a nested value with every tensor, and whatever stands for the stream, changed."""
     if isinstance(value, Tensor) or value is STREAM:
-        return change(value)
+        return change(place, value)
     if isinstance(value, tuple | list):
-        items = [_mapped(item, change) for item in value]
+        items = [_mapped(item, change, (*place, i)) for i, item in enumerate(value)]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if type(value) is dict:
-        return {name: _mapped(item, change) for name, item in value.items()}
+        return {name: _mapped(item, change, (*place, name)) for name, item in value.items()}
     return value
 
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from mecheval.models.hooks import stream_output
 from mecheval.models.wrapped.caches import beginning, cache_argument, with_rows
-from mecheval.models.wrapped.calls import evaluating, logits_of, run
-from mecheval.models.wrapped.given import Given, growing_axes, receiving
+from mecheval.models.wrapped.calls import evaluating, logits_of, noise_like, run
+from mecheval.models.wrapped.given import Given, Place, growing_axes, receiving
 from mecheval.models.wrapped.reasons import FAILURES, Inseparable
 from mecheval.models.wrapped.rest import Rest
 from mecheval.models.wrapped.structure import probe_tokens
@@ -57,8 +57,8 @@ class RealBlocks:
         if self.cache is not None:
             axes = self.replayer.tail_axes[layer]
 
-        def rows(number: int, tensor: Tensor) -> Tensor:
-            for axis in axes[number]:  # examples, or examples with heads behind them
+        def rows(place: Place, tensor: Tensor) -> Tensor:
+            for axis in axes[place]:  # examples, or examples with heads behind them
                 split = tensor.unflatten(axis, (n_runs, -1))
                 chosen = split.index_select(axis, run_R.to(tensor.device))
                 tensor = chosen.flatten(axis, axis + 1)
@@ -74,11 +74,15 @@ class RealBlocks:
         """Return the blocks of positions ``first`` on, which remember the run before them.
 
         Returns:
-            None if the model's cache does not serve for that.
+            None if the model's cache does not serve for that, or if the blocks are given something
+            there that they are not given elsewhere.
         """
         if first == 0:
             return self
-        return self.replayer.tail(self.tokens_PT, first) if self.replayer.has_tails else None
+        if not self.replayer.has_tails:
+            return None
+        tail = self.replayer.tail(self.tokens_PT, first)
+        return tail if self.replayer.knows(tail) else None
 
     def readout(self, stream_RD: Tensor) -> Tensor:
         """Return all logits ``(R, C)`` of streams after the last block."""
@@ -89,7 +93,7 @@ class Replayer:
     """Records runs of a model whose blocks need nothing of each other but the stream.
 
     Attributes:
-        axes: Along which axes what the blocks are given counts examples, by layer.
+        axes: Along which axes what the blocks are given counts examples, by layer and place.
         tail_axes: The same for positions behind others.
         has_tails: Whether blocks can go on from the model's own cache.
     """
@@ -128,6 +132,11 @@ class Replayer:
         given = [each.swapped(cache, CACHE) for each in found]
         return RealBlocks(self, tokens_PT[:, first:], given, streams, kept)
 
+    def knows(self, tail: RealBlocks) -> bool:
+        """Say whether it is known which axes count examples, of all that the blocks are given."""
+        pairs = zip(tail.given, self.tail_axes, strict=True)
+        return all(set(given.tensors) <= set(axes) for given, axes in pairs)
+
     def _whole_cache(self, tokens_PT: Tensor) -> Any:
         if self._remembered is None or self._remembered[0] is not tokens_PT:
             output = self.module(tokens_PT, use_cache=True)
@@ -165,8 +174,7 @@ class Replayer:
             growing_axes(*pair, SIZES) for pair in zip(base.given, more.given, strict=True)
         ]
         for given, other in zip(base.given, noisy.given, strict=True):
-            pairs = zip(given.tensors, other.tensors, strict=True)
-            if not all(torch.equal(*pair) for pair in pairs):
+            if not _equal(given.tensors, other.tensors):
                 raise Inseparable(
                     "blocks are given more than the stream that earlier blocks return"
                 )
@@ -202,8 +210,7 @@ class Replayer:
             if number:
                 return None
             streams.append(stream_PTD.clone())
-            noise = torch.Generator(stream_PTD.device).manual_seed(0)
-            return torch.empty_like(stream_PTD).normal_(generator=noise) if noisy else None
+            return noise_like(stream_PTD) if noisy else None
 
         with receiving(self.structure.blocks, receive):
             if options is None:
@@ -213,3 +220,7 @@ class Replayer:
         if logits is not None:
             logits.append(made_PTC)
         return [found[number] for number in range(len(self.structure.blocks))], streams[0]
+
+
+def _equal(one: dict[Place, Tensor], other: dict[Place, Tensor]) -> bool:
+    return set(one) == set(other) and all(torch.equal(one[at], other[at]) for at in one)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mecheval.models.wrapped.attending import implementation, watching
 from mecheval.models.wrapped.calls import run
-from mecheval.models.wrapped.given import Given, growing_axes, receiving
+from mecheval.models.wrapped.given import Given, Place, growing_axes, receiving
 from mecheval.models.wrapped.reasons import Inseparable
 from mecheval.models.wrapped.structure import LENGTH, probe_tokens
 
@@ -91,8 +91,8 @@ class Surroundings:
             RuntimeError: A longer sequence changes what earlier positions are given.
         """
 
-        def cut(number: int, tensor: Tensor) -> Tensor:
-            axes = self._axes[index][number]
+        def cut(place: Place, tensor: Tensor) -> Tensor:
+            axes = self._axes[index][place]
             if axes:
                 tensor = tensor.narrow(axes[0], first, last - first)
             for axis in axes[1:]:  # of a mask: the positions that are seen
@@ -136,8 +136,8 @@ class Surroundings:
 
     def _growing(self, seen: list[_Seen]) -> Iterator[tuple[Tensor, int]]:
         for axes, layer in zip(self._axes, seen, strict=True):
-            for own, tensor in zip(axes, layer.given.tensors, strict=True):
-                yield from ((tensor, axis) for axis in own)
+            for place, tensor in layer.given.tensors.items():
+                yield from ((tensor, axis) for axis in axes[place])
 
     def _layer(self, index: int, length: int) -> _Seen:
         place = self._where()
@@ -178,7 +178,10 @@ class Surroundings:
     def _continues(self, shorter: list[_Seen], longer: list[_Seen]) -> bool:
         """Say whether one recording is the beginning of another one."""
         for short, long in zip(shorter, longer, strict=True):
-            pairs = [*zip(short.given.tensors, long.given.tensors, strict=True)]
+            one, other = short.given.tensors, long.given.tensors
+            if set(one) != set(other):
+                return False
+            pairs = [(tensor, other[place]) for place, tensor in one.items()]
             if short.mask_1HTS is not None:
                 # Only one that hides nothing of a short sequence can be left out there.
                 if long.mask_1HTS is None:

@@ -1,62 +1,93 @@
-"""Pictures of reports; the same bytes for the same reports, made without a display."""
+"""Pictures of reports: every module of this package is a figure, and nothing else names it.
+
+A figure is a module with a function ``draw(sheet) -> list[Drawing]``, which gets all models on one
+task and returns no drawing where there is nothing to draw. The first line of its docstring says
+what it shows, in ``mecheval report --help`` as well.
+"""
 
 from __future__ import annotations
 
+import ast
 import importlib
-import io
-from typing import TYPE_CHECKING
-
-import matplotlib as mpl
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mecheval.reports.drawing.canvas import Drawing
     from mecheval.reports.schema import Report
 
 FORMATS = ("png", "svg")
-FIGURES = ("layers", "mechanism", "training")
-"""Kinds of figures, each a module of this package with a function ``figure``."""
-
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8.5,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 8.5,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "legend.fontsize": 7.5,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "hatch.linewidth": 0.6,
-    "figure.facecolor": "white",
-    "svg.hashsalt": "mecheval",
-}
-DPI = 160
 
 
-def render(reports: Sequence[Report], kind: str, *, figure: str = "layers") -> bytes:
-    """Draw reports.
+class Picture(NamedTuple):
+    """One file's worth of drawing.
+
+    Attributes:
+        task: The task that it is of.
+        figure: The kind of figure.
+        drawing: What is drawn.
+    """
+
+    task: str
+    figure: str
+    drawing: Drawing
+
+
+def figures() -> dict[str, str]:
+    """Return the kinds of figures with what they show, read from their files without running them.
+
+    So listing them does not import matplotlib.
+    """
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        found[path.stem] = docstring.partition("\n")[0].rstrip(".")
+    return found
+
+
+def draw(reports: Sequence[Report], names: Sequence[str] = ()) -> list[Picture]:
+    """Draw all that there is to draw of reports, task by task.
 
     Args:
-        reports: At least one report.
-        kind: png or svg.
-        figure: ``layers``: readability, bottlenecks and recovery by layer, a single report in
-            full; ``mechanism``: accuracy, verdicts, and interchange by role and layer, a row per
-            model; ``training``: accuracy and mechanism along training, for reports with snapshots.
+        reports: The reports.
+        names: Kinds of figures; all by default.
 
     Raises:
-        UsageError: The kind or the figure is another one, or the reports hold nothing for it.
+        UsageError: There is no such kind, or the reports hold nothing for any of them.
     """
-    if kind not in FORMATS:
-        raise UsageError(f"Cannot draw a '.{kind}' picture. Give a file that ends in .png or .svg.")
-    if figure not in FIGURES:
-        raise unknown("figure", figure, FIGURES, see=f"these: {', '.join(FIGURES)}")
-    module = importlib.import_module(f"{__name__}.{figure}")
-    with mpl.rc_context(STYLE):  # pyright: ignore[reportArgumentType] - names of rcParams
-        file = io.BytesIO()
-        metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
-        module.figure(reports).savefig(file, format=kind, dpi=DPI, metadata=metadata)
-    return file.getvalue()
+    known = figures()
+    for name in names:
+        if name not in known:
+            raise unknown("figure", name, known, see=f"these: {', '.join(known)}")
+    import matplotlib as mpl
+
+    from mecheval.reports.drawing.sheets import sheets
+    from mecheval.reports.drawing.style import STYLE
+
+    found = []
+    with mpl.rc_context(STYLE):
+        for sheet in sheets(reports):
+            for name in names or known:
+                module = importlib.import_module(f"{__name__}.{name}")
+                found += [Picture(sheet.task, name, drawing) for drawing in module.draw(sheet)]
+    if not found:
+        raise UsageError(_nothing(reports, {name: known[name] for name in names or known}))
+    return found
+
+
+def _nothing(reports: Sequence[Report], wanted: dict[str, str]) -> str:
+    errors = [report.error for report in reports if report.error]
+    if errors and len(errors) == len(reports):
+        error = errors[0]
+        return (
+            f"There is nothing to draw: the cell failed in {error.stage} ({error.type}). "
+            "Run it again."
+        )
+    kinds = "; ".join(f"{name} ({shows})" for name, shows in wanted.items())
+    learned = any(report.learned for report in reports)
+    advice = "" if learned else " No model learned its task: train longer."
+    return f"The reports hold nothing for these figures: {kinds}.{advice}"

@@ -1,249 +1,241 @@
-"""Curves over layers and recovery: one report in full, or a grid of models by tasks."""
+"""Curves over layers: where a variable can be read, what erasing it costs, and the like.
+
+A page per metric whose results have a profile over layers alone; a panel per model. Shape suffix:
+``L`` layers.
+"""
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from matplotlib.figure import Figure
+import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 
-from mecheval.reports.figures import panels
-from mecheval.reports.labels import labels, model_labels, task_entry
+from mecheval.reports.drawing import canvas, style, words
+from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.paging import Pages, numbered
+from mecheval.reports.drawing.sheets import caption, flags, not_drawn, seeds_sentence, titles
+from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import SubFigure
 
-    from mecheval.reports.schema import MetricResult, Report
+    from mecheval.reports.collection import Group
+    from mecheval.reports.collection.profiles import ProfileOverSeeds
+    from mecheval.reports.drawing.canvas import Drawing
+    from mecheval.reports.drawing.sheets import Sheet
+    from mecheval.reports.schema import MetricResult
 
+MOST, COLUMNS = 20, 4
+"""Panels of a page, and beside each other."""
 
-def figure(reports: Sequence[Report]) -> Figure:
-    """Draw one report in full, or several as a grid."""
-    return cell_figure(reports[0]) if len(reports) == 1 else grid_figure(reports)
+HEIGHT = 1.15  # inches
 
-
-def cell_figure(report: Report) -> Figure:
-    """Draw the layer curves and the recovery heat maps of one report."""
-    results = _by_family(report)
-    components = results["intervention"]
-    n_rows = max(2, len(components))
-    figure = Figure(figsize=(11.5, 0.5 + 2.75 * n_rows), layout="constrained")
-    head, body = figure.subfigures(2, 1, squeeze=False, height_ratios=(0.5, 2.75 * n_rows))[:, 0]
-    name, details = _title(report)
-    head.text(0.012, 0.72, name, fontsize=12, fontweight="bold", va="center")
-    head.text(0.012, 0.2, details, fontsize=8.5, color=panels.GREY, va="center")
-    left, right = body.subfigures(1, 2, width_ratios=(1, 1.5), wspace=0.02)
-    upper, lower = left.subplots(2, 1)
-    _readability_panel(upper, results["probe"])
-    _necessity_panel(lower, results["bottleneck"])
-    _heat_panels(right, components, report)
-    return figure
+COST = {"cost": "the floor", "necessity": "chance"}
+"""Series with what erasing costs at every layer, also at those where that says nothing, and the
+accuracy above which it is a share; the second is what older reports have."""
 
 
-def _title(report: Report) -> tuple[str, str]:
-    identity = report.identity
-    flags = [
-        "PARTIAL (--limit)" if report.partial else "",
-        "RANDOM WEIGHTS" if identity.model.source == "random" else "",
-        "" if report.learned else "NOT LEARNED" if report.learned is False else "not measured",
-    ]
-    accuracies = [
-        f"{metric.title} {metric.value:.3f}"
-        for metric in report.metrics
-        if metric.id in ("token_accuracy/1x", "last_accuracy/1x") and metric.value is not None
-    ]
-    if report.error:
-        accuracies = [f"failed in {report.error.stage}: {report.error.type}"]
-    name = f"{identity.model.name} on {identity.task.name}@{identity.task.version}"
-    details = [*filter(None, flags), *accuracies, f"key {report.key[:8]}"]
-    return f"{name}, seed {identity.seed}", "   |   ".join(details)
+class _Said(NamedTuple):
+    """What is written at and beneath the curves of a metric."""
+
+    title: str
+    axis: str
+    caption: str
 
 
-DRAWN = {"recovery": "intervention", "readability": "probe", "bottleneck": "bottleneck"}
-"""The metrics that are drawn over layers, with their family."""
+SAID = {
+    "readability": _Said(
+        "where a variable can be read from the residual stream",
+        "readability",
+        "Balanced accuracy of a linear probe on the residual stream, rescaled: 0 is the best that "
+        "is possible without a model, 1 is perfect. Layer 0 is the embedding. Dashed: the same "
+        "network before training.",
+    ),
+    "bottleneck": _Said(
+        "what erasing a variable from the residual stream costs",
+        "cost of erasing",
+        "Accuracy that is lost when the variable's linear subspace is erased at one layer, beyond "
+        "what random subspaces of its dimension cost (0), as a share of all above {} (1). "
+        "Filled: layers that count, in every seed. Hollow: layers that do not, because the "
+        "variable cannot be read there, can be read again afterwards, or is the answer itself "
+        "behind the last block. Triangles on the axis: the bottleneck, which is the layer with the "
+        "greatest cost among those that count.",
+    ),
+}
 
 
-def _by_family(report: Report) -> dict[str, list[MetricResult]]:
-    families: dict[str, list[MetricResult]] = {family: [] for family in DRAWN.values()}
-    for metric in report.metrics:
-        if metric.name in DRAWN:
-            families[DRAWN[metric.name]].append(metric)
-    return families
+def draw(sheet: Sheet) -> list[Drawing]:
+    """Draw every metric that has curves over layers."""
+    metrics: dict[str, list[str]] = {}
+    for result in sheet.results():
+        if _is_curve(result) and result.id not in sheet.verdicts:  # verdicts have a figure
+            ids = metrics.setdefault(sheet.called(result), [])
+            ids += [result.id] if result.id not in ids else []
+    return [drawing for name, ids in metrics.items() for drawing in _pages(sheet, name, ids)]
 
 
-def _readability_panel(axes: Axes, results: Sequence[MetricResult]) -> None:
-    axes.set_title("Readability: linear probe, corrected for the floor")
-    drawn = {panels.variable_of(result): [result] for result in results if result.profile}
-    if not drawn:
-        panels.say(axes, _why(results, "no probe was asked for"))
-        return
-    panels.draw_readability(axes, drawn)
-    axes.set_ylabel("$a_l$")
-    _legend(axes, [_line("untrained", linestyle="--", linewidth=1)])
-    _notes(axes, results)
+def _is_curve(result: MetricResult) -> bool:
+    profile = result.profile
+    return profile is not None and profile.axes == ["layer"] and len(profile.value) > 1
 
 
-def _necessity_panel(axes: Axes, results: Sequence[MetricResult]) -> None:
-    axes.set_title("Necessity: cost of erasing, above random subspaces")
-    drawn = {panels.variable_of(result): [result] for result in results if result.profile}
-    if not drawn:
-        panels.say(axes, _why(results, "no erasure was asked for"))
-        return
-    panels.draw_necessity(axes, drawn)
-    axes.set_ylabel("Nec$_l$")
-    axes.set_xlabel("layer of the residual stream (0: embedding)")
-    marks = [
-        _line("bottleneck", linestyle="", marker="*", markersize=10),
-        _line("not interpretable", linestyle="", marker="o", markerfacecolor="white", markersize=4),
-        Patch(color=panels.LIGHT, label="random subspaces, 95 %"),
-    ]
-    _legend(axes, marks, columns=2)
-    _notes(axes, results)
-
-
-def _line(label: str, **style: Any) -> Line2D:
-    """Return a grey line for a legend."""
-    return Line2D([], [], color=panels.GREY, label=label, **style)
-
-
-def _legend(axes: Axes, further: Sequence[Line2D | Patch], *, columns: int = 1) -> None:
-    handles, _ = axes.get_legend_handles_labels()
-    axes.legend(handles=[*handles, *further], loc="best", ncols=columns, handlelength=1.6)
-
-
-def _notes(axes: Axes, results: Iterable[MetricResult]) -> None:
-    """Write beneath the title which variables have no value, and why."""
-    notes = [f"{panels.variable_of(r)}: null, {r.reason}" for r in results if r.value is None]
-    if notes:
-        text = "\n".join(note if len(note) < 74 else note[:72] + " ..." for note in notes)
-        axes.annotate(
-            text, (0.0, 1.0), (2, -2), xycoords="axes fraction", textcoords="offset points",
-            va="top", fontsize=6.5, color=panels.GREY,
-        )  # fmt: skip
-
-
-def _why(results: Sequence[MetricResult], otherwise: str) -> str:
-    reasons = dict.fromkeys(f"null: {result.reason}" for result in results if result.reason)
-    return "; ".join(reasons) or otherwise
-
-
-def _heat_panels(figure: SubFigure, components: Sequence[MetricResult], report: Report) -> None:
-    if not components:
-        reason = f"failed: {report.error.message}" if report.error else "no patching was asked for"
-        panels.say(figure.subplots(), reason)
-        return
-    grid = figure.subplots(len(components), 2, squeeze=False, width_ratios=(1, 2.1))
-    images = []
-    for (roles_axes, position_axes), result in zip(grid, components, strict=True):
-        component = panels.variable_of(result)
-        roles_axes.set_title(f"Recovery of {component}, by role")
-        n_pairs = result.n_expected - int(result.scalars.get("pairs_without_gap") or 0)
-        position_axes.set_title(f"by position, mean over {n_pairs} pairs")
-        for axes, roles in ((roles_axes, True), (position_axes, False)):
-            image = panels.draw_heat(axes, [result], roles=roles)
-            if image is None:
-                panels.say(axes, _why([result], "not measured"), width=22 if roles else 46)
-            else:
-                images.append(image)
-        roles_axes.set_ylabel("layer")
-    grid[-1, 0].set_xlabel("position in the pair")
-    grid[-1, 1].set_xlabel("position in the sequence (0: BOS)")
-    if images:
-        bar = figure.colorbar(images[0], ax=grid, fraction=0.03, pad=0.015, extend="both")
-        bar.set_label("share of the clean-corrupted gap (hatched: the same in any model)")
-
-
-def grid_figure(reports: Sequence[Report]) -> Figure:
-    """Draw models (rows) by tasks (columns), each averaged over its seeds."""
-    models = model_labels(reports)
-    tasks = labels([task_entry(report) for report in reports])
-    cells: dict[tuple[str, str], list[Report]] = {}
-    for model, task, report in zip(models, tasks, reports, strict=True):
-        cells.setdefault((model, task), []).append(report)
-    rows, columns = sorted(set(models)), sorted(set(tasks))
-    height = 1.15 + 2.1 * len(rows)
-    figure = Figure(figsize=(0.6 + 5.4 * len(columns), height), layout="constrained")
-    body, foot = figure.subfigures(2, 1, squeeze=False, height_ratios=(height - 0.75, 0.75))[:, 0]
-    grid = body.subfigures(len(rows), len(columns), squeeze=False, wspace=0.02, hspace=0.02)
-    for row, model in enumerate(rows):
-        for column, task in enumerate(columns):
-            curves = _grid_cell(
-                grid[row, column], f"{model} on {task}", cells.get((model, task), [])
-            )
-            if curves is not None and row == len(rows) - 1:
-                curves.set_xlabel("layer (0: embedding)")
-    _foot(foot, reports)
-    return figure
-
-
-def _grid_cell(figure: SubFigure, name: str, reports: Sequence[Report]) -> Axes | None:
-    """Draw one model on one task; return the axes of its curves if there is anything to draw."""
-    n_learned = sum(report.learned is True for report in reports)
-    seeds = f"{len(reports)} seed{'s' if len(reports) != 1 else ''}, {n_learned} learned"
-    partial = ", PARTIAL" if any(report.partial for report in reports) else ""
-    random = any(report.identity.model.source == "random" for report in reports)
-    note = partial + (", RANDOM WEIGHTS" if random else "")
-    figure.suptitle(f"{name}  ({seeds}{note})", x=0.02, ha="left", fontsize=8.5)
-    measured = [report for report in reports if report.status == "success"]
-    if not measured:
-        failed = [f"failed: {report.error.message}" for report in reports if report.error]
-        panels.say(figure.subplots(), failed[0] if failed else "no report", width=60)
-        return None
-    curves, heat = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    families = _seeds_by_id(measured)
-    if any(r.profile for same in families["probe"].values() for r in same):
-        panels.draw_readability(curves, _drawable(families["probe"]))
-        panels.draw_necessity(curves, _drawable(families["bottleneck"]), line=":")
-    else:
-        everything = [result for same in families["probe"].values() for result in same]
-        panels.say(curves, _why(everything, "no probe was asked for"), width=32)
-    first = next(iter(families["intervention"].values()), [])
-    if panels.draw_heat(heat, first, roles=True) is None:
-        panels.say(heat, _why(first, "no patching was asked for"), width=28)
-    else:
-        heat.set_title(f"recovery of {panels.variable_of(first[0])}", fontsize=7.5)
-        heat.set_ylabel("layer")
-    return curves
-
-
-def _seeds_by_id(reports: Iterable[Report]) -> dict[str, dict[str, list[MetricResult]]]:
-    found: dict[str, dict[str, list[MetricResult]]] = {}
-    for report in reports:
-        for family, results in _by_family(report).items():
-            of_family = found.setdefault(family, {})
-            for result in results:
-                of_family.setdefault(panels.variable_of(result), []).append(result)
+def _pages(sheet: Sheet, metric: str, ids: Sequence[str]) -> list[Drawing]:
+    groups = [group for group in sheet.groups if any(_over_layers(group, id) for id in ids)]
+    limits, found = _limits(groups, ids), []
+    for some, number in Pages(groups, MOST):
+        inches = canvas.plot_inches(canvas.columns_of(len(some), COLUMNS), Room())
+        panels = [Panel(title, HEIGHT) for title in titles(some, ids, inches)]
+        said = _said(metric, sheet, groups, ids)
+        name, title = numbered(metric, said.title, number)
+        said = said._replace(name=name, title=title)
+        drawing, axes = canvas.page(panels, said, Room(), columns=COLUMNS)
+        for panel, group in zip(axes, some, strict=True):
+            _panel(panel, group, ids, limits)
+        canvas.outer(axes, "layer", _axis(metric))
+        found.append(drawing)
     return found
 
 
-def _drawable(by_variable: Mapping[str, list[MetricResult]]) -> dict[str, list[MetricResult]]:
-    found = {name: [r for r in same if r.profile] for name, same in by_variable.items()}
-    return {name: same for name, same in found.items() if same}
+def _over_layers(group: Group, id: str, series: str | None = None) -> ProfileOverSeeds | None:
+    """Return a profile if it runs over layers: in some models, a result's may run over heads."""
+    profile = group.profile(id, series=series)
+    curve = profile is not None and list(profile.axes) == ["layer"] and len(profile.mean_X) > 1
+    return profile if curve else None
 
 
-def _foot(figure: SubFigure, reports: Sequence[Report]) -> None:
-    """Explain lines and colours once for all cells; variables are named by their task."""
+def _axis(metric: str) -> str:
+    known = SAID.get(metric.partition("[")[0])
+    return known.axis if known else metric
+
+
+def _said(metric: str, sheet: Sheet, groups: Sequence[Group], ids: Sequence[str]) -> Words:
+    kind = metric.partition("[")[0]
+    known = SAID.get(kind, _Said(f"{sheet.title(ids[0])}, by layer", metric, ""))
     handles = [
-        _line("readability $a_l$", marker="o", markersize=4),
-        _line("of an untrained network", linestyle="--", linewidth=1),
-        _line("necessity (star: bottleneck)", linestyle=":"),
-        _line("single seeds", linewidth=0.7, alpha=0.5),
-        Patch(color=panels.LIGHT, label="random subspaces, 95 %"),
-        Patch(facecolor="#b2182b", label="recovery 1"),
-        Patch(facecolor="white", edgecolor="#9a9a9a", hatch="/////", label="same in any model"),
+        Line2D([], [], color=colour, marker="o", markersize=3, label=_variable(id))
+        for id, colour in zip(ids, COLOURS, strict=False)
     ]
-    variables: dict[str, list[str]] = {}
-    for report in reports:
-        names = dict.fromkeys(panels.variable_of(r) for r in report.metrics if r.family == "probe")
-        variables.setdefault(report.identity.task.name, list(names))
-    n_colours = max(map(len, variables.values()), default=0)
-    for index in range(min(n_colours, len(panels.COLOURS))):
-        named = [f"{task}: {names[index]}" for task, names in sorted(variables.items())
-                 if index < len(names)]  # fmt: skip
-        handles.append(Patch(color=panels.COLOURS[index], label=", ".join(named)))
-    columns = math.ceil(len(handles) / 3)
-    figure.legend(handles=handles, loc="center", ncols=columns, handlelength=1.8)
+    single = "the 95 % interval of the report"
+    return Words(
+        "",
+        f"{sheet.task}: {known.title}{sheet.parameters(ids[0])}",
+        caption(
+            known.caption.format(_level(groups, ids)),
+            seeds_sentence(groups, what="bands and bars", single=single),
+            not_drawn(sheet, groups, ids), flags(groups),
+        ),
+        handles if len(ids) > 1 or _variable(ids[0]) != metric else [],
+    )  # fmt: skip
+
+
+def _level(groups: Sequence[Group], ids: Sequence[str]) -> str:
+    """Return above what a cost is a share."""
+    there = [
+        series
+        for series in COST
+        if any(_over_layers(group, id, series) for group in groups for id in ids)
+    ]
+    return COST[there[0]] if there else ""
+
+
+def _variable(id: str) -> str:
+    return words.clean(id.partition("/")[2] or id)
+
+
+def _limits(groups: Sequence[Group], ids: Sequence[str]) -> tuple[int, float, float]:
+    """Return the last layer, and the ends of what there is to see, over all panels."""
+    last, lowest, highest = 1, 0.0, 1.0
+    for group in groups:
+        for id in ids:
+            values_L = _values(group, id)
+            if values_L is not None:
+                last = max(last, len(values_L) - 1)
+                lowest = min(lowest, np.nanmin(values_L, initial=0.0))
+                highest = max(highest, np.nanmax(values_L, initial=0.0))
+    return last, lowest, highest
+
+
+def _values(group: Group, id: str) -> np.ndarray | None:
+    """Return the mean at every layer, also at those that do not count."""
+    for series in (*COST, None):
+        profile = _over_layers(group, id, series)
+        if profile is not None:
+            return profile.mean_X
+    return None
+
+
+def _ends(group: Group, id: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the interval of what is drawn; of a single seed that of the report."""
+    several = [_over_layers(group, id, series) for series in COST]
+    own = _over_layers(group, id)
+    shown = next((each for each in several if each and len(each.values_SX) > 1), own)
+    if shown is None:
+        return np.zeros(0), np.zeros(0)
+    return shown.low_X, shown.high_X
+
+
+def _panel(axes: Axes, group: Group, ids: Sequence[str], limits: tuple[int, float, float]) -> None:
+    last, lowest, highest = limits
+    room = 0.1 * (highest - lowest)
+    axes.set_xlim(-0.3, last + 0.3)
+    axes.set_ylim(lowest - room, highest + room)
+    axes.axhline(0, color=GREY, linewidth=0.6, zorder=1)
+    axes.grid(axis="y", color=LIGHT, linewidth=0.4)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=2))
+    axes.yaxis.set_major_locator(MultipleLocator(0.5 if highest - lowest < 2.5 else 1.0))
+    axes.spines[["top", "right"]].set_visible(False)
+    for place, (id, colour) in enumerate(zip(ids, COLOURS, strict=False)):
+        _curve(axes, group, id, colour)
+        _bottlenecks(axes, group, id, (colour, place))
+
+
+def _curve(axes: Axes, group: Group, id: str, colour: str) -> None:
+    profile, values_L = _over_layers(group, id), _values(group, id)
+    if profile is None or values_L is None:
+        return
+    layers = np.arange(len(values_L))
+    counts = profile.marks.get("valid", np.ones(len(values_L), bool)) & np.isfinite(profile.mean_X)
+    ends = _ends(group, id)
+    axes.fill_between(layers, *ends, color=colour, alpha=0.2, linewidth=0, zorder=2)
+    axes.vlines(layers, *ends, color=colour, linewidth=0.8, zorder=2)
+    if counts.all():
+        axes.plot(layers, values_L, color=colour, zorder=3)
+    else:
+        axes.plot(layers, values_L, color=colour, linewidth=0.6, alpha=0.6, zorder=3)
+        axes.plot(layers, np.where(counts, values_L, np.nan), color=colour, zorder=3)
+    axes.plot(
+        layers, values_L, "o", color=colour, markersize=3, markerfacecolor="white",
+        markeredgewidth=0.6, zorder=4,
+    )  # fmt: skip
+    axes.plot(layers, np.where(counts, values_L, np.nan), "o", color=colour, markersize=3, zorder=5)
+    untrained, floor = (_over_layers(group, id, name) for name in ("untrained", "floor"))
+    if untrained is not None and floor is not None:
+        above_L = (untrained.mean_X - floor.mean_X) / np.maximum(1 - floor.mean_X, 1e-12)
+        axes.plot(layers, np.clip(above_L, 0, 1), "--", color=colour, linewidth=0.8, zorder=3)
+
+
+def _bottlenecks(axes: Axes, group: Group, id: str, how: tuple[str, int]) -> None:
+    """Mark on the axis which layer is the bottleneck, with the number of seeds if not in all."""
+    if not any(r and r.profile and "valid" in r.profile.marks for r in group.results(id).values()):
+        return
+    colour, place = how
+    found = [
+        result.scalars.get("layer")
+        for result in group.results(id).values()
+        if result is not None and result.value is not None
+    ]
+    layers = [layer for layer in found if layer is not None]
+    for layer in sorted(set(layers)):
+        x, y = layer + 0.16 * place, axes.get_ylim()[0]
+        axes.plot(x, y, "^", color=colour, markersize=5, clip_on=False, zorder=6)
+        n_seeds = layers.count(layer)
+        if n_seeds < len(group.seeds):
+            axes.annotate(
+                f"{n_seeds} of {len(group.seeds)}", (x, y), (5, 1), textcoords="offset points",
+                fontsize=style.SMALL, color=colour,
+            )  # fmt: skip

@@ -1,218 +1,174 @@
-"""Accuracy, verdicts and interchange by role: a row per model, a column of panels per task.
+"""Verdicts by model: what each seed was found to do, beside what it scores.
 
-Shape suffixes: ``S`` seeds, ``L`` layers, ``G`` roles, ``Y`` rows of a heat map.
+A row per model, a square per seed; the verdicts stand in words beside them. Every result that
+decides something gets a column.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Rectangle
 
-from mecheval.errors import UsageError
-from mecheval.reports.figures import panels
-from mecheval.reports.labels import Entry, labels, task_entry
+from mecheval.reports.collection.numbers import VERDICT
+from mecheval.reports.drawing import canvas, style, words
+from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.paging import Pages, numbered
+from mecheval.reports.drawing.rows import label_rows, names_inches, row_axes
+from mecheval.reports.drawing.sheets import caption, flags, gates
+from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import SubFigure
 
-    from mecheval.reports.schema import MetricResult, Report
+    from mecheval.reports.collection import Column, Group
+    from mecheval.reports.drawing.canvas import Drawing
+    from mecheval.reports.drawing.sheets import Sheet
 
-VERDICT_COLOURS = {
-    "induction": "#0072B2",
-    "direct early": "#E69F00",
-    "direct late": "#D55E00",
-    "convolution": "#009E73",
-    "mixed": "#CC79A7",
-    "undefined": "#9a9a9a",
-    "not learned": "#e4e4e4",
-}
-ACCURACY, VERDICT, ROLES = "token_accuracy/1x", "mechanism", "interchange/key"
-SHORT = {"block_in": "in", "conv_out": "conv", "block_out": "out"}
-"""Components of the heat map, bottom up within a layer, and what they are called there."""
-
-_WIDTHS = (0.8, 0.75, 2.0)  # of the three panels
-_ROW = 1.25  # inches
+MOST, MOST_FACETS = 40, 4
+_NAMES, _SCORES, _GAP, _ROW = 1.65, 0.95, 0.2, 0.215  # inches
+_FACET = 1.7  # inches of a column of verdicts, where its words need no more
+_SQUARES, _SQUARE = 8, 0.085  # most squares beside each other, and inches of one
 
 
-def figure(reports: Sequence[Report]) -> Figure:
-    """Draw all models on all tasks that have a verdict on the mechanism.
+def draw(sheet: Sheet) -> list[Drawing]:
+    """Draw the verdicts of all models that have any, or could have had."""
+    facets = [c for c in sheet.columns if c.at == VERDICT and sheet.verdicts.get(c.id)]
+    facets, scores = facets[:MOST_FACETS], next(iter(sheet.scores), None)
+    groups = [g for g in sheet.groups if any(any(g.results(c.id).values()) for c in facets)]
+    if not any(group.number(c.id, VERDICT).verdicts for group in groups for c in facets):
+        return []
+    title = f"{sheet.task}: what the models were found to do"
+    return [
+        _page(sheet, some, (scores, facets), numbered("", title, number))
+        for some, number in Pages(groups, MOST)
+    ]
 
-    Raises:
-        UsageError: No report has one.
-    """
-    drawn = [report for report in reports if _result(report, VERDICT)]
-    if not drawn:
-        raise UsageError(
-            "No report has a verdict on the mechanism. Draw another figure, or run tasks that "
-            "declare the metric 'mechanism', such as ar."
-        )
-    rows, tasks = _rows(drawn), labels([task_entry(report) for report in drawn])
-    cells: dict[tuple[str, str], list[Report]] = {}
-    for row, task, report in zip(rows, tasks, drawn, strict=True):
-        cells.setdefault((row, task), []).append(report)
-    names, columns = sorted(set(rows)), sorted(set(tasks))
-    height = _ROW * len(names)
-    picture = Figure(figsize=(0.6 + 6.6 * len(columns), 1.1 + height), layout="constrained")
-    body, foot = picture.subfigures(2, 1, squeeze=False, height_ratios=(height, 0.7))[:, 0]
-    grid = body.subfigures(1, len(columns), squeeze=False, wspace=0.02)[0]
-    for part, task in zip(grid, columns, strict=True):
-        _task_panels(part, task, {name: cells.get((name, task), []) for name in names})
-    handles = [Patch(color=colour, label=name) for name, colour in VERDICT_COLOURS.items()]
-    hatched = Patch(
-        facecolor="white", edgecolor="#9a9a9a", hatch="/////", label="same in any model"
+
+def _page(
+    sheet: Sheet,
+    groups: Sequence[Group],
+    what: tuple[str | None, Sequence[Column]],
+    called: tuple[str, str],
+) -> Drawing:
+    scores, facets = what
+    said = Words(*called, _caption(groups, what))
+    names, start = names_inches(groups, _NAMES), _SCORES + _GAP if scores else 0.0
+    needed = max(_needed(groups, facet) for facet in facets)
+    each = min(max(_FACET, needed), (style.WIDTH - names - start - 0.05) / len(facets))
+    width = start + each * len(facets)
+    room = Room(left=names, right=0.05, foot=0.12)
+    panel = Panel("", _ROW * len(groups) + 0.16)
+    drawing, (axes,) = canvas.page([panel], said, room, columns=1, width=names + width + 0.05)
+    row_axes(axes, len(groups))
+    axes.set_ylim(len(groups) - 0.5, -0.5 - 0.16 / _ROW)
+    axes.set_xlim(0, width)
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+    label_rows(axes, groups, room.left)
+    if scores is not None:
+        _draw_scores(axes, groups, (scores, sheet.title(scores)))
+    for place, facet in enumerate(facets):
+        _draw_facet(axes, groups, (sheet, facet), (start + place * each, each))
+    return drawing
+
+
+def _needed(groups: Sequence[Group], facet: Column) -> float:
+    """Return the inches that a column needs for squares and words in two lines."""
+    counts = {group.name: group.number(facet.id, VERDICT).verdicts for group in groups}
+    said = [_in_words(group, facet, counts[group.name]) for group in groups]
+    words_inches = max(style.text_inches(words.clean(text), style.SMALL) for text in said)
+    squares = max(min(_SQUARES, len(group.seeds)) for group in groups) * _SQUARE
+    title = style.text_inches(words.clean(facet.title), style.CAPTION, bold=True)
+    return 0.25 + max(title, squares + (words_inches if words_inches < 2 else 0.6 * words_inches))
+
+
+def _caption(groups: Sequence[Group], what: tuple[str | None, Sequence[Column]]) -> str:
+    scores, facets = what
+    gaps = any(
+        result is None or result.verdict is None
+        for group in groups
+        for facet in facets
+        for result in group.results(facet.id).values()
     )
-    foot.legend(
-        handles=[*handles, hatched], loc="center", ncols=min(8, 4 * len(columns)), handlelength=1.4
-    )
-    return picture
-
-
-def _rows(reports: Sequence[Report]) -> list[str]:
-    """Return a label per report that tells models apart, but no widths: those are on an axis."""
-    models = [report.identity.model for report in reports]
-    return labels(
-        [
-            Entry(model.name, {k: v for k, v in model.args.items() if k != "width"})
-            for model in models
-        ]
-    )
-
-
-def _result(report: Report, id: str) -> MetricResult | None:
-    return next((metric for metric in report.metrics if metric.id == id), None)
-
-
-def _task_panels(figure: SubFigure, task: str, by_model: Mapping[str, Sequence[Report]]) -> None:
-    figure.suptitle(task, x=0.02, ha="left", fontsize=10, fontweight="bold")
-    axes_YX = figure.subplots(len(by_model), 3, squeeze=False, width_ratios=_WIDTHS)
-    drawn = [row for row, reports in enumerate(by_model.values()) if reports]
-    for row, (name, reports) in enumerate(by_model.items()):
-        accuracy, verdict, heat = axes_YX[row]
-        if not reports:
-            for axes in axes_YX[row]:
-                axes.set_axis_off()
-            continue
-        accuracy.set_title(name, fontsize=8.5, loc="left")
-        _draw_accuracy(accuracy, reports)
-        _draw_verdicts(verdict, reports)
-        _draw_roles(heat, reports)
-    accuracy, verdict, _ = axes_YX[drawn[-1]]
-    accuracy.set_xlabel("width")
-    verdict.set_xlabel("seeds, by verdict")
-    axes_YX[drawn[0]][2].set_title("answer brought back, key exchanged", fontsize=7.5)
-
-
-def _draw_accuracy(axes: Axes, reports: Sequence[Report]) -> None:
-    """Draw a dot per seed over the width, their means, and the floor."""
-    by_width: dict[int, list[float]] = {}
-    floors = []
-    for report in reports:
-        result = _result(report, ACCURACY)
-        width = report.model_card.d_model if report.model_card else 0
-        if result is not None and result.value is not None:
-            by_width.setdefault(width, []).append(result.value)
-            floors.append(result.references.get("floor") or 0.0)
-    widths = sorted(by_width)
-    for at, width in enumerate(widths):
-        values_S = np.array(by_width[width])
-        axes.plot(
-            np.full(len(values_S), at), values_S, "o", color="#0072B2", markersize=3.5, alpha=0.6
-        )
-        axes.plot([at - 0.25, at + 0.25], [values_S.mean()] * 2, color="black", linewidth=1.2)
-    if floors:
-        axes.axhline(float(np.mean(floors)), color=panels.GREY, linestyle="--", linewidth=0.8)
-    axes.set_ylim(-0.04, 1.04)
-    axes.set_yticks([0, 0.5, 1])
-    axes.set_xlim(-0.6, max(len(widths), 1) - 0.4)
-    axes.set_xticks(range(len(widths)), map(str, widths))
-    axes.set_ylabel("accuracy", fontsize=7)
-    axes.grid(axis="y", color=panels.LIGHT, linewidth=0.5)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-
-
-def _draw_verdicts(axes: Axes, reports: Sequence[Report]) -> None:
-    """Draw one bar of seeds by verdict."""
-    counts = Counter(_verdict(report) for report in reports)
-    start = 0
-    for verdict, colour in VERDICT_COLOURS.items():
-        n_seeds = counts[verdict]
-        if n_seeds:
-            axes.barh(0, n_seeds, left=start, color=colour, edgecolor="white", height=0.55)
-            start += n_seeds
-    common = counts.most_common(1)[0][0]
-    axes.text(0, 0.42, common.replace(" ", "\n"), fontsize=7, va="bottom", linespacing=0.9)
-    axes.set_xlim(0, max(start, 1))
-    axes.set_ylim(-0.45, 1.1)
-    axes.set_xticks(range(start + 1) if start <= 8 else [0, start])
-    axes.set_yticks([])
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-
-
-def _verdict(report: Report) -> str:
-    result = _result(report, VERDICT)
-    if result is None or result.verdict is None:
-        return "not learned" if report.learned is False else "undefined"
-    return result.verdict
-
-
-class _Sites(NamedTuple):
-    """Attributions of one report, from the first layer's input to the last one's output."""
-
-    names: list[str]
-    roles: list[str]
-    value_YG: np.ndarray
-    trivial_YG: np.ndarray
-
-
-def _sites(report: Report) -> _Sites | None:
-    result = _result(report, ROLES)
-    if result is None or result.profile is None:
-        return None
-    profile = result.profile
-    index = {name: i for i, name in enumerate(profile.index["component"])}
-    value, trivial = panels.array(profile.value), np.array(profile.marks["trivial"], bool)
-    n_layers, rows = value.shape[1], []
-    for layer in range(n_layers):
-        rows += [(name, layer) for name in ("block_in", "conv_out") if name in index]
-    if "block_out" in index:
-        rows.append(("block_out", n_layers - 1))
-    rows = [(name, layer) for name, layer in rows if np.isfinite(value[index[name], layer]).any()]
-    return _Sites(
-        [f"{SHORT[name]} {layer}" for name, layer in rows],
-        [str(role) for role in profile.index["role"]],
-        np.stack([value[index[name], layer] for name, layer in rows]),
-        np.stack([trivial[index[name], layer] for name, layer in rows]),
-    )
-
-
-def _draw_roles(axes: Axes, reports: Sequence[Report]) -> None:
-    """Draw the mean over seeds of what one site brings back, by layer and role."""
-    found = [sites for report in reports if (sites := _sites(report)) is not None]
-    found = [sites for sites in found if sites.value_YG.shape == found[0].value_YG.shape]
-    if not found:
-        learned = any(report.learned for report in reports)
-        panels.say(axes, "no gap" if learned else "not learned by any seed", width=30)
-        return
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
-        mean_YG = np.nanmean(np.stack([sites.value_YG for sites in found]), 0)
-    axes.set_facecolor(panels.LIGHT)
-    axes.imshow(
-        mean_YG, origin="lower", aspect="auto", cmap="RdBu_r", norm=panels.RECOVERY,
-        interpolation="nearest",
+    return caption(
+        "A square per seed, in the colour of its verdict.",
+        "White squares: no verdict, for the reason beside them." if gaps else "",
+        f"Models that have not learned the task{gates(groups)} are not looked at." if gaps else "",
+        "Left: accuracy, a dot per seed and a line at their mean; dotted: the floor, which needs "
+        "no model." if scores else "",
+        flags(groups),
     )  # fmt: skip
-    panels.hatch(axes, found[0].trivial_YG)
-    panels.write_values(axes, mean_YG, size=6)
-    axes.set_yticks(range(len(found[0].names)), found[0].names, fontsize=6)
-    axes.set_xticks(range(len(found[0].roles)), found[0].roles, fontsize=6)
-    axes.tick_params(length=2)
+
+
+def _head(axes: Axes, x: float, text: str) -> None:
+    axes.text(x, -0.5 - 0.05 / _ROW, words.clean(text), va="bottom", fontsize=style.CAPTION,
+              fontweight="bold")  # fmt: skip
+
+
+def _draw_scores(axes: Axes, groups: Sequence[Group], what: tuple[str, str]) -> None:
+    """Draw accuracy from 0 to 1 in a strip of its own."""
+    id, title = what
+    _head(axes, 0, title)
+    bottom = len(groups) - 0.5
+    for share in (0.0, 0.5, 1.0):
+        axes.plot([share * _SCORES] * 2, [-0.5, bottom], color=LIGHT, linewidth=0.6, zorder=1)
+        axes.text(share * _SCORES, bottom + 0.1, f"{share:g}", ha="center", va="top",
+                  fontsize=style.SMALL)  # fmt: skip
+    for row, group in enumerate(groups):
+        summary, floor = group.number(id), group.number(id, "floor").mean
+        if floor is not None:
+            at = _SCORES * floor
+            axes.plot([at] * 2, [row - 0.4, row + 0.4], ":", color=GREY, linewidth=0.9, zorder=2)
+        for value in summary.values.values():
+            axes.plot(_SCORES * value, row, "o", color=COLOURS[0], markersize=2.8, alpha=0.5)
+        if summary.mean is not None:
+            at = _SCORES * summary.mean
+            axes.plot([at] * 2, [row - 0.3, row + 0.3], color="black", linewidth=1, zorder=3)
+
+
+def _draw_facet(
+    axes: Axes,
+    groups: Sequence[Group],
+    facet: tuple[Sheet, Column],
+    place: tuple[float, float],
+) -> None:
+    """Draw a square per seed and the verdicts in words, in a column that starts at a place."""
+    (sheet, column), (start, width) = facet, place
+    _head(
+        axes, start, words.wrapped(column.title, width - 0.1, points=1.1 * style.CAPTION, lines=1)
+    )
+    most = max(min(_SQUARES, len(group.seeds)) for group in groups)
+    for row, group in enumerate(groups):
+        counts = group.number(column.id, VERDICT).verdicts
+        left_over = len(group.seeds) - sum(counts.values())
+        squares = [sheet.colour(column.id, word) for word, n in counts.items() for _ in range(n)]
+        squares += ["white"] * left_over
+        size = _SQUARE * min(1.0, _SQUARES / len(squares))
+        for i, colour in enumerate(squares):
+            axes.add_patch(
+                Rectangle(
+                    (start + i * size, row - 0.5 * _SQUARE / _ROW), 0.86 * size,
+                    _SQUARE / _ROW, facecolor=colour,
+                    edgecolor=GREY if colour == "white" else colour, linewidth=0.4, zorder=3,
+                )
+            )  # fmt: skip
+        at = start + most * _SQUARE + 0.05
+        said = _in_words(group, column, counts)
+        text = words.wrapped(said, start + width - at - 0.04, points=style.SMALL)
+        axes.text(at, row, text, va="center", fontsize=style.SMALL, linespacing=0.95)
+
+
+def _in_words(group: Group, column: Column, counts: Mapping[str, int]) -> str:
+    """Return ``direct early 3, convolution 1``; the verdict alone where all seeds agree."""
+    without = [
+        (result.reason or "undefined").partition(":")[0] if result else "not measured"
+        for result in group.results(column.id).values()
+        if result is None or result.verdict is None
+    ]
+    said = {**counts, **{reason: without.count(reason) for reason in dict.fromkeys(without)}}
+    if len(said) == 1:
+        return next(iter(said))
+    return ", ".join(f"{word} {n}" for word, n in said.items())

@@ -1,111 +1,186 @@
-"""What becomes of accuracy and mechanism along training, from reports with snapshots."""
+"""Training: accuracy, headline numbers and verdicts at the snapshots.
+
+A panel per model and task of the reports that have snapshots, a thin line per seed. A number is
+drawn whether or not the task was learned by then; the accuracy beside it says how much it means.
+"""
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 
-from mecheval.errors import UsageError
-from mecheval.reports.figures import panels
-from mecheval.reports.figures.mechanism import VERDICT_COLOURS
-from mecheval.reports.labels import labels, model_labels, task_entry
+from mecheval.reports.collection.columns import BEHAVIOUR
+from mecheval.reports.collection.numbers import VERDICT
+from mecheval.reports.drawing import canvas, style, words
+from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.paging import Pages, numbered
+from mecheval.reports.drawing.sheets import caption, flags, titles
+from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-    from mecheval.reports.schema import Report, Snapshot, SnapshotResult
+    from mecheval.reports.collection import Column, Group
+    from mecheval.reports.drawing.canvas import Drawing
+    from mecheval.reports.drawing.sheets import Sheet
+    from mecheval.reports.schema import Report, SnapshotResult
 
-EVIDENCE = {
-    "enough_block_in_key": ("key", "-"),
-    "enough_block_in_value": ("value", "--"),
-    "enough_conv_out_behind": ("convolution, behind the value", ":"),
-}
-"""Scalars of the verdict that are drawn: what the retrieving layer reads, and where."""
-
-VERDICT = "mechanism"
-MOST_CURVES = 4  # of results that are not verdicts
-_COLUMNS = 3
+MOST, COLUMNS, MOST_CURVES = 15, 3, 4
+HEIGHT = 1.25  # inches
+CURVES = COLOURS[::-1]  # verdicts have the first ones
+_STRIP = 0.1  # of the scale: what a row of verdicts takes beneath the curves
 
 
-def figure(reports: Sequence[Report]) -> Figure:
-    """Draw a panel per model, task and seed: validation accuracy, and results at the snapshots.
+class _Shown(NamedTuple):
+    """What is drawn of a task: numbers as curves, and one verdict as squares."""
 
-    A result of a snapshot is drawn whether or not the task was learned by then; the accuracy beside
-    it says how much it means.
+    numbers: Sequence[Column]
+    verdict: str | None
 
-    Raises:
-        UsageError: No report has snapshots.
-    """
-    drawn = [report for report in reports if report.snapshots]
-    if not drawn:
-        raise UsageError("No report has snapshots. Run with --snapshots 8, and draw those reports.")
-    models = model_labels(drawn)
-    tasks = labels([task_entry(report) for report in drawn])
-    columns = min(_COLUMNS, len(drawn))
-    rows = math.ceil(len(drawn) / columns)
-    picture = Figure(figsize=(4.6 * columns, 0.7 + 2.7 * rows), layout="constrained")
-    grid = picture.subplots(rows, columns, squeeze=False).ravel()
-    for axes, model, task, report in zip(grid, models, tasks, drawn, strict=False):
-        axes.set_title(f"{model} on {task}, seed {report.identity.seed}")
-        _draw(axes, report)
-    for axes in grid[len(drawn) :]:
-        axes.set_axis_off()
-    marks = [
-        Line2D([], [], color=colour, linestyle="", marker="s", label=name)
-        for name, colour in VERDICT_COLOURS.items()
-        if name != "not learned"
+
+def draw(sheet: Sheet) -> list[Drawing]:
+    """Draw the models of which any report has snapshots."""
+    groups = [group for group in sheet.groups if _reports(group)]
+    if not groups:
+        return []
+    known = [column for column in sheet.columns if column.family != BEHAVIOUR]
+    numbers = [c for c in known if c.kind == "number" and c.id not in sheet.verdicts]
+    shown = _Shown(
+        [column for column in numbers if _is_there(groups, column)][:MOST_CURVES],
+        next((c.id for c in known if c.at == VERDICT and c.id in sheet.verdicts), None),
+    )
+    title = f"{sheet.task}: what becomes of the models in training"
+    return [
+        _page(sheet, some, shown, numbered("", title, number))
+        for some, number in Pages(groups, MOST)
     ]
-    per_line = min(6, 3 * columns)
-    picture.legend(handles=marks, loc="outside lower center", ncols=per_line, title="verdicts")
-    return picture
 
 
-def _draw(axes: Axes, report: Report) -> None:
-    steps = [snapshot.step for snapshot in report.snapshots]
-    if report.training and report.training.curve:
-        curve = [(step, accuracy) for step, _, accuracy in report.training.curve]
-        axes.plot(*zip(*curve, strict=True), color=panels.GREY, linewidth=1, label="accuracy")
-    evidence = [_named(snapshot, VERDICT) for snapshot in report.snapshots]
-    if any(evidence):
-        for scalar, (label, line) in EVIDENCE.items():
-            values = [_number(result.scalars.get(scalar)) if result else np.nan
-                      for result in evidence]  # fmt: skip
-            if np.isfinite(values).any():
-                axes.plot(steps, values, line, marker="o", markersize=3, label=label)
-        for step, result in zip(steps, evidence, strict=True):
+def _reports(group: Group) -> list[Report]:
+    return [report for report in group.reports if report.snapshots]
+
+
+def _is_there(groups: Sequence[Group], column: Column) -> bool:
+    return any(
+        np.isfinite(_values(report, column)).any() for group in groups for report in _reports(group)
+    )
+
+
+def _page(sheet: Sheet, groups: Sequence[Group], shown: _Shown, called: tuple[str, str]) -> Drawing:
+    inches = canvas.plot_inches(canvas.columns_of(len(groups), COLUMNS), Room())
+    said = Words(
+        *called,
+        caption(
+            "Grey: token accuracy on the validation split. Colours: the results at the snapshots, "
+            "whether the task was learned by then or not.",
+            "A line per seed." if any(len(_reports(group)) > 1 for group in groups) else "",
+            "Squares beneath: the verdicts, a row per seed." if shown.verdict else "",
+            flags(groups),
+        ),
+        _handles(sheet, groups, shown),
+    )  # fmt: skip
+    panels = [Panel(title, HEIGHT) for title in titles(groups, [], inches)]
+    drawing, axes = canvas.page(panels, said, Room(), columns=COLUMNS)
+    most_seeds = max(len(_reports(group)) for group in groups)
+    low, high = _limits(groups, shown)
+    strip = _STRIP * (high - low) * most_seeds if shown.verdict else 0
+    last = max(step for group in groups for report in _reports(group) for step in _steps(report))
+    for panel, group in zip(axes, groups, strict=True):
+        panel.set_xlim(-0.03 * last, 1.03 * last)
+        panel.set_ylim(low - strip - 0.05, high + 0.05)
+        panel.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+        panel.yaxis.set_major_locator(MultipleLocator(0.5 if high - low < 2.5 else 1.0))
+        _panel(panel, group, shown, (sheet, low - _STRIP * (high - low) / 2))
+    canvas.outer(axes, "training steps", "")
+    return drawing
+
+
+def _steps(report: Report) -> list[int]:
+    """Return the steps at which anything is known, the first and the last among them."""
+    curve = report.training.curve if report.training else []
+    return [*(snapshot.step for snapshot in report.snapshots), *(step for step, _, _ in curve)]
+
+
+def _limits(groups: Sequence[Group], shown: _Shown) -> tuple[float, float]:
+    values = [
+        value
+        for group in groups
+        for report in _reports(group)
+        for column in shown.numbers
+        for value in _values(report, column)
+        if np.isfinite(value)
+    ]
+    return min([0.0, *values]), max([1.0, *values])
+
+
+def _handles(sheet: Sheet, groups: Sequence[Group], shown: _Shown) -> list[Artist]:
+    """Explain the curves, and the verdicts that occur."""
+    found: list[Artist] = [Line2D([], [], color=GREY, linewidth=1, label="token accuracy")]
+    for column, colour in zip(shown.numbers, CURVES, strict=False):
+        label = words.wrapped(column.title, 3.0, points=style.CAPTION, lines=1)
+        found.append(Line2D([], [], color=colour, marker="o", markersize=3, label=label))
+    if shown.verdict is None:
+        return found
+    occurring = {
+        result.verdict
+        for group in groups
+        for report in _reports(group)
+        for result in _results(report, shown.verdict)
+        if result and result.verdict
+    }
+    for verdict in sorted(occurring):
+        found.append(
+            Line2D(
+                [], [], color=sheet.colour(shown.verdict, verdict), linestyle="", marker="s",
+                markersize=3.5, label=words.clean(verdict),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _panel(axes: Axes, group: Group, shown: _Shown, below: tuple[Sheet, float]) -> None:
+    sheet, top = below
+    for row, report in enumerate(_reports(group)):
+        steps = [snapshot.step for snapshot in report.snapshots]
+        if report.training and report.training.curve:
+            curve = [(step, accuracy) for step, _, accuracy in report.training.curve]
+        else:
+            known = [(s.step, s.validation_accuracy) for s in report.snapshots]
+            curve = [(step, value) for step, value in known if value is not None]
+        if curve:
+            axes.plot(*zip(*curve, strict=True), color=GREY, linewidth=0.8)
+        for column, colour in zip(shown.numbers, CURVES, strict=False):
+            axes.plot(steps, _values(report, column), color=colour, linewidth=0.9, marker="o",
+                      markersize=2)  # fmt: skip
+        if shown.verdict is None:
+            continue
+        results = _results(report, shown.verdict)
+        for step, result in zip(steps, results, strict=True):
             if result and result.verdict:
-                axes.plot(step, -0.12, "s", color=VERDICT_COLOURS[result.verdict], clip_on=False)
-    else:
-        _draw_values(axes, report, steps)
-    axes.set_ylim(-0.2, 1.15)
-    axes.axhline(0, color=panels.GREY, linewidth=0.6)
-    axes.set_xlabel("training steps")
-    axes.grid(axis="y", color=panels.LIGHT, linewidth=0.5)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="center left", fontsize=6.5)
+                colour = sheet.colour(shown.verdict, result.verdict)
+                axes.plot(step, top * (1 + 2 * row), "s", color=colour, markersize=3)
+    axes.axhline(0, color=GREY, linewidth=0.6, zorder=1)
+    axes.grid(axis="y", color=LIGHT, linewidth=0.4)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_values(axes: Axes, report: Report, steps: Sequence[int]) -> None:
-    """Draw the values of the mechanistic results, one per metric."""
-    first = {}
-    for metric in report.metrics:
-        if metric.family != "behaviour":
-            first.setdefault(metric.name, metric)
-    for metric in list(first.values())[:MOST_CURVES]:
-        found = [_named(snapshot, metric.id) for snapshot in report.snapshots]
-        values = [_number(result.value) if result else np.nan for result in found]
-        axes.plot(steps, values, marker="o", markersize=3, label=metric.title)
+def _results(report: Report, id: str) -> list[SnapshotResult | None]:
+    return [
+        next((result for result in snapshot.metrics if result.id == id), None)
+        for snapshot in report.snapshots
+    ]
 
 
-def _named(snapshot: Snapshot, id: str) -> SnapshotResult | None:
-    return next((result for result in snapshot.metrics if result.id == id), None)
-
-
-def _number(value: float | None) -> float:
-    return np.nan if value is None else value
+def _values(report: Report, column: Column) -> list[float]:
+    """Return a number at every snapshot, NaN where it is not known."""
+    found = [
+        None if result is None else result.scalars.get(column.at) if column.at else result.value
+        for result in _results(report, column.id)
+    ]
+    return [np.nan if value is None else value for value in found]

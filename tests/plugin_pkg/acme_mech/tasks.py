@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Metric, Task, task
+from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Task, task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ NOOP, WRITE, ANSWER = 1, 2, 4  # a and b write 0 and 1
     name="flipflop",
     version=2,
     reference="Liu et al. 2023, arXiv:2306.00946",
-    mechanisms=(Metric("recovery"), Metric("readability", {"variables": ("bit",)})),
+    mechanisms=("recovery", "readability[variables=['bit']]"),
 )
 @dataclass(frozen=True, kw_only=True)
 class FlipFlop(Task):

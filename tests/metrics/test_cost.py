@@ -1,4 +1,4 @@
-"""Necessity, refit recovery and validity on arrays; moments against all cells at once."""
+"""Costs of erasing, refit recovery and validity on arrays; moments against all cells at once."""
 
 from __future__ import annotations
 
@@ -7,25 +7,43 @@ import pytest
 from hand_built import load_task, spread_over_blocks, subject_of
 
 from mecheval.interventions import trace
+from mecheval.metrics.bottleneck.cost import Answers, Validity, cost, refit_recovery
 from mecheval.metrics.bottleneck.erasers import Covariance, Fit, class_mean
 from mecheval.metrics.bottleneck.erasure_sweep import refit_accuracy
-from mecheval.metrics.bottleneck.necessity import Answers, Validity, necessity, refit_recovery
-from mecheval.metrics.probe.moments import CHUNK, Moments
+from mecheval.metrics.bottleneck.moments import CHUNK, Moments
 from mecheval.metrics.probe.probe_data import Examples, ProbeData
 from mecheval.metrics.probe.probes import Split
 from mecheval.models.sites import stream_sites
 from mecheval.tasks.floors import first_position
 
 
-def test_necessity_by_hand() -> None:
-    clean = np.array([1.0, 1.0, 0.8, 1.0])  # 0.95 against a chance of 0.5
-    erased = np.array([[0.5, 0.5, 0.5, 0.5], [1.0, 1.0, 0.8, 1.0]])
-    random = np.array([[1.0, 0.9, np.nan, np.nan], [1.0, 1.0, 0.8, 1.0]])
-    found = necessity(Answers(clean, erased, random), np.ones((1, 4)), 0.5)[0]
-    assert found == pytest.approx([(0.45 - 0.05) / 0.45, 0.0])
-    weights = np.array([[0.0, 4.0, 0.0, 0.0]])
-    assert necessity(Answers(clean, erased, random), weights, 0.5)[0, 0] == pytest.approx(0.8)
-    assert np.isnan(necessity(Answers(clean - 0.5, erased, random), np.ones((1, 4)), 0.5)).all()
+def hand_made() -> Answers:
+    """Return answers of four sequences: right to 0.95, erased at two layers."""
+    return Answers(
+        np.array([1.0, 1.0, 0.8, 1.0]),
+        np.array([[0.5, 0.5, 0.5, 0.5], [1.0, 1.0, 0.8, 1.0]]),
+        np.array([[1.0, 0.9, np.nan, np.nan], [1.0, 1.0, 0.8, 1.0]]),
+    )
+
+
+def test_cost_by_hand() -> None:
+    """The same loss of 0.4 is all that there is above 0.55, and eight ninths above 0.5."""
+    answers, once = hand_made(), np.ones((1, 4))
+    assert answers.lost(once)[0] == pytest.approx([0.45 - 0.05, 0.0])
+    assert cost(answers, once, 0.5)[0] == pytest.approx([0.4 / 0.45, 0.0])
+    assert cost(answers, once, 0.55)[0] == pytest.approx([1.0, 0.0])
+    assert cost(answers, np.array([[0.0, 4.0, 0.0, 0.0]]), 0.5)[0, 0] == pytest.approx(0.8)
+    assert np.isnan(cost(answers, once, 0.96)).all()
+
+
+def test_one_layer_for_every_sequence() -> None:
+    answers, once = hand_made(), np.ones((1, 4))
+    same = answers.at(np.zeros(4, int))
+    assert cost(same, once, 0.5)[0] == pytest.approx(cost(answers, once, 0.5)[0, :1])
+    assert same.lost_B().mean() == pytest.approx(0.4)
+    mixed = answers.at(np.array([0, 1, 0, 1]))
+    assert mixed.lost(once)[0] == pytest.approx([(0.5 + 0.3) / 4])  # nothing is lost at random
+    assert mixed.lost_B().mean() == pytest.approx(0.2)
 
 
 def test_refit_recovery_is_relative_to_what_there_was() -> None:

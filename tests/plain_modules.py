@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 WIDTH, VOCABULARY = 24, 13
 
@@ -115,3 +122,118 @@ class Nested(nn.Module):
         for block in self.blocks:
             x_BTD = block(x_BTD)
         return self.head(x_BTD)
+
+
+class Stacked(nn.Module):
+    """Two blocks of one kind between an embedding and a head."""
+
+    def __init__(self, block: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(VOCABULARY, WIDTH)
+        self.blocks = nn.ModuleList([block(), block()])
+        self.head = nn.Linear(WIDTH, VOCABULARY)
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        x_BTD = self.embedding(tokens_BT)
+        for block in self.blocks:
+            x_BTD = block(x_BTD)
+        return self.head(x_BTD)
+
+
+class Side(nn.Module):
+    """A mixer that adds a stream of its own to what it returns, or none."""
+
+    def __init__(self, join: nn.Module | None = None) -> None:
+        super().__init__()
+        self.cell, self.join = nn.GRU(WIDTH, WIDTH, batch_first=True), join
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        mixed_BTD = self.cell(x_BTD)[0]
+        return mixed_BTD if self.join is None else self.join(mixed_BTD, x_BTD)
+
+
+class NormedSum(nn.Module):
+    """A norm of the sum of two streams."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(WIDTH)
+
+    def forward(self, one_BTD: Tensor, other_BTD: Tensor) -> Tensor:
+        return self.norm(one_BTD + other_BTD)
+
+
+class OneMixer(nn.Module):
+    """A block of a norm and a mixer."""
+
+    def __init__(self, mixer: nn.Module | None = None) -> None:
+        super().__init__()
+        self.norm, self.mixer = nn.LayerNorm(WIDTH), mixer or Side()
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        return x_BTD + self.mixer(self.norm(x_BTD))
+
+
+class TwoMixers(OneMixer):
+    """A block with a second mixer beside the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = Side()
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        normed_BTD = self.norm(x_BTD)
+        return x_BTD + self.mixer(normed_BTD) + self.second(normed_BTD)
+
+
+class Projected(OneMixer):
+    """A block that projects its mixer's output itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        return x_BTD + self.out(self.mixer(self.norm(x_BTD)))
+
+
+class Adding(nn.Module):
+    """A part that adds the stream to what it makes of its input: a mixer, or a feed-forward one."""
+
+    def __init__(self, *, mixing: bool) -> None:
+        super().__init__()
+        self.first = Side() if mixing else nn.Linear(WIDTH, WIDTH)
+        self.out = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, normed_BTD: Tensor, stream_BTD: Tensor) -> Tensor:
+        return self.out(self.first(normed_BTD).tanh()) + stream_BTD
+
+
+class AddsInside(nn.Module):
+    """A block whose parts add the residual stream themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList([nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)])
+        self.mixer, self.feed = Adding(mixing=True), Adding(mixing=False)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        x_BTD = self.mixer(self.norms[0](x_BTD), x_BTD)
+        return self.feed(self.norms[1](x_BTD), x_BTD)
+
+
+class GatedAttention(nn.Module):
+    """Attention by the function of transformers; what the heads read is gated before it goes on."""
+
+    is_causal = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(_attn_implementation="sdpa")
+        self.q, self.k, self.v, self.gate, self.out = (nn.Linear(WIDTH, WIDTH) for _ in range(5))
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        projected = (part(x_BTD) for part in (self.q, self.k, self.v))
+        heads = (part_BTD.unflatten(-1, (4, -1)).transpose(1, 2) for part_BTD in projected)
+        read_BTHK, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](self, *heads, None, scaling=0.5)
+        return self.out(self.gate(x_BTD).sigmoid() * read_BTHK.flatten(2))

@@ -1,4 +1,4 @@
-"""Necessity of a variable at a layer, on arrays, and the layer where it is largest.
+"""What erasing a variable at a layer costs, on arrays, and the layers where the cost counts.
 
 Shape suffixes: ``L`` layers 0 to n, ``B`` sequences, ``R`` resamples.
 """
@@ -26,27 +26,44 @@ class Answers:
     erased_LB: np.ndarray
     random_LB: np.ndarray
 
+    def at(self, layer_B: np.ndarray) -> Answers:
+        """Return the answers with one layer for every sequence, as if it were the only one."""
+        row_B = np.arange(len(layer_B))
+        return Answers(
+            self.clean_B, self.erased_LB[layer_B, row_B][None], self.random_LB[layer_B, row_B][None]
+        )
 
-def necessity(answers: Answers, weight_RB: np.ndarray, chance: float) -> np.ndarray:
+    def lost(self, weight_RB: np.ndarray) -> np.ndarray:
+        """Return the accuracy that erasure takes beyond what random subspaces take, ``(R, L)``."""
+        clean_B1 = self.clean_B[:, None]
+        erased_RL = mean_ignoring_nan(weight_RB, clean_B1 - self.erased_LB.T)
+        return erased_RL - mean_ignoring_nan(weight_RB, clean_B1 - self.random_LB.T)
+
+    def lost_B(self) -> np.ndarray:
+        """Return what every sequence adds to that mean, of the only layer, ``(B,)``."""
+        at_random_B = self.clean_B - self.random_LB[0]
+        tried_B = ~np.isnan(at_random_B)
+        of_tried_B = np.where(tried_B, at_random_B, 0.0) / tried_B.mean()
+        return self.clean_B - self.erased_LB[0] - of_tried_B
+
+
+def cost(answers: Answers, weight_RB: np.ndarray, level: float) -> np.ndarray:
     """Return what erasure costs above random subspaces, as a share of what there is to lose.
 
-    Nec_l = (Acc - Acc_l,erased - mean over random subspaces of (Acc - Acc_l,random))
-    / (Acc - chance) (formal_languages 5.2).
+    Cost_l = (Acc - Acc_l,erased - mean over random subspaces of (Acc - Acc_l,random))
+    / (Acc - level) (formal_languages 5.2, where the level is chance).
 
     Args:
         answers: Right answers per sequence.
         weight_RB: Weights of the sequences; a row of ones gives the plain value.
-        chance: Accuracy of a uniform guess.
+        level: Accuracy of what needs no variable: the task's floor, or a uniform guess.
 
     Returns:
-        Shape ``(R, L)``; NaN where the accuracy is not above chance.
+        Shape ``(R, L)``; NaN where the accuracy is not above the level.
     """
-    clean_B1 = answers.clean_B[:, None]
-    cost_RL = mean_ignoring_nan(weight_RB, clean_B1 - answers.erased_LB.T)
-    random_RL = mean_ignoring_nan(weight_RB, clean_B1 - answers.random_LB.T)
-    room_R1 = mean_ignoring_nan(weight_RB, clean_B1) - chance
+    room_R1 = mean_ignoring_nan(weight_RB, answers.clean_B[:, None]) - level
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(room_R1 > 0, (cost_RL - random_RL) / room_R1, np.nan)
+        return np.where(room_R1 > 0, answers.lost(weight_RB) / room_R1, np.nan)
 
 
 def refit_recovery(refit_L: np.ndarray, before_L: np.ndarray, chance: float) -> np.ndarray:

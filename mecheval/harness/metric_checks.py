@@ -1,0 +1,184 @@
+"""The contract of a metric, checked by running it on models set by hand, as ``validate`` does.
+
+A metric is measured where its needs are met, on the first planted model that meets them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mecheval.checks import Check
+from mecheval.harness.selftest import known_cases, subject_of
+from mecheval.metrics import configured_metric, measure
+from mecheval.metrics.measuring import UNMET, unmet_by_model, unmet_by_task
+from mecheval.reports.lookup import number_at
+from mecheval.reports.results import BEHAVIOUR
+from mecheval.reports.schema import MetricResult
+from mecheval.spec import Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mecheval.metrics import Metric, Subject
+    from mecheval.registry import Registry
+
+LIMIT = 48
+"""Examples per measurement: enough for numbers, few enough to wait for."""
+
+CLOSE = 1e-4
+"""How much of a number may depend on the size of batches, which moves rounding errors."""
+
+
+class _BrokenError(Exception):
+    """A check found the contract broken; the message says how."""
+
+
+def check_metric(spec: Spec, registry: Registry) -> list[Check]:
+    """Check one metric against the contract of :class:`mecheval.metrics.Metric`.
+
+    Args:
+        spec: Its name, and parameters if wanted.
+        registry: Where it is looked up.
+
+    Raises:
+        UsageError: The name or a parameter is unknown or not allowed.
+        ContractError: The metric's file does not import.
+    """
+    metric = configured_metric(spec, registry)
+    subject = _fitting(metric)
+    checks = [_checked("parameters are JSON", lambda: _parameters(metric, registry))]
+    if subject is None:
+        why = "no planted model meets its needs"
+        return [*checks, *(Check(name, None, why) for name in _CHECKS)]
+    on = f"{type(subject.model).__name__} on {subject.task.card.name}"
+    checks.append(Check("needs are met by a planted model", True, on))
+    for name, check in _CHECKS.items():
+        checks.append(_checked(name, lambda check=check: check(metric, subject)))
+    return checks
+
+
+def _checked(name: str, check: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, check())
+    except _BrokenError as problem:
+        return Check(name, False, str(problem))
+    except Exception as error:  # whatever a contributed metric raises is its failure
+        return Check(name, False, f"{type(error).__name__}: {error}")
+
+
+def _need(condition: object, problem: str) -> None:
+    if not condition:
+        raise _BrokenError(problem)
+
+
+def _fitting(metric: Metric) -> Subject | None:
+    """Return the first planted model, on its task, that has all that is needed."""
+    for case in known_cases():
+        subject = subject_of(case.model, case.task)
+        if unmet_by_task(metric, subject.task) or unmet_by_model(metric, subject.model):
+            continue
+        return replace(subject, limit=LIMIT)
+    return None
+
+
+def _parameters(metric: Metric, registry: Registry) -> str:
+    again = configured_metric(Spec(metric.name, metric.params), registry)
+    _need(again == metric, "its parameters, written as JSON and read, give another metric")
+    return metric.id
+
+
+def _fresh(metric: Metric, subject: Subject, **changes: Any) -> list[MetricResult]:
+    return measure(metric, replace(subject, memo={}, **changes))
+
+
+def _outlined(metric: Metric, subject: Subject) -> str:
+    results = _fresh(metric, subject)
+    ids = [result.id for result in results]
+    _need(len(set(ids)) == len(ids), f"two results have one id: {', '.join(ids)}")
+    said = [metric.id_of(layout) for layout in metric.outline(subject)]
+    if metric.card.family != BEHAVIOUR:
+        _need(said == ids, f"outline() says {said}, measured are {ids}")
+    for result in results:
+        _need(result.value is not None or result.reason, f"{result.id} is null without a reason")
+        _need(result.n_scored <= result.n_expected, f"{result.id} scores more than it asks for")
+    return ", ".join(ids)
+
+
+def _round_trip(metric: Metric, subject: Subject) -> str:
+    for result in _fresh(metric, subject):
+        text = result.model_dump_json()
+        again = MetricResult.model_validate_json(text).model_dump_json()
+        _need(text == again, f"{result.id} changes when it is written and read")
+    return ""
+
+
+def _deterministic(metric: Metric, subject: Subject) -> str:
+    first, again = (_fresh(metric, subject) for _ in range(2))
+    _need(first == again, "the same subject gives other results the second time")
+    return ""
+
+
+def _any_batch(metric: Metric, subject: Subject) -> str:
+    one, other = (_fresh(metric, subject, batch_size=size) for size in (LIMIT, 7))
+    worst = 0.0
+    for left, right in zip(one, other, strict=True):
+        _need(left.verdict == right.verdict, f"the verdict of {left.id} depends on the batch size")
+        for a, b in zip(_numbers(left), _numbers(right), strict=True):
+            _need((a is None) == (b is None), f"{left.id} has a number in batches of one size only")
+            worst = max(worst, abs((a or 0.0) - (b or 0.0)))
+    _need(worst <= CLOSE, f"a number moves by {worst:.2g} with the batch size")
+    return f"largest difference {worst:.1g}"
+
+
+def _numbers(result: MetricResult) -> Iterator[float | None]:
+    """Yield the value and the numbers beside it, but for what says how exact the machine is."""
+    yield result.value
+    for name, value in {**result.references, **result.scalars}.items():
+        if not name.endswith("_error"):
+            yield value
+
+
+def _not_learned(metric: Metric, subject: Subject) -> str:
+    results = _fresh(metric, subject, learned=False, accuracy=0.5)
+    if metric.card.family == BEHAVIOUR:
+        return "it says whether a task is learned, and is measured in any case"
+    for result in results:
+        said = result.reason and result.reason.startswith("not learned")
+        _need(result.value is None and said, f"{result.id} has a value where nothing was learned")
+    return f"{len(results)} nulls with their reason"
+
+
+def _headlines(metric: Metric, subject: Subject) -> str:
+    shown = [(result, line) for result in _fresh(metric, subject) for line in result.headline]
+    _need(shown, "no number of it is a column: its headline names none of its results")
+    for result, line in shown:
+        if line.at == "verdict" or result.value is None:
+            continue
+        number = number_at(result, line.at.split())
+        missing = isinstance(number, str) and number.startswith("there is no")
+        _need(not missing, f"the column '{line.title}' of {result.id}: {number}")
+    return "; ".join(dict.fromkeys(line.title for _, line in shown))
+
+
+def _not_applicable(metric: Metric, subject: Subject) -> str:
+    if not metric.card.needs:
+        return "it needs nothing"
+    for case in known_cases():
+        other = subject_of(case.model, case.task)
+        if unmet_by_task(metric, other.task) or unmet_by_model(metric, other.model):
+            (result,) = measure(metric, other)
+            _need(str(result.reason).startswith(UNMET), "a need that is not met is not the reason")
+            return f"{case.model} on {case.task}: {result.reason}"
+    return "every planted model meets its needs"
+
+
+_CHECKS: dict[str, Callable[[Metric, Subject], str]] = {
+    "results are as outlined": _outlined,
+    "JSON there and back": _round_trip,
+    "deterministic": _deterministic,
+    "equal for any batch size": _any_batch,
+    "null with a reason where the task is not learned": _not_learned,
+    "null with a reason where a need is not met": _not_applicable,
+    "columns are there": _headlines,
+}

@@ -1,0 +1,217 @@
+"""What a metric declares: its parameters as fields, what it needs, what it puts into tables.
+
+@metric(name="agreement", version=1, family="intervention", needs=(Counterfactual("key"),),
+headline=(Column("agreement of both sides"),))
+@dataclass(frozen=True, kw_only=True)
+class Agreement(Metric):
+\"\"\"Share of pairs whose two members are answered alike.\"\"\"
+
+n_pairs: Annotated[int, Field(ge=1)] = 64
+
+def measure(self, subject: Subject) -> list[MetricResult]: ...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping  # noqa: TC003 - read with the types of the fields
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+from mecheval.errors import ContractError
+from mecheval.metrics.results import Layout, numbers, uncertainty
+from mecheval.registry import declare
+from mecheval.reports.results import Headline, MetricResult
+from mecheval.spec import Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mecheval.metrics.needs import Need
+    from mecheval.metrics.results import Estimate
+    from mecheval.metrics.subject import Subject
+
+Scope = Literal["model", "pair"]
+"""What is measured: one model on a task, or two that were measured on it."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A number of a metric that becomes a column of tables.
+
+    Attributes:
+        title: What the number is, in words; ``{part}`` stands for the part of the result that it is
+            of, such as the name of a variable.
+        of: Which results have it: the part behind the metric's name in their ids, where ``*``
+            stands for any text.
+        at: Where it is in the result, as :mod:`mecheval.reports.lookup` reads it: its value where
+            empty, ``verdict``, the name of a scalar, or a cell of a profile.
+        kind: How it is written.
+    """
+
+    title: str
+    of: str = "*"
+    at: str = ""
+    kind: Literal["number", "layer", "count"] = "number"
+
+
+@dataclass(frozen=True)
+class MetricCard:
+    """What is known of a metric without running it; :func:`metric` says what each field is."""
+
+    name: str
+    version: int
+    summary: str
+    family: str
+    scope: Scope
+    needs: tuple[Need, ...]
+    headline: tuple[Column, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(ABC):
+    """A measurement of a model on a task; a subclass is a frozen dataclass of its parameters.
+
+    Every parameter has a default and a type that says what is allowed: ``Literal`` for choices,
+    ``Annotated[int, Field(ge=1)]`` (pydantic) for bounds, ``tuple`` for lists.
+
+    Attributes:
+        name: The registered name: ``local/NAME`` for a metric of one's own.
+        usual: Parameters by which the task at hand asks for it, in place of their defaults.
+    """
+
+    card: ClassVar[MetricCard]
+
+    name: str = field(init=False, repr=False, compare=False, default="")
+    usual: Mapping[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Name it as it was declared; the registry gives it the name that it is registered by."""
+        object.__setattr__(self, "name", self.card.name)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Return all parameters, as JSON gives them back."""
+        return {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.init}
+
+    @property
+    def different(self) -> dict[str, Any]:
+        """Return the parameters that differ from what is usual on the task at hand."""
+        defaults = {f.name: plain(f.default) for f in dataclasses.fields(self) if f.init}
+        defaults |= {key: plain(value) for key, value in self.usual.items()}
+        return {key: value for key, value in self.params.items() if value != defaults[key]}
+
+    def named(self, name: str, usual: Mapping[str, Any] | None = None) -> Metric:
+        """Give the metric its registered name, and what is usual on a task; return it."""
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "usual", dict(usual or {}))
+        return self
+
+    @property
+    def id(self) -> str:
+        """Return the name with the parameters that differ: ``bottleneck[eraser=leace]``."""
+        return str(Spec(self.name, self.different))
+
+    def outline(self, subject: Subject) -> list[Layout]:
+        """Say which results there will be, without measuring.
+
+        A result that cannot be measured is null and has its reason, so it is known beforehand.
+        """
+        n = self.params.get("n_pairs", self.params.get("n", 0))
+        return [Layout("", self.card.summary, subject.cut(n))]
+
+    @abstractmethod
+    def measure(self, subject: Subject) -> list[MetricResult]:
+        """Measure a subject whose task was learned and that has all that is needed.
+
+        Returns:
+            One result per layout of :meth:`outline`, made by :meth:`result`.
+        """
+
+    def result(
+        self, layout: Layout, estimate: Estimate, n_scored: int, **fields: Any
+    ) -> MetricResult:
+        """Build a result of this metric.
+
+        Args:
+            layout: What is fixed before measuring.
+            estimate: The value, or why there is none.
+            n_scored: Number of units behind the value.
+            fields: Further fields of :class:`MetricResult`; numbers may be NaN.
+        """
+        return MetricResult(
+            id=self.id_of(layout),
+            name=self.name,
+            metric=self.id,
+            version=self.card.version,
+            family=self.card.family,
+            title=layout.title,
+            n_expected=layout.n_expected,
+            bounds=layout.bounds,
+            higher_is_better=layout.higher_is_better,
+            headline=self._headline(layout),
+            value=estimate.value,
+            reason=estimate.reason,
+            uncertainty=None if estimate.value is None else uncertainty(estimate.interval),
+            n_scored=n_scored,
+            references=numbers(fields.pop("references", {})),
+            scalars=numbers(fields.pop("scalars", {})),
+            config={**self.params, **fields.pop("config", {})},
+            **fields,
+        )
+
+    def id_of(self, layout: Layout) -> str:
+        """Return the id of a result: ``bottleneck[eraser=leace]/parity``."""
+        stem = str(Spec(layout.stem or self.name, self.different))
+        return f"{stem}/{layout.part}" if layout.part else stem
+
+    def _headline(self, layout: Layout) -> list[Headline]:
+        place = f"{layout.stem}/{layout.part}" if layout.stem else layout.part
+        return [
+            Headline(title=c.title.replace("{part}", layout.part), at=c.at, kind=c.kind)
+            for c in self.card.headline
+            if fnmatchcase(place, c.of)
+        ]
+
+
+MetricClass = TypeVar("MetricClass", bound=type[Metric])
+
+
+def metric(
+    *,
+    name: str,
+    version: int,
+    family: str,
+    scope: Scope = "model",
+    needs: tuple[Need, ...] = (),
+    headline: tuple[Column, ...] = (),
+) -> Callable[[MetricClass], MetricClass]:
+    """Register a metric class under a name.
+
+    Args:
+        name: The name on the command line; a literal, because listings read it from the source.
+        version: Raised whenever the metric's numbers change.
+        family: Kind of evidence, in one word: behaviour, intervention, probe, bottleneck, ...
+        scope: What is measured.
+        needs: What task and model must have; elsewhere the metric is null, with the reason.
+        headline: Its columns in tables, in order.
+    """
+
+    def register(cls: MetricClass) -> MetricClass:
+        summary = (cls.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+        if not summary or inspect.isabstract(cls):
+            lacks = "measure()" if summary else "docstring; say in one line what it measures"
+            raise ContractError(f"Metric '{name}' has no {lacks}.")
+        cls.card = MetricCard(name, version, summary, family, scope, needs, headline)
+        declare("metric", name, cls.__module__, cls)
+        return cls
+
+    return register
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON gives it back."""
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value

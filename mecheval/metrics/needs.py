@@ -1,0 +1,140 @@
+"""What a metric needs of a task and of a model, and the sentence where it is not there.
+
+What a task has is known when a run is planned; what a model has, when it is built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mecheval.errors import unknown
+
+if TYPE_CHECKING:
+    from mecheval.metrics.contract import Metric
+    from mecheval.models.contract import SequenceModel
+    from mecheval.tasks import Task
+
+
+class Need:
+    """Something that a task or a model must have; its text is what listings show."""
+
+    @property
+    def asks_model(self) -> bool:
+        """Say whether the model is asked, which then has to be there."""
+        return type(self).of_model is not Need.of_model
+
+    def of_task(self, task: Task, metric: Metric) -> str | None:
+        """Say why a task does not have it, None where it does or where this is of no matter.
+
+        Raises:
+            UsageError: A parameter of the metric names something that the task does not have.
+        """
+        return None
+
+    def of_model(self, model: SequenceModel) -> str | None:
+        """Say why a model does not have it, None where it does or where this is of no matter."""
+        return None
+
+
+@dataclass(frozen=True)
+class Counterfactual(Need):
+    """A counterfactual of one of some kinds; see :meth:`mecheval.tasks.Task.counterfactuals`."""
+
+    kinds: tuple[str, ...]
+
+    def __init__(self, *kinds: str) -> None:
+        """Name the kinds of which the task must have one."""
+        object.__setattr__(self, "kinds", kinds)
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return f"a counterfactual that exchanges the {' or the '.join(self.kinds)}"
+
+    def of_task(self, task: Task, metric: Metric) -> str | None:
+        """Look among the kinds of the task."""
+        if set(self.kinds) & set(task.counterfactuals):
+            return None
+        return f"task '{task.card.name}' has no counterfactual {' or '.join(self.kinds)}"
+
+
+@dataclass(frozen=True)
+class Association(Need):
+    """A question for what stands behind a token: the value answers, the key is repeated."""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return "a query that repeats a key and asks for the value behind it"
+
+    def of_task(self, task: Task, metric: Metric) -> str | None:
+        """Look whether the value is exchanged first, and the key can be."""
+        kinds = task.counterfactuals
+        if kinds[0] == "value" and "key" in kinds:
+            return None
+        return f"task '{task.card.name}' does not ask for what stands behind a token"
+
+
+@dataclass(frozen=True)
+class Variable(Need):
+    """A latent variable of the task; one of those that the metric's ``variables`` names."""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return "a latent variable"
+
+    def of_task(self, task: Task, metric: Metric) -> str | None:
+        """Check the names, and that there is a variable at all."""
+        for name in getattr(metric, "variables", ()):
+            if name not in task.variables:
+                of, see = f"variable of {task.card.name}", f"`mecheval show task {task.card.name}`"
+                raise unknown(of, name, task.variables, see=see)
+        return None if task.variables else f"task '{task.card.name}' has no latent variable"
+
+
+@dataclass(frozen=True)
+class Longer(Need):
+    """A test at a multiple of the training length."""
+
+    factor: int = 2
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return f"a test at {self.factor} times the training length"
+
+    def of_task(self, task: Task, metric: Metric) -> str | None:
+        """Look among the tests of the task."""
+        if f"{self.factor}x" in task.test_lengths:
+            return None
+        return f"task '{task.card.name}' has no test at {self.factor} times its length"
+
+
+@dataclass(frozen=True)
+class ShortConvolution(Need):
+    """A layer with a short convolution whose output is a site."""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return "a short convolution"
+
+    def of_model(self, model: SequenceModel) -> str | None:
+        """Look among the sites of the model."""
+        from mecheval.metrics.circuit.taps import convolutions
+
+        if convolutions(model):
+            return None
+        return "the model has no layer with one short convolution whose output is a site"
+
+
+@dataclass(frozen=True)
+class AttentionHeads(Need):
+    """A layer whose attention heads are sites."""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return "attention heads"
+
+    def of_model(self, model: SequenceModel) -> str | None:
+        """Look among the sites of the model."""
+        if any(site.component == "attn_out" for site in model.taps()):
+            return None
+        return "the model has no attention heads whose output is a site"

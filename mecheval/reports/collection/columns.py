@@ -1,0 +1,155 @@
+"""The columns of tables: the numbers that results name as their headline, by kind of evidence.
+
+No metric is known by name here: whatever a report's results put into their headline is a column.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from mecheval.reports.collection.numbers import VERDICT
+from mecheval.reports.results import BEHAVIOUR, Headline
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from mecheval.reports.collection.groups import Group
+    from mecheval.reports.results import MetricResult
+    from mecheval.reports.schema import Report
+
+
+class Column(NamedTuple):
+    """A number of a result.
+
+    Attributes:
+        id: The result's id.
+        at: The path of the number in it; ``verdict`` for its verdict.
+        title: The heading.
+        kind: How it is written: number, layer, count.
+        metric: The metric with its parameters.
+        family: Kind of evidence.
+    """
+
+    id: str
+    at: str
+    title: str
+    kind: str
+    metric: str
+    family: str
+
+    @property
+    def key(self) -> str:
+        """Return what tells the column apart: ``recovery/state layer``."""
+        return f"{self.id} {self.at}".strip()
+
+
+class Section(NamedTuple):
+    """Columns that belong into one table.
+
+    Attributes:
+        family: Their kind of evidence.
+        columns: The columns.
+        groups: The groups that have any of them.
+    """
+
+    family: str
+    columns: Sequence[Column]
+    groups: Sequence[Group]
+
+
+def columns_of(reports: Iterable[Report]) -> list[Column]:
+    """Return the columns of reports: behaviour first, else in the order of the results.
+
+    Headings that would stand twice get what tells their results apart.
+    """
+    reports = list(reports)
+    decided = {m.id for report in reports for m in report.metrics if m.verdict is not None}
+    found: dict[str, Column] = {}
+    for report in reports:
+        for column in _columns(report, decided):
+            found.setdefault(column.key, column)
+    ordered = sorted(found.values(), key=lambda column: column.family != BEHAVIOUR)
+    titled: dict[str, list[Column]] = {}
+    for column in ordered:
+        titled.setdefault(column.title, []).append(column)
+    apart = {c.key: c for same in titled.values() for c in _told_apart(same)}
+    return [apart[column.key] for column in ordered]
+
+
+def sections(groups: Sequence[Group]) -> list[Section]:
+    """Arrange all columns: a section per kind of evidence, behaviour first.
+
+    Groups that share no metric of a kind, such as those of different tasks, stand in sections of
+    their own, so that no table is mostly empty.
+    """
+    columns = columns_of(report for group in groups for report in group.reports)
+    found = []
+    for family in dict.fromkeys(column.family for column in columns):
+        of_family = [column for column in columns if column.family == family]
+        if family == BEHAVIOUR:
+            found.append(Section(family, of_family, groups))
+        else:
+            found += _separate(family, of_family, groups)
+    return found
+
+
+def _separate(family: str, columns: Sequence[Column], groups: Sequence[Group]) -> list[Section]:
+    """Split groups so that those with a common metric stay together."""
+    parts: list[tuple[set[str], list[Group]]] = []
+    for group in groups:
+        ids = {m.id for report in group.reports for m in report.metrics}
+        shared, members = {column.metric for column in columns if column.id in ids}, [group]
+        if not shared:
+            continue
+        apart = []
+        for metrics, others in parts:
+            if metrics & shared:
+                shared, members = shared | metrics, [*others, *members]
+            else:
+                apart.append((metrics, others))
+        parts = [*apart, (shared, members)]
+    place = {id(group): i for i, group in enumerate(groups)}
+    found = [
+        Section(
+            family,
+            [column for column in columns if column.metric in metrics],
+            sorted(members, key=lambda group: place[id(group)]),
+        )
+        for metrics, members in parts
+    ]
+    return sorted(found, key=lambda section: place[id(section.groups[0])])
+
+
+def _columns(report: Report, decided: Collection[str]) -> Iterator[Column]:
+    """Yield a report's columns; the values under their titles, where no result has a headline."""
+    named = any(result.headline for result in report.metrics)
+    for result in report.metrics:
+        for headline in result.headline if named else _by_title(result, decided):
+            yield Column(
+                result.id, headline.at, headline.title, headline.kind,
+                result.metric or result.name, result.family,
+            )  # fmt: skip
+
+
+def _by_title(result: MetricResult, decided: Collection[str]) -> list[Headline]:
+    if result.id not in decided:
+        return [Headline(title=result.title)]
+    beside = Headline(title=f"{result.title}: value beside the verdict")
+    return [Headline(title=result.title, at=VERDICT), beside]
+
+
+def _told_apart(same: Sequence[Column]) -> list[Column]:
+    """Give columns of one title what tells them apart: what they are of, or their parameters."""
+    if len(same) == 1:
+        return list(same)
+    ways = (
+        [column.id.partition("/")[2] for column in same],
+        [column.metric.partition("[")[2].removesuffix("]") for column in same],
+        [column.id for column in same],
+        [column.key for column in same],
+    )
+    apart = next(words for words in ways if len({*words}) == len(words))
+    return [
+        column._replace(title=f"{column.title} ({words})" if words else column.title)
+        for column, words in zip(same, apart, strict=True)
+    ]

@@ -1,0 +1,170 @@
+"""The reports of one model on one task by one recipe, over seeds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from mecheval.reports.collection.numbers import (
+    VERDICT,
+    Number,
+    OverSeeds,
+    difference,
+    number_of,
+    over_seeds,
+    verdicts_of,
+)
+from mecheval.reports.collection.profiles import ProfileOverSeeds, profile_over_seeds
+from mecheval.reports.labels import Name, model_key, procedure, recipe_in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from mecheval.reports.schema import Identity, MetricResult, Report
+
+
+@dataclass(frozen=True)
+class Group:
+    """Reports that differ in their seeds, and perhaps in the metrics that they hold.
+
+    Attributes:
+        name: What model, task and recipe are called, wherever they stand.
+        reports: The reports, by seed.
+    """
+
+    name: Name
+    reports: Sequence[Report]
+
+    def __str__(self) -> str:
+        """Return the name in words."""
+        return str(self.name)
+
+    @property
+    def identity(self) -> Identity:
+        """Return what all reports share, but for seed and metrics."""
+        return self.reports[0].identity
+
+    @property
+    def recipe(self) -> str:
+        """Return how the model was trained, in words."""
+        return recipe_in_words(self.identity)
+
+    @property
+    def gate(self) -> float | None:
+        """Return the accuracy from which on the task counts as learned."""
+        return self.identity.recipe.get("gate")
+
+    @cached_property
+    def by_seed(self) -> dict[int, list[Report]]:
+        """Return the reports of every seed; there are several where metrics were added later."""
+        found: dict[int, list[Report]] = {}
+        for report in sorted(self.reports, key=lambda each: (each.identity.seed, each.key)):
+            found.setdefault(report.identity.seed, []).append(report)
+        return found
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Return the seeds."""
+        return tuple(self.by_seed)
+
+    @property
+    def learned(self) -> dict[int, bool | None]:
+        """Return by seed whether the gate was passed; None where it was not measured."""
+        return {
+            seed: _any(report.learned for report in same) for seed, same in self.by_seed.items()
+        }
+
+    @property
+    def n_learned(self) -> int:
+        """Return how many seeds passed the gate."""
+        return sum(learned is True for learned in self.learned.values())
+
+    def results(self, id: str) -> dict[int, MetricResult | None]:
+        """Return a result by seed; None where a seed's reports lack it.
+
+        Versions of a metric are never mixed: where seeds were measured with several, the results
+        of older ones are null, and say so.
+        """
+        found = {seed: self._newest(seed, id) for seed in self.by_seed}
+        newest = max((result.version for result in found.values() if result), default=0)
+        return {seed: _of_version(result, newest) for seed, result in found.items()}
+
+    def _newest(self, seed: int, id: str) -> MetricResult | None:
+        found = [m for report in self.by_seed[seed] for m in report.metrics if m.id == id]
+        return max(found, key=lambda result: result.version, default=None)
+
+    def numbers(self, id: str, at: str = "") -> dict[int, Number]:
+        """Return a number by seed.
+
+        Args:
+            id: The result's id.
+            at: The number in it, as :mod:`mecheval.reports.lookup` reads it.
+        """
+        return {seed: number_of(result, at) for seed, result in self.results(id).items()}
+
+    def number(self, id: str, at: str = "") -> OverSeeds:
+        """Return a number over seeds; for the path ``verdict``, the counts of the verdicts."""
+        if at == VERDICT:
+            return verdicts_of(self.results(id))
+        return over_seeds(self.numbers(id, at))
+
+    def verdicts(self, id: str) -> Mapping[str, int]:
+        """Return the number of seeds by verdict, most frequent first."""
+        return self.number(id, VERDICT).verdicts
+
+    def minus(self, other: Group, id: str, at: str = "") -> OverSeeds:
+        """Return this group's number minus that of another one, paired by seed."""
+        ours, theirs = self.numbers(id, at), other.numbers(id, at)
+        return over_seeds(
+            {
+                seed: difference(theirs[seed], ours[seed])
+                if seed in theirs
+                else Number(reason=f"{other} has no seed {seed}")
+                for seed in ours
+            }
+        )
+
+    def profile(
+        self, id: str, name: str | None = None, *, series: str | None = None
+    ) -> ProfileOverSeeds | None:
+        """Return a profile over seeds; None where no seed has it.
+
+        Args:
+            id: The result's id.
+            name: The profile; the main one by default.
+            series: Other numbers in it than its values.
+        """
+        return profile_over_seeds(self.results(id), name, series)
+
+
+def group_key(identity: Identity) -> str:
+    """Return what the reports of a group share: all that decides numbers but seed and metrics."""
+    shared = [model_key(identity.model), identity.task.model_dump(), procedure(identity)]
+    return json.dumps([*shared, identity.sweep], sort_keys=True)
+
+
+def grouped(reports: Sequence[Report], names: Sequence[Name]) -> list[Group]:
+    """Group reports, in the order in which the groups begin."""
+    found: dict[str, list[Report]] = {}
+    called: dict[str, Name] = {}
+    for report, name in zip(reports, names, strict=True):
+        key = group_key(report.identity)
+        found.setdefault(key, []).append(report)
+        called.setdefault(key, name)
+    return [Group(called[key], tuple(same)) for key, same in found.items()]
+
+
+def _any(learned: Iterable[bool | None]) -> bool | None:
+    known = [each for each in learned if each is not None]
+    return any(known) if known else None
+
+
+def _of_version(result: MetricResult | None, newest: int) -> MetricResult | None:
+    if result is None or result.version == newest:
+        return result
+    reason = f"measured with version {result.version}: other seeds with version {newest}"
+    kept = {"id", "name", "metric", "version", "family", "title", "n_expected", "headline"}
+    fields = {name: getattr(result, name) for name in kept}
+    return type(result)(**fields, value=None, reason=reason, n_scored=0)

@@ -1,0 +1,100 @@
+"""Which files of a folder are finished reports, and why the others are not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from mecheval.reports.files import find_reports
+from mecheval.reports.reading import ReportError, read_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from mecheval.reports.labels import Name
+    from mecheval.reports.schema import Report
+
+    Judge = Callable[[Report, Path], str | None]
+    """Says why a finished report does not count; None if it does."""
+
+
+class Refused(NamedTuple):
+    """A report that does not count.
+
+    Attributes:
+        path: The file, relative to the folder; empty for a report that is in memory.
+        reason: Why it does not count.
+        report: What it holds, where that could be read.
+        name: What its model and task are called, where it could be read.
+    """
+
+    path: str
+    reason: str
+    report: Report | None = None
+    name: Name | None = None
+
+
+class Found(NamedTuple):
+    """A report that counts.
+
+    Attributes:
+        path: The file, relative to the folder.
+        report: What it holds.
+    """
+
+    path: str
+    report: Report
+
+
+def read_folder(root: Path, judge: Judge | None = None) -> tuple[list[Found], list[Refused]]:
+    """Read all reports of a folder, or one file, and sort out those that do not count.
+
+    Args:
+        root: The folder.
+        judge: Further reasons for a report not to count.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+    counted: list[Found] = []
+    refused: list[Refused] = []
+    seen: dict[str, str] = {}
+    for path in find_reports(root):
+        name = path.relative_to(root).as_posix() if path != root else path.name
+        try:
+            report = read_report(path, verify=True)
+        except ReportError as error:
+            refused.append(Refused(name, f"invalid: {error.problem}"))
+            continue
+        reason = unfinished(report) or (judge(report, path) if judge else None)
+        if reason is None and report.key in seen:
+            reason = f"duplicate: the same cell as {seen[report.key]}"
+        if reason is None:
+            seen[report.key] = name
+            counted.append(Found(name, report))
+        else:
+            refused.append(Refused(name, reason, report))
+    return counted, refused
+
+
+def sort_out(reports: Iterable[Report]) -> tuple[list[Report], list[Refused]]:
+    """Sort out the reports that are not finished."""
+    counted: list[Report] = []
+    refused: list[Refused] = []
+    for report in reports:
+        reason = unfinished(report)
+        if reason is None:
+            counted.append(report)
+        else:
+            refused.append(Refused("", reason, report))
+    return counted, refused
+
+
+def unfinished(report: Report) -> str | None:
+    """Say why a report holds no numbers; None if it does."""
+    if report.status == "error":
+        error = report.error
+        return f"error: {error.type} in {error.stage}: {error.message}" if error else "error"
+    if report.status == "not_applicable":
+        return "not applicable: the model cannot do this task"
+    return None

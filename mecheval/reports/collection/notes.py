@@ -1,0 +1,119 @@
+"""What is said below tables: why values are missing, what failed, what sweeps chose.
+
+A line per sentence, with the cells that it is about. Reasons that differ in their numbers alone are
+one sentence, with the range of every number.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from mecheval.reports.collection.words import NOT_LEARNED, listed, ranges
+from mecheval.spec import format_args
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mecheval.reports.collection.columns import Column
+    from mecheval.reports.collection.groups import Group
+    from mecheval.reports.labels import Name
+
+MOST_LINES = 12
+_MOST_MODELS, _MOST_TASKS, _MOST_TITLES = 5, 4, 3
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?!\w)")
+
+
+class Note(NamedTuple):
+    """A sentence about one seed of a group.
+
+    Attributes:
+        text: The sentence.
+        name: What model and task are called.
+        seed: The seed.
+        of: How many seeds the group has; 0 where seeds are always named.
+        title: The column that it is about; empty where it is about the whole cell.
+    """
+
+    text: str
+    name: Name
+    seed: int
+    of: int = 0
+    title: str = ""
+
+
+def missing_values(groups: Iterable[Group], columns: Sequence[Column]) -> Iterator[Note]:
+    """Say why values are missing where the task was learned; elsewhere that is why."""
+    for group in groups:
+        learned, n = group.learned, len(group.seeds)
+        for column in columns:
+            results = group.results(column.id)
+            if not any(results.values()):
+                continue
+            for seed, reason in group.number(column.id, column.at).reasons.items():
+                if not (learned[seed] is False and reason.startswith(NOT_LEARNED)):
+                    yield Note(reason, group.name, seed, n, column.title)
+
+
+def choices(groups: Iterable[Group]) -> Iterator[Note]:
+    """Say which recipe of a sweep was chosen."""
+    for group in groups:
+        for report in group.reports:
+            runs = report.training.sweep if report.training else []
+            if not runs:
+                continue
+            chosen = [format_args(run.values) for run in runs if run.chosen]
+            text = f"{chosen[0]} was best" if chosen else "none was best, as all diverged"
+            yield Note(
+                f"of {len(runs)} recipes, {text} on the validation split",
+                group.name, report.identity.seed, len(group.seeds),
+            )  # fmt: skip
+
+
+def lines(notes: Iterable[Note], most: int = MOST_LINES) -> list[str]:
+    """Return a line per sentence, those about most cells first, and how many are left out."""
+    found: dict[str, list[Note]] = {}
+    for note in notes:
+        alike = _NUMBER.sub("#", note.text) if note.title else note.text
+        found.setdefault(alike, []).append(note)
+    ordered = sorted(found.values(), key=len, reverse=True)
+    told = [_line(same) for same in ordered[:most]]
+    return told + ([f"and {len(ordered) - most} more"] if len(ordered) > most else [])
+
+
+def _line(notes: Sequence[Note]) -> str:
+    titles = [*dict.fromkeys(note.title for note in notes if note.title)]
+    about = f" ({listed(titles, _MOST_TITLES)})" if titles else ""
+    return f"{_merged([note.text for note in notes])}{about}: {_cells(notes)}"
+
+
+def _merged(texts: Sequence[str]) -> str:
+    """Write sentences that differ in numbers as one, with the range of every number."""
+    columns = zip(*(_NUMBER.findall(text) for text in texts), strict=True)
+    ranges = iter([_range(list(column)) for column in columns])
+    return _NUMBER.sub(lambda _: next(ranges), texts[0])
+
+
+def _range(numbers: list[str]) -> str:
+    low, high = min(numbers, key=float), max(numbers, key=float)
+    return low if float(low) == float(high) else f"{low} to {high}"
+
+
+def _cells(notes: Sequence[Note]) -> str:
+    """Name the cells: models by task, with their seeds where these are not all."""
+    by_task: dict[str, dict[str, list[Note]]] = {}
+    for note in notes:
+        by_task.setdefault(note.name.task, {}).setdefault(note.name.row, []).append(note)
+    told = []
+    for task, by_model in by_task.items():
+        models = [_with_seeds(model, same) for model, same in by_model.items()]
+        told.append(f"{listed(models, _MOST_MODELS)} on {task}")
+    more = f"; and {len(told) - _MOST_TASKS} more tasks" if len(told) > _MOST_TASKS else ""
+    return "; ".join(told[:_MOST_TASKS]) + more
+
+
+def _with_seeds(model: str, notes: Sequence[Note]) -> str:
+    seeds = {note.seed for note in notes}
+    if len(seeds) == notes[0].of:
+        return model
+    return f"{model} (seed{'s' if len(seeds) > 1 else ''} {ranges(seeds)})"

@@ -1,0 +1,178 @@
+"""One number over seeds: its mean, the interval of that, and why values are missing.
+
+The interval is Student's t interval over seeds. It does not exist for a single seed, nor where all
+seeds have the same value (such as 1), which says more about the measure than about seeds: there the
+interval is the hull of the reports' own, over examples, and ``over`` says so. Where the reports
+have none, there is no interval.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from mecheval import stats
+from mecheval.reports.lookup import interval_at, number_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mecheval.reports.results import MetricResult
+
+SEED = "seed"
+VERDICT = "verdict"
+"""The path that leads to a result's verdict in place of a number."""
+
+NOT_MEASURED = "not measured"
+
+
+class Number(NamedTuple):
+    """A number in one report, or why it is not there.
+
+    Attributes:
+        value: The number; None where it is missing.
+        low: Lower end of the report's own interval, over examples; None where it has none.
+        high: Upper end of it.
+        unit: What that interval is over: sequence, pair.
+        method: How it was made: bootstrap, wilson.
+        bounds: Smallest and largest value that is possible.
+        reason: Why the number is missing.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    unit: str | None = None
+    method: str | None = None
+    bounds: tuple[float | None, float | None] = (None, None)
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverSeeds:
+    """A number over seeds.
+
+    Attributes:
+        values: The number by seed, where it is there.
+        reasons: Why it is missing, by seed.
+        mean: Its mean; None where no seed has it.
+        low: Lower end of the interval; None where there is none.
+        high: Upper end of it.
+        over: What the interval is over: seed, or what the reports resampled: sequence, pair.
+        method: How it was made: t, or as the reports say.
+        verdicts: Number of seeds by verdict, most frequent first, for results that have one.
+    """
+
+    values: Mapping[int, float] = field(default_factory=dict)
+    reasons: Mapping[int, str] = field(default_factory=dict)
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    over: str | None = None
+    method: str | None = None
+    verdicts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """Return the number of seeds that have a value or a verdict."""
+        return sum(self.verdicts.values()) or len(self.values)
+
+    @property
+    def n_seeds(self) -> int:
+        """Return the number of seeds that should have one."""
+        return self.n + len(self.reasons)
+
+
+def number_of(result: MetricResult | None, at: str = "") -> Number:
+    """Return the number of a result at a path as :mod:`mecheval.reports.lookup` reads it."""
+    if result is None:
+        return Number(reason=NOT_MEASURED)
+    path = at.split()
+    found = number_at(result, path)
+    if found is None or isinstance(found, str):
+        return Number(reason=found or result.reason or "undefined")
+    interval, own = interval_at(result, path), result.uncertainty
+    low, high = interval or (None, None)
+    unit, method = (own.resampled_unit, own.method) if own else ("example", "of the report")
+    return Number(
+        found, low, high, unit if interval else None, method if interval else None,
+        (None, None) if path else result.bounds,
+    )  # fmt: skip
+
+
+def difference(a: Number, b: Number) -> Number:
+    """Return b - a; its own interval is what two independent ones leave open, which is wide."""
+    if a.value is None or b.value is None:
+        return Number(reason=a.reason if a.value is None else b.reason)
+    bounds = _less(b.bounds[0], a.bounds[1]), _less(b.bounds[1], a.bounds[0])
+    low, high = _less(b.low, a.high), _less(b.high, a.low)
+    unit, method = (b.unit, b.method) if low is not None and high is not None else (None, None)
+    return Number(b.value - a.value, low, high, unit, method, bounds)
+
+
+def over_seeds(numbers: Mapping[int, Number]) -> OverSeeds:
+    """Summarise a number over seeds.
+
+    Args:
+        numbers: The number in every seed's report.
+    """
+    there = {seed: each for seed, each in numbers.items() if each.value is not None}
+    values = {seed: float(each.value) for seed, each in there.items() if each.value is not None}
+    reasons = {
+        seed: each.reason or "undefined" for seed, each in numbers.items() if seed not in there
+    }
+    if not values:
+        return OverSeeds(reasons=reasons)
+    interval = stats.t_interval([*values.values()], unit=SEED, bounds=_bounds(there.values()))
+    if interval is not None:
+        low, high, over, method = interval.low, interval.high, interval.unit, interval.method
+    else:
+        low, high, over, method = hull(there.values())
+    return OverSeeds(
+        values=values, reasons=reasons, mean=float(np.mean([*values.values()])),
+        low=low, high=high, over=over, method=method,
+    )  # fmt: skip
+
+
+def verdicts_of(results: Mapping[int, MetricResult | None]) -> OverSeeds:
+    """Count the verdicts of a result over seeds; its mean is that of the values beside them."""
+    found = {s: r.verdict for s, r in results.items() if r is not None and r.verdict is not None}
+    reasons = {
+        seed: (result.reason or "undefined") if result else NOT_MEASURED
+        for seed, result in results.items()
+        if seed not in found
+    }
+    counts = Counter(sorted(found.values()))
+    values = {seed: number_of(results[seed]).value for seed in found}
+    known = {seed: value for seed, value in values.items() if value is not None}
+    return OverSeeds(
+        values=known, reasons=reasons, verdicts=dict(counts.most_common()),
+        mean=float(np.mean([*known.values()])) if known else None,
+    )  # fmt: skip
+
+
+def hull(
+    numbers: Iterable[Number],
+) -> tuple[float | None, float | None, str | None, str | None]:
+    """Return the least interval around the reports' own, what it is over, and how it was made."""
+    own = [each for each in numbers if each.low is not None and each.high is not None]
+    if not own:
+        return None, None, None, None
+    low, high = min(each.low or 0.0 for each in own), max(each.high or 0.0 for each in own)
+    return low, high, own[0].unit, own[0].method
+
+
+def _bounds(numbers: Iterable[Number]) -> tuple[float | None, float | None]:
+    """Return bounds that hold for all numbers."""
+    lows, highs = zip(*(each.bounds for each in numbers), strict=True)
+    return (
+        None if None in lows else min(lows),
+        None if None in highs else max(highs),
+    )
+
+
+def _less(left: float | None, right: float | None) -> float | None:
+    return None if left is None or right is None else left - right

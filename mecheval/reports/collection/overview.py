@@ -1,0 +1,175 @@
+"""Models by tasks, over seeds: the tables that a run prints and a notebook shows.
+
+First what the models score, then tables per kind of evidence, then why values are missing. Which
+columns there are is for the results' headlines to say.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from mecheval.reports.collection import notes, words
+from mecheval.reports.collection.blocks import (
+    CAPTIONS,
+    Block,
+    by_metric,
+    by_subject,
+    caption,
+    packed,
+)
+from mecheval.reports.collection.columns import BEHAVIOUR, Section, sections
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence, Set
+
+    from mecheval.reports.collection.collected import Collection, Refused
+    from mecheval.reports.collection.columns import Column
+    from mecheval.reports.collection.groups import Group
+    from mecheval.reports.labels import Name
+
+ABOUT_SEEDS = (
+    "Values are means over seeds with their 95 % t interval. Where only one seed has a value, or "
+    f"all seeds have the same, there is none, and the one marked {words.NOT_OVER_SEEDS} is over "
+    "examples: the hull of the reports' own."
+)
+ABOUT_EXAMPLES = "Intervals are over examples: there is one seed of everything."
+SEE = "`mecheval show metric NAME` says what a metric asks, and how it is computed."
+
+
+class _Style(NamedTuple):
+    """What is the same in all tables.
+
+    Attributes:
+        recipes: Whether a column names recipes.
+        marked: Whether intervals that are not over seeds bear a mark.
+        ids: The results that any model has, by task: cells of others are empty.
+    """
+
+    recipes: bool
+    marked: bool
+    ids: Mapping[str, Set[str]]
+
+    @property
+    def titles(self) -> list[str]:
+        return ["Model", "Task", *(["Recipe"] if self.recipes else []), "Seeds"]
+
+    def head(self, name: Name, seeds: Iterable[int]) -> list[str]:
+        recipe = [name.recipe] if self.recipes else []
+        return [name.model, name.task, *recipe, words.ranges(seeds)]
+
+    def row(self, group: Group, columns: Iterable[Column]) -> list[str]:
+        cells = [
+            words.cell(group.number(column.id, column.at), column.kind, marked=self.marked)
+            if column.id in self.ids[group.name.task]
+            else ""
+            for column in columns
+        ]
+        return [*self.head(group.name, group.seeds), *cells]
+
+
+def blocks(collection: Collection) -> list[Block]:
+    """Return the tables."""
+    style = _style(collection)
+    first, *rest = sections(collection.groups) or [Section(BEHAVIOUR, [], collection.groups)]
+    found = []
+    if first.family == BEHAVIOUR:
+        found.append(_behaviour(first, _failed(collection), style))
+    else:
+        rest = [first, *rest]
+    return found + [block for section in rest for block in _tables(section, style)]
+
+
+def legend(collection: Collection) -> str:
+    """Return what the intervals in the tables are over, and where to read on."""
+    if not collection.groups:
+        return ""
+    return f"{ABOUT_SEEDS if _style(collection).marked else ABOUT_EXAMPLES} {SEE}"
+
+
+def remarks(collection: Collection) -> list[str]:
+    """Return the lines below the tables: what failed, why values are missing, what sweeps chose."""
+    failures = [
+        notes.Note(item.reason, item.name, item.report.identity.seed)
+        for item in _failed(collection)
+        if item.name and item.report
+    ]
+    groups = collection.groups
+    missing = notes.missing_values(groups, collection.columns)
+    return notes.lines([*failures, *missing, *notes.choices(groups)])
+
+
+def _style(collection: Collection) -> _Style:
+    groups = collection.groups
+    names = [group.name for group in groups] + [i.name for i in _failed(collection) if i.name]
+    ids: dict[str, set[str]] = {}
+    for group in groups:
+        found = {result.id for report in group.reports for result in report.metrics}
+        ids.setdefault(group.name.task, set()).update(found)
+    several = any(len(group.seeds) > 1 for group in groups)
+    return _Style(any(name.recipe for name in names), several, ids)
+
+
+def _failed(collection: Collection) -> list[Refused]:
+    return [item for item in collection.refused if item.report and item.report.error]
+
+
+def _behaviour(section: Section, failed: Sequence[Refused], style: _Style) -> Block:
+    titles = [column.title for column in section.columns]
+    rows = [
+        [*style.row(group, section.columns), _floor(group, section.columns), words.learned(group)]
+        for group in section.groups
+    ]
+    by_stage: dict[tuple[Name, str], list[int]] = {}
+    for item in failed:
+        if item.report and item.report.error and item.name:
+            stage = f"failed in {item.report.error.stage}"
+            by_stage.setdefault((item.name, stage), []).append(item.report.identity.seed)
+    rest = [""] * (len(titles) + 1)
+    rows += [[*style.head(name, seeds), stage, *rest] for (name, stage), seeds in by_stage.items()]
+    return Block(CAPTIONS[BEHAVIOUR], [*style.titles, *titles, "Floor", "Learned"], rows)
+
+
+def _floor(group: Group, columns: Sequence[Column]) -> str:
+    """Return the floor of the first column that has one."""
+    means = (group.number(column.id, "floor").mean for column in columns)
+    return next((words.decimal(mean) for mean in means if mean is not None), "")
+
+
+def _tables(section: Section, style: _Style) -> list[Block]:
+    """Return the tables of one kind of evidence: metrics side by side, subjects in rows."""
+    plain: list[Column] = []
+    stacks: list[Block] = []
+    for columns in by_metric(section.columns):
+        subjects = by_subject(columns)
+        if subjects is None:
+            plain += columns
+        else:
+            stacks.append(_stack(section.groups, subjects, style))
+    side_by_side = packed(plain, lambda columns: _evidence(section.groups, columns, style))
+    return [*side_by_side, *stacks]
+
+
+def _stack(
+    groups: Sequence[Group], subjects: Mapping[str, Sequence[Column]], style: _Style
+) -> Block:
+    """Return the table of a metric with a row per group and subject."""
+    rows = []
+    for group in groups:
+        for subject, columns in subjects.items():
+            if columns[0].id in style.ids[group.name.task]:
+                *head, seeds = style.head(group.name, group.seeds)
+                cells = style.row(group, columns)[len(head) + 1 :]
+                rows.append([*head, subject, seeds, *cells])
+    first = next(iter(subjects.values()))
+    *titles, seeds = style.titles
+    return Block(caption(first), [*titles, "Of", seeds, *(column.title for column in first)], rows)
+
+
+def _evidence(groups: Sequence[Group], columns: Sequence[Column], style: _Style) -> Block:
+    """Return the table of some columns, of the groups on which any of these was measured."""
+    rows = [
+        style.row(group, columns)
+        for group in groups
+        if any(result for column in columns for result in group.results(column.id).values())
+    ]
+    return Block(caption(columns), [*style.titles, *(column.title for column in columns)], rows)

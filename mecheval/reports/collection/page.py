@@ -1,0 +1,33 @@
+"""The tables of a collection as HTML, for notebooks. Whatever stands in reports is escaped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mecheval.escape import html as escape
+from mecheval.reports.collection.overview import blocks, legend, remarks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mecheval.reports.collection.collected import Collection
+
+
+def page(collection: Collection) -> str:
+    """Return what :mod:`mecheval.reports.collection.overview` says, as HTML without scripts."""
+    parts = [f"<p>{escape(repr(collection))}</p>"]
+    for block in blocks(collection):
+        parts.append(f"<p><b>{escape(block.caption)}</b></p>")
+        parts.append(_table(block.headers, block.rows))
+    parts.append(f"<p>{escape(legend(collection))}</p>")
+    parts += [f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in remarks(collection))}</ul>"]
+    return "\n".join(parts)
+
+
+def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [_line("th", headers), *(_line("td", row) for row in rows)]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _line(tag: str, cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"

@@ -1,0 +1,208 @@
+"""Two sets of reports, number by number.
+
+Reports are paired by task and seed, by model too unless each side has a single one, and by recipe
+where a side has several. With several seeds a difference is averaged over seeds; with one, over
+examples, where both reports measured the same ones and say what each contributed. The p values of
+all differences are corrected by Holm's procedure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mecheval import stats
+from mecheval.errors import UsageError
+from mecheval.reports.collection import Collection, collect, load_results, words
+from mecheval.reports.collection.columns import columns_of
+from mecheval.reports.collection.groups import Group, grouped
+from mecheval.reports.collection.numbers import VERDICT
+from mecheval.reports.comparison.conditions import warnings
+from mecheval.reports.comparison.pairing import difference_of, paired
+from mecheval.reports.labels import names_of
+from mecheval.reports.schema import Report
+
+if TYPE_CHECKING:
+    from mecheval.reports.collection import Column
+
+Reports = Report | Path | str | Collection | Iterable[Report]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a pair: a model on a task by a recipe.
+
+    Attributes:
+        side: A or B.
+        model: What the model is called.
+        task: What the task is called.
+        recipe: How it was trained, in words.
+        seeds: The seeds that both sides have.
+        learned: How many of its seeds passed the gate, and where that lies.
+    """
+
+    side: str
+    model: str
+    task: str
+    recipe: str
+    seeds: tuple[int, ...]
+    learned: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One number on both sides.
+
+    Attributes:
+        task: What the task is called.
+        model: What the model is called; ``A -> B`` where the sides have different ones.
+        result: The result's id.
+        at: The path of the number in it; ``verdict`` for its verdict.
+        title: What the number is, for a person.
+        kind: How it is written: number, layer, count.
+        a: Mean of the first side over the paired seeds; None for verdicts.
+        b: Mean of the second side.
+        difference: Mean of b - a.
+        low: Lower end of its 95 % interval; None where there is none.
+        high: Upper end of it.
+        over: What the interval is over: seed, or what is paired within one seed: sequence, pair.
+        p: p value of the paired t test; None where there is none.
+        p_corrected: The same, corrected for the number of differences.
+        n: How many seeds or examples are paired.
+        unit: What is paired.
+        seeds: The seeds at which both sides have a value.
+        verdicts: Verdicts of both sides with their number of seeds, as text.
+    """
+
+    task: str
+    model: str
+    result: str
+    at: str
+    title: str
+    kind: str = "number"
+    a: float | None = None
+    b: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    over: str | None = None
+    p: float | None = None
+    p_corrected: float | None = None
+    n: int = 0
+    unit: str = "seed"
+    seeds: tuple[int, ...] = ()
+    verdicts: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All paired differences, what was compared, and warnings about what else is not the same."""
+
+    sides: Sequence[Side]
+    differences: Sequence[Difference]
+    warnings: Sequence[str]
+
+    def to_markdown(self) -> str:
+        """Return Markdown: what is compared, a table of differences per pair, the warnings."""
+        from mecheval.reports.comparison.text import markdown
+
+        return markdown(self)
+
+    def to_json(self) -> str:
+        """Return everything as JSON."""
+        from mecheval.reports.comparison.text import as_json
+
+        return as_json(self)
+
+
+def compare(a: Reports, b: Reports) -> Comparison:
+    """Compare two sets of reports.
+
+    Args:
+        a: A report, a file, a folder, several reports or a collection.
+        b: The same for the other side; differences are b - a.
+
+    Returns:
+        One difference per task, model and headline number that both sides have.
+
+    Raises:
+        UsageError: A file is not there, no cell of one side has a partner on the other, or several
+            recipes could be meant.
+    """
+    left, right = _reports(a), _reports(b)
+    names = names_of([*left, *right])
+    groups = grouped(left, names[: len(left)]), grouped(right, names[len(left) :])
+    pairs = [pair for pair in paired(*groups) if _shared(*pair)]
+    if not pairs:
+        raise UsageError(
+            "The two sides have no cell in common. Give reports of the same tasks and seeds "
+            "(and of the same models, if there are several)."
+        )
+    differences = [each for one, other in pairs for each in _differences(one, other)]
+    corrected = stats.holm([each.p for each in differences])
+    return Comparison(
+        [side for pair in pairs for side in _sides(*pair)],
+        [replace(d, p_corrected=p) for d, p in zip(differences, corrected, strict=True)],
+        warnings(pairs, n_reports=len(left) + len(right)),
+    )
+
+
+def _reports(given: Reports) -> list[Report]:
+    """Return the finished reports of a side.
+
+    Raises:
+        UsageError: The file is not a report, or there is no such file or folder.
+    """
+    if isinstance(given, Collection):
+        return given.reports
+    if isinstance(given, Report):
+        return collect([given]).reports
+    if not isinstance(given, str | Path):
+        return collect(given).reports
+    found = load_results(given)
+    if not found.reports and found.refused:
+        first = found.refused[0]
+        raise UsageError(f"The report {Path(given) / first.path} does not count: {first.reason}.")
+    return found.reports
+
+
+def _shared(one: Group, other: Group) -> tuple[int, ...]:
+    return tuple(seed for seed in one.seeds if seed in other.by_seed)
+
+
+def _sides(one: Group, other: Group) -> list[Side]:
+    return [
+        Side(side, group.name.model, group.name.task, group.recipe, _shared(one, other),
+             words.learned(group))
+        for side, group in zip("AB", (one, other), strict=True)
+    ]  # fmt: skip
+
+
+def _differences(one: Group, other: Group) -> Iterable[Difference]:
+    """Yield the differences of all headline numbers that both sides have."""
+    models = dict.fromkeys((one.name.row, other.name.row))
+    theirs = {column.key for column in columns_of(other.reports)}
+    for column in columns_of(one.reports):
+        if column.key in theirs:
+            empty = Difference(
+                one.name.task, " -> ".join(models), column.id, column.at, column.title, column.kind
+            )
+            found = _verdicts(empty, one, other) if column.at == VERDICT else (
+                _numbers(empty, column, one, other)
+            )  # fmt: skip
+            yield from found
+
+
+def _verdicts(empty: Difference, one: Group, other: Group) -> Iterable[Difference]:
+    sides = [group.number(empty.result, VERDICT) for group in (one, other)]
+    if all(side.verdicts for side in sides):
+        a, b = map(words.verdicts, sides)
+        yield replace(empty, verdicts=(a, b), n=min(side.n for side in sides))
+
+
+def _numbers(empty: Difference, column: Column, one: Group, other: Group) -> Iterable[Difference]:
+    found = difference_of(one, other, column.id, column.at)
+    if found is not None:
+        yield replace(empty, **found._asdict())

@@ -1,0 +1,211 @@
+"""What figures are drawn from: all models on one task; and what is to be said of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from mecheval.reports.collection import collect
+from mecheval.reports.collection.columns import BEHAVIOUR, columns_of
+from mecheval.reports.drawing.style import COLOURS, GREY, text_inches
+from mecheval.reports.drawing.words import listed, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from mecheval.reports.collection import Column, Group
+    from mecheval.reports.schema import MetricResult, Report
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """All models on one task.
+
+    Attributes:
+        task: The task with its version.
+        groups: The models, sorted by name.
+        verdicts: All verdicts on all tasks that are drawn, by id of the result: their colours are
+            the same in all pictures.
+        failed: Models of which nothing but failures is there, with what they failed in.
+    """
+
+    task: str
+    groups: Sequence[Group]
+    verdicts: Mapping[str, Sequence[str]]
+    failed: Mapping[str, str]
+
+    def results(self) -> Iterator[MetricResult]:
+        """Iterate over all results of all reports."""
+        for group in self.groups:
+            for report in group.reports:
+                yield from report.metrics
+
+    def ids(self, holds: Callable[[MetricResult], object]) -> list[str]:
+        """Return the ids of the results of which something holds, in the order of the reports."""
+        return list(dict.fromkeys(result.id for result in self.results() if holds(result)))
+
+    def title(self, id: str) -> str:
+        """Return the title of a result."""
+        return next(result.title for result in self.results() if result.id == id)
+
+    def called(self, result: MetricResult) -> str:
+        """Return the metric of a result, with its parameters if it stands there several times."""
+        same = {other.metric for other in self.results() if other.name == result.name}
+        return result.metric if len(same) > 1 and result.metric else result.name
+
+    def parameters(self, id: str) -> str:
+        """Return the metric with its parameters in brackets, if it stands there several times."""
+        first = next(result for result in self.results() if result.id == id)
+        return f" ({self.called(first)})" if "[" in self.called(first) else ""
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """Return the numbers that the results name as their headlines."""
+        return columns_of(report for group in self.groups for report in group.reports)
+
+    @cached_property
+    def scores(self) -> list[str]:
+        """Return the ids of what the models score, a share at every length that was tested."""
+        first = next((column.id for column in self.columns if column.family == BEHAVIOUR), "")
+        kind = first.partition("/")[0]
+        return self.ids(
+            lambda result: (
+                result.family == BEHAVIOUR
+                and result.id.partition("/")[0] == kind
+                and result.bounds == (0.0, 1.0)
+            )
+        )
+
+    def colour(self, id: str, verdict: str) -> str:
+        """Return the colour of a verdict, the same in all pictures; grey where there are many."""
+        known = self.verdicts[id]
+        return COLOURS[known.index(verdict)] if len(known) <= len(COLOURS) else GREY
+
+
+def sheets(reports: Sequence[Report]) -> list[Sheet]:
+    """Arrange reports by task, the models by name; tasks of which all reports failed are left out.
+
+    Names are sorted as a person does, ``h3`` before ``h10``.
+    """
+    collection = collect(reports)
+    verdicts: dict[str, set[str]] = {}
+    by_task: dict[str, list[Group]] = {}
+    for group in sorted(collection, key=lambda group: _natural(group.name.row)):
+        by_task.setdefault(group.name.task, []).append(group)
+        for report in group.reports:
+            for result in report.metrics:
+                if result.verdict is not None:
+                    verdicts.setdefault(result.id, set()).add(result.verdict)
+    known = {id: sorted(words) for id, words in verdicts.items()}
+    measured = {group.name for group in collection}
+    failed: dict[str, dict[str, str]] = {}
+    for item in collection.refused:
+        if item.name and item.report and item.report.error and item.name not in measured:
+            of_task = failed.setdefault(item.name.task, {})
+            of_task[item.name.row] = f"failed in {item.report.error.stage}"
+    return [
+        Sheet(task, by_task[task], known, failed.get(task, {}))
+        for task in sorted(by_task, key=_natural)
+    ]
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return what sorts numbers in names by their size."""
+    return [(int(part), "") if part.isdecimal() else (-1, part)
+            for part in re.split(r"([0-9]+)", name)]  # fmt: skip
+
+
+def seeds_sentence(groups: Iterable[Group], *, what: str, single: str = "") -> str:
+    """Say what is averaged, and what its interval is over.
+
+    Args:
+        groups: What is drawn.
+        what: How the interval is drawn: ``band``, ``bar``; nothing is said of it where empty.
+        single: What it is where there is a single seed.
+    """
+    counts = sorted({len(group.seeds) for group in groups})
+    if counts == [1]:
+        return f"One seed; {what}: {single}." if what and single else "One seed."
+    several = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    band = f"; {what}: 95 % t interval over seeds" if what else ""
+    if band and counts[0] == 1 and single:
+        band += f", or with one seed {single}"
+    return f"Means over {several} seeds{band}."
+
+
+def not_drawn(sheet: Sheet, drawn: Iterable[Group], ids: Sequence[str]) -> str:
+    """Say which models of a task are on no page of a picture, and why."""
+    there = {group.name.row for group in drawn}
+    reasons: dict[str, list[str]] = {}
+    for group in sheet.groups:
+        if group.name.row not in there:
+            reasons.setdefault(_reason(group, ids), []).append(group.name.row)
+    for row, reason in sheet.failed.items():
+        reasons.setdefault(reason, []).append(row)
+    return " ".join(f"Not drawn, {reason}: {listed(rows)}." for reason, rows in reasons.items())
+
+
+def _reason(group: Group, ids: Sequence[str]) -> str:
+    found = [result for id in ids for result in group.results(id).values() if result]
+    if not found:
+        return "not measured"
+    heads = sorted({(result.reason or "undefined").partition(":")[0] for result in found})
+    if heads == ["not learned"]:
+        return f"not learned{gates([group])}"
+    return ", ".join(heads)
+
+
+def gates(groups: Iterable[Group]) -> str:
+    """Return `` (token accuracy below 0.7)`` if all have one gate."""
+    found = {group.gate for group in groups}
+    gate = found.pop() if len(found) == 1 else None
+    return "" if gate is None else f" (token accuracy below {gate:g})"
+
+
+def flags(groups: Iterable[Group]) -> str:
+    """Warn of reports that were cut short, and of weights that are random."""
+    reports = [report for group in groups for report in group.reports]
+    said = []
+    limits = sorted({r.identity.limit for r in reports if r.identity.limit is not None})
+    if limits:
+        said.append(f"PARTIAL: measured with --limit {', '.join(map(str, limits))}.")
+    if any(report.identity.model.source == "random" for report in reports):
+        said.append("RANDOM WEIGHTS: a pretrained shape without its weights.")
+    return " ".join(said)
+
+
+def seeds_note(group: Group, ids: Sequence[str]) -> str:
+    """Return ``3 of 4 seeds`` where only some have any of the results, else nothing."""
+    if not ids:
+        return ""
+    have = {
+        seed
+        for id in ids
+        for seed, result in group.results(id).items()
+        if result is not None and (result.value is not None or result.profile is not None)
+    }
+    return "" if len(have) == len(group.seeds) else f"{len(have)} of {len(group.seeds)} seeds"
+
+
+def titles(groups: Sequence[Group], ids: Sequence[str], inches: float) -> list[str]:
+    """Name models above their panels, with the number of seeds where some have nothing."""
+    found = []
+    for group in groups:
+        note = seeds_note(group, ids)
+        name = wrapped(group.name.row, inches, points=7)
+        beside = f"{name} ({note})".rpartition("\n")[2]
+        apart = " " if text_inches(beside, 7) <= inches else "\n"
+        found.append(f"{name}{apart}({note})" if note else name)
+    return found
+
+
+def short_name(id: str) -> str:
+    """Return a result's id without its metric: ``block_in`` of ``recovery/block_in``."""
+    return id.partition("/")[2].replace("/", "-") or id
+
+
+def caption(*sentences: str) -> str:
+    """Join what there is to say."""
+    return " ".join(filter(None, sentences))

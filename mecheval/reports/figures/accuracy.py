@@ -1,0 +1,116 @@
+"""Accuracy by model: what the models score, seed by seed, at every length that was tested.
+
+A row per model. Drawn where there are several models: the score of one is no picture.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matplotlib.lines import Line2D
+
+from mecheval.reports.drawing import canvas, style, words
+from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.paging import Pages, numbered
+from mecheval.reports.drawing.rows import label_rows, names_inches, row_axes
+from mecheval.reports.drawing.sheets import caption, flags, not_drawn, seeds_sentence
+from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+    from mecheval.reports.collection import Group
+    from mecheval.reports.drawing.canvas import Drawing
+    from mecheval.reports.drawing.sheets import Sheet
+
+MOST = 40
+MARKS = ("o", "s", "^", "D")
+_ROW, _SAME = 0.2, 0.02  # inches; floors that differ by less are one line
+
+
+def draw(sheet: Sheet) -> list[Drawing]:
+    """Draw the scores of all models."""
+    ids = sheet.scores[: len(MARKS)]
+    groups = [group for group in sheet.groups if any(group.number(id).values for id in ids)]
+    if len(groups) < 2:
+        return []
+    return [
+        _page(sheet, some, ids, numbered("", f"{sheet.task}: what the models score", number))
+        for some, number in Pages(groups, MOST)
+    ]
+
+
+def _page(
+    sheet: Sheet, groups: Sequence[Group], ids: Sequence[str], called: tuple[str, str]
+) -> Drawing:
+    floor = _floor(groups, ids[0])
+    handles = [
+        Line2D(
+            [], [], color=colour, marker=mark, markersize=3.5, label=words.clean(sheet.title(id))
+        )
+        for id, colour, mark in zip(ids, COLOURS, MARKS, strict=False)
+    ]
+    if floor is not None:
+        handles.append(Line2D([], [], color=GREY, linestyle=":", label="floor, without a model"))
+    said = Words(
+        *called,
+        caption(
+            "Share of answers that are right. Small dots: seeds.",
+            seeds_sentence(groups, what="lines", single="the 95 % interval of the report"),
+            "Right: how many seeds learned the task" + _gate(groups) + ".",
+            not_drawn(sheet, sheet.groups, ids), flags(groups),
+        ),
+        handles,
+    )  # fmt: skip
+    room = Room(left=names_inches(groups, 1.9), right=0.55, foot=0.12)
+    panel = Panel("", _ROW * len(groups))
+    drawing, (axes,) = canvas.page([panel], said, room, columns=1, width=style.WIDTH)
+    row_axes(axes, len(groups))
+    label_rows(axes, groups, room.left)
+    for row, group in enumerate(groups):
+        _draw_row(axes, row, group, ids)
+        learned = f"{group.n_learned} of {len(group.seeds)}"
+        axes.text(
+            1.02, row, learned, transform=axes.get_yaxis_transform(), va="center", fontsize=6.5
+        )
+    if floor is not None:
+        axes.axvline(floor, color=GREY, linestyle=":", linewidth=0.9, zorder=1)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+    axes.grid(axis="x", color=LIGHT, linewidth=0.4)
+    return drawing
+
+
+def _gate(groups: Sequence[Group]) -> str:
+    gates = {group.gate for group in groups} - {None}
+    return f" (token accuracy of {gates.pop():g} or more)" if len(gates) == 1 else ""
+
+
+def _floor(groups: Sequence[Group], id: str) -> float | None:
+    """Return the floor of the first share, if it is about the same for all models."""
+    floors = [
+        floor
+        for group in groups
+        for result in group.results(id).values()
+        if result is not None and (floor := result.references.get("floor")) is not None
+    ]
+    same = bool(floors) and max(floors) - min(floors) < _SAME
+    return sum(floors) / len(floors) if same else None
+
+
+def _draw_row(axes: Axes, row: int, group: Group, ids: Sequence[str]) -> None:
+    for place, id in enumerate(ids):
+        colour, mark = COLOURS[place], MARKS[place]
+        y = row + (place - (len(ids) - 1) / 2) * 0.62 / max(2, len(ids))
+        summary = group.number(id)
+        if summary.mean is None:
+            continue
+        values = list(summary.values.values())
+        if len(values) > 1:
+            axes.plot(values, [y] * len(values), ".", color=colour, markersize=2.2, alpha=0.55)
+        low, high = summary.low, summary.high
+        if low is not None and high is not None:
+            axes.plot([max(0, low), min(1, high)], [y, y], color=colour, linewidth=1)
+        axes.plot(summary.mean, y, mark, color=colour, markersize=3.2, zorder=3)

@@ -1,0 +1,189 @@
+"""Interchange by site and role: which activation brings the answer back.
+
+A page per role that was exchanged; a panel per model, the sites of the forward pass from its
+bottom to its top. Shape suffixes: ``Y`` sites, ``G`` roles.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from mecheval.reports.drawing import canvas, heat, style, words
+from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.paging import Pages, numbered
+from mecheval.reports.drawing.sheets import (
+    caption,
+    flags,
+    not_drawn,
+    seeds_sentence,
+    short_name,
+    titles,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+    from mecheval.reports.collection import Group
+    from mecheval.reports.drawing.canvas import Drawing
+    from mecheval.reports.drawing.sheets import Sheet
+    from mecheval.reports.schema import MetricResult
+
+MOST, COLUMNS = 24, 3
+_ROW, _MOST_ROWS = 0.135, 20  # inches of a site, and the sites that get as much
+AXES = ["component", "layer", "role"]
+
+
+class Map(NamedTuple):
+    """Shares by site and role, from the first layer's input to the last one's output.
+
+    Attributes:
+        sites: Component and layer of every row.
+        roles: The columns.
+        value_YG: Mean over seeds of what comes back; NaN where a model has no such site.
+        trivial_YG: Whether it is the same in any model.
+    """
+
+    sites: Sequence[tuple[str, int]]
+    roles: Sequence[str]
+    value_YG: np.ndarray
+    trivial_YG: np.ndarray
+
+
+def draw(sheet: Sheet) -> list[Drawing]:
+    """Draw every result of the metric."""
+    return [drawing for id in sheet.ids(_is_drawn) for drawing in _pages(sheet, id)]
+
+
+def _is_drawn(result: MetricResult) -> bool:
+    profile = result.profile
+    return result.name == "interchange" and profile is not None and profile.axes == AXES
+
+
+def _pages(sheet: Sheet, id: str) -> list[Drawing]:
+    maps = [(group, found) for group in sheet.groups if (found := map_of(group, id))]
+    same = _same_in_any([found for _, found in maps])
+    cut = {group.name: _without(found, same) for group, found in maps}
+    groups = [group for group, _ in maps if cut[group.name].sites]
+    said, drawings = _said(sheet, id, groups, (list(cut.values()), same)), []
+    for some, number in Pages(groups, MOST):
+        name, title = numbered(short_name(id), said.title, number)
+        shown = [cut[group.name] for group in some]
+        drawings.append(_page(said._replace(name=name, title=title), some, shown, id))
+    return drawings
+
+
+def _page(said: Words, groups: Sequence[Group], maps: Sequence[Map], id: str) -> Drawing:
+    labels = "\n".join(text for found in maps for text in _site_labels(found))
+    left = style.text_inches(labels, style.SMALL) + 0.1
+    room = Room(left=left, inner=left, bottom=0.32, foot=0)
+    inches = canvas.plot_inches(canvas.columns_of(len(groups), COLUMNS), room)
+    names = titles(groups, [id], inches)
+    panels = [
+        Panel(name, _ROW * min(len(found.sites), _MOST_ROWS))
+        for found, name in zip(maps, names, strict=True)
+    ]
+    drawing, axes = canvas.page(panels, said, room, columns=COLUMNS)
+    for panel, found in zip(axes, maps, strict=True):
+        _panel(panel, found)
+    return drawing
+
+
+def map_of(group: Group, id: str) -> Map | None:
+    """Arrange a model's shares by site; None where no seed has any."""
+    profile = group.profile(id)
+    if profile is None or list(profile.axes) != AXES:
+        return None
+    components = [str(name) for name in profile.index["component"]]
+    layers = [int(layer) for layer in profile.index["layer"]]
+    trivial = heat.trivial(profile)
+    rows = [
+        (name, layer)
+        for layer in layers
+        for name in components
+        # What leaves a block enters the next one: it is named once.
+        if name != "block_out" or layer == layers[-1] or "block_in" not in components
+    ]
+    at = [(components.index(name), layers.index(layer)) for name, layer in rows]
+    there = [i for i, place in enumerate(at) if np.isfinite(profile.mean_X[place]).any()]
+    return Map(
+        [rows[i] for i in there],
+        [str(role) for role in profile.index["role"]],
+        np.array([profile.mean_X[at[i]] for i in there]),
+        np.array([trivial[at[i]] for i in there], bool),
+    )
+
+
+def _same_in_any(maps: Sequence[Map]) -> list[tuple[str, int]]:
+    """Return the sites that are the same in any model at all roles, wherever they are drawn."""
+    known: dict[tuple[str, int], bool] = {}
+    for found in maps:
+        for site, flags_G in zip(found.sites, found.trivial_YG, strict=True):
+            known[site] = known.get(site, True) and bool(flags_G.all())
+    return [site for site, same in known.items() if same]
+
+
+def _without(found: Map, sites: Sequence[tuple[str, int]]) -> Map:
+    kept = [i for i, site in enumerate(found.sites) if site not in sites]
+    return Map(
+        [found.sites[i] for i in kept], found.roles, found.value_YG[kept], found.trivial_YG[kept]
+    )
+
+
+def _said(
+    sheet: Sheet, id: str, groups: Sequence[Group], maps: tuple[Sequence[Map], list]
+) -> Words:
+    shown, same = maps
+    role = words.clean(id.partition("/")[2])
+    components = list(dict.fromkeys(name for found in shown for name, _ in found.sites))
+    left_out = words.listed(list(dict.fromkeys(map(_in_words, sorted(same, key=lambda s: s[1])))))
+    return Words(
+        "",
+        f"{sheet.task}: what brings the answer back when the {role} was exchanged"
+        + sheet.parameters(id),
+        caption(
+            f"In one of two inputs the {role} is another one. One activation of the other run is "
+            "put back, at one site (component and layer, from bottom to top) and role: the share "
+            "of the answer's probability that it brings back"
+            f"{heat.NOTE}.",
+            f"{words.sites(components)}." if components else "",
+            f"Left out, as it is the same in any model: {left_out}." if left_out else "",
+            seeds_sentence(groups, what=""), not_drawn(sheet, groups, [id]), flags(groups),
+        ),
+        heat.handles(missing=any(np.isnan(found.value_YG).any() for found in shown)),
+    )  # fmt: skip
+
+
+def _in_words(site: tuple[str, int]) -> str:
+    name, layer = site
+    return "block_out of the last layer" if name == "block_out" else f"{name} {layer}"
+
+
+def _site_labels(found: Map) -> list[str]:
+    return [f"{words.clean(name)} {layer}" for name, layer in found.sites]
+
+
+def _panel(axes: Axes, found: Map) -> None:
+    heat.draw(axes, found.value_YG, found.trivial_YG)
+    heat.write(axes, found.value_YG, found.trivial_YG)
+    rows = range(len(found.sites))
+    labels = _site_labels(found)
+    if len(found.sites) > _MOST_ROWS:  # many layers: the first site of each has a label
+        first = {layer: row for row, (_, layer) in reversed(list(enumerate(found.sites)))}
+        rows, labels = list(first.values()), [labels[row] for row in first.values()]
+    axes.set_yticks([row + 0.5 for row in rows], labels, fontsize=style.SMALL)
+    names = [_broken(role) for role in found.roles]
+    inches = axes.get_position().width * axes.figure.get_size_inches()[0] / len(names)  # type: ignore[union-attr]
+    place = {"fontsize": style.SMALL}
+    if any(style.text_inches(name, style.SMALL) > inches for name in names):
+        names = [words.clean(role) for role in found.roles]
+        place |= {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(np.arange(len(names)) + 0.5, names, **place)
+
+
+def _broken(role: str) -> str:
+    """Break a role's name into two lines: next_key, value+1."""
+    return words.clean(role).replace("_", "\n").replace("+", "\n+")

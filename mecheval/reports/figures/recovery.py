@@ -1,0 +1,155 @@
+"""Recovery by layer and position: where the difference between two inputs is carried.
+
+A page per result with a grid of layers and positions; a panel per model. To its right stand the
+positions by their role, where a result has those. Shape suffixes: ``L`` layers, ``T`` positions,
+``G`` roles.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mecheval.reports.drawing import canvas, heat, style, words
+from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.paging import Pages, numbered
+from mecheval.reports.drawing.sheets import (
+    caption,
+    flags,
+    not_drawn,
+    seeds_sentence,
+    short_name,
+    titles,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+    from mecheval.reports.collection import Group
+    from mecheval.reports.collection.profiles import ProfileOverSeeds
+    from mecheval.reports.drawing.canvas import Drawing
+    from mecheval.reports.drawing.sheets import Sheet
+
+MOST, COLUMNS = 15, 3
+GRID = "grid"
+SHARES = (
+    (
+        "what comes back of the answer when {} is restored",
+        "the share of the difference in logits that comes back",
+    ),
+    (
+        "what goes of the answer when {} is another one",
+        "the share of the difference in logits that is lost",
+    ),
+)
+"""Title and sentence, of clean activations in the corrupted run and the other way round."""
+_GAP, _ROLE, _ROLES = 0.04, 0.16, 0.5  # shares of the width: between the parts, of a role, of all
+
+
+def draw(sheet: Sheet) -> list[Drawing]:
+    """Draw every result that has a grid."""
+    ids = sheet.ids(lambda result: GRID in result.profiles)
+    return [drawing for id in ids for drawing in _pages(sheet, id)]
+
+
+def _pages(sheet: Sheet, id: str) -> list[Drawing]:
+    groups = [group for group in sheet.groups if group.profile(id, GRID) is not None]
+    found = []
+    for some, number in Pages(groups, MOST):
+        said = _said(sheet, id, groups)
+        name, title = numbered(short_name(id), said.title, number)
+        said = said._replace(name=name, title=title)
+        names = titles(some, [id], canvas.plot_inches(canvas.columns_of(len(some), COLUMNS), ROOM))
+        panels = [Panel(*each) for each in zip(names, _heights(some, id), strict=True)]
+        drawing, axes = canvas.page(panels, said, ROOM, columns=COLUMNS)
+        for panel, group in zip(axes, some, strict=True):
+            _panel(panel, group, id)
+        _label(axes)
+        found.append(drawing)
+    return found
+
+
+ROOM = Room(inner=0.24, bottom=0.18, foot=0.14)
+
+
+def _heights(groups: Sequence[Group], id: str) -> list[float]:
+    """Return the inches of every panel: as much for a layer as its numbers need, if there is."""
+    profiles = [group.profile(id, GRID) for group in groups]
+    return [min(2.2, max(0.3, 0.16 * len(each.mean_X))) for each in profiles if each]
+
+
+def _said(sheet: Sheet, id: str, groups: Sequence[Group]) -> Words:
+    component = words.clean(id.partition("/")[2] or id)
+    meaning = words.COMPONENTS.get(component)
+    what = f"{component} ({meaning})" if meaning else component
+    first = next(result for result in sheet.results() if result.id == id)
+    title, share = SHARES[first.config.get("direction") == "noising"]
+    roles = any(_roles(group, id) is not None for group in groups)
+    return Words(
+        "",
+        f"{sheet.task}: {title.format(component)}{sheet.parameters(id)}",
+        caption(
+            f"Two inputs differ in one symbol and in their answer. {what} of the one run is put "
+            f"into the other, at one layer and position: {share}, mean over pairs{heat.NOTE}.",
+            "Left: by position (0 is the beginning of the sequence). Right: at the changed symbol, "
+            "midway to the readout, and at the readout, wherever these are in a pair." if roles
+            else "",
+            seeds_sentence(groups, what=""), not_drawn(sheet, groups, [id]), flags(groups),
+        ),
+        heat.handles(missing=False),
+    )  # fmt: skip
+
+
+def _roles(group: Group, id: str) -> ProfileOverSeeds | None:
+    """Return the profile over layers and roles, if the result has one."""
+    profile = group.profile(id)
+    return profile if profile is not None and list(profile.axes) == ["layer", "role"] else None
+
+
+def _panel(axes: Axes, group: Group, id: str) -> None:
+    grid, roles = group.profile(id, GRID), _roles(group, id)
+    if grid is None:
+        return
+    heat.draw(axes, grid.mean_X, heat.trivial(grid))
+    n_layers, n_positions = grid.mean_X.shape
+    ticks = np.arange(0, n_positions, _step(n_positions, 4))
+    places, labels = [*(ticks + 0.5)], [*map(str, ticks)]
+    if roles is not None:
+        edges = _edges(n_positions, roles.mean_X.shape[1])
+        axes.axvspan(n_positions, edges[0], color="white", zorder=3)
+        heat.draw(axes, roles.mean_X, heat.trivial(roles), edges)
+        axes.set_xlim(0, edges[-1])
+        heat.write(axes, roles.mean_X, heat.trivial(roles), edges)
+        places += [(left + right) / 2 for left, right in pairwise(edges)]
+        labels += [str(name) for name in roles.index["role"]]
+    axes.set_xticks(places, labels)
+    for text in axes.get_xticklabels()[len(ticks) :]:
+        text.set_fontsize(style.SMALL)
+    layers = np.arange(0, n_layers, _step(n_layers, 6))
+    axes.set_yticks(layers + 0.5, [str(grid.index["layer"][layer]) for layer in layers])
+
+
+def _edges(n_positions: int, n_roles: int) -> list[float]:
+    """Return where the columns of the roles begin and end, right of the positions."""
+    share = min(_ROLE, _ROLES / n_roles)
+    unit = n_positions / (1 - _GAP - share * n_roles)
+    return [n_positions + _GAP * unit + share * unit * i for i in range(n_roles + 1)]
+
+
+def _step(n: int, most: int) -> int:
+    """Return the distance of labels, of which there are about as many as asked for."""
+    step = max(1, round(n / most))
+    return step if step < 4 else 4 * round(step / 4)
+
+
+def _label(axes: Sequence[Axes]) -> None:
+    lefts = [round(each.get_position().x0, 6) for each in axes]
+    for i, each in enumerate(axes):
+        if lefts[i] == min(lefts):
+            each.set_ylabel("layer")
+        if i + len(set(lefts)) >= len(axes):
+            each.set_xlabel("position, and by role")

@@ -1,0 +1,113 @@
+"""What becomes a column, what it is called, and which columns stand in one table."""
+
+from __future__ import annotations
+
+from headline_reports import report, result
+
+from mecheval.reports.collection import collect
+from mecheval.reports.collection.blocks import Block, by_subject, packed
+from mecheval.reports.collection.columns import columns_of, sections
+from mecheval.reports.schema import Headline
+
+LAYER = Headline(title="At layer", at="layer", kind="layer")
+
+
+def titles(*reports):
+    return [column.title for column in columns_of(reports)]
+
+
+def test_columns_are_the_headlines_of_all_results_behaviour_first():
+    found = columns_of(
+        [
+            report(result("mine/a", 0.5, "Mine", LAYER), result("token_accuracy/1x", 0.9, "Right")),
+            report(result("mine/a", 0.5, "Mine"), result("mine/b", 0.5, "Also mine"), seed=1),
+            report(result("evidence/only", 0.5), result("mine/a", 0.5, "Mine"), seed=2),
+        ]
+    )
+    assert [(c.key, c.title, c.kind) for c in found] == [
+        ("token_accuracy/1x", "Right", "number"), ("mine/a", "Mine", "number"),
+        ("mine/a layer", "At layer", "layer"), ("mine/b", "Also mine", "number"),
+    ]  # fmt: skip
+
+
+def test_reports_without_headlines_show_values_under_their_titles():
+    old = report(result("a/x", 0.5, title="size of x"), result("mechanism", None, title="verdict"))
+    decided = report(result("mechanism", 0.9, title="verdict", verdict="induction"), seed=1)
+    assert titles(old) == ["size of x", "verdict"]
+    assert titles(old, decided) == ["size of x", "verdict", "verdict: value beside the verdict"]
+
+
+def test_a_metric_that_stands_twice_has_two_columns_that_are_told_apart():
+    def erased(metric):
+        name = f"{metric}/parity"
+        return result(name, 0.4, "Cost of parity", metric=metric, name="bottleneck")
+
+    both = report(erased("bottleneck[eraser=leace]"), erased("bottleneck[eraser=inlp]"))
+    assert titles(both) == ["Cost of parity (eraser=leace)", "Cost of parity (eraser=inlp)"]
+    default = report(erased("bottleneck"), erased("bottleneck[eraser=inlp]"))
+    assert titles(default) == ["Cost of parity", "Cost of parity (eraser=inlp)"]
+
+
+def test_variables_of_one_title_are_told_apart():
+    both = report(*(result(f"readability/{of}", 0.4, "Readable") for of in ("depth", "top")))
+    assert titles(both) == ["Readable (depth)", "Readable (top)"]
+
+
+def test_there_is_a_section_per_kind_of_evidence_and_metric_in_common():
+    behaviour = result("token_accuracy/1x", 0.9, "Right")
+    groups = collect(
+        [
+            report(behaviour, result("readability/parity", 0.5, "Parity")),
+            report(behaviour, result("readability/depth", 0.5, "Depth"), task="dyck"),
+            report(behaviour, result("mine/a", 0.5, "Mine"), model="lstm"),
+            report(behaviour, result("other/a", 0.5, "Other", family="colour"), model="mamba"),
+        ]
+    ).groups
+    found = [
+        (s.family, [c.title for c in s.columns], [str(group) for group in s.groups])
+        for s in sections(groups)
+    ]
+    assert found == [
+        ("behaviour", ["Right"], [str(group) for group in groups]),
+        ("probe", ["Parity", "Depth"], ["gru on parity@1", "gru on dyck@1"]),
+        ("probe", ["Mine"], ["lstm on parity@1"]),
+        ("colour", ["Other"], ["mamba on parity@1"]),
+    ]
+
+
+def test_columns_are_divided_among_tables_that_keep_the_width():
+    many = columns_of(
+        [
+            report(
+                *(result(f"a/{i}", 0.5, f"title {i}", metric="a", name="a") for i in range(4)),
+                result("b/0", 0.5, "title b", metric="b", name="b"),
+            )
+        ]
+    )
+
+    def table(columns):
+        return Block("", ["x" * 10, *(column.title for column in columns)], [])
+
+    def widths(width):
+        return [len(block.headers) - 1 for block in packed(many, table, width=width)]
+
+    assert table(many[:1]).width == len("| xxxxxxxxxx | title 0 |")
+    assert widths(100) == [5]
+    assert widths(60) == [4, 1]
+    assert widths(40) == [2, 2, 1]
+    assert widths(1) == [1] * 5
+
+
+def test_results_whose_headings_differ_in_their_subject_become_rows():
+    def of(subject, *headings, id=None):
+        titles = [f"{subject}: {heading}" for heading in headings]
+        return result(id or f"cost/{subject}", 0.5, *titles)
+
+    def found(*results):
+        subjects = by_subject(columns_of([report(*results)]))
+        return subjects and {of: [c.title for c in same] for of, same in subjects.items()}
+
+    assert found(of("depth", "cost"), of("top", "cost")) == {"depth": ["cost"], "top": ["cost"]}
+    assert found(of("depth", "cost")) is None
+    assert found(of("depth", "cost"), of("top", "gain")) is None
+    assert found(of("depth", "cost"), of("top", "cost", id="cost/other")) is None

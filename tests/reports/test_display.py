@@ -1,0 +1,59 @@
+"""A report in a line and in a notebook: what it is of, and its headline numbers, escaped."""
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from synthetic_reports import REASON, retrieval, synthetic
+
+from mecheval.reports.schema import Failure, Headline, Report
+
+FAILURE = Failure(type="ValueError", message="it went wrong", stage="train", traceback="")
+
+
+def test_a_line_names_the_cell_and_its_numbers() -> None:
+    text = repr(synthetic("lstm", seed=3))
+    assert text.startswith("<lstm on parity@1, seed 3: learned; token accuracy at 1x 0.99")
+    assert str(synthetic("lstm", seed=3)) == text
+    assert len(text) < 250
+    assert "induction" in repr(with_headlines(retrieval()))
+
+
+def with_headlines(report: Report) -> Report:
+    metrics = [
+        metric.model_copy(update={"headline": [Headline(title="Retrieval", at="verdict")]})
+        if metric.id == "mechanism"
+        else metric
+        for metric in report.metrics
+    ]
+    return report.model_copy(update={"metrics": metrics})
+
+
+@pytest.mark.parametrize(
+    ("report", "state"),
+    [
+        (synthetic(learned=False), "not learned;"),
+        (synthetic(limit=4), "learned, partial (limit 4);"),
+        (
+            synthetic(status="error", learned=None, metrics=[], error=FAILURE),
+            "failed in train (ValueError)>",
+        ),
+        (synthetic(status="not_applicable", learned=None, metrics=[]), "not applicable>"),
+    ],
+)
+def test_a_line_says_what_became_of_the_cell(report: Report, state: str) -> None:
+    assert f"seed 0: {state}" in repr(report)
+
+
+def test_a_notebook_shows_numbers_intervals_and_reasons() -> None:
+    table = ElementTree.fromstring(f"<div>{synthetic(learned=False)._repr_html_()}</div>")
+    rows = [[cell.text or "" for cell in row] for row in table.iter("tr")]
+    assert rows[0] == ["Result", "Value", "95 % interval", "Scored"]
+    assert rows[1][0] == "token accuracy at 1x"
+    assert rows[1][2].startswith("[0.6")
+    assert ["recovery at the middle position, block_in", REASON, "", "0 of 64"] in rows
+
+
+def test_what_stands_in_a_report_is_shown_and_not_obeyed() -> None:
+    report = synthetic("<script>alert(1)</script>\x1b[31m")
+    assert "<script>" not in report._repr_html_()
+    assert "\x1b" not in report._repr_html_() + repr(report)
