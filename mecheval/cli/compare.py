@@ -10,6 +10,7 @@ from mecheval import escape
 from mecheval.cli import options
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError, unknown
+from mecheval.paths import exists
 
 if TYPE_CHECKING:
     import argparse
@@ -68,7 +69,7 @@ def _side(text: str, results: Path) -> Collection:
         UsageError: It names nothing, or a model that several could be.
     """
     path = options.path(text)
-    if path.exists():
+    if exists(path):
         return _read(path)
     collection = _read(results)
     if _RECIPE.match(text):

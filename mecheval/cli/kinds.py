@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from mecheval.cli import options
 from mecheval.errors import UsageError, did_you_mean
 from mecheval.escape import quoted
+from mecheval.paths import is_dir, is_file
+from mecheval.quoting import HUB
 
 if TYPE_CHECKING:
     from mecheval.registry import Registry
 
-HUB = "hf:"
 NAMED = ("task", "model", "metric", "suite")
 FILES = ("report", "folder")
 KINDS = (*NAMED, *FILES)
@@ -29,9 +30,9 @@ def kinds_of(text: str, registry: Registry) -> list[str]:
         return ["model"]
     path = options.path(text)
     found = [kind for kind, names in _names(registry).items() if name in names]
-    if path.is_dir():
+    if is_dir(path):
         return [*found, "folder"]
-    if path.is_file():
+    if is_file(path):
         return [*found, "suite" if path.suffix == ".toml" else "report"]
     return found
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mecheval import escape
 from mecheval.cli import options
 from mecheval.cli.kinds import advice
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
-from mecheval.paths import resolved
+from mecheval.paths import exists, is_dir, is_file, resolved
 
 if TYPE_CHECKING:
     import argparse
@@ -96,7 +94,7 @@ def _read(paths: Sequence[Path]) -> list[Report]:
 
     found: dict[Path, Report] = {}
     for path in paths:
-        if not path.exists():
+        if not exists(path):
             raise UsageError(
                 f"There is no file or folder {path}. Give a report, or a folder of reports such "
                 f"as `mecheval run` writes.{advice(str(path))}"
@@ -106,9 +104,9 @@ def _read(paths: Sequence[Path]) -> list[Report]:
             try:
                 found[resolved(file)] = read_report(file)
             except UsageError as error:
-                if path.is_file():
+                if not is_dir(path):
                     raise
-                print(f"mecheval: left out: {escape.sentence(str(error))}", file=sys.stderr)
+                say(f"mecheval: left out: {error}", error=True)
         if not any(resolved(file) in found for file in files):
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
     return list(found.values())
@@ -138,11 +136,11 @@ def _target(source: Path, output: Path | None) -> _Target:
     Raises:
         UsageError: The suffix is of no file that can be written.
     """
-    is_file = source.is_file()
-    stem = source.stem if is_file else "report"
+    from_file = is_file(source)
+    stem = source.stem if from_file else "report"
     if output is None:
-        return _Target(source.parent if is_file else source, stem)
-    if output.is_dir() or not output.suffix:
+        return _Target(source.parent if from_file else source, stem)
+    if is_dir(output) or not output.suffix:
         return _Target(output, stem)
     if output.suffix == PAGE:
         return _Target(output.parent, output.stem, page=output)

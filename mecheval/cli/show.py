@@ -9,6 +9,7 @@ from mecheval.cli import options
 from mecheval.cli.kinds import FILES, KINDS, kind_of
 from mecheval.cli.printing import print_card
 from mecheval.errors import UsageError, unknown
+from mecheval.paths import exists, is_dir
 
 if TYPE_CHECKING:
     import argparse
@@ -59,7 +60,7 @@ def _thing(args: argparse.Namespace) -> tuple[str, str]:
     """Return what kind of thing is to be shown, and its name."""
     first, *rest = args.words
     if not rest:
-        if first in KINDS and not options.path(first).exists():
+        if first in KINDS and not exists(options.path(first)):
             raise UsageError(
                 f"`mecheval show {first}` needs a name. Write `mecheval show {first} NAME`, or "
                 "`mecheval show NAME`."
@@ -69,7 +70,7 @@ def _thing(args: argparse.Namespace) -> tuple[str, str]:
         raise UsageError(f"`mecheval show` shows one thing, not {len(args.words)}. Give one name.")
     if first not in KINDS:
         raise unknown("kind", first, KINDS, see=f"these: {', '.join(KINDS)}")
-    if first == "report" and options.path(rest[0]).is_dir():
+    if first == "report" and is_dir(options.path(rest[0])):
         return "folder", rest[0]
     return first, rest[0]
 

@@ -54,6 +54,9 @@ def test_a_notebook_shows_numbers_intervals_and_reasons() -> None:
 
 
 def test_what_stands_in_a_report_is_shown_and_not_obeyed() -> None:
-    report = synthetic("<script>alert(1)</script>\x1b[31m")
+    report = synthetic()
+    model = report.identity.model.model_copy(update={"name": "<script>alert(1)</script>\x1b[31m"})
+    identity = report.identity.model_copy(update={"model": model})
+    report = report.model_copy(update={"identity": identity})
     assert "<script>" not in report._repr_html_()
     assert "\x1b" not in report._repr_html_() + repr(report)

@@ -177,7 +177,7 @@ def test_nothing_is_written_over_the_edge_or_over_something_else(n: int) -> None
 
 
 def test_names_are_text_whatever_is_in_them() -> None:
-    reports = [synthetic(name) for name in HOSTILE]
+    reports = [called(name, synthetic()) for name in HOSTILE]
     for picture in figures.draw(reports):
         svg = picture.drawing.encoded("svg")
         assert ElementTree.fromstring(svg).tag.endswith("svg")
