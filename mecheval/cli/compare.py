@@ -10,7 +10,7 @@ from mecheval import escape
 from mecheval.cli import options
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError, unknown
-from mecheval.paths import exists
+from mecheval.paths import exists, is_dir
 
 if TYPE_CHECKING:
     import argparse
@@ -119,9 +119,10 @@ def _read(path: Path) -> Collection:
     from mecheval.reports.collection import load_results
 
     collection = load_results(path)
+    if collection.refused and not is_dir(path):
+        raise UsageError(f"The report {path} does not count ({collection.refused[0].reason}).")
     for item in collection.refused:
-        file = path if path.is_file() else path / item.path
-        say(escape.line(f"mecheval: left out {file}: {item.reason}"), error=True)
+        say(escape.line(f"mecheval: left out {path / item.path}: {item.reason}"), error=True)
     if not collection:
         raise UsageError(f"The folder {path} holds no finished reports. Give one that does.")
     return collection
