@@ -190,6 +190,13 @@ def _result(*, width: float, unit: str, value: float | None, **fields: Any) -> M
     )
 
 
+def called(name: str, report: Report) -> Report:
+    """Return a report whose model has a name that no reader lets pass, as objects can have."""
+    model = report.identity.model.model_copy(update={"name": name})
+    identity = report.identity.model_copy(update={"model": model})
+    return report.model_copy(update={"identity": identity})
+
+
 def write(root: Path, *reports: Report) -> list[Path]:
     """Write reports to their places under a folder of results."""
     paths = []

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from mecheval import escape
 from mecheval.cli import options
 from mecheval.cli.kinds import advice
 from mecheval.cli.printing import say
@@ -70,7 +71,7 @@ def report(args: argparse.Namespace) -> int:
     from mecheval.reports.figures import draw
 
     pictures = draw(reports, options.names(args.figure))
-    files = _files(pictures, target, named=paths[0].is_dir() or len(paths) > 1)
+    files = _files(pictures, target, named=is_dir(paths[0]) or len(paths) > 1)
     for file, picture in zip(files, pictures, strict=True):
         write_document(file, picture.drawing.encoded(target.kind, captioned=target.page is None))
     if target.page is not None:
@@ -106,7 +107,7 @@ def _read(paths: Sequence[Path]) -> list[Report]:
             except UsageError as error:
                 if not is_dir(path):
                     raise
-                say(f"mecheval: left out: {error}", error=True)
+                say(f"mecheval: left out: {escape.sentence(str(error))}", error=True)
         if not any(resolved(file) in found for file in files):
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
     return list(found.values())
@@ -136,10 +137,10 @@ def _target(source: Path, output: Path | None) -> _Target:
     Raises:
         UsageError: The suffix is of no file that can be written.
     """
-    from_file = is_file(source)
-    stem = source.stem if from_file else "report"
+    of_file = is_file(source)
+    stem = source.stem if of_file else "report"
     if output is None:
-        return _Target(source.parent if from_file else source, stem)
+        return _Target(source.parent if of_file else source, stem)
     if is_dir(output) or not output.suffix:
         return _Target(output, stem)
     if output.suffix == PAGE:

@@ -22,6 +22,7 @@ from mecheval.harness.gate import gated
 from mecheval.harness.measures import metrics_on
 from mecheval.harness.plan import build_source, build_task
 from mecheval.harness.unchanged import check_unchanged
+from mecheval.interventions.budget import is_out_of_memory
 from mecheval.registry import KINDS, Registry
 from mecheval.reports.environment import environment
 from mecheval.reports.files import as_stored
@@ -169,6 +170,7 @@ def _measure_subject(
             subject = replace(subject, learned=learned, accuracy=accuracy, gate=cell.recipe.gate)
             found["learned"] = learned
             stages.emit(metric.id, 0, 0, accuracy)
+    results[:] = metrics.checked(results, asked)
     _describe(cell, asked, subject, stages, found)
     with stages("describe"):
         found["fidelity"] = parts.fidelity(subject)
@@ -252,15 +254,10 @@ def _within_memory(
         try:
             return metrics.measure(metric, subject), subject
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         subject = replace(subject, batch_size=max(1, subject.batch_size // 2))
     return metrics.measure(metric, subject), subject
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    named = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return named or "can't allocate memory" in str(error)
 
 
 @contextmanager

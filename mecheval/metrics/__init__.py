@@ -8,6 +8,9 @@ several.
 
 from __future__ import annotations
 
+from mecheval.metrics.consistency import Contradiction as Contradiction
+from mecheval.metrics.consistency import Says as Says
+from mecheval.metrics.consistency import checked as checked
 from mecheval.metrics.contract import Column as Column
 from mecheval.metrics.contract import Metric as Metric
 from mecheval.metrics.contract import metric as metric

@@ -30,6 +30,7 @@ from mecheval.spec import Spec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mecheval.metrics.consistency import Contradiction
     from mecheval.metrics.needs import Need
     from mecheval.metrics.results import Estimate
     from mecheval.metrics.subject import Subject
@@ -69,6 +70,7 @@ class MetricCard:
     scope: Scope
     needs: tuple[Need, ...]
     headline: tuple[Column, ...]
+    contradicts: tuple[Contradiction, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +190,7 @@ def metric(
     scope: Scope = "model",
     needs: tuple[Need, ...] = (),
     headline: tuple[Column, ...] = (),
+    contradicts: tuple[Contradiction, ...] = (),
 ) -> Callable[[MetricClass], MetricClass]:
     """Register a metric class under a name.
 
@@ -198,6 +201,7 @@ def metric(
         scope: What is measured.
         needs: What task and model must have; elsewhere the metric is null, with the reason.
         headline: Its columns in tables, in order.
+        contradicts: What it and another metric cannot both say of a model.
     """
 
     def register(cls: MetricClass) -> MetricClass:
@@ -205,7 +209,7 @@ def metric(
         if not summary or inspect.isabstract(cls):
             lacks = "measure()" if summary else "docstring; say in one line what it measures"
             raise ContractError(f"Metric '{name}' has no {lacks}.")
-        cls.card = MetricCard(name, version, summary, family, scope, needs, headline)
+        cls.card = MetricCard(name, version, summary, family, scope, needs, headline, contradicts)
         declare("metric", name, cls.__module__, cls)
         return cls
 

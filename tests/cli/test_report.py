@@ -100,7 +100,7 @@ def test_pictures_go_where_they_are_wanted(
 
 
 def test_a_page_has_tables_pictures_and_their_captions(results: Path) -> None:
-    write(results, retrieval(seed=1, verdict="induction"), synthetic("[a](b) |x"))
+    write(results, retrieval(seed=1, verdict="induction"), synthetic("hf:[a](b)|x"))
     page = results.parent / "page.md"
     assert main(["report", str(results), "-o", str(page), "-q"]) == 0
     text = page.read_text()

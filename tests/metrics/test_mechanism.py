@@ -112,6 +112,13 @@ def test_planted_models(model: str, retrieval: str, binding: str) -> None:
              "own_convolution_behind_the_value": "L0.conv_out@behind"},
         ),
         (
+            "planted/induction[carrier=convolution]", 1,
+            {"conv_out_value": 1, "mixer_out_value": 1, "state_before_value": 0},
+            {"earlier_mixer": "L0.conv_out@value+behind", "own_mixer": "L0.state@value-1",
+             "own_convolution_at_the_value": "L0.mixer_out@value+behind",
+             "own_convolution_behind_the_value": "L0.conv_out@behind"},
+        ),
+        (
             "planted/mamba-recall[layers=2,shift=1]", 0,
             {"block_in_value": 0, "block_in_key": 0, "block_in_query": 1, "mixer_out_query": 1},
             {"induction": "L1.block_in@value+behind", "direct_late": "L1.block_in@key"},

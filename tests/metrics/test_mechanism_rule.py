@@ -52,6 +52,8 @@ STANDS = [
     ([KEY, NEXT], "induction"),
     ([KEY, AFTER], "induction"),
     ([KEY, 0.3 * VALUE + 0.3 * NEXT], "induction"),
+    # What makes the answer less likely than without it takes nothing from what brings it back.
+    ([KEY, VALUE - 0.8 * NEXT - 0.8 * QUERY], "induction"),
     # What stands between key and value is not bound yet.
     ([KEY, BETWEEN], "direct late"),
     ([KEY, 0.3 * KEY + 0.3 * BETWEEN], "direct late"),
@@ -111,6 +113,7 @@ def test_cells_that_are_known_decide_nothing() -> None:
         ([KEY, KEY, KEY, QUERY], 2, 2),
         ([KEY, KEY, 0.4 * KEY + 0.4 * QUERY, QUERY], 1, 2),
         ([KEY, KEY + VALUE, VALUE, QUERY], 2, 2),
+        ([KEY, 0.6 * KEY + 1.4 * VALUE, 0.7 * VALUE, QUERY], 2, 2),
         ([KEY, KEY, NOWHERE, QUERY], 2, 2),
     ],
 )
@@ -194,6 +197,17 @@ def test_amounts_are_laid_to_the_layers_that_bring_them() -> None:
     np.testing.assert_allclose(by_AL[1], [0, 0.7, 0, 0])
     assert not by_AL[2:].any()
     assert binding(halves).layer_R[0] == 1
+
+
+def test_what_reaches_the_value_after_the_retrieval_binds_nothing() -> None:
+    found = evidence(
+        [KEY, VALUE, QUERY, QUERY + 0.5 * VALUE],
+        [VALUE, QUERY, 0.5 * VALUE, NOWHERE],
+        [[NONE] * 6, [NONE] * 6, 0.5 * VALUE, [NONE] * 6],
+    )
+    by_AL = amounts(found).by_RAL[0]
+    np.testing.assert_allclose(by_AL[0], [1, 0, 0, 0])
+    assert not by_AL[1:].any()
 
 
 def test_the_threshold_is_what_is_enough() -> None:

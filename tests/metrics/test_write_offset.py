@@ -59,6 +59,19 @@ def test_planted_models(model: str, key: int, value: int) -> None:
         assert np.mean(result.units) == pytest.approx(result.value)
 
 
+def test_columns_name_the_token_that_was_exchanged() -> None:
+    headings = {
+        id: [line.title for line in r.headline] for id, r in offsets("planted/induction").items()
+    }
+    assert headings["write_offset/key"] == [
+        "positions after the key at which it is stored", "in layer",
+    ]  # fmt: skip
+    (result,) = offsets("planted/parity-at-block", "parity").values()
+    assert [line.title for line in result.headline] == [
+        "positions after the changed token at which it is stored", "in layer",
+    ]  # fmt: skip
+
+
 def test_without_a_gap_there_is_no_offset() -> None:
     """A random model answers few pairs rightly, and those by luck."""
     for result in offsets("mamba[width=16,layers=1]").values():

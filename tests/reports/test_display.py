@@ -3,7 +3,7 @@
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from synthetic_reports import REASON, retrieval, synthetic
+from synthetic_reports import REASON, called, retrieval, synthetic
 
 from mecheval.reports.schema import Failure, Headline, Report
 
@@ -54,9 +54,10 @@ def test_a_notebook_shows_numbers_intervals_and_reasons() -> None:
 
 
 def test_what_stands_in_a_report_is_shown_and_not_obeyed() -> None:
-    report = synthetic()
-    model = report.identity.model.model_copy(update={"name": "<script>alert(1)</script>\x1b[31m"})
-    identity = report.identity.model_copy(update={"model": model})
-    report = report.model_copy(update={"identity": identity})
+    report = called("<script>alert(1)</script>\x1b[31m", synthetic())
+    said = {"title": "<script>t</script>", "value": None, "reason": "<script>r</script>"}
+    odd = report.metrics[0].model_copy(update=said)
+    report = report.model_copy(update={"metrics": [odd, *report.metrics[1:]]})
     assert "<script>" not in report._repr_html_()
+    assert report._repr_html_().count("&lt;script&gt;") == 3
     assert "\x1b" not in report._repr_html_() + repr(report)

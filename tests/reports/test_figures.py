@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
-from synthetic_reports import CHANGED, N_LAYERS, retrieval, snapshots, synthetic
+from synthetic_reports import CHANGED, N_LAYERS, called, retrieval, snapshots, synthetic
 
 from mecheval.errors import UsageError
 from mecheval.models.sites import COMPONENTS
@@ -149,12 +149,6 @@ def beyond(figure: Figure) -> set[Text]:
         if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
         for label in (tick.label1, tick.label2)
     }
-
-
-def called(name: str, report: Report) -> Report:
-    model = report.identity.model.model_copy(update={"name": name})
-    identity = report.identity.model_copy(update={"model": model})
-    return report.model_copy(update={"identity": identity})
 
 
 @pytest.mark.parametrize("n", [1, 5])

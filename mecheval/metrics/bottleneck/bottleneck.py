@@ -201,7 +201,7 @@ def _at_bottleneck(curves: Curves, min_cost: float, fields: dict[str, Any]) -> E
     interval = stats.percentile_interval(
         cost(held_out, curves.weight_RB, levels.floor)[:, 0], unit="sequence"
     )
-    estimate = Estimate(float(cost(held_out, once_1B, levels.floor)[0, 0]), interval)
+    value = float(cost(held_out, once_1B, levels.floor)[0, 0])
     fields["units"] = resampling.contributions(
         held_out.lost_B(), answers.clean_B - levels.floor
     ).tolist()
@@ -210,15 +210,15 @@ def _at_bottleneck(curves: Curves, min_cost: float, fields: dict[str, Any]) -> E
         "accuracy_lost": held_out.lost(once_1B)[0, 0],
         "eligible_layers": len(valid),
     }
-    if interval.low <= 0 or estimate.value < min_cost:
+    if interval.low <= 0 or value < min_cost:
         fields["warnings"].append(
             "no layer is a bottleneck: erasing costs hardly more than random subspaces of the same "
             "dimension"
         )
-        return estimate
+        return Estimate(value, interval)
     fields["scalars"] |= _of_layer(curves, valid)
     fields["warnings"] += _notes(valid, valid[np.unique(best_B)])
-    return estimate
+    return Estimate(value, interval)
 
 
 def _of_layer(curves: Curves, valid: np.ndarray) -> dict[str, Any]:

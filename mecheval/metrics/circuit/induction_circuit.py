@@ -65,12 +65,12 @@ class InductionCircuit(Metric):
     query to its value, each minus what uniform attention to the positions that the head can see
     has; and the effect of every unit at the readout alone (``direct``).
 
-    Without attention behind another layer, the value is the largest share that one layer's state
-    carries: the last step is computed with the corrupted run's state before it, and the states of
-    later layers are held. The verdict names that state if it carries half of the gap, with the lag
-    of a convolution that hands on the key if one carries half, too; ``several states`` if only all
-    of them together do. ``profiles["write"]`` and ``profiles["tap"]`` say at which position
-    behind the key a layer takes it up, and by which lag of its convolution.
+    Without attention behind another layer, the value is what the states of layers carry: the last
+    step is computed with the corrupted run's state before it, and the states of later layers are
+    held. The verdict names the fewest layers that carry nine tenths of what all do, and the value
+    is what these carry, added up; before them stand the lags of convolutions that hand the key on,
+    if these carry half of the gap, too. ``profiles["write"]`` and ``profiles["tap"]`` say at which
+    position behind the key a layer takes it up, and by which lag of its convolution.
 
     Null where the answer does not stand behind what the query repeats, for models that cannot be
     taken apart, and without a gap.

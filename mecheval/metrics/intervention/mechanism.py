@@ -49,6 +49,8 @@ TITLES = {"retrieval": "how a token is retrieved", "binding": "what binds a toke
         Column("retrieving layer", of="retrieval", at="retrieving_layer", kind="layer"),
         Column("binding", of="binding", at="verdict"),
         Column("{part}: resamples that agree"),
+        Column("{part}: from threshold", at="threshold_low"),
+        Column("{part}: to threshold", at="threshold_high"),
     ),
 )
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +78,8 @@ class Mechanism(Metric):
     ``profiles["rivals"]`` names the verdicts that the evidence excludes, each by the cell in which
     it lacks most. None of these cells is known by construction.
 
-    It costs as much as ``interchange`` with three components and a seventh; what ``interchange``
-    has measured on the same pairs is not measured again.
+    It costs as much as ``interchange`` with three components, and one role of a fourth, the memory.
+    What ``interchange`` has measured on the same pairs is not measured again.
 
     Verdicts and values are null without a gap of ``min_gap``.
 

@@ -90,11 +90,13 @@ def limits(evidence: Evidence, layer: int) -> list[list[Limit]]:
     mixer, memory = float(summed(mixer_S[BOUND])), float(summed(evidence.memory_RL[:1, layer]))
     through = min(conv, mixer)
     key = Limit(float(summed(evidence.block_in_RLS[0, layer, KEY])), "block_in@key")
-    out = "mixer_out@value+behind"  # what comes out of the mixer again is bound by then
+    # What comes out of the mixer again is bound by then, and what conv_out explains is not the rest
+    # of the mixer's.
+    out, shown = "mixer_out@value+behind", "conv_out@value+behind"
     own = [key, Limit(conv - through, out)]
     return [
-        [Limit(mixer, out)],
-        [Limit(conv, "conv_out@value+behind"), Limit(mixer, out)],
+        [Limit(mixer, out), Limit(mixer - through, shown)],
+        [Limit(conv, shown), Limit(mixer, out)],
         [Limit(value, "conv_out@value"), *own],
         [Limit(behind, "conv_out@behind"), *own],
         [Limit(memory, "state@value-1"), key, Limit(memory - (mixer - through), out)],

@@ -55,7 +55,8 @@ NOTABLE = 0.1  # part of the gap from which a contradiction is worth a warning
     version=2,
     family="intervention",
     headline=(
-        Column("positions after the {part} at which it is stored"),
+        Column("positions after the {part} at which it is stored", of="?*"),
+        Column("positions after the changed token at which it is stored", of=""),
         Column("in layer", at="layer", kind="layer"),
     ),
 )

@@ -88,14 +88,14 @@ def write(
             colour = "white" if abs(share) > _DARK else "black"
             text = f"{round(share, 2) + 0.0:.2f}"  # + 0.0 turns -0.0 into 0.0
             axes.text(
-                middle_X[column], row + 0.48, text, ha="center", va="center", fontsize=SMALL,
+                float(middle_X[column]), row + 0.48, text, ha="center", va="center", fontsize=SMALL,
                 color=colour,
             )  # fmt: skip
 
 
-def handles(*, missing: bool) -> list[Artist]:
+def handles(*, missing: bool) -> Sequence[Artist]:
     """Return what explains the colours."""
-    found: list[Artist] = [
+    found = [
         Patch(facecolor=_colour(share), label=label, linewidth=0)
         for share, label in ((1.0, "1: all comes back"), (0.5, "0.5"), (-0.5, "-0.5"))
     ]
@@ -106,7 +106,7 @@ def handles(*, missing: bool) -> list[Artist]:
     return [*found, Patch(facecolor=EMPTY, label="not there")] if missing else found
 
 
-def _colour(share: float) -> tuple[float, ...]:
+def _colour(share: float) -> tuple[float, float, float, float]:
     import matplotlib as mpl
 
     return mpl.colormaps[COLOURS](RANGE(share))

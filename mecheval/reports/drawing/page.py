@@ -49,7 +49,7 @@ def _columns(reports: Sequence[Report], columns: Sequence[Column]) -> list[str]:
     lines = [
         f"- {escape.markdown(column.title)}: {escape.markdown(words)}"
         for column in columns
-        if (words := _words(column, titles.get(column.id, ""))) != column.title
+        if (words := _words(column, titles.get(column.id, ""))) not in column.title
     ]
     return ["What the columns hold:\n", "\n".join(lines) + "\n"] if lines else []
 

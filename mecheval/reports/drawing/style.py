@@ -27,7 +27,7 @@ GREY, LIGHT = "#6b6b6b", "#d9d9d9"
 FAMILY = "DejaVu Sans"
 """The font that comes with matplotlib, so that pictures are the same everywhere."""
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.family": FAMILY,
     "font.size": 7,
     "axes.titlesize": 7,

@@ -6,7 +6,7 @@ bottom to its top. Shape suffixes: ``Y`` sites, ``G`` roles.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -177,7 +177,7 @@ def _panel(axes: Axes, found: Map) -> None:
     axes.set_yticks([row + 0.5 for row in rows], labels, fontsize=style.SMALL)
     names = [_broken(role) for role in found.roles]
     inches = axes.get_position().width * axes.figure.get_size_inches()[0] / len(names)  # type: ignore[union-attr]
-    place = {"fontsize": style.SMALL}
+    place: dict[str, Any] = {"fontsize": style.SMALL}
     if any(style.text_inches(name, style.SMALL) > inches for name in names):
         names = [words.clean(role) for role in found.roles]
         place |= {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
