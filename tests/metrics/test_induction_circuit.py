@@ -47,6 +47,26 @@ def test_the_planted_circuit(model: str) -> None:
     assert result.profiles["direct"].value == pytest.approx([0, 1], abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("halves", "verdict", "single"),
+    [
+        ("none", "L2H0 -> L3H0", 1.0),
+        ("previous", "L1H0 + L2H0 -> L3H0", 0.0),
+        ("induction", "L1H0 -> L2H0 + L3H0", 0.5),
+        ("both", "L1H0 + L2H0 -> L3H0 + L4H0", 0.0),
+    ],
+)
+def test_circuits_whose_parts_are_split_over_layers(halves: str, verdict: str, single) -> None:
+    """None of two heads that each bring half of the key carries anything by itself."""
+    subject = subject_of(f"planted/induction[layers=6,halves={halves}]")
+    result = result_of(subject, "induction_circuit", n_pairs=32)
+    assert result.verdict == verdict
+    assert result.value == pytest.approx(1, abs=1e-3)
+    assert result.scalars["single"] == pytest.approx(single, abs=1e-3)
+    assert result.scalars["pooled"] == pytest.approx(1, abs=1e-3)
+    assert result.scalars["agreement"] == 1
+
+
 def test_the_softened_circuit() -> None:
     result = result_of(subject_of("planted/induction[noise=0.2]"), "induction_circuit")
     assert result.verdict == "L0H0 -> L1H0"

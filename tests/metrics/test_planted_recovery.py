@@ -122,7 +122,7 @@ def test_too_few_middles_and_missing_sites_are_null_with_the_reason() -> None:
     assert found["recovery/block_in"].reason.startswith("no middle: 0 pairs")
     one_layer = subject_of(written_at_block(1, 1), load_task("parity"))
     reason = results_of(one_layer, "recovery")["recovery/block_in"].reason
-    assert reason == "no layer whose recovery at the middle position is not known by construction"
+    assert reason == "known by construction at the middle position of every layer"
     result = results_of(one_layer, "recovery", components=["mlp_out"])["recovery/mlp_out"]
     assert result.reason == "the model has no such component"
     assert result.profile.value == [[None, None, None]]

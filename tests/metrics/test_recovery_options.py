@@ -99,7 +99,7 @@ def test_a_memory_that_everything_has_to_pass_is_no_value(spec: str) -> None:
     assert result.profile.value[layer][1] == pytest.approx(1, abs=1e-3)
     assert result.profile.marks["trivial"][layer][1]
     assert result.value is None
-    assert result.reason.startswith("no layer whose recovery at the middle position is not known")
+    assert result.reason.startswith("known by construction at the middle position")
 
 
 def test_the_memory_is_of_the_layer_up_to_which_half_is_brought_back() -> None:

@@ -23,6 +23,8 @@ STREAM = ("block_in", "mixer_in", "block_out")
 HALF = 0.5
 """The share of the gap by which a difference has left a place, or has arrived at it."""
 
+_ROUNDING = 1e-3  # so that two layers that share exactly half and half are no matter of rounding
+
 MIN_CARRIED = 0.05
 """The share of the gap that all layers must bring back together for one of them to be named."""
 
@@ -115,7 +117,7 @@ def handover(part: Recovered, means_RLG: np.ndarray) -> dict[str, float]:
 def _halfway(mean_RL: np.ndarray) -> np.ndarray:
     """Return the first layer up to which half of the positive shares is reached, ``(R,)``."""
     reached_RL = np.maximum(mean_RL, 0.0).cumsum(1)
-    return (reached_RL >= 0.5 * reached_RL[:, -1:]).argmax(1)
+    return (reached_RL >= (HALF - _ROUNDING) * reached_RL[:, -1:]).argmax(1)
 
 
 def _first(mean_RL: np.ndarray, lost: bool) -> np.ndarray:

@@ -242,7 +242,7 @@ def _no_middle(part: Recovered, n_scored: int) -> str:
         )
     if np.isnan(part.means()).all():
         return "the model has no such component"
-    return "no layer whose recovery at the middle position is not known by construction"
+    return "known by construction at the middle position of every layer"
 
 
 def _warnings(scalars: dict[str, Any]) -> list[str]:
