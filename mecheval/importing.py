@@ -107,9 +107,10 @@ def place_of(error: BaseException) -> str | None:
     """Return ``file:line`` of the innermost code of a user that an error went through."""
     found = None
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
-        found = f"{error.filename}:{error.lineno}"
+        ours = Path(error.filename).is_relative_to(Path(__file__).parent)
+        return None if ours else f"{error.filename}:{error.lineno}"
     traceback = error.__traceback__
-    while traceback is not None and not isinstance(error, SyntaxError):
+    while traceback is not None:
         frame = traceback.tb_frame
         if _is_users(frame.f_globals.get("__name__") or ""):
             found = f"{frame.f_code.co_filename}:{traceback.tb_lineno}"

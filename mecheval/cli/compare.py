@@ -10,6 +10,7 @@ from mecheval import escape
 from mecheval.cli import options
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError, unknown
+from mecheval.paths import exists, is_dir
 
 if TYPE_CHECKING:
     import argparse
@@ -68,7 +69,7 @@ def _side(text: str, results: Path) -> Collection:
         UsageError: It names nothing, or a model that several could be.
     """
     path = options.path(text)
-    if path.exists():
+    if exists(path):
         return _read(path)
     collection = _read(results)
     if _RECIPE.match(text):
@@ -118,9 +119,10 @@ def _read(path: Path) -> Collection:
     from mecheval.reports.collection import load_results
 
     collection = load_results(path)
+    if collection.refused and not is_dir(path):
+        raise UsageError(f"The report {path} does not count ({collection.refused[0].reason}).")
     for item in collection.refused:
-        file = path if path.is_file() else path / item.path
-        say(escape.line(f"mecheval: left out {file}: {item.reason}"), error=True)
+        say(escape.line(f"mecheval: left out {path / item.path}: {item.reason}"), error=True)
     if not collection:
         raise UsageError(f"The folder {path} holds no finished reports. Give one that does.")
     return collection

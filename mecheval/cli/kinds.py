@@ -8,11 +8,11 @@ from mecheval.cli import options
 from mecheval.errors import UsageError, did_you_mean
 from mecheval.escape import quoted
 from mecheval.paths import is_dir, is_file
+from mecheval.quoting import HUB
 
 if TYPE_CHECKING:
     from mecheval.registry import Registry
 
-HUB = "hf:"
 NAMED = ("task", "model", "metric", "suite")
 FILES = ("report", "folder")
 KINDS = (*NAMED, *FILES)

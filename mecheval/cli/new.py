@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mecheval.cli import options
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
+from mecheval.paths import exists
 
 if TYPE_CHECKING:
     import argparse
@@ -60,7 +61,7 @@ def new(args: argparse.Namespace) -> int:
         f"test_{args.kind}": folder / f"test_{args.name}.py",
     }
     for path in paths.values():
-        if path.exists():
+        if exists(path):
             raise UsageError(f"There already is a file {path}. Choose another name or --output.")
     for template, path in paths.items():
         write_document(path, _filled(template, args.name))

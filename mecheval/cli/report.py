@@ -105,7 +105,7 @@ def _read(paths: Sequence[Path]) -> list[Report]:
             try:
                 found[resolved(file)] = read_report(file)
             except UsageError as error:
-                if is_file(path):
+                if not is_dir(path):
                     raise
                 say(f"mecheval: left out: {escape.sentence(str(error))}", error=True)
         if not any(resolved(file) in found for file in files):

@@ -118,11 +118,11 @@ def _measure(cell: Cell, stages: _Stages, found: dict[str, Any]) -> None:
     with stages("load"):
         source = build_source(cell.model, registry, settings)
         task = build_task(cell.task, registry)
-        check_unchanged(cell, task, registry)
         encoding = source.encode(task)
         found["environment"] = environment() | {"device": settings.device}
         found["seeds"] = seeding.listed(seed)
         asked = metrics_on(task, cell.metrics, registry)
+        check_unchanged(cell, task, asked, registry)
         found["plugin"] = parts.plugin(_entries(cell, asked, registry))
     with stages("train"):
         trained = trained_model(cell, source, task, encoding, stages.emit)

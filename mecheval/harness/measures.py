@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mecheval.harness.gate import check_behaviour
+from mecheval.importing import source_sha256
 from mecheval.metrics import Metric, configured_metric
 from mecheval.metrics.measuring import unmet_by_model, unmet_by_task
+from mecheval.paths import is_file
 from mecheval.reports.schema import MetricIdentity
 
 if TYPE_CHECKING:
@@ -91,8 +93,8 @@ def _is_builtin(metric: Metric) -> bool:
 
 
 def _source_hash(metric: Metric) -> str:
-    """Hash the file of a metric, or its source where it was typed into an interpreter."""
+    """Hash the file of a metric and what it imports beside it, or source that has no file."""
     file = inspect.getsourcefile(type(metric))
-    if file and Path(file).is_file():
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    if file and is_file(Path(file)):
+        return source_sha256(Path(file))
     return hashlib.sha256(inspect.getsource(type(metric)).encode()).hexdigest()

@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING
 
 from mecheval import seeding
 from mecheval.errors import UsageError
+from mecheval.harness.measures import identity_of
 from mecheval.importing import source_of, source_sha256
+from mecheval.quoting import HUB
 from mecheval.spec import Spec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mecheval.harness.request import Cell
+    from mecheval.metrics import Metric
     from mecheval.registry import Registry
     from mecheval.tasks.contract import Task
 
@@ -43,18 +48,19 @@ def sample_sha256(task: Task) -> str | None:
 
 def file_sha256(spec: Spec, registry: Registry) -> str | None:
     """Hash the file of a model with the files that it imports beside it; None for built-in ones."""
-    if spec.name.startswith("hf:"):
+    if spec.name.startswith(HUB):
         return None
     entry = registry.get("model", spec.name)
     return None if entry.module.startswith("mecheval.") else source_sha256(entry.path)
 
 
-def check_unchanged(cell: Cell, task: Task, registry: Registry) -> None:
-    """Check that the files of a cell's task and model are those that it was planned with.
+def check_unchanged(cell: Cell, task: Task, metrics: Iterable[Metric], registry: Registry) -> None:
+    """Check that the files of a cell's task, model and metrics are those that it was planned with.
 
     Args:
         cell: The cell.
         task: Its task, as it was loaded now.
+        metrics: Its metrics, as they were loaded now.
         registry: Where its model is looked up.
 
     Raises:
@@ -66,6 +72,8 @@ def check_unchanged(cell: Cell, task: Task, registry: Registry) -> None:
         f"task '{identity.task.name}'": sample_sha256(task) == identity.task.sample_sha256,
         f"model '{identity.model.name}'": model == identity.model.file_sha256,
     }
+    for metric, planned in zip(metrics, identity.metrics, strict=True):
+        same[f"metric '{planned.name}'"] = identity_of(metric) == planned
     for what, holds in same.items():
         if not holds:
             raise UsageError(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
+
+from mecheval.naming import SEEN
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -24,6 +27,9 @@ text: SearchStrategy[str] = (
 )
 argument = text.filter(lambda word: "\x00" not in word)
 """What a shell can give: anything but NUL."""
+
+seen = text.filter(lambda word: re.fullmatch(SEEN, word) is not None and len(word) <= 300)
+"""What reports take: one line of visible text, however it is meant."""
 
 number: SearchStrategy[Any] = st.sampled_from(
     [0, -1, 1, 2, 2**31, 2**53 + 1, 2**63, 2**64, 10**30, 10**400, 0.5, -0.0, 1e-320, 1e101, 1e308,

@@ -51,7 +51,7 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@fuzzed(60)
+@fuzzed(40)
 @given(model, task, flags)
 def test_a_run_that_is_planned(model: str, task: str, flags: list[str]) -> None:
     commands.run("run", f"--models={model}", f"--tasks={task}", *flags, "--dry-run")

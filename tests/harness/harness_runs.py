@@ -31,7 +31,7 @@ class Run:
 
     def finish(self) -> tuple[int, str, str]:
         """Wait for its end; return exit code, stdout and stderr."""
-        out, err = self.process.communicate(timeout=120)
+        out, err = self.process.communicate(timeout=300)
         return self.process.returncode, out, err
 
     def workers(self) -> list[psutil.Process]:
@@ -47,7 +47,7 @@ class Run:
         """Say whether both of two workers are at work on a cell."""
         return len(self.at_work()) == 2
 
-    def wait_for(self, condition: Callable[[], object], *, seconds: float = 60) -> None:
+    def wait_for(self, condition: Callable[[], object], *, seconds: float = 240) -> None:
         """Wait until a condition holds."""
         until = time.monotonic() + seconds
         while not condition():

@@ -47,6 +47,21 @@ class Toy(Parity):
     def sample(self, rng, n, length):
         return super().sample(rng, n, length)
 '''
+METRIC = '''
+from dataclasses import dataclass
+from mecheval.metrics import Estimate, Layout, Metric, metric
+
+@metric(name="count", version=1, family="counting")
+@dataclass(frozen=True, kw_only=True)
+class Count(Metric):
+    """A metric of one file."""
+
+    def measure(self, subject):
+        return [self.result(Layout("", "count", 1), Estimate(self.n()), 1)]
+
+    def n(self):
+        return 3
+'''
 BRIEF = {"limit": 8, "metrics": [], "recipe": {"steps": 0}, "device": "cpu"}
 
 
@@ -55,6 +70,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "mine.py").write_text(MODEL)
     (tmp_path / "sizes.py").write_text("WIDTH = 48\n")
     (tmp_path / "toy.py").write_text(TASK)
+    (tmp_path / "count.py").write_text(METRIC)
     return tmp_path
 
 
@@ -96,6 +112,7 @@ def test_a_notebook_goes_on_after_an_edit(folder: Path, jobs: int | None) -> Non
     [
         ("sizes.py", "48", "16", "model 'local/mine'"),
         ("toy.py", "super()", "super(Toy, self)", "task 'local/toy'"),
+        ("count.py", "return 3", "return 4", "metric 'local/count'"),
     ],
 )
 def test_a_change_between_plan_and_measurement_is_no_number(
@@ -108,6 +125,7 @@ def test_a_change_between_plan_and_measurement_is_no_number(
     request = Request(
         models=(parse_spec("local/mine"),),
         tasks=(parse_spec("local/toy"),),
+        metrics=(parse_spec("local/count"),),
         recipe={"steps": 0},
         settings=Settings(include_paths=(folder,)),
     )

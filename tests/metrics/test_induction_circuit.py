@@ -418,8 +418,12 @@ def test_every_architecture_has_one_or_the_other(name: str, monkeypatch) -> None
 @pytest.mark.parametrize("family", ["mamba", "jamba"])
 def test_checkpoints_without_attention_and_with_some(family: str, monkeypatch) -> None:
     any_answers(monkeypatch)
-    result = result_of(subject_of(checkpoint(family)), "induction_circuit", n_pairs=8)
-    if family == "mamba":
+    model = checkpoint(family)
+    result = result_of(subject_of(model), "induction_circuit", n_pairs=8)
+    if model.apart() is None:  # as Jamba's attention before transformers 5
+        assert result.value is None
+        assert result.reason
+    elif family == "mamba":
         assert {"write", "tap"} == set(result.profiles)
     else:  # layers 1 and 3 attend; a Mamba is a unit of its own
         assert result.profile.index["from"] == ["L0", "L1H0", "L1H1", "L1H2", "L1H3", "L2"]

@@ -16,6 +16,7 @@ from mecheval.metrics.intervention.attributions import (
     DIRECTIONS,
     ROLES,
     exchanged_at,
+    known_cells,
     restored,
 )
 from mecheval.metrics.intervention.mechanism_rule import PLACES, Evidence
@@ -81,8 +82,7 @@ class Measured:
     def memory_profile(self, weight_RP: np.ndarray) -> Profile:
         """Lay out what the memory before the value brings back, and what is lost without it.
 
-        A cell is ``trivial`` if it is the same in any model: with one layer and no convolution, the
-        memory is all that later positions see.
+        A cell is ``trivial`` if it is the same in any model.
 
         Raises:
             ValueError: The memory was not exchanged.
@@ -94,18 +94,13 @@ class Measured:
             np.stack([memory.attribution(weights, MEMORY, d)[..., 0] for d in DIRECTIONS], 1)
             for weights in (once_1P, weight_RP)
         )
-        alone = memory.n_layers == 1 and not self.convolves
+        known_L = (~np.isnan(known_cells(memory, MEMORY)[:, 0])).all(-1)
         return profile(
             {"direction": ["sufficiency", "necessity"], "layer": range(memory.n_layers)},
             value[0],
             resampling.bounds(drawn),
-            marks={"trivial": np.full(value[0].shape, alone)},
+            marks={"trivial": np.broadcast_to(known_L, value[0].shape)},
         )
-
-    @property
-    def convolves(self) -> bool:
-        """Say whether a layer has a short convolution."""
-        return not np.isnan(self.found.patched_LGP["denoising", "conv_out"]).all()
 
 
 @dataclass(frozen=True)
