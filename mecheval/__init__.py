@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mecheval.api import load_model as load_model
     from mecheval.api import load_task as load_task
     from mecheval.interventions import ablation_grid as ablation_grid
-    from mecheval.interventions import attribution_grid as attribution_grid
+    from mecheval.interventions import gradient_guess as gradient_guess
     from mecheval.interventions import recovery_grid as recovery_grid
     from mecheval.interventions import trace as trace
     from mecheval.metrics import Metric as Metric
@@ -38,7 +38,7 @@ _INDEX = {
     "SequenceModel": ("mecheval.models.contract", "SequenceModel"),
     "Task": ("mecheval.tasks", "Task"),
     "ablation_grid": ("mecheval.interventions", "ablation_grid"),
-    "attribution_grid": ("mecheval.interventions", "attribution_grid"),
+    "gradient_guess": ("mecheval.interventions", "gradient_guess"),
     "compare": ("mecheval.reports.comparison", "compare"),
     "evaluate": ("mecheval.api", "evaluate"),
     "evaluate_suite": ("mecheval.api", "evaluate_suite"),

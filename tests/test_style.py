@@ -19,7 +19,7 @@ WIDE = {
     "api.evaluate": "the public call has a keyword per flag of `mecheval run`",
     "grid.recovery_grid": "the public call takes the pairs as five arrays",
     "grid.ablation_grid": "the public call takes the runs as four arrays",
-    "attribution.attribution_grid": "takes what recovery_grid takes",
+    "guess.gradient_guess": "takes what recovery_grid takes",
     "preparation.prepare": "everything that decides trained weights, and what watches the training",
 }
 """Functions with more parameters, and why."""

@@ -1,7 +1,5 @@
 """The engine: trace activations, replace them, and read the answers that come out."""
 
-from mecheval.interventions.attribution import AttributionGrid as AttributionGrid
-from mecheval.interventions.attribution import attribution_grid as attribution_grid
 from mecheval.interventions.donors import Added as Added
 from mecheval.interventions.donors import Donor as Donor
 from mecheval.interventions.donors import Interchange as Interchange
@@ -13,6 +11,8 @@ from mecheval.interventions.grid import AblationGrid as AblationGrid
 from mecheval.interventions.grid import RecoveryGrid as RecoveryGrid
 from mecheval.interventions.grid import ablation_grid as ablation_grid
 from mecheval.interventions.grid import recovery_grid as recovery_grid
+from mecheval.interventions.guess import GuessedGrid as GuessedGrid
+from mecheval.interventions.guess import gradient_guess as gradient_guess
 from mecheval.interventions.traces import Edit as Edit
 from mecheval.interventions.traces import answer_logits as answer_logits
 from mecheval.interventions.traces import trace as trace

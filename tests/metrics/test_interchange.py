@@ -10,7 +10,8 @@ from retrieval_subjects import RECALL, planted, results
 
 from mecheval.interventions.fidelity import RUNS
 from mecheval.interventions.work import Work
-from mecheval.metrics.intervention.attributions import (
+from mecheval.metrics.intervention.patching import NOWHERE
+from mecheval.metrics.intervention.shares import (
     MIN_PAIRS,
     ROLES,
     Restored,
@@ -18,7 +19,6 @@ from mecheval.metrics.intervention.attributions import (
     positions_of,
     restored,
 )
-from mecheval.metrics.intervention.patching import NOWHERE
 from mecheval.tasks import Batch, Pairs
 
 ONCE = np.ones((1, 12))
@@ -84,8 +84,8 @@ def test_the_ratio_is_one_of_means_over_the_pairs_that_have_the_role() -> None:
     patched_LGP[0, 1, :3] = np.nan
     patched_LGP[0, 2, : 12 - MIN_PAIRS + 1] = np.nan
     found = hand_made(patched_LGP, clean_P, corrupted_P)
-    enough_G = found.attribution(ONCE, "block_in", "denoising")[0, 0]
-    needed_G = found.attribution(ONCE, "block_in", "noising")[0, 0]
+    enough_G = found.share(ONCE, "block_in", "denoising")[0, 0]
+    needed_G = found.share(ONCE, "block_in", "noising")[0, 0]
     gap = (clean_P - corrupted_P).mean()
     assert enough_G[0] == pytest.approx((patched_LGP[0, 0] - corrupted_P).mean() / gap)
     assert needed_G[0] == pytest.approx((clean_P - patched_LGP[0, 0]).mean() / gap)
@@ -100,9 +100,7 @@ def test_weights_are_how_often_a_pair_counts() -> None:
     clean_P, corrupted_P = rng.uniform(0.5, 1, 12), rng.uniform(0, 0.5, 12)
     patched_LGP = rng.uniform(0, 1, (1, len(ROLES), 12))
     weight_RP = np.array([[2, 1] + [0] * 10])
-    found = hand_made(patched_LGP, clean_P, corrupted_P).attribution(
-        weight_RP, "block_in", "denoising"
-    )
+    found = hand_made(patched_LGP, clean_P, corrupted_P).share(weight_RP, "block_in", "denoising")
     above_P, below_P = patched_LGP[0, 0] - corrupted_P, clean_P - corrupted_P
     expected = (2 * above_P[0] + above_P[1]) / (2 * below_P[0] + below_P[1])
     assert found[0, 0, 0] == pytest.approx(expected)
@@ -167,7 +165,7 @@ def test_components_can_be_chosen_and_those_of_the_value_are_always_there() -> N
     assert result.config["components"] == ["v"]
 
 
-def test_without_a_gap_there_are_references_and_no_attribution() -> None:
+def test_without_a_gap_there_are_references_and_no_shares() -> None:
     for result in results(planted("mamba2[width=16,layers=2]", RECALL), "interchange").values():
         assert result.value is result.profile is None
         assert result.reason.startswith("no gap")
@@ -224,9 +222,9 @@ def test_a_task_without_such_roles_is_not_applicable() -> None:
 
 def test_what_was_measured_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Verdicts are about cells that interchange has, and about one of the memory."""
-    from mecheval.metrics.intervention import attributions
+    from mecheval.metrics.intervention import shares
 
-    subject, grid_of = planted("planted/induction", RECALL), attributions.recovery_grid
+    subject, grid_of = planted("planted/induction", RECALL), shares.recovery_grid
     alone = results(dataclasses.replace(subject, memo={}), "mechanism")
     results(subject, "interchange")
 
@@ -234,19 +232,19 @@ def test_what_was_measured_is_not_measured_again(monkeypatch: pytest.MonkeyPatch
         assert (components, positions.shape[1]) == (["state"], 1)
         return grid_of(*args, components=components, positions=positions, **kwargs)
 
-    monkeypatch.setattr(attributions, "recovery_grid", of_memory)
+    monkeypatch.setattr(shares, "recovery_grid", of_memory)
     assert results(subject, "mechanism") == alone
 
 
 def test_a_deviation_from_what_is_known_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mecheval.metrics.intervention import attributions
+    from mecheval.metrics.intervention import shares
 
-    grid_of = attributions.recovery_grid
+    grid_of = shares.recovery_grid
 
     def shifted(*args, positions, **kwargs):
         return grid_of(*args, positions=np.roll(positions, 1, axis=1), **kwargs)
 
-    monkeypatch.setattr(attributions, "recovery_grid", shifted)
+    monkeypatch.setattr(shares, "recovery_grid", shifted)
     result, _ = results(planted("planted/induction", RECALL), "interchange").values()
     assert result.scalars["trivial_error"] > 0.5
     assert "is off by" in result.warnings[0]

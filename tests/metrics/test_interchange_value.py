@@ -11,7 +11,7 @@ from retrieval_subjects import RECALL, planted, results
 from test_interchange import pairs_of
 
 from mecheval.metrics.intervention import interchange
-from mecheval.metrics.intervention.attributions import (
+from mecheval.metrics.intervention.shares import (
     DIRECTIONS,
     ROLES,
     Restored,

@@ -12,7 +12,7 @@ from circuit_subjects import checkpoint, subject_of
 from retrieval_subjects import RECALL, planted, results, trained
 
 from mecheval.errors import UsageError
-from mecheval.metrics.intervention import attributions, binding_rule, mechanism_rule
+from mecheval.metrics.intervention import binding_rule, mechanism_rule, shares
 from mecheval.metrics.intervention.mechanism import judged
 
 if TYPE_CHECKING:
@@ -207,12 +207,12 @@ def test_what_is_sufficient_but_not_necessary_is_said(
     monkeypatch: pytest.MonkeyPatch, model: str, question: int, what: str
 ) -> None:
     """As if there were another way to the answer, so that taking one away costs nothing."""
-    found = attributions.Restored.attribution
+    found = shares.Restored.share
 
     def redundant(self, weight_RP, component, direction):
         return found(self, weight_RP, component, direction) * (direction == "denoising")
 
-    monkeypatch.setattr(attributions.Restored, "attribution", redundant)
+    monkeypatch.setattr(shares.Restored, "share", redundant)
     result = asked(planted(model, RECALL))[question]
     assert result.verdict not in ("mixed", "several", "undefined")
     (note,) = [note for note in result.warnings if "necessary" in note]
@@ -227,13 +227,13 @@ def test_two_halves_that_are_each_enough_are_not_necessary() -> None:
 
 
 def test_a_retrieval_that_is_split_over_layers_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = attributions.Restored.attribution
+    found = shares.Restored.share
 
     def weak(self, weight_RP, component, direction):
         value_RLG = found(self, weight_RP, component, direction)
         return value_RLG * (0.3 if component == "mixer_out" else 1.0)
 
-    monkeypatch.setattr(attributions.Restored, "attribution", weak)
+    monkeypatch.setattr(shares.Restored, "share", weak)
     result = asked(planted("planted/induction", RECALL))[0]
     assert result.warnings == [
         "the retrieval is split over layers: the mixer of layer 1 brings back 0.30 at the query by "
@@ -254,7 +254,7 @@ def test_a_retrieval_that_is_split_over_layers_is_said(monkeypatch: pytest.Monke
 def test_why_a_verdict_is_mixed_or_undefined_is_said(
     monkeypatch: pytest.MonkeyPatch, factor: float, verdict: str, warning: str
 ) -> None:
-    found = attributions.Restored.attribution
+    found = shares.Restored.share
 
     def weak(self, weight_RP, component, direction):
         value_RLG = found(self, weight_RP, component, direction)
@@ -262,7 +262,7 @@ def test_why_a_verdict_is_mixed_or_undefined_is_said(
             value_RLG[:, 1, :2] = factor * (1.0 if factor > 0.2 else value_RLG[:, 1, :2])
         return value_RLG
 
-    monkeypatch.setattr(attributions.Restored, "attribution", weak)
+    monkeypatch.setattr(shares.Restored, "share", weak)
     result = asked(planted("planted/induction", RECALL))[0]
     assert (result.verdict, result.value) == (verdict, 1.0)
     assert result.reason is None
@@ -315,7 +315,7 @@ def test_a_threshold_is_a_share() -> None:
 def test_another_threshold_measures_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = planted("planted/induction", RECALL)
     results(subject, "mechanism")
-    monkeypatch.setattr(attributions, "recovery_grid", None)
+    monkeypatch.setattr(shares, "recovery_grid", None)
     assert asked(subject, threshold=0.4)[0].verdict == "induction"
 
 

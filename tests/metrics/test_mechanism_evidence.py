@@ -10,7 +10,6 @@ import pytest
 from retrieval_subjects import RECALL, planted
 
 from mecheval.metrics.intervention import mechanism_evidence
-from mecheval.metrics.intervention.attributions import DIRECTIONS, ROLES, Restored, restored
 from mecheval.metrics.intervention.mechanism_evidence import (
     COMPONENTS,
     KIND,
@@ -21,15 +20,16 @@ from mecheval.metrics.intervention.mechanism_evidence import (
     measured,
 )
 from mecheval.metrics.intervention.mechanism_rule import PLACES, Evidence
+from mecheval.metrics.intervention.shares import DIRECTIONS, ROLES, Restored, restored
 
 if TYPE_CHECKING:
-    from mecheval.metrics.intervention.attributions import Direction
+    from mecheval.metrics.intervention.shares import Direction
 
 TREES = "atr[preset=easy]"
 
 
 def numbered(task: str) -> Restored:
-    """Return pairs whose attribution is 1 per role, in its order, and 10 per component.
+    """Return pairs whose share is 1 per role, in its order, and 10 per component.
 
     Necessity is its negative.
     """

@@ -246,7 +246,7 @@ def test_the_thresholds_between_which_a_verdict_stays(block_in, threshold, expec
 
 
 def test_resamples_are_judged_one_by_one_and_agree_in_part() -> None:
-    """Attributions at the value that straddle the threshold: some resamples see induction."""
+    """Shares at the value that straddle the threshold: some resamples see induction."""
     share_R = np.random.default_rng(0).normal(0.55, 0.1, 1000)
     many = evidence([KEY, VALUE], [VALUE, NOWHERE]).repeated(1000)
     many.block_in_RLS[:, 1, 2] = share_R

@@ -1,6 +1,6 @@
 """The second question of a mechanism: what brings key and value together; pure, on arrays.
 
-Attributions and words are those of :mod:`.mechanism_rule`. Four things can bind, and each has an
+Shares and words are those of :mod:`.mechanism_rule`. Four things can bind, and each has an
 amount, from 0 to about 1, made of sums of positive parts:
 
 - an **earlier mixer** or an **earlier convolution** brought what stands at the value and behind it
@@ -89,7 +89,7 @@ def amounts(evidence: Evidence, threshold: float | np.ndarray = 0.5) -> Amounts:
     """Work out what each thing that can bind brings.
 
     Args:
-        evidence: Attributions.
+        evidence: Shares.
         threshold: What is enough, which decides at which cut bound is clearest.
     """
     value_RL = summed(evidence.conv_out_RLS[..., VALUE])
@@ -114,7 +114,7 @@ def binding(evidence: Evidence, threshold: float | np.ndarray = 0.5) -> Judgemen
     """Apply the rule to every resample.
 
     Args:
-        evidence: Attributions.
+        evidence: Shares.
         threshold: What is enough, above 0 and up to 1; one for all resamples, or one for each.
     """
     found = amounts(evidence, threshold)

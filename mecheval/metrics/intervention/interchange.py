@@ -3,7 +3,7 @@
 The metric of Arora et al. 2025 (arXiv:2505.15105) with what its weak points ask for: all cells use
 the same pairs, both directions are measured, every cell has an interval, cells that are
 known in any model are marked. What sufficiency and necessity are stands in
-:mod:`mecheval.metrics.intervention.attributions`.
+:mod:`mecheval.metrics.intervention.shares`.
 
 Shape suffixes: ``P`` pairs, ``L`` layers, ``G`` roles, ``R`` resamples.
 """
@@ -19,21 +19,21 @@ import numpy as np
 from mecheval import stats
 from mecheval.metrics import resampling
 from mecheval.metrics.contract import Column, Metric, metric
-from mecheval.metrics.intervention.attributions import (
+from mecheval.metrics.intervention.shares import (
     DIRECTIONS,
     MIN_PAIRS,
     ROLES,
-    attribution_profile,
     first_named,
     largest_error,
     restored,
+    share_profile,
 )
 from mecheval.metrics.needs import Counterfactual
 from mecheval.metrics.parameters import Amount, Components, Count, Share
 from mecheval.metrics.results import Estimate, Layout
 
 if TYPE_CHECKING:
-    from mecheval.metrics.intervention.attributions import Restored
+    from mecheval.metrics.intervention.shares import Restored
     from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import MetricResult
     from mecheval.tasks import Pairs
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 ALWAYS = ("block_in",)
 """What the value is made of; it is measured whatever is asked for."""
 
-_EXACT = 1e-3  # largest deviation from an attribution that is known by construction
+_EXACT = 1e-3  # largest deviation from a share that is known by construction
 
 
 @metric(
@@ -131,7 +131,7 @@ def _measured(metric: Interchange, subject: Subject, layout: Layout, pairs: Pair
     weight_RP = resampling.weights(len(pairs), subject.stream("bootstrap", metric.id_of(layout)))
     shown = found.only(first_named(found.position_GP))
     fields["profile"], necessity = (
-        attribution_profile(shown, names, weight_RP, direction) for direction in DIRECTIONS
+        share_profile(shown, names, weight_RP, direction) for direction in DIRECTIONS
     )
     fields["profiles"] = {"necessity": necessity}
     estimate, scalars = _headline(shown, weight_RP, metric.threshold)
@@ -154,7 +154,7 @@ def _headline(
     plain_1P = np.ones((1, len(shown.pairs)))
     key, value, query = (ROLES.index(role) for role in ("key", "value", "query"))
     block_in_LG, needed_LG = (
-        shown.attribution(plain_1P, "block_in", direction)[0] for direction in DIRECTIONS
+        shown.share(plain_1P, "block_in", direction)[0] for direction in DIRECTIONS
     )
     retrieving = retrieving_layer(block_in_LG[:, query], threshold)
     if retrieving is None:
@@ -171,7 +171,7 @@ def _headline(
     if np.isnan(block_in_LG[layer, value]):
         reason = f"fewer than {MIN_PAIRS} pairs have a value of its own"
         return Estimate(None, reason=reason), scalars
-    drawn_R = shown.attribution(weight_RP, "block_in", "denoising")[:, layer, value]
+    drawn_R = shown.share(weight_RP, "block_in", "denoising")[:, layer, value]
     interval = stats.percentile_interval(drawn_R, unit="pair")
     return Estimate(float(block_in_LG[layer, value]), interval), scalars
 

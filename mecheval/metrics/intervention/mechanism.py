@@ -1,8 +1,8 @@
 """Mechanism: two verdicts on how a token is retrieved, with their evidence and how sure they are.
 
 Which layers retrieve, and from where, stands in :mod:`.mechanism_rule`; what brings key and value
-together in :mod:`.binding_rule`; what is measured in :mod:`.mechanism_evidence`; what attributions
-are in :mod:`.attributions`.
+together in :mod:`.binding_rule`; what is measured in :mod:`.mechanism_evidence`; what shares
+are in :mod:`.shares`.
 
 Shape suffixes: ``P`` pairs, ``R`` resamples.
 """
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.metrics import resampling
 from mecheval.metrics.contract import Column, Metric, metric
-from mecheval.metrics.intervention.attributions import (
-    DIRECTIONS,
-    attribution_profile,
-    first_named,
-)
 from mecheval.metrics.intervention.mechanism_answers import binding_answer, retrieval_answer
 from mecheval.metrics.intervention.mechanism_evidence import KIND, ends, measured
+from mecheval.metrics.intervention.shares import (
+    DIRECTIONS,
+    first_named,
+    share_profile,
+)
 from mecheval.metrics.needs import Association
 from mecheval.metrics.parameters import Amount, Count, Share
 from mecheval.metrics.results import Estimate, Layout
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from mecheval.metrics.intervention.attributions import Restored
+    from mecheval.metrics.intervention.shares import Restored
     from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import MetricResult, Profile
     from mecheval.tasks import Pairs
@@ -164,6 +164,6 @@ def _profiles(
     shown: Restored, components: Sequence[str], weight_RP: np.ndarray
 ) -> tuple[Profile, dict[str, Profile]]:
     sufficiency, necessity = (
-        attribution_profile(shown, components, weight_RP, direction) for direction in DIRECTIONS
+        share_profile(shown, components, weight_RP, direction) for direction in DIRECTIONS
     )
     return sufficiency, {"necessity": necessity}

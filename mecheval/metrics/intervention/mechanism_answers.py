@@ -68,7 +68,7 @@ def retrieval_answer(weighed: Weighed, threshold: float) -> Answer:
     """Say which layers retrieve, and from where.
 
     Args:
-        weighed: Attributions.
+        weighed: Shares.
         threshold: What is enough.
     """
     enough, needed = weighed.enough, weighed.needed
@@ -113,7 +113,7 @@ def binding_answer(weighed: Weighed, threshold: float) -> Answer:
     """Say what brings key and value together.
 
     Args:
-        weighed: Attributions.
+        weighed: Shares.
         threshold: What is enough.
     """
     enough, needed = weighed.enough, weighed.needed

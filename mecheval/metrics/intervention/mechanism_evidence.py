@@ -1,4 +1,4 @@
-"""What is measured for the two questions of a mechanism: attributions where key and value meet.
+"""What is measured for the two questions of a mechanism: shares where key and value meet.
 
 Shape suffixes: ``P`` pairs, ``L`` layers, ``G`` roles, ``R`` resamples, ``S`` places.
 """
@@ -12,18 +12,18 @@ import numpy as np
 
 from mecheval.errors import UsageError
 from mecheval.metrics import resampling
-from mecheval.metrics.intervention.attributions import (
+from mecheval.metrics.intervention.mechanism_rule import PLACES, Evidence
+from mecheval.metrics.intervention.shares import (
     DIRECTIONS,
     ROLES,
     exchanged_at,
     known_cells,
     restored,
 )
-from mecheval.metrics.intervention.mechanism_rule import PLACES, Evidence
 from mecheval.metrics.results import profile
 
 if TYPE_CHECKING:
-    from mecheval.metrics.intervention.attributions import Direction, Restored
+    from mecheval.metrics.intervention.shares import Direction, Restored
     from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import Profile
     from mecheval.tasks import Pairs
@@ -39,7 +39,7 @@ _AT = [ROLES.index(_ROLE_OF.get(place, place)) for place in PLACES]
 
 @dataclass(frozen=True)
 class Measured:
-    """Attributions with the key exchanged, of pairs whose key stands before its value.
+    """Shares with the key exchanged, of pairs whose key stands before its value.
 
     Attributes:
         found: Of :data:`COMPONENTS` at all roles; of none where only the ends were asked for.
@@ -53,7 +53,7 @@ class Measured:
     no_memory: str | None = None
 
     def evidence(self, weight_RP: np.ndarray, direction: Direction = "denoising") -> Evidence:
-        """Return the attributions that the rules are about.
+        """Return the shares that the rules are about.
 
         Args:
             weight_RP: How often each resample holds each pair.
@@ -64,15 +64,15 @@ class Measured:
         told_apart_GP[_NEXT] = position_GP[_NEXT] < position_GP[_VALUE]
         at_places = self.found.only(told_apart_GP)
         block_in_RLS, mixer_out_RLS, conv_out_RLS = (
-            at_places.attribution(weight_RP, name, direction)[..., _AT] for name in COMPONENTS
+            at_places.share(weight_RP, name, direction)[..., _AT] for name in COMPONENTS
         )
         memory_RL = np.full(block_in_RLS.shape[:2], np.nan)
         if self.memory is not None:
-            memory_RL = self.memory.attribution(weight_RP, MEMORY, direction)[..., 0]
+            memory_RL = self.memory.share(weight_RP, MEMORY, direction)[..., 0]
         return Evidence(block_in_RLS, mixer_out_RLS, conv_out_RLS, memory_RL)
 
     def weighed(self, weight_RP: np.ndarray) -> Weighed:
-        """Return the attributions of all pairs once, and of resamples."""
+        """Return the shares of all pairs once, and of resamples."""
         once_1P = np.ones((1, len(self.found.clean_P)))
         return Weighed(
             self.evidence(once_1P), self.evidence(once_1P, "noising"), self.evidence(weight_RP),
@@ -91,7 +91,7 @@ class Measured:
             raise ValueError("the memory was not exchanged")
         once_1P, memory = np.ones((1, len(self.found.clean_P))), self.memory
         value, drawn = (
-            np.stack([memory.attribution(weights, MEMORY, d)[..., 0] for d in DIRECTIONS], 1)
+            np.stack([memory.share(weights, MEMORY, d)[..., 0] for d in DIRECTIONS], 1)
             for weights in (once_1P, weight_RP)
         )
         known_L = (~np.isnan(known_cells(memory, MEMORY)[:, 0])).all(-1)
@@ -105,7 +105,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Weighed:
-    """Attributions as the rules read them.
+    """Shares as the rules read them.
 
     Attributes:
         enough: Sufficiency, of every pair once.

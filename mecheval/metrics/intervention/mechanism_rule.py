@@ -1,7 +1,7 @@
 """The first question of a mechanism: which layers retrieve, and from where; pure, on arrays.
 
-All attributions are sufficiencies with the key exchanged: the share of the answer's probability
-that one clean activation brings back (see :mod:`mecheval.metrics.intervention.attributions`).
+All shares are sufficiencies with the key exchanged: the share of the answer's probability
+that one clean activation brings back (see :mod:`mecheval.metrics.intervention.shares`).
 "Enough" means ``threshold`` or more. What tells models apart is where the difference stands in the
 stream before layer l, for l from 1 to the last layer: at a *cut*. Two sums of positive parts say
 it:
@@ -76,7 +76,7 @@ CASES = (
 
 @dataclass(frozen=True)
 class Evidence:
-    """Attributions, key exchanged; NaN where there is no such site or too few pairs have it.
+    """Shares, key exchanged; NaN where there is no such site or too few pairs have it.
 
     Attributes:
         block_in_RLS: Of what blocks read, at :data:`PLACES`.
@@ -181,7 +181,7 @@ def cuts(evidence: Evidence, threshold: float | np.ndarray) -> Cuts:
     """Sum up what stands where before each layer but the first.
 
     Args:
-        evidence: Attributions.
+        evidence: Shares.
         threshold: What is enough, above 0 and up to 1; one for all resamples, or one for each.
     """
     at_RCS = evidence.block_in_RLS[:, 1:]
@@ -199,7 +199,7 @@ def retrieval(evidence: Evidence, threshold: float | np.ndarray = 0.5) -> Judgem
     """Apply the rule to every resample.
 
     Args:
-        evidence: Attributions.
+        evidence: Shares.
         threshold: What is enough, above 0 and up to 1; one for all resamples, or one for each.
     """
     if evidence.n_layers == 1:
@@ -247,7 +247,7 @@ def holds_between(rule: Rule, evidence: Evidence, threshold: float) -> tuple[flo
 
     Args:
         rule: The rule.
-        evidence: Attributions, one resample.
+        evidence: Shares, one resample.
         threshold: What is enough.
     """
     tried_R = np.append(np.arange(1, 101) / 100, threshold)

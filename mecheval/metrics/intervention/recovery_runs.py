@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mecheval.errors import UsageError
-from mecheval.interventions import AttributionGrid, RecoveryGrid, attribution_grid, recovery_grid
+from mecheval.interventions import GuessedGrid, RecoveryGrid, gradient_guess, recovery_grid
 from mecheval.metrics.intervention.recovered import roles_of
 from mecheval.metrics.intervention.trivial_sites import MEMORY
 from mecheval.metrics.measuring import UNMET
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mecheval.metrics.subject import Subject
     from mecheval.tasks import Pairs
 
-Grid = RecoveryGrid | AttributionGrid
+Grid = RecoveryGrid | GuessedGrid
 
 
 def grids_of(metric: Recovery, subject: Subject, pairs: Pairs) -> dict[str, Grid | str]:
@@ -83,9 +83,7 @@ def _grid(
     runs = (pairs.clean.tokens_BT, pairs.corrupted.tokens_BT)
     ends = (pairs.answers_P, pairs.foils_P, pairs.readout_P)
     if metric.method != "exact":
-        return attribution_grid(
-            subject.model, *runs, *ends, components=names, readout=metric.readout
-        )
+        return gradient_guess(subject.model, *runs, *ends, components=names, readout=metric.readout)
     return recovery_grid(
         subject.model, *runs, *ends, components=names, positions=own_PG,
         readout=metric.readout, direction=metric.direction, frozen=metric.frozen,

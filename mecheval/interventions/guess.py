@@ -41,7 +41,7 @@ EXACT_POSITIONS = 4
 
 
 @dataclass(frozen=True)
-class AttributionGrid:
+class GuessedGrid:
     """A guess at :class:`mecheval.interventions.RecoveryGrid`, and how good it is.
 
     Attributes:
@@ -75,7 +75,7 @@ class AttributionGrid:
         return f"a gradient guess, of {of}: correlation with {self.checked} exact cells {r}"
 
 
-def attribution_grid(
+def gradient_guess(
     model: SequenceModel,
     clean_BT: ArrayLike | Tensor,
     corrupted_BT: ArrayLike | Tensor,
@@ -90,7 +90,7 @@ def attribution_grid(
     steps: int = 1,
     batch_size: int = 32,
     seed: int = 0,
-) -> AttributionGrid:
+) -> GuessedGrid:
     """Guess what patching clean activations into corrupted runs does, from gradients.
 
     Args:
@@ -127,7 +127,7 @@ def attribution_grid(
     effect_KIJP = torch.cat(guesses, -1).cpu().numpy()
     chosen_J = [plan.positions.index(position) for position in exact.positions]
     made, wanted = effect_KIJP[:, :, chosen_J], exact.patched_KIJP - exact.corrupted_P
-    return AttributionGrid(
+    return GuessedGrid(
         exact.clean_P, exact.corrupted_P, exact.corrupted_P + effect_KIJP,
         plan.axes(corrupted.n_runs), steps,
         _correlation(made, wanted), int((~np.isnan(wanted)).sum()),
@@ -225,11 +225,11 @@ def _slices(n: int, size: int) -> list[slice]:
 
 def _check(plan: Plan, model: SequenceModel, steps: int) -> None:
     if steps < 1:
-        raise UsageError(f"Attribution needs at least 1 step; got {steps}.")
+        raise UsageError(f"A gradient guess needs at least 1 step; got {steps}.")
     known = {site.component for site in model.taps()}
     for component in plan.components:
         if component not in known:
             raise UsageError(
-                f"Attribution works on tensors of the forward pass, and '{component}' is none in "
+                f"A gradient guess is of tensors of the forward pass, and '{component}' is none in "
                 f"this model. Choose among {', '.join(sorted(known))}, or use recovery_grid."
             )

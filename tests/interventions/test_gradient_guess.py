@@ -8,7 +8,7 @@ import torch
 
 import mecheval
 from mecheval.errors import UsageError
-from mecheval.interventions import attribution_grid, recovery_grid
+from mecheval.interventions import gradient_guess, recovery_grid
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_a_small_enough_change_is_guessed_exactly(name, pairs) -> None:
         model.embedding.weight[:, 0] += 3  # keeps the norm from magnifying what is left
     components = tuple(dict.fromkeys(site.component for site in model.taps()))
     exact = recovery_grid(model, **pairs, components=components)
-    guess = attribution_grid(model, **pairs, components=components)
+    guess = gradient_guess(model, **pairs, components=components)
     effect, guessed = exact.patched - exact.corrupted, guess.guessed - guess.corrupted
     assert np.abs(effect).max() > 1e-8  # far above what float64 rounds off
     np.testing.assert_allclose(guessed, effect, atol=2e-3 * np.abs(effect).max())
@@ -52,7 +52,7 @@ def test_more_steps_come_closer(pairs) -> None:
     model = build("transformer")
     exact = recovery_grid(model, **pairs).patched
     errors = [
-        np.abs(attribution_grid(model, **pairs, steps=steps, batch_size=2).guessed - exact).mean()
+        np.abs(gradient_guess(model, **pairs, steps=steps, batch_size=2).guessed - exact).mean()
         for steps in (1, 8)
     ]
     assert errors[1] < errors[0]
@@ -60,14 +60,14 @@ def test_more_steps_come_closer(pairs) -> None:
 
 def test_gradients_leave_no_trace_in_the_model(pairs) -> None:
     model = build("gru")
-    attribution_grid(model, **pairs)
+    gradient_guess(model, **pairs)
     assert all(parameter.grad is None for parameter in model.parameters())
     model.requires_grad_(False)
-    assert np.isfinite(attribution_grid(model, **pairs).guessed).all()
+    assert np.isfinite(gradient_guess(model, **pairs).guessed).all()
 
 
 def test_what_is_no_tensor_is_refused(pairs) -> None:
     with pytest.raises(UsageError, match="'state' is none"):
-        attribution_grid(build("gru"), **pairs, components=("state",))
+        gradient_guess(build("gru"), **pairs, components=("state",))
     with pytest.raises(UsageError, match="at least 1 step"):
-        attribution_grid(build("gru"), **pairs, steps=0)
+        gradient_guess(build("gru"), **pairs, steps=0)

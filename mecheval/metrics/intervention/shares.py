@@ -98,7 +98,7 @@ class Restored:
         )
 
     def no_gap(self, least: float) -> str | None:
-        """Say why attributions would mean nothing; None where they do mean something."""
+        """Say why shares would mean nothing; None where they do mean something."""
         if len(self.pairs) < MIN_PAIRS:
             return f"no gap: there are {len(self.pairs)} pairs, and {MIN_PAIRS} are needed"
         if self.gap >= least:
@@ -108,9 +108,7 @@ class Restored:
             f"{self.corrupted_P.mean():.3f} in the corrupted one, less than {least:g} apart"
         )
 
-    def attribution(
-        self, weight_RP: np.ndarray, component: str, direction: Direction
-    ) -> np.ndarray:
+    def share(self, weight_RP: np.ndarray, component: str, direction: Direction) -> np.ndarray:
         """Return sufficiency (denoising) or necessity (noising), ``(R, L, G)``.
 
         Args:
@@ -239,7 +237,7 @@ def _grid(
 
 
 def known_cells(found: Restored, component: str) -> np.ndarray:
-    """Return the attribution of cells that do not depend on the model, else NaN: ``(L, G, P)``."""
+    """Return the share of cells that do not depend on the model, else NaN: ``(L, G, P)``."""
     anatomy = found.anatomy or (UNKNOWN,) * found.n_layers
     known_LTP = by_construction(found.pairs, component, anatomy)
     at_roles = [patching.at_positions(known_LTP, position_P) for position_P in found.position_GP]
@@ -255,10 +253,10 @@ def largest_error(found: Restored, component: str, direction: Direction) -> floa
     return float(np.nanmax(off_LGP, initial=0.0))
 
 
-def attribution_profile(
+def share_profile(
     found: Restored, components: Sequence[str], weight_RP: np.ndarray, direction: Direction
 ) -> Profile:
-    """Lay attributions out by component, layer and role, without roles that no pair has.
+    """Lay shares out by component, layer and role, without roles that no pair has.
 
     ``probability`` is the mean probability of the clean answer over the ``pairs`` that have the
     role; a cell is ``trivial`` if it is there and the same in any model.
@@ -266,7 +264,7 @@ def attribution_profile(
     plain_1P = np.ones((1, len(found.pairs)))
     kept_G = (found.position_GP != NOWHERE).any(1)
     value, drawn = (
-        np.stack([found.attribution(weights, name, direction) for name in components], 1)
+        np.stack([found.share(weights, name, direction) for name in components], 1)
         for weights in (plain_1P, weight_RP)
     )
     patched = np.stack([found.patched_LGP[direction, name] for name in components])
