@@ -42,7 +42,7 @@ def test_parameters_are_filled_in_and_plain() -> None:
         "method": "exact",
         "min_gap": 2.0,
     }
-    assert metric.id == "recovery[components=['block_in'],min_gap=2.0]".replace("'", '"')
+    assert metric.id == "recovery[components=[block_in],min_gap=2.0]"
     assert configured_metric(parse_spec(metric.id), Registry()) == metric
 
 
