@@ -261,7 +261,7 @@ def attribution_profile(
     """Lay attributions out by component, layer and role, without roles that no pair has.
 
     ``probability`` is the mean probability of the clean answer over the ``pairs`` that have the
-    role; a cell is ``trivial`` if it is the same in any model.
+    role; a cell is ``trivial`` if it is there and the same in any model.
     """
     plain_1P = np.ones((1, len(found.pairs)))
     kept_G = (found.position_GP != NOWHERE).any(1)
@@ -275,7 +275,7 @@ def attribution_profile(
     with np.errstate(invalid="ignore"):
         probability = np.nansum(patched, -1) / counts
     # Pairs without the role are neither known nor unknown.
-    trivial = (~np.isnan(known) | (found.position_GP == NOWHERE)).all(-1)
+    trivial = (~np.isnan(known) | (found.position_GP == NOWHERE)).all(-1) & (counts > 0)
     low, high = resampling.bounds(drawn)
     return profile(
         {

@@ -160,10 +160,14 @@ def recovered(
     def chosen(value_LTP: np.ndarray) -> np.ndarray:
         return np.stack([patching.at_positions(value_LTP, role_P) for role_P in role_GP], 1)
 
-    if at_roles:
-        return Recovered(value_LXP, chosen(known_LTP), None, known_LTP)
+    role_LGP = value_LXP if at_roles else chosen(value_LXP)
+    # Of a component that a layer does not have nothing is known.
+    known_LGP = np.where(np.isnan(role_LGP), np.nan, chosen(known_LTP))
     known_LTP = known_LTP[:, : value_LXP.shape[1]]
-    return Recovered(chosen(value_LXP), chosen(known_LTP), value_LXP, known_LTP)
+    if at_roles:
+        return Recovered(role_LGP, known_LGP, None, known_LTP)
+    known_LTP = np.where(np.isnan(value_LXP), np.nan, known_LTP)
+    return Recovered(role_LGP, known_LGP, value_LXP, known_LTP)
 
 
 def role_profile(part: Recovered, means_RLG: np.ndarray) -> Profile:
