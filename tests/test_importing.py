@@ -148,7 +148,8 @@ def test_a_file_that_cannot_be_used_says_why(folder: Path, text: str, sentence: 
     assert len(str(caught.value)) < 700
 
 
-def test_no_bytecode_is_left_behind(folder: Path) -> None:
+def test_no_bytecode_is_left_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     load(folder)
     assert not list(folder.rglob("*.pyc"))
 

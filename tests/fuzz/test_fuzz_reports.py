@@ -111,8 +111,10 @@ def read_by_all(data: bytes, folder: Path) -> None:
         commands.run("leaderboard", "build", str(folder / "results"), "-o", str(folder)).code == 0
     )
     check_tables(folder)
-    compared = commands.run("compare", str(path), str(good))
-    assert commands.run("compare", str(path), str(good), "--json").code == compared.code
+    other = folder / "other.json"
+    other.write_text(dumps(synthetic("lstm")))
+    compared = commands.run("compare", str(path), str(other))
+    assert commands.run("compare", str(path), str(other), "--json").code == compared.code
 
 
 def place_of(data: bytes, root: Path) -> Path:

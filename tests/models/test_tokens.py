@@ -10,8 +10,8 @@ from hf_tokenizers import character_tokenizer, word_tokenizer
 
 from mecheval.errors import UsageError
 from mecheval.models.hub.tokens import encode, own_codes
+from mecheval.spec import Spec
 from mecheval.tasks import BOS, Batch, Task, TaskCard
-from mecheval.tasks.contract import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Spoken(Task):
     """A task with given strings for its symbols; nothing is drawn from it."""
 
-    card = TaskCard("spoken", 1, "", "", Metric("behaviour"), ())
+    card = TaskCard("spoken", 1, "", "", Spec("behaviour"), ())
     texts: tuple[str, ...] = ("0", "1")
 
     @property

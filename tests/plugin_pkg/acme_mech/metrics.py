@@ -1,6 +1,7 @@
 """Surprise: how unlikely a model finds the right answer.
 
-Shape suffixes: ``B`` sequences, ``T`` positions, ``A`` answers.
+Shape suffixes: ``B`` sequences, ``T`` positions, ``A`` answers,
+``R`` resamples.
 """
 
 from __future__ import annotations
@@ -52,9 +53,10 @@ class Surprise(Metric):
         logits_BA = logits_BTA[row_B, batch.roles["readout"]]
         place_B = (subject.answers_A == batch.target_at("readout")[:, None]).argmax(1)
         bits_B = (np.logaddexp.reduce(logits_BA, 1) - logits_BA[row_B, place_B]) / np.log(2)
-        interval = stats.mean_interval(
-            bits_B, subject.stream("bootstrap", self.id), unit="sequence"
+        mean_R = stats.resamples(
+            lambda index_RB: bits_B[index_RB].mean(1), len(bits_B), subject.stream(self.id)
         )
+        interval = stats.percentile_interval(mean_R, unit="sequence")
         estimate = Estimate(float(bits_B.mean()), interval)
         units = bits_B.tolist()
         return [self.result(self.outline(subject)[0], estimate, len(bits_B), units=units)]
