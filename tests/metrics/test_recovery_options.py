@@ -12,6 +12,7 @@ import mecheval
 from mecheval.errors import UsageError
 from mecheval.metrics import Subject
 from mecheval.models.load import resolve
+from mecheval.models.sites import COMPONENTS
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
 
@@ -79,8 +80,14 @@ def test_frozen_memory_leaves_less() -> None:
 
 def test_every_component_has_a_grid_or_is_not_there(tmp_path) -> None:
     subject = subject_of("transformer[layers=2,width=16]", scratch=tmp_path)
-    names = ["write", "state", "cache", "q", "k", "v", "attn_out", "conv_out"]
+    names = [*COMPONENTS]
     found = measured("recovery", subject, components=names, min_gap=0.0)
+    # Each is a column, by its own name.
+    columns = {result.id.partition("/")[2]: result.headline[0].title for result in found}
+    assert columns.pop("block_in") == "brought back by the stream midway"
+    assert columns.pop("state") == "brought back by the memory midway"
+    assert columns == {name: f"brought back by {name} midway" for name in columns}
+    assert len(columns) == len(COMPONENTS) - 2
     results = {result.id: result for result in found}
     assert results.pop("recovery/conv_out").reason == "the model has no such component"
     for result in results.values():

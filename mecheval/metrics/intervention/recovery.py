@@ -31,7 +31,6 @@ from mecheval.metrics.intervention.recovery_runs import grids_of, made_by
 from mecheval.metrics.intervention.trivial_sites import MEMORY, anatomy_of, by_construction
 from mecheval.metrics.parameters import Amount, Components, Count
 from mecheval.metrics.results import Estimate, Layout
-from mecheval.models.sites import COMPONENTS
 
 if TYPE_CHECKING:
     from mecheval.metrics.intervention.recovered import Counted, Recovered
@@ -55,11 +54,9 @@ _EXACT = 1e-3  # largest deviation from a recovery that is known by construction
         ),
         Column("brought back by the memory midway", of="state"),
         Column("memory of layer", of="state", at="layer", kind="layer"),
-        *(
-            Column(f"brought back by {name} midway", of=name)
-            for name in COMPONENTS
-            if name not in ("block_in", "state")
-        ),
+        # All others, which are measured if they are asked for.
+        Column("brought back by {part} midway", of="[!bs]*"),
+        Column("brought back by {part} midway", of="block_out"),
     ),
 )
 @dataclass(frozen=True, kw_only=True)
