@@ -200,7 +200,7 @@ def test_processes_give_the_same_numbers() -> None:
 
 
 def test_wrong_use_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["selftest", "planted/lstm"]) == 2
+    assert main(["selftest", "planted/lstm-parit"]) == 2
     assert "Did you mean 'planted/lstm-parity'?" in capsys.readouterr().err
     assert main(["selftest", "--jobs", "0"]) == 2
     file = tmp_path / "known.toml"
