@@ -17,6 +17,7 @@ SOURCES = [path for folder in LIMITS for path in sorted((ROOT / folder).rglob("*
 MAX_PARAMETERS = 7
 WIDE = {
     "api.evaluate": "the public call has a keyword per flag of `mecheval run`",
+    "contract.metric": "a declaration has a keyword per thing that is declared",
     "grid.recovery_grid": "the public call takes the pairs as five arrays",
     "grid.ablation_grid": "the public call takes the runs as four arrays",
     "guess.gradient_guess": "takes what recovery_grid takes",

@@ -123,6 +123,7 @@ def _measure(cell: Cell, stages: _Stages, found: dict[str, Any]) -> None:
         found["seeds"] = seeding.listed(seed)
         asked = metrics_on(task, cell.metrics, registry)
         check_unchanged(cell, task, asked, registry)
+        found["captions"] = {metric.id: metric.card.caption for metric in asked}
         found["plugin"] = parts.plugin(_entries(cell, asked, registry))
     with stages("train"):
         trained = trained_model(cell, source, task, encoding, stages.emit)

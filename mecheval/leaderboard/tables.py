@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval import escape
 from mecheval.reports.collection import notes, words
-from mecheval.reports.collection.blocks import Block, caption, packed
+from mecheval.reports.collection.blocks import Block, captions, packed
 from mecheval.reports.collection.columns import sections
 from mecheval.reports.collection.overview import ABOUT_SEEDS, SEE
 from mecheval.reports.markdown import bullets, titled
@@ -60,10 +60,9 @@ def markdown(board: Board) -> str:
 
 
 def _blocks(task: Table) -> Iterator[Block]:
-    by_family: dict[str, list[Column]] = {}
-    for section in sections(task.groups):
-        by_family.setdefault(section.family, []).extend(section.columns)
-    for columns in by_family.values():
+    behaviour, *rest = sections(task.groups)
+    evidence = [column for section in rest for column in section.columns]
+    for columns in filter(None, (behaviour.columns, evidence)):
         yield from packed(columns, lambda part: _block(task, part))
 
 
@@ -76,7 +75,7 @@ def _block(task: Table, columns: Sequence[Column]) -> Block:
             head = [escape.Markdown(f"*{level}*"), *([""] if recipe else []), "", ""]
             cells = [words.decimal(values[c.key]) if c.key in values else "" for c in columns]
             rows.append([*head, *cells])
-    return Block(caption(columns), [*headers, *(column.title for column in columns)], rows)
+    return Block(captions(columns), [*headers, *(column.title for column in columns)], rows)
 
 
 def _cells(row: Row, columns: Sequence[Column], *, recipe: bool) -> list[str]:

@@ -36,6 +36,7 @@ TITLES = {
     name="behaviour",
     version=1,
     family="behaviour",
+    caption="the share of answers that are right, at the training length and at multiples of it.",
     headline=(
         Column("accuracy", of="token_accuracy/1x"),
         Column("accuracy at the last position", of="last_accuracy/1x"),

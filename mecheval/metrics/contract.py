@@ -66,6 +66,7 @@ class MetricCard:
     name: str
     version: int
     summary: str
+    caption: str
     family: str
     scope: Scope
     needs: tuple[Need, ...]
@@ -188,6 +189,7 @@ def metric(
     version: int,
     family: str,
     scope: Scope = "model",
+    caption: str = "",
     needs: tuple[Need, ...] = (),
     headline: tuple[Column, ...] = (),
     contradicts: tuple[Contradiction, ...] = (),
@@ -199,6 +201,8 @@ def metric(
         version: Raised whenever the metric's numbers change.
         family: Kind of evidence, in one word: behaviour, intervention, probe, bottleneck, ...
         scope: What is measured.
+        caption: What its numbers say, in a sentence or two, for somebody who has not read about it:
+            it stands above its tables and beneath its figures. The summary if empty.
         needs: What task and model must have; elsewhere the metric is null, with the reason.
         headline: Its columns in tables, in order.
         contradicts: What it and another metric cannot both say of a model.
@@ -209,7 +213,10 @@ def metric(
         if not summary or inspect.isabstract(cls):
             lacks = "measure()" if summary else "docstring; say in one line what it measures"
             raise ContractError(f"Metric '{name}' has no {lacks}.")
-        cls.card = MetricCard(name, version, summary, family, scope, needs, headline, contradicts)
+        cls.card = MetricCard(
+            name, version, summary, caption or f"{summary}.", family, scope, needs, headline,
+            contradicts,
+        )  # fmt: skip
         declare("metric", name, cls.__module__, cls)
         return cls
 

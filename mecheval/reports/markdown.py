@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-def titled(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table with a line above it, which is escaped."""
-    return f"{markdown(title)}\n\n{table(headers, rows)}"
+def titled(titles: Sequence[str], headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table with paragraphs above it, which are escaped."""
+    return "\n\n".join([*map(markdown, titles), table(headers, rows)])
 
 
 def bullets(lines: Iterable[str]) -> str:

@@ -212,6 +212,8 @@ class Report(Record):
     """End, UTC, ISO 8601."""
     error: Failure | None = None
     """What went wrong, when status is error."""
+    captions: dict[Title, str] = {}
+    """What the numbers of each metric say, in a sentence or two, by the metric's id."""
     metrics: list[MetricResult] = []
     """Results, behaviour first."""
     task_card: TaskCardPart | None = None

@@ -74,12 +74,7 @@ def test_a_pair_without_a_value_of_its_own_has_no_share_there() -> None:
 
 def test_columns_are_what_a_newcomer_can_read() -> None:
     found = results(planted("planted/induction", RECALL), "interchange")
-    assert [line.title for line in found["interchange/key"].headline] == [
-        "key exchanged: brought back at the value",
-        "key exchanged: brought back at the key",
-        "key exchanged: brought back at the query",
-        "before layer",
-    ]
-    assert [line.title for line in found["interchange/value"].headline] == [
-        "value exchanged: brought back at the value"
-    ]
+    for kind in ("key", "value"):
+        assert [line.title for line in found[f"interchange/{kind}"].headline] == [
+            f"{kind}: brought back at the value", f"{kind}: before layer",
+        ]  # fmt: skip

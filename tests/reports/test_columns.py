@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headline_reports import report, result
 
-from mecheval.reports.collection import collect
+from mecheval.reports.collection import collect, overview
 from mecheval.reports.collection.blocks import Block, by_subject, packed
 from mecheval.reports.collection.columns import columns_of, sections
 from mecheval.reports.schema import Headline
@@ -53,7 +53,7 @@ def test_variables_of_one_title_are_told_apart():
     assert titles(both) == ["Readable (depth)", "Readable (top)"]
 
 
-def test_there_is_a_section_per_kind_of_evidence_and_metric_in_common():
+def test_groups_with_a_metric_in_common_stand_in_one_section():
     behaviour = result("token_accuracy/1x", 0.9, "Right")
     groups = collect(
         [
@@ -64,14 +64,13 @@ def test_there_is_a_section_per_kind_of_evidence_and_metric_in_common():
         ]
     ).groups
     found = [
-        (s.family, [c.title for c in s.columns], [str(group) for group in s.groups])
-        for s in sections(groups)
+        ([c.title for c in s.columns], [str(group) for group in s.groups]) for s in sections(groups)
     ]
     assert found == [
-        ("behaviour", ["Right"], [str(group) for group in groups]),
-        ("probe", ["Parity", "Depth"], ["gru on parity@1", "gru on dyck@1"]),
-        ("probe", ["Mine"], ["lstm on parity@1"]),
-        ("colour", ["Other"], ["mamba on parity@1"]),
+        (["Right"], [str(group) for group in groups]),
+        (["Parity", "Depth"], ["gru on parity@1", "gru on dyck@1"]),
+        (["Mine"], ["lstm on parity@1"]),
+        (["Other"], ["mamba on parity@1"]),
     ]
 
 
@@ -86,7 +85,7 @@ def test_columns_are_divided_among_tables_that_keep_the_width():
     )
 
     def table(columns):
-        return Block("", ["x" * 10, *(column.title for column in columns)], [])
+        return Block([], ["x" * 10, *(column.title for column in columns)], [])
 
     def widths(width):
         return [len(block.headers) - 1 for block in packed(many, table, width=width)]
@@ -96,6 +95,26 @@ def test_columns_are_divided_among_tables_that_keep_the_width():
     assert widths(60) == [4, 1]
     assert widths(40) == [2, 2, 1]
     assert widths(1) == [1] * 5
+
+
+def test_metrics_of_the_same_things_stand_side_by_side_with_a_sentence_each():
+    def of(metric, *subjects):
+        return [
+            result(f"{metric}/{s}", 0.5, f"{s}: {metric}", metric=metric, name=metric)
+            for s in subjects
+        ]
+
+    both, plain = ("depth", "top"), [result("lag", 0.5, "Lag", metric="lag")]
+    results = [*of("read", *both), *of("cost", *both), *of("gain", "top", "push"), *plain]
+    said = {"read": "what is there.", "cost": "what is lost."}
+    (group,) = collect([report(*results, captions=said)]).groups
+    shown = overview.blocks(collect(group.reports))[1:]
+    assert [list(block.headers[2:]) for block in shown] == [
+        ["Of", "Seeds", "read", "cost"], ["Of", "Seeds", "gain"], ["Seeds", "Lag"],
+    ]  # fmt: skip
+    assert list(shown[0].captions) == ["read: what is there.", "cost: what is lost."]
+    assert list(shown[2].captions) == ["lag"]
+    assert [row[2] for row in shown[0].rows] == ["depth", "top"]
 
 
 def test_results_whose_headings_differ_in_their_subject_become_rows():

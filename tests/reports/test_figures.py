@@ -301,15 +301,12 @@ def test_a_metric_that_stands_there_twice_is_told_apart_by_its_parameters() -> N
     assert "[" not in drawn[0].drawing.title
 
 
-def test_a_cost_says_what_it_is_a_share_of() -> None:
-    report = synthetic()
-    result = result_of(report, "bottleneck/parity")
-    assert result.profile
-    for series, level in (("cost", "above the floor"), ("necessity", "above chance")):
-        profile = result.profile.model_copy(update={"series": {series: result.profile.value}})
-        changed = result.model_copy(update={"profile": profile})
-        only = report.model_copy(update={"metrics": [changed]})
-        assert level in one([only], "layers").drawing.caption
+def test_a_curve_says_what_its_metric_says_of_it() -> None:
+    report = synthetic(captions={"bottleneck": "what is lost: 1 is all."})
+    pictures = [p.drawing for p in figures.draw([report]) if p.figure == "layers"]
+    drawn = {drawing.name: drawing for drawing in pictures}
+    assert drawn["bottleneck"].caption.startswith("What is lost: 1 is all. Filled: layers")
+    assert not drawn["readability"].caption.startswith("What is lost")
 
 
 def test_trivial_cells_are_hatched_and_never_coloured() -> None:

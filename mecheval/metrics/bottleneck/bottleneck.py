@@ -53,10 +53,13 @@ ERASER_NOTES = {
     name="bottleneck",
     version=2,
     family="bottleneck",
+    caption="what the answers lose when a variable's linear subspace is erased from the residual "
+    "stream, at the layer where that costs most: 1 is all that the model knows above the floor "
+    "(more if it falls below the floor), 0 no more than erasing random directions.",
     needs=(Variable(),),
     headline=(
-        Column("{part}: cost of erasing it at its bottleneck"),
-        Column("{part}: bottleneck at layer", at="layer", kind="layer"),
+        Column("{part}: cost of erasure"),
+        Column("{part}: costliest at layer", at="layer", kind="layer"),
     ),
 )
 @dataclass(frozen=True, kw_only=True)

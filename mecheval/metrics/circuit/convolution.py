@@ -47,6 +47,8 @@ SIGNIFICANT = 3.0  # standard errors by which the accuracy must exceed the floor
     name="convolution",
     version=2,
     family="intervention",
+    caption="what the answers lose when the earlier taps of a layer's short convolution tell of "
+    "other sequences, at the layer where that is most: 1 is all accuracy above the floor, 0 none.",
     needs=(ShortConvolution(),),
     headline=(
         Column("share of the accuracy lost without earlier taps"),

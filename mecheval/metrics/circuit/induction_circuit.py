@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     name="induction_circuit",
     version=2,
     family="intervention",
+    caption="which heads (by layer and number), or which layers' memories, hand the answer on from "
+    "the value to the query, and the share of it that goes this way: 1 is all, 0 none.",
     needs=(Counterfactual("key"),),
     headline=(
         Column("circuit", at="verdict"),

@@ -48,12 +48,14 @@ _EXACT = 1e-3  # largest deviation from a share that is known by construction
     name="interchange",
     version=2,
     family="intervention",
+    caption="a key or a value is exchanged for another, so that another answer is right; then the "
+    "residual stream at the value alone is put back as it was, before the layer that retrieves "
+    "(before layer 1 where layer 0 does). The share of the answer's probability that this brings "
+    "back is 1 if the association stands there, 0 if it does not.",
     needs=(Counterfactual("key", "value"),),
     headline=(
-        Column("{part} exchanged: brought back at the value"),
-        Column("{part} exchanged: brought back at the key", of="key", at="at_key"),
-        Column("{part} exchanged: brought back at the query", of="key", at="at_query"),
-        Column("before layer", of="key", at="layer", kind="layer"),
+        Column("{part}: brought back at the value"),
+        Column("{part}: before layer", at="layer", kind="layer"),
     ),
 )
 @dataclass(frozen=True, kw_only=True)

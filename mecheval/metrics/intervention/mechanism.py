@@ -43,11 +43,16 @@ TITLES = {"retrieval": "how a token is retrieved", "binding": "what binds a toke
     name="mechanism",
     version=2,
     family="intervention",
+    caption="how the value that belongs to a key is retrieved, and what binds the two together, "
+    "as exchanged activations show it. Induction: it is fetched from where the value stands, to "
+    "which an earlier layer had brought the key; direct: a layer (the first one: early) finds the "
+    "key where it stands. Beside the verdict the share of resampled pairs that give the same one, "
+    "and the thresholds of enough between which it stays.",
     needs=(Association(),),
     headline=(
-        Column("retrieval", of="retrieval", at="verdict"),
-        Column("retrieving layer", of="retrieval", at="retrieving_layer", kind="layer"),
-        Column("binding", of="binding", at="verdict"),
+        Column("{part}: verdict", at="verdict"),
+        Column("{part}: by layer", of="retrieval", at="retrieving_layer", kind="layer"),
+        Column("{part}: by layer", of="binding", at="layer", kind="layer"),
         Column("{part}: resamples that agree"),
         Column("{part}: from threshold", at="threshold_low"),
         Column("{part}: to threshold", at="threshold_high"),

@@ -46,17 +46,21 @@ _EXACT = 1e-3  # largest deviation from a recovery that is known by construction
     name="recovery",
     version=3,
     family="intervention",
+    caption="two inputs differ in one token and in their answer. One activation of the one run is "
+    "put into the other, midway between that token and the answer: the share of the difference "
+    "that this brings back is 1 if all of it travels there, 0 if none does, whether in the "
+    "residual stream at the position itself or past it, in the memory of a layer. Beside it the "
+    "layers before which the stream no longer has the difference at the token, and first has it "
+    "where the answer is read.",
     headline=(
-        Column("brought back by the stream midway", of="block_in"),
-        Column("leaves its token before layer", of="block_in", at="left_changed_at", kind="layer"),
-        Column(
-            "is at the readout before layer", of="block_in", at="reached_readout_at", kind="layer"
-        ),
-        Column("brought back by the memory midway", of="state"),
-        Column("memory of layer", of="state", at="layer", kind="layer"),
+        Column("midway, by the stream", of="block_in"),
+        Column("gone from the token at layer", of="block_in", at="left_changed_at", kind="layer"),
+        Column("at the readout at layer", of="block_in", at="reached_readout_at", kind="layer"),
+        Column("midway, by the memory", of="state"),
+        Column("of layer", of="state", at="layer", kind="layer"),
         # All others, which are measured if they are asked for.
-        Column("brought back by {part} midway", of="[!bs]*"),
-        Column("brought back by {part} midway", of="block_out"),
+        Column("midway, by {part}", of="[!bs]*"),
+        Column("midway, by {part}", of="block_out"),
     ),
 )
 @dataclass(frozen=True, kw_only=True)

@@ -54,10 +54,13 @@ NOTABLE = 0.1  # part of the gap from which a contradiction is worth a warning
     name="write_offset",
     version=2,
     family="intervention",
+    caption="how many positions after a token its content enters the memory from which it is read: "
+    "0 where the token's own position stores it, 1 where the next one does.",
     headline=(
-        Column("positions after the {part} at which it is stored", of="?*"),
-        Column("positions after the changed token at which it is stored", of=""),
-        Column("in layer", at="layer", kind="layer"),
+        Column("{part}: stored after", of="?*"),
+        Column("{part}: in layer", of="?*", at="layer", kind="layer"),
+        Column("the changed token stored after", of=""),
+        Column("in layer", of="", at="layer", kind="layer"),
     ),
 )
 @dataclass(frozen=True, kw_only=True)

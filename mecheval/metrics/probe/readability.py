@@ -38,10 +38,13 @@ SAME = 0.01
     name="readability",
     version=2,
     family="probe",
+    caption="whether a linear classifier finds a variable of the task in the residual stream, at "
+    "the layer where it does so best: 1 is always, 0 is no better than without the model. It says "
+    "that the variable is there, not that it is used.",
     needs=(Variable(),),
     headline=(
-        Column("{part}: readable, above the floor"),
-        Column("{part}: most readable at layer", at="layer", kind="layer"),
+        Column("{part}: readable above the floor"),
+        Column("{part}: best read at layer", at="layer", kind="layer"),
     ),
 )
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mecheval.reports.collection.columns import BEHAVIOUR
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -18,26 +16,17 @@ if TYPE_CHECKING:
 
 WIDTH = 185
 
-CAPTIONS = {
-    BEHAVIOUR: "What the models score: the share of answers that are right. Floor: the best score "
-    "without a model. Learned: whether the score passed the gate.",
-    "intervention": "Interventions ({}): what becomes of the answer when activations are changed.",
-    "probe": "Probes ({}): what a classifier reads from the activations.",
-    "bottleneck": "Erasure ({}): what the answer loses with a variable that is erased.",
-}
-"""A sentence about a kind of evidence, with its metrics; other kinds are called by their names."""
-
 
 class Block(NamedTuple):
-    """A table with a sentence above it.
+    """A table with sentences above it.
 
     Attributes:
-        caption: The sentence.
+        captions: The sentences, a line each.
         headers: One heading per column.
         rows: The cells.
     """
 
-    caption: str
+    captions: Sequence[str]
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
 
@@ -53,6 +42,9 @@ def packed(
 ) -> list[Block]:
     """Divide columns among as few tables as keep the width.
 
+    Metrics whose results are of the same things, such as the variables of a task, stand side by
+    side.
+
     Args:
         columns: All columns.
         table: Makes a table of some of them.
@@ -62,9 +54,9 @@ def packed(
     for of_metric in by_metric(columns):
         fits = table(of_metric).width <= width
         for further in [of_metric] if fits else _by(of_metric, lambda column: column.id):
-            joined = [*parts[-1], *further] if parts else []
-            if joined and table(joined).width <= width:
-                parts[-1] = joined
+            alike = bool(parts) and _subjects(parts[-1]) == _subjects(further)
+            if alike and table([*parts[-1], *further]).width <= width:
+                parts[-1] = [*parts[-1], *further]
             else:
                 parts.append(further)
     return [table(part) for part in parts]
@@ -76,20 +68,25 @@ def by_metric(columns: Sequence[Column]) -> list[list[Column]]:
 
 
 def by_subject(columns: Sequence[Column]) -> dict[str, list[Column]] | None:
-    """Return a metric's columns by what its results are of, with that left out of the headings.
+    """Return columns by what their results are of, with that left out of the headings.
 
     Returns:
         The columns by subject: those of ``depth: cost`` and ``top: cost``, both called ``cost``, by
         ``depth`` and ``top``. None where there are no two, or headings differ in more than that.
     """
     found: dict[str, list[Column]] = {}
-    for same in _by(columns, lambda column: column.id):
-        subject = same[0].id.partition("/")[2]
-        if not subject or not all(c.title.startswith(f"{subject}: ") for c in same):
+    for column in columns:
+        subject = column.id.partition("/")[2]
+        if not subject or not column.title.startswith(f"{subject}: "):
             return None
-        found[subject] = [c._replace(title=c.title.removeprefix(f"{subject}: ")) for c in same]
-    alike = len({tuple(column.title for column in same) for same in found.values()}) == 1
+        named = column._replace(title=column.title.removeprefix(f"{subject}: "))
+        found.setdefault(subject, []).append(named)
+    alike = len({tuple((c.metric, c.title) for c in same) for same in found.values()}) == 1
     return found if alike and len(found) > 1 else None
+
+
+def _subjects(columns: Sequence[Column]) -> set[str]:
+    return set(by_subject(columns) or ())
 
 
 def _by(columns: Sequence[Column], key: Callable[[Column], str]) -> list[list[Column]]:
@@ -99,9 +96,7 @@ def _by(columns: Sequence[Column], key: Callable[[Column], str]) -> list[list[Co
     return list(found.values())
 
 
-def caption(columns: Sequence[Column]) -> str:
-    """Return the sentence above a table of columns of one kind of evidence."""
-    family = columns[0].family
-    metrics = dict.fromkeys(column.metric for column in columns)
-    otherwise = f"{family.replace('_', ' ').capitalize()} ({{}})."
-    return CAPTIONS.get(family, otherwise).replace("{}", ", ".join(metrics))
+def captions(columns: Sequence[Column]) -> list[str]:
+    """Return a sentence for each metric of a table: what its numbers say."""
+    told = {column.metric: column.caption for column in columns}
+    return [f"{metric}: {said}" if said else metric for metric, said in told.items()]

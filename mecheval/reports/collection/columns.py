@@ -28,6 +28,7 @@ class Column(NamedTuple):
         kind: How it is written: number, layer, count.
         metric: The metric with its parameters.
         family: Kind of evidence.
+        caption: What the metric's numbers say, in a sentence or two.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Column(NamedTuple):
     kind: str
     metric: str
     family: str
+    caption: str
 
     @property
     def key(self) -> str:
@@ -44,15 +46,13 @@ class Column(NamedTuple):
 
 
 class Section(NamedTuple):
-    """Columns that belong into one table.
+    """Columns that may stand in one table.
 
     Attributes:
-        family: Their kind of evidence.
         columns: The columns.
         groups: The groups that have any of them.
     """
 
-    family: str
     columns: Sequence[Column]
     groups: Sequence[Group]
 
@@ -77,23 +77,18 @@ def columns_of(reports: Iterable[Report]) -> list[Column]:
 
 
 def sections(groups: Sequence[Group]) -> list[Section]:
-    """Arrange all columns: a section per kind of evidence, behaviour first.
+    """Arrange the columns of all groups: behaviour, of whatever task, before all other evidence.
 
-    Groups that share no metric of a kind, such as those of different tasks, stand in sections of
-    their own, so that no table is mostly empty.
+    Groups that share no metric but behaviour, such as those of different tasks, stand in sections
+    of their own, so that no table is mostly empty.
     """
     columns = columns_of(report for group in groups for report in group.reports)
-    found = []
-    for family in dict.fromkeys(column.family for column in columns):
-        of_family = [column for column in columns if column.family == family]
-        if family == BEHAVIOUR:
-            found.append(Section(family, of_family, groups))
-        else:
-            found += _separate(family, of_family, groups)
-    return found
+    behaviour = [column for column in columns if column.family == BEHAVIOUR]
+    rest = [column for column in columns if column.family != BEHAVIOUR]
+    return [Section(behaviour, groups), *_separate(rest, groups)]
 
 
-def _separate(family: str, columns: Sequence[Column], groups: Sequence[Group]) -> list[Section]:
+def _separate(columns: Sequence[Column], groups: Sequence[Group]) -> list[Section]:
     """Split groups so that those with a common metric stay together."""
     parts: list[tuple[set[str], list[Group]]] = []
     for group in groups:
@@ -111,7 +106,6 @@ def _separate(family: str, columns: Sequence[Column], groups: Sequence[Group]) -
     place = {id(group): i for i, group in enumerate(groups)}
     found = [
         Section(
-            family,
             [column for column in columns if column.metric in metrics],
             sorted(members, key=lambda group: place[id(group)]),
         )
@@ -124,10 +118,11 @@ def _columns(report: Report, decided: Collection[str]) -> Iterator[Column]:
     """Yield a report's columns; the values under their titles, where no result has a headline."""
     named = any(result.headline for result in report.metrics)
     for result in report.metrics:
+        metric = result.metric or result.name
         for headline in result.headline if named else _by_title(result, decided):
             yield Column(
-                result.id, headline.at, headline.title, headline.kind,
-                result.metric or result.name, result.family,
+                result.id, headline.at, headline.title, headline.kind, metric, result.family,
+                report.captions.get(metric, ""),
             )  # fmt: skip
 
 

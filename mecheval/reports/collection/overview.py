@@ -1,7 +1,7 @@
 """Models by tasks, over seeds: the tables that a run prints and a notebook shows.
 
-First what the models score, then tables per kind of evidence, then why values are missing. Which
-columns there are is for the results' headlines to say.
+First what the models score, then all other evidence, then why values are missing. Which columns
+there are is for the results' headlines to say.
 """
 
 from __future__ import annotations
@@ -9,21 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval.reports.collection import notes, words
-from mecheval.reports.collection.blocks import (
-    CAPTIONS,
-    Block,
-    by_metric,
-    by_subject,
-    caption,
-    packed,
-)
-from mecheval.reports.collection.columns import BEHAVIOUR, Section, sections
+from mecheval.reports.collection.blocks import Block, by_subject, captions, packed
+from mecheval.reports.collection.columns import sections
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set
 
     from mecheval.reports.collection.collected import Collection, Refused
-    from mecheval.reports.collection.columns import Column
+    from mecheval.reports.collection.columns import Column, Section
     from mecheval.reports.collection.groups import Group
     from mecheval.reports.labels import Name
 
@@ -31,6 +24,10 @@ ABOUT_SEEDS = (
     "Values are means over seeds with their 95 % t interval. Where only one seed has a value, or "
     f"all seeds have the same, there is none, and the one marked {words.NOT_OVER_SEEDS} is over "
     "examples: the hull of the reports' own."
+)
+ABOUT_SCORES = (
+    "Floor: the best score without a model. Learned: whether the score passed the gate of the "
+    "recipe; what was not learned has no other values."
 )
 ABOUT_EXAMPLES = "Intervals are over examples: there is one seed of everything."
 SEE = "`mecheval show metric NAME` says what a metric asks, and how it is computed."
@@ -70,13 +67,11 @@ class _Style(NamedTuple):
 def blocks(collection: Collection) -> list[Block]:
     """Return the tables."""
     style = _style(collection)
-    first, *rest = sections(collection.groups) or [Section(BEHAVIOUR, [], collection.groups)]
-    found = []
-    if first.family == BEHAVIOUR:
-        found.append(_behaviour(first, _failed(collection), style))
-    else:
-        rest = [first, *rest]
-    return found + [block for section in rest for block in _tables(section, style)]
+    behaviour, *rest = sections(collection.groups)
+    found = [_behaviour(behaviour, _failed(collection), style)]
+    for section in rest:
+        found += packed(section.columns, lambda some, of=section: _evidence(of.groups, some, style))
+    return found
 
 
 def legend(collection: Collection) -> str:
@@ -126,7 +121,8 @@ def _behaviour(section: Section, failed: Sequence[Refused], style: _Style) -> Bl
             by_stage.setdefault((item.name, stage), []).append(item.report.identity.seed)
     rest = [""] * (len(titles) + 1)
     rows += [[*style.head(name, seeds), stage, *rest] for (name, stage), seeds in by_stage.items()]
-    return Block(CAPTIONS[BEHAVIOUR], [*style.titles, *titles, "Floor", "Learned"], rows)
+    said = [*captions(section.columns), ABOUT_SCORES]
+    return Block(said, [*style.titles, *titles, "Floor", "Learned"], rows)
 
 
 def _floor(group: Group, columns: Sequence[Column]) -> str:
@@ -135,41 +131,32 @@ def _floor(group: Group, columns: Sequence[Column]) -> str:
     return next((words.decimal(mean) for mean in means if mean is not None), "")
 
 
-def _tables(section: Section, style: _Style) -> list[Block]:
-    """Return the tables of one kind of evidence: metrics side by side, subjects in rows."""
-    plain: list[Column] = []
-    stacks: list[Block] = []
-    for columns in by_metric(section.columns):
-        subjects = by_subject(columns)
-        if subjects is None:
-            plain += columns
-        else:
-            stacks.append(_stack(section.groups, subjects, style))
-    side_by_side = packed(plain, lambda columns: _evidence(section.groups, columns, style))
-    return [*side_by_side, *stacks]
+def _evidence(groups: Sequence[Group], columns: Sequence[Column], style: _Style) -> Block:
+    """Return the table of some columns, of the groups on which any of these was measured."""
+    subjects = by_subject(columns)
+    if subjects is not None:
+        return _by_subject(groups, subjects, style)
+    rows = [style.row(group, columns) for group in groups if _measured(group, columns)]
+    titles = [column.title for column in columns]
+    return Block(captions(columns), [*style.titles, *titles], rows)
 
 
-def _stack(
+def _by_subject(
     groups: Sequence[Group], subjects: Mapping[str, Sequence[Column]], style: _Style
 ) -> Block:
-    """Return the table of a metric with a row per group and subject."""
+    """Return the table with a row per group and subject."""
     rows = []
     for group in groups:
         for subject, columns in subjects.items():
-            if columns[0].id in style.ids[group.name.task]:
+            if any(column.id in style.ids[group.name.task] for column in columns):
                 *head, seeds = style.head(group.name, group.seeds)
                 cells = style.row(group, columns)[len(head) + 1 :]
                 rows.append([*head, subject, seeds, *cells])
     first = next(iter(subjects.values()))
     *titles, seeds = style.titles
-    return Block(caption(first), [*titles, "Of", seeds, *(column.title for column in first)], rows)
+    headers = [*titles, "Of", seeds, *(column.title for column in first)]
+    return Block(captions(first), headers, rows)
 
 
-def _evidence(groups: Sequence[Group], columns: Sequence[Column], style: _Style) -> Block:
-    """Return the table of some columns, of the groups on which any of these was measured."""
-    rows = [
-        style.row(group, columns)
-        for group in groups
-        if any(result for column in columns for result in group.results(column.id).values())
-    ]
-    return Block(caption(columns), [*style.titles, *(column.title for column in columns)], rows)
+def _measured(group: Group, columns: Sequence[Column]) -> bool:
+    return any(result for column in columns for result in group.results(column.id).values())

@@ -17,7 +17,7 @@ def page(collection: Collection) -> str:
     """Return what :mod:`mecheval.reports.collection.overview` says, as HTML without scripts."""
     parts = [f"<p>{escape(repr(collection))}</p>"]
     for block in blocks(collection):
-        parts.append(f"<p><b>{escape(block.caption)}</b></p>")
+        parts += [f"<p><b>{escape(caption)}</b></p>" for caption in block.captions]
         parts.append(_table(block.headers, block.rows))
     parts.append(f"<p>{escape(legend(collection))}</p>")
     parts += [f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in remarks(collection))}</ul>"]

@@ -33,7 +33,7 @@ def markdown(comparison: Comparison) -> str:
         by_pair.setdefault((each.model, each.task), []).append(each)
     parts = [table(SIDES, [_side(side) for side in comparison.sides])]
     parts += [
-        titled(f"{model} on {task}", HEADERS, [_row(each) for each in same])
+        titled([f"{model} on {task}"], HEADERS, [_row(each) for each in same])
         for (model, task), same in by_pair.items()
     ]
     n_tested = sum(each.p is not None for each in comparison.differences)

@@ -50,6 +50,11 @@ class Sheet:
         """Return the title of a result."""
         return next(result.title for result in self.results() if result.id == id)
 
+    def caption(self, id: str) -> str:
+        """Return what the numbers of a result's metric say, as sentences of their own."""
+        said = next((column.caption for column in self.columns if column.id == id), "")
+        return said[:1].upper() + said[1:]
+
     def called(self, result: MetricResult) -> str:
         """Return the metric of a result, with its parameters if it stands there several times."""
         same = {other.metric for other in self.results() if other.name == result.name}

@@ -16,7 +16,7 @@ NARROW = 3.4
 """Inches: one of two columns; what a single panel gets."""
 
 DPI = 300
-TITLE, CAPTION, SMALL = 7.5, 6.5, 5.5
+TITLE, LABEL, CAPTION, SMALL = 7.5, 7, 6.5, 5.5
 """Sizes of letters, in points; no letter is smaller than the last."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -33,7 +33,7 @@ STYLE: Any = {
     "axes.titlesize": 7,
     "axes.titlelocation": "left",
     "axes.titlepad": 3,
-    "axes.labelsize": 7,
+    "axes.labelsize": LABEL,
     "axes.labelpad": 2,
     "axes.linewidth": 0.6,
     "xtick.labelsize": 6.5,

@@ -6,7 +6,7 @@ A page per metric whose results have a profile over layers alone; a panel per mo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.lines import Line2D
@@ -33,39 +33,16 @@ MOST, COLUMNS = 20, 4
 """Panels of a page, and beside each other."""
 
 HEIGHT = 1.15  # inches
+ROOM = Room(left=0.5)  # for a label of two lines
 
-COST = {"cost": "the floor", "necessity": "chance"}
-"""Series with what erasing costs at every layer, also at those where that says nothing, and the
-accuracy above which it is a share; the second is what older reports have."""
+EVERYWHERE = "cost"
+"""Series with the value at every layer, also at those where it does not count."""
 
-
-class _Said(NamedTuple):
-    """What is written at and beneath the curves of a metric."""
-
-    title: str
-    axis: str
-    caption: str
-
-
-SAID = {
-    "readability": _Said(
-        "where a variable can be read from the residual stream",
-        "readability",
-        "Balanced accuracy of a linear probe on the residual stream, rescaled: 0 is the best that "
-        "is possible without a model, 1 is perfect. Layer 0 is the embedding. Dashed: the same "
-        "network before training.",
-    ),
-    "bottleneck": _Said(
-        "what erasing a variable from the residual stream costs",
-        "cost of erasing",
-        "Accuracy that is lost when the variable's linear subspace is erased at one layer, beyond "
-        "what random subspaces of its dimension cost (0), as a share of all above {} (1). "
-        "Filled: layers that count, in every seed. Hollow: layers that do not, because the "
-        "variable cannot be read there, can be read again afterwards, or is the answer itself "
-        "behind the last block. Triangles on the axis: the bottleneck, which is the layer with the "
-        "greatest cost among those that count.",
-    ),
-}
+DASHED = "Dashed: the same network before training."
+FILLED = (
+    "Filled: layers that count, in every seed. Hollow: layers that do not; the marks in the report "
+    "say why. Triangles on the axis: the layer that the value is of."
+)
 
 
 def draw(sheet: Sheet) -> list[Drawing]:
@@ -87,15 +64,16 @@ def _pages(sheet: Sheet, metric: str, ids: Sequence[str]) -> list[Drawing]:
     groups = [group for group in sheet.groups if any(_over_layers(group, id) for id in ids)]
     limits, found = _limits(groups, ids), []
     for some, number in Pages(groups, MOST):
-        inches = canvas.plot_inches(canvas.columns_of(len(some), COLUMNS), Room())
+        inches = canvas.plot_inches(canvas.columns_of(len(some), COLUMNS), ROOM)
         panels = [Panel(title, HEIGHT) for title in titles(some, ids, inches)]
         said = _said(metric, sheet, groups, ids)
         name, title = numbered(metric, said.title, number)
         said = said._replace(name=name, title=title)
-        drawing, axes = canvas.page(panels, said, Room(), columns=COLUMNS)
+        drawing, axes = canvas.page(panels, said, ROOM, columns=COLUMNS)
         for panel, group in zip(axes, some, strict=True):
             _panel(panel, group, ids, limits)
-        canvas.outer(axes, "layer", _axis(metric))
+        axis = words.wrapped(_axis(sheet, metric, ids[0]), HEIGHT, points=style.LABEL)
+        canvas.outer(axes, "layer", axis)
         found.append(drawing)
     return found
 
@@ -107,39 +85,32 @@ def _over_layers(group: Group, id: str, series: str | None = None) -> ProfileOve
     return profile if curve else None
 
 
-def _axis(metric: str) -> str:
-    known = SAID.get(metric.partition("[")[0])
-    return known.axis if known else metric
+def _axis(sheet: Sheet, metric: str, id: str) -> str:
+    """Return what the value is called in tables, without what it is of."""
+    title = next((c.title for c in sheet.columns if c.id == id and not c.at), metric)
+    return title.removeprefix(f"{id.partition('/')[2]}: ")
 
 
 def _said(metric: str, sheet: Sheet, groups: Sequence[Group], ids: Sequence[str]) -> Words:
-    kind = metric.partition("[")[0]
-    known = SAID.get(kind, _Said(f"{sheet.title(ids[0])}, by layer", metric, ""))
     handles = [
         Line2D([], [], color=colour, marker="o", markersize=3, label=_variable(id))
         for id, colour in zip(ids, COLOURS, strict=False)
     ]
     single = "the 95 % interval of the report"
+    profiles = [profile for g in groups for id in ids if (profile := _over_layers(g, id))]
+    untrained = any(_over_layers(g, id, "untrained") for g in groups for id in ids)
     return Words(
         "",
-        f"{sheet.task}: {known.title}{sheet.parameters(ids[0])}",
+        f"{sheet.task}: {_axis(sheet, metric, ids[0])}, by layer{sheet.parameters(ids[0])}",
         caption(
-            known.caption.format(_level(groups, ids)),
+            sheet.caption(ids[0]),
+            DASHED if untrained else "",
+            FILLED if any("valid" in profile.marks for profile in profiles) else "",
             seeds_sentence(groups, what="bands and bars", single=single),
             not_drawn(sheet, groups, ids), flags(groups),
         ),
         handles if len(ids) > 1 or _variable(ids[0]) != metric else [],
     )  # fmt: skip
-
-
-def _level(groups: Sequence[Group], ids: Sequence[str]) -> str:
-    """Return above what a cost is a share."""
-    there = [
-        series
-        for series in COST
-        if any(_over_layers(group, id, series) for group in groups for id in ids)
-    ]
-    return COST[there[0]] if there else ""
 
 
 def _variable(id: str) -> str:
@@ -161,21 +132,15 @@ def _limits(groups: Sequence[Group], ids: Sequence[str]) -> tuple[int, float, fl
 
 def _values(group: Group, id: str) -> np.ndarray | None:
     """Return the mean at every layer, also at those that do not count."""
-    for series in (*COST, None):
-        profile = _over_layers(group, id, series)
-        if profile is not None:
-            return profile.mean_X
-    return None
+    profile = _over_layers(group, id, EVERYWHERE) or _over_layers(group, id)
+    return None if profile is None else profile.mean_X
 
 
 def _ends(group: Group, id: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the interval of what is drawn; of a single seed that of the report."""
-    several = [_over_layers(group, id, series) for series in COST]
-    own = _over_layers(group, id)
-    shown = next((each for each in several if each and len(each.values_SX) > 1), own)
-    if shown is None:
-        return np.zeros(0), np.zeros(0)
-    return shown.low_X, shown.high_X
+    everywhere, own = _over_layers(group, id, EVERYWHERE), _over_layers(group, id)
+    shown = everywhere if everywhere and len(everywhere.values_SX) > 1 else own
+    return (np.zeros(0), np.zeros(0)) if shown is None else (shown.low_X, shown.high_X)
 
 
 def _panel(axes: Axes, group: Group, ids: Sequence[str], limits: tuple[int, float, float]) -> None:
