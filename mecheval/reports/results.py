@@ -144,6 +144,7 @@ class MetricResult(Record):
     """Values over layers or positions."""
     profiles: dict[Title, Profile] = {}
     """Further profiles by name, such as the recovery grid over layers and positions."""
-    units: list[Number] = []
-    """What every unit (sequence, pair) contributes: their mean is the value. Units of the same
-    examples can be compared one by one; empty where the value is no mean."""
+    units: list[Number | None] = []
+    """What every unit (sequence, pair) contributes: their mean is the value. Null for one that was
+    left out, so that units of the same examples can be compared one by one; empty where the value
+    is no mean."""

@@ -18,6 +18,7 @@ from mecheval.reports.comparison import Comparison, Difference, compare
 from mecheval.reports.schema import DataPart, Headline, Report
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 ID = "token_accuracy/1x"
@@ -48,8 +49,9 @@ def data(test: str = "a" * 64, pairs: str = "b" * 64) -> DataPart:
     return DataPart(test_sha256=test, pairs_sha256=pairs, n_test=4, n_pairs=4, disjoint=True)
 
 
-def example(units: list[float], model: str = "gru", **changes: Any) -> Report:
-    whole = result(ID, float(np.mean(units)), "Right", units=units)
+def example(units: Sequence[float | None], model: str = "gru", **changes: Any) -> Report:
+    counted = [unit for unit in units if unit is not None]
+    whole = result(ID, float(np.mean(counted)), "Right", units=list(units))
     return report(whole, model=model, **{"data": data(), **changes})
 
 
@@ -62,6 +64,14 @@ def test_one_seed_is_paired_by_example_where_the_examples_are_the_same() -> None
     assert got.p == pytest.approx(expected.pvalue)
     assert (got.low, got.high) == pytest.approx(tuple(expected.confidence_interval()))
     assert (got.n, got.unit, got.over) == (5, "sequence", "sequence")
+
+
+def test_examples_that_one_side_left_out_are_left_out_of_both() -> None:
+    got = only(compare(example([1.0, None, 0.0, 1.0, 0.5]), example([0.5, 0.0, 1.0, None, 0.0])))
+    assert (got.a, got.b, got.difference, got.n) == (0.5, 0.5, 0.0, 3)
+    assert got.p == pytest.approx(ttest_rel([0.5, 1.0, 0.0], [1.0, 0.0, 0.5]).pvalue)
+    got = only(compare(example([1.0, None]), example([0.5, 0.0], "lstm")))
+    assert (got.unit, got.p) == ("seed", None), "a single pair is not enough"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ class Midway:
     Attributes:
         value: The share.
         interval: Over resampled pairs.
-        unit_P: What each pair with a middle contributes: their mean is the value.
+        unit_P: What each pair contributes: their mean is the value; NaN for one without a middle.
         scalars: The layer that the value is of, in how many resamples it is this one, and what all
             layers bring back, added up. None of them for the stream.
     """
@@ -69,7 +69,7 @@ def midway(part: Recovered, means_RLG: np.ndarray, component: str) -> Midway | N
     if not len(layers):
         return None
     unit_LP = part.role_LGP[layers, MIDDLE]
-    unit_LP = unit_LP[:, ~np.isnan(unit_LP).any(0)]
+    unit_LP = np.where(np.isnan(unit_LP).any(0), np.nan, unit_LP)
     if component in STREAM:
         interval = stats.percentile_interval(mean_RL[:, layers].mean(1), unit="pair")
         return Midway(float(mean_L[layers].mean()), interval, unit_LP.mean(0), {})

@@ -30,7 +30,7 @@ from mecheval.metrics.intervention.recovered import (
 from mecheval.metrics.intervention.recovery_runs import grids_of, made_by
 from mecheval.metrics.intervention.trivial_sites import MEMORY, anatomy_of, by_construction
 from mecheval.metrics.parameters import Amount, Components, Count
-from mecheval.metrics.results import Estimate, Layout
+from mecheval.metrics.results import Estimate, Layout, nested
 
 if TYPE_CHECKING:
     from mecheval.metrics.intervention.recovered import Counted, Recovered
@@ -199,8 +199,9 @@ def _result(
         missing = Estimate(None, reason=_no_middle(part, n_scored))
         return metric.result(layout, missing, n_scored, **fields)
     fields["scalars"] |= found.scalars
-    if not counts.n_left_out:  # or two models would be compared on other pairs, one by one
-        fields["units"] = found.unit_P.tolist()
+    unit_P = np.full(len(counts.kept_P), np.nan)
+    unit_P[counts.kept_P] = found.unit_P
+    fields["units"] = nested(unit_P)
     return metric.result(layout, Estimate(found.value, found.interval), n_scored, **fields)
 
 

@@ -36,7 +36,7 @@ from mecheval.metrics.intervention.offsets import (
 )
 from mecheval.metrics.intervention.write_effects import COMPONENTS, MEMORY, write_effects
 from mecheval.metrics.parameters import Count
-from mecheval.metrics.results import Estimate, Layout, profile
+from mecheval.metrics.results import Estimate, Layout, nested, profile
 
 if TYPE_CHECKING:
     from mecheval.metrics.intervention.write_effects import WriteEffects
@@ -168,7 +168,7 @@ def _found(effects: WriteEffects, weight_RP: np.ndarray, fields: dict[str, Any])
         **_scalars(effects, found, layer),
     }
     fields["warnings"] = _warnings(fields["scalars"])
-    fields["units"] = _units(effects, taken_LOP, stores_L).tolist()
+    fields["units"] = nested(_units(effects, taken_LOP, stores_L))
     mean_R = np.where(resampled.apart_R, np.nan, resampled.mean_R)
     return Estimate(float(storage.mean_R[0]), stats.percentile_interval(mean_R, unit="pair"))
 
@@ -188,12 +188,12 @@ def _layers_apart(found: Offsets, stores_L: np.ndarray) -> str:
 
 
 def _units(effects: WriteEffects, taken_LOP: np.ndarray, stores_L: np.ndarray) -> np.ndarray:
-    """Return what every pair adds to the mean offset; one that does not count, the mean itself."""
+    """Return what every pair adds to the mean offset; NaN for one that does not count."""
     share_OP = pair_shares(taken_LOP)[stores_L].sum(0)
     offset_O = FIRST + np.arange(len(share_OP))
-    moment_P, carried_P = np.zeros((2, len(effects.kept_P)))
-    moment_P[effects.kept_P], carried_P[effects.kept_P] = offset_O @ share_OP, share_OP.sum(0)
-    return resampling.contributions(moment_P, carried_P)
+    unit_P = np.full(len(effects.kept_P), np.nan)
+    unit_P[effects.kept_P] = resampling.contributions(offset_O @ share_OP, share_OP.sum(0))
+    return unit_P
 
 
 def _scalars(effects: WriteEffects, found: Offsets, layer: int) -> dict[str, Any]:

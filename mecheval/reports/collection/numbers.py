@@ -18,7 +18,7 @@ from mecheval import stats
 from mecheval.reports.lookup import interval_at, number_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mecheval.reports.results import MetricResult
 
@@ -152,6 +152,30 @@ def verdicts_of(results: Mapping[int, MetricResult | None]) -> OverSeeds:
         values=known, reasons=reasons, verdicts=dict(counts.most_common()),
         mean=float(np.mean([*known.values()])) if known else None,
     )  # fmt: skip
+
+
+class Paired(NamedTuple):
+    """Units that count on both sides.
+
+    Attributes:
+        a: Mean of what they contribute on the first side.
+        b: The same on the second side.
+        difference_U: Second less first, by unit.
+    """
+
+    a: float
+    b: float
+    difference_U: np.ndarray
+
+
+def paired_units(ours: Sequence[float | None], theirs: Sequence[float | None]) -> Paired | None:
+    """Pair what units contribute on two sides; None where fewer than two count on both."""
+    both_SU = np.array([ours, theirs], float)
+    both_SU = both_SU[:, np.isfinite(both_SU).all(0)]
+    if both_SU.shape[1] < 2:
+        return None
+    a, b = both_SU.mean(1)
+    return Paired(float(a), float(b), both_SU[1] - both_SU[0])
 
 
 def hull(

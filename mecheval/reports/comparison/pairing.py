@@ -1,6 +1,6 @@
 """Which groups of two sides belong together, and the paired difference of a number.
 
-Shape suffixes: ``S`` paired seeds, ``U`` paired examples.
+Shape suffix: ``S`` paired seeds.
 """
 
 from __future__ import annotations
@@ -8,11 +8,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from mecheval import stats
 from mecheval.errors import UsageError
-from mecheval.reports.collection.numbers import SEED, difference, over_seeds
+from mecheval.reports.collection.numbers import SEED, difference, over_seeds, paired_units
 from mecheval.reports.labels import model_key, procedure
 
 if TYPE_CHECKING:
@@ -85,27 +83,34 @@ def difference_of(one: Group, other: Group, id: str, at: str) -> Found | None:
     if len(seeds) == 1 and not at:
         by_example = _by_example(one, other, id, seeds[0])
         if by_example is not None:
-            low, high, over, p, n = by_example
-            return Found(a, b, found.mean, low, high, over, p, n, over, seeds)
+            return by_example
     return Found(
         a, b, found.mean, found.low, found.high, found.over, stats.t_test(differences_S),
         len(seeds), SEED, seeds,
     )  # fmt: skip
 
 
-def _by_example(
-    one: Group, other: Group, id: str, seed: int
-) -> tuple[float | None, float | None, str, float | None, int] | None:
-    """Return interval, unit, p value and number of examples; None where they are not the same."""
+def _by_example(one: Group, other: Group, id: str, seed: int) -> Found | None:
+    """Return the difference over the examples that count on both sides.
+
+    Returns:
+        None where the sides were not measured on the same examples, or do not say what each of them
+        contributes.
+    """
     (ours, our_report), (theirs, their_report) = _result(one, id, seed), _result(other, id, seed)
-    same_number = len(ours.units) == len(theirs.units) > 1
+    same_number = len(ours.units) == len(theirs.units)
     if not (same_number and same_examples(our_report, their_report)):
         return None
-    difference_U = np.subtract(theirs.units, ours.units)
+    both = paired_units(ours.units, theirs.units)
+    if both is None:
+        return None
     unit = ours.uncertainty.resampled_unit if ours.uncertainty else "example"
-    interval = stats.t_interval(difference_U, unit=unit)
+    interval = stats.t_interval(both.difference_U, unit=unit)
     low, high = (interval.low, interval.high) if interval else (None, None)
-    return low, high, unit, stats.t_test(difference_U), len(difference_U)
+    return Found(
+        both.a, both.b, both.b - both.a, low, high, unit, stats.t_test(both.difference_U),
+        len(both.difference_U), unit, (seed,),
+    )  # fmt: skip
 
 
 def same_examples(one: Report, other: Report) -> bool:
