@@ -141,15 +141,6 @@ def declare(kind: Kind, name: str, module: str, declared: Any) -> None:
     _declared[kind, module, name] = declared
 
 
-def declared_in(module: str, kind: Kind, name: str) -> Any:
-    """Return what a module declared under a name.
-
-    Raises:
-        KeyError: The module declared no such name.
-    """
-    return _declared[kind, module, name]
-
-
 def _builtin() -> Iterator[Entry]:
     import mecheval.builtin
 

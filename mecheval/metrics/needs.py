@@ -118,9 +118,9 @@ class ShortConvolution(Need):
 
     def of_model(self, model: SequenceModel) -> str | None:
         """Look among the sites of the model."""
-        from mecheval.metrics.circuit.taps import convolutions
+        from mecheval.models.short_convolutions import short_convolutions
 
-        if convolutions(model):
+        if short_convolutions(model):
             return None
         return "the model has no layer with one short convolution whose output is a site"
 

@@ -15,7 +15,8 @@ from circuit_subjects import any_answers, checkpoint, result_of, subject_of
 
 from mecheval.metrics.circuit import taps
 from mecheval.metrics.circuit.tap_ablation import TapAblation
-from mecheval.metrics.circuit.taps import convolutions, rewritten, tap_effects, without
+from mecheval.metrics.circuit.taps import rewritten, tap_effects, without
+from mecheval.models.short_convolutions import short_convolutions
 from mecheval.models.sites import Site
 
 
@@ -83,7 +84,7 @@ def test_each_lag_alone_is_what_plain_hooks_make_of_it(build) -> None:
     """The convolution is run on an input that differs at one position, and read at another one."""
     subject = subject_of(build())
     model, pairs = subject.model, subject.pairs(3, subject.length, kind="key")
-    weights = convolutions(model)
+    weights = short_convolutions(model)
     patched_LOCP = tap_effects(subject, pairs, weights, max_offset=3)
     missing = set(range(model.n_layers)) - set(weights)
     assert np.isnan(patched_LOCP[sorted(missing)]).all()
@@ -101,7 +102,7 @@ def by_hooks(model, pairs, layer: int, offset: int, lag: int) -> np.ndarray:
     """Return the readout ``(P,)``; the input of a convolution is its output with an identity."""
     from mecheval.models.hooks import visiting
 
-    tap, weight = model.taps()[Site(layer, "conv_out")], convolutions(model)[layer]
+    tap, weight = model.taps()[Site(layer, "conv_out")], short_convolutions(model)[layer]
     clean_PT, corrupted_PT = (
         torch.as_tensor(batch.tokens_BT) for batch in (pairs.clean, pairs.corrupted)
     )
@@ -149,7 +150,7 @@ def test_what_stays_of_taps_is_what_plain_hooks_make_of_it(build, kind: str) -> 
     others_BT = subject.examples("test", n, purpose="taps").tokens_BT
     assert not (tokens_BT[:, None] == others_BT).all(2).any()
     answers_A = torch.as_tensor(subject.answers_A)
-    for layer, weight in convolutions(model).items():
+    for layer, weight in short_convolutions(model).items():
         for lags in ([1], range(1, weight.shape[-1])):
             found = [
                 TapAblation(replace(subject, batch_size=size), tokens_BT, kind).without(
@@ -172,7 +173,7 @@ def contributions(model, layer: int, lags, tokens_BT: np.ndarray) -> torch.Tenso
     """Return what lags add to the output of a convolution, from its input, ``(B, T, E)``."""
     from mecheval.models.hooks import visiting
 
-    tap, weight = model.taps()[Site(layer, "conv_out")], convolutions(model)[layer]
+    tap, weight = model.taps()[Site(layer, "conv_out")], short_convolutions(model)[layer]
     identity, inputs = torch.zeros_like(weight), []
     identity[..., -1] = 1.0
     with rewritten(weight, identity), visiting({tap: lambda x: inputs.append(x.clone())}):
@@ -221,7 +222,7 @@ def test_weights_are_put_back_exactly(build, monkeypatch: pytest.MonkeyPatch) ->
         return all(torch.equal(before[name], now[name]) for name in before)
 
     assert same()
-    weight = convolutions(subject.model)[0]
+    weight = short_convolutions(subject.model)[0]
 
     def broken_off() -> None:
         with rewritten(weight, without(weight, [0, 1])):

@@ -326,6 +326,20 @@ def test_trivial_cells_are_hatched_and_never_coloured() -> None:
     assert hatched == {(0, 0, grid.shape[1])} | before_the_change
 
 
+def test_what_is_exchanged_at_the_roles_alone_has_a_page_too() -> None:
+    report = synthetic()
+    whole = result_of(report, "recovery/block_in")
+    roles = whole.model_copy(update={"id": "recovery/state", "profiles": {}})
+    both = report.model_copy(update={"metrics": [*report.metrics, roles]})
+    (page,) = (p.drawing for p in figures.draw([both]) if p.drawing.name == "state")
+    (axes,) = panels(page.figure)
+    (mesh,) = meshes(axes)
+    assert whole.profile
+    assert np.ma.getmaskarray(mesh.get_array()).tolist() == whole.profile.marks["trivial"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == whole.profile.index["role"]
+    assert "by position" not in page.caption
+
+
 def meshes(axes: Axes) -> list[QuadMesh]:
     return [mesh for mesh in axes.collections if isinstance(mesh, QuadMesh)]
 

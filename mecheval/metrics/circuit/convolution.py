@@ -24,11 +24,12 @@ from mecheval.metrics import resampling
 from mecheval.metrics.circuit.gap import gap_of
 from mecheval.metrics.circuit.tap_ablation import Ablation
 from mecheval.metrics.circuit.tap_scores import Shares, ablated
-from mecheval.metrics.circuit.taps import convolutions, tap_effects
+from mecheval.metrics.circuit.taps import tap_effects
 from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.needs import ShortConvolution
 from mecheval.metrics.parameters import Count
 from mecheval.metrics.results import Estimate, Layout, profile
+from mecheval.models.short_convolutions import short_convolutions
 from mecheval.tasks.floors import task_floors
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Convolution(Metric):
 
     def measure(self, subject: Subject) -> list[MetricResult]:
         """Answer the test without taps, and follow single lags."""
-        weights = convolutions(subject.model)
+        weights = short_convolutions(subject.model)
         batch = subject.test(subject.length, self.n)
         measured = ablated(subject, batch, weights, self.ablation)
         return [_result(self, self.outline(subject)[0], subject, measured, weights)]

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mecheval.interventions import recovery_grid
-from mecheval.metrics.circuit.taps import convolutions, tap_effects
+from mecheval.metrics.circuit.taps import tap_effects
 from mecheval.models.mixing import Mixing
+from mecheval.models.short_convolutions import short_convolutions
 
 if TYPE_CHECKING:
     from mecheval.metrics.subject import Subject
@@ -64,7 +65,7 @@ def memory_paths(subject: Subject, apart: Apart, pairs: Pairs, *, max_offset: in
             direction="noising", frozen=all(rereading), batch_size=subject.batch_size,
         ).component(component)  # fmt: skip
 
-    weights = convolutions(subject.model)
+    weights = short_convolutions(subject.model)
     return MemoryPaths(
         patched("state", pairs.readout_P[:, None] - 1)[:, 0],
         patched("write", offsets_PO) if all(rereading) else _nowhere(apart, offsets_PO),

@@ -23,7 +23,8 @@ import torch
 
 from mecheval.interventions import answer_logits
 from mecheval.interventions.traces import activations
-from mecheval.metrics.circuit.taps import SITE, rewritten, without
+from mecheval.metrics.circuit.taps import rewritten, without
+from mecheval.models.short_convolutions import COMPONENT
 from mecheval.models.sites import Site
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class TapAblation:
         edits = {}
         if stays is not None:
             layer, added_NTE = stays
-            edits = {Site(layer, SITE): lambda out_NTE: out_NTE + added_NTE.to(out_NTE.dtype)}
+            edits = {Site(layer, COMPONENT): lambda out_NTE: out_NTE + added_NTE.to(out_NTE.dtype)}
         return answer_logits(
             self.subject.model, self.tokens_NT[rows], self.subject.answers_A,
             edits=edits, batch_size=self.subject.batch_size,
@@ -95,7 +96,7 @@ class TapAblation:
 
     def _outputs(self, layer: int) -> Tensor:
         """Return the convolution's output on other sequences, as many as there are, in float64."""
-        subject, site = self.subject, Site(layer, SITE)
+        subject, site = self.subject, Site(layer, COMPONENT)
         others = subject.examples("test", len(self.tokens_NT), purpose="taps")
         tokens_NT = torch.as_tensor(others.tokens_BT, device=subject.model.device)
         found = activations(subject.model, tokens_NT, [site], batch_size=subject.batch_size)

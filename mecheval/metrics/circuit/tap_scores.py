@@ -105,7 +105,7 @@ def ablated(
     Args:
         subject: The model on its task.
         batch: The sequences.
-        weights: The convolutions, as :func:`mecheval.metrics.circuit.taps.convolutions` says.
+        weights: The convolutions, by layer.
         kind: What stays of taps that are taken away.
     """
     runs = TapAblation(subject, batch.tokens_BT, kind)

@@ -15,30 +15,14 @@ from torch import Tensor
 
 from mecheval.interventions import Added, ablation_grid
 from mecheval.interventions.traces import activations
+from mecheval.models.short_convolutions import COMPONENT
 from mecheval.models.sites import Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from mecheval.metrics.subject import Subject
-    from mecheval.models.contract import SequenceModel
     from mecheval.tasks import Pairs
-
-SITE = "conv_out"
-
-
-def convolutions(model: SequenceModel) -> dict[int, Tensor]:
-    """Return the weight ``(E, 1, K)`` of the short convolution of every layer that has one.
-
-    It is the weight of the module whose output is the site ``conv_out``: our own convolutions and
-    the ``nn.Conv1d`` of checkpoints alike.
-    """
-    found: dict[int, Tensor] = {}
-    for site, tap in model.taps().items():
-        weight = getattr(tap.module, "weight", None) if site.component == SITE else None
-        if isinstance(weight, Tensor) and weight.dim() == 3 and weight.shape[1] == 1:
-            found[site.layer] = weight
-    return dict(sorted(found.items()))
 
 
 @contextmanager
@@ -93,10 +77,10 @@ def tap_effects(
     repeated = [np.tile(v, n_lags) for v in (pairs.answers_P, pairs.foils_P, pairs.readout_P)]
     grid = ablation_grid(
         subject.model, np.tile(pairs.clean.tokens_BT, (n_lags, 1)), *repeated,
-        donor=Added(_added(subject, pairs, weights, place_PO)), components=(SITE,),
+        donor=Added(_added(subject, pairs, weights, place_PO)), components=(COMPONENT,),
         layers=list(weights), positions=positions.tolist(), batch_size=subject.batch_size,
     )  # fmt: skip
-    read_LJCP = grid.component(SITE).reshape(len(weights), len(positions), n_lags, n_pairs)
+    read_LJCP = grid.component(COMPONENT).reshape(len(weights), len(positions), n_lags, n_pairs)
     index_PO = np.searchsorted(positions, np.where(inside_PO, place_PO, positions[0]))
     # Pairs and offsets that pick a position come first, whatever lies between them.
     own_POLC = read_LJCP[:, index_PO, :, np.arange(n_pairs)[:, None]]
@@ -127,7 +111,7 @@ def _added(
         for lag, part_PTE in enumerate(parts[:taps]):
             part_PTE[:, lag:] = change_PTE[:, : n_positions - lag]
             part_PTE *= weight_E1K[:, 0, taps - 1 - lag] * wanted_PT1
-        found[Site(layer, SITE)] = torch.cat(parts)
+        found[Site(layer, COMPONENT)] = torch.cat(parts)
     return found
 
 
@@ -136,7 +120,7 @@ def _input_change(subject: Subject, pairs: Pairs, layer: int, weight_E1K: Tensor
 
     With a weight of one at the present, and zero elsewhere, the output is the input and the bias.
     """
-    site, model = Site(layer, SITE), subject.model
+    site, model = Site(layer, COMPONENT), subject.model
     both_BT = np.concatenate([pairs.corrupted.tokens_BT, pairs.clean.tokens_BT])
     tokens_BT = torch.as_tensor(both_BT, device=model.device)
     shown_E1K = torch.zeros_like(weight_E1K)

@@ -53,11 +53,6 @@ class Counted:
         """Return how many of them have a middle."""
         return int((self.role_GP[MIDDLE, self.kept_P] != patching.NOWHERE).sum())
 
-    @property
-    def n_left_out(self) -> int:
-        """Return how many do not count because of the model."""
-        return self.n_wrong + self.n_close + self.n_not_finite
-
 
 def roles_of(pairs: Pairs) -> np.ndarray:
     """Return the positions of :data:`ROLES`, ``(G, P)``."""

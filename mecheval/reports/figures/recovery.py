@@ -1,8 +1,8 @@
 """Recovery by layer and position: where the difference between two inputs is carried.
 
-A page per result with a grid of layers and positions; a panel per model. To its right stand the
-positions by their role, where a result has those. Shape suffixes: ``L`` layers, ``T`` positions,
-``G`` roles.
+A page per result with a grid of layers and positions, or of layers and roles; a panel per model.
+Where a result has both, the roles stand to the right of the positions. Shape suffixes: ``L``
+layers, ``T`` positions, ``G`` roles.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mecheval.reports.collection.profiles import ProfileOverSeeds
     from mecheval.reports.drawing.canvas import Drawing
     from mecheval.reports.drawing.sheets import Sheet
+    from mecheval.reports.schema import MetricResult
 
 MOST, COLUMNS = 15, 3
 GRID = "grid"
@@ -47,17 +48,21 @@ SHARES = (
     ),
 )
 """Title and sentence, of clean activations in the corrupted run and the other way round."""
+BY_ROLE = (
+    "At the changed symbol, midway to the readout, and at the readout, wherever a pair has these."
+)
+BY_BOTH = f"Left: by position (0 is the beginning of the sequence). Right: a{BY_ROLE[1:]}"
 _GAP, _ROLE, _ROLES = 0.04, 0.16, 0.5  # shares of the width: between the parts, of a role, of all
 
 
 def draw(sheet: Sheet) -> list[Drawing]:
     """Draw every result that has a grid."""
-    ids = sheet.ids(lambda result: GRID in result.profiles)
+    ids = sheet.ids(_has_grid)
     return [drawing for id in ids for drawing in _pages(sheet, id)]
 
 
 def _pages(sheet: Sheet, id: str) -> list[Drawing]:
-    groups = [group for group in sheet.groups if group.profile(id, GRID) is not None]
+    groups = [group for group in sheet.groups if _shown(group, id) is not None]
     found = []
     for some, number in Pages(groups, MOST):
         said = _said(sheet, id, groups)
@@ -68,7 +73,8 @@ def _pages(sheet: Sheet, id: str) -> list[Drawing]:
         drawing, axes = canvas.page(panels, said, ROOM, columns=COLUMNS)
         for panel, group in zip(axes, some, strict=True):
             _panel(panel, group, id)
-        _label(axes)
+        grids = any(group.profile(id, GRID) for group in some)
+        _label(axes, "position, and by role" if grids else "role")
         found.append(drawing)
     return found
 
@@ -78,8 +84,18 @@ ROOM = Room(inner=0.24, bottom=0.18, foot=0.14)
 
 def _heights(groups: Sequence[Group], id: str) -> list[float]:
     """Return the inches of every panel: as much for a layer as its numbers need, if there is."""
-    profiles = [group.profile(id, GRID) for group in groups]
+    profiles = [_shown(group, id) for group in groups]
     return [min(2.2, max(0.3, 0.16 * len(each.mean_X))) for each in profiles if each]
+
+
+def _has_grid(result: MetricResult) -> bool:
+    by_role = result.profile is not None and result.profile.axes == ["layer", "role"]
+    return GRID in result.profiles or by_role
+
+
+def _shown(group: Group, id: str) -> ProfileOverSeeds | None:
+    """Return what a panel shows: by position, or else by role."""
+    return group.profile(id, GRID) or _roles(group, id)
 
 
 def _said(sheet: Sheet, id: str, groups: Sequence[Group]) -> Words:
@@ -89,16 +105,15 @@ def _said(sheet: Sheet, id: str, groups: Sequence[Group]) -> Words:
     first = next(result for result in sheet.results() if result.id == id)
     title, share = SHARES[first.config.get("direction") == "noising"]
     roles = any(_roles(group, id) is not None for group in groups)
+    grids = any(group.profile(id, GRID) is not None for group in groups)
+    where = (BY_BOTH if grids else BY_ROLE) if roles else ""
     return Words(
         "",
         f"{sheet.task}: {title.format(component)}{sheet.parameters(id)}",
         caption(
             f"Two inputs differ in one symbol and in their answer. {what} of the one run is put "
             f"into the other, at one layer and position: {share}, mean over pairs{heat.NOTE}.",
-            "Left: by position (0 is the beginning of the sequence). Right: at the changed symbol, "
-            "midway to the readout, and at the readout, wherever these are in a pair." if roles
-            else "",
-            seeds_sentence(groups, what=""), not_drawn(sheet, groups, [id]), flags(groups),
+            where, seeds_sentence(groups, what=""), not_drawn(sheet, groups, [id]), flags(groups),
         ),
         heat.handles(missing=False),
     )  # fmt: skip
@@ -111,16 +126,19 @@ def _roles(group: Group, id: str) -> ProfileOverSeeds | None:
 
 
 def _panel(axes: Axes, group: Group, id: str) -> None:
-    grid, roles = group.profile(id, GRID), _roles(group, id)
-    if grid is None:
+    grid, roles, shown = group.profile(id, GRID), _roles(group, id), _shown(group, id)
+    if shown is None:
         return
-    heat.draw(axes, grid.mean_X, heat.trivial(grid))
-    n_layers, n_positions = grid.mean_X.shape
+    n_layers, n_positions = len(shown.mean_X), 0
+    if grid is not None:
+        heat.draw(axes, grid.mean_X, heat.trivial(grid))
+        n_positions = grid.mean_X.shape[1]
     ticks = np.arange(0, n_positions, _step(n_positions, 4))
     places, labels = [*(ticks + 0.5)], [*map(str, ticks)]
     if roles is not None:
         edges = _edges(n_positions, roles.mean_X.shape[1])
-        axes.axvspan(n_positions, edges[0], color="white", zorder=3)
+        if grid is not None:
+            axes.axvspan(n_positions, edges[0], color="white", zorder=3)
         heat.draw(axes, roles.mean_X, heat.trivial(roles), edges)
         axes.set_xlim(0, edges[-1])
         heat.write(axes, roles.mean_X, heat.trivial(roles), edges)
@@ -130,11 +148,13 @@ def _panel(axes: Axes, group: Group, id: str) -> None:
     for text in axes.get_xticklabels()[len(ticks) :]:
         text.set_fontsize(style.SMALL)
     layers = np.arange(0, n_layers, _step(n_layers, 6))
-    axes.set_yticks(layers + 0.5, [str(grid.index["layer"][layer]) for layer in layers])
+    axes.set_yticks(layers + 0.5, [str(shown.index["layer"][layer]) for layer in layers])
 
 
 def _edges(n_positions: int, n_roles: int) -> list[float]:
-    """Return where the columns of the roles begin and end, right of the positions."""
+    """Return where the columns of the roles begin and end, right of the positions, if any."""
+    if not n_positions:
+        return [*map(float, range(n_roles + 1))]
     share = min(_ROLE, _ROLES / n_roles)
     unit = n_positions / (1 - _GAP - share * n_roles)
     return [n_positions + _GAP * unit + share * unit * i for i in range(n_roles + 1)]
@@ -146,10 +166,10 @@ def _step(n: int, most: int) -> int:
     return step if step < 4 else 4 * round(step / 4)
 
 
-def _label(axes: Sequence[Axes]) -> None:
+def _label(axes: Sequence[Axes], x_label: str) -> None:
     lefts = [round(each.get_position().x0, 6) for each in axes]
     for i, each in enumerate(axes):
         if lefts[i] == min(lefts):
             each.set_ylabel("layer")
         if i + len(set(lefts)) >= len(axes):
-            each.set_xlabel("position, and by role")
+            each.set_xlabel(x_label)
