@@ -101,7 +101,9 @@ def t_interval(
 
     For normal values it covers the mean as often as it says, however few there are; percentiles of
     a bootstrap cover it in 49, 76 and 80 % of cases at 2, 3 and 4 values. For values that crowd at
-    a bound it covers less: ``tests/test_stats.py`` holds by how much.
+    a bound it covers less: in 90 to 92 % of cases for draws from beta(5, 1), 82 to 87 % for those
+    from beta(8, 1/2), as ``tests/test_stats.py`` holds; and where each of four seeds solves a task
+    or fails, with one failure in five, in 59 %: there the number of seeds that learned says more.
 
     Args:
         values_U: The values.

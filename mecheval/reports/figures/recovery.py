@@ -147,8 +147,9 @@ def _panel(axes: Axes, group: Group, id: str) -> None:
     axes.set_xticks(places, labels)
     for text in axes.get_xticklabels()[len(ticks) :]:
         text.set_fontsize(style.SMALL)
-    layers = np.arange(0, n_layers, _step(n_layers, 6))
-    axes.set_yticks(layers + 0.5, [str(shown.index["layer"][layer]) for layer in layers])
+    layers = range(0, n_layers, _step(n_layers, 6))
+    names = [str(shown.index["layer"][layer]) for layer in layers]
+    axes.set_yticks([layer + 0.5 for layer in layers], names)
 
 
 def _edges(n_positions: int, n_roles: int) -> list[float]:
