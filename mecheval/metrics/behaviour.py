@@ -105,7 +105,7 @@ def _at_length(
             len(batch),
             config=config,
             references=further[kind],
-            units=units[kind].tolist(),
+            units=units[kind],
             profile=by_position if kind == "token_accuracy" else None,
         )
         for kind, estimate in estimates.items()

@@ -22,7 +22,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from mecheval.errors import ContractError
-from mecheval.metrics.results import Layout, numbers, uncertainty
+from mecheval.metrics.results import Layout, nested, numbers, uncertainty
 from mecheval.registry import declare
 from mecheval.reports.results import Headline, MetricResult
 from mecheval.spec import Spec
@@ -143,7 +143,8 @@ class Metric(ABC):
             layout: What is fixed before measuring.
             estimate: The value, or why there is none.
             n_scored: Number of units behind the value.
-            fields: Further fields of :class:`MetricResult`; numbers may be NaN.
+            fields: Further fields of :class:`MetricResult`; numbers may be NaN, and ``units`` an
+                array, with NaN for those that were left out.
         """
         return MetricResult(
             id=self.id_of(layout),
@@ -160,6 +161,7 @@ class Metric(ABC):
             reason=estimate.reason,
             uncertainty=None if estimate.value is None else uncertainty(estimate.interval),
             n_scored=n_scored,
+            units=nested(fields.pop("units", ())),
             references=numbers(fields.pop("references", {})),
             scalars=numbers(fields.pop("scalars", {})),
             config={**self.params, **fields.pop("config", {})},

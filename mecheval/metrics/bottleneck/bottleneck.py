@@ -205,9 +205,8 @@ def _at_bottleneck(curves: Curves, min_cost: float, fields: dict[str, Any]) -> E
         cost(held_out, curves.weight_RB, levels.floor)[:, 0], unit="sequence"
     )
     value = float(cost(held_out, once_1B, levels.floor)[0, 0])
-    fields["units"] = resampling.contributions(
-        held_out.lost_B(), answers.clean_B - levels.floor
-    ).tolist()
+    room_B = answers.clean_B - levels.floor
+    fields["units"] = resampling.contributions(held_out.lost_B(), room_B)
     fields["scalars"] |= {
         "cost_to_chance": cost(held_out, once_1B, levels.chance)[0, 0],
         "accuracy_lost": held_out.lost(once_1B)[0, 0],

@@ -173,7 +173,7 @@ def _largest(
             "layer": layer if some else None,
             "accuracy_without": shares.measured.lagged_L[layer].accuracy,
         },
-        "units": resampling.contributions(lost_B, room_B).tolist(),
+        "units": resampling.contributions(lost_B, room_B),
         "warnings": [note] if some and len(tied) > 1 else [],
     }
 

@@ -30,7 +30,7 @@ from mecheval.metrics.intervention.recovered import (
 from mecheval.metrics.intervention.recovery_runs import grids_of, made_by
 from mecheval.metrics.intervention.trivial_sites import MEMORY, anatomy_of, by_construction
 from mecheval.metrics.parameters import Amount, Components, Count
-from mecheval.metrics.results import Estimate, Layout, nested
+from mecheval.metrics.results import Estimate, Layout
 
 if TYPE_CHECKING:
     from mecheval.metrics.intervention.recovered import Counted, Recovered
@@ -201,7 +201,7 @@ def _result(
     fields["scalars"] |= found.scalars
     unit_P = np.full(len(counts.kept_P), np.nan)
     unit_P[counts.kept_P] = found.unit_P
-    fields["units"] = nested(unit_P)
+    fields["units"] = unit_P
     return metric.result(layout, Estimate(found.value, found.interval), n_scored, **fields)
 
 

@@ -36,7 +36,7 @@ from mecheval.metrics.intervention.offsets import (
 )
 from mecheval.metrics.intervention.write_effects import COMPONENTS, MEMORY, write_effects
 from mecheval.metrics.parameters import Count
-from mecheval.metrics.results import Estimate, Layout, nested, profile
+from mecheval.metrics.results import Estimate, Layout, profile
 
 if TYPE_CHECKING:
     from mecheval.metrics.intervention.write_effects import WriteEffects
@@ -168,7 +168,7 @@ def _found(effects: WriteEffects, weight_RP: np.ndarray, fields: dict[str, Any])
         **_scalars(effects, found, layer),
     }
     fields["warnings"] = _warnings(fields["scalars"])
-    fields["units"] = nested(_units(effects, taken_LOP, stores_L))
+    fields["units"] = _units(effects, taken_LOP, stores_L)
     mean_R = np.where(resampled.apart_R, np.nan, resampled.mean_R)
     return Estimate(float(storage.mean_R[0]), stats.percentile_interval(mean_R, unit="pair"))
 
