@@ -93,7 +93,7 @@ def _table(
             group.name.model,
             group.name.recipe,
             group,
-            {column.key: group.number(column.id, column.at) for column in columns},
+            {column.key: group.of(column) for column in columns},
         )
         for group in groups
     ]

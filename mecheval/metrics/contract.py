@@ -50,13 +50,15 @@ class Column:
             stands for any text.
         at: Where it is in the result, as :mod:`mecheval.reports.lookup` reads it: its value where
             empty, ``verdict``, the name of a scalar, or a cell of a profile.
-        kind: How it is written.
+        kind: How it is written: ``range`` gives the ends of its interval, which a threshold has.
+        bounds: Smallest and largest possible number, where it is not the result's value.
     """
 
     title: str
     of: str = "*"
     at: str = ""
-    kind: Literal["number", "layer", "count"] = "number"
+    kind: Literal["number", "layer", "count", "range"] = "number"
+    bounds: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,9 @@ class Metric(ABC):
     def _headline(self, layout: Layout) -> list[Headline]:
         place = f"{layout.stem}/{layout.part}" if layout.stem else layout.part
         return [
-            Headline(title=c.title.replace("{part}", layout.part), at=c.at, kind=c.kind)
+            Headline(
+                title=c.title.replace("{part}", layout.part), at=c.at, kind=c.kind, bounds=c.bounds
+            )
             for c in self.card.headline
             if fnmatchcase(place, c.of)
         ]

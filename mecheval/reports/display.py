@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mecheval import escape
 from mecheval.reports.collection.columns import columns_of
 from mecheval.reports.collection.numbers import VERDICT, number_of
-from mecheval.reports.collection.words import decimal
+from mecheval.reports.collection.words import decimal, ends
 from mecheval.reports.labels import names_of
 
 if TYPE_CHECKING:
@@ -70,9 +70,12 @@ def _value(result: MetricResult | None, column: Column) -> str | None:
         return None
     if column.at == VERDICT:
         return result.verdict
-    value = number_of(result, column.at).value
+    number = number_of(result, column.at)
+    value = number.value
     if value is None:
         return None
+    if column.kind == "range":
+        return ends(number.low, number.high)
     return decimal(value) if column.kind == "number" else f"{value:g}"
 
 
@@ -84,7 +87,8 @@ def _cells(report: Report, column: Column) -> tuple[str, str, str]:
     value = _value(result, column)
     if value is None:
         return result.reason or number_of(result, column.at).reason or "", "", scored
-    number = number_of(result, column.at) if column.at != VERDICT else None
+    alone = column.at == VERDICT or column.kind == "range"
+    number = None if alone else number_of(result, column.at)
     if number is None or number.low is None or number.high is None:
         return value, "", scored
     return value, f"[{decimal(number.low)}, {decimal(number.high)}]", scored

@@ -93,8 +93,11 @@ class Headline(Record):
     at: Title = ""
     """Where it is: a path as :mod:`mecheval.reports.lookup` reads it; the value where empty, and
     ``verdict`` for the verdict."""
-    kind: Literal["number", "layer", "count"] = "number"
-    """How it is written: with decimals, as the number of a layer, or as a count."""
+    kind: Literal["number", "layer", "count", "range"] = "number"
+    """How it is written: with decimals, as the number of a layer, as a count, or as the ends of its
+    interval, of which several seeds have in common what lies in all of them."""
+    bounds: tuple[Number | None, Number | None] = (None, None)
+    """Smallest and largest possible number, null where unbounded; the value has its own."""
 
 
 class MetricResult(Record):

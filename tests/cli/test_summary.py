@@ -85,6 +85,33 @@ def test_verdicts_and_layers_stand_with_their_counts():
     assert row[3:] == ["direct", "1"]
 
 
+def test_a_range_is_what_all_seeds_have_in_common():
+    def mechanism(low, high):
+        ends = {} if low is None else {"at": 0.5, "at_low": low, "at_high": high}
+        return result("mechanism", 1.0, Headline(title="At", at="at", kind="range"), scalars=ends)
+
+    ends = [(0.01, 0.75), (0.2, 1.0)]
+    assert tables(of(mechanism(*ends[0])))[-1][1][3] == "0.01 to 0.75"
+    _, row = tables(*(of(mechanism(*found), seed=seed) for seed, found in enumerate(ends)))[-1]
+    assert row[3] == "0.20 to 0.75"
+    ends += [(0.8, 0.9), (None, None)]
+    _, row = tables(*(of(mechanism(*found), seed=seed) for seed, found in enumerate(ends)))[-1]
+    assert row[3] == "none in common (3 of 4 seeds)"
+
+
+def test_an_interval_ends_where_the_number_can_be_no_larger():
+    def left(value, bounds):
+        known = Headline(title="Left", at="left", bounds=bounds)
+        return result("mine", 2.0, known, scalars={"left": value})
+
+    def shown(bounds):
+        values = enumerate((0.0, 0.1))
+        return tables(*(of(left(value, bounds), seed=seed) for seed, value in values))[-1][1][3]
+
+    assert shown((0.0, 1.0)) == "0.050 [0.000, 0.685]"
+    assert shown((None, None)) == "0.050 [-0.585, 0.685]"
+
+
 def test_every_metric_and_every_variable_is_a_column():
     results = [result(f"mine/{name}", 0.5, f"Mine, {name}") for name in ("a", "b")]
     shown = tables(of(accuracy(1.0), recovery(0.5), *results))

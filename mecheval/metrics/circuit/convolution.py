@@ -53,7 +53,7 @@ SIGNIFICANT = 3.0  # standard errors by which the accuracy must exceed the floor
     needs=(ShortConvolution(),),
     headline=(
         Column("share of the accuracy lost without earlier taps"),
-        Column("accuracy left", at="accuracy_without"),
+        Column("accuracy left", at="accuracy_without", bounds=(0.0, 1.0)),
         Column("in layer", at="layer", kind="layer"),
     ),
 )

@@ -54,8 +54,7 @@ TITLES = {"retrieval": "how a token is retrieved", "binding": "what binds a toke
         Column("{part}: by layer", of="retrieval", at="retrieving_layer", kind="layer"),
         Column("{part}: by layer", of="binding", at="layer", kind="layer"),
         Column("{part}: resamples that agree"),
-        Column("{part}: from threshold", at="threshold_low"),
-        Column("{part}: to threshold", at="threshold_high"),
+        Column("{part}: thresholds", at="threshold", kind="range"),
     ),
 )
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +77,8 @@ class Mechanism(Metric):
     The rules, for any number of layers, stand in ``mechanism_rule.py`` and ``binding_rule.py`` of
     ``mecheval/metrics/intervention``. A value is the share of bootstrap resamples of pairs in which
     the rule says the same, for an undefined verdict as for any other; ``agree_*`` is the share of
-    each verdict. The verdict stays for thresholds from ``threshold_low`` to ``threshold_high``.
+    each verdict. Between ``threshold_low`` and ``threshold_high`` another ``threshold`` gives the
+    same verdict.
     Cells that decide are scalars ``sufficiency_*`` and ``necessity_*``, at the layer ``layer``;
     ``profiles["rivals"]`` names the verdicts that the evidence excludes, each by the cell in which
     it lacks most. None of these cells is known by construction.

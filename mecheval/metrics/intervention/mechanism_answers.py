@@ -161,7 +161,9 @@ def _answer(
     case, chosen = rule.cases[int(said.case_R[0])], int(said.verdict_R[0])
     drawn_R = rule.judge(weighed.drawn, threshold).verdict_R
     low, high = holds_between(rule, weighed.enough, threshold)
-    scalars = {"threshold_low": low, "threshold_high": high, **scalars}
+    scalars = {
+        "threshold": threshold, "threshold_low": low, "threshold_high": high, **scalars
+    }  # fmt: skip
     for index, name in enumerate(rule.verdicts):
         scalars[f"agree_{name.replace(' ', '_')}"] = float((drawn_R == index).mean())
     first = [f"{case.verdict}: {case.why}"] if case.verdict in _WITHOUT_WHY else []

@@ -25,10 +25,11 @@ class Column(NamedTuple):
         id: The result's id.
         at: The path of the number in it; ``verdict`` for its verdict.
         title: The heading.
-        kind: How it is written: number, layer, count.
+        kind: How it is written: number, layer, count, range.
         metric: The metric with its parameters.
         family: Kind of evidence.
         caption: What the metric's numbers say, in a sentence or two.
+        bounds: Smallest and largest possible number, where it is not the value.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Column(NamedTuple):
     metric: str
     family: str
     caption: str
+    bounds: tuple[float | None, float | None] = (None, None)
 
     @property
     def key(self) -> str:
@@ -122,7 +124,7 @@ def _columns(report: Report, decided: Collection[str]) -> Iterator[Column]:
         for headline in result.headline if named else _by_title(result, decided):
             yield Column(
                 result.id, headline.at, headline.title, headline.kind, metric, result.family,
-                report.captions.get(metric, ""),
+                report.captions.get(metric, ""), headline.bounds,
             )  # fmt: skip
 
 

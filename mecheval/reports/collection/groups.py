@@ -11,6 +11,7 @@ from mecheval.reports.collection.numbers import (
     VERDICT,
     Number,
     OverSeeds,
+    common_range,
     difference,
     number_of,
     over_seeds,
@@ -22,6 +23,7 @@ from mecheval.reports.labels import Name, model_key, procedure, recipe_in_words
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from mecheval.reports.collection.columns import Column
     from mecheval.reports.schema import Identity, MetricResult, Report
 
 
@@ -109,6 +111,18 @@ class Group:
         if at == VERDICT:
             return verdicts_of(self.results(id))
         return over_seeds(self.numbers(id, at))
+
+    def of(self, column: Column) -> OverSeeds:
+        """Return the number of a column over seeds."""
+        if column.at == VERDICT:
+            return verdicts_of(self.results(column.id))
+        numbers = self.numbers(column.id, column.at)
+        if column.kind == "range":
+            return common_range(numbers)
+        bounded = {
+            s: n._replace(bounds=column.bounds) if column.at else n for s, n in numbers.items()
+        }
+        return over_seeds(bounded)
 
     def verdicts(self, id: str) -> Mapping[str, int]:
         """Return the number of seeds by verdict, most frequent first."""

@@ -137,6 +137,27 @@ def over_seeds(numbers: Mapping[int, Number]) -> OverSeeds:
     )  # fmt: skip
 
 
+def common_range(numbers: Mapping[int, Number]) -> OverSeeds:
+    """Return what lies in the intervals of all seeds' numbers; low is above high if nothing does.
+
+    Args:
+        numbers: The number in every seed's report, with its own interval.
+    """
+    there = {
+        seed: (each.value, each.low, each.high)
+        for seed, each in numbers.items()
+        if each.value is not None and each.low is not None and each.high is not None
+    }
+    reasons = {s: each.reason or "no range" for s, each in numbers.items() if s not in there}
+    if not there:
+        return OverSeeds(reasons=reasons)
+    values, lows, highs = zip(*there.values(), strict=True)
+    return OverSeeds(
+        values=dict(zip(there, values, strict=True)), reasons=reasons, mean=float(np.mean(values)),
+        low=max(lows), high=min(highs), over=SEED, method="in all",
+    )  # fmt: skip
+
+
 def verdicts_of(results: Mapping[int, MetricResult | None]) -> OverSeeds:
     """Count the verdicts of a result over seeds; its mean is that of the values beside them."""
     found = {s: r.verdict for s, r in results.items() if r is not None and r.verdict is not None}

@@ -56,7 +56,7 @@ class _Style(NamedTuple):
 
     def row(self, group: Group, columns: Iterable[Column]) -> list[str]:
         cells = [
-            words.cell(group.number(column.id, column.at), column.kind, marked=self.marked)
+            words.cell(group.of(column), column.kind, marked=self.marked)
             if column.id in self.ids[group.name.task]
             else ""
             for column in columns

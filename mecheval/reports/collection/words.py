@@ -26,7 +26,7 @@ def cell(summary: OverSeeds, kind: str = "number", *, marked: bool = True) -> st
 
     Args:
         summary: The number.
-        kind: How it is written: number, layer, count.
+        kind: How it is written: number, layer, count, range.
         marked: Whether intervals that are not over seeds bear a mark.
     """
     if summary.verdicts:
@@ -36,7 +36,9 @@ def cell(summary: OverSeeds, kind: str = "number", *, marked: bool = True) -> st
     if kind == "layer":
         layers = Counter(f"{value:g}" for value in summary.values.values())
         return _counted(dict(layers.most_common()), summary)
-    if kind == "count":
+    if kind == "range":
+        text = ends(summary.low, summary.high)
+    elif kind == "count":
         text = f"{summary.mean:.1f}".removesuffix(".0") + _interval(summary, 1, marked=marked)
     else:
         text = decimal(summary.mean) + _interval(summary, 3, marked=marked)
@@ -53,6 +55,13 @@ def interval(low: float | None, high: float | None, *, digits: int = 3) -> str:
     if low is None or high is None:
         return ""
     return f"[{decimal(low, digits)}, {decimal(high, digits)}]"
+
+
+def ends(low: float | None, high: float | None) -> str:
+    """Write the ends of a range; say so where seeds have none in common."""
+    if low is None or high is None:
+        return ""
+    return f"{decimal(low, 2)} to {decimal(high, 2)}" if low <= high else "none in common"
 
 
 def p_value(p: float | None) -> str:
