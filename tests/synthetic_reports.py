@@ -24,7 +24,7 @@ from mecheval.reports.schema import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-VARIABLES = {"parity": {"parity": 2}, "dyck": {"depth": 5, "top": 3}}
+VARIABLES = {"parity": {"parity": 2}, "dyck": {"depth": 5, "top": 3}, "ar": {"value": 8}}
 N_LAYERS, N_POSITIONS, CHANGED = 4, 17, 5
 REASON = "not learned: token accuracy 0.612 is below the gate 0.99"
 

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from mecheval.metrics.results import Estimate
     from mecheval.metrics.subject import Subject
 
+PART = "{part}"
+"""What stands in a heading for the part of a result that the number is of."""
+
 Scope = Literal["model", "pair"]
 """What is measured: one model on a task, or two that were measured on it."""
 
@@ -52,6 +55,7 @@ class Column:
             empty, ``verdict``, the name of a scalar, or a cell of a profile.
         kind: How it is written: ``range`` gives the ends of its interval, which a threshold has.
         bounds: Smallest and largest possible number, where it is not the result's value.
+        otherwise: Why it is missing where the result has a value, in a few words.
     """
 
     title: str
@@ -59,6 +63,7 @@ class Column:
     at: str = ""
     kind: Literal["number", "layer", "count", "range"] = "number"
     bounds: tuple[float | None, float | None] = (None, None)
+    otherwise: str = ""
 
 
 @dataclass(frozen=True)
@@ -177,13 +182,16 @@ class Metric(ABC):
 
     def _headline(self, layout: Layout) -> list[Headline]:
         place = f"{layout.stem}/{layout.part}" if layout.stem else layout.part
+        columns = [c for c in self.card.headline if fnmatchcase(place, c.of)]
+        if not layout.part and any(PART in c.title for c in columns):
+            return [Headline(title=self.id)]  # it stands for all parts, which cannot be measured
         return [
             Headline(
-                title=c.title.replace("{part}", layout.part), at=c.at, kind=c.kind, bounds=c.bounds
+                title=c.title.replace(PART, layout.part), at=c.at, kind=c.kind, bounds=c.bounds,
+                otherwise=c.otherwise,
             )
-            for c in self.card.headline
-            if fnmatchcase(place, c.of)
-        ]
+            for c in columns
+        ]  # fmt: skip
 
 
 MetricClass = TypeVar("MetricClass", bound=type[Metric])

@@ -98,12 +98,16 @@ class Headline(Record):
     interval, of which several seeds have in common what lies in all of them."""
     bounds: tuple[Number | None, Number | None] = (None, None)
     """Smallest and largest possible number, null where unbounded; the value has its own."""
+    otherwise: Title = ""
+    """Why it is missing where the result has a value."""
 
 
 class MetricResult(Record):
     id: Title
     """Identifier within the report, such as token_accuracy/1x or recovery/block_in; parameters that
-    differ from the metric's defaults stand behind its name: bottleneck[eraser=leace]/parity."""
+    differ from what is usual on the task (those that it declares for the metric, or else the
+    metric's defaults) stand behind its name: bottleneck[eraser=leace]/parity. All of them are in
+    ``config``."""
     title: Title
     """One line for tables."""
     value: Number | None
@@ -136,7 +140,7 @@ class MetricResult(Record):
     name: Name
     """Registered metric that made this result."""
     metric: Title = ""
-    """That metric with the parameters that differ from its defaults: bottleneck[eraser=leace]."""
+    """That metric with the parameters that differ from what is usual on the task."""
     version: Count
     """Version of the metric; raised when its numbers change."""
     family: str = Field(pattern=r"^[a-z][a-z_]*$", max_length=100)

@@ -162,11 +162,37 @@ def test_reasons_are_one_line_each_with_the_cells_that_they_are_about():
     reports += [
         report(recovery(None, "only 9 of 64 pairs have a gap"), task="dyck", seed=0),
         report(recovery(0.1), task="dyck", seed=1),
+        report(result("mine", None, "Mine", reason="only 7 of 64 pairs have a gap"), task="ar"),
+        report(recovery(None, "only 8 of 64 pairs have a gap"), task="ar"),
     ]
-    assert notes(*reports) == [
-        "- only 3 to 9 of 64 pairs have a gap (Stream midway): lstm[width=48] on parity@1; "
-        "gru (seed 0) on dyck@1"
+    about = "of 64 pairs have a gap"
+    assert notes(*reports) == [  # numbers of other tasks and metrics are other numbers
+        f"- only 3 to 5 {about} (Stream midway): lstm[width=48] on parity@1",
+        f"- only 9 {about} (Stream midway): gru (seed 0) on dyck@1",
+        f"- only 7 {about} (Mine): gru on ar@1",
+        f"- only 8 {about} (Stream midway): gru on ar@1",
     ]
+
+
+def test_a_number_beside_a_value_says_why_it_is_missing():
+    layer = Headline(title="Where", at="layer", kind="layer", otherwise="none stands out")
+    cell = of(result("mine", 0.1, "Lost", layer, scalars={"layer": None}))
+    assert tables(cell)[-1][1][3:] == ["0.100 [0.050, 0.150]", "none stands out"]
+    assert notes(cell) == ["- none stands out (Where): lstm[width=48] on parity@1"]
+
+
+def test_what_cannot_be_measured_on_one_task_is_no_column_beside_its_parts():
+    def bound(of):
+        return result(f"mine/{of}", 0.5, f"{of}: cost", metric="mine", name="mine")
+
+    lacking = result("mine", None, "mine", metric="mine", name="mine", reason="not applicable: no")
+    there, missing = of(bound("a"), bound("b")), of(lacking, task="dyck")
+    assert tables(there, missing)[-1] == [
+        ["Model", "Task", "Of", "Seeds", "cost"],
+        [*CELL, "a", "0", "0.500 [0.450, 0.550]"], [*CELL, "b", "0", "0.500 [0.450, 0.550]"],
+    ]  # fmt: skip
+    assert notes(there, missing) == ["- not applicable: no (mine): lstm[width=48] on dyck@1"]
+    assert tables(missing)[-1][0] == ["Model", "Task", "Seeds", "mine"]
 
 
 def test_that_a_task_was_not_learned_is_said_in_the_table_alone():
@@ -193,13 +219,14 @@ def test_many_cells_of_one_reason_are_counted():
 def test_a_failed_cell_has_a_row_of_its_own():
     failed = [of(seed=seed, status="error", error=ERROR) for seed in (1, 2)]
     rows = tables(of(accuracy(1.0)), *failed)[0]
-    assert [row[2:4] for row in rows[1:]] == [
-        ["0", "1.000 [0.950, 1.050]"], ["1-2", "failed in train"]
-    ]  # fmt: skip
+    assert [row[2:] for row in rows[1:]] == [
+        ["0", "1.000 [0.950, 1.050]", "0.500", "yes (gate 0.99)"],
+        ["1-2", "", "", "failed in train"],
+    ]
     assert notes(*failed) == [
         "- error: E in train: out of luck: lstm[width=48] (seeds 1-2) on parity@1"
     ]
-    assert tables(*failed)[0][1][2:4] == ["1-2", "failed in train"]
+    assert tables(*failed)[0][1][2:] == ["1-2", "", "failed in train"]
 
 
 def test_what_a_sweep_chose_is_said_per_choice():

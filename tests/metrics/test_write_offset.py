@@ -65,10 +65,10 @@ def test_columns_name_the_token_that_was_exchanged() -> None:
     headings = {
         id: [line.title for line in r.headline] for id, r in offsets("planted/induction").items()
     }
-    assert headings["write_offset/key"] == ["key: stored after", "key: in layer"]
+    assert headings["write_offset/key"] == ["key: positions until stored", "key: in layer"]
     (result,) = offsets("planted/parity-at-block", "parity").values()
     assert [line.title for line in result.headline] == [
-        "the changed token stored after", "in layer",
+        "positions until stored", "in layer",
     ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import mecheval
 from mecheval.errors import UsageError
 from mecheval.reports.collection import collect, load_results
 from mecheval.reports.collection.numbers import Number, difference
-from mecheval.reports.schema import Failure, Headline, Profile
+from mecheval.reports.schema import Failure, Headline, MetricIdentity, Profile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,6 +164,19 @@ def test_versions_of_a_metric_are_never_mixed() -> None:
     assert got.reasons == {0: "measured with version 1: other seeds with version 2"}
     both = only([report(old), report(new, key="f" * 64)])
     assert both.number(ID).values == {0: 0.9}
+
+
+def test_files_of_a_metric_are_never_mixed() -> None:
+    def made(value: float, file: str, seed: int, finished: str) -> Report:
+        whole = report(result("mine", value, "Mine"), seed=seed, finished=finished)
+        metric = MetricIdentity(name="mine", version=1, params={}, file_sha256=file * 64)
+        identity = whole.identity.model_copy(update={"metrics": [metric]})
+        return whole.model_copy(update={"identity": identity})
+
+    group = only([made(0.1, "a", 0, "2026-01-01"), made(0.9, "b", 1, "2026-01-02")])
+    got = group.number("mine")
+    assert got.values == {1: 0.9}
+    assert got.reasons == {0: "measured with another file of the metric than the latest seed"}
 
 
 def test_differences_are_paired_by_seed() -> None:

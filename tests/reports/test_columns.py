@@ -97,6 +97,16 @@ def test_columns_are_divided_among_tables_that_keep_the_width():
     assert widths(1) == [1] * 5
 
 
+def test_a_metric_says_once_what_its_numbers_say():
+    many = [
+        result(f"a/{i}", 0.5, f"title {i}" * 9, metric="a", name="a") for i in range(3)
+    ]  # fmt: skip
+    shown = overview.blocks(collect([report(*many, captions={"a": "what is there."})]))[1:]
+    said = [caption for block in shown for caption in block.captions]
+    assert said == ["a: what is there.", *["a, continued"] * (len(shown) - 1)]
+    assert len(shown) > 1
+
+
 def test_metrics_of_the_same_things_stand_side_by_side_with_a_sentence_each():
     def of(metric, *subjects):
         return [

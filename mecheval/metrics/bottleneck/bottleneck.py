@@ -59,7 +59,7 @@ ERASER_NOTES = {
     needs=(Variable(),),
     headline=(
         Column("{part}: cost of erasure"),
-        Column("{part}: costliest at layer", at="layer", kind="layer"),
+        Column("{part}: costliest at layer", at="layer", kind="layer", otherwise="it costs little"),
     ),
 )
 @dataclass(frozen=True, kw_only=True)

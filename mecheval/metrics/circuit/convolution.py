@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import MetricResult, Profile
 
+NOTHING = "hardly anything is lost"
 SIGNIFICANT = 3.0  # standard errors by which the accuracy must exceed the floor
 
 
@@ -53,8 +54,8 @@ SIGNIFICANT = 3.0  # standard errors by which the accuracy must exceed the floor
     needs=(ShortConvolution(),),
     headline=(
         Column("share of the accuracy lost without earlier taps"),
-        Column("accuracy left", at="accuracy_without", bounds=(0.0, 1.0)),
-        Column("in layer", at="layer", kind="layer"),
+        Column("accuracy left", at="accuracy_without", bounds=(0.0, 1.0), otherwise=NOTHING),
+        Column("in layer", at="layer", kind="layer", otherwise=NOTHING),
     ),
 )
 @dataclass(frozen=True, kw_only=True)

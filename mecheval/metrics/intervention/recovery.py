@@ -57,7 +57,7 @@ _EXACT = 1e-3  # largest deviation from a recovery that is known by construction
         Column("gone from the token at layer", of="block_in", at="left_changed_at", kind="layer"),
         Column("at the readout at layer", of="block_in", at="reached_readout_at", kind="layer"),
         Column("midway, by the memory", of="state"),
-        Column("of layer", of="state", at="layer", kind="layer"),
+        Column("of layer", of="state", at="layer", kind="layer", otherwise="hardly any passes"),
         # All others, which are measured if they are asked for.
         Column("midway, by {part}", of="[!bs]*"),
         Column("midway, by {part}", of="block_out"),

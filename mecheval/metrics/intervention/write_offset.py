@@ -57,9 +57,9 @@ NOTABLE = 0.1  # part of the gap from which a contradiction is worth a warning
     caption="how many positions after a token its content enters the memory from which it is read: "
     "0 where the token's own position stores it, 1 where the next one does.",
     headline=(
-        Column("{part}: stored after", of="?*"),
+        Column("{part}: positions until stored", of="?*"),
         Column("{part}: in layer", of="?*", at="layer", kind="layer"),
-        Column("the changed token stored after", of=""),
+        Column("positions until stored", of=""),
         Column("in layer", of="", at="layer", kind="layer"),
     ),
 )

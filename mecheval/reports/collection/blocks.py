@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mecheval.reports.collection.columns import Column
 
@@ -59,7 +59,17 @@ def packed(
                 parts[-1] = [*parts[-1], *further]
             else:
                 parts.append(further)
-    return [table(part) for part in parts]
+    return _once(table(part) for part in parts)
+
+
+def _once(blocks: Iterable[Block]) -> list[Block]:
+    """Say of a metric once what its numbers say, above the first of its tables."""
+    found, said = [], set[str]()
+    for block in blocks:
+        again = [f"{c.partition(': ')[0]}, continued" if c in said else c for c in block.captions]
+        said.update(block.captions)
+        found.append(block._replace(captions=again))
+    return found
 
 
 def by_metric(columns: Sequence[Column]) -> list[list[Column]]:

@@ -30,6 +30,7 @@ class Column(NamedTuple):
         family: Kind of evidence.
         caption: What the metric's numbers say, in a sentence or two.
         bounds: Smallest and largest possible number, where it is not the value.
+        otherwise: Why it is missing where the result has a value.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Column(NamedTuple):
     family: str
     caption: str
     bounds: tuple[float | None, float | None] = (None, None)
+    otherwise: str = ""
 
     @property
     def key(self) -> str:
@@ -62,7 +64,8 @@ class Section(NamedTuple):
 def columns_of(reports: Iterable[Report]) -> list[Column]:
     """Return the columns of reports: behaviour first, else in the order of the results.
 
-    Headings that would stand twice get what tells their results apart.
+    Headings that would stand twice get what tells their results apart. Where a metric has results
+    of several parts, the one that stands for all of them where it cannot be measured is no column.
     """
     reports = list(reports)
     decided = {m.id for report in reports for m in report.metrics if m.verdict is not None}
@@ -70,7 +73,9 @@ def columns_of(reports: Iterable[Report]) -> list[Column]:
     for report in reports:
         for column in _columns(report, decided):
             found.setdefault(column.key, column)
-    ordered = sorted(found.values(), key=lambda column: column.family != BEHAVIOUR)
+    parts = {column.metric for column in found.values() if column.id != column.metric}
+    shown = [c for c in found.values() if c.id != c.metric or c.metric not in parts]
+    ordered = sorted(shown, key=lambda column: column.family != BEHAVIOUR)
     titled: dict[str, list[Column]] = {}
     for column in ordered:
         titled.setdefault(column.title, []).append(column)
@@ -125,6 +130,7 @@ def _columns(report: Report, decided: Collection[str]) -> Iterator[Column]:
             yield Column(
                 result.id, headline.at, headline.title, headline.kind, metric, result.family,
                 report.captions.get(metric, ""), headline.bounds,
+                headline.otherwise,
             )  # fmt: skip
 
 

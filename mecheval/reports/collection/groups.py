@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval.reports.collection.numbers import (
     VERDICT,
@@ -86,16 +86,16 @@ class Group:
     def results(self, id: str) -> dict[int, MetricResult | None]:
         """Return a result by seed; None where a seed's reports lack it.
 
-        Versions of a metric are never mixed: where seeds were measured with several, the results
-        of older ones are null, and say so.
+        Versions of a metric are never mixed, nor are the files of one's own: where seeds were
+        measured with several, the results of older ones are null, and say so.
         """
         found = {seed: self._newest(seed, id) for seed in self.by_seed}
-        newest = max((result.version for result in found.values() if result), default=0)
-        return {seed: _of_version(result, newest) for seed, result in found.items()}
+        newest = max(filter(None, found.values()), key=_Made.age, default=None)
+        return {seed: made and made.like(newest or made) for seed, made in found.items()}
 
-    def _newest(self, seed: int, id: str) -> MetricResult | None:
-        found = [m for report in self.by_seed[seed] for m in report.metrics if m.id == id]
-        return max(found, key=lambda result: result.version, default=None)
+    def _newest(self, seed: int, id: str) -> _Made | None:
+        found = [_Made(m, r) for r in self.by_seed[seed] for m in r.metrics if m.id == id]
+        return max(found, key=_Made.age, default=None)
 
     def numbers(self, id: str, at: str = "") -> dict[int, Number]:
         """Return a number by seed.
@@ -117,12 +117,9 @@ class Group:
         if column.at == VERDICT:
             return verdicts_of(self.results(column.id))
         numbers = self.numbers(column.id, column.at)
-        if column.kind == "range":
-            return common_range(numbers)
-        bounded = {
-            s: n._replace(bounds=column.bounds) if column.at else n for s, n in numbers.items()
-        }
-        return over_seeds(bounded)
+        if column.at:
+            numbers = {seed: each.of(column) for seed, each in numbers.items()}
+        return common_range(numbers) if column.kind == "range" else over_seeds(numbers)
 
     def verdicts(self, id: str) -> Mapping[str, int]:
         """Return the number of seeds by verdict, most frequent first."""
@@ -175,10 +172,31 @@ def _any(learned: Iterable[bool | None]) -> bool | None:
     return any(known) if known else None
 
 
-def _of_version(result: MetricResult | None, newest: int) -> MetricResult | None:
-    if result is None or result.version == newest:
-        return result
-    reason = f"measured with version {result.version}: other seeds with version {newest}"
-    kept = {"id", "name", "metric", "version", "family", "title", "n_expected", "headline"}
-    fields = {name: getattr(result, name) for name in kept}
-    return type(result)(**fields, value=None, reason=reason, n_scored=0)
+class _Made(NamedTuple):
+    """A result, and the report that it stands in."""
+
+    result: MetricResult
+    report: Report
+
+    def age(self) -> tuple[int, str]:
+        """Return what is greater for a later one."""
+        return self.result.version, self.report.finished
+
+    @property
+    def file(self) -> str | None:
+        """Return the hash of the metric's file, for one that is not built in."""
+        known = {each.name: each.file_sha256 for each in self.report.identity.metrics}
+        return known.get(self.result.name)
+
+    def like(self, newest: _Made) -> MetricResult:
+        """Return the result, null if the metric was another one than that of the newest."""
+        result = self.result
+        if result.version != newest.result.version:
+            other = f"version {result.version}: other seeds with version {newest.result.version}"
+        elif self.file != newest.file:
+            other = "another file of the metric than the latest seed"
+        else:
+            return result
+        kept = {"id", "name", "metric", "version", "family", "title", "n_expected", "headline"}
+        fields = {name: getattr(result, name) for name in kept}
+        return type(result)(**fields, value=None, reason=f"measured with {other}", n_scored=0)

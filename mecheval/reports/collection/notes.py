@@ -1,7 +1,7 @@
 """What is said below tables: why values are missing, what failed, what sweeps chose.
 
-A line per sentence, with the cells that it is about. Reasons that differ in their numbers alone are
-one sentence, with the range of every number.
+A line per sentence, with the cells that it is about. Reasons of one metric on one task that differ
+in their numbers alone are one sentence, with the range of every number.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Note(NamedTuple):
         seed: The seed.
         of: How many seeds the group has; 0 where seeds are always named.
         title: The column that it is about; empty where it is about the whole cell.
+        metric: The metric that the column is of.
     """
 
     text: str
@@ -40,19 +41,26 @@ class Note(NamedTuple):
     seed: int
     of: int = 0
     title: str = ""
+    metric: str = ""
 
 
 def missing_values(groups: Iterable[Group], columns: Sequence[Column]) -> Iterator[Note]:
     """Say why values are missing where the task was learned; elsewhere that is why."""
+    shown = {column.id for column in columns}
     for group in groups:
         learned, n = group.learned, len(group.seeds)
         for column in columns:
             results = group.results(column.id)
             if not any(results.values()):
                 continue
-            for seed, reason in group.number(column.id, column.at).reasons.items():
+            for seed, reason in group.of(column).reasons.items():
                 if not (learned[seed] is False and reason.startswith(NOT_LEARNED)):
-                    yield Note(reason, group.name, seed, n, column.title)
+                    yield Note(reason, group.name, seed, n, column.title, column.metric)
+        for report in group.reports:  # what has no column, as it stands for parts that have
+            for result in report.metrics:
+                if result.headline and result.id not in shown and result.reason:
+                    title, seed = result.headline[0].title, report.identity.seed
+                    yield Note(result.reason, group.name, seed, n, title, result.metric)
 
 
 def choices(groups: Iterable[Group]) -> Iterator[Note]:
@@ -72,13 +80,19 @@ def choices(groups: Iterable[Group]) -> Iterator[Note]:
 
 def lines(notes: Iterable[Note], most: int = MOST_LINES) -> list[str]:
     """Return a line per sentence, those about most cells first, and how many are left out."""
-    found: dict[str, list[Note]] = {}
+    found: dict[tuple[str, ...], list[Note]] = {}
     for note in notes:
-        alike = _NUMBER.sub("#", note.text) if note.title else note.text
-        found.setdefault(alike, []).append(note)
+        found.setdefault(_alike(note), []).append(note)
     ordered = sorted(found.values(), key=len, reverse=True)
     told = [_line(same) for same in ordered[:most]]
     return told + ([f"and {len(ordered) - most} more"] if len(ordered) > most else [])
+
+
+def _alike(note: Note) -> tuple[str, ...]:
+    """Return what notes share that are one sentence: numbers of other tasks are other numbers."""
+    if not note.title or not _NUMBER.search(note.text):
+        return (note.text,)
+    return _NUMBER.sub("#", note.text), note.metric, note.name.task
 
 
 def _line(notes: Sequence[Note]) -> str:

@@ -20,13 +20,14 @@ from mecheval.reports.lookup import interval_at, number_at
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from mecheval.reports.collection.columns import Column
     from mecheval.reports.results import MetricResult
 
 SEED = "seed"
 VERDICT = "verdict"
 """The path that leads to a result's verdict in place of a number."""
 
-NOT_MEASURED = "not measured"
+NOT_MEASURED, UNDEFINED = "not measured", "undefined"
 
 
 class Number(NamedTuple):
@@ -49,6 +50,12 @@ class Number(NamedTuple):
     method: str | None = None
     bounds: tuple[float | None, float | None] = (None, None)
     reason: str | None = None
+
+    def of(self, column: Column) -> Number:
+        """Return the number with what its column knows of it: bounds, and why it is missing."""
+        unsaid = self.value is None and self.reason == UNDEFINED
+        reason = column.otherwise or self.reason if unsaid else self.reason
+        return self._replace(bounds=column.bounds, reason=reason)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +100,7 @@ def number_of(result: MetricResult | None, at: str = "") -> Number:
     path = at.split()
     found = number_at(result, path)
     if found is None or isinstance(found, str):
-        return Number(reason=found or result.reason or "undefined")
+        return Number(reason=found or result.reason or UNDEFINED)
     interval, own = interval_at(result, path), result.uncertainty
     low, high = interval or (None, None)
     unit, method = (own.resampled_unit, own.method) if own else ("example", "of the report")
@@ -122,7 +129,7 @@ def over_seeds(numbers: Mapping[int, Number]) -> OverSeeds:
     there = {seed: each for seed, each in numbers.items() if each.value is not None}
     values = {seed: float(each.value) for seed, each in there.items() if each.value is not None}
     reasons = {
-        seed: each.reason or "undefined" for seed, each in numbers.items() if seed not in there
+        seed: each.reason or UNDEFINED for seed, each in numbers.items() if seed not in there
     }
     if not values:
         return OverSeeds(reasons=reasons)
@@ -162,7 +169,7 @@ def verdicts_of(results: Mapping[int, MetricResult | None]) -> OverSeeds:
     """Count the verdicts of a result over seeds; its mean is that of the values beside them."""
     found = {s: r.verdict for s, r in results.items() if r is not None and r.verdict is not None}
     reasons = {
-        seed: (result.reason or "undefined") if result else NOT_MEASURED
+        seed: (result.reason or UNDEFINED) if result else NOT_MEASURED
         for seed, result in results.items()
         if seed not in found
     }

@@ -119,8 +119,8 @@ def _behaviour(section: Section, failed: Sequence[Refused], style: _Style) -> Bl
         if item.report and item.report.error and item.name:
             stage = f"failed in {item.report.error.stage}"
             by_stage.setdefault((item.name, stage), []).append(item.report.identity.seed)
-    rest = [""] * (len(titles) + 1)
-    rows += [[*style.head(name, seeds), stage, *rest] for (name, stage), seeds in by_stage.items()]
+    gaps = [""] * (len(titles) + 1)
+    rows += [[*style.head(name, seeds), *gaps, stage] for (name, stage), seeds in by_stage.items()]
     said = [*captions(section.columns), ABOUT_SCORES]
     return Block(said, [*style.titles, *titles, "Floor", "Learned"], rows)
 

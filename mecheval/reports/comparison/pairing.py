@@ -123,7 +123,7 @@ def same_examples(one: Report, other: Report) -> bool:
 
 def _result(group: Group, id: str, seed: int) -> tuple[MetricResult, Report]:
     found = [(m, report) for report in group.by_seed[seed] for m in report.metrics if m.id == id]
-    return max(found, key=lambda pair: pair[0].version)
+    return max(found, key=lambda pair: (pair[0].version, pair[1].finished))
 
 
 def _task(group: Group) -> str:
