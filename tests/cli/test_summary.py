@@ -7,7 +7,7 @@ from headline_reports import report, result
 from mecheval.cli.summary import summary
 from mecheval.reports.collection import overview
 from mecheval.reports.markdown import table
-from mecheval.reports.schema import Failure, Headline, Report
+from mecheval.reports.schema import Failure, Headline, MetricIdentity, Report
 
 VERDICT = Headline(title="How", at="verdict")
 LAYER = Headline(title="Where", at="layer", kind="layer")
@@ -169,8 +169,8 @@ def test_reasons_are_one_line_each_with_the_cells_that_they_are_about():
     assert notes(*reports) == [  # numbers of other tasks and metrics are other numbers
         f"- only 3 to 5 {about} (Stream midway): lstm[width=48] on parity@1",
         f"- only 9 {about} (Stream midway): gru (seed 0) on dyck@1",
-        f"- only 7 {about} (Mine): gru on ar@1",
         f"- only 8 {about} (Stream midway): gru on ar@1",
+        f"- only 7 {about} (Mine): gru on ar@1",
     ]
 
 
@@ -179,6 +179,18 @@ def test_a_number_beside_a_value_says_why_it_is_missing():
     cell = of(result("mine", 0.1, "Lost", layer, scalars={"layer": None}))
     assert tables(cell)[-1][1][3:] == ["0.100 [0.050, 0.150]", "none stands out"]
     assert notes(cell) == ["- none stands out (Where): lstm[width=48] on parity@1"]
+
+
+def test_parameters_that_a_task_has_of_its_own_are_said():
+    def erased(task, **config):
+        whole = of(result("mine", 0.5, "Mine", metric="mine", config=config), task=task)
+        metric = MetricIdentity(name="mine", version=1, params={"eraser": config["eraser"]})
+        identity = whole.identity.model_copy(update={"metrics": [metric]})
+        return whole.model_copy(update={"identity": identity})
+
+    cells = [erased("parity", eraser="mean", length=8), erased("dyck", eraser="leace", length=9)]
+    assert notes(*cells) == ["- mine has eraser=leace: lstm[width=48] on dyck@1"]
+    assert not notes(cells[0], erased("dyck", eraser="mean", length=9))
 
 
 def test_what_cannot_be_measured_on_one_task_is_no_column_beside_its_parts():

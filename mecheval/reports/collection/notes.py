@@ -1,4 +1,4 @@
-"""What is said below tables: why values are missing, what failed, what sweeps chose.
+"""What is said below tables: why values are missing, what failed, what parameters differ.
 
 A line per sentence, with the cells that it is about. Reasons of one metric on one task that differ
 in their numbers alone are one sentence, with the range of every number.
@@ -7,17 +7,18 @@ in their numbers alone are one sentence, with the range of every number.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mecheval.reports.collection.words import NOT_LEARNED, listed, ranges
 from mecheval.spec import format_args
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mecheval.reports.collection.columns import Column
     from mecheval.reports.collection.groups import Group
     from mecheval.reports.labels import Name
+    from mecheval.reports.schema import Report
 
 MOST_LINES = 12
 _MOST_MODELS, _MOST_TASKS, _MOST_TITLES = 5, 4, 3
@@ -61,6 +62,32 @@ def missing_values(groups: Iterable[Group], columns: Sequence[Column]) -> Iterat
                 if result.headline and result.id not in shown and result.reason:
                     title, seed = result.headline[0].title, report.identity.seed
                     yield Note(result.reason, group.name, seed, n, title, result.metric)
+
+
+def parameters(groups: Sequence[Group], columns: Sequence[Column]) -> Iterator[Note]:
+    """Say where the numbers of a column were measured with parameters that its first group has not.
+
+    A task may have parameters of its own for a metric, which are usual there and so not in its id.
+    """
+    for metric, id in {column.metric: column.id for column in columns}.items():
+        first: Mapping[str, Any] = {}
+        for group in groups:
+            for report in group.reports:
+                for given in _parameters(report, id):
+                    first = first or given
+                    other = {k: value for k, value in given.items() if first.get(k, value) != value}
+                    if other:
+                        text, seed = f"{metric} has {format_args(other)}", report.identity.seed
+                        yield Note(text, group.name, seed, len(group.seeds))
+
+
+def _parameters(report: Report, id: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the parameters of the metric that made a result, without what else its config holds."""
+    for result in report.metrics:
+        for metric in report.identity.metrics:
+            if result.id == id and metric.name == result.name:
+                yield {key: result.config.get(key) for key in metric.params}
+                return
 
 
 def choices(groups: Iterable[Group]) -> Iterator[Note]:

@@ -90,7 +90,8 @@ def remarks(collection: Collection) -> list[str]:
     ]
     groups = collection.groups
     missing = notes.missing_values(groups, collection.columns)
-    return notes.lines([*failures, *missing, *notes.choices(groups)])
+    others = notes.parameters(groups, collection.columns)
+    return notes.lines([*failures, *missing, *others, *notes.choices(groups)])
 
 
 def _style(collection: Collection) -> _Style:
