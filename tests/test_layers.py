@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mecheval"
 GROUND = (
     "builtin checks errors escape exact explaining hints importing naming paths quoting seeding "
-    "spec stats"
+    "sources spec stats"
 )
 LEVELS = (
     set(GROUND.split()),

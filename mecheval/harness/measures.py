@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mecheval.harness.gate import check_behaviour
-from mecheval.importing import source_sha256
 from mecheval.metrics import Metric, configured_metric
 from mecheval.metrics.measuring import unmet_by_model, unmet_by_task
 from mecheval.paths import is_file
 from mecheval.reports.schema import MetricIdentity
+from mecheval.sources import source_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,5 +96,5 @@ def _source_hash(metric: Metric) -> str:
     """Hash the file of a metric and what it imports beside it, or source that has no file."""
     file = inspect.getsourcefile(type(metric))
     if file and is_file(Path(file)):
-        return source_sha256(Path(file))
+        return source_sha256(Path(file), type(metric).__module__)
     return hashlib.sha256(inspect.getsource(type(metric)).encode()).hexdigest()

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from mecheval import seeding
 from mecheval.errors import UsageError
 from mecheval.harness.measures import identity_of
-from mecheval.importing import source_of, source_sha256
+from mecheval.importing import source_of
 from mecheval.quoting import HUB
+from mecheval.sources import source_sha256
 from mecheval.spec import Spec
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def file_sha256(spec: Spec, registry: Registry) -> str | None:
     if spec.name.startswith(HUB):
         return None
     entry = registry.get("model", spec.name)
-    return None if entry.module.startswith("mecheval.") else source_sha256(entry.path)
+    builtin = entry.module.startswith("mecheval.")
+    return None if builtin else source_sha256(entry.path, entry.module)
 
 
 def check_unchanged(cell: Cell, task: Task, metrics: Iterable[Metric], registry: Registry) -> None:
