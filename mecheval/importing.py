@@ -1,14 +1,14 @@
 """Importing files of users: anew when they changed, and saying where they fail.
 
 A folder given with ``--include-path`` becomes a package of its own, so that its files find each
-other by relative imports. Before anything of a package is used, the files of it that were imported
-are compared with what they hold now; if one differs, all of the package is imported anew. So a
-notebook that goes on after an edit uses the new file, and no class of the old one.
+other by relative imports. Before anything of a package is used, the files that it was imported from
+(:mod:`mecheval.sources` says which those are) are compared with what they hold now; if one differs,
+all of them are imported anew. So a notebook that goes on after an edit uses the new file, and no
+class of the old one.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib
 import importlib.util
@@ -19,20 +19,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from mecheval.sources import LOCAL, file_hash, plain, source_sha256, sources
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-LOCAL = "mecheval_local"
-"""Package of the packages that folders of users become."""
-
-_MOST_BYTES = 10_000_000
+    from collections.abc import Callable, Sequence
 
 _files: dict[str, Path] = {}
 """Files of modules that are named after them, but not as Python would."""
-_sha256: dict[str, str] = {}
-"""What a user's module held when it was imported."""
-_packages: set[str] = set()
-"""Packages of users."""
+_held: dict[str, dict[Path, str]] = {}
+"""What the files of a user's package, and those that they import beside it, held when they were
+imported: hashes by file, by package."""
 used: list[Path] = []
 """Files of users that were asked for since the list was cleared."""
 
@@ -56,11 +52,16 @@ def import_users(module: str, path: Path, *, forget: Callable[[set[str]], None])
         path: Its file.
         forget: Called before that with the names of the modules whose contents are stale.
     """
-    package = module.rpartition(".")[0] if _is_local(module) else module.partition(".")[0]
-    _packages.add(package)
+    package = _package_of(module)
+    held = _held.setdefault(package, {})
     used.append(path)
-    if _has_changed(package):
+    files = sources(path, module)
+    appeared = module in sys.modules and plain(path) in held and not files <= held.keys()
+    if appeared or any(file_hash(file) != sha256 for file, sha256 in held.items()):
         forget(_forgotten(package))
+    # Before they are imported: what changes in between is then a change.
+    for file in files:
+        held.setdefault(file, file_hash(file))
     if _is_local(module) and package not in sys.modules:
         if _Finder not in sys.meta_path:
             sys.meta_path.insert(0, _Finder)
@@ -69,38 +70,15 @@ def import_users(module: str, path: Path, *, forget: Callable[[set[str]], None])
         sys.modules[package] = _package(package, [str(path.parent)])
     importlib.invalidate_caches()
     importlib.import_module(module)
-    for name, file in _loaded(package):
-        if name not in _sha256:
-            _sha256[name] = _hash(file)
-
-
-def read_source(path: Path) -> bytes:
-    """Return a file of source.
-
-    Raises:
-        OSError: It cannot be read, is no regular file, or is too large to be one.
-    """
-    if not path.is_file():
-        raise OSError("it is no regular file")
-    if path.stat().st_size > _MOST_BYTES:
-        raise OSError(f"it has more than {_MOST_BYTES / 1e6:.0f} MB")
-    return path.read_bytes()
-
-
-def source_sha256(path: Path) -> str:
-    """Return the hash of a file, and of the files beside it that it imports, if there are any."""
-    path = path.resolve()
-    files = sorted(_sources(path))
-    if files == [path]:
-        return _hash(path)
-    hashes = (f"{file.relative_to(path.parent)} {_hash(file)}" for file in files)
-    return hashlib.sha256("\n".join(hashes).encode("utf-8", "surrogateescape")).hexdigest()
+    for name in list(sys.modules):
+        if _is_in(name, package) and (file := _file_of(name)):
+            held.setdefault(file, file_hash(file))
 
 
 def source_of(module: str) -> str | None:
     """Return :func:`source_sha256` of an imported module; None where it has no file of source."""
     origin = getattr(getattr(sys.modules.get(module), "__spec__", None), "origin", None)
-    return source_sha256(Path(origin)) if origin and Path(origin).is_file() else None
+    return source_sha256(Path(origin), module) if origin and Path(origin).is_file() else None
 
 
 def place_of(error: BaseException) -> str | None:
@@ -112,7 +90,7 @@ def place_of(error: BaseException) -> str | None:
     traceback = error.__traceback__
     while traceback is not None:
         frame = traceback.tb_frame
-        if _is_users(frame.f_globals.get("__name__") or ""):
+        if _is_users(frame.f_globals.get("__name__") or "", frame.f_code.co_filename):
             found = f"{frame.f_code.co_filename}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
     return found
@@ -137,8 +115,19 @@ def _is_local(module: str) -> bool:
     return module.startswith(f"{LOCAL}.")
 
 
-def _is_users(module: str) -> bool:
-    return any(module == package or module.startswith(f"{package}.") for package in _packages)
+def _is_in(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def _package_of(module: str) -> str:
+    return module.rpartition(".")[0] if _is_local(module) else module.partition(".")[0]
+
+
+def _is_users(module: str, file: str) -> bool:
+    """Say whether code is a user's, by the name of its module or the file that it stands in."""
+    if any(_is_in(module, package) for package in _held):
+        return True
+    return any(plain(Path(file)) in held for held in _held.values())
 
 
 class _Loader(SourceFileLoader):
@@ -146,7 +135,8 @@ class _Loader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> Any:
         data = self.get_data(self.path)
-        _sha256[fullname] = hashlib.sha256(data).hexdigest()
+        held = _held.setdefault(_package_of(fullname), {})
+        held.setdefault(plain(Path(self.path)), hashlib.sha256(data).hexdigest())
         return self.source_to_code(data, self.path)
 
 
@@ -173,62 +163,25 @@ class _Finder:
         return None
 
 
-def _loaded(package: str) -> Iterator[tuple[str, Path]]:
-    """Yield the imported modules of a package that come from a file of source."""
-    for name, module in list(sys.modules.items()):
-        spec = getattr(module, "__spec__", None)
-        origin = getattr(spec, "origin", None)
-        if (name == package or name.startswith(f"{package}.")) and str(origin).endswith(".py"):
-            yield name, Path(str(origin))
-
-
-def _has_changed(package: str) -> bool:
-    return any(name in _sha256 and _sha256[name] != _hash(file) for name, file in _loaded(package))
+def _file_of(module: str) -> Path | None:
+    """Return the file of source that a module was imported from."""
+    origin = str(getattr(getattr(sys.modules.get(module), "__spec__", None), "origin", None))
+    return plain(Path(origin)) if origin.endswith(".py") else None
 
 
 def _forgotten(package: str) -> set[str]:
-    """Forget all modules of a package, and bytecode that might be taken for that of new files."""
-    for name, file in _loaded(package):
-        _sha256.pop(name, None)
+    """Forget all modules of a package and of files that it was imported from.
+
+    Bytecode goes too, as it might be taken for that of new files.
+    """
+    held = _held[package]
+    stale = {n for n in list(sys.modules) if _is_in(n, package) or _file_of(n) in held}
+    for file in held:
         Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
-    stale = {n for n in list(sys.modules) if n == package or n.startswith(f"{package}.")}
+    held.clear()
     for name in stale:
-        del sys.modules[name]
+        module = sys.modules.pop(name)
+        parent, _, attribute = name.rpartition(".")
+        if getattr(sys.modules.get(parent), attribute, None) is module:
+            delattr(sys.modules[parent], attribute)  # which `from parent import` would take
     return stale
-
-
-def _hash(file: Path) -> str:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:
-        return ""  # it was removed, which is a change
-
-
-def _sources(path: Path) -> set[Path]:
-    """Return a file and the files beneath its folder that it imports, and those that they do."""
-    found, todo = set(), [path]
-    while todo:
-        file = todo.pop()
-        if file in found or not file.is_file():
-            continue
-        found.add(file)
-        try:
-            tree = ast.parse(read_source(file))
-        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-            continue  # importing it says so
-        nodes = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
-        todo += [other for node in nodes for other in _imported(node, file, path.parent)]
-    return found
-
-
-def _imported(node: ast.ImportFrom, file: Path, root: Path) -> Iterator[Path]:
-    """Yield the files that a relative import may read."""
-    if not node.level:
-        return
-    folder = file.parent.joinpath(*[".."] * (node.level - 1)).resolve()
-    base = folder.joinpath(*(node.module or "").split("."))
-    names = [base, *(base / alias.name for alias in node.names)]
-    for name in names:
-        for other in (name.parent / f"{name.name}.py", name / "__init__.py"):
-            if other.is_relative_to(root):
-                yield other

@@ -22,8 +22,9 @@ from mecheval import paths
 from mecheval.errors import ContractError, UsageError, unknown
 from mecheval.escape import quoted
 from mecheval.hints import hint_for_name
-from mecheval.importing import import_users, local_module, place_of, read_source
+from mecheval.importing import import_users, local_module, place_of
 from mecheval.naming import check_name, is_registrable
+from mecheval.sources import read_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

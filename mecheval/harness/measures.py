@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mecheval.harness.gate import check_behaviour
-from mecheval.importing import source_sha256
+from mecheval.loose import file_of, loose_sha256
 from mecheval.metrics import Metric, configured_metric
 from mecheval.metrics.measuring import unmet_by_model, unmet_by_task
-from mecheval.paths import is_file
 from mecheval.reports.schema import MetricIdentity
+from mecheval.sources import source_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,7 +58,11 @@ def metrics_on(
 
 
 def identity_of(metric: Metric) -> MetricIdentity:
-    """Return what decides a metric's numbers: its parameters, and its version or its file."""
+    """Return what decides a metric's numbers: its parameters, and its version or its source.
+
+    Raises:
+        UsageError: It lies in no file, and its source cannot be read.
+    """
     return MetricIdentity(
         name=metric.name,
         version=metric.card.version,
@@ -93,8 +94,11 @@ def _is_builtin(metric: Metric) -> bool:
 
 
 def _source_hash(metric: Metric) -> str:
-    """Hash the file of a metric and what it imports beside it, or source that has no file."""
-    file = inspect.getsourcefile(type(metric))
-    if file and is_file(Path(file)):
-        return source_sha256(Path(file))
-    return hashlib.sha256(inspect.getsource(type(metric)).encode()).hexdigest()
+    """Hash the file of a metric and what it imports beside it, or source that has no file.
+
+    Raises:
+        UsageError: There is no source that can be read.
+    """
+    cls = type(metric)
+    file = file_of(cls)
+    return loose_sha256(cls) if file is None else source_sha256(file, cls.__module__)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from mecheval import seeding
 from mecheval.errors import UsageError
 from mecheval.harness.measures import identity_of
-from mecheval.importing import source_of, source_sha256
+from mecheval.importing import source_of
 from mecheval.quoting import HUB
+from mecheval.sources import source_sha256
 from mecheval.spec import Spec
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def file_sha256(spec: Spec, registry: Registry) -> str | None:
     if spec.name.startswith(HUB):
         return None
     entry = registry.get("model", spec.name)
-    return None if entry.module.startswith("mecheval.") else source_sha256(entry.path)
+    builtin = entry.module.startswith("mecheval.")
+    return None if builtin else source_sha256(entry.path, entry.module)
 
 
 def check_unchanged(cell: Cell, task: Task, metrics: Iterable[Metric], registry: Registry) -> None:
@@ -72,8 +74,11 @@ def check_unchanged(cell: Cell, task: Task, metrics: Iterable[Metric], registry:
         f"task '{identity.task.name}'": sample_sha256(task) == identity.task.sample_sha256,
         f"model '{identity.model.name}'": model == identity.model.file_sha256,
     }
+    # What is given as an object is not loaded again, and constants of its module may have moved on.
+    given = [id(metric) for metric in cell.metrics or () if not isinstance(metric, Spec)]
     for metric, planned in zip(metrics, identity.metrics, strict=True):
-        same[f"metric '{planned.name}'"] = identity_of(metric) == planned
+        unmoved = id(metric) in given or identity_of(metric) == planned
+        same[f"metric '{planned.name}'"] = unmoved
     for what, holds in same.items():
         if not holds:
             raise UsageError(
