@@ -83,6 +83,19 @@ def parse_spec(text: str) -> Spec:
     return Spec(name, args, revision[0] if revision else None)
 
 
+def check_version(spec: Spec, kind: str, version: int) -> None:
+    """Check that the version that a name asks for, as in ``parity@1``, is the one that there is.
+
+    Raises:
+        UsageError: It is another one.
+    """
+    if spec.revision not in (None, str(version)):
+        raise UsageError(
+            f"There is no version {quoted(spec.revision)} of {kind} {quoted(spec.name)}: it has "
+            f"version {version}. Write {spec.name}, or {spec.name}@{version}."
+        )
+
+
 def parse_assignments(text: str) -> dict[str, Any]:
     """Read ``key=value,key=value`` as in the brackets of a name.
 

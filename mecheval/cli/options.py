@@ -14,7 +14,7 @@ from mecheval.paths import expanded
 from mecheval.quoting import split_list
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mecheval.registry import Registry
 
@@ -173,6 +173,29 @@ def names(values: Sequence[str] | None) -> list[str]:
         UsageError: Brackets or quotes do not match.
     """
     return split_list(" ".join(values or ()))
+
+
+def some(values: Sequence[str] | None, flag: str) -> list[str]:
+    """Split the words of a list flag that must be given.
+
+    Raises:
+        UsageError: It is not given, or lists nothing.
+    """
+    found = names(values)
+    if not found:
+        raise UsageError(f"{flag} names nothing. Give at least one name, or a --suite.")
+    return found
+
+
+def read(values: list[str] | None, flag: str, read: Callable[[list[str]], Any]) -> Any:
+    """Read what a flag lists; None where it is not given.
+
+    Raises:
+        UsageError: It is given and lists nothing, or is malformed.
+    """
+    if values is not None and not names(values):
+        raise UsageError(f"{flag} is empty. Give it a value, or leave it out.")
+    return None if values is None else read(values)
 
 
 def seeds(text: str) -> list[int]:

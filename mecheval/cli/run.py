@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mecheval.harness.events import Outcome
     from mecheval.harness.request import Request
     from mecheval.reports.schema import Report
+    from mecheval.spec import Spec
 
 
 class Stopped(KeyboardInterrupt):
@@ -186,13 +187,19 @@ def _requests(args: argparse.Namespace, device: str) -> list[Request]:
     from mecheval.harness.suites import load_suite
     from mecheval.spec import parse_assignments, parse_spec, parse_sweep
 
+    def specs(names: Sequence[str]) -> tuple[Spec, ...]:
+        return tuple(map(parse_spec, names))
+
     common: dict[str, Any] = {
-        "seeds": tuple(options.seeds(",".join(args.seeds))) if args.seeds else None,
+        "seeds": options.read(
+            args.seeds, "--seeds", lambda texts: tuple(options.seeds(",".join(texts)))
+        ),
         "size": args.size,
-        "recipe": parse_assignments(",".join(args.recipe)) if args.recipe else {},
-        "sweep": parse_sweep(" ".join(args.sweep)) if args.sweep else None,
+        "recipe": options.read(args.recipe, "--recipe", lambda t: parse_assignments(",".join(t)))
+        or {},
+        "sweep": options.read(args.sweep, "--sweep", lambda texts: parse_sweep(" ".join(texts))),
         "snapshots": args.snapshots,
-        "metrics": tuple(map(parse_spec, options.names(args.metrics))) if args.metrics else None,
+        "metrics": options.read(args.metrics, "--metrics", lambda t: specs(options.names(t))),
         "limit": args.limit,
         "dtype": args.dtype,
         "output": args.output,
@@ -209,19 +216,11 @@ def _requests(args: argparse.Namespace, device: str) -> list[Request]:
         ),
     }
     if args.suite is None:
-        models, tasks = _some(args.models, "--models"), _some(args.tasks, "--tasks")
-        grid = {"models": tuple(map(parse_spec, models)), "tasks": tuple(map(parse_spec, tasks))}
-        return [Request(**grid, **common)]
+        models, tasks = options.some(args.models, "--models"), options.some(args.tasks, "--tasks")
+        return [Request(models=specs(models), tasks=specs(tasks), **common)]
     if args.models or args.tasks:
         raise UsageError("--suite names its models and tasks. Leave out --models and --tasks.")
     return load_suite(args.suite).requests(**common)
-
-
-def _some(values: Sequence[str] | None, flag: str) -> list[str]:
-    names = options.names(values)
-    if not names:
-        raise UsageError(f"{flag} names nothing. Give at least one name, or a --suite.")
-    return names
 
 
 def _positive(value: int, flag: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mecheval.harness.gate import check_behaviour
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 def metrics_on(
     task: Task, chosen: Sequence[Spec | Metric] | None, registry: Registry
 ) -> list[Metric]:
-    """Return the metrics that are measured on a task, the behavioural one first.
+    """Return the metrics that are measured on a task, each once.
 
-    Parameters that the task gives a metric are the usual ones there.
+    Their order does not depend on that in which they are asked for, so that the cell does not
+    either. Parameters that the task gives a metric are the usual ones there.
 
     Args:
         task: The task.
@@ -44,17 +46,62 @@ def metrics_on(
 
     def built(given: Spec | Metric) -> Metric:
         if isinstance(given, Metric):
-            return given
+            return replace(given).named(given.name, usual.get(given.name))
         return configured_metric(given, registry, usual.get(given.name))
 
-    found = list(map(built, declared if chosen is None else chosen))
-    found.sort(key=lambda metric: metric.name != behaviour.name)
-    if not found or found[0].name != behaviour.name:
-        found.insert(0, built(behaviour))
+    usual_ones = _once([built(behaviour), *map(built, declared)])
+    if chosen is None:
+        found = usual_ones
+    else:
+        found = list(map(built, chosen))
+        if not any(metric.name == behaviour.name for metric in found):
+            found.insert(0, built(behaviour))
+        found = _in_order(_once(found), behaviour.name, usual_ones)
     check_behaviour(behaviour.name, found[0].card.family, task=task.card.name)
     for metric in found:
         unmet_by_task(metric, task)  # which checks what parameters name
-    return list({metric.id: metric for metric in found}.values())
+    return found
+
+
+def label_of(metrics: Sequence[Metric], task: Task, registry: Registry) -> list[str] | None:
+    """Return the ids by which metrics are told from those of the task; None where they are these.
+
+    The task's own behavioural metric, which is always measured, is named only where nothing else
+    is, or where another of its name stands beside it.
+
+    Args:
+        metrics: What :func:`metrics_on` returns.
+        task: The task.
+        registry: Where its metrics are looked up.
+    """
+    usual_ones = metrics_on(task, None, registry)
+    ids, behaviour = [metric.id for metric in metrics], usual_ones[0]
+    if ids == [metric.id for metric in usual_ones]:
+        return None
+    alone = sum(metric.name == behaviour.name for metric in metrics) == 1
+    others = [id for id in ids if id != behaviour.id]
+    return others if others and alone else ids
+
+
+def _once(metrics: Iterable[Metric]) -> list[Metric]:
+    return list({metric.id: metric for metric in metrics}.values())
+
+
+def _in_order(
+    metrics: Sequence[Metric], behaviour: str, declared: Sequence[Metric]
+) -> list[Metric]:
+    """Sort metrics: the behavioural one, those that are declared in their order, others by id.
+
+    One with other parameters than the declared one stands behind it.
+    """
+    exact = {metric.id: rank for rank, metric in enumerate(declared)}
+    by_name = {metric.name: rank for rank, metric in reversed(list(enumerate(declared)))}
+
+    def place(metric: Metric) -> tuple[bool, int, bool, str]:
+        rank = exact.get(metric.id, by_name.get(metric.name, len(declared)))
+        return metric.name != behaviour, rank, metric.id not in exact, metric.id
+
+    return sorted(metrics, key=place)
 
 
 def identity_of(metric: Metric) -> MetricIdentity:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mecheval.errors import UsageError, unknown
-from mecheval.harness.measures import identity_of, lacking, metrics_on
+from mecheval.harness.measures import identity_of, label_of, lacking, metrics_on
 from mecheval.harness.request import DTYPES, Cell, Request, Settings
 from mecheval.harness.sweeping import check_numbers, sweep_of
 from mecheval.harness.unchanged import file_sha256, sample_sha256
@@ -18,7 +18,7 @@ from mecheval.quoting import HUB, as_word
 from mecheval.registry import Registry
 from mecheval.reports.files import cell_key, checkpoint_id, report_path
 from mecheval.reports.schema import Identity, Labels, ModelPart, TaskIdentity
-from mecheval.spec import Spec
+from mecheval.spec import Spec, check_version
 from mecheval.tasks.contract import Task, configure
 from mecheval.training import sweeps
 from mecheval.training.recipe import PROTOCOL
@@ -118,6 +118,7 @@ class _PlannedTask:
     identity: TaskIdentity
     label: Mapping[str, Any]
     metrics: Sequence[Metric]
+    chosen: list[str] | None
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ def _task(given: Spec | Task, request: Request, registry: Registry) -> _PlannedT
         sample_sha256=sample_sha256(task),
     )
     metrics = metrics_on(task, request.metrics, registry)
-    return _PlannedTask(given, task, identity, _task_label(given, task), metrics)
+    chosen = label_of(metrics, task, registry)
+    return _PlannedTask(given, task, identity, _task_label(given, task), metrics, chosen)
 
 
 def _task_label(given: Spec | Task, task: Task) -> dict[str, Any]:
@@ -155,11 +157,13 @@ def build_task(given: Spec | Task, registry: Registry) -> Task:
     """Return the task of a name with arguments; a task is returned as it is.
 
     Raises:
-        UsageError: The name or an argument is unknown.
+        UsageError: The name or an argument is unknown, or there is no such version.
     """
     if isinstance(given, Task):
         return given
-    return configure(registry.load("task", given.name), given.args, name=given.name)
+    found: type[Task] = registry.load("task", given.name)
+    check_version(given, "task", found.card.version)
+    return configure(found, given.args, name=given.name)
 
 
 def build_source(given: Spec | ModelSource, registry: Registry, settings: Settings) -> ModelSource:
@@ -182,7 +186,7 @@ def _model(given: Spec | ModelSource, request: Request, registry: Registry) -> _
         if request.size is not None and "size" not in given.args and source.card.sizes:
             given = replace(given, args={**given.args, "size": request.size})
             source = build_source(given, registry, settings)
-        label = _model_label(given, registry, settings)
+        label = _model_label(given, source, registry, settings)
         file_hash = file_sha256(given, registry)
     found = source.identity()
     if isinstance(given, Spec) and found.commit is not None:
@@ -197,16 +201,19 @@ def _model(given: Spec | ModelSource, request: Request, registry: Registry) -> _
     return _PlannedModel(given, source, recipe, identity, label)
 
 
-def _model_label(given: Spec, registry: Registry, settings: Settings) -> dict[str, Any]:
+def _model_label(
+    given: Spec, source: ModelSource, registry: Registry, settings: Settings
+) -> dict[str, Any]:
     """Return the size if it is not the default one, and what differs from the size's arguments."""
     size = {key: value for key, value in given.args.items() if key == "size"}
     plain = build_source(Spec(given.name, {}, given.revision), registry, settings)
     sized = build_source(Spec(given.name, size, given.revision), registry, settings)
-    return {
-        key: value
-        for key, value in given.args.items()
-        if getattr(plain if key == "size" else sized, key, None) != value
-    }
+    found = {}
+    for key, written in given.args.items():
+        value = getattr(source, key, written)  # of the field's type, however it was written
+        if getattr(plain if key == "size" else sized, key, None) != value:
+            found[key] = list(value) if isinstance(value, tuple) else value
+    return found
 
 
 def _notes(model: _PlannedModel, task: _PlannedTask, encoding: Encoding) -> tuple[str, ...]:
@@ -249,7 +256,7 @@ def _cell(
     run = _differences(identity.recipe, model.source.recipe.to_dict())
     run |= {"limit": request.limit} if request.limit is not None else {}
     run |= {"dtype": request.dtype} if request.dtype != "float32" else {}
-    run |= {"metrics": list(map(_named, request.metrics))} if request.metrics is not None else {}
+    run |= {"metrics": task.chosen} if task.chosen is not None else {}
     run |= {f"sweep.{name}": values for name, values in sweep.items()}
     run |= {"snapshots": request.snapshots} if request.snapshots is not None else {}
     labels = Labels(model=dict(model.label), task=dict(task.label), run=run)
@@ -272,10 +279,6 @@ def _cell(
         metrics=request.metrics,
         notes=notes,
     )
-
-
-def _named(metric: Spec | Metric) -> str:
-    return str(metric) if isinstance(metric, Spec) else metric.id
 
 
 def _revision(model: ModelPart) -> str | None:

@@ -18,13 +18,13 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from mecheval.errors import ContractError
+from mecheval.harness.plan import build_task
 from mecheval.metrics import Subject, configured_metric, measure
 from mecheval.models.load import resolve
 from mecheval.models.stack.planted import FOLDER
 from mecheval.registry import Registry
 from mecheval.reports.lookup import number_at
 from mecheval.spec import Spec, parse_spec
-from mecheval.tasks.contract import configure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -211,8 +211,8 @@ def subject_of(model: str, task: str) -> Subject:
     Raises:
         UsageError: A name or argument is unknown, or the model has no weights for the task.
     """
-    registry, named = Registry(), parse_spec(task)
-    built = configure(registry.load("task", named.name), named.args, name=named.name)
+    registry = Registry()
+    built = build_task(parse_spec(task), registry)
     source = resolve(parse_spec(model), registry)
     encoding = source.encode(built)
     return Subject(

@@ -33,13 +33,12 @@ class Meant(NamedTuple):
 
 
 class _Cell(NamedTuple):
-    """A model on a task, as an identity has them."""
+    """A model on a task, as an identity has them, but for the task's version."""
 
     model: str
     revision: str | None
     args: Mapping[str, Any]
     task: str
-    version: int
     params: Mapping[str, Any]
 
     @property
@@ -62,17 +61,23 @@ def cells_of(
     planned = _planned(claims, suite.requests(settings=settings) if suite else [])
 
     @cache
-    def resolved(model: str, task: str) -> str:
+    def resolved(model: str, task: str) -> tuple[str, str]:
+        """Return the cell, and the version of its task: the one that is named, or today's."""
         source = build_source(parse_spec(model), registry, settings).identity()
-        built = build_task(parse_spec(task), registry)
-        return _Cell(
-            source.name, source.revision, dict(source.args),
-            built.card.name, built.card.version, dict(built.params),
-        ).key  # fmt: skip
+        named = parse_spec(task)
+        built = build_task(replace(named, revision=None), registry)
+        cell = _Cell(
+            source.name, source.revision, dict(source.args), built.card.name, dict(built.params)
+        )
+        return cell.key, named.revision or str(built.card.version)
 
     def found(claim: Claim, model: str) -> Meant:
-        key = resolved(model, claim.task)
-        groups = [group for group in collection.groups if _cell(group.identity).key == key]
+        key, version = resolved(model, claim.task)
+        same = [group for group in collection.groups if _cell(group.identity).key == key]
+        groups = [group for group in same if str(group.identity.task.version) == version]
+        if same and not groups:
+            others = " and ".join(sorted({group.name.task for group in same}))
+            return Meant(None, f"measured on {others} only, not with version {version}")
         fitting = _by_recipe(groups, claim, planned.get(key, []))
         if len(fitting) > 1:
             raise _ambiguous(claim, fitting)
@@ -85,7 +90,7 @@ def cells_of(
 
 def _cell(identity: Identity) -> _Cell:
     model, task = identity.model, identity.task
-    return _Cell(model.name, model.revision, model.args, task.name, task.version, task.params)
+    return _Cell(model.name, model.revision, model.args, task.name, task.params)
 
 
 def _planned(claims: Sequence[Claim], requests: Sequence[Request]) -> dict[str, list[Identity]]:

@@ -10,6 +10,7 @@ from mecheval.errors import UsageError, unknown
 from mecheval.metrics.contract import plain
 from mecheval.metrics.results import Estimate, Layout
 from mecheval.reports.results import BEHAVIOUR
+from mecheval.spec import check_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,12 +40,14 @@ def configured_metric(
         usual: Parameters in place of the defaults, which do not become part of its id.
 
     Raises:
-        UsageError: The name or a parameter is unknown, or a value is not allowed.
+        UsageError: The name or a parameter is unknown, a value is not allowed, or there is no such
+            version.
         ContractError: The metric's file does not import.
     """
     from pydantic import ValidationError
 
     cls: type[Metric] = registry.load("metric", spec.name)
+    check_version(spec, "metric", cls.card.version)
     see = f"`mecheval show metric {spec.name}`"
     allowed = [field.name for field in dataclasses.fields(cls) if field.init]
     args = {**(usual or {}), **spec.args}

@@ -133,6 +133,8 @@ def test_fail_fast_ends_at_the_first_failure(run, broken, tmp_path):
         (("-m", "lstm[lay=2]", "-t", "parity"), "Unknown argument 'lay' of lstm"),
         (("-m", "lstm", "-t", "parity", "--recipe", "lr=fast"), "must be a finite number"),
         (("-m", "lstm", "-t", "parity", "--size", "huge"), "Unknown size 'huge' of lstm"),
+        (("-m", "lstm", "-t", "parity", "--metrics", ""), "--metrics is empty. Give it a value"),
+        (("-m", "lstm", "-t", "parity", "--seeds", ""), "--seeds is empty"),
         (("-m", "lstm", "-t", "parity", "-I", "/nowhere"), "There is no file or folder /nowhere"),
     ],
 )

@@ -140,6 +140,8 @@ def test_a_name_of_several_things_is_asked_back(
         (["task", "dyck[depth=2]"], "Unknown argument 'depth' of dyck"),
         (["task", "dyck[k=2"], "Malformed name"),
         (["model", "grau"], "Unknown model 'grau'. Did you mean 'gru'?"),
+        (["parity@7"], "There is no version '7' of task 'parity': it has version 1."),
+        (["behaviour@0"], "There is no version '0' of metric 'behaviour'"),
         (["metric", "recovry"], "Unknown metric 'recovry'. Did you mean 'recovery'?"),
         (["report", "nowhere.json"], "cannot be read"),
     ],

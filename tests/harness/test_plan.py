@@ -10,7 +10,8 @@ import pytest
 from mecheval.errors import ContractError, UsageError
 from mecheval.harness.plan import check, expected_cost, plan
 from mecheval.harness.request import Request, Settings
-from mecheval.spec import Spec, parse_spec
+from mecheval.registry import Registry
+from mecheval.spec import Spec, parse_spec, split_list
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +59,16 @@ def test_a_cell_that_is_asked_for_twice_is_planned_once():
     assert len(plan(request("lstm lstm", "parity parity[max_length=16]", seeds=(0, 0)))) == 1
 
 
+def test_names_may_have_the_version_that_tables_print():
+    version = Registry().load("metric", "recovery").card.version
+    plain, versioned = (
+        plan(request(tasks=task, metrics=(parse_spec(metric),)))[0]
+        for task, metric in (("parity", "recovery"), ("parity@1", f"recovery@{version}"))
+    )
+    assert versioned.key == plain.key
+    assert (versioned.task_title, versioned.labels) == (plain.task_title, plain.labels)
+
+
 def test_default_seeds():
     assert [cell.identity.seed for cell in plan(request())] == [0]
     assert [cell.identity.seed for cell in plan(request(size="formal"))] == [0, 1, 2, 3]
@@ -100,6 +111,59 @@ def test_the_path_names_what_differs_from_the_defaults(tmp_path):
     )
     assert path(recipe={"steps": 7}, limit=10) == "lstm/parity@1/seed0+limit=10,steps=7.json"
     assert path(metrics=(Spec("recovery"),)) == "lstm/parity@1/seed0+metrics=recovery.json"
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        ("recovery", "recovery[n_pairs=64]", "behaviour,recovery", "recovery,recovery"),
+        ("bottleneck,recovery", "recovery,bottleneck", "recovery,bottleneck,behaviour"),
+        ("write_offset,convolution", "convolution,write_offset"),
+        ("bottleneck[eraser=inlp],bottleneck[eraser=leace]",
+         "bottleneck[eraser=leace],bottleneck[eraser=inlp]"),
+        ("bottleneck[inverse_l2=[1,2]]", "bottleneck[inverse_l2=[1.0,2.0]]"),
+        ("recovery,readability,bottleneck", "bottleneck,readability,recovery,behaviour"),
+    ],
+)  # fmt: skip
+def test_metrics_make_one_cell_and_one_file_however_they_are_written(spellings, tmp_path):
+    cells = [plan(chosen(text, output=tmp_path))[0] for text in spellings]
+    assert len({cell.key for cell in cells}) == 1
+    assert len({cell.path for cell in cells}) == 1
+
+
+def chosen(metrics: str, **changes) -> Request:
+    return request(metrics=tuple(map(parse_spec, split_list(metrics))), **changes)
+
+
+def test_other_metrics_make_another_file(tmp_path):
+    texts = (
+        "behaviour", "recovery", "recovery[n_pairs=8]", "recovery,bottleneck",
+        "recovery,bottleneck[eraser=leace]", "behaviour[n=64]", "behaviour[n=64],behaviour",
+        "behaviour[n=64],recovery",
+    )  # fmt: skip
+    cells = [plan(chosen(text, output=tmp_path))[0] for text in texts]
+    assert len({cell.key for cell in cells}) == len({cell.path for cell in cells}) == len(texts)
+
+
+def test_the_metrics_of_the_task_are_no_choice(tmp_path):
+    asked = chosen("bottleneck,readability,recovery", output=tmp_path)
+    assert plan(asked)[0].path == plan(request(output=tmp_path))[0].path
+    # On this task 32 pairs are usual, and not the 64 that are the default elsewhere.
+    usual, named = (
+        plan(request(tasks="atr", metrics=(metric,), output=tmp_path))[0]
+        for metric in (Spec("convolution"), load("convolution")(n_pairs=32))
+    )
+    assert (named.path, named.key) == (usual.path, usual.key)
+
+
+def load(metric: str):
+    return Registry().load("metric", metric)
+
+
+def test_arguments_of_a_model_make_one_file_however_they_are_written(tmp_path):
+    spellings = ("mamba", "mamba[eigenvalues=[0,1]]", "mamba[eigenvalues=[0.0,1]]")
+    cells = [plan(request(model, output=tmp_path))[0] for model in spellings]
+    assert len({(cell.key, cell.path, cell.model_title) for cell in cells}) == 1
 
 
 def test_longer_cells_are_expected_to_cost_more():
@@ -150,6 +214,11 @@ def test_what_is_wrong_before_a_model_is_imported(changes, sentence):
         ({"recipe": {"step": 3}}, "Unknown argument 'step' of recipe. Did you mean 'steps'?"),
         ({"metrics": (Spec("recoveri"),)}, "Unknown metric 'recoveri'. Did you mean 'recovery'?"),
         ({"metrics": (Spec("recovery", {"component": "x"}),)}, "component"),
+        (
+            {"tasks": "parity@7"},
+            "There is no version '7' of task 'parity': it has version 1. Write parity, or parity@1",
+        ),
+        ({"metrics": (Spec("recovery", {}, "2"),)}, "no version '2' of metric 'recovery'"),
     ],
 )
 def test_what_is_wrong_with_arguments(changes, sentence):

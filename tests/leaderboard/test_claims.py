@@ -164,6 +164,27 @@ def test_the_suite_says_which_recipe_is_meant():
     assert (other.answer, other.here) == ("not testable", "measured by another recipe only")
 
 
+def test_a_version_that_a_claim_names_is_that_of_its_reports():
+    found = trained(HIGH)
+    assert answer(claim(task="parity@1", least=0.5), found, suite()).answer == "yes"
+    other = answer(claim(task="parity@7", least=0.5), found, suite())
+    assert (other.answer, other.here) == (
+        "not testable", "measured on parity@1 only, not with version 7"
+    )  # fmt: skip
+    older = [of_version(report, 7) for report in found]
+    assert answer(claim(task="parity@7", least=0.5), older, suite()).answer == "yes"
+    assert answer(claim(least=0.5), older, suite()).here == (
+        "measured on parity@7 only, not with version 1"
+    )
+
+
+def of_version(report, version: int):
+    """Return a report of another version of its task."""
+    task = report.identity.task.model_copy(update={"version": version})
+    identity = report.identity.model_copy(update={"task": task})
+    return report.model_copy(update={"identity": identity})
+
+
 def test_what_two_recipes_fit_is_refused_unless_the_claim_names_one():
     found = [*trained(LOW), *trained(HIGH, recipe=FIXED)]
     with pytest.raises(
