@@ -13,6 +13,8 @@ from typing import Any
 
 MOST_QUOTED = 80
 """Most characters of input that a message repeats."""
+MOST_NAMED = 300
+"""Most characters of a name that a sentence or a line holds."""
 MOST_SAID = 1000
 """Most characters of a message."""
 
@@ -32,11 +34,6 @@ _MARKUP = re.compile(
 )
 _ENTITY = re.compile(r"&(?=#?\w+;)")
 _FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-_LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
-    "%": r"\%", "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-}  # fmt: skip
 
 
 class Markdown(str):
@@ -61,6 +58,11 @@ def line(text: str) -> str:
 def sentence(text: str) -> str:
     """Return a message on one line, cut in its middle where it is long; twice is as once."""
     return _cut(terminal(" ".join(text.split())), MOST_SAID)
+
+
+def shortened(text: str, *, most: int = MOST_NAMED) -> str:
+    """Return a name as a line repeats it: as :func:`line`, cut in its middle where it is long."""
+    return _cut(line(text), most)
 
 
 def quoted(value: Any, *, most: int = MOST_QUOTED) -> str:
@@ -111,16 +113,6 @@ def csv(value: Any) -> Any:
 def html(text: str) -> str:
     """Escape for HTML, in text and in quoted attributes."""
     return _html.escape(terminal(text), quote=True)
-
-
-def latex(text: str) -> str:
-    """Escape for the text of a LaTeX document."""
-    return "".join(_LATEX.get(character, character) for character in line(text))
-
-
-def mathtext(text: str) -> str:
-    """Escape for the text of a figure, where dollars would begin mathematics."""
-    return terminal(text).replace("$", r"\$")
 
 
 def _shown(found: re.Match[str]) -> str:

@@ -30,6 +30,8 @@ MOST_OF_NAME = 200
 """Most characters of a name; the longest path element that file systems take is 255 bytes."""
 MOST_OF_TITLE = 300
 """Most characters of an id, a title, a label."""
+MOST_OF_VALUE = 4096
+"""Most characters of an argument that is a text; the longest path that Linux takes."""
 
 
 def check_name(kind: str, name: str) -> None:

@@ -51,6 +51,7 @@ def report(
 ) -> Report:
     """Return a report of some results; ``labels`` are the model's arguments that were asked for."""
     known = None if labels is None else Labels(model=labels)
+    changes.setdefault("model_args", {"layers": 4, **(labels or {})})
     recipe = {"optimizer": "adamw", "lr": 0.003, "gate": 0.99, **changes.pop("recipe", {})}
     return synthetic(
         model, task, seed, metrics=list(results), labels=known, recipe=recipe, **changes

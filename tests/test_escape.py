@@ -37,10 +37,12 @@ def acts(text: str) -> list[str]:
 @thorough
 @given(st.text(st.characters(), max_size=40) | texts)
 def test_nothing_acts_on_a_terminal(text: str) -> None:
-    for shown in (escape.terminal(text), escape.sentence(text), escape.quoted(text)):
+    shown_in = (escape.terminal, escape.sentence, escape.quoted, escape.shortened)
+    for shown in (show(text) for show in shown_in):
         assert not acts(shown)
         shown.encode()  # no half of a pair is left, which no stream could write
     assert "\n" not in escape.line(text) + escape.sentence(text) + escape.quoted(text)
+    assert len(escape.shortened(text * 99)) <= escape.MOST_NAMED
 
 
 @pytest.mark.parametrize(
@@ -167,23 +169,3 @@ def test_html_shows_the_text_and_nothing_else(text: str) -> None:
     assert found.tags == ["p"]
     assert found.text == escape.terminal(text)
     assert html.unescape(escape.html(text)) == escape.terminal(text)
-
-
-@thorough
-@given(texts)
-def test_latex_has_no_bare_special_character(text: str) -> None:
-    written = escape.latex(text)
-    for command in escape._LATEX.values():
-        written = written.replace(command, "")
-    assert not set(written) & set("\\{}$&#%_^~")
-
-
-@thorough
-@given(texts)
-def test_a_figure_draws_the_text_as_it_is(text: str) -> None:
-    """Matplotlib takes text for mathematics by its dollars; escaped ones it shows as dollars."""
-    from matplotlib import cbook
-
-    written = escape.mathtext(text)
-    assert not cbook.is_math_text(written)
-    assert written.replace(r"\$", "$") == escape.terminal(text)

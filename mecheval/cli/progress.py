@@ -15,6 +15,7 @@ from mecheval.cli.printing import say
 from mecheval.escape import sentence, terminal
 from mecheval.harness.events import Outcome, Progress, Silence
 from mecheval.harness.gate import find_gated
+from mecheval.reports.labels import gate_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,14 +49,18 @@ def display(*, quiet: bool = False, as_json: bool = False) -> Iterator[Listener]
 
 
 def line_of(outcome: Outcome) -> str:
-    """Return a finished cell's line: ``parity  lstm  seed 0  learned  acc 0.998  3.1 s``."""
+    """Return the line of a finished cell.
+
+    Such as ``parity  lstm  seed 0  learned (gate 0.99)  acc 0.998  3.1 s``.
+    """
     report, cell = outcome.report, outcome.cell
     words = [cell.task_title, cell.model_title, f"seed {report.identity.seed}"]
     if report.error is not None:
         error = report.error
         said = sentence(f"FAILED in {error.stage}: {error.type}: {error.message}")
         return "  ".join([*words, said])
-    words.append("learned" if report.learned else "not learned")
+    gate = gate_in_words(report.identity)
+    words.append(("learned" if report.learned else "not learned") + (gate and f" ({gate})"))
     accuracy = accuracy_of(outcome)
     words += [] if accuracy is None else [f"acc {accuracy:.3f}"]
     seconds = _seconds(report)

@@ -16,7 +16,8 @@ from mecheval.harness.unchanged import file_sha256, sample_sha256
 from mecheval.harness.users_code import said_in_a_sentence
 from mecheval.quoting import HUB, as_word
 from mecheval.registry import Registry
-from mecheval.reports.files import cell_key, checkpoint_id, report_path
+from mecheval.reports.checkpoints import checkpoint_id
+from mecheval.reports.files import cell_key, report_path
 from mecheval.reports.schema import Identity, Labels, ModelPart, TaskIdentity
 from mecheval.spec import Spec, check_version
 from mecheval.tasks.contract import Task, configure

@@ -152,13 +152,18 @@ def _table(task: Table) -> dict[str, Any]:
         "name": task.name,
         "version": task.version,
         "params": dict(task.params),
-        "columns": [{"key": column.key, **column._asdict()} for column in task.columns],
+        "columns": [_column(column) for column in task.columns],
         "levels": {
             level: {key: _rounded(value) for key, value in values.items()}
             for level, values in task.levels.items()
         },
         "rows": [_row(row) for row in task.rows],
     }
+
+
+def _column(column: Column) -> dict[str, Any]:
+    fields = {name: value for name, value in column._asdict().items() if name != "again"}
+    return {"key": column.key, **fields}
 
 
 def _row(row: Row) -> dict[str, Any]:

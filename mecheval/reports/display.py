@@ -8,7 +8,7 @@ from mecheval import escape
 from mecheval.reports.collection.columns import columns_of
 from mecheval.reports.collection.numbers import VERDICT, number_of
 from mecheval.reports.collection.words import decimal, ends
-from mecheval.reports.labels import names_of
+from mecheval.reports.labels import gate_in_words, names_of, recipe_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +21,8 @@ MOST = 4
 
 
 def line(report: Report) -> str:
-    """Return ``<gru on parity@1, seed 0: learned; Token accuracy 0.995>``."""
-    name = escape.line(str(names_of([report])[0]))
+    """Return ``<gru on parity@1, seed 0: learned (gate 0.99; adamw); Token accuracy 0.995>``."""
+    name = str(names_of([report])[0])
     found = [text for _, text in _headlines(report)]
     more = [f"and {len(found) - MOST} more"] if len(found) > MOST else []
     numbers = "; " + ", ".join([*found[:MOST], *more]) if found else ""
@@ -43,13 +43,17 @@ def html(report: Report) -> str:
 
 
 def _state(report: Report) -> str:
+    """Say what came of it: by which recipe it was learned, and how much was asked for."""
     if report.error:
-        return f"failed in {escape.line(report.error.stage)} ({escape.line(report.error.type)})"
+        where, what = (escape.shortened(text) for text in (report.error.stage, report.error.type))
+        return f"failed in {where} ({what})"
     if report.status == "not_applicable":
         return "not applicable"
     learned = {True: "learned", False: "not learned", None: "not measured"}[report.learned]
-    limit = report.identity.limit
-    return learned + (f", partial (limit {limit})" if report.partial else "")
+    identity = report.identity
+    told = filter(None, [gate_in_words(identity), escape.shortened(recipe_in_words(identity))])
+    by = f" ({'; '.join(told)})" if report.learned is not None else ""
+    return learned + by + (f", partial (limit {identity.limit})" if report.partial else "")
 
 
 def _result(report: Report, column: Column) -> MetricResult | None:
@@ -61,7 +65,7 @@ def _headlines(report: Report) -> Iterator[tuple[Column, str]]:
     for column in columns_of([report]):
         value = _value(_result(report, column), column)
         if value is not None:
-            yield column, escape.line(f"{column.title} {value}")
+            yield column, escape.shortened(f"{column.title} {value}", most=escape.MOST_QUOTED)
 
 
 def _value(result: MetricResult | None, column: Column) -> str | None:

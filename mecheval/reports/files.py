@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 from pydantic import BaseModel
@@ -21,6 +21,7 @@ from mecheval import paths
 from mecheval.errors import StorageError, UsageError
 from mecheval.reports import json_text
 from mecheval.reports.canonical import digest_of, normalised, sha256_of
+from mecheval.reports.checkpoints import checkpoint_id
 from mecheval.reports.reading import read_bytes
 from mecheval.reports.reading import read_report as read_report
 from mecheval.reports.schema import Identity, Labels, Report
@@ -32,23 +33,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._]+")
 _SCHEMAS = re.compile(rb'"schema": ?"mecheval\.(\w+)/')
 _LONGEST = 100
 
-OF_FOLDER = "sha256:"
-"""How the commit of a checkpoint in a folder begins: its hash, as it has no commit."""
-
 _ADDED = ("sweep", "snapshots")
 """Fields of an identity that are hashed only where they are set: older keys stay what they are."""
-
-
-class Checkpoint(Protocol):
-    """What tells checkpoints apart, of a model's identity."""
-
-    @property
-    def commit(self) -> str | None:
-        """Return the commit, or a hash of its configuration."""
-
-    @property
-    def weights_sha256(self) -> str | None:
-        """Return the hash of its weights."""
 
 
 def cell_key(identity: Identity) -> str:
@@ -67,17 +53,6 @@ def _set(fields: Mapping[str, Any]) -> dict[str, Any]:
     ]
     asked = {key: value for key, value in fields.items() if key not in _ADDED or value is not None}
     return {**asked, "metrics": metrics}
-
-
-def checkpoint_id(model: Checkpoint) -> str | None:
-    """Return what names a checkpoint in a folder by its content; None for any other model.
-
-    Folders have names that say little and change: two may be called ``ckpt``, and one be reached in
-    several ways. So their keys and paths follow from the hashes of their files alone.
-    """
-    if not (model.commit or "").startswith(OF_FOLDER):
-        return None
-    return sha256_of([model.commit, model.weights_sha256])[:16]
 
 
 def report_path(root: Path, identity: Identity, labels: Labels | None = None) -> Path:

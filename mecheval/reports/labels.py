@@ -12,7 +12,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mecheval.reports.files import checkpoint_id
+from mecheval import escape
+from mecheval.reports.checkpoints import checkpoint_id
+from mecheval.reports.label_checks import shown
 from mecheval.spec import format_args
 
 if TYPE_CHECKING:
@@ -50,8 +52,9 @@ class Name(NamedTuple):
         return f"{self.model} ({self.recipe})" if self.recipe else self.model
 
     def __str__(self) -> str:
-        """Return the whole name in words."""
-        return f"{self.model} on {self.task}" + (f" ({self.recipe})" if self.recipe else "")
+        """Return the whole name in words, on one line and not without end."""
+        recipe = f" ({self.recipe})" if self.recipe else ""
+        return escape.shortened(f"{self.model} on {self.task}{recipe}")
 
 
 class Entry(NamedTuple):
@@ -101,7 +104,7 @@ def model_entry(report: Report) -> Entry:
         "weights_sha256": None if content else model.weights_sha256,
         "file_sha256": model.file_sha256,
     }
-    asked = format_args(report.labels.model) if report.labels else ""
+    asked = format_args(shown(report.labels.model, model.args)) if report.labels else ""
     return Entry(model.name + revision + hidden, fields, asked)
 
 
@@ -115,17 +118,8 @@ def task_entry(report: Report) -> Entry:
     """Return what tells a report's task apart from others."""
     task = report.identity.task
     fields = {**task.params, "sample_sha256": task.sample_sha256}
-    asked = format_args(report.labels.task) if report.labels else ""
+    asked = format_args(shown(report.labels.task, task.params)) if report.labels else ""
     return Entry(f"{task.name}@{task.version}", fields, asked)
-
-
-def model_labels(reports: Sequence[Report]) -> list[str]:
-    """Name the model of every report, with its recipe where there are several."""
-    names = names_of(reports)
-    recipes: dict[tuple[str, str], set[str]] = {}
-    for name in names:
-        recipes.setdefault((name.model, name.task), set()).add(name.recipe)
-    return [n.row if len(recipes[n.model, n.task]) > 1 else n.model for n in names]
 
 
 def labels(entries: Sequence[Entry]) -> list[str]:
@@ -155,6 +149,18 @@ def recipe_in_words(identity: Identity) -> str:
     return ", ".join(filter(None, [*told, _unusual(identity)]))
 
 
+def gate_of(identity: Identity) -> float | None:
+    """Return the accuracy from which on the task counts as learned."""
+    gate = identity.recipe.get("gate")
+    return None if isinstance(gate, bool) or not isinstance(gate, int | float) else float(gate)
+
+
+def gate_in_words(identity: Identity) -> str:
+    """Return ``gate 0.95``; nothing where there is none."""
+    gate = gate_of(identity)
+    return "" if gate is None else f"gate {gate:g}"
+
+
 def _named_by_content(reports: Sequence[Report]) -> list[Entry]:
     """Return the entries; a checkpoint whose folder was renamed has its first name throughout."""
     entries, first = [model_entry(report) for report in reports], {}
@@ -168,7 +174,7 @@ def _named_by_content(reports: Sequence[Report]) -> list[Entry]:
 
 
 def _best_of(values: Iterable[Any]) -> str:
-    *most, last = map(_short, values)
+    *most, last = [*map(_short, values)] or ["nothing"]
     return f"best of {', '.join(most)} and {last}" if most else last
 
 

@@ -30,6 +30,9 @@ MOST_BYTES = 64_000_000
 DEEPEST = 64
 """Most lists and objects within each other; a report has ten."""
 
+SEALED_FROM = 4
+"""The first protocol under which every report was written with a digest."""
+
 _GREATEST = 2**64
 _TOO_DEEP = f"more than {DEEPEST} lists and objects are within each other"
 
@@ -161,8 +164,16 @@ def _parsed(content: Any) -> tuple[str, Any]:
 
 
 def digest_problem(content: Mapping[str, Any]) -> str:
-    """Say that values do not fit their digest; an empty string if they do, or there is none."""
-    if content.get("digest") in (None, digest_of(content)):
+    """Say that values do not fit their digest, or that it was taken away; else an empty string.
+
+    Args:
+        content: A report that follows the schema. Older ones never had a digest.
+    """
+    digest = content.get("digest")
+    if digest is None:
+        sealed = content["identity"]["protocol"] >= SEALED_FROM
+        return "was changed after it was written: it has lost its digest" if sealed else ""
+    if digest == digest_of(content):
         return ""
     return "was changed after it was written: its values do not fit its digest"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mecheval.reports.types import GREATEST, Count, Name, Number, Numbers, Title
+from mecheval.reports.types import GREATEST, Arguments, Count, Name, Number, Numbers, Title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,7 +145,7 @@ class MetricResult(Record):
     """Version of the metric; raised when its numbers change."""
     family: str = Field(pattern=r"^[a-z][a-z_]*$", max_length=100)
     """Kind of evidence: behaviour, intervention, probe, bottleneck, or one of a metric's own."""
-    config: dict[str, Any] = {}
+    config: Arguments = {}
     """All parameters of the metric, defaults included."""
     profile: Profile | None = None
     """Values over layers or positions."""

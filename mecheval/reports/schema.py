@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
+from mecheval.reports.label_checks import contradiction
 from mecheval.reports.results import Headline as Headline
 from mecheval.reports.results import MetricResult as MetricResult
 from mecheval.reports.results import Profile as Profile
@@ -19,7 +20,7 @@ from mecheval.reports.training_part import Snapshot as Snapshot
 from mecheval.reports.training_part import SnapshotResult as SnapshotResult
 from mecheval.reports.training_part import SweepRun as SweepRun
 from mecheval.reports.training_part import TrainingPart as TrainingPart
-from mecheval.reports.types import Count, ModelName, Name, Seed, Sha256, Title
+from mecheval.reports.types import Arguments, Count, ModelName, Name, Seed, Sha256, Sweep, Title
 from mecheval.reports.types import Number as Number
 
 SCHEMA = "mecheval.report/1"
@@ -30,7 +31,7 @@ class TaskIdentity(Record):
     """Registered name."""
     version: Count
     """Version of the generator."""
-    params: dict[str, Any]
+    params: Arguments
     """All parameters, defaults included."""
     sample_sha256: Sha256 | None = None
     """Hash of a sample and of the declaring file, for tasks that are not built in; null where the
@@ -40,7 +41,7 @@ class TaskIdentity(Record):
 class ModelPart(Record):
     name: ModelName
     """Registered name, or hf:REPO."""
-    args: dict[str, Any]
+    args: Arguments
     """All arguments, defaults included."""
     source: Literal["scratch", "pretrained", "random", "module", "planted"]
     """Where the initial weights come from; random is a pretrained shape without its weights, and
@@ -60,7 +61,7 @@ class MetricIdentity(Record):
     """Registered metric."""
     version: Count
     """Its version."""
-    params: dict[str, Any]
+    params: Arguments
     """All parameters, defaults included."""
     file_sha256: Sha256 | None = None
     """Hash of the declaring file, for metrics that are not built in; null where the version says
@@ -82,9 +83,9 @@ class Identity(Record):
     """Floating-point type of the measurements."""
     protocol: Count
     """Version of the harness's own procedure."""
-    recipe: dict[str, Any]
+    recipe: Arguments
     """All fields of the training recipe."""
-    sweep: dict[str, list[Any]] | None = None
+    sweep: Sweep | None = None
     """Values of recipe fields of which the best on the validation split was measured."""
     snapshots: Count | None = None
     """At how many points along training the metrics were measured as well."""
@@ -166,11 +167,11 @@ class Fidelity(Record):
 class Labels(Record):
     """What differs from the defaults, by which paths and tables name a cell."""
 
-    model: dict[str, Any] = {}
+    model: Arguments = {}
     """Arguments of the model that differ from its defaults."""
-    task: dict[str, Any] = {}
+    task: Arguments = {}
     """Parameters of the task that differ from its defaults."""
-    run: dict[str, Any] = {}
+    run: Arguments = {}
     """Settings of the run that differ from the defaults: limit, recipe fields, sweep, metrics."""
 
 
@@ -240,6 +241,20 @@ class Report(Record):
     """Command line that made the report."""
     plugin: dict[str, str] | None = None
     """Distribution and version of a third-party task or model."""
+
+    @field_validator("labels")
+    @classmethod
+    def _are_of_the_identity(cls, labels: Labels | None, info: ValidationInfo) -> Labels | None:
+        """Refuse labels that name another cell than the identity says.
+
+        Raises:
+            ValueError: A label contradicts the identity.
+        """
+        identity = info.data.get("identity")  # absent where it is wrong itself
+        problem = contradiction(labels, identity) if labels and identity else ""
+        if problem:
+            raise ValueError(problem)
+        return labels
 
     def __repr__(self) -> str:
         """Return a line: what it is of, and its headline numbers."""

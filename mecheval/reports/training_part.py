@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from mecheval.reports.results import Record
-from mecheval.reports.types import Count, Number, Title
+from mecheval.reports.types import Arguments, Count, Number, Title
 
 
 class SweepRun(Record):
     """One training of a sweep."""
 
-    values: dict[str, Any]
+    values: Arguments
     """Recipe fields that the sweep varies."""
     chosen: bool
     """Whether this run had the best validation accuracy and was measured; none if all diverged."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, PlainSerializer
+from pydantic import AfterValidator, Field, PlainSerializer
 
 from mecheval import naming
+from mecheval.escape import quoted
 
 GREATEST = 1e100
 """Largest number in a report; sums and squares of such numbers are still finite."""
@@ -48,3 +51,61 @@ Title = Annotated[str, Field(pattern=naming.SEEN, max_length=naming.MOST_OF_TITL
 """One line of visible text: ids, titles, labels."""
 
 Sha256 = Annotated[str, Field(pattern=naming.SHA256)]
+
+_SEEN = re.compile(naming.SEEN.removesuffix("$"))
+
+
+def _visible(value: Any) -> Any:
+    """Refuse texts that a line cannot show, however deep they lie within lists and objects.
+
+    Raises:
+        ValueError: One has characters that cannot be seen, or too many.
+    """
+    level = [value]
+    while level:
+        each = level.pop()
+        if isinstance(each, Mapping):
+            for key in each:
+                _check_text(key, naming.MOST_OF_TITLE)
+            level += each.values()
+        elif isinstance(each, list | tuple):
+            level += each
+        elif isinstance(each, str):
+            _check_text(each, naming.MOST_OF_VALUE)
+    return value
+
+
+def _check_text(text: Any, most: int) -> None:
+    if not isinstance(text, str) or len(text) > most:
+        raise ValueError(f"{quoted(text)} is no text of at most {most} characters")
+    if not _SEEN.fullmatch(text):
+        raise ValueError(f"{quoted(text)} is no line of what can be seen")
+
+
+def _texts(most: int) -> dict[str, Any]:
+    return {"pattern": naming.SEEN, "maxLength": most}  # which JSON Schema asks of texts alone
+
+
+Arguments = Annotated[
+    dict[str, Any],
+    AfterValidator(_visible),
+    Field(
+        json_schema_extra={
+            "propertyNames": _texts(naming.MOST_OF_TITLE),
+            "additionalProperties": _texts(naming.MOST_OF_VALUE),
+        }
+    ),
+]
+"""Arguments, parameters, fields of a recipe: by name, with values that a line can show."""
+
+Sweep = Annotated[
+    dict[str, list[Any]],
+    AfterValidator(_visible),
+    Field(
+        json_schema_extra={
+            "propertyNames": _texts(naming.MOST_OF_TITLE),
+            "additionalProperties": {"type": "array", "items": _texts(naming.MOST_OF_VALUE)},
+        }
+    ),
+]
+"""Lists of such values by name."""

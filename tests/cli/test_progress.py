@@ -53,3 +53,10 @@ def test_a_warning_is_one_line() -> None:
     assert said == (
         "Warning: a b is not whole JSON (\\x1b). It is set aside, and its cell measured again."
     )
+
+
+def test_the_gate_stands_beside_what_was_learned() -> None:
+    recipe = {"optimizer": "adamw", "gate": 0.5}
+    for learned, said in ((True, "learned (gate 0.5)"), (False, "not learned (gate 0.5)")):
+        outcome = Outcome(cell("gru"), synthetic(learned=learned, recipe=recipe))
+        assert f"seed 0  {said}  acc 0." in line_of(outcome)

@@ -13,7 +13,7 @@ from synthetic_reports import synthetic
 
 from mecheval.harness.plan import plan
 from mecheval.harness.request import Cell, Request
-from mecheval.reports.labels import model_labels
+from mecheval.reports.labels import names_of
 from mecheval.spec import parse_spec
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_one_name_in_two_working_folders_is_two_models(
     assert first.model_title != second.model_title
     assert first.identity.model.name == second.identity.model.name == "hf:ckpt"
     reports = [synthetic().model_copy(update={"identity": cell.identity}) for cell in cells]
-    labels = model_labels(reports)
+    labels = [name.row for name in names_of(reports)]
     assert len(set(labels)) == 2
     assert all(label.startswith("hf:ckpt[content=") for label in labels)
 
@@ -77,7 +77,7 @@ def test_one_model_reached_in_many_ways_is_one(
     assert len({cell.key for cell in cells}) == 1
     assert len({cell.path for cell in cells}) == 1
     reports = [synthetic().model_copy(update={"identity": cell.identity}) for cell in cells]
-    assert len(set(model_labels(reports))) == 1
+    assert len({name.row for name in names_of(reports)}) == 1
 
 
 def test_a_change_of_any_file_is_another_model(places: Path) -> None:

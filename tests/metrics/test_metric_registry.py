@@ -10,6 +10,8 @@ from mecheval.errors import UsageError
 from mecheval.harness.metric_checks import check_metric
 from mecheval.harness.selftest import known_cases
 from mecheval.metrics import configured_metric, measure
+from mecheval.metrics.needs import AttentionHeads
+from mecheval.models.load import resolve
 from mecheval.registry import Registry
 from mecheval.spec import Spec, parse_spec
 
@@ -115,6 +117,21 @@ def test_what_was_not_learned_has_reasons_and_no_numbers() -> None:
     variables = [f"{kind}/{v}" for kind in ("readability", "bottleneck") for v in task.variables]
     on_pairs = {"recovery/block_in", "recovery/state", "write_offset", "interchange"}
     assert ids >= {*on_pairs, "mechanism", *variables}
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("gru[layers=2,width=16]", "the model has no attention heads whose output is a site"),
+        ("attention[layers=1,width=16,heads=2]", None),
+        ("hybrid[pattern=mamba-attention,layers=2,width=16]", None),
+    ],
+)
+def test_a_metric_may_ask_for_attention_heads(model: str, reason: str | None) -> None:
+    source = resolve(parse_spec(model), Registry())
+    built = source.untrained(source.encode(load_task("parity")), seed=0)
+    assert AttentionHeads().of_model(built) == reason
+    assert str(AttentionHeads()) == "attention heads"
 
 
 def test_too_few_examples_are_a_reason() -> None:

@@ -87,7 +87,8 @@ def test_erased_answers_equal_erasing_by_hand() -> None:
         subject = subject_of(model, load_task("parity"), batch_size=batch_size)
         params = {"n_erase": 20, "n_per_random": 8}
         runs = prepare_sweep(subject, params).runs
-        shares.append(runs.random_answers(1, drawn))
+        trial = runs.on_some(drawn)
+        shares.append(runs.spread(trial, runs.tried(1, [trial])[0]))
     assert (~np.isnan(shares[0])).sum(1).tolist() == [8] * 5
     assert (~np.isnan(shares[0])).sum(0).tolist() == [2] * 20
     np.testing.assert_array_equal(shares[0], shares[1])

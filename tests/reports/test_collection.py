@@ -261,7 +261,7 @@ def test_the_data_frame_has_a_row_per_number() -> None:
     frame = collect([report(whole, seed=3), *seeds(None)]).to_frame()
     assert list(frame.columns) == [
         "model", "task", "recipe", "seed", "metric", "result", "path", "value", "low", "high", "n",
-        "verdict", "reason", "learned",
+        "verdict", "reason", "learned", "gate",
     ]  # fmt: skip
     assert list(frame.path[frame.seed == 3]) == ["", "floor", "cost"]
     assert list(frame.value[frame.seed == 3].fillna(-1)) == [0.9, 0.5, -1]
@@ -272,6 +272,11 @@ def test_the_data_frame_has_a_row_per_number() -> None:
     assert (first.low, first.high) == pytest.approx((0.85, 0.95))
     assert frame[frame.seed == 0].iloc[0].reason == "no gap: 0.01"
     assert frame.value.dtype == float
+    assert (first.recipe, first.gate) == ("adamw, learning rate 0.003", 0.99)
+    both = collect([report(whole, recipe={"clip": clip}) for clip in (1, 2)]).to_frame()
+    assert list(both.recipe.unique()) == [
+        f"adamw, learning rate 0.003 (clip={clip})" for clip in (1, 2)
+    ]
     assert len(collect([]).to_frame()) == 0
 
 

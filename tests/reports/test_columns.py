@@ -30,10 +30,33 @@ def test_columns_are_the_headlines_of_all_results_behaviour_first():
     ]  # fmt: skip
 
 
+def test_a_number_that_is_written_in_several_ways_has_as_many_columns():
+    several = [Headline(title="Where", at="layer", kind=kind) for kind in ("number", "layer")]
+    several += [Headline(title="Where", at="layer", kind="count", bounds=(0, n)) for n in (1, 2)]
+    one = report(result("mine/a", 0.5, *several, scalars={"layer": 2.0}))
+    other = report(result("mine/a", 0.5, *several[::-1], scalars={"layer": 2.0}), seed=1)
+    found = columns_of([one, other])
+    assert [(c.key, c.kind) for c in found] == [
+        ("mine/a layer", "number"), ("mine/a layer as layer", "layer"),
+        ("mine/a layer as count", "count"), ("mine/a layer as count 1", "count"),
+    ]  # fmt: skip
+    assert len({column.title for column in found}) == 4
+    (group,) = collect([one]).groups
+    assert [group.of(column).mean for column in found] == [2.0] * 4
+    kinds = columns_of([report(result("mine/a", 0.5, *several[:3]))])
+    assert [c.title for c in kinds] == ["Where (number)", "Where (layer)", "Where (count)"]
+
+
+def test_equal_headlines_of_one_result_are_one_column():
+    assert titles(report(result("mine/a", 0.5, LAYER, LAYER))) == ["At layer"]
+
+
 def test_reports_without_headlines_show_values_under_their_titles():
     old = report(result("a/x", 0.5, title="size of x"), result("mechanism", None, title="verdict"))
     decided = report(result("mechanism", 0.9, title="verdict", verdict="induction"), seed=1)
     assert titles(old) == ["size of x", "verdict"]
+    long = report(result("mechanism", 0.9, title="a" * 300, verdict="induction"))
+    assert [len(title) for title in titles(long)] == [300, 300]
     assert titles(old, decided) == ["size of x", "verdict", "verdict: value beside the verdict"]
 
 

@@ -1,18 +1,25 @@
 """A report in a line and in a notebook: what it is of, and its headline numbers, escaped."""
 
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 from synthetic_reports import REASON, called, retrieval, synthetic
 
+from mecheval.reports.collection import collect
 from mecheval.reports.schema import Failure, Headline, Report
 
+RECIPE = {"optimizer": "adamw", "lr": 0.01, "gate": 0.95}
+SAID = "gate 0.95; adamw, learning rate 0.01"
 FAILURE = Failure(type="ValueError", message="it went wrong", stage="train", traceback="")
 
 
 def test_a_line_names_the_cell_and_its_numbers() -> None:
     text = repr(synthetic("lstm", seed=3))
-    assert text.startswith("<lstm on parity@1, seed 3: learned; token accuracy at 1x 0.99")
+    assert text.startswith(
+        "<lstm on parity@1, seed 3: learned (adamw, learning rate 0.003); token accuracy at 1x 0.99"
+    )
     assert str(synthetic("lstm", seed=3)) == text
     assert len(text) < 250
     assert "induction" in repr(with_headlines(retrieval()))
@@ -31,8 +38,8 @@ def with_headlines(report: Report) -> Report:
 @pytest.mark.parametrize(
     ("report", "state"),
     [
-        (synthetic(learned=False), "not learned;"),
-        (synthetic(limit=4), "learned, partial (limit 4);"),
+        (synthetic(learned=False, recipe=RECIPE), f"not learned ({SAID});"),
+        (synthetic(limit=4, recipe=RECIPE), f"learned ({SAID}, limit=4), partial (limit 4);"),
         (
             synthetic(status="error", learned=None, metrics=[], error=FAILURE),
             "failed in train (ValueError)>",
@@ -61,3 +68,35 @@ def test_what_stands_in_a_report_is_shown_and_not_obeyed() -> None:
     assert "<script>" not in report._repr_html_()
     assert report._repr_html_().count("&lt;script&gt;") == 3
     assert "\x1b" not in report._repr_html_() + repr(report)
+
+
+def test_no_line_is_without_end() -> None:
+    report = called("a" * 5000 + "\x1b[31m\u202e", synthetic(recipe={"optimizer": "b" * 4000}))
+    titled = report.metrics[0].model_copy(update={"title": "c" * 290})
+    report = report.model_copy(update={"metrics": [titled, *report.metrics[1:]]})
+    (group,) = collect([report])
+    for text in (repr(report), str(group), repr(group), str(group.name)):
+        assert len(text) < 1200
+        assert text.isprintable()
+
+
+def test_a_gate_that_is_no_number_is_none() -> None:
+    for gate in ("high", True, None, [0.9]):
+        assert "seed 0: learned (adamw);" in repr(
+            synthetic(recipe={"optimizer": "adamw", "gate": gate})
+        )
+
+
+def test_a_notebook_shows_the_gate_and_the_recipe() -> None:
+    assert f"seed 0</b>: learned ({SAID})" in synthetic(recipe=RECIPE)._repr_html_()
+
+
+def test_showing_a_report_does_not_need_its_schema_or_its_file() -> None:
+    """The schema imports what shows a report, so that may not import the schema again."""
+    found = subprocess.run(
+        [sys.executable, "-c", "import mecheval.reports.display, sys; print(*sys.modules)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    loaded = set(found.stdout.split())
+    assert "mecheval.reports.collection.columns" in loaded
+    assert not loaded & {f"mecheval.reports.{name}" for name in ("schema", "reading", "files")}

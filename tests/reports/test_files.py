@@ -136,8 +136,8 @@ def test_folder_names_are_safe_and_do_not_collide(left, right):
 
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_arguments_in_paths_are_safe_and_do_not_collide(left, right):
-    first = report_path(Path("r"), identity(), Labels(model={"a": left}))
-    second = report_path(Path("r"), identity(), Labels(model={"a": right}))
+    labels = [Labels.model_construct(model={"a": text}) for text in (left, right)]
+    first, second = (report_path(Path("r"), identity(), each) for each in labels)
     assert len(first.parts) == 4
     assert all(len(part) < 200 for part in first.parts)
     assert (first == second) == (left == right)

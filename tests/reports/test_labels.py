@@ -8,7 +8,6 @@ from synthetic_reports import synthetic
 from mecheval.reports.labels import (
     Entry,
     labels,
-    model_labels,
     names_of,
     recipe_in_words,
 )
@@ -23,7 +22,7 @@ def test_what_was_asked_for_is_in_the_name_also_where_nothing_else_is_there():
     asked = report(model="lstm", labels={"layers": 4})
     assert names(asked) == [("lstm[layers=4]", "parity@1", "")]
     assert names(report(model="lstm", labels={}))[0][0] == "lstm"
-    small = synthetic(labels=Labels(task={"preset": "small", "k": 3}))
+    small = synthetic(task_params={"k": 3, "n": 8}, labels=Labels(task={"preset": "small", "k": 3}))
     assert names(small) == [("gru", "parity@1[small,k=3]", "")]
 
 
@@ -58,7 +57,7 @@ def test_a_recipe_is_named_where_one_model_on_one_task_has_several():
     assert [name[2] for name in names(*apart)] == ["", ""]
     both = [*apart, report(recipe=fast, seed=1)]
     assert [name[2] for name in names(*both)] == ["lr=0.001", "", "lr=0.01"]
-    assert model_labels(both) == ["gru (lr=0.001)", "gru", "gru (lr=0.01)"]
+    assert [name.row for name in names_of(both)] == ["gru (lr=0.001)", "gru", "gru (lr=0.01)"]
     assert str(names_of(both)[0]) == "gru on parity@1 (lr=0.001)"
 
 

@@ -14,13 +14,17 @@ from mecheval.checks import all_passed
 from mecheval.errors import UsageError
 from mecheval.leaderboard.admission import admit
 from mecheval.reports import reading
-from mecheval.reports.files import dumps, find_reports, read_report, write_report
-from mecheval.reports.reading import ReportError
+from mecheval.reports.collection import load_results
+from mecheval.reports.files import cell_key, dumps, find_reports, read_report, write_report
+from mecheval.reports.reading import SEALED_FROM, ReportError
 from mecheval.reports.validate import validate_file
+from mecheval.training.recipe import PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from mecheval.reports.schema import Report
 
 
 def changed(**fields: Any) -> str:
@@ -64,6 +68,19 @@ CONTENTS = {
     "escape in a name": within("identity", "task", "name", value="a\x1b[31m"),
     "markup in a name": within("identity", "task", "name", value="<img src=x onerror=alert(1)>"),
     "mathematics in a name": within("identity", "model", "name", value="$\\frac{$"),
+    "escape in an argument": within("identity", "model", "args", value={"path": "a\x1b[31m"}),
+    "override in an argument": within("identity", "task", "params", value={"a": ["\u202e"]}),
+    "escape in an argument's name": within("identity", "model", "args", value={"a\x1b": 1}),
+    "line in a recipe": within("identity", "recipe", value={"optimizer": "a\nb"}),
+    "line at the end of a recipe": within("identity", "recipe", value={"optimizer": "a\n"}),
+    "escape in a sweep": within("identity", "sweep", value={"lr": ["\x1b"]}),
+    "long argument": within("identity", "model", "args", value={"path": "a" * 5000}),
+    "long argument's name": within("identity", "model", "args", value={"a" * 5000: 1}),
+    "deep in an argument": within("identity", "model", "args", value={"a": [{"b": "\x1b"}]}),
+    "escape in what was asked for": changed(labels={"model": {"size": "\x1b[31m"}}),
+    "escape in a configuration": within("metrics", 0, "config", value={"a": "\x1b[31m"}),
+    "labels of another model": changed(labels={"model": {"layers": 99}}),
+    "labels of another run": changed(labels={"run": {"lr": 99}}),
     "override in a title": within("metrics", 0, "title", value="a\u202eb"),
     "long title": within("metrics", 0, "title", value="a" * 5000),
     "long name": within("identity", "model", "name", value="a" * 5000),
@@ -151,6 +168,12 @@ def test_a_huge_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         read_report(path)
 
 
+def of_protocol(number: int) -> Report:
+    report = synthetic()
+    identity = report.identity.model_copy(update={"protocol": number})
+    return report.model_copy(update={"identity": identity, "key": cell_key(identity)})
+
+
 EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
     "value": lambda c: c["metrics"][0].update(value=0.9999),
     "a digit beyond those written": lambda c: c["metrics"][0].update(
@@ -185,8 +208,26 @@ def test_what_is_written_otherwise_or_elsewhere_has_the_same_digest(tmp_path: Pa
     content |= {"finished": "2027-01-01", "environment": {}, "command": ["x"], "resources": {}}
     path.write_text(json.dumps(dict(reversed(content.items())), indent=7))
     assert read_report(path, verify=True).digest == content["digest"]
-    path.write_text(json.dumps({k: v for k, v in content.items() if k != "digest"}))
-    assert read_report(path, verify=True).digest is None
+
+
+def test_older_reports_never_had_a_digest_and_newer_ones_cannot_have_lost_it(
+    tmp_path: Path,
+) -> None:
+    for number, sealed in ((SEALED_FROM - 1, False), (SEALED_FROM, True), (PROTOCOL, True)):
+        (path,) = write(tmp_path / str(number), of_protocol(number))
+        content = json.loads(path.read_text())
+        content["metrics"][0]["value"] = 0.5
+        path.write_text(json.dumps(content | {"digest": None}))
+        del content["digest"]
+        for text in (path.read_text(), json.dumps(content)):
+            path.write_text(text)
+            (check,) = (c for c in validate_file(path) if c.name == "digest is that of the values")
+            assert check.passed is (False if sealed else None)
+            assert len(load_results(path.parent).refused) == sealed
+            if sealed:
+                with pytest.raises(ReportError, match="it has lost its digest"):
+                    read_report(path, verify=True)
+            assert read_report(path).digest is None, "it can still be looked at"
 
 
 def test_writing_again_does_not_bless_a_change(tmp_path: Path) -> None:

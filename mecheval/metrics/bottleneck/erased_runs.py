@@ -81,11 +81,6 @@ class ErasedRuns:
         """Answer all sequences with one eraser at a layer."""
         return self.tried(layer, [self.on_all(eraser)])[0]
 
-    def random_answers(self, layer: int, erasers: Sequence[Eraser]) -> np.ndarray:
-        """Answer a share of the sequences with each eraser; see :meth:`spread`."""
-        trial = self.on_some(erasers)
-        return self.spread(trial, self.tried(layer, [trial])[0])
-
     def on_all(self, eraser: Eraser) -> Trial:
         """Return a trial of one eraser on all sequences."""
         return Trial([eraser], np.arange(len(self.batch))[None])

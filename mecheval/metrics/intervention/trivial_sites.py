@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 INPUTS = ("block_in", "mixer_in")
 """What a layer reads at a position."""
 
-SIGNALS = ("conv_out", "q", "k", "v", "write")
-"""What a mixer computes of the inputs in reach, without its memory."""
-
 OUTPUTS = ("attn_out", "mixer_out", "mlp_out", "block_out")
 """What a layer puts out at a position."""
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from mecheval.escape import shortened
+from mecheval.naming import MOST_OF_TITLE
 from mecheval.reports.collection.numbers import VERDICT
 from mecheval.reports.results import BEHAVIOUR, Headline
 
@@ -31,6 +33,7 @@ class Column(NamedTuple):
         caption: What the metric's numbers say, in a sentence or two.
         bounds: Smallest and largest possible number, where it is not the value.
         otherwise: Why it is missing where the result has a value.
+        again: What tells it from another column of the same number: ``as layer``.
     """
 
     id: str
@@ -42,11 +45,12 @@ class Column(NamedTuple):
     caption: str
     bounds: tuple[float | None, float | None] = (None, None)
     otherwise: str = ""
+    again: str = ""
 
     @property
     def key(self) -> str:
         """Return what tells the column apart: ``recovery/state layer``."""
-        return f"{self.id} {self.at}".strip()
+        return " ".join(filter(None, (self.id, self.at, self.again)))
 
 
 class Section(NamedTuple):
@@ -64,15 +68,23 @@ class Section(NamedTuple):
 def columns_of(reports: Iterable[Report]) -> list[Column]:
     """Return the columns of reports: behaviour first, else in the order of the results.
 
+    A number that one result names several times, written in several ways, has as many columns.
     Headings that would stand twice get what tells their results apart. Where a metric has results
     of several parts, the one that stands for all of them where it cannot be measured is no column.
     """
     reports = list(reports)
     decided = {m.id for report in reports for m in report.metrics if m.verdict is not None}
-    found: dict[str, Column] = {}
+    found: dict[tuple[str, str, str, int], Column] = {}
+    keys: set[str] = set()
     for report in reports:
-        for column in _columns(report, decided):
-            found.setdefault(column.key, column)
+        for column, nth in _numbered(_columns(report, decided)):
+            place = column.id, column.at, column.kind, nth
+            if place in found:
+                continue
+            if column.key in keys:
+                column = column._replace(again=f"as {column.kind}" + (f" {nth}" if nth else ""))
+            keys.add(column.key)
+            found[place] = column
     parts = {column.metric for column in found.values() if column.id != column.metric}
     shown = [c for c in found.values() if c.id != c.metric or c.metric not in parts]
     ordered = sorted(shown, key=lambda column: column.family != BEHAVIOUR)
@@ -81,6 +93,16 @@ def columns_of(reports: Iterable[Report]) -> list[Column]:
         titled.setdefault(column.title, []).append(column)
     apart = {c.key: c for same in titled.values() for c in _told_apart(same)}
     return [apart[column.key] for column in ordered]
+
+
+def _numbered(columns: Iterable[Column]) -> Iterator[tuple[Column, int]]:
+    """Number a report's columns that are of one number and of one kind; equal ones are one."""
+    seen: dict[tuple[str, str, str], list[Column]] = {}
+    for column in columns:
+        same = seen.setdefault((column.id, column.at, column.kind), [])
+        if column not in same:
+            same.append(column)
+            yield column, len(same) - 1
 
 
 def sections(groups: Sequence[Group]) -> list[Section]:
@@ -137,8 +159,8 @@ def _columns(report: Report, decided: Collection[str]) -> Iterator[Column]:
 def _by_title(result: MetricResult, decided: Collection[str]) -> list[Headline]:
     if result.id not in decided:
         return [Headline(title=result.title)]
-    beside = Headline(title=f"{result.title}: value beside the verdict")
-    return [Headline(title=result.title, at=VERDICT), beside]
+    beside = shortened(f"{result.title}: value beside the verdict", most=MOST_OF_TITLE)
+    return [Headline(title=result.title, at=VERDICT), Headline(title=beside)]
 
 
 def _told_apart(same: Sequence[Column]) -> list[Column]:
@@ -149,6 +171,7 @@ def _told_apart(same: Sequence[Column]) -> list[Column]:
         [column.id.partition("/")[2] for column in same],
         [column.metric.partition("[")[2].removesuffix("]") for column in same],
         [column.id for column in same],
+        [column.kind for column in same],
         [column.key for column in same],
     )
     apart = next(words for words in ways if len({*words}) == len(words))

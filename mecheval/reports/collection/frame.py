@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "model", "task", "recipe", "seed", "metric", "result", "path", "value", "low", "high", "n",
-    "verdict", "reason", "learned",
+    "verdict", "reason", "learned", "gate",
 )  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def frame(groups: Iterable[Group], *, profiles: bool = False) -> pd.DataFrame:
     import pandas as pd
 
     table = pd.DataFrame(list(rows(groups, profiles=profiles)), columns=list(COLUMNS))
-    return table.astype({"value": float, "low": float, "high": float})
+    return table.astype(dict.fromkeys(("value", "low", "high", "gate"), float))
 
 
 def rows(groups: Iterable[Group], *, profiles: bool = False) -> Iterator[dict[str, Any]]:
@@ -44,12 +44,18 @@ def _row(group: Group, report: Report, result: MetricResult, path: str) -> dict[
     missing = found is None or isinstance(found, str)
     low, high = interval_at(result, steps) or (None, None)
     values = (
-        group.name.model, group.name.task, group.name.recipe, report.identity.seed,
+        group.name.model, group.name.task, _recipe(group), report.identity.seed,
         result.metric or result.name, result.id, path, None if missing else found, low, high,
         result.n_scored, None if path else result.verdict, found if missing else None,
-        report.learned,
+        report.learned, group.gate,
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
+
+
+def _recipe(group: Group) -> str:
+    """Return the recipe in words, with what tells it apart where a model has several on a task."""
+    apart = group.name.recipe
+    return f"{group.recipe} ({apart})" if apart else group.recipe
 
 
 def _paths(result: MetricResult, *, profiles: bool) -> Iterator[str]:

@@ -18,7 +18,8 @@ from mecheval.reports.collection.numbers import (
     verdicts_of,
 )
 from mecheval.reports.collection.profiles import ProfileOverSeeds, profile_over_seeds
-from mecheval.reports.labels import Name, model_key, procedure, recipe_in_words
+from mecheval.reports.collection.words import ranges
+from mecheval.reports.labels import Name, gate_of, model_key, procedure, recipe_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from mecheval.reports.schema import Identity, MetricResult, Report
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Group:
     """Reports that differ in their seeds, and perhaps in the metrics that they hold.
 
@@ -43,6 +44,10 @@ class Group:
         """Return the name in words."""
         return str(self.name)
 
+    def __repr__(self) -> str:
+        """Return ``<gru on parity@1: seeds 0-3>``."""
+        return f"<{self}: seeds {ranges(self.seeds)}>"
+
     @property
     def identity(self) -> Identity:
         """Return what all reports share, but for seed and metrics."""
@@ -56,7 +61,7 @@ class Group:
     @property
     def gate(self) -> float | None:
         """Return the accuracy from which on the task counts as learned."""
-        return self.identity.recipe.get("gate")
+        return gate_of(self.identity)
 
     @cached_property
     def by_seed(self) -> dict[int, list[Report]]:

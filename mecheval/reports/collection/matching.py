@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from mecheval.reports.label_checks import shown
 from mecheval.spec import parse_spec
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _named(
 def _model(group: Group, spec: Spec) -> tuple[bool, bool]:
     """Say whether a model has these arguments, and whether it was asked for by them alone."""
     model, labels = group.identity.model, group.reports[0].labels
-    asked = labels.model if labels else {}
+    asked = shown(labels.model, model.args) if labels else {}
     same = model.name == spec.name and spec.revision in (None, model.revision, model.commit)
     fits = same and _within(spec.args, {**model.args, **asked})
     return fits, fits and labels is not None and _equal(asked, spec.args)
@@ -66,7 +67,7 @@ def _model(group: Group, spec: Spec) -> tuple[bool, bool]:
 def _task(group: Group, spec: Spec) -> tuple[bool, bool]:
     """Say the same of a task; its version is what stands in a revision's place."""
     task, labels = group.identity.task, group.reports[0].labels
-    asked = labels.task if labels else {}
+    asked = shown(labels.task, task.params) if labels else {}
     same = task.name == spec.name and spec.revision in (None, str(task.version))
     fits = same and _within(spec.args, {**task.params, **asked})
     return fits, fits and labels is not None and _equal(asked, spec.args)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mecheval import escape
 from mecheval.reports.collection.numbers import SEED
+from mecheval.reports.labels import gate_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -90,7 +91,8 @@ def learned(group: Group) -> str:
     known = [each for each in group.learned.values() if each is not None]
     if not known:
         return ""
-    gate = "" if group.gate is None else f" (gate {group.gate:g})"
+    gate = gate_in_words(group.identity)
+    gate = gate and f" ({gate})"
     if len(group.seeds) == 1:
         return ("yes" if known[0] else "no") + gate
     return f"{group.n_learned} of {len(group.seeds)}{gate}"

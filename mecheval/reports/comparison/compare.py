@@ -183,9 +183,9 @@ def _sides(one: Group, other: Group) -> list[Side]:
 def _differences(one: Group, other: Group) -> Iterable[Difference]:
     """Yield the differences of all headline numbers that both sides have, but for ranges."""
     models = dict.fromkeys((one.name.row, other.name.row))
-    theirs = {column.key for column in columns_of(other.reports)}
+    theirs = {(column.id, column.at) for column in columns_of(other.reports)}
     for column in columns_of(one.reports):
-        if column.key in theirs and column.kind != "range":
+        if (column.id, column.at) in theirs and column.kind != "range":
             empty = Difference(
                 one.name.task, " -> ".join(models), column.id, column.at, column.title, column.kind
             )
