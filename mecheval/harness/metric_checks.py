@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.checks import Check
 from mecheval.errors import MechevalError
-from mecheval.harness.selftest import known_cases, subject_of
-from mecheval.metrics import configured_metric, measure
+from mecheval.harness.gate import gated
+from mecheval.harness.measures import metrics_on
+from mecheval.harness.selftest import SEED, known_cases, subject_of
+from mecheval.metrics import Subject, configured_metric, measure
 from mecheval.metrics.measuring import UNMET, check_scope, unmet_by_model, unmet_by_task
+from mecheval.models.load import resolve
 from mecheval.reports.lookup import number_at
 from mecheval.reports.results import BEHAVIOUR
 from mecheval.reports.schema import MetricResult
@@ -21,8 +24,10 @@ from mecheval.spec import Spec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mecheval.metrics import Metric, Subject
+    from mecheval.metrics import Metric
+    from mecheval.models.contract import SequenceModel
     from mecheval.registry import Registry
+    from mecheval.tasks import Task
 
 LIMIT = 48
 """Examples per measurement: enough for numbers, few enough to wait for."""
@@ -58,6 +63,43 @@ def check_metric(spec: Spec, registry: Registry) -> list[Check]:
     for name, check in _CHECKS.items():
         checks.append(_checked(name, lambda check=check: check(metric, subject)))
     return checks
+
+
+def check_behaviour_on(task: Task, registry: Registry) -> Check:
+    """Check that the behavioural metric of a task says whether the task was learned.
+
+    It is measured on a small model as it is drawn: what it returns does not depend on training.
+
+    Args:
+        task: The task.
+        registry: Where its metric is looked up.
+    """
+
+    def check() -> str:
+        metric, *_ = metrics_on(task, (), registry)
+        result = gated(measure(metric, _untrained(task, registry)))
+        return f"{result.id} of {metric.id}"
+
+    return _checked("behaviour says whether it is learned", check)
+
+
+def _untrained(task: Task, registry: Registry) -> Subject:
+    source = resolve(Spec("lstm", {"layers": 1, "width": 16}), registry)
+    encoding = source.encode(task)
+
+    def build() -> SequenceModel:
+        return source.untrained(encoding, seed=SEED).eval()
+
+    return Subject(
+        model=build(),
+        task=task,
+        encoding=encoding,
+        seed=SEED,
+        learned=None,
+        limit=LIMIT,
+        batch_size=LIMIT,
+        untrained=build,
+    )
 
 
 def _checked(name: str, check: Callable[[], str]) -> Check:
@@ -152,6 +194,12 @@ def _not_learned(metric: Metric, subject: Subject) -> str:
     return f"{len(results)} nulls with their reason"
 
 
+def _gated(metric: Metric, subject: Subject) -> str:
+    if metric.card.family != BEHAVIOUR:
+        return "it does not say whether a task is learned"
+    return gated(_fresh(metric, subject)).id
+
+
 def _headlines(metric: Metric, subject: Subject) -> str:
     shown = [(result, line) for result in _fresh(metric, subject) for line in result.headline]
     _need(shown, "no number of it is a column: its headline names none of its results")
@@ -184,4 +232,5 @@ _CHECKS: dict[str, Callable[[Metric, Subject], str]] = {
     "null with a reason where the task is not learned": _not_learned,
     "null with a reason where a need is not met": _not_applicable,
     "columns are there": _headlines,
+    "says whether a task is learned": _gated,
 }
