@@ -127,6 +127,7 @@ def _check(kind: str, target: str, registry: Registry, args: argparse.Namespace)
 def _task_checks(spec: Spec, registry: Registry) -> list[Check]:
     from mecheval.checks import Check
     from mecheval.harness.measures import metrics_on
+    from mecheval.harness.metric_checks import check_behaviour_on
     from mecheval.harness.plan import build_task
     from mecheval.tasks.checks import check_task
 
@@ -136,7 +137,8 @@ def _task_checks(spec: Spec, registry: Registry) -> list[Check]:
         registered = Check("metrics are registered", True, known)
     except UsageError as error:
         registered = Check("metrics are registered", False, str(error))
-    return [registered, *check_task(task)]
+        return [registered, *check_task(task)]
+    return [registered, *check_task(task), check_behaviour_on(task, registry)]
 
 
 def _model_checks(spec: Spec, registry: Registry, *, trust_remote_code: bool) -> list[Check]:

@@ -52,7 +52,8 @@ def gated(results: Sequence[MetricResult]) -> MetricResult:
     if found is None:
         ids = ", ".join(result.id for result in results) or "nothing"
         raise UsageError(
-            "The behavioural metric has no result from 0 to 1 of which more is better, so nothing "
-            f"can be held against the recipe's gate; it gave {ids}. Let it return one first."
+            "The behavioural metric has no result with bounds from 0 to 1 of which more is better, "
+            f"so nothing can be held against the recipe's gate; it gave {ids}. Let it return one "
+            "first, of a Layout with bounds=(0.0, 1.0) and higher_is_better=True."
         )
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mecheval.harness.gate import check_behaviour
 from mecheval.loose import file_of, loose_sha256
 from mecheval.metrics import Metric, configured_metric
-from mecheval.metrics.measuring import unmet_by_model, unmet_by_task
+from mecheval.metrics.measuring import check_scope, unmet_by_model, unmet_by_task
 from mecheval.reports.schema import MetricIdentity
 from mecheval.sources import source_sha256
 
@@ -36,7 +36,7 @@ def metrics_on(
         registry: Where they are looked up.
 
     Raises:
-        UsageError: A name or parameter is unknown or not allowed.
+        UsageError: A name or parameter is unknown or not allowed, or a metric is of pairs.
     """
     behaviour, declared = task.card.behaviour, task.card.mechanisms
     counts = Counter(spec.name for spec in declared)
@@ -59,6 +59,7 @@ def metrics_on(
         found = _in_order(_once(found), behaviour.name, usual_ones)
     check_behaviour(behaviour.name, found[0].card.family, task=task.card.name)
     for metric in found:
+        check_scope(metric)
         unmet_by_task(metric, task)  # which checks what parameters name
     return found
 

@@ -9,9 +9,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mecheval.checks import Check
-from mecheval.harness.selftest import known_cases, subject_of
-from mecheval.metrics import configured_metric, measure
-from mecheval.metrics.measuring import UNMET, unmet_by_model, unmet_by_task
+from mecheval.errors import MechevalError
+from mecheval.harness.gate import gated
+from mecheval.harness.measures import metrics_on
+from mecheval.harness.selftest import SEED, known_cases, subject_of
+from mecheval.metrics import Subject, configured_metric, measure
+from mecheval.metrics.measuring import UNMET, check_scope, unmet_by_model, unmet_by_task
+from mecheval.models.load import resolve
 from mecheval.reports.lookup import number_at
 from mecheval.reports.results import BEHAVIOUR
 from mecheval.reports.schema import MetricResult
@@ -20,8 +24,10 @@ from mecheval.spec import Spec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mecheval.metrics import Metric, Subject
+    from mecheval.metrics import Metric
+    from mecheval.models.contract import SequenceModel
     from mecheval.registry import Registry
+    from mecheval.tasks import Task
 
 LIMIT = 48
 """Examples per measurement: enough for numbers, few enough to wait for."""
@@ -46,10 +52,11 @@ def check_metric(spec: Spec, registry: Registry) -> list[Check]:
         ContractError: The metric's file does not import.
     """
     metric = configured_metric(spec, registry)
-    subject = _fitting(metric)
     checks = [_checked("parameters are JSON", lambda: _parameters(metric, registry))]
+    checks.append(_checked("measures single models", lambda: _single(metric)))
+    subject = None if metric.card.scope != "model" else _fitting(metric)
     if subject is None:
-        why = "no planted model meets its needs"
+        why = "no planted model meets its needs" if checks[-1].passed else "it is not measured"
         return [*checks, *(Check(name, None, why) for name in _CHECKS)]
     on = f"{type(subject.model).__name__} on {subject.task.card.name}"
     checks.append(Check("needs are met by a planted model", True, on))
@@ -58,10 +65,47 @@ def check_metric(spec: Spec, registry: Registry) -> list[Check]:
     return checks
 
 
+def check_behaviour_on(task: Task, registry: Registry) -> Check:
+    """Check that the behavioural metric of a task says whether the task was learned.
+
+    It is measured on a small model as it is drawn: what it returns does not depend on training.
+
+    Args:
+        task: The task.
+        registry: Where its metric is looked up.
+    """
+
+    def check() -> str:
+        metric, *_ = metrics_on(task, (), registry)
+        result = gated(measure(metric, _untrained(task, registry)))
+        return f"{result.id} of {metric.id}"
+
+    return _checked("behaviour says whether it is learned", check)
+
+
+def _untrained(task: Task, registry: Registry) -> Subject:
+    source = resolve(Spec("lstm", {"layers": 1, "width": 16}), registry)
+    encoding = source.encode(task)
+
+    def build() -> SequenceModel:
+        return source.untrained(encoding, seed=SEED).eval()
+
+    return Subject(
+        model=build(),
+        task=task,
+        encoding=encoding,
+        seed=SEED,
+        learned=None,
+        limit=LIMIT,
+        batch_size=LIMIT,
+        untrained=build,
+    )
+
+
 def _checked(name: str, check: Callable[[], str]) -> Check:
     try:
         return Check(name, True, check())
-    except _BrokenError as problem:
+    except (_BrokenError, MechevalError) as problem:
         return Check(name, False, str(problem))
     except Exception as error:  # whatever a contributed metric raises is its failure
         return Check(name, False, f"{type(error).__name__}: {error}")
@@ -82,6 +126,11 @@ def _fitting(metric: Metric) -> Subject | None:
     return None
 
 
+def _single(metric: Metric) -> str:
+    check_scope(metric)
+    return ""
+
+
 def _parameters(metric: Metric, registry: Registry) -> str:
     again = configured_metric(Spec(metric.name, metric.params), registry)
     _need(again == metric, "its parameters, written as JSON and read, give another metric")
@@ -95,13 +144,9 @@ def _fresh(metric: Metric, subject: Subject, **changes: Any) -> list[MetricResul
 def _outlined(metric: Metric, subject: Subject) -> str:
     results = _fresh(metric, subject)
     ids = [result.id for result in results]
-    _need(len(set(ids)) == len(ids), f"two results have one id: {', '.join(ids)}")
     said = [metric.id_of(layout) for layout in metric.outline(subject)]
     if metric.card.family != BEHAVIOUR:
         _need(said == ids, f"outline() says {said}, measured are {ids}")
-    for result in results:
-        _need(result.value is not None or result.reason, f"{result.id} is null without a reason")
-        _need(result.n_scored <= result.n_expected, f"{result.id} scores more than it asks for")
     return ", ".join(ids)
 
 
@@ -149,6 +194,12 @@ def _not_learned(metric: Metric, subject: Subject) -> str:
     return f"{len(results)} nulls with their reason"
 
 
+def _gated(metric: Metric, subject: Subject) -> str:
+    if metric.card.family != BEHAVIOUR:
+        return "it does not say whether a task is learned"
+    return gated(_fresh(metric, subject)).id
+
+
 def _headlines(metric: Metric, subject: Subject) -> str:
     shown = [(result, line) for result in _fresh(metric, subject) for line in result.headline]
     _need(shown, "no number of it is a column: its headline names none of its results")
@@ -181,4 +232,5 @@ _CHECKS: dict[str, Callable[[Metric, Subject], str]] = {
     "null with a reason where the task is not learned": _not_learned,
     "null with a reason where a need is not met": _not_applicable,
     "columns are there": _headlines,
+    "says whether a task is learned": _gated,
 }

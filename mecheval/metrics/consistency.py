@@ -13,6 +13,8 @@ from fnmatch import fnmatchcase
 from itertools import product
 from typing import TYPE_CHECKING
 
+from mecheval.errors import ContractError
+from mecheval.escape import quoted
 from mecheval.reports.lookup import interval_at, number_at
 
 if TYPE_CHECKING:
@@ -136,10 +138,14 @@ def checked(results: Iterable[MetricResult], metrics: Iterable[Metric] = ()) -> 
     Args:
         results: Finished results.
         metrics: The metrics that made them, which may bring rules of their own.
+
+    Raises:
+        ContractError: Two metrics gave a result of one id.
     """
     brought = (rule for metric in metrics for rule in metric.card.contradicts)
     rules = dict.fromkeys([*RULES, *brought])
     found = list(results)
+    _check_ids(found)
     warnings: dict[str, list[str]] = {}
     for rule, one, other in product(rules, found, found):
         if one is not other and rule.one.holds(one) and rule.other.holds(other):
@@ -152,3 +158,14 @@ def checked(results: Iterable[MetricResult], metrics: Iterable[Metric] = ()) -> 
         else result
         for result in found
     ]
+
+
+def _check_ids(results: Iterable[MetricResult]) -> None:
+    seen: dict[str, MetricResult] = {}
+    for result in results:
+        other = seen.setdefault(result.id, result)
+        if other is not result:
+            raise ContractError(
+                f"Metrics {quoted(other.metric)} and {quoted(result.metric)} both give a result "
+                f"{quoted(result.id)}. Let one of them name it otherwise, or leave it out."
+            )

@@ -14,15 +14,17 @@ def measure(self, subject: Subject) -> list[MetricResult]: ...
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping  # noqa: TC003 - read with the types of the fields
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
+from pydantic import ValidationError
+
 from mecheval.errors import ContractError
-from mecheval.metrics.results import Layout, nested, numbers, uncertainty
+from mecheval.metrics.declaring import Scope, check_declared, summary_of
+from mecheval.metrics.results import Layout, malformed, nested, numbers, uncertainty
 from mecheval.registry import declare
 from mecheval.reports.results import Headline, MetricResult
 from mecheval.spec import Spec
@@ -37,9 +39,6 @@ if TYPE_CHECKING:
 
 PART = "{part}"
 """What stands in a heading for the part of a result that the number is of."""
-
-Scope = Literal["model", "pair"]
-"""What is measured: one model on a task, or two that were measured on it."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +127,10 @@ class Metric(ABC):
     def outline(self, subject: Subject) -> list[Layout]:
         """Say which results there will be, without measuring.
 
-        A result that cannot be measured is null and has its reason, so it is known beforehand.
+        A result that cannot be measured is null and has its reason, so it is known beforehand. By
+        default there is one, of as many units as the parameter ``n_pairs`` or ``n`` says, or of 1.
         """
-        n = self.params.get("n_pairs", self.params.get("n", 0))
+        n = self.params.get("n_pairs", self.params.get("n", 1))
         return [Layout("", self.card.summary, subject.cut(n))]
 
     @abstractmethod
@@ -152,7 +152,18 @@ class Metric(ABC):
             n_scored: Number of units behind the value.
             fields: Further fields of :class:`MetricResult`; numbers may be NaN, and ``units`` an
                 array, with NaN for those that were left out.
+
+        Raises:
+            ContractError: A field cannot be so, such as a value that is no finite number.
         """
+        try:
+            return self._result(layout, estimate, n_scored, **fields)
+        except ValidationError as error:
+            raise ContractError(malformed(self.id, error, id=self.id_of(layout))) from error
+
+    def _result(
+        self, layout: Layout, estimate: Estimate, n_scored: int, **fields: Any
+    ) -> MetricResult:
         return MetricResult(
             id=self.id_of(layout),
             name=self.name,
@@ -220,13 +231,14 @@ def metric(
         needs: What task and model must have; elsewhere the metric is null, with the reason.
         headline: Its columns in tables, in order.
         contradicts: What it and another metric cannot both say of a model.
+
+    Raises:
+        ContractError: The class is no metric, or is declared as what there is not.
     """
 
     def register(cls: MetricClass) -> MetricClass:
-        summary = (cls.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-        if not summary or inspect.isabstract(cls):
-            lacks = "measure()" if summary else "docstring; say in one line what it measures"
-            raise ContractError(f"Metric '{name}' has no {lacks}.")
+        summary = summary_of(cls)
+        check_declared(cls, name, summary=summary, family=family, scope=scope)
         cls.card = MetricCard(
             name, version, summary, caption or f"{summary}.", family, scope, needs, headline,
             contradicts,

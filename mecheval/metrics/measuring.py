@@ -6,22 +6,25 @@ import dataclasses
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from mecheval.errors import UsageError, unknown
+from pydantic import ValidationError
+
+from mecheval.errors import ContractError, UsageError, unknown
+from mecheval.escape import quoted
 from mecheval.metrics.contract import plain
-from mecheval.metrics.results import Estimate, Layout
-from mecheval.reports.results import BEHAVIOUR
+from mecheval.metrics.results import Estimate, Layout, malformed
+from mecheval.reports.results import BEHAVIOUR, MetricResult
+from mecheval.reports.sense import problems
 from mecheval.spec import check_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pydantic import BaseModel, ValidationError
+    from pydantic import BaseModel
 
     from mecheval.metrics.contract import Metric
     from mecheval.metrics.subject import Subject
     from mecheval.models.contract import SequenceModel
     from mecheval.registry import Registry
-    from mecheval.reports.schema import MetricResult
     from mecheval.spec import Spec
     from mecheval.tasks import Task
 
@@ -44,8 +47,6 @@ def configured_metric(
             version.
         ContractError: The metric's file does not import.
     """
-    from pydantic import ValidationError
-
     cls: type[Metric] = registry.load("metric", spec.name)
     check_version(spec, "metric", cls.card.version)
     see = f"`mecheval show metric {spec.name}`"
@@ -82,14 +83,70 @@ def measure(metric: Metric, subject: Subject) -> list[MetricResult]:
     stands for all of them, with the reason.
 
     Raises:
-        UsageError: A parameter names something that does not exist here.
+        UsageError: A parameter names something that does not exist here, or the metric is none of
+            single models.
+        ContractError: It returns what cannot be its results, or cannot be right.
     """
+    check_scope(metric)
     lacking = unmet_by_task(metric, subject.task) or unmet_by_model(metric, subject.model)
     if lacking:
         return [_null(metric, Layout("", metric.card.summary, 0), UNMET + lacking)]
     if subject.learned is False and metric.card.family != BEHAVIOUR:
         return [_null(metric, layout, _not_learned(subject)) for layout in metric.outline(subject)]
-    return metric.measure(subject)
+    try:
+        results = metric.measure(subject)
+    except ValidationError as error:
+        raise ContractError(malformed(metric.id, error)) from error
+    return _right(metric, subject, results)
+
+
+def check_scope(metric: Metric) -> None:
+    """Check that a metric is one of single models.
+
+    Raises:
+        UsageError: It is one of pairs.
+    """
+    if metric.card.scope != "model":
+        raise UsageError(
+            f"Metric '{metric.name}' compares pairs of models (its scope is "
+            f"'{metric.card.scope}'), and pairs are not measured yet. Leave it out, or declare it "
+            "with scope='model'."
+        )
+
+
+def _right(metric: Metric, subject: Subject, results: object) -> list[MetricResult]:
+    """Return results that can be those of a metric.
+
+    Raises:
+        ContractError: They cannot.
+    """
+    problem = _problem(metric, subject, results)
+    if problem:
+        raise ContractError(
+            f"Metric {quoted(metric.id)} gives results that cannot be right: {problem}. Mend its "
+            f"measure(), and check it with `mecheval validate {metric.name}`."
+        )
+    return results  # type: ignore[return-value] - it is one where there is no problem
+
+
+def _problem(metric: Metric, subject: Subject, results: object) -> str | None:
+    """Say what is wrong with results, None where nothing is."""
+    if not isinstance(results, list) or not all(isinstance(r, MetricResult) for r in results):
+        return f"they are {quoted(results)}, not a list of results as self.result() makes them"
+    if not results:
+        return "there are none"
+    foreign = [result.id for result in results if not _is_of(metric, subject, result)]
+    return f"{foreign[0]} is no id of it" if foreign else next(problems(results), None)
+
+
+def _is_of(metric: Metric, subject: Subject, result: MetricResult) -> bool:
+    """Say whether a metric may have made a result, by the names that it bears."""
+    if (result.name, result.metric) != (metric.name, metric.id):
+        return False
+    if metric.card.family == BEHAVIOUR:  # the ids of which depend on the lengths of the task
+        return True
+    stems = [metric.id, *(metric.id_of(at._replace(part="")) for at in metric.outline(subject))]
+    return any(result.id == stem or result.id.startswith(f"{stem}/") for stem in stems)
 
 
 @lru_cache(maxsize=64)

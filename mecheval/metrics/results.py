@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from mecheval.escape import quoted
+from mecheval.reports.reading import first_problem
 from mecheval.reports.results import Profile, Uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike
+    from pydantic import ValidationError
 
     from mecheval.stats import Interval
 
@@ -62,6 +65,16 @@ def profile(
         high=None if low_high is None else nested(low_high[1]),
         marks={name: np.asarray(flags, bool).tolist() for name, flags in (marks or {}).items()},
         series={name: nested(values) for name, values in (series or {}).items()},
+    )
+
+
+def malformed(metric: str, error: ValidationError, *, id: str = "") -> str:
+    """Say in a sentence that a metric makes a result that cannot be."""
+    given = error.errors(include_url=False)[0]["input"]
+    return (
+        f"Metric {quoted(metric)} gives a {error.title} {quoted(id) if id else ''} that "
+        f"{first_problem(error)}, not {quoted(given)}. Where there is no number, give None and the "
+        "reason."
     )
 
 

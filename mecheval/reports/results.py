@@ -81,6 +81,9 @@ def _has_shape(values: Any, shape: Sequence[int]) -> bool:
     return all(_has_shape(value, shape[1:]) for value in values)
 
 
+FAMILY = "^[a-z][a-z_]*$"
+"""What the name of a family looks like."""
+
 BEHAVIOUR = "behaviour"
 """The family whose metrics say whether a task was learned, and so are measured in any case."""
 
@@ -143,7 +146,7 @@ class MetricResult(Record):
     """That metric with the parameters that differ from what is usual on the task."""
     version: Count
     """Version of the metric; raised when its numbers change."""
-    family: str = Field(pattern=r"^[a-z][a-z_]*$", max_length=100)
+    family: str = Field(pattern=FAMILY, max_length=100)
     """Kind of evidence: behaviour, intervention, probe, bottleneck, or one of a metric's own."""
     config: Arguments = {}
     """All parameters of the metric, defaults included."""

@@ -5,7 +5,6 @@ Only the file is looked at: models and tasks need not be registered here.
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +18,12 @@ from mecheval.escape import line, quoted
 from mecheval.reports import schema_file
 from mecheval.reports.files import cell_key, report_path
 from mecheval.reports.reading import digest_problem, first_problem, read_json
+from mecheval.reports.results import BEHAVIOUR, MetricResult
 from mecheval.reports.schema import Identity, Report
+from mecheval.reports.sense import problems
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from jsonschema.exceptions import ValidationError as SchemaError
 
@@ -98,44 +99,26 @@ def _key(name: str, content: dict[str, Any], path: Path) -> Check:
 
 
 def _status(name: str, content: dict[str, Any], path: Path) -> Check:
-    problems = []
+    found = []
     if (content["status"] == "error") != (content.get("error") is not None):
-        problems.append(f"status is {content['status']!r}, but error says otherwise")
+        found.append(f"status is {content['status']!r}, but error says otherwise")
     if content["partial"] != (content["identity"].get("limit") is not None):
-        problems.append("partial and identity.limit contradict each other")
+        found.append("partial and identity.limit contradict each other")
     if content["status"] == "success" and not content.get("metrics"):
-        problems.append("status is 'success', but there are no metrics")
-    return _outcome(name, problems)
+        found.append("status is 'success', but there are no metrics")
+    return _outcome(name, found)
 
 
 def _metrics(name: str, content: dict[str, Any], path: Path) -> Check:
-    metrics = content.get("metrics", [])
-    problems = [problem for metric in metrics for problem in _metric_problems(metric)]
-    ids = [metric["id"] for metric in metrics]
-    problems += [f"{id} occurs twice" for id in sorted({id for id in ids if ids.count(id) > 1})]
+    results = [MetricResult.model_validate(metric) for metric in content.get("metrics", [])]
+    found = list(problems(results))
     if content["learned"] is False:
-        problems += [
-            f"{metric['id']} has a value, although the task was not learned"
-            for metric in metrics
-            if metric["family"] != "behaviour" and metric["value"] is not None
+        found += [
+            f"{result.id} has a value, although the task was not learned"
+            for result in results
+            if result.family != BEHAVIOUR and result.value is not None
         ]
-    return _outcome(name, problems)
-
-
-def _metric_problems(metric: dict[str, Any]) -> Iterator[str]:
-    id, value, interval = metric["id"], metric["value"], metric.get("uncertainty")
-    if value is None and not metric.get("reason"):
-        yield f"{id} is null without a reason"
-    if metric["n_scored"] > metric["n_expected"]:
-        yield f"{id} has scored {metric['n_scored']} of {metric['n_expected']} units"
-    if value is not None and metric["n_scored"] < 1:
-        yield f"{id} has a value from no unit"
-    if interval and interval["low"] > interval["high"]:
-        yield f"{id} has an interval from {interval['low']} to {interval['high']}"
-    low, high = metric.get("bounds") or (None, None)
-    low, high = (-math.inf if low is None else low), (math.inf if high is None else high)
-    if value is not None and not low <= value <= high:
-        yield f"{id} is {value}, outside its bounds {low} to {high}"
+    return _outcome(name, found)
 
 
 def _place(name: str, content: dict[str, Any], path: Path) -> Check:
@@ -163,9 +146,9 @@ def _digest(name: str, content: dict[str, Any], path: Path) -> Check:
     return Check(name, not problem, f"the report {problem}" if problem else "")
 
 
-def _outcome(name: str, problems: list[str]) -> Check:
-    more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-    return Check(name, not problems, "; ".join(problems[:3]) + more)
+def _outcome(name: str, found: list[str]) -> Check:
+    more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+    return Check(name, not found, "; ".join(found[:3]) + more)
 
 
 _CHECKS: dict[str, Callable[[str, dict[str, Any], Path], Check]] = {

@@ -29,7 +29,7 @@ class Own(Metric):
     \"\"\"A number.\"\"\"
 
     def measure(self, subject):
-        return [self.result(self.outline(subject)[0], Estimate(NUMBER), 0)]
+        return [self.result(self.outline(subject)[0], Estimate(NUMBER), 1)]
 """
 FAST = {"recipe": {"steps": 2, "gate": 0.0}, "limit": 16, "device": "cpu"}
 
@@ -101,7 +101,7 @@ def test_a_metric_that_is_an_object() -> None:
         """One half."""
 
         def measure(self, subject):
-            return [self.result(self.outline(subject)[0], Estimate(0.5), 0)]
+            return [self.result(self.outline(subject)[0], Estimate(0.5), 1)]
 
     (report,) = mecheval.evaluate("lstm", "parity", metrics=[Half()], **FAST)
     assert (report.metrics[-1].id, report.metrics[-1].value) == ("half", 0.5)

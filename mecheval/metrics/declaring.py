@@ -1,0 +1,54 @@
+"""What a metric must have when it is declared, so that nothing is missing when it is measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from typing import Literal, get_args
+
+from mecheval.errors import ContractError
+from mecheval.escape import quoted
+from mecheval.reports.results import FAMILY
+
+Scope = Literal["model", "pair"]
+"""What is measured: one model on a task, or two that were measured on it. Pairs can be declared,
+and are not measured yet."""
+
+
+def summary_of(cls: type) -> str:
+    """Return the first line of a docstring; empty without one, or if it is that of a dataclass."""
+    text = (cls.__doc__ or "").strip()
+    made = text.startswith(f"{cls.__name__}(")  # the signature, where nothing was written
+    return "" if made else text.partition("\n")[0].rstrip(".")
+
+
+def check_declared(cls: type, name: str, *, summary: str, family: str, scope: str) -> None:
+    """Check what a class and its declaration must have.
+
+    Raises:
+        ContractError: Something is missing, or not allowed.
+    """
+    if not summary or inspect.isabstract(cls):
+        lacks = "measure()" if summary else "docstring; say in one line what it measures"
+        raise ContractError(f"Metric '{name}' has no {lacks}.")
+    allowed = get_args(Scope)
+    if scope not in allowed:
+        given = f"the scope {quoted(scope)}. Give it one of: {', '.join(allowed)}."
+        raise ContractError(f"Metric '{name}' has {given}")
+    if not re.fullmatch(FAMILY, str(family)):
+        raise ContractError(
+            f"Metric '{name}' has the family {quoted(family)}. Give it a word of lowercase letters."
+        )
+    if "__dataclass_params__" not in vars(cls):
+        raise ContractError(
+            f"Metric '{name}' is no dataclass of its own, so its parameters would be those of "
+            f"another. Write @dataclass(frozen=True, kw_only=True) between @metric(...) and the "
+            f"class {cls.__name__}."
+        )
+    for parameter in dataclasses.fields(cls):
+        if parameter.init and parameter.default is dataclasses.MISSING:
+            raise ContractError(
+                f"Metric '{name}' has a parameter '{parameter.name}' without a default. Give it "
+                "one: a number, a text, a switch, or a tuple of these."
+            )

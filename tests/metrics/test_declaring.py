@@ -1,0 +1,101 @@
+"""What a metric lacks is said when it is declared; pairs of models are refused before a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mecheval.cli import main
+from mecheval.errors import ContractError
+from mecheval.registry import Registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DECLARED = '''
+from dataclasses import dataclass, field
+from mecheval.metrics import Column, Estimate, Layout, Metric, metric
+
+@dataclass(frozen=True, kw_only=True)
+class Base(Metric):
+    """Parameters of several."""
+
+    k: int = 3
+
+@metric(name="own", version=1, family="counting", headline=(Column("a number"),))
+@dataclass(frozen=True, kw_only=True)
+class Own(Metric):
+    """A number."""
+
+    n: int = 3
+
+    def measure(self, subject):
+        return [self.result(self.outline(subject)[0], Estimate(1.0), 1)]
+'''
+DATACLASS = "@dataclass(frozen=True, kw_only=True)\n"
+METRIC = '@metric(name="own", version=1, family="counting", headline=(Column("a number"),))\n'
+WRONG = {
+    "scope": ("version=1,", 'version=1, scope="tripel",',
+              "has the scope 'tripel'. Give it one of: model, pair."),
+    "no dataclass": (
+        DATACLASS, "",
+        "Write @dataclass(frozen=True, kw_only=True) between @metric(...) and the class Own.",
+    ),
+    "dataclass of its base": (
+        f"{DATACLASS}class Own(Metric)", "class Own(Base)", "no dataclass of its own",
+    ),
+    "the other order": (METRIC + DATACLASS, DATACLASS + METRIC, "between @metric(...) and the"),
+    "no default": ("n: int = 3", "n: int", "parameter 'n' without a default"),
+    "factory": ("n: int = 3", "n: list = field(default_factory=list)", "without a default"),
+    "family": ('"counting"', '"Counting Things"', "family 'Counting Things'. Give it a word"),
+    "docstring": ('"""A number."""', "", "has no docstring"),
+    "measure": ("def measure", "def measured", "has no measure()"),
+}  # fmt: skip
+
+
+def declared(folder: Path, old: str, new: str) -> type:
+    assert old in DECLARED
+    (folder / "own.py").write_text(DECLARED.replace(old, new))
+    return Registry((folder / "own.py",)).load("metric", "local/own")
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_missing_is_said(tmp_path: Path, name: str) -> None:
+    old, new, sentence = WRONG[name]
+    with pytest.raises(ContractError) as caught:
+        declared(tmp_path, old, new)
+    assert sentence in str(caught.value)
+
+
+def test_what_is_right_is_declared(tmp_path: Path) -> None:
+    assert declared(tmp_path, "class Own(Metric)", "class Own(Base)").__name__ == "Own"
+
+
+def test_a_metric_of_pairs_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    declared(tmp_path, "version=1,", 'version=1, scope="pair",')
+    own = ("-I", str(tmp_path))
+    argv = ("run", "-m", "gru", "-t", "parity", "--metrics", "local/own", "--dry-run", *own)
+    assert main(list(argv)) == 2
+    sentence = "Metric 'local/own' compares pairs of models (its scope is 'pair')"
+    assert sentence in capsys.readouterr().err
+    assert main(["validate", "local/own", *own]) == 1
+    printed = capsys.readouterr().out
+    assert f"measures single models: FAILED: {sentence}" in printed
+    assert "results are as outlined: not applicable" in printed
+
+
+def test_a_task_with_a_metric_of_pairs_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    declared(tmp_path, "version=1,", 'version=1, scope="pair",')
+    (tmp_path / "toy.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from mecheval.builtin.task_registry.parity import Parity\n"
+        "from mecheval.tasks import task\n\n"
+        '@task(name="toy", version=1, reference="none", mechanisms=("local/own",))\n'
+        "@dataclass(frozen=True, kw_only=True)\n"
+        'class Toy(Parity):\n    """A task."""\n'
+    )
+    assert main(["validate", "local/toy", "-I", str(tmp_path)]) == 1
+    assert "metrics are registered: FAILED: Metric 'local/own'" in capsys.readouterr().out
