@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mecheval"
 GROUND = (
-    "builtin checks errors escape exact explaining hints importing naming paths quoting seeding "
+    "allowed builtin checks errors escape exact explaining hints importing naming paths quoting seeding "
     "spec stats"
 )
 LEVELS = (

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from mecheval.allowed import refused
 from mecheval.errors import UsageError, did_you_mean
 from mecheval.escape import quoted
 from mecheval.spec import parse_spec
@@ -182,28 +183,22 @@ _EXAMPLES = {
 
 def _sentence(error: ValidationError, path: Path) -> str:
     """Say what is wrong: ``own.toml, grid 2: recipe is 3; ... Write recipe = { lr = 1e-3 }.``."""
-    problem = error.errors(include_url=False)[0]
-    where, place, fields = list(problem["loc"]), str(path), SuiteFile.model_fields
+    found = refused(error)
+    where, place, fields = list(found.where), str(path), SuiteFile.model_fields
     if len(where) > 1 and isinstance(where[1], int):
         place += f", {where[0]} {where[1] + 1}"
         fields = Grid.model_fields if where[0] == "grid" else ClaimTable.model_fields
         where = where[2:]
+    said = found.said.rstrip(".")
     if not where:
-        return f"{place}: {_said(problem)}. Write a table with {', '.join(fields)}."
-    field = str(where[0])
-    if problem["type"] == "extra_forbidden":
+        return f"{place}: {said}. Write a table with {', '.join(fields)}."
+    field, kind = str(where[0]), found.problem["type"]
+    if kind == "extra_forbidden":
         hint = did_you_mean(field, fields)
         return f"{place}: there is no field {quoted(field)}.{hint} Known are {', '.join(fields)}."
     example = _EXAMPLES.get(field, '"..."')
-    if problem["type"] == "missing":
+    if kind == "missing":
         return f"{place}: it has no {field}. Write {field} = {example}."
     inner = "".join(f" {part + 1}" if isinstance(part, int) else "" for part in where[1:2])
-    return (
-        f"{place}: {field}{inner} is {quoted(problem['input'])}; {_said(problem)}. "
-        f"Write {field} = {example}."
-    )
-
-
-def _said(problem: Mapping[str, Any]) -> str:
-    said = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
-    return said[:1].lower() + said[1:]
+    value = quoted(found.problem["input"])
+    return f"{place}: {field}{inner} is {value}; {said}. Write {field} = {example}."

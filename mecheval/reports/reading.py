@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
+from mecheval.allowed import refused
 from mecheval.errors import UsageError
 from mecheval.escape import quoted
 from mecheval.reports.canonical import digest_of
@@ -169,11 +170,10 @@ def digest_problem(content: Mapping[str, Any]) -> str:
 
 def first_problem(error: ValidationError) -> str:
     """Say what is wrong first, of something: "lacks the field 'identity.seed'"."""
-    problem = error.errors(include_url=False)[0]
-    where = quoted(".".join(map(str, problem["loc"])))
-    if problem["type"] == "missing":
+    found = refused(error)
+    where = quoted(".".join(map(str, found.where)))
+    if found.problem["type"] == "missing":
         return f"lacks the field {where}"
-    if problem["type"] == "extra_forbidden":
+    if found.problem["type"] == "extra_forbidden":
         return f"has an unknown field {where}"
-    said = problem["msg"].removeprefix("Value error, ")
-    return f"has a wrong field {where}: {said[:1].lower()}{said[1:]}"
+    return f"has a wrong field {where}: {found.said}"
