@@ -66,7 +66,7 @@ def test_of_names(argv: list[str], hint: str, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("argv", "hint"),
     [
-        (["validate", "mine/my_task.py"], "is a file of source. Give it with --include-path"),
+        (["validate", "mine/my_task.py"], "is source in Python, and no report. Give it with"),
         (["validate", "odd [1]"], "odd [1] holds a checkpoint. Write it hf:'odd [1]'."),
         (["validate", "mine"], "The folder mine holds no reports. Give one that does.\n"),
         (["validate", "a" * 300], "is neither a file or folder, nor a task"),
@@ -94,3 +94,45 @@ def test_of_paths_commands_and_flags(
     assert hint in err
     assert err.count("\n") == 1
     assert len(err) < 700
+
+
+NO_REPORTS = {
+    "my_task.py": "is source in Python, and no report. Give it with --include-path {}, and",
+    "suite.toml": "is a TOML file, as suites are, and no report. `mecheval show suite {}`",
+    "page.md": "is a text for readers, and no report. Give the report, or the folder of reports",
+    "table.csv": "is a table, and no report. Give the report",
+    "picture.png": "is a picture, and no report. Give the report",
+    "model.safetensors": "holds weights, and no report. The folder of a checkpoint is written hf:",
+    "seed0.json": "is not whole JSON (",
+    "noted": "is not whole JSON (",
+}
+
+
+@pytest.mark.parametrize("name", NO_REPORTS)
+@pytest.mark.parametrize(
+    "command",
+    [["show", "report"], ["show", "folder"], ["report"], ["leaderboard", "build"],
+     ["leaderboard", "claims", "retrieval-small"]],
+)  # fmt: skip
+def test_a_file_that_is_no_report_is_called_what_it_is(
+    command: list[str], name: str, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    path = folder / "mine" / name
+    path.write_bytes(b"\xff{")
+    assert main([*command, str(path)]) == 2
+    err = capsys.readouterr().err
+    assert NO_REPORTS[name].format(path) in err
+    assert "elete" not in err, "nobody is told to delete what may be a file of their own"
+    assert err.count("\n") == 1
+    assert path.exists()
+
+
+@pytest.mark.parametrize("name", [name for name in NO_REPORTS if name.endswith((".py", ".md"))])
+def test_commands_that_find_out_what_a_file_is_say_the_same(
+    name: str, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    path = folder / "mine" / name
+    path.write_text("# x")
+    for command in ("show", "validate"):
+        assert main([command, str(path)]) == 2
+        assert NO_REPORTS[name].format(path) in capsys.readouterr().err

@@ -9,6 +9,7 @@ from mecheval import escape
 from mecheval.cli import options
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
+from mecheval.paths import is_dir
 
 if TYPE_CHECKING:
     import argparse
@@ -122,6 +123,6 @@ def _admitted(results: Path) -> Collection:
 
     collection = admit(results)
     for item in collection.refused:
-        line = escape.line(f"mecheval: refused {results / item.path}: {item.reason}")
-        say(line, error=True)
+        path = results / item.path if is_dir(results) else results
+        say(escape.line(f"mecheval: refused {path}: {item.reason}"), error=True)
     return collection

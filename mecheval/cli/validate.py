@@ -8,7 +8,8 @@ from mecheval.cli import options
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError, did_you_mean
 from mecheval.escape import line, quoted
-from mecheval.paths import exists
+from mecheval.hints import about_file
+from mecheval.paths import exists, is_file
 from mecheval.quoting import HUB, as_word
 
 if TYPE_CHECKING:
@@ -87,12 +88,9 @@ def _jobs(name: str, registry: Registry) -> Iterator[tuple[str, str]]:
     elif kinds:
         yield from ((kind, name) for kind in kinds)
     elif exists(path):
-        reports = find_reports(path)
-        if path.suffix == ".py":
-            raise UsageError(
-                f"{path} is a file of source. Give it with --include-path, and the name of what it "
-                "declares: local/NAME."
-            )
+        reports, other = find_reports(path), about_file(path)
+        if other and is_file(path):
+            raise UsageError(f"The file {path} {'. '.join(other)}")
         if exists(path / "config.json"):
             raise UsageError(f"{path} holds a checkpoint. Write it {HUB}{as_word(name)}.")
         if not reports:

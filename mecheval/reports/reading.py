@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from mecheval.allowed import refused
 from mecheval.errors import UsageError
 from mecheval.escape import quoted
+from mecheval.hints import about_file
 from mecheval.reports.canonical import digest_of
 from mecheval.reports.schema import SCHEMA, Report
 
@@ -32,6 +33,7 @@ DEEPEST = 64
 """Most lists and objects within each other; a report has ten."""
 
 _GREATEST = 2**64
+_ADVICE = "If it was one, run its cell again: it is then set aside, and another one written."
 _TOO_DEEP = f"more than {DEEPEST} lists and objects are within each other"
 
 
@@ -143,9 +145,10 @@ def read_report(path: Path | str, *, verify: bool = False) -> Report:
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
     except ValueError as error:
-        problem, advice = f"is not whole JSON ({error})", " Delete it and run its cell again."
+        problem, advice = about_file(path) or (f"is not whole JSON ({error})", _ADVICE)
     if problem:
-        raise ReportError(f"The report {path} {problem}.{advice}", problem)
+        what = "file" if advice else "report"
+        raise ReportError(f"The {what} {path} {problem}. {advice}".rstrip(), problem)
     return report  # type: ignore[return-value] - there is one where there is no problem
 
 
