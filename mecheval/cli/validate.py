@@ -124,8 +124,8 @@ def _check(kind: str, target: str, registry: Registry, args: argparse.Namespace)
 
 def _task_checks(spec: Spec, registry: Registry) -> list[Check]:
     from mecheval.checks import Check
+    from mecheval.harness.building import build_task
     from mecheval.harness.measures import metrics_on
-    from mecheval.harness.plan import build_task
     from mecheval.tasks.checks import check_task
 
     task = build_task(spec, registry)
@@ -139,7 +139,7 @@ def _task_checks(spec: Spec, registry: Registry) -> list[Check]:
 
 def _model_checks(spec: Spec, registry: Registry, *, trust_remote_code: bool) -> list[Check]:
     from mecheval.checks import Check
-    from mecheval.harness.plan import build_task
+    from mecheval.harness.building import build_task
     from mecheval.models.checks import check_model
     from mecheval.models.load import resolve
     from mecheval.models.stack.planted import Planted

@@ -116,7 +116,7 @@ class ClaimTable(_Table):
     at: Text = ""
     """The number in it, as :mod:`mecheval.reports.lookup` reads it; its value by default."""
     least: float = -math.inf
-    """What the number must be at least for the claim to hold."""
+    """What the number must be at least for the claim to hold; by default nothing bounds it."""
     most: float = math.inf
     """What it must be at most."""
     verdicts: list[Text] = []
@@ -134,9 +134,17 @@ class ClaimTable(_Table):
         if not self.untestable:
             for name in ("says", "task", "model", "result"):
                 if not getattr(self, name):
-                    raise ValueError(f"it has no {name}")
-        if not self.least <= self.most:
-            raise ValueError(f"its bounds {self.least} and {self.most} leave nothing between them")
+                    raise ValueError(f"it has no {name}. Write {name} = {_example(name)}")
+            if not self.model_fields_set & {"least", "most", "verdicts"}:
+                raise ValueError(
+                    "it has neither least, most nor verdicts, so nothing could contradict it. "
+                    "Write one of them"
+                )
+        if not self.least <= self.most or self.least == math.inf or self.most == -math.inf:
+            raise ValueError(
+                f"its bounds {self.least} and {self.most} leave no number between them. Write "
+                "finite ones, of which least is the smaller, and leave out what bounds nothing"
+            )
         return self
 
 
@@ -181,6 +189,10 @@ _EXAMPLES = {
 }  # fmt: skip
 
 
+def _example(field: str) -> str:
+    return _EXAMPLES.get(field, '"..."')
+
+
 def _sentence(error: ValidationError, path: Path) -> str:
     """Say what is wrong: ``own.toml, grid 2: recipe is 3; ... Write recipe = { lr = 1e-3 }.``."""
     found = refused(error)
@@ -191,12 +203,13 @@ def _sentence(error: ValidationError, path: Path) -> str:
         where = where[2:]
     said = found.said.rstrip(".")
     if not where:
-        return f"{place}: {said}. Write a table with {', '.join(fields)}."
+        advice = "" if found.is_ours else f" Write a table with {', '.join(fields)}."
+        return f"{place}: {said}.{advice}"
     field, kind = str(where[0]), found.problem["type"]
     if kind == "extra_forbidden":
         hint = did_you_mean(field, fields)
         return f"{place}: there is no field {quoted(field)}.{hint} Known are {', '.join(fields)}."
-    example = _EXAMPLES.get(field, '"..."')
+    example = _example(field)
     if kind == "missing":
         return f"{place}: it has no {field}. Write {field} = {example}."
     inner = "".join(f" {part + 1}" if isinstance(part, int) else "" for part in where[1:2])

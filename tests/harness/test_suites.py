@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mecheval.api import evaluate_suite
+from mecheval.cli import main
 from mecheval.errors import UsageError
 from mecheval.harness.plan import plan
+from mecheval.harness.request import Settings
 from mecheval.harness.suites import load_suite, suite_names
 from mecheval.spec import Spec, parse_spec
 
@@ -128,6 +130,12 @@ FILES = {
     "own.toml, claim 1: it has no task": GRID + "[[claim]]\nsays = 'x'",
     "claim 1: least is 'x'; ": GRID + CLAIM.replace("0.5", "'x'"),
     "claim 1: its bounds 2.0 and 1.0": GRID + CLAIM.replace("0.5", "2.0\nmost = 1.0"),
+    "claim 1: its bounds inf and inf": GRID + CLAIM.replace("0.5", "inf"),
+    "claim 1: its bounds -inf and -inf": GRID + CLAIM.replace("least = 0.5", "most = -inf"),
+    "leave out what bounds nothing.": GRID + CLAIM.replace("0.5", "inf"),
+    "claim 1: it has neither least, most": GRID + CLAIM.replace("least = 0.5", ""),
+    'claim 1: it has no result. Write result = "..."': GRID + CLAIM.replace("result", "paper"),
+    "claim 1: recipe is 3; it should be a table": GRID + CLAIM + "recipe = 3",
     "claim 1: its bounds nan": GRID + CLAIM.replace("0.5", "nan"),
     "claim 1: verdicts is 'x'; ": GRID + CLAIM + "verdicts = 'x'",
     "claim 1: model is 'gru]'; ": GRID + CLAIM.replace("'gru'", "'gru]'"),
@@ -179,3 +187,59 @@ def test_unknown_suites_and_files_are_usage_errors(tmp_path):
         load_suite("dmeo")
     with pytest.raises(UsageError, match="There is no file"):
         load_suite(str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize(
+    ("written_as", "said"),
+    [
+        ("metrics = ['nosuch']", "own.toml, grid 2: Unknown metric 'nosuch'"),
+        ("metrics = ['recovery[n_pairs=0]']", "own.toml, grid 2: Parameter n_pairs=0 of metric"),
+        ("metrics = ['recovery@1']", "own.toml, grid 2: There is no version '1' of metric"),
+        ("size = 'huge'", "own.toml, grid 2: Unknown size 'huge' of lstm"),
+        ("snapshots = 4\nrecipe = { steps = 0 }", "own.toml, grid 2: Model 'lstm' is not trained"),
+        ("models = ['lsmt']", "own.toml, grid 2: Unknown model 'lsmt'. Did you mean 'lstm'"),
+        ("models = ['lstm[lay=1]']", "own.toml, grid 2: Unknown argument 'lay' of lstm"),
+        ("models = ['hf:/nowhere']", "own.toml, grid 2: There is no directory /nowhere"),
+        ("tasks = ['dick']", "own.toml, grid 2: Unknown task 'dick'"),
+        ("tasks = ['parity[x=1]']", "own.toml, grid 2: Unknown argument 'x' of parity"),
+        ("tasks = ['dyck[k=9]']", "own.toml, grid 2: Task 'dyck' got k=9"),
+    ],
+)
+def test_names_that_do_not_exist_are_said_with_file_and_grid(written, written_as, said):
+    fields = {"models": "models = ['lstm']", "tasks": "tasks = ['parity']"}
+    fields |= {written_as.partition(" ")[0]: written_as}
+    first, second = load_suite(written(GRID + "[[grid]]\n" + "\n".join(fields.values()))).requests()
+    plan(first)
+    with pytest.raises(UsageError) as caught:
+        plan(second)
+    assert said in str(caught.value)
+    assert str(caught.value).count("own.toml") == 1
+
+
+def test_what_is_given_in_place_of_the_suites_is_not_put_down_to_it(written):
+    (request,) = load_suite(written(GRID)).requests(metrics=(Spec("nosuch"),))
+    with pytest.raises(UsageError, match=r"own\.toml, grid 1 with other metrics: Unknown metric"):
+        plan(request)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("'gru'", "'gruu'"), "own.toml, claim 2: Unknown model 'gruu'. Did you mean 'gru'"),
+        (("'gru'", "'gru[lay=1]'"), "own.toml, claim 2: Unknown argument 'lay' of gru"),
+        (("'parity'", "'partiy'"), "own.toml, claim 2: Unknown task 'partiy'. Did you mean"),
+        (("least", "minus = 'lsmt'\nleast"), "own.toml, claim 2: Unknown model 'lsmt'"),
+    ],
+)
+def test_models_and_tasks_of_claims_are_checked_before_a_run(written, change, said, capsys):
+    untestable = CLAIM.replace("'gru'", "'retnet'") + "untestable = 'it is not here'\n"
+    path = written(GRID + untestable + CLAIM.replace(*change))
+    for command in (["run", "--suite", path, "--dry-run"], ["leaderboard", "claims", path, "."]):
+        assert main(command) == 2
+        assert said in capsys.readouterr().err
+    with pytest.raises(UsageError, match="claim 2: Unknown"):
+        evaluate_suite(path)
+
+
+def test_claims_about_an_older_version_are_no_reason_not_to_run(written):
+    load_suite(written(GRID + CLAIM.replace("'parity'", "'parity@0'"))).check_claims(Settings())
