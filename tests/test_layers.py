@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mecheval"
 GROUND = (
-    "allowed builtin checks errors escape exact explaining hints importing naming paths quoting "
-    "seeding spec stats"
+    "allowed builtin checks declarations errors escape exact explaining hints importing naming "
+    "paths quoting seeding spec stats"
 )
 LEVELS = (
     set(GROUND.split()),

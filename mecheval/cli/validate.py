@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mecheval.cli import options
+from mecheval.cli.kinds import advice_for
 from mecheval.cli.printing import say
-from mecheval.errors import UsageError, did_you_mean
+from mecheval.errors import UsageError
 from mecheval.escape import line, quoted
 from mecheval.hints import about_file
 from mecheval.paths import exists, is_file
@@ -97,10 +98,9 @@ def _jobs(name: str, registry: Registry) -> Iterator[tuple[str, str]]:
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
         yield from (("report", str(report)) for report in reports)
     else:
-        names = set().union(*known.values())
         raise UsageError(
             f"{quoted(name)} is neither a file or folder, nor a task, a model or a metric."
-            f"{did_you_mean(bare, names)} See `mecheval ls tasks`, `ls models` or `ls metrics`."
+            f"{advice_for(name, registry)} See `mecheval ls tasks`, `ls models` or `ls metrics`."
         )
 
 
