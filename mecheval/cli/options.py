@@ -234,7 +234,7 @@ def path(text: str) -> Path:
         UsageError: There is no text, which would be the working folder.
     """
     if not text:
-        raise UsageError("A path is empty. Give a file or folder; the working folder is written .")
+        raise UsageError("A path is empty. Give a file or folder, or . for the working folder.")
     return expanded(Path(text))
 
 
