@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from benchmarks.machine import print_options
 from benchmarks.measuring import Stopwatch
-from mecheval.harness.plan import build_task
+from mecheval.harness.building import build_task
 from mecheval.models.kernels.dual import dual_scan
 from mecheval.models.kernels.library import library
 from mecheval.models.kernels.scan import Scan

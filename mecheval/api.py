@@ -14,10 +14,10 @@ import numpy as np
 
 from mecheval.cli.progress import display
 from mecheval.errors import UsageError
+from mecheval.harness.building import build_source, build_task
 from mecheval.harness.devices import find_devices
 from mecheval.harness.events import Silence
 from mecheval.harness.execute import execute
-from mecheval.harness.plan import build_source, build_task
 from mecheval.harness.request import Request, Settings
 from mecheval.harness.suites import load_suite
 from mecheval.harness.users_code import said_in_a_sentence
@@ -135,10 +135,12 @@ def evaluate_suite(
         StorageError: A report could not be written.
     """
     devices = find_devices(device)
-    requests = load_suite(name).requests(
+    suite, chosen = load_suite(name), Settings(device=devices.kind, **settings)
+    suite.check_claims(chosen)
+    requests = suite.requests(
         seeds=None if seeds is None else tuple(seeds),
         output=None if output is None else Path(output),
-        settings=Settings(device=devices.kind, **settings),
+        settings=chosen,
     )
     return _reports(requests, devices, jobs=jobs, progress=progress)
 

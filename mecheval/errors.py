@@ -7,13 +7,14 @@ written by :func:`mecheval.escape.quoted`.
 from __future__ import annotations
 
 import importlib
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from mecheval import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import ModuleType
 
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -43,6 +44,21 @@ class StorageError(MechevalError):
     """A result or checkpoint could not be read or written."""
 
     exit_code = 3
+
+
+@contextmanager
+def said_of(place: str) -> Iterator[None]:
+    """Begin sentences about wrong input with where it is written, such as ``own.toml, grid 2``.
+
+    Args:
+        place: File and table; empty where there is none to name.
+    """
+    try:
+        yield
+    except UsageError as error:
+        if not place:
+            raise
+        raise type(error)(f"{place}: {error}") from error
 
 
 def did_you_mean(name: str, known: Iterable[str], *, aliases: Mapping[str, str] = _NONE) -> str:

@@ -18,6 +18,9 @@ MOST_NAMED = 300
 MOST_SAID = 1000
 """Most characters of a message."""
 
+LONGEST_WORD = 255
+"""Most characters of a word of a message that is shown whole."""
+
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but for tab and line feed
     "\u00ad\u061c\u180e\u200b-\u200f\u2060-\u206f\ufeff\ufff9-\ufffb"  # no width, or a direction
@@ -56,8 +59,14 @@ def line(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return a message on one line, cut in its middle where it is long; twice is as once."""
-    return _cut(terminal(" ".join(text.split())), MOST_SAID)
+    """Return a message on one line, cut in its middle where it is long; twice is as once.
+
+    So are words that are longer than any name of a file.
+    """
+    words = [
+        word if len(word) <= LONGEST_WORD else _cut(word, MOST_QUOTED) for word in text.split()
+    ]
+    return _cut(terminal(" ".join(words)), MOST_SAID)
 
 
 def shortened(text: str, *, most: int = MOST_NAMED) -> str:

@@ -1,4 +1,4 @@
-"""What somebody probably meant who gave a path, or half of one, in place of a name."""
+"""What was probably meant where a path is given in place of a name, or a file of another kind."""
 
 from __future__ import annotations
 
@@ -15,6 +15,26 @@ if TYPE_CHECKING:
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _OURS = ("local", "planted")
+
+_MADE_OF_REPORTS = "Give the report, or the folder of reports, that it was made from."
+_FILES = {
+    ".py": (
+        "is source in Python",
+        "Give it with --include-path {path}, and the name of what it declares: local/NAME.",
+    ),
+    ".toml": (
+        "is a TOML file, as suites are",
+        "`mecheval show suite {path}` and `mecheval run --suite {path}` read those.",
+    ),
+    **dict.fromkeys((".md", ".txt", ".tex", ".html"), ("is a text for readers", _MADE_OF_REPORTS)),
+    **dict.fromkeys((".csv", ".tsv"), ("is a table", _MADE_OF_REPORTS)),
+    **dict.fromkeys((".png", ".svg", ".pdf"), ("is a picture", _MADE_OF_REPORTS)),
+    **dict.fromkeys(
+        (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf"),
+        ("holds weights", f"The folder of a checkpoint is written {HUB}FOLDER."),
+    ),
+}
+"""By suffix, what files are that are often given in place of reports, and what to do with them."""
 
 
 def hint_for_name(
@@ -43,3 +63,16 @@ def hint_for_name(
     if kind == "model" and is_repository:
         return f"A checkpoint of the hub is written {HUB}{name}."
     return ""
+
+
+def about_file(path: Path) -> tuple[str, str] | None:
+    """Say of a file that is no report what it is, and in a sentence what to give, or who reads it.
+
+    Returns:
+        None where its name says that it is a report, or nothing that is known.
+    """
+    found = _FILES.get(path.suffix.lower())
+    if found is None:
+        return None
+    what, advice = found
+    return f"{what}, and no report", advice.format(path=as_word(str(path)))

@@ -7,56 +7,30 @@ entry that is asked for is imported.
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.util
-import warnings
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from mecheval import paths
+from mecheval.declarations import KINDS as KINDS
+from mecheval.declarations import Entry as Entry
+from mecheval.declarations import Kind as Kind
+from mecheval.declarations import names_in, read
 from mecheval.errors import ContractError, UsageError, unknown
 from mecheval.escape import quoted
 from mecheval.hints import hint_for_name
 from mecheval.importing import import_users, local_module, place_of
-from mecheval.naming import check_name, is_registrable
-from mecheval.sources import read_source
+from mecheval.naming import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-Kind = Literal["task", "model", "metric"]
-KINDS: tuple[Kind, ...] = ("task", "model", "metric")
-_DECLARING: dict[str, Kind] = {
-    "task": "task", "model": "model", "pretrained": "model", "planted": "model", "metric": "metric"
-}  # fmt: skip
 _declared: dict[tuple[Kind, str, str], Any] = {}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One registered name and where it comes from."""
-
-    kind: Kind
-    name: str
-    summary: str
-    path: Path
-    line: int
-    module: str
-    declared_name: str
-    version: int | None = None
-    family: str | None = None
-    distribution: str | None = None
-    broken: str | None = None
-
-    @property
-    def origin(self) -> str:
-        """Return ``file:line`` of the declaration."""
-        return f"{self.path}:{self.line}"
 
 
 @dataclass(frozen=True)
@@ -99,13 +73,23 @@ class Registry:
         entry = self._entries.get((kind, name))
         if entry is None:
             names = [known.name for known in self.entries(kind)]
-            hint = hint_for_name(
-                kind, name, included=bool(self.include_paths), declared=partial(_names_in, kind)
-            )
+            hint = self.hint(kind, name)
             raise unknown(kind, name, names, see=f"`mecheval ls {kind}s`", hint=hint)
+        if entry.unread:
+            raise UsageError(f"{quoted(name)} cannot be used: {entry.broken}. Mend the file.")
         if entry.broken:
             raise UsageError(f"{kind.capitalize()} '{name}' cannot be used: {entry.broken}.")
         return entry
+
+    def hint(self, kind: Kind, name: str) -> str:
+        """Return a sentence for a name that is not registered; empty where there is none to say."""
+        room = name.rpartition("/")[0]
+        unread = {e.broken for e in self._entries.values() if e.unread and e.room == room}
+        if unread:
+            return f"What this file declares is not known: {min(filter(None, unread))}."
+        return hint_for_name(
+            kind, name, included=bool(self.include_paths), declared=partial(names_in, kind)
+        )
 
     def load(self, kind: Kind, name: str) -> Any:
         """Import the file of one entry, anew if it changed, and return the declared object.
@@ -161,7 +145,7 @@ def _folder(folder: Path, package: str, *, prefix: str, rooms: bool = True) -> I
         if path.suffix == ".py":
             # Most files among the metrics declare none, and parsing takes time.
             if rooms or "@metric(" in path.read_text(encoding="utf-8"):
-                yield from _read(path, f"{package}.{path.stem}", prefix=prefix)
+                yield from read(path, f"{package}.{path.stem}", prefix=prefix)
         elif path.is_dir() and path.name.isidentifier() and path.name != "__pycache__":
             inner = f"{prefix}{path.name}/" if rooms else prefix
             yield from _folder(path, f"{package}.{path.name}", prefix=inner, rooms=rooms)
@@ -181,7 +165,7 @@ def _plugins() -> Iterator[Entry]:
                 )  # fmt: skip
                 continue
             for file, module in _modules(path, point.module):
-                for entry in _read(file, module, prefix=f"{point.name}/"):
+                for entry in read(file, module, prefix=f"{point.name}/"):
                     if entry.kind == kind:
                         yield Entry(**{**vars(entry), "distribution": distribution})
 
@@ -197,7 +181,7 @@ def _included(include_paths: Iterable[Path]) -> Iterator[Entry]:
         for file in files:
             if paths.resolved(file) not in seen and not file.is_dir():
                 seen.add(paths.resolved(file))
-                yield from _read(file, local_module(file), prefix="local/")
+                yield from read(file, local_module(file), prefix="local/")
 
 
 def _modules(path: Path, module: str) -> Iterator[tuple[Path, str]]:
@@ -221,58 +205,6 @@ def _source_of(module: str) -> Path | None:
         folders = found.submodule_search_locations if found else None
         found = PathFinder.find_spec(name, folders) if folders else None
     return Path(found.origin) if found and found.origin else None
-
-
-def _read(path: Path, module: str, *, prefix: str) -> Iterator[Entry]:
-    """Find ``@task(name=...)``, ``@metric(name=...)``, ``pretrained(name=...)`` ... in a file."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # importing it gives them, if it comes to that
-            found = list(_declarations(ast.parse(read_source(path)), path, module, prefix))
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        problem = f"{path} cannot be read ({error or type(error).__name__})"
-        found = [
-            Entry(kind, prefix + path.stem, "", path, 1, module, path.stem, broken=problem)
-            for kind in KINDS
-        ]
-    yield from found
-
-
-def _declarations(tree: ast.Module, path: Path, module: str, prefix: str) -> Iterator[Entry]:
-    for statement in tree.body:
-        if isinstance(statement, ast.ClassDef | ast.FunctionDef):
-            calls = [node for node in statement.decorator_list if isinstance(node, ast.Call)]
-            summary = (ast.get_docstring(statement) or "").partition("\n")[0]
-        elif isinstance(statement, ast.Expr | ast.Assign) and isinstance(statement.value, ast.Call):
-            calls, summary = [statement.value], ""
-        else:
-            continue
-        for call in calls:
-            kind = _DECLARING.get(ast.unparse(call.func).rpartition(".")[2])
-            literals = _literals(call)
-            name, broken = literals.get("name"), None
-            if kind not in KINDS or not isinstance(name, str):
-                continue
-            if not is_registrable(name):
-                broken = f"{path}:{statement.lineno} names it {quoted(name)}"
-            yield Entry(
-                kind, prefix + (path.stem if broken else name),
-                summary or str(literals.get("summary", "")), path, statement.lineno, module, name,
-                version=literals.get("version"), family=literals.get("family"), broken=broken,
-            )  # fmt: skip
-
-
-def _names_in(kind: Kind, path: Path) -> list[str]:
-    entries = _read(path, "", prefix="")
-    return [entry.name for entry in entries if entry.kind == kind and not entry.broken]
-
-
-def _literals(call: ast.Call) -> dict[str, Any]:
-    values = {}
-    for keyword in call.keywords:
-        if keyword.arg and isinstance(keyword.value, ast.Constant):
-            values[keyword.arg] = keyword.value.value
-    return values
 
 
 def _import(entry: Entry) -> None:

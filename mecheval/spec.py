@@ -16,6 +16,7 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mecheval.allowed import SWITCH, kind_of
 from mecheval.errors import UsageError, unknown
 from mecheval.escape import quoted
 from mecheval.quoting import HUB, as_word, hint_for, in_quotes, json_string, places, unquoted
@@ -27,12 +28,6 @@ if TYPE_CHECKING:
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BARE = re.compile(r"[^\s,=\[\]\"'@]+")
 _PRESET = re.compile(r"[A-Za-z0-9_-]+")
-_KINDS: dict[type, tuple[str, str]] = {
-    bool: ("true or false", "true and false"),
-    int: ("a whole number", "numbers"),
-    float: ("a finite number", "numbers"),
-    str: ("a word", "words"),
-}
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ def format_args(args: Mapping[str, Any]) -> str:
     """Write arguments as ``preset,key=value,key=value``, sorted by key."""
     preset = args.get("preset")
     if not isinstance(preset, str) or not _PRESET.fullmatch(preset):
-        return ",".join(f"{key}={_format_value(args[key])}" for key in sorted(args))
+        return ",".join(f"{key}={format_value(args[key])}" for key in sorted(args))
     rest = {key: value for key, value in args.items() if key != "preset"}
     return ",".join([preset, format_args(rest)] if rest else [preset])
 
@@ -182,11 +177,12 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, str | int)
 
 
-def _format_value(value: Any) -> str:
+def format_value(value: Any) -> str:
+    """Write a value as it stands behind the equals sign of an argument."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_format_value, value)) + "]"
+        return "[" + ",".join(map(format_value, value)) + "]"
     if not isinstance(value, str):
         return str(value)
     if _BARE.fullmatch(value) and _parse_value(value) == value:
@@ -236,21 +232,13 @@ def configured(
         default = fields[key].default
         given[key] = _as_type_of(default, value)
         if given[key] is None:
+            expected = kind_of(default)
+            if expected != SWITCH:
+                expected += f", such as {format_value(default)}"
             raise UsageError(
-                f"Argument {key}={quoted(value)} of {what} must be {kind_of(default)}, "
-                f"such as {default!r}. See {see}."
+                f"Argument {key}={quoted(value)} of {what} must be {expected}. See {see}."
             )
     return cls(**given)
-
-
-def kind_of(value: Any) -> str:
-    """Say in words what a value is: "a whole number", "a list of words"."""
-    several = isinstance(value, list | tuple)
-    if several and not value:
-        return "a list"
-    kind = type(value[0] if several else value)
-    one, more = _KINDS.get(kind, (f"of type {kind.__name__}", f"{kind.__name__}s"))
-    return f"a list of {more}" if several else one
 
 
 def _as_type_of(default: Any, value: Any) -> Any:

@@ -53,6 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["-m", "lstm", "-t", "parity", "-I", "~nobody_of_this_name/x"], "~nobody_of_this_name/x"),
         (["--suite", "a" * 300 + ".toml"], "There is no file aaa"),
         (["-m", "lstm", "-t", "parity", "-o", "a" * 300], "could not be written to aaa"),
+        (["-m", "lstm@" + "a" * 5000, "-t", "parity"], "has no revision 'aaa"),
     ],
 )  # fmt: skip
 def test_of_names(argv: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,13 +61,13 @@ def test_of_names(argv: list[str], hint: str, capsys: pytest.CaptureFixture[str]
     err = capsys.readouterr().err
     assert hint in err
     assert err.count("\n") == 1
-    assert len(err) < 1020
+    assert len(err) < 450
 
 
 @pytest.mark.parametrize(
     ("argv", "hint"),
     [
-        (["validate", "mine/my_task.py"], "is a file of source. Give it with --include-path"),
+        (["validate", "mine/my_task.py"], "is source in Python, and no report. Give it with"),
         (["validate", "odd [1]"], "odd [1] holds a checkpoint. Write it hf:'odd [1]'."),
         (["validate", "mine"], "The folder mine holds no reports. Give one that does.\n"),
         (["validate", "a" * 300], "is neither a file or folder, nor a task"),
@@ -84,6 +85,25 @@ def test_of_names(argv: list[str], hint: str, capsys: pytest.CaptureFixture[str]
         (["run", "--ouptut", "x"], "Did you mean '--output'?"),
         (["run", "--frobnicate"], "Unknown flag '--frobnicate'. See"),
         (["ls", "x" * 5000], "xxx..."),
+        (["ls", "metric"], "Unknown choice 'metric'. Did you mean 'metrics'? See `mecheval ls"),
+        (["ls", "model"], "Did you mean 'models'?"),
+        (["new", "taks", "x"], "Unknown choice 'taks'. Did you mean 'task'? See `mecheval new"),
+        (
+            ["leaderboard", "bild"],
+            "Unknown command 'bild' of mecheval leaderboard. Did you mean "
+            "'build'? See `mecheval leaderboard --help`.",
+        ),
+        (["show", "local/mine"], "Names that begin with local/ are those of files given with"),
+        (["validate", "local/mine"], "Names that begin with local/ are those of files given with"),
+        (["show", "nowhere/x.py"], "There is no file 'nowhere/x.py'; one that is there is given"),
+        (["show", "EleutherAI/pythia-70m"], "of the hub is written hf:EleutherAI/pythia-70m."),
+        (["show", ""], "A path is empty. Give a file or folder, or . for the working folder."),
+        (["report", ""], "A path is empty."),
+        (["leaderboard", "build", ""], "A path is empty."),
+        (["validate", ""], "A path is empty."),
+        (["run", "-m", "lstm", "-t", "parity", "-o", ""], "A path is empty."),
+        (["show", "grau"], "Did you mean 'gru'?"),
+        (["validate", "grau"], "Did you mean 'gru'?"),
     ],
 )
 def test_of_paths_commands_and_flags(
@@ -94,3 +114,90 @@ def test_of_paths_commands_and_flags(
     assert hint in err
     assert err.count("\n") == 1
     assert len(err) < 700
+
+
+NO_REPORTS = {
+    "my_task.py": "is source in Python, and no report. Give it with --include-path {}, and",
+    "suite.toml": "is a TOML file, as suites are, and no report. `mecheval show suite {}`",
+    "page.md": "is a text for readers, and no report. Give the report, or the folder of reports",
+    "table.csv": "is a table, and no report. Give the report",
+    "picture.png": "is a picture, and no report. Give the report",
+    "model.safetensors": "holds weights, and no report. The folder of a checkpoint is written hf:",
+    "seed0.json": "is not whole JSON (",
+    "noted": "is not whole JSON (",
+}
+
+
+@pytest.mark.parametrize("name", NO_REPORTS)
+@pytest.mark.parametrize(
+    "command",
+    [["show", "report"], ["show", "folder"], ["report"], ["leaderboard", "build"],
+     ["leaderboard", "claims", "retrieval-small"]],
+)  # fmt: skip
+def test_a_file_that_is_no_report_is_called_what_it_is(
+    command: list[str], name: str, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    path = folder / "mine" / name
+    path.write_bytes(b"\xff{")
+    assert main([*command, str(path)]) == 2
+    err = capsys.readouterr().err
+    assert NO_REPORTS[name].format(path) in err
+    assert "elete" not in err, "nobody is told to delete what may be a file of their own"
+    assert err.count("\n") == 1
+    assert path.exists()
+
+
+@pytest.mark.parametrize("name", [name for name in NO_REPORTS if name.endswith((".py", ".md"))])
+def test_commands_that_find_out_what_a_file_is_say_the_same(
+    name: str, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    path = folder / "mine" / name
+    path.write_text("# x")
+    for command in ("show", "validate"):
+        assert main([command, str(path)]) == 2
+        assert NO_REPORTS[name].format(path) in capsys.readouterr().err
+
+
+BROKEN = "@model(name='other'\nclass Other: ...\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["show", "local/other"], "What this file declares is not known: "),
+        (["show", "model", "local/other"], "What this file declares is not known: "),
+        (["validate", "local/other"], "What this file declares is not known: "),
+        (["run", "-t", "parity", "-m", "local/other"], "What this file declares is not known: "),
+        (["show", "local/broken"], "mecheval: 'local/broken' cannot be used: "),
+        (["validate", "local/broken"], "mecheval: 'local/broken' cannot be used: "),
+    ],
+)
+def test_a_file_beside_that_cannot_be_read_is_named(
+    command: list[str], said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "mine" / "broken.py").write_text(BROKEN)
+    assert main([*command, "-I", str(folder / "mine")]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert f"{folder / 'mine' / 'broken.py'} cannot be read ('(' was never closed" in err
+    assert err.count("\n") == 1
+    # It says nothing of names elsewhere, and is no hindrance to what can be read.
+    assert main(["show", "task", "local/toi", "-I", str(folder / "mine" / "my_task.py")]) == 2
+    assert "cannot be read" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["report"], ["leaderboard", "build"], ["run", "--suite"], ["new", "task"], ["ls", "-F"],
+     ["show"], ["show", "model"], ["validate"], ["ls", "sites"],
+     ["run", "-m", "lstm", "-t", "parity", "--device"]],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["x" * 5000, "hf:" + "x" * 5000, "hf:/" + "x" * 5000])
+def test_what_is_too_long_to_read_is_cut(
+    command: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, name]) == 2
+    err = capsys.readouterr().err
+    assert "xxx...xxx" in err
+    assert "x" * 81 not in err
+    assert err.count("\n") == 1

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mecheval"
 GROUND = (
-    "builtin checks errors escape exact explaining hints importing loose naming paths quoting "
-    "seeding sources spec stats"
+    "allowed builtin checks declarations errors escape exact explaining hints importing loose "
+    "naming paths quoting seeding sources spec stats"
 )
 LEVELS = (
     set(GROUND.split()),

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from mecheval.cli.options import Parser, normalised, with_twins
+from mecheval.cli.options import Parser, chosen_command, normalised, with_twins
 from mecheval.cli.printing import say
 from mecheval.errors import unknown
 from mecheval.explaining import explained
@@ -97,5 +97,9 @@ def _dispatch(argv: list[str]) -> int:
     if argv[0] not in COMMANDS:
         raise unknown("command", argv[0], COMMANDS, see="`mecheval --help`", aliases=ALIASES)
     parser = build_parser([argv[0]])
+    chosen, depth = chosen_command(parser, argv)
+    if chosen.commands and argv[depth:] and not argv[depth].startswith("-"):
+        kind, see = f"command of {chosen.prog}", f"`{chosen.prog} --help`"
+        raise unknown(kind, argv[depth], chosen.commands, see=see)
     args = parser.parse_args(with_twins(parser, argv, os.environ))
     return args.command(args)

@@ -10,7 +10,7 @@ from mecheval import escape
 from mecheval.cli import options
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError, unknown
-from mecheval.paths import exists, is_dir
+from mecheval.paths import exists, is_dir, resolved
 
 if TYPE_CHECKING:
     import argparse
@@ -55,23 +55,49 @@ def compare(args: argparse.Namespace) -> int:
     """
     from mecheval.reports.comparison import compare as compare_reports
 
-    tasks = options.names(args.tasks)
-    sides = [_on_tasks(_side(text, args.results), tasks) for text in (args.a, args.b)]
+    tasks = options.read(args.tasks, "--tasks", options.names) or []
+    reader = _Reader()
+    sides = [_on_tasks(_side(text, args.results, reader), tasks) for text in (args.a, args.b)]
     comparison = compare_reports(*sides)
     say((comparison.to_json() if args.json else comparison.to_markdown()).rstrip("\n"))
     return 0
 
 
-def _side(text: str, results: Path) -> Collection:
+class _Reader:
+    """Reads folders and files of reports, each once, and names on stderr what does not count."""
+
+    def __init__(self) -> None:
+        self._found: dict[Path, Collection] = {}
+
+    def __call__(self, path: Path) -> Collection:
+        """Return the reports.
+
+        Raises:
+            UsageError: There are none.
+        """
+        key = resolved(path)
+        if key not in self._found:
+            self._found[key] = _read(path)
+        return self._found[key]
+
+
+def _side(text: str, results: Path, read: _Reader) -> Collection:
     """Return the reports that a side names.
 
     Raises:
         UsageError: It names nothing, or a model that several could be.
     """
+    if not text.strip():
+        raise UsageError("A side is empty. Give a file or folder of reports, a model or a recipe.")
     path = options.path(text)
     if exists(path):
-        return _read(path)
-    collection = _read(results)
+        return read(path)
+    if not exists(results):
+        raise UsageError(
+            f"{escape.quoted(text)} is no file or folder, and there is no folder {results} in "
+            "which a model or a recipe could be looked up. Give --results one."
+        )
+    collection = read(results)
     if _RECIPE.match(text):
         return _by_recipe(collection, text, results)
     found = collection.select(model=text)

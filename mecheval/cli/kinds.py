@@ -11,6 +11,8 @@ from mecheval.paths import is_dir, is_file
 from mecheval.quoting import HUB
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mecheval.registry import Registry
 
 NAMED = ("task", "model", "metric", "suite")
@@ -44,17 +46,38 @@ def kind_of(text: str, registry: Registry, *, command: str) -> str:
         UsageError: It names nothing, or several things.
     """
     found = kinds_of(text, registry)
+    _check_read(text, found, registry)
     if len(found) == 1:
         return found[0]
     if found:
         ways = " or ".join(f"`{command} {kind} {text}`" for kind in found)
         raise UsageError(f"{quoted(text)} is a {' and a '.join(found)}. Write {ways}.")
-    known = {name for names in _names(registry).values() for name in names}
     raise UsageError(
         f"{quoted(text)} is no task, model, metric or suite, and no file or folder."
-        f"{did_you_mean(_bare(text), known)} `mecheval ls tasks`, `ls models`, `ls metrics` and "
+        f"{advice_for(text, registry)} `mecheval ls tasks`, `ls models`, `ls metrics` and "
         "`ls suites` list what there is."
     )
+
+
+def advice_for(text: str, registry: Registry) -> str:
+    """Return a sentence about what a word that names nothing was probably to name, or nothing."""
+    name = _bare(text)
+    hint = registry.hint("model", name)
+    known = {each for names in _names(registry).values() for each in names}
+    return f" {hint}" if hint else did_you_mean(name, known)
+
+
+def _check_read(text: str, kinds: Sequence[str], registry: Registry) -> None:
+    """Refuse the name of a file that cannot be read, which stands for any kind.
+
+    Raises:
+        UsageError: It is one.
+    """
+    from mecheval.registry import KINDS
+
+    for kind in KINDS:
+        if kind in kinds and not text.startswith(HUB):
+            registry.get(kind, _bare(text))
 
 
 def advice(text: str) -> str:

@@ -9,6 +9,7 @@ from mecheval import escape
 from mecheval.cli import options
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
+from mecheval.paths import is_dir
 
 if TYPE_CHECKING:
     import argparse
@@ -103,15 +104,17 @@ def claims(args: argparse.Namespace) -> int:
     Raises:
         UsageError: There is no such suite or folder, or the suite makes no claims.
     """
+    from mecheval.harness.request import Settings
     from mecheval.harness.suites import load_suite
     from mecheval.leaderboard.claims import claims_of, examine
     from mecheval.leaderboard.claims_table import markdown
 
-    suite = load_suite(args.suite)
+    suite, registry = load_suite(args.suite), options.registry_of(args)
     if not suite.claims:
         raise UsageError(f"{suite.path} has no [[claim]]. Write one, or give another suite.")
+    suite.check_claims(Settings(include_paths=registry.include_paths))
     collection = _admitted(args.results)
-    findings = examine(claims_of(suite), collection, options.registry_of(args), suite)
+    findings = examine(claims_of(suite), collection, registry, suite)
     say(markdown(findings).rstrip("\n"))
     return 0
 
@@ -122,6 +125,6 @@ def _admitted(results: Path) -> Collection:
 
     collection = admit(results)
     for item in collection.refused:
-        line = escape.line(f"mecheval: refused {results / item.path}: {item.reason}")
-        say(line, error=True)
+        path = results / item.path if is_dir(results) else results
+        say(escape.line(f"mecheval: refused {path}: {item.reason}"), error=True)
     return collection

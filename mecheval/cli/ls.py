@@ -35,8 +35,9 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         "Entries that cannot be read are listed as broken, with the reason.",
     )
     parser.add_argument(
-        "what", nargs="?", choices=KINDS, help="what to list (default: tasks, then models)"
-    )
+        "what", nargs="?", metavar="{" + ",".join(KINDS) + "}", help="what to list (default: "
+        "tasks, then models)", type=options.one_of(KINDS, see="`mecheval ls --help`"),
+    )  # fmt: skip
     parser.add_argument("model", nargs="?", help="the model whose sites are listed")
     parser.add_argument(
         "--filter", "-F", action="append", default=[], metavar="COLUMN=VALUE",

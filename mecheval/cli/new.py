@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mecheval.cli import options
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
+from mecheval.escape import quoted
 from mecheval.paths import exists
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         description="Write NAME.py and test_NAME.py: a small task, model or metric that works, to "
         "be changed into yours, and a test of its contract.",
     )
-    parser.add_argument("kind", choices=tuple(_MEASURED), help="what to write")
+    parser.add_argument(
+        "kind", metavar="{" + ",".join(_MEASURED) + "}", help="what to write",
+        type=options.one_of(tuple(_MEASURED), see="`mecheval new --help`"),
+    )  # fmt: skip
     parser.add_argument("name", help="its name: lower-case letters, digits and _")
     options.add_output(parser, help="folder for the two files (default: this one)", default=".")
     parser.set_defaults(command=new)
@@ -52,7 +56,7 @@ def new(args: argparse.Namespace) -> int:
 
     if not _NAME.fullmatch(args.name) or keyword.iskeyword(args.name):
         raise UsageError(
-            f"'{args.name}' cannot name a Python file. Use lower-case letters, digits and _, "
+            f"{quoted(args.name)} cannot name a Python file. Use lower-case letters, digits and _, "
             "beginning with a letter."
         )
     folder: Path = args.output

@@ -216,8 +216,25 @@ def seeds(text: str) -> list[int]:
     return list(found)
 
 
+def one_of(choices: Sequence[str], *, see: str) -> Callable[[str], str]:
+    """Return what reads one of several words, and suggests one in place of any other."""
+
+    def read(text: str) -> str:
+        if text not in choices:
+            raise unknown("choice", text, choices, see=see)
+        return text
+
+    return read
+
+
 def path(text: str) -> Path:
-    """Read a file or folder; ``~`` is the home folder."""
+    """Read a file or folder; ``~`` is the home folder.
+
+    Raises:
+        UsageError: There is no text, which would be the working folder.
+    """
+    if not text:
+        raise UsageError("A path is empty. Give a file or folder, or . for the working folder.")
     return expanded(Path(text))
 
 

@@ -106,7 +106,9 @@ def filtered(rows: Sequence[Row], filters: Iterable[str]) -> list[Row]:
     for text in filters:
         column, equals, pattern = text.partition("=")
         if not equals:
-            raise UsageError(f"Malformed filter '{text}'. Write it like version=1 or name=pythia*.")
+            raise UsageError(
+                f"Malformed filter {escape.quoted(text)}. Write it like version=1 or name=pythia*."
+            )
         if rows and column not in columns:
             raise unknown("column", column, columns, see="`mecheval ls --help`")
         wanted = re.compile(".*".join(map(re.escape, pattern.split("*"))))

@@ -148,8 +148,8 @@ def _target(source: Path, output: Path | None) -> _Target:
     if output.suffix in PICTURES:
         return _Target(output.parent, output.stem, output.suffix.removeprefix("."), file=output)
     raise UsageError(
-        f"Cannot draw a '{output.suffix}' picture. Give a file that ends in .png or .svg, or in "
-        ".md for a page."
+        f"Cannot draw a {escape.quoted(output.suffix)} picture. Give a file that ends in "
+        ".png or .svg, or in .md for a page."
     )
 
 

@@ -220,7 +220,9 @@ def _requests(args: argparse.Namespace, device: str) -> list[Request]:
         return [Request(models=specs(models), tasks=specs(tasks), **common)]
     if args.models or args.tasks:
         raise UsageError("--suite names its models and tasks. Leave out --models and --tasks.")
-    return load_suite(args.suite).requests(**common)
+    suite = load_suite(args.suite)
+    suite.check_claims(common["settings"])
+    return suite.requests(**common)
 
 
 def _positive(value: int, flag: str) -> int:

@@ -77,7 +77,7 @@ def _thing(args: argparse.Namespace) -> tuple[str, str]:
 
 def _task(args: argparse.Namespace) -> dict[str, Any]:
     from mecheval.cli.docs import parameters
-    from mecheval.harness.plan import build_task
+    from mecheval.harness.building import build_task
     from mecheval.spec import parse_spec
 
     spec, registry = parse_spec(args.name), options.registry_of(args)

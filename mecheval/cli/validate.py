@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mecheval.cli import options
+from mecheval.cli.kinds import advice_for
 from mecheval.cli.printing import say
-from mecheval.errors import UsageError, did_you_mean
+from mecheval.errors import UsageError
 from mecheval.escape import line, quoted
-from mecheval.paths import exists
+from mecheval.hints import about_file
+from mecheval.paths import exists, is_file
 from mecheval.quoting import HUB, as_word
 
 if TYPE_CHECKING:
@@ -87,22 +89,18 @@ def _jobs(name: str, registry: Registry) -> Iterator[tuple[str, str]]:
     elif kinds:
         yield from ((kind, name) for kind in kinds)
     elif exists(path):
-        reports = find_reports(path)
-        if path.suffix == ".py":
-            raise UsageError(
-                f"{path} is a file of source. Give it with --include-path, and the name of what it "
-                "declares: local/NAME."
-            )
+        reports, other = find_reports(path), about_file(path)
+        if other and is_file(path):
+            raise UsageError(f"The file {path} {'. '.join(other)}")
         if exists(path / "config.json"):
             raise UsageError(f"{path} holds a checkpoint. Write it {HUB}{as_word(name)}.")
         if not reports:
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
         yield from (("report", str(report)) for report in reports)
     else:
-        names = set().union(*known.values())
         raise UsageError(
             f"{quoted(name)} is neither a file or folder, nor a task, a model or a metric."
-            f"{did_you_mean(bare, names)} See `mecheval ls tasks`, `ls models` or `ls metrics`."
+            f"{advice_for(name, registry)} See `mecheval ls tasks`, `ls models` or `ls metrics`."
         )
 
 
@@ -126,9 +124,9 @@ def _check(kind: str, target: str, registry: Registry, args: argparse.Namespace)
 
 def _task_checks(spec: Spec, registry: Registry) -> list[Check]:
     from mecheval.checks import Check
+    from mecheval.harness.building import build_task
     from mecheval.harness.measures import metrics_on
     from mecheval.harness.metric_checks import check_behaviour_on
-    from mecheval.harness.plan import build_task
     from mecheval.tasks.checks import check_task
 
     task = build_task(spec, registry)
@@ -143,7 +141,7 @@ def _task_checks(spec: Spec, registry: Registry) -> list[Check]:
 
 def _model_checks(spec: Spec, registry: Registry, *, trust_remote_code: bool) -> list[Check]:
     from mecheval.checks import Check
-    from mecheval.harness.plan import build_task
+    from mecheval.harness.building import build_task
     from mecheval.models.checks import check_model
     from mecheval.models.load import resolve
     from mecheval.models.stack.planted import Planted

@@ -15,12 +15,12 @@ from mecheval import metrics, seeding
 from mecheval.errors import StorageError
 from mecheval.harness import parts
 from mecheval.harness.along import measure_along, undefined
+from mecheval.harness.building import build_source, build_task
 from mecheval.harness.cell_training import cache_of, trained_model
 from mecheval.harness.events import Progress
 from mecheval.harness.failure import failed, now
 from mecheval.harness.gate import gated
 from mecheval.harness.measures import metrics_on
-from mecheval.harness.plan import build_source, build_task
 from mecheval.harness.unchanged import check_unchanged
 from mecheval.interventions.budget import is_out_of_memory
 from mecheval.registry import KINDS, Registry

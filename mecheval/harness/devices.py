@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mecheval.errors import UsageError
+from mecheval.escape import quoted
 
 
 class Devices(NamedTuple):
@@ -37,7 +38,7 @@ def find_devices(asked: str) -> Devices:
     if asked == "cpu" or (asked == "auto" and not _may_have_gpu()):
         return Devices("cpu")
     if kind not in ("auto", "cuda") or (number and not number.isdigit()):
-        raise UsageError(f"Unknown device '{asked}'. Give auto, cpu, cuda or cuda:N.")
+        raise UsageError(f"Unknown device {quoted(asked)}. Give auto, cpu, cuda or cuda:N.")
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0

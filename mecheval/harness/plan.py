@@ -8,9 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mecheval.errors import UsageError, unknown
+from mecheval.errors import UsageError, said_of, unknown
+from mecheval.harness.building import (
+    build_source,
+    build_task,
+    differences,
+    model_label,
+    task_label,
+)
 from mecheval.harness.measures import identity_of, label_of, lacking, metrics_on
-from mecheval.harness.request import DTYPES, Cell, Request, Settings
+from mecheval.harness.request import DTYPES, Cell, Request
 from mecheval.harness.sweeping import check_numbers, sweep_of
 from mecheval.harness.unchanged import file_sha256, sample_sha256
 from mecheval.harness.users_code import said_in_a_sentence
@@ -19,8 +26,8 @@ from mecheval.registry import Registry
 from mecheval.reports.checkpoints import checkpoint_id
 from mecheval.reports.files import cell_key, report_path
 from mecheval.reports.schema import Identity, Labels, ModelPart, TaskIdentity
-from mecheval.spec import Spec, check_version
-from mecheval.tasks.contract import Task, configure
+from mecheval.spec import Spec
+from mecheval.tasks.contract import Task
 from mecheval.training import sweeps
 from mecheval.training.recipe import PROTOCOL
 
@@ -39,7 +46,12 @@ def plan(request: Request) -> list[Cell]:
     Raises:
         UsageError: A name, an argument or a checkpoint is not there, or does not fit.
     """
-    check(request)
+    with said_of(request.origin):
+        _check(request)
+        return _planned(request)
+
+
+def _planned(request: Request) -> list[Cell]:
     registry = Registry(request.settings.include_paths)
     tasks, models = [], []
     for given in request.tasks:
@@ -76,6 +88,11 @@ def check(request: Request) -> None:
     Raises:
         UsageError: A name is unknown or a number is out of range.
     """
+    with said_of(request.origin):
+        _check(request)
+
+
+def _check(request: Request) -> None:
     registry = Registry(request.settings.include_paths)
     before = ""
     for given in request.models:
@@ -142,42 +159,7 @@ def _task(given: Spec | Task, request: Request, registry: Registry) -> _PlannedT
     )
     metrics = metrics_on(task, request.metrics, registry)
     chosen = label_of(metrics, task, registry)
-    return _PlannedTask(given, task, identity, _task_label(given, task), metrics, chosen)
-
-
-def _task_label(given: Spec | Task, task: Task) -> dict[str, Any]:
-    """Return what was asked for and differs from the default, not what follows from it."""
-    different = _differences(task.params, _defaults(type(task)))
-    if isinstance(given, Task):
-        return different
-    asked = {**different, "preset": given.args["preset"]} if "preset" in given.args else different
-    return {key: asked[key] for key in given.args if different and key in asked}
-
-
-def build_task(given: Spec | Task, registry: Registry) -> Task:
-    """Return the task of a name with arguments; a task is returned as it is.
-
-    Raises:
-        UsageError: The name or an argument is unknown, or there is no such version.
-    """
-    if isinstance(given, Task):
-        return given
-    found: type[Task] = registry.load("task", given.name)
-    check_version(given, "task", found.card.version)
-    return configure(found, given.args, name=given.name)
-
-
-def build_source(given: Spec | ModelSource, registry: Registry, settings: Settings) -> ModelSource:
-    """Return the configured source of a name with arguments; a source is returned as it is.
-
-    Raises:
-        UsageError: The name or an argument is unknown.
-    """
-    if not isinstance(given, Spec):
-        return given
-    from mecheval.models.load import resolve
-
-    return resolve(given, registry, trust_remote_code=settings.trust_remote_code)
+    return _PlannedTask(given, task, identity, task_label(given, task), metrics, chosen)
 
 
 def _model(given: Spec | ModelSource, request: Request, registry: Registry) -> _PlannedModel:
@@ -187,7 +169,7 @@ def _model(given: Spec | ModelSource, request: Request, registry: Registry) -> _
         if request.size is not None and "size" not in given.args and source.card.sizes:
             given = replace(given, args={**given.args, "size": request.size})
             source = build_source(given, registry, settings)
-        label = _model_label(given, source, registry, settings)
+        label = model_label(given, source, registry, settings)
         file_hash = file_sha256(given, registry)
     found = source.identity()
     if isinstance(given, Spec) and found.commit is not None:
@@ -200,21 +182,6 @@ def _model(given: Spec | ModelSource, request: Request, registry: Registry) -> _
             "steps, or run it without the models that are trained."
         )
     return _PlannedModel(given, source, recipe, identity, label)
-
-
-def _model_label(
-    given: Spec, source: ModelSource, registry: Registry, settings: Settings
-) -> dict[str, Any]:
-    """Return the size if it is not the default one, and what differs from the size's arguments."""
-    size = {key: value for key, value in given.args.items() if key == "size"}
-    plain = build_source(Spec(given.name, {}, given.revision), registry, settings)
-    sized = build_source(Spec(given.name, size, given.revision), registry, settings)
-    found = {}
-    for key, written in given.args.items():
-        value = getattr(source, key, written)  # of the field's type, however it was written
-        if getattr(plain if key == "size" else sized, key, None) != value:
-            found[key] = list(value) if isinstance(value, tuple) else value
-    return found
 
 
 def _notes(model: _PlannedModel, task: _PlannedTask, encoding: Encoding) -> tuple[str, ...]:
@@ -254,7 +221,7 @@ def _cell(
         sweep=sweep or None,
         snapshots=request.snapshots,
     )
-    run = _differences(identity.recipe, model.source.recipe.to_dict())
+    run = differences(identity.recipe, model.source.recipe.to_dict())
     run |= {"limit": request.limit} if request.limit is not None else {}
     run |= {"dtype": request.dtype} if request.dtype != "float32" else {}
     run |= {"metrics": task.chosen} if task.chosen is not None else {}
@@ -286,11 +253,3 @@ def _revision(model: ModelPart) -> str | None:
     """Return the revision, or of a checkpoint in a folder the hash that tells it from others."""
     found = checkpoint_id(model)
     return found[:8] if found else model.revision
-
-
-def _differences(given: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in given.items() if default.get(key) != value}
-
-
-def _defaults(cls: type[Task]) -> dict[str, Any]:
-    return configure(cls, {}, name=cls.card.name).params

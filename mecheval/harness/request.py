@@ -64,6 +64,7 @@ class Request:
         dtype: Floating-point type of the measurements.
         output: Folder for the reports; None keeps them in memory.
         settings: How cells are computed.
+        origin: Where it is written, for messages: the file of a suite and the grid in it.
     """
 
     models: tuple[Spec | ModelSource, ...]
@@ -78,6 +79,7 @@ class Request:
     dtype: str = "float32"
     output: Path | None = None
     settings: Settings = Settings()
+    origin: str = ""
 
     @property
     def chosen_seeds(self) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from mecheval.errors import ContractError
-from mecheval.harness.plan import build_task
+from mecheval.harness.building import build_task
 from mecheval.metrics import Subject, configured_metric, measure
 from mecheval.models.load import resolve
 from mecheval.models.stack.planted import FOLDER

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from mecheval.allowed import refused
 from mecheval.errors import UsageError, did_you_mean
 from mecheval.escape import quoted
 from mecheval.spec import parse_spec
@@ -115,7 +116,7 @@ class ClaimTable(_Table):
     at: Text = ""
     """The number in it, as :mod:`mecheval.reports.lookup` reads it; its value by default."""
     least: float = -math.inf
-    """What the number must be at least for the claim to hold."""
+    """What the number must be at least for the claim to hold; by default nothing bounds it."""
     most: float = math.inf
     """What it must be at most."""
     verdicts: list[Text] = []
@@ -133,9 +134,17 @@ class ClaimTable(_Table):
         if not self.untestable:
             for name in ("says", "task", "model", "result"):
                 if not getattr(self, name):
-                    raise ValueError(f"it has no {name}")
-        if not self.least <= self.most:
-            raise ValueError(f"its bounds {self.least} and {self.most} leave nothing between them")
+                    raise ValueError(f"it has no {name}. Write {name} = {_example(name)}")
+            if not self.model_fields_set & {"least", "most", "verdicts"}:
+                raise ValueError(
+                    "it has neither least, most nor verdicts, so nothing could contradict it. "
+                    "Write one of them"
+                )
+        if not self.least <= self.most or self.least == math.inf or self.most == -math.inf:
+            raise ValueError(
+                f"its bounds {self.least} and {self.most} leave no number between them. Write "
+                "finite ones, of which least is the smaller, and leave out what bounds nothing"
+            )
         return self
 
 
@@ -180,30 +189,29 @@ _EXAMPLES = {
 }  # fmt: skip
 
 
+def _example(field: str) -> str:
+    return _EXAMPLES.get(field, '"..."')
+
+
 def _sentence(error: ValidationError, path: Path) -> str:
     """Say what is wrong: ``own.toml, grid 2: recipe is 3; ... Write recipe = { lr = 1e-3 }.``."""
-    problem = error.errors(include_url=False)[0]
-    where, place, fields = list(problem["loc"]), str(path), SuiteFile.model_fields
+    found = refused(error)
+    where, place, fields = list(found.where), str(path), SuiteFile.model_fields
     if len(where) > 1 and isinstance(where[1], int):
         place += f", {where[0]} {where[1] + 1}"
         fields = Grid.model_fields if where[0] == "grid" else ClaimTable.model_fields
         where = where[2:]
+    said = found.said.rstrip(".")
     if not where:
-        return f"{place}: {_said(problem)}. Write a table with {', '.join(fields)}."
-    field = str(where[0])
-    if problem["type"] == "extra_forbidden":
+        advice = "" if found.is_ours else f" Write a table with {', '.join(fields)}."
+        return f"{place}: {said}.{advice}"
+    field, kind = str(where[0]), found.problem["type"]
+    if kind == "extra_forbidden":
         hint = did_you_mean(field, fields)
         return f"{place}: there is no field {quoted(field)}.{hint} Known are {', '.join(fields)}."
-    example = _EXAMPLES.get(field, '"..."')
-    if problem["type"] == "missing":
+    example = _example(field)
+    if kind == "missing":
         return f"{place}: it has no {field}. Write {field} = {example}."
     inner = "".join(f" {part + 1}" if isinstance(part, int) else "" for part in where[1:2])
-    return (
-        f"{place}: {field}{inner} is {quoted(problem['input'])}; {_said(problem)}. "
-        f"Write {field} = {example}."
-    )
-
-
-def _said(problem: Mapping[str, Any]) -> str:
-    said = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
-    return said[:1].lower() + said[1:]
+    value = quoted(found.problem["input"])
+    return f"{place}: {field}{inner} is {value}; {said}. Write {field} = {example}."

@@ -10,18 +10,28 @@ other file can be given by its path.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mecheval.errors import UsageError, unknown
+from mecheval.errors import UsageError, said_of, unknown
 from mecheval.harness.request import Request
 from mecheval.harness.suite_schema import validated
+from mecheval.harness.users_code import said_in_a_sentence
 from mecheval.paths import expanded, is_file
+from mecheval.registry import Registry
 from mecheval.spec import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from mecheval.harness.request import Settings
+
+_DECIDING = {
+    "metrics": None, "size": None, "recipe": {}, "sweep": None, "snapshots": None, "limit": None,
+    "dtype": "float32",
+}  # fmt: skip
+"""Fields of a request that may be given in place of the suite's, and may be what is wrong."""
 
 FOLDER = Path(__file__).parents[1] / "suites"
 _MOST_BYTES = 10_000_000
@@ -59,7 +69,35 @@ class Suite:
                 suite's own; a ``recipe`` is merged into that of every grid, and None is no value.
         """
         given = {key: value for key, value in common.items() if value is not None}
-        return [_request(grid, given) for grid in self.grids]
+        others = [key for key, usual in _DECIDING.items() if given.get(key, usual) != usual]
+        besides = f" with other {' and '.join(others)}" if others else ""
+        return [
+            _request(grid, {**given, "origin": f"{self.path}, grid {number}{besides}"})
+            for number, grid in enumerate(self.grids, 1)
+        ]
+
+    def check_claims(self, settings: Settings) -> None:
+        """Check that the models and tasks of the claims exist, of whatever version.
+
+        Args:
+            settings: Says where those of one's own are.
+
+        Raises:
+            UsageError: One does not, or an argument of it; names the claim.
+        """
+        from mecheval.harness.building import build_source, build_task
+
+        registry, seen = Registry(settings.include_paths), set()
+        for number, claim in enumerate(self.claims, 1):
+            named = [claim.get(key, "") for key in ("task", "model", "minus")]
+            if claim.get("untestable"):
+                continue
+            with said_of(f"{self.path}, claim {number}"), said_in_a_sentence():
+                if named[0] not in seen:
+                    build_task(replace(parse_spec(named[0]), revision=None), registry)
+                for model in {*named[1:]} - {"", *seen}:
+                    build_source(parse_spec(model), registry, settings)
+            seen.update(named)
 
 
 def suite_names() -> list[str]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mecheval import escape
 from mecheval.errors import UsageError
-from mecheval.harness.plan import build_source, build_task, plan
+from mecheval.harness.building import build_source, build_task
+from mecheval.harness.plan import plan
 from mecheval.harness.request import Settings
 from mecheval.reports.collection.matching import matching
 from mecheval.spec import parse_spec

@@ -5,7 +5,7 @@ A suite's file may hold ``[[claim]]`` tables, each about one number of one model
     says       the claim in words
     source     where it is made
     paper      the number given there, as text
-    task       the task, as in a grid
+    task       the task, as in a grid; reports of its version, today's where none is named
     model      the model, as in a grid
     minus      another model, whose number is subtracted seed by seed
     recipe     fields of the recipe that is meant, where the suite has several of one cell
@@ -29,18 +29,17 @@ counted, which is no test, so there is nothing to correct.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mecheval import stats
-from mecheval.errors import UsageError
+from mecheval.errors import did_you_mean
+from mecheval.escape import quoted
 from mecheval.leaderboard.cells import cells_of
 from mecheval.reports.collection import words
-from mecheval.spec import configured
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mecheval.harness.suites import Suite
     from mecheval.leaderboard.cells import Meant
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from mecheval.reports.collection import Collection, Group, OverSeeds
 
 MIN_SEEDS = 4
+_MOST_NAMED = 8  # results that a remark names
 Answer = Literal["yes", "no", "undecided", "not testable"]
 
 
@@ -96,36 +96,10 @@ class Finding:
 
 
 def claims_of(suite: Suite) -> list[Claim]:
-    """Return the claims in a suite's file.
-
-    Raises:
-        UsageError: A claim has an unknown key, or lacks one that it needs.
-    """
-    claims = []
-    for entry in suite.claims:
-        given = {key: value for key, value in entry.items() if key != "recipe"}
-        claim = configured(Claim, given, what="a claim", see="mecheval/leaderboard/claims.py")
-        claims.append(replace(claim, recipe=_recipe(entry.get("recipe", {}), suite)))
-        if claim.untestable:
-            continue
-        missing = [key for key in ("says", "task", "model", "result") if not entry.get(key)]
-        if missing:
-            raise UsageError(f"A claim in {suite.path} has no {missing[0]}. Write one.")
-        if not entry.keys() & {"least", "most", "verdicts"}:
-            raise UsageError(
-                f"A claim in {suite.path} has neither least, most nor verdicts, so nothing could "
-                "contradict it. Write one of them."
-            )
-    return claims
-
-
-def _recipe(given: Any, suite: Suite) -> Mapping[str, Any]:
-    if not isinstance(given, Mapping):
-        raise UsageError(
-            f"A claim in {suite.path} has recipe={given!r}. Write fields of a recipe, such as "
-            "recipe = { lr = 1e-3 }."
-        )
-    return given
+    """Return the claims in a suite's file, which was checked when it was read."""
+    return [
+        Claim(**{**entry, "verdicts": tuple(entry.get("verdicts", ()))}) for entry in suite.claims
+    ]
 
 
 def examine(
@@ -160,8 +134,10 @@ def _finding(claim: Claim, found: Callable[[str], Meant]) -> Finding:
     if claim.untestable:
         return Finding(claim, claim.untestable, 0, "not testable")
     ours = found(claim.model)
-    if ours.group is None or not any(ours.group.results(claim.result).values()):
-        return Finding(claim, ours.reason or "not measured", 0, "not testable")
+    if ours.group is None:
+        return Finding(claim, ours.reason, 0, "not testable")
+    if not any(ours.group.results(claim.result).values()):
+        return Finding(claim, _no_result(claim.result, ours.group), 0, "not testable")
     if claim.verdicts:
         return _of_verdicts(claim, ours.group)
     number = ours.group.number(claim.result, claim.at)
@@ -169,6 +145,9 @@ def _finding(claim: Claim, found: Callable[[str], Meant]) -> Finding:
         theirs = found(claim.minus)
         if theirs.group is None:
             return Finding(claim, f"{claim.minus}: {theirs.reason}", 0, "not testable")
+        if not any(theirs.group.results(claim.result).values()):
+            lacking = f"{claim.minus}: {_no_result(claim.result, theirs.group)}"
+            return Finding(claim, lacking, 0, "not testable")
         number = ours.group.minus(theirs.group, claim.result, claim.at)
     if number.mean is None or number.n < MIN_SEEDS:
         return Finding(claim, _missing(number, ours.group), number.n, "not testable")
@@ -202,6 +181,15 @@ def _of_verdicts(claim: Claim, group: Group) -> Finding:
     n_fitting = sum(n for verdict, n in found.verdicts.items() if verdict in claim.verdicts)
     answer: Answer = "undecided" if 0 < n_fitting < found.n else "yes" if n_fitting else "no"
     return Finding(claim, words.verdicts(found), found.n, answer)
+
+
+def _no_result(id: str, group: Group) -> str:
+    """Say that no report has a result, and name those that there are, the likeliest first."""
+    there = dict.fromkeys(metric.id for report in group.reports for metric in report.metrics)
+    near = [each for each in there if each.partition("/")[0] == id.partition("/")[0]]
+    named = words.listed([*dict.fromkeys([*near, *there])], _MOST_NAMED) or "none"
+    meant = did_you_mean(id, there)
+    return f"no report has the result {quoted(id)}.{meant} There are {named}"
 
 
 def _missing(number: OverSeeds, group: Group) -> str:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import ValidationError
 
+from mecheval.allowed import refused
 from mecheval.errors import ContractError, UsageError, unknown
 from mecheval.escape import quoted
 from mecheval.metrics.contract import plain
 from mecheval.metrics.results import Estimate, Layout, malformed
 from mecheval.reports.results import BEHAVIOUR, MetricResult
 from mecheval.reports.sense import problems
-from mecheval.spec import check_version
+from mecheval.spec import check_version, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +59,7 @@ def configured_metric(
     try:
         checked = _checker(cls).model_validate({k: _as_tuple(v) for k, v in args.items()})
     except ValidationError as error:
-        raise UsageError(_sentence(error, args, spec.name) + f" See {see}.") from None
+        raise UsageError(_sentence(error, args, cls, spec.name) + f" See {see}.") from None
     return cls(**{key: getattr(checked, key) for key in args}).named(spec.name, usual)
 
 
@@ -177,12 +178,13 @@ def _as_tuple(value: Any) -> Any:
     return tuple(map(_as_tuple, value)) if isinstance(value, list | tuple) else value
 
 
-def _sentence(error: ValidationError, args: Mapping[str, Any], name: str) -> str:
+def _sentence(error: ValidationError, args: Mapping[str, Any], cls: type[Metric], name: str) -> str:
     """Say which parameter is not allowed, and what is."""
-    first = error.errors(include_url=False)[0]
-    key = str(first["loc"][0]) if first["loc"] else ""
-    allowed = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    key = str(error.errors(include_url=False)[0]["loc"][0])
+    default = next(field.default for field in dataclasses.fields(cls) if field.name == key)
+    found = refused(error, example=format_value(default or ("first", "second")))
+    item = f"item {int(found.where[1]) + 1}" if found.where[1:] else "it"
     return (
-        f"Parameter {key}={plain(args.get(key))!r} of metric '{name}' is not allowed: "
-        f"it should be {allowed}."
+        f"Parameter {key}={quoted(plain(args[key]))} of metric '{name}' is not allowed: {item} "
+        f"should be {found.expected}."
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mecheval.errors import UsageError
+from mecheval.escape import quoted
 from mecheval.models.contract import ModelCard, ModelSource
 from mecheval.models.hub.pretrained import Checkpoint
 from mecheval.models.stack.architecture import configure_model
@@ -41,7 +42,8 @@ def resolve(spec: Spec, registry: Registry, *, trust_remote_code: bool = False) 
         )
     if spec.revision is not None:
         raise UsageError(
-            f"Model '{spec.name}' is trained from scratch and has no revision '{spec.revision}'. "
+            f"Model '{spec.name}' is trained from scratch and has no revision "
+            f"{quoted(spec.revision)}. "
             "Leave out the part after @."
         )
     if issubclass(found, Planted):

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
+from mecheval.allowed import refused
 from mecheval.errors import UsageError
 from mecheval.escape import quoted
+from mecheval.hints import about_file
 from mecheval.reports.canonical import digest_of
 from mecheval.reports.schema import SCHEMA, Report
 
@@ -34,6 +36,7 @@ SEALED_FROM = 4
 """The first protocol under which every report was written with a digest."""
 
 _GREATEST = 2**64
+_ADVICE = "If it was one, run its cell again: it is then set aside, and another one written."
 _TOO_DEEP = f"more than {DEEPEST} lists and objects are within each other"
 
 
@@ -145,9 +148,10 @@ def read_report(path: Path | str, *, verify: bool = False) -> Report:
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
     except ValueError as error:
-        problem, advice = f"is not whole JSON ({error})", " Delete it and run its cell again."
+        problem, advice = about_file(path) or (f"is not whole JSON ({error})", _ADVICE)
     if problem:
-        raise ReportError(f"The report {path} {problem}.{advice}", problem)
+        what = "file" if advice else "report"
+        raise ReportError(f"The {what} {path} {problem}. {advice}".rstrip(), problem)
     return report  # type: ignore[return-value] - there is one where there is no problem
 
 
@@ -180,11 +184,10 @@ def digest_problem(content: Mapping[str, Any]) -> str:
 
 def first_problem(error: ValidationError) -> str:
     """Say what is wrong first, of something: "lacks the field 'identity.seed'"."""
-    problem = error.errors(include_url=False)[0]
-    where = quoted(".".join(map(str, problem["loc"])))
-    if problem["type"] == "missing":
+    found = refused(error)
+    where = quoted(".".join(map(str, found.where)))
+    if found.problem["type"] == "missing":
         return f"lacks the field {where}"
-    if problem["type"] == "extra_forbidden":
+    if found.problem["type"] == "extra_forbidden":
         return f"has an unknown field {where}"
-    said = problem["msg"].removeprefix("Value error, ")
-    return f"has a wrong field {where}: {said[:1].lower()}{said[1:]}"
+    return f"has a wrong field {where}: {found.said}"

@@ -72,7 +72,10 @@ def test_tasks_may_be_chosen(results, capsys):
 def test_results_may_lie_elsewhere(results, capsys):
     results.rename(results.parent / "elsewhere")
     assert main(["compare", "gru", "gru"]) == 2
-    assert "There is no file or folder results" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "mecheval: 'gru' is no file or folder, and there is no folder results in which a model or "
+        "a recipe could be looked up. Give --results one.\n"
+    )
     assert compared(capsys, "gru", "gru", "--results", "elsewhere")
 
 
@@ -87,8 +90,11 @@ def test_markdown_names_gate_and_recipe(results, capsys):
 
 def test_what_does_not_count_is_named(results, capsys):
     (results / "broken.json").write_text("{")
-    assert main(["compare", "gru", "gru"]) == 0
-    assert "left out results/broken.json: invalid: is not whole JSON" in capsys.readouterr().err
+    for argv in (["gru", "mamba"], ["results", "./results"]):
+        assert main(["compare", *argv]) == 0
+        err = capsys.readouterr().err
+        assert "left out results/broken.json: invalid: is not whole JSON" in err
+        assert err.count("\n") == 1, "once, whichever sides are looked up in it"
 
 
 @pytest.mark.parametrize(
@@ -103,11 +109,18 @@ def test_what_does_not_count_is_named(results, capsys):
         (["gru[", "gru"], "Malformed name 'gru['"),
         (["empty", "gru"], "The folder empty holds no finished reports"),
         (["gru"], "The following arguments are required: B"),
+        (["", ""], "A side is empty. Give a file or folder of reports, a model or a recipe."),
+        (["gru", " "], "A side is empty."),
+        (["gru", "gru", "--results", ""], "A path is empty."),
+        (["gru", "gru", "--tasks", ""], "--tasks is empty."),
+        (["gru", "x" * 300], "Unknown model, file or folder 'xxx"),
+        (["gru", "slow/page.md"], "slow/page.md is a text for readers, and no report. Give the"),
     ],
 )
 def test_a_side_that_is_not_there_is_one_sentence_and_exit_2(results, argv, sentence, capsys):
     (results.parent / "empty").mkdir()
     write(results.parent / "slow", cell(0, "mamba", lr=0.1))
+    (results.parent / "slow" / "page.md").write_text("# x")
     assert main(["compare", *argv]) == 2
     printed = capsys.readouterr()
     assert sentence in printed.err

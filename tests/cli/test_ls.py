@@ -95,7 +95,7 @@ def test_filters(capsys: pytest.CaptureFixture[str], filters: list[str], names: 
         (["sites"], "`mecheval ls sites` takes a model"),
         (["tasks", "dyck"], "`mecheval ls tasks` takes no name"),
         (["sites", "grau"], "Unknown model 'grau'. Did you mean 'gru'?"),
-        (["everything"], "invalid choice: 'everything'"),
+        (["everything"], "Unknown choice 'everything'. See `mecheval ls"),
     ],
 )
 def test_wrong_use_is_one_sentence(

@@ -93,7 +93,7 @@ def test_a_change_of_any_file_is_another_model(places: Path) -> None:
 
 
 def test_workers_find_it_from_anywhere(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mecheval.harness.plan import build_source
+    from mecheval.harness.building import build_source
     from mecheval.registry import Registry
 
     monkeypatch.chdir(places / "one")

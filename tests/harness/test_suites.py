@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mecheval.api import evaluate_suite
+from mecheval.cli import main
 from mecheval.errors import UsageError
 from mecheval.harness.plan import plan
+from mecheval.harness.request import Settings
 from mecheval.harness.suites import load_suite, suite_names
 from mecheval.spec import Spec, parse_spec
 
@@ -91,42 +93,49 @@ GRID = "[[grid]]\nmodels = ['gru']\ntasks = ['parity']\n"
 FILES = {
     "grid 1: it has no tasks": "[[grid]]\nmodels = ['gru']",
     'it has no tasks. Write tasks = ["parity"]': "[[grid]]\nmodels = ['gru']",
-    "grid 1: input should be a valid dictionary": "grid = [1]",
+    "grid 1: it should be a table. Write": "grid = [1]",
     "Write a table with models, tasks, seeds": "grid = [1]",
-    "grid 2: models is 'gru'; input should be a valid list": (
+    "grid 2: models is 'gru'; it should be a list. Write": (
         GRID + "[[grid]]\nmodels = 'gru'\ntasks = ['parity']"
     ),
     "grid 1: there is no field 'seed'. Did you mean 'seeds'": GRID + "seed = [1]",
     "grid 1: there is no field 'summary'": GRID + "summary = 'x'",
     "grid 1: recipe is 3; ": GRID + "recipe = 3",
     "Write recipe = { lr = 1e-3 }": GRID + "recipe = 3",
-    "grid 1: recipe is {'a': 1}; ": GRID + "recipe = { lr = { a = 1 } }",
+    "grid 1: recipe is {'a': 1}; it should be true or false, a whole number": GRID
+    + "recipe = { lr = { a = 1 } }",
     "unknown argument 'step' of recipe. Did you mean 'steps'": GRID + "recipe = { step = 3 }",
     "grid 1: recipe is {'lr': inf}; argument lr=inf": GRID + "recipe = { lr = inf }",
     "grid 1: sweep is {'lrr': [1]}; unknown argument 'lrr'": GRID + "sweep = { lrr = [1] }",
     "claim 1: recipe is {'x': 1}; unknown argument 'x'": GRID + CLAIM + "recipe = { x = 1 }",
-    "grid 1: snapshots is 'x'; input should be a valid integer": GRID + "snapshots = 'x'",
-    "grid 1: snapshots is 1; input should be greater than": GRID + "snapshots = 1",
+    "grid 1: snapshots is 'x'; it should be a whole number": GRID + "snapshots = 'x'",
+    "grid 1: snapshots is 1; it should be at least 2": GRID + "snapshots = 1",
     "grid 1: snapshots is 4.0; ": GRID + "snapshots = 4.0",
     "grid 1: sweep is 3; ": GRID + "sweep = 3",
     "grid 1: sweep is 'lr=1'; ": GRID + "sweep = 'lr=1'",
-    "grid 1: sweep is 1; input should be a valid list": GRID + "sweep = { lr = 1 }",
-    "grid 1: sweep is []; list should have at least 1 item": GRID + "sweep = { lr = [] }",
-    "grid 1: size is []; input should be a valid string": GRID + "size = []",
+    "grid 1: sweep is 1; it should be a list": GRID + "sweep = { lr = 1 }",
+    "grid 1: sweep is []; it should be a list of 1 or more": GRID + "sweep = { lr = [] }",
+    "grid 1: size is []; it should be text": GRID + "size = []",
     "grid 1: seeds 1 is 1.5; ": GRID + "seeds = [1.5]",
     "grid 1: seeds 2 is -1; ": GRID + "seeds = [0, -1]",
     "grid 1: seeds is []; ": GRID + "seeds = []",
     "grid 1: seeds is 3; ": GRID + "seeds = 3",
-    "grid 1: models 1 is 1; input should be a valid string": GRID.replace("'gru'", "1"),
+    "grid 1: models 1 is 1; it should be text": GRID.replace("'gru'", "1"),
     "grid 1: models 1 is ''; ": GRID.replace("'gru'", "''"),
     "grid 1: models 1 is 'gru[layers='; malformed": GRID.replace("'gru'", "'gru[layers='"),
     "grid 1: tasks 1 is datetime.date": GRID.replace("'parity'", "1979-05-27"),
     "own.toml: there is no field 'sumary'. Did you mean 'summary'": "sumary = 'x'\n" + GRID,
     "own.toml: claim is 5; ": "claim = 5\n" + GRID,
-    "own.toml, claim 1: input should be": "claim = [1]\n" + GRID,
+    "own.toml, claim 1: it should be a table": "claim = [1]\n" + GRID,
     "own.toml, claim 1: it has no task": GRID + "[[claim]]\nsays = 'x'",
     "claim 1: least is 'x'; ": GRID + CLAIM.replace("0.5", "'x'"),
     "claim 1: its bounds 2.0 and 1.0": GRID + CLAIM.replace("0.5", "2.0\nmost = 1.0"),
+    "claim 1: its bounds inf and inf": GRID + CLAIM.replace("0.5", "inf"),
+    "claim 1: its bounds -inf and -inf": GRID + CLAIM.replace("least = 0.5", "most = -inf"),
+    "leave out what bounds nothing.": GRID + CLAIM.replace("0.5", "inf"),
+    "claim 1: it has neither least, most": GRID + CLAIM.replace("least = 0.5", ""),
+    'claim 1: it has no result. Write result = "..."': GRID + CLAIM.replace("result", "paper"),
+    "claim 1: recipe is 3; it should be a table": GRID + CLAIM + "recipe = 3",
     "claim 1: its bounds nan": GRID + CLAIM.replace("0.5", "nan"),
     "claim 1: verdicts is 'x'; ": GRID + CLAIM + "verdicts = 'x'",
     "claim 1: model is 'gru]'; ": GRID + CLAIM.replace("'gru'", "'gru]'"),
@@ -178,3 +187,59 @@ def test_unknown_suites_and_files_are_usage_errors(tmp_path):
         load_suite("dmeo")
     with pytest.raises(UsageError, match="There is no file"):
         load_suite(str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize(
+    ("written_as", "said"),
+    [
+        ("metrics = ['nosuch']", "own.toml, grid 2: Unknown metric 'nosuch'"),
+        ("metrics = ['recovery[n_pairs=0]']", "own.toml, grid 2: Parameter n_pairs=0 of metric"),
+        ("metrics = ['recovery@1']", "own.toml, grid 2: There is no version '1' of metric"),
+        ("size = 'huge'", "own.toml, grid 2: Unknown size 'huge' of lstm"),
+        ("snapshots = 4\nrecipe = { steps = 0 }", "own.toml, grid 2: Model 'lstm' is not trained"),
+        ("models = ['lsmt']", "own.toml, grid 2: Unknown model 'lsmt'. Did you mean 'lstm'"),
+        ("models = ['lstm[lay=1]']", "own.toml, grid 2: Unknown argument 'lay' of lstm"),
+        ("models = ['hf:/nowhere']", "own.toml, grid 2: There is no directory /nowhere"),
+        ("tasks = ['dick']", "own.toml, grid 2: Unknown task 'dick'"),
+        ("tasks = ['parity[x=1]']", "own.toml, grid 2: Unknown argument 'x' of parity"),
+        ("tasks = ['dyck[k=9]']", "own.toml, grid 2: Task 'dyck' got k=9"),
+    ],
+)
+def test_names_that_do_not_exist_are_said_with_file_and_grid(written, written_as, said):
+    fields = {"models": "models = ['lstm']", "tasks": "tasks = ['parity']"}
+    fields |= {written_as.partition(" ")[0]: written_as}
+    first, second = load_suite(written(GRID + "[[grid]]\n" + "\n".join(fields.values()))).requests()
+    plan(first)
+    with pytest.raises(UsageError) as caught:
+        plan(second)
+    assert said in str(caught.value)
+    assert str(caught.value).count("own.toml") == 1
+
+
+def test_what_is_given_in_place_of_the_suites_is_not_put_down_to_it(written):
+    (request,) = load_suite(written(GRID)).requests(metrics=(Spec("nosuch"),))
+    with pytest.raises(UsageError, match=r"own\.toml, grid 1 with other metrics: Unknown metric"):
+        plan(request)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("'gru'", "'gruu'"), "own.toml, claim 2: Unknown model 'gruu'. Did you mean 'gru'"),
+        (("'gru'", "'gru[lay=1]'"), "own.toml, claim 2: Unknown argument 'lay' of gru"),
+        (("'parity'", "'partiy'"), "own.toml, claim 2: Unknown task 'partiy'. Did you mean"),
+        (("least", "minus = 'lsmt'\nleast"), "own.toml, claim 2: Unknown model 'lsmt'"),
+    ],
+)
+def test_models_and_tasks_of_claims_are_checked_before_a_run(written, change, said, capsys):
+    untestable = CLAIM.replace("'gru'", "'retnet'") + "untestable = 'it is not here'\n"
+    path = written(GRID + untestable + CLAIM.replace(*change))
+    for command in (["run", "--suite", path, "--dry-run"], ["leaderboard", "claims", path, "."]):
+        assert main(command) == 2
+        assert said in capsys.readouterr().err
+    with pytest.raises(UsageError, match="claim 2: Unknown"):
+        evaluate_suite(path)
+
+
+def test_claims_about_an_older_version_are_no_reason_not_to_run(written):
+    load_suite(written(GRID + CLAIM.replace("'parity'", "'parity@0'"))).check_claims(Settings())

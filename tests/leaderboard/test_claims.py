@@ -10,7 +10,7 @@ from synthetic_reports import synthetic
 
 from mecheval.errors import UsageError
 from mecheval.harness.suites import Suite
-from mecheval.leaderboard.claims import Claim, claims_of, examine
+from mecheval.leaderboard.claims import Claim, examine
 from mecheval.leaderboard.claims_table import markdown
 from mecheval.registry import Registry
 from mecheval.reports.collection import collect
@@ -81,6 +81,24 @@ def test_few_seeds_decide_nothing():
     assert (finding.answer, finding.here) == ("not testable", "not learned: 1 of 4 seeds")
     assert answer(claim(least=0.5), []).here == "not measured"
     assert answer(claim(model="gru[layers=2]"), reports("gru", [0.9] * 4)).here == "not measured"
+
+
+def test_a_result_that_no_report_has_is_said_with_those_that_there_are():
+    found = [*reports("gru", [0.9] * 4), *reports("lstm", [0.9] * 4)]
+    ids = list(dict.fromkeys(metric.id for metric in found[0].metrics))
+    finding = answer(claim(result="token_acuracy/1x", least=0.5), found)
+    assert (finding.answer, finding.n_seeds) == ("not testable", 0)
+    assert finding.here.startswith(
+        "no report has the result 'token_acuracy/1x'. Did you mean 'token_accuracy/1x'? There are "
+    )
+    assert all(id in finding.here for id in ids[:8])
+    assert finding.here in markdown([finding])
+    bare = [
+        report.model_copy(update={"metrics": report.metrics[1:]})
+        for report in reports("mamba", [0.9] * 4)
+    ]
+    other = answer(claim(minus="mamba", least=0.5), [*found, *bare])
+    assert other.here.startswith("mamba: no report has the result 'token_accuracy/1x'")
 
 
 def test_differences_are_taken_seed_by_seed():
@@ -218,20 +236,6 @@ def test_the_table_has_all_claims(tmp_path):
     assert text.count("\n| ") == 3
     assert "needs a GPU" in text
     assert "yes: 1, no: 0, undecided: 0, not testable: 1" in text
-
-
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        ({"says": "x", "task": "parity", "model": "gru"}, "has no result"),
-        ({"sais": "x"}, "Did you mean 'says'"),
-        ({"says": "x", "task": "parity", "model": "gru", "result": "r"}, "neither least, most"),
-        ({"says": "x", "recipe": 3}, "Write fields of a recipe"),
-    ],
-)
-def test_malformed_claims_are_usage_errors(tmp_path, entry, message):
-    with pytest.raises(UsageError, match=message):
-        claims_of(Suite("s", "", (), (entry,), tmp_path))
 
 
 def test_grids_may_hold_models_of_ones_own(tmp_path: Path):

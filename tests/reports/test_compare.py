@@ -128,6 +128,20 @@ def test_what_is_compared_stands_with_gate_and_recipe() -> None:
     assert other.recipe == "adamw, learning rate 0.01"
 
 
+def test_seeds_that_one_side_has_alone_count_nowhere() -> None:
+    def decided(word: str, seed: int, model: str) -> Report:
+        how = Headline(title="How", at="verdict")
+        return report(result("mechanism", 1.0, how, verdict=word), seed=seed, model=model)
+
+    left = [decided("induction" if seed > 1 else "direct", seed, "gru") for seed in range(4)]
+    got = compare(left, [decided("mixed", seed, "lstm") for seed in (2, 3, 4)])
+    assert [(each.seeds, each.learned) for each in got.sides] == [
+        ((2, 3), "2 of 2 (gate 0.99)")
+    ] * 2
+    assert only(got, "mechanism").verdicts == ("induction (2 of 2)", "mixed (2 of 2)")
+    assert "3 reports have no partner and are left out" in got.warnings
+
+
 def test_two_models_are_compared_where_each_side_has_one() -> None:
     got = compare([synthetic("gru"), synthetic("gru", "dyck")], [synthetic("lstm", "dyck")])
     assert {each.task for each in got.differences} == {"dyck@1"}
@@ -156,7 +170,7 @@ def test_folders_files_and_collections(tmp_path: Path) -> None:
     assert mecheval.compare(path, str(tmp_path / "b")).differences
     assert mecheval.compare(collect([synthetic()]), path).differences
     path.write_text("{")
-    with pytest.raises(UsageError, match="does not count: invalid"):
+    with pytest.raises(UsageError, match="is not whole JSON"):
         mecheval.compare(path, tmp_path / "b")
 
 

@@ -54,7 +54,7 @@ def read_folder(root: Path, judge: Judge | None = None) -> tuple[list[Found], li
         judge: Further reasons for a report not to count.
 
     Raises:
-        UsageError: There is no such folder.
+        UsageError: There is no such folder, or the one file is no report.
     """
     counted: list[Found] = []
     refused: list[Refused] = []
@@ -64,6 +64,8 @@ def read_folder(root: Path, judge: Judge | None = None) -> tuple[list[Found], li
         try:
             report = read_report(path, verify=True)
         except ReportError as error:
+            if path == root:
+                raise
             refused.append(Refused(name, f"invalid: {error.problem}"))
             continue
         reason = unfinished(report) or (judge(report, path) if judge else None)

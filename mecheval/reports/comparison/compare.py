@@ -26,6 +26,7 @@ from mecheval.reports.schema import Report
 
 if TYPE_CHECKING:
     from mecheval.reports.collection import Column
+    from mecheval.reports.comparison.pairing import Pair
 
 Reports = Report | Path | str | Collection | Iterable[Report]
 
@@ -40,7 +41,7 @@ class Side:
         task: What the task is called.
         recipe: How it was trained, in words.
         seeds: The seeds that both sides have.
-        learned: How many of its seeds passed the gate, and where that lies.
+        learned: How many of these seeds passed the gate, and where that lies.
     """
 
     side: str
@@ -134,7 +135,8 @@ def compare(a: Reports, b: Reports) -> Comparison:
     left, right = _reports(a), _reports(b)
     names = names_of([*left, *right])
     groups = grouped(left, names[: len(left)]), grouped(right, names[len(left) :])
-    pairs = [pair for pair in paired(*groups) if _shared(*pair)]
+    pairs = [_on_shared_seeds(*pair) for pair in paired(*groups)]
+    pairs = [(one, other) for one, other in pairs if one.reports]
     if not pairs:
         raise UsageError(
             "The two sides have no cell in common. Give reports of the same tasks and seeds "
@@ -168,13 +170,19 @@ def _reports(given: Reports) -> list[Report]:
     return found.reports
 
 
-def _shared(one: Group, other: Group) -> tuple[int, ...]:
-    return tuple(seed for seed in one.seeds if seed in other.by_seed)
+def _on_shared_seeds(one: Group, other: Group) -> Pair:
+    """Leave out the seeds that a side has alone, so that nothing of the other one counts them."""
+    shared = {*one.seeds} & {*other.seeds}
+    left, right = (
+        replace(group, reports=[r for r in group.reports if r.identity.seed in shared])
+        for group in (one, other)
+    )
+    return left, right
 
 
 def _sides(one: Group, other: Group) -> list[Side]:
     return [
-        Side(side, group.name.model, group.name.task, group.recipe, _shared(one, other),
+        Side(side, group.name.model, group.name.task, group.recipe, group.seeds,
              words.learned(group))
         for side, group in zip("AB", (one, other), strict=True)
     ]  # fmt: skip
