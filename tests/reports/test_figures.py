@@ -361,7 +361,7 @@ def test_interchange_shows_the_mean_at_sites_that_are_named_as_in_the_text() -> 
         mean = profile.mean_X[at[name], int(layer)]
         trivial = profile.marks["trivial"][at[name], int(layer)]
         assert shown[row] == pytest.approx(np.where(trivial, np.nan, mean), nan_ok=True)
-    assert "conv_out: its short convolution's output" in picture.drawing.caption
+    assert "conv_out: the output of a mixer's short convolution" in picture.drawing.caption
 
 
 def test_sites_that_are_the_same_in_any_model_are_left_out() -> None:
@@ -394,7 +394,7 @@ def test_verdicts_are_a_square_per_seed_and_words() -> None:
     reports += [retrieval("lstm", seed, verdict="induction") for seed in range(3)]
     picture = one(reports, "mechanism")
     (axes,) = panels(picture.drawing.figure)
-    assert "induction 1, mixed 1, not learned 1" in written(picture)
+    assert "induction (1), mixed (1), not learned (1)" in written(picture)
     assert "direct" not in written(picture)
     size = min(p.get_width() for p in axes.patches if isinstance(p, Rectangle))
     squares = [p for p in axes.patches if isinstance(p, Rectangle) and p.get_width() == size]

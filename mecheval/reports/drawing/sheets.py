@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval.reports.collection import collect
 from mecheval.reports.collection.columns import BEHAVIOUR, columns_of
+from mecheval.reports.collection.numbers import SEED
 from mecheval.reports.drawing.style import COLOURS, GREY, text_inches
 from mecheval.reports.drawing.words import listed, wrapped
 
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
     from mecheval.reports.schema import MetricResult, Report
 
 
+FILLED = ("full", "bottom", "left", "top", "right")
+"""Which half of a square is filled, as matplotlib's fill styles are called."""
+
+
+class Look(NamedTuple):
+    """How a verdict's square is drawn: its colour, and which part of it is filled."""
+
+    colour: str
+    filled: str
+
+
 @dataclass(frozen=True)
 class Sheet:
     """All models on one task.
@@ -26,8 +38,8 @@ class Sheet:
     Attributes:
         task: The task with its version.
         groups: The models, sorted by name.
-        verdicts: All verdicts on all tasks that are drawn, by id of the result: their colours are
-            the same in all pictures.
+        verdicts: All verdicts on all tasks that are drawn, by id of the result: they look the
+            same in all pictures.
         failed: Models of which nothing but failures is there, with what they failed in.
     """
 
@@ -83,10 +95,16 @@ class Sheet:
             )
         )
 
-    def colour(self, id: str, verdict: str) -> str:
-        """Return the colour of a verdict, the same in all pictures; grey where there are many."""
-        known = self.verdicts[id]
-        return COLOURS[known.index(verdict)] if len(known) <= len(COLOURS) else GREY
+    def look(self, id: str, verdict: str) -> Look:
+        """Return how a verdict is drawn, the same in all pictures; grey where there are too many.
+
+        No two verdicts look alike, of whatever results; those that no colour is left for are
+        half-filled.
+        """
+        known = [(of, word) for of, words in self.verdicts.items() for word in words]
+        place = known.index((id, verdict))
+        looks = [Look(colour, filled) for filled in FILLED for colour in COLOURS]
+        return looks[place] if place < len(looks) else Look(GREY, FILLED[0])
 
 
 def sheets(reports: Sequence[Report]) -> list[Sheet]:
@@ -122,22 +140,41 @@ def _natural(name: str) -> list[tuple[int, str]]:
             for part in re.split(r"([0-9]+)", name)]  # fmt: skip
 
 
-def seeds_sentence(groups: Iterable[Group], *, what: str, single: str = "") -> str:
-    """Say what is averaged, and what its interval is over.
+class Interval(NamedTuple):
+    """What an interval that is drawn is over.
+
+    Attributes:
+        row: The model.
+        over: What was resampled; :data:`mecheval.reports.collection.numbers.SEED` for seeds.
+    """
+
+    row: str
+    over: str
+
+
+def seeds_sentence(
+    groups: Iterable[Group], *, what: str = "", intervals: Iterable[Interval] = ()
+) -> str:
+    """Say what is averaged, and what its intervals are over, as far as any are drawn.
 
     Args:
         groups: What is drawn.
-        what: How the interval is drawn: ``band``, ``bar``; nothing is said of it where empty.
-        single: What it is where there is a single seed.
+        what: How intervals are drawn: ``lines``, ``bands and bars``.
+        intervals: Those that are drawn.
     """
+    intervals = list(intervals)
     counts = sorted({len(group.seeds) for group in groups})
     if counts == [1]:
-        return f"One seed; {what}: {single}." if what and single else "One seed."
+        return f"One seed; {what}: the 95 % interval of the report." if intervals else "One seed."
     several = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
-    band = f"; {what}: 95 % t interval over seeds" if what else ""
-    if band and counts[0] == 1 and single:
-        band += f", or with one seed {single}"
-    return f"Means over {several} seeds{band}."
+    over_seeds = any(each.over == SEED for each in intervals)
+    band = f"; {what}: 95 % t interval over seeds" if over_seeds else ""
+    rows = list(dict.fromkeys(each.row for each in intervals if each.over != SEED))
+    own = (
+        f" {what.capitalize()}, where only one seed has a value or all have the same: the hull of "
+        f"the reports' own 95 % intervals, which are over examples ({listed(rows)})."
+    )
+    return f"Means over {several} seeds{band}." + (own if rows else "")
 
 
 def not_drawn(sheet: Sheet, drawn: Iterable[Group], ids: Sequence[str]) -> str:

@@ -9,12 +9,12 @@ from mecheval import escape
 from mecheval.reports.drawing.style import text_inches
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 COMPONENTS = {
     "block_in": "the stream before a block",
     "mixer_in": "what a mixer reads",
-    "conv_out": "its short convolution's output",
+    "conv_out": "the output of a mixer's short convolution",
     "write": "what one position writes into a mixer's memory",
     "state": "a mixer's memory after a position",
     "cache": "that memory with the inputs of its short convolution",
@@ -27,6 +27,42 @@ COMPONENTS = {
     "block_out": "the stream behind a block",
 }
 """The components of a site in few words."""
+
+ROLES = {
+    "key": "the key that is asked for, where it stands in the text",
+    "value": "what belongs to it",
+    "next_key": "the next key in the text",
+    "value+1": "the position behind the value",
+    "value+2": "two positions behind the value",
+    "divider": "what stands between the text and the queries",
+    "query": "where the key is asked for and the answer is given",
+}
+"""The roles of positions in few words; one that has several is named by the first."""
+
+VERDICTS = {
+    "induction": "a layer reads the value, to which an earlier layer had brought the key",
+    "direct early": "the first layer finds the key where it stands, and retrieves",
+    "direct late": "a later layer finds the key where it stands, and retrieves",
+    "mixed": "several layers or places do it together",
+    "several": "more than one thing binds",
+}
+"""Verdicts in few words."""
+
+BINDING = {
+    "earlier": "a layer before the one that retrieves brings the key to the value",
+    "own": "the layer that retrieves does so itself, at the value or at a place behind it",
+    "own mixer": "its memory holds the key until the value comes",
+}
+"""How verdicts on what binds begin, in few words."""
+
+CIRCUITS = (
+    "Circuits hand the answer on from the value to the query: L0 is layer 0, H1 its head 1 "
+    "(without one: its whole mixer), conv lag 2 what its short convolution takes from two "
+    "positions before, state its memory; an arrow leads to what reads it."
+)
+"""How circuits are written."""
+
+_CIRCUIT = re.compile(r"L[0-9]+(H[0-9]+| |$)")
 
 _LONGEST = 200  # characters that can fit into two lines
 
@@ -96,6 +132,21 @@ def listed(names: Sequence[str], *, most: int = 12) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def sites(components: Sequence[str]) -> str:
-    """Explain components, as ``block_in: the stream before a block; conv_out: ...``."""
-    return "; ".join(f"{name}: {COMPONENTS[name]}" for name in components if name in COMPONENTS)
+def explained(names: Sequence[str], known: Mapping[str, str]) -> str:
+    """Explain names, as ``block_in: the stream before a block; conv_out: ...``; those known."""
+    told = "; ".join(f"{name}: {known[name]}" for name in names if name in known)
+    return told and f"{told}."
+
+
+def verdicts(said: Collection[str]) -> str:
+    """Explain the verdicts that occur."""
+    begun = [word for word in BINDING if any(name.startswith(f"{word} ") or name == word
+                                             for name in said)]  # fmt: skip
+    known = explained([*(name for name in VERDICTS if name in said), *begun], VERDICTS | BINDING)
+    circuits = any(_CIRCUIT.match(name) for name in said)
+    return " ".join(filter(None, [known, CIRCUITS if circuits else ""]))
+
+
+def n_lines(text: str, inches: float, *, points: float) -> int:
+    """Return how many lines of a width a name needs to be whole."""
+    return len(_broken(clean(text), inches, points))

@@ -5,6 +5,7 @@ A row per model. Drawn where there are several models: the score of one is no pi
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
@@ -13,11 +14,17 @@ from mecheval.reports.drawing import canvas, style, words
 from mecheval.reports.drawing.canvas import Panel, Room, Words
 from mecheval.reports.drawing.paging import Pages, numbered
 from mecheval.reports.drawing.rows import label_rows, names_inches, row_axes
-from mecheval.reports.drawing.sheets import caption, flags, not_drawn, seeds_sentence
+from mecheval.reports.drawing.sheets import (
+    Interval,
+    caption,
+    flags,
+    not_drawn,
+    seeds_sentence,
+)
 from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
 
@@ -27,7 +34,8 @@ if TYPE_CHECKING:
 
 MOST = 40
 MARKS = ("o", "s", "^", "D")
-_ROW, _SAME = 0.2, 0.02  # inches; floors that differ by less are one line
+_ROW, _HEAD = 0.2, 0.13  # inches: of a row, of the heading above them
+_SAME = 0.02  # floors that differ by less are one line
 
 
 def draw(sheet: Sheet) -> list[Drawing]:
@@ -53,22 +61,31 @@ def _page(
         for id, colour, mark in zip(ids, COLOURS, MARKS, strict=False)
     ]
     if floor is not None:
-        handles.append(Line2D([], [], color=GREY, linestyle=":", label="floor, without a model"))
+        label = f"floor of {words.clean(sheet.title(ids[0]))}, without a model"
+        handles.append(Line2D([], [], color=GREY, linestyle=":", label=label))
     said = Words(
         *called,
         caption(
-            "Share of answers that are right. Small dots: seeds.",
-            seeds_sentence(groups, what="lines", single="the 95 % interval of the report"),
+            "Share of answers that are right" + _lengths(ids) + ".",
+            "Small dots: seeds." if any(len(group.seeds) > 1 for group in groups) else "",
+            seeds_sentence(groups, what="lines", intervals=_intervals(groups, ids)),
             "Right: how many seeds learned the task" + _gate(groups) + ".",
             not_drawn(sheet, sheet.groups, ids), flags(groups),
         ),
         handles,
     )  # fmt: skip
-    room = Room(left=names_inches(groups, 1.9), right=0.55, foot=0.12)
-    panel = Panel("", _ROW * len(groups))
+    room = Room(left=names_inches(groups, 1.9), right=0.55, foot=0.27)
+    panel = Panel("", _ROW * len(groups) + _HEAD)
     drawing, (axes,) = canvas.page([panel], said, room, columns=1, width=style.WIDTH)
-    row_axes(axes, len(groups))
-    label_rows(axes, groups, room.left)
+    edges = [row - 0.5 for row in range(len(groups) + 1)]
+    row_axes(axes, edges)
+    axes.set_ylim(len(groups) - 0.5, -0.5 - _HEAD / _ROW)
+    axes.set_xlabel("share of right answers")
+    axes.text(
+        1.02, -0.5 - 0.02 / _ROW, "learned", transform=axes.get_yaxis_transform(), va="bottom",
+        fontsize=6.5,
+    )  # fmt: skip
+    label_rows(axes, groups, room.left, edges)
     for row, group in enumerate(groups):
         _draw_row(axes, row, group, ids)
         learned = f"{group.n_learned} of {len(group.seeds)}"
@@ -81,6 +98,20 @@ def _page(
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     axes.grid(axis="x", color=LIGHT, linewidth=0.4)
     return drawing
+
+
+def _lengths(ids: Sequence[str]) -> str:
+    """Say what lengths there are, if ids name them: ``token_accuracy/2x``."""
+    several = len(ids) > 1 and all(re.fullmatch(r"[0-9]+x", id.partition("/")[2]) for id in ids)
+    return " (1x: at the length of training, 2x: at twice that, and so on)" if several else ""
+
+
+def _intervals(groups: Sequence[Group], ids: Sequence[str]) -> Iterator[Interval]:
+    for group in groups:
+        for id in ids:
+            summary = group.number(id)
+            if summary.low is not None and summary.over is not None:
+                yield Interval(group.name.row, summary.over)
 
 
 def _gate(groups: Sequence[Group]) -> str:

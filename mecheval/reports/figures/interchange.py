@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from mecheval.reports.drawing.sheets import Sheet
     from mecheval.reports.schema import MetricResult
 
-MOST, COLUMNS = 24, 3
+MOST, COLUMNS = 18, 3
 _ROW, _MOST_ROWS = 0.135, 20  # inches of a site, and the sites that get as much
+_BEYOND = 1.005  # what is written as more than 1
 AXES = ["component", "layer", "role"]
 
 
@@ -137,6 +138,7 @@ def _said(
     sheet: Sheet, id: str, groups: Sequence[Group], maps: tuple[Sequence[Map], list]
 ) -> Words:
     shown, same = maps
+    beyond = any((np.nan_to_num(found.value_YG) > _BEYOND).any() for found in shown)
     role = words.clean(id.partition("/")[2])
     components = list(dict.fromkeys(name for found in shown for name, _ in found.sites))
     left_out = words.listed(list(dict.fromkeys(map(_in_words, sorted(same, key=lambda s: s[1])))))
@@ -146,15 +148,24 @@ def _said(
         + sheet.parameters(id),
         caption(
             f"In one of two inputs the {role} is another one. One activation of the other run is "
-            "put back, at one site (component and layer, from bottom to top) and role: the share "
+            "put back, at one site (component and layer, counted from 0, from bottom to top) and "
+            "role: the share "
             "of the answer's probability that it brings back"
-            f"{heat.NOTE}.",
-            f"{words.sites(components)}." if components else "",
+            + ("; more than 1 where the answer becomes likelier than it was" if beyond else "")
+            + f"{heat.NOTE}.",
+            words.explained(components, words.COMPONENTS), _roles(shown),
             f"Left out, as it is the same in any model: {left_out}." if left_out else "",
-            seeds_sentence(groups, what=""), not_drawn(sheet, groups, [id]), flags(groups),
+            seeds_sentence(groups), not_drawn(sheet, groups, [id]), flags(groups),
         ),
         heat.handles(missing=any(np.isnan(found.value_YG).any() for found in shown)),
     )  # fmt: skip
+
+
+def _roles(maps: Sequence[Map]) -> str:
+    """Explain the roles; one of them takes in others where a position has several."""
+    names = list(dict.fromkeys(role for found in maps for role in found.roles))
+    told = words.explained(names, words.ROLES)
+    return told and f"{told} A position that is several of these is named by the first."
 
 
 def _in_words(site: tuple[str, int]) -> str:

@@ -12,14 +12,22 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
+from mecheval.reports.collection.numbers import SEED
 from mecheval.reports.drawing import canvas, style, words
 from mecheval.reports.drawing.canvas import Panel, Room, Words
 from mecheval.reports.drawing.paging import Pages, numbered
-from mecheval.reports.drawing.sheets import caption, flags, not_drawn, seeds_sentence, titles
+from mecheval.reports.drawing.sheets import (
+    Interval,
+    caption,
+    flags,
+    not_drawn,
+    seeds_sentence,
+    titles,
+)
 from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
 
@@ -40,9 +48,18 @@ EVERYWHERE = "cost"
 
 DASHED = "Dashed: the same network before training."
 FILLED = (
-    "Filled: layers that count, in every seed. Hollow: layers that do not; the marks in the report "
-    "say why. Triangles on the axis: the layer that the value is of."
+    "Filled: layers that count, in every seed. Hollow: layers that do not, {}. Triangles on the "
+    "axis: the layer that the tables name."
 )
+WHY = {
+    "readable": (False, "the variable cannot be read"),
+    "removed": (False, "a new probe still finds it"),
+    "random_kept": (False, "erasing random directions breaks the answers as well"),
+    "trivial": (True, "only the final norm and the head follow"),
+}
+"""Marks that say by which value a layer does not count, and in words why."""
+
+BEHIND = "Layer 0 is the stream before the first block, the last layer that behind the last block."
 
 
 def draw(sheet: Sheet) -> list[Drawing]:
@@ -96,7 +113,6 @@ def _said(metric: str, sheet: Sheet, groups: Sequence[Group], ids: Sequence[str]
         Line2D([], [], color=colour, marker="o", markersize=3, label=_variable(id))
         for id, colour in zip(ids, COLOURS, strict=False)
     ]
-    single = "the 95 % interval of the report"
     profiles = [profile for g in groups for id in ids if (profile := _over_layers(g, id))]
     untrained = any(_over_layers(g, id, "untrained") for g in groups for id in ids)
     return Words(
@@ -105,12 +121,45 @@ def _said(metric: str, sheet: Sheet, groups: Sequence[Group], ids: Sequence[str]
         caption(
             sheet.caption(ids[0]),
             DASHED if untrained else "",
-            FILLED if any("valid" in profile.marks for profile in profiles) else "",
-            seeds_sentence(groups, what="bands and bars", single=single),
+            _filled(profiles),
+            BEHIND if any(_goes_behind(g, id) for g in groups for id in ids) else "",
+            seeds_sentence(groups, what="bands and bars", intervals=_intervals(groups, ids)),
             not_drawn(sheet, groups, ids), flags(groups),
         ),
         handles if len(ids) > 1 or _variable(ids[0]) != metric else [],
     )  # fmt: skip
+
+
+def _filled(profiles: Sequence[ProfileOverSeeds]) -> str:
+    """Say which layers count, and why others do not."""
+    marked = [profile.marks for profile in profiles if "valid" in profile.marks]
+    if not marked:
+        return ""
+    reasons = [
+        text
+        for name, (excludes, text) in WHY.items()
+        if any(
+            (marks[name] == excludes)[~marks["valid"]].any() for marks in marked if name in marks
+        )
+    ]
+    why = f"as {', or as '.join(reasons)}" if reasons else "for a reason that the report has"
+    return FILLED.format(why)
+
+
+def _goes_behind(group: Group, id: str) -> bool:
+    """Say whether the last layer of a curve is no block, but what stands behind the last one."""
+    profile, cards = _over_layers(group, id), [report.model_card for report in group.reports]
+    n_layers = {card.n_layers for card in cards if card}
+    return profile is not None and n_layers == {len(profile.mean_X) - 1}
+
+
+def _intervals(groups: Sequence[Group], ids: Sequence[str]) -> Iterator[Interval]:
+    for group in groups:
+        for id in ids:
+            shown = _with_interval(group, id)
+            if shown is not None and np.isfinite(shown.low_X).any():
+                several = len(shown.values_SX) > 1
+                yield Interval(group.name.row, SEED if several else "examples")
 
 
 def _variable(id: str) -> str:
@@ -136,10 +185,14 @@ def _values(group: Group, id: str) -> np.ndarray | None:
     return None if profile is None else profile.mean_X
 
 
-def _ends(group: Group, id: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the interval of what is drawn; of a single seed that of the report."""
+def _with_interval(group: Group, id: str) -> ProfileOverSeeds | None:
+    """Return what has the interval of what is drawn; of a single seed it is that of the report."""
     everywhere, own = _over_layers(group, id, EVERYWHERE), _over_layers(group, id)
-    shown = everywhere if everywhere and len(everywhere.values_SX) > 1 else own
+    return everywhere if everywhere and len(everywhere.values_SX) > 1 else own
+
+
+def _ends(group: Group, id: str) -> tuple[np.ndarray, np.ndarray]:
+    shown = _with_interval(group, id)
     return (np.zeros(0), np.zeros(0)) if shown is None else (shown.low_X, shown.high_X)
 
 

@@ -113,7 +113,8 @@ def _said(sheet: Sheet, id: str, groups: Sequence[Group]) -> Words:
         caption(
             f"Two inputs differ in one symbol and in their answer. {what} of the one run is put "
             f"into the other, at one layer and position: {share}, mean over pairs{heat.NOTE}.",
-            where, seeds_sentence(groups, what=""), not_drawn(sheet, groups, [id]), flags(groups),
+            where, "Layers are counted from 0.", seeds_sentence(groups),
+            not_drawn(sheet, groups, [id]), flags(groups),
         ),
         heat.handles(missing=False),
     )  # fmt: skip

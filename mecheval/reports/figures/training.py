@@ -6,7 +6,7 @@ drawn whether or not the task was learned by then; the accuracy beside it says h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.lines import Line2D
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MOST, COLUMNS, MOST_CURVES = 15, 3, 4
 HEIGHT = 1.25  # inches
 CURVES = COLOURS[::-1]  # verdicts have the first ones
+DASHES = ("-", "--", ":", "-.")
 _STRIP = 0.1  # of the scale: what a row of verdicts takes beneath the curves
 
 
@@ -42,6 +43,15 @@ class _Shown(NamedTuple):
 
     numbers: Sequence[Column]
     verdict: str | None
+    occurring: Sequence[str]
+    """The verdicts that any model has at any snapshot."""
+
+    def curves(self, sheet: Sheet) -> list[tuple[Column, dict[str, Any]]]:
+        """Return the numbers with how they are drawn, in colours that no verdict has."""
+        taken = {sheet.look(self.verdict, word).colour for word in self.occurring if self.verdict}
+        free = [colour for colour in CURVES if colour not in taken] or ["black"]
+        looks = [{"color": colour, "linestyle": dash} for dash in DASHES for colour in free]
+        return list(zip(self.numbers, looks, strict=False))
 
 
 def draw(sheet: Sheet) -> list[Drawing]:
@@ -51,9 +61,11 @@ def draw(sheet: Sheet) -> list[Drawing]:
         return []
     known = [column for column in sheet.columns if column.family != BEHAVIOUR]
     numbers = [c for c in known if c.kind == "number" and c.id not in sheet.verdicts]
+    verdict = next((c.id for c in known if c.at == VERDICT and c.id in sheet.verdicts), None)
     shown = _Shown(
         [column for column in numbers if _is_there(groups, column)][:MOST_CURVES],
-        next((c.id for c in known if c.at == VERDICT and c.id in sheet.verdicts), None),
+        verdict,
+        _occurring(groups, verdict) if verdict else (),
     )
     title = f"{sheet.task}: what becomes of the models in training"
     return [
@@ -64,6 +76,11 @@ def draw(sheet: Sheet) -> list[Drawing]:
 
 def _reports(group: Group) -> list[Report]:
     return [report for report in group.reports if report.snapshots]
+
+
+def _occurring(groups: Sequence[Group], id: str) -> list[str]:
+    found = (r for group in groups for report in _reports(group) for r in _results(report, id))
+    return sorted({result.verdict for result in found if result and result.verdict})
 
 
 def _is_there(groups: Sequence[Group], column: Column) -> bool:
@@ -81,6 +98,7 @@ def _page(sheet: Sheet, groups: Sequence[Group], shown: _Shown, called: tuple[st
             "whether the task was learned by then or not.",
             "A line per seed." if any(len(_reports(group)) > 1 for group in groups) else "",
             "Squares beneath: the verdicts, a row per seed." if shown.verdict else "",
+            words.verdicts(_occurring(groups, shown.verdict)) if shown.verdict else "",
             flags(groups),
         ),
         _handles(sheet, groups, shown),
@@ -122,26 +140,24 @@ def _limits(groups: Sequence[Group], shown: _Shown) -> tuple[float, float]:
 def _handles(sheet: Sheet, groups: Sequence[Group], shown: _Shown) -> list[Artist]:
     """Explain the curves, and the verdicts that occur."""
     found: list[Artist] = [Line2D([], [], color=GREY, linewidth=1, label="token accuracy")]
-    for column, colour in zip(shown.numbers, CURVES, strict=False):
+    for column, look in shown.curves(sheet):
         label = words.wrapped(column.title, 3.0, points=style.CAPTION, lines=1)
-        found.append(Line2D([], [], color=colour, marker="o", markersize=3, label=label))
+        found.append(Line2D([], [], **look, marker="o", markersize=3, label=label))
     if shown.verdict is None:
         return found
-    occurring = {
-        result.verdict
-        for group in groups
-        for report in _reports(group)
-        for result in _results(report, shown.verdict)
-        if result and result.verdict
-    }
-    for verdict in sorted(occurring):
-        found.append(
-            Line2D(
-                [], [], color=sheet.colour(shown.verdict, verdict), linestyle="", marker="s",
-                markersize=3.5, label=words.clean(verdict),
-            )
-        )  # fmt: skip
+    here = _occurring(groups, shown.verdict)
+    for verdict in here:
+        square = _square(sheet, shown.verdict, verdict)
+        found.append(Line2D([], [], linestyle="", label=words.clean(verdict), **square))
     return found
+
+
+def _square(sheet: Sheet, id: str, verdict: str) -> dict[str, Any]:
+    look = sheet.look(id, verdict)
+    return {
+        "color": look.colour, "fillstyle": look.filled, "markerfacecoloralt": "white",
+        "marker": "s", "markersize": 3.5, "markeredgewidth": 0.4,
+    }  # fmt: skip
 
 
 def _panel(axes: Axes, group: Group, shown: _Shown, below: tuple[Sheet, float]) -> None:
@@ -155,16 +171,16 @@ def _panel(axes: Axes, group: Group, shown: _Shown, below: tuple[Sheet, float]) 
             curve = [(step, value) for step, value in known if value is not None]
         if curve:
             axes.plot(*zip(*curve, strict=True), color=GREY, linewidth=0.8)
-        for column, colour in zip(shown.numbers, CURVES, strict=False):
-            axes.plot(steps, _values(report, column), color=colour, linewidth=0.9, marker="o",
+        for column, look in shown.curves(sheet):
+            axes.plot(steps, _values(report, column), **look, linewidth=0.9, marker="o",
                       markersize=2)  # fmt: skip
         if shown.verdict is None:
             continue
         results = _results(report, shown.verdict)
         for step, result in zip(steps, results, strict=True):
             if result and result.verdict:
-                colour = sheet.colour(shown.verdict, result.verdict)
-                axes.plot(step, top * (1 + 2 * row), "s", color=colour, markersize=3)
+                square = _square(sheet, shown.verdict, result.verdict)
+                axes.plot(step, top * (1 + 2 * row), **square)
     axes.axhline(0, color=GREY, linewidth=0.6, zorder=1)
     axes.grid(axis="y", color=LIGHT, linewidth=0.4)
     axes.spines[["top", "right"]].set_visible(False)
