@@ -32,10 +32,14 @@ from mecheval.spec import Spec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import ArrayLike
+
     from mecheval.metrics.consistency import Contradiction
     from mecheval.metrics.needs import Need
     from mecheval.metrics.results import Estimate
     from mecheval.metrics.subject import Subject
+
+_DIGITS = 6  # of what a unit contributes, of which there are thousands in a report
 
 PART = "{part}"
 """What stands in a heading for the part of a result that the number is of."""
@@ -151,7 +155,8 @@ class Metric(ABC):
             estimate: The value, or why there is none.
             n_scored: Number of units behind the value.
             fields: Further fields of :class:`MetricResult`; numbers may be NaN, and ``units`` an
-                array, with NaN for those that were left out.
+                array, with NaN for those that were left out. They are kept where the value is a
+                headline.
 
         Raises:
             ContractError: A field cannot be so, such as a value that is no finite number.
@@ -179,7 +184,7 @@ class Metric(ABC):
             reason=estimate.reason,
             uncertainty=None if estimate.value is None else uncertainty(estimate.interval),
             n_scored=n_scored,
-            units=nested(fields.pop("units", ())),
+            units=self._units(layout, fields.pop("units", ())),
             references=numbers(fields.pop("references", {})),
             scalars=numbers(fields.pop("scalars", {})),
             config={**self.params, **fields.pop("config", {})},
@@ -190,6 +195,12 @@ class Metric(ABC):
         """Return the id of a result: ``bottleneck[eraser=leace]/parity``."""
         stem = str(Spec(layout.stem or self.name, self.different))
         return f"{stem}/{layout.part}" if layout.part else stem
+
+    def _units(self, layout: Layout, units: ArrayLike) -> list[float | None]:
+        """Keep what units contribute to values in tables, by which models may be compared."""
+        if not any(line.at == "" for line in self._headline(layout)):
+            return []
+        return [None if unit is None else float(f"{unit:.{_DIGITS}g}") for unit in nested(units)]
 
     def _headline(self, layout: Layout) -> list[Headline]:
         place = f"{layout.stem}/{layout.part}" if layout.stem else layout.part

@@ -157,4 +157,4 @@ class MetricResult(Record):
     units: list[Number | None] = []
     """What every unit (sequence, pair) contributes: their mean is the value. Null for one that was
     left out, so that units of the same examples can be compared one by one; empty where the value
-    is no mean."""
+    is no mean, or no headline."""
