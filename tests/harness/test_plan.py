@@ -11,6 +11,8 @@ from mecheval.errors import ContractError, UsageError
 from mecheval.harness.plan import check, expected_cost, plan
 from mecheval.harness.request import Request, Settings
 from mecheval.registry import Registry
+from mecheval.reports.label_checks import contradiction
+from mecheval.reports.schema import Identity, Labels
 from mecheval.spec import Spec, parse_spec, split_list
 
 if TYPE_CHECKING:
@@ -232,3 +234,44 @@ def test_a_task_file_that_does_not_import_is_named(tmp_path):
     settings = toy(tmp_path, rate="1 / 0")
     with pytest.raises(ContractError, match=r"toys\.py:12 of task 'local/toy' does not import"):
         plan(request(tasks="local/toy", settings=settings))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request("lstm[layers=2]", "ar[small,query=value] atr[gen,queries=2] dyck[longer=[2]]"),
+        request("pythia-70m[weights=random]", "parity", recipe={"steps": 0}),
+        request("mamba[size=formal,layers=3] transformer[mlp_ratio=0]", "parity[noop_rate=0]"),
+        request("hybrid[layers=2,pattern=mamba-attention]", size="formal"),
+        request("planted/lstm-parity planted/parity-spread[rotated=5]", "parity"),
+        request(
+            "lstm", recipe={"lr": 1, "betas": [0.9, 0.99]}, sweep={"batch": [8, 16]}, snapshots=3,
+            limit=5, dtype="float64",
+            metrics=tuple(map(parse_spec, ["bottleneck[eraser=leace]", "recovery[min_gap=2]"])),
+        ),
+        request("lstm", metrics=()),
+    ],
+)  # fmt: skip
+def test_what_names_a_cell_is_what_it_is_measured_with(asked: Request):
+    for cell in plan(asked):
+        assert contradiction(cell.labels, cell.identity) == ""
+        kept = Labels.model_validate_json(cell.labels.model_dump_json())
+        assert (
+            contradiction(kept, Identity.model_validate_json(cell.identity.model_dump_json())) == ""
+        )
+
+
+def test_an_argument_that_no_report_can_hold_is_one_sentence(tmp_path):
+    (tmp_path / "noted.py").write_text(
+        TOY.replace("noop_rate: float = RATE", 'note: str = ""').replace("toy", "noted")
+    )
+    settings = Settings(include_paths=(tmp_path,))
+    for note in ("a\x1b[31m", "a\nb", "a" * 5000):
+        given = Request(
+            models=(Spec("lstm"),), tasks=(Spec("local/noted", {"note": note}),), settings=settings
+        )
+        with pytest.raises((UsageError, ContractError), match="wrong field 'params'") as caught:
+            plan(given)
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 600
+    assert plan(request("lstm", "local/noted[note=seen]", settings=settings))

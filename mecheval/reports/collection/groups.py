@@ -46,7 +46,7 @@ class Group:
 
     def __repr__(self) -> str:
         """Return ``<gru on parity@1: seeds 0-3>``."""
-        return f"<{self}: seeds {ranges(self.seeds)}>"
+        return f"<{self}: {'seed' if len(self.seeds) == 1 else 'seeds'} {ranges(self.seeds)}>"
 
     @property
     def identity(self) -> Identity:
