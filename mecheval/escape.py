@@ -15,6 +15,8 @@ MOST_QUOTED = 80
 """Most characters of input that a message repeats."""
 MOST_SAID = 1000
 """Most characters of a message."""
+MOST_OF_OTHERS = 300
+"""Most characters of what an error of others says."""
 
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but for tab and line feed
@@ -30,6 +32,8 @@ _MARKUP = re.compile(
     r"|(?<![^\W_])_|_(?![^\W_])"  # at the edge of a word; within one it marks nothing
     r"|~(?=~)"
 )
+_STACK = re.compile(r"Exception raised from |(Original )?Traceback \(most recent|\bframe #\d+: ")
+"""Where a stack begins in the message of an error, as those of torch have one."""
 _ENTITY = re.compile(r"&(?=#?\w+;)")
 _FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _LATEX = {
@@ -61,6 +65,11 @@ def line(text: str) -> str:
 def sentence(text: str) -> str:
     """Return a message on one line, cut in its middle where it is long; twice is as once."""
     return _cut(terminal(" ".join(text.split())), MOST_SAID)
+
+
+def cause(text: str, *, most: int = MOST_SAID) -> str:
+    """Return what an error says on one line, cut, and without a stack that it brings along."""
+    return _cut(terminal(" ".join(_STACK.split(text, maxsplit=1)[0].split())), most)
 
 
 def quoted(value: Any, *, most: int = MOST_QUOTED) -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mecheval import paths
 from mecheval.errors import ContractError, UsageError, unknown
 from mecheval.escape import quoted
+from mecheval.explaining import in_words
 from mecheval.hints import hint_for_name
 from mecheval.importing import import_users, local_module, place_of
 from mecheval.naming import check_name, is_registrable
@@ -120,7 +121,7 @@ class Registry:
         except (Exception, SystemExit) as error:
             raise ContractError(
                 f"The file {place_of(error) or entry.path} of {kind} '{name}' does not import "
-                f"({type(error).__name__}: {error}). Mend the file, then run "
+                f"({in_words(error)}). Mend the file, then run "
                 f"`mecheval validate {name}`."
             ) from error
         found = _declared.get((kind, entry.module, entry.declared_name))

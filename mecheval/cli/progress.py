@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mecheval.cli.printing import say
-from mecheval.escape import sentence, terminal
+from mecheval.escape import cause, sentence, terminal
 from mecheval.harness.events import Outcome, Progress, Silence
 from mecheval.harness.gate import find_gated
 
@@ -53,7 +53,7 @@ def line_of(outcome: Outcome) -> str:
     words = [cell.task_title, cell.model_title, f"seed {report.identity.seed}"]
     if report.error is not None:
         error = report.error
-        said = sentence(f"FAILED in {error.stage}: {error.type}: {error.message}")
+        said = sentence(f"FAILED in {error.stage}: {error.type}: {cause(error.message)}")
         return "  ".join([*words, said])
     words.append("learned" if report.learned else "not learned")
     accuracy = accuracy_of(outcome)
