@@ -17,6 +17,8 @@ MOST_NAMED = 300
 """Most characters of a name that a sentence or a line holds."""
 MOST_SAID = 1000
 """Most characters of a message."""
+MOST_OF_OTHERS = 300
+"""Most characters of what an error of others says."""
 
 LONGEST_WORD = 255
 """Most characters of a word of a message that is shown whole."""
@@ -35,6 +37,8 @@ _MARKUP = re.compile(
     r"|(?<![^\W_])_|_(?![^\W_])"  # at the edge of a word; within one it marks nothing
     r"|~(?=~)"
 )
+_STACK = re.compile(r"Exception raised from |(Original )?Traceback \(most recent|\bframe #\d+: ")
+"""Where a stack begins in the message of an error, as those of torch have one."""
 _ENTITY = re.compile(r"&(?=#?\w+;)")
 _FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
@@ -72,6 +76,11 @@ def sentence(text: str) -> str:
 def shortened(text: str, *, most: int = MOST_NAMED) -> str:
     """Return a name as a line repeats it: as :func:`line`, cut in its middle where it is long."""
     return _cut(line(text), most)
+
+
+def cause(text: str, *, most: int = MOST_SAID) -> str:
+    """Return what an error says on one line, cut, and without a stack that it brings along."""
+    return _cut(terminal(" ".join(_STACK.split(text, maxsplit=1)[0].split())), most)
 
 
 def quoted(value: Any, *, most: int = MOST_QUOTED) -> str:

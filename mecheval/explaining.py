@@ -10,9 +10,9 @@ import errno
 import sys
 
 from mecheval.errors import MechevalError, StorageError, UsageError
+from mecheval.escape import MOST_OF_OTHERS, MOST_SAID, cause
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-_MOST = 300  # characters of what others say
 _OF_MEMORY = ("cannot allocate memory", "failed to map segment", "can't allocate memory")
 
 
@@ -26,14 +26,14 @@ def explained(error: BaseException) -> MechevalError | None:
         return error
     if is_out_of_memory(error):
         return OutOfMemory(
-            f"There is too little memory ({_said(error)}). Free some, or raise the limit that "
+            f"There is too little memory ({in_words(error)}). Free some, or raise the limit that "
             "`ulimit -v` shows: importing torch alone takes gigabytes of addresses."
         )
     if in_users_code := _of_users_code(error):
         return UsageError(in_users_code)
     if isinstance(error, ImportError) and not (error.name or "").startswith("mecheval"):
         return UsageError(
-            f"A package that is needed cannot be imported ({_said(error)}). `mecheval doctor` "
+            f"A package that is needed cannot be imported ({in_words(error)}). `mecheval doctor` "
             "lists what is missing."
         )
     if isinstance(error, OSError) and error.strerror:
@@ -41,6 +41,17 @@ def explained(error: BaseException) -> MechevalError | None:
         kind = StorageError if error.errno in _FULL else UsageError
         return kind(f"{what} cannot be used ({error.strerror}). Check it, or give another path.")
     return _of_users_files(error)
+
+
+def in_words(error: BaseException) -> str:
+    """Return class and message of an error, as :func:`message_of` gives it."""
+    return f"{type(error).__name__}: {message_of(error)}".rstrip(": ")
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an error on one line, cut, without a stack that it brings along."""
+    ours = isinstance(error, MechevalError)
+    return cause(str(error), most=MOST_SAID if ours else MOST_OF_OTHERS)
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
@@ -66,14 +77,9 @@ def cannot_be_used(what: str, error: BaseException, *, said: str = "") -> str:
     from mecheval.importing import innermost
 
     return (
-        f"What is declared in {what} cannot be used ({said or _said(error)}, at "
+        f"What is declared in {what} cannot be used ({said or in_words(error)}, at "
         f"{innermost(error)}). Mend the file, and check it with `mecheval validate`."
     )
-
-
-def _said(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:_MOST]}".rstrip(": ")
 
 
 def _of_users_code(error: BaseException) -> str | None:
@@ -81,7 +87,9 @@ def _of_users_code(error: BaseException) -> str | None:
     place = importing.place_of(error) if importing else None
     if place is None:
         return None
-    return f"{place} raised {_said(error)}. Mend the file, and check it with `mecheval validate`."
+    return (
+        f"{place} raised {in_words(error)}. Mend the file, and check it with `mecheval validate`."
+    )
 
 
 def _of_users_files(error: BaseException) -> UsageError | None:

@@ -23,6 +23,7 @@ from mecheval.declarations import Kind as Kind
 from mecheval.declarations import names_in, read
 from mecheval.errors import ContractError, UsageError, unknown
 from mecheval.escape import quoted
+from mecheval.explaining import in_words
 from mecheval.hints import hint_for_name
 from mecheval.importing import import_users, local_module, place_of
 from mecheval.naming import check_name
@@ -104,7 +105,7 @@ class Registry:
         except (Exception, SystemExit) as error:
             raise ContractError(
                 f"The file {place_of(error) or entry.path} of {kind} '{name}' does not import "
-                f"({type(error).__name__}: {error}). Mend the file, then run "
+                f"({in_words(error)}). Mend the file, then run "
                 f"`mecheval validate {name}`."
             ) from error
         found = _declared.get((kind, entry.module, entry.declared_name))

@@ -25,6 +25,9 @@ from mecheval.quoting import split_list as split_list
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+GREATEST_WHOLE = 2**31 - 1
+"""Largest whole number of an argument: what any tensor's size and any reader of a file takes."""
+
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BARE = re.compile(r"[^\s,=\[\]\"'@]+")
 _PRESET = re.compile(r"[A-Za-z0-9_-]+")
@@ -238,7 +241,29 @@ def configured(
             raise UsageError(
                 f"Argument {key}={quoted(value)} of {what} must be {expected}. See {see}."
             )
+        check_whole(key, given[key], what=what)
     return cls(**given)
+
+
+def check_whole(name: str, value: Any, *, what: str) -> None:
+    """Check that no whole number of an argument is beyond all sizes, lengths and counts.
+
+    Args:
+        name: The argument.
+        value: What it is given; lists are looked into.
+        what: The name of what is configured, for messages.
+
+    Raises:
+        UsageError: One is.
+    """
+    if isinstance(value, list | tuple):
+        for item in value:
+            check_whole(name, item, what=what)
+    elif isinstance(value, int) and abs(value) > GREATEST_WHOLE:
+        raise UsageError(
+            f"Argument {name}={quoted(value)} of {what} is out of range: whole numbers are at most "
+            f"{GREATEST_WHOLE}."
+        )
 
 
 def _as_type_of(default: Any, value: Any) -> Any:

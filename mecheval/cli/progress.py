@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mecheval.cli.printing import say
-from mecheval.escape import sentence, terminal
+from mecheval.escape import cause, sentence, terminal
 from mecheval.harness.events import Outcome, Progress, Silence
 from mecheval.harness.gate import find_gated
 from mecheval.reports.labels import gate_in_words
@@ -57,7 +57,7 @@ def line_of(outcome: Outcome) -> str:
     words = [cell.task_title, cell.model_title, f"seed {report.identity.seed}"]
     if report.error is not None:
         error = report.error
-        said = sentence(f"FAILED in {error.stage}: {error.type}: {error.message}")
+        said = sentence(f"FAILED in {error.stage}: {error.type}: {cause(error.message)}")
         return "  ".join([*words, said])
     gate = gate_in_words(report.identity)
     words.append(("learned" if report.learned else "not learned") + (gate and f" ({gate})"))

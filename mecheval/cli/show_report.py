@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
-from mecheval.escape import line, sentence
+from mecheval.escape import cause, line, sentence
 from mecheval.reports.files import read_report
 from mecheval.reports.markdown import table
 from mecheval.spec import Spec, format_args
@@ -35,7 +35,8 @@ def print_report(path: Path, *, as_json: bool) -> None:
     for name, value in _head(report).items():
         say(line(f"{name}: {value}"))
     if report.error:
-        say(sentence(f"error in {report.error.stage}: {report.error.type}: {report.error.message}"))
+        said = cause(report.error.message)
+        say(sentence(f"error in {report.error.stage}: {report.error.type}: {said}"))
         return
     say()
     say(table(HEADERS, [_row(metric) for metric in report.metrics]))

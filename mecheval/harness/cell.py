@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from mecheval.harness.along import measure_along, undefined
 from mecheval.harness.building import build_source, build_task
 from mecheval.harness.cell_training import cache_of, trained_model
 from mecheval.harness.events import Progress
-from mecheval.harness.failure import failed, now
+from mecheval.harness.failure import failed, failure_of, is_interruption, now
 from mecheval.harness.gate import gated
 from mecheval.harness.measures import metrics_on
 from mecheval.harness.unchanged import check_unchanged
@@ -26,7 +25,7 @@ from mecheval.interventions.budget import is_out_of_memory
 from mecheval.registry import KINDS, Registry
 from mecheval.reports.environment import environment
 from mecheval.reports.files import as_stored
-from mecheval.reports.schema import Failure, MetricResult, Report
+from mecheval.reports.schema import MetricResult, Report
 from mecheval.spec import Spec
 
 if TYPE_CHECKING:
@@ -81,13 +80,10 @@ def run_cell(cell: Cell, tell: Callable[[Progress], None]) -> Report:
             _measure(cell, stages, found)
     except StorageError:
         raise
-    except Exception as error:
-        failure = Failure(
-            type=type(error).__name__,
-            message=str(error),
-            stage=stages.current,
-            traceback=traceback.format_exc(),
-        )
+    except BaseException as error:  # code of users may raise any, and ends its own cell alone
+        if is_interruption(error):
+            raise
+        failure = failure_of(error, stages.current)
         return as_stored(failed(cell, failure, **found, finished=now()))
     report = Report(
         key=cell.key,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import traceback
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from mecheval.explaining import message_of
 from mecheval.reports.schema import Failure, Report
 
 if TYPE_CHECKING:
@@ -15,6 +17,22 @@ if TYPE_CHECKING:
 def now() -> str:
     """Return the time as reports write it: UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def failure_of(error: BaseException, stage: str) -> Failure:
+    """Return what a report says of an exception: what it says in a line, and all of it."""
+    return Failure(
+        type=type(error).__name__,
+        message=message_of(error),
+        stage=stage,
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Say whether an exception asks this process to end, which workers are not asked by signals."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    return isinstance(error, KeyboardInterrupt) and not ignored
 
 
 def failed(cell: Cell, failure: Failure, **parts: Any) -> Report:

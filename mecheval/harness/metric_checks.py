@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.checks import Check
 from mecheval.errors import MechevalError
+from mecheval.explaining import in_words
 from mecheval.harness.gate import gated
 from mecheval.harness.measures import metrics_on
 from mecheval.harness.selftest import SEED, known_cases, subject_of
@@ -107,8 +108,8 @@ def _checked(name: str, check: Callable[[], str]) -> Check:
         return Check(name, True, check())
     except (_BrokenError, MechevalError) as problem:
         return Check(name, False, str(problem))
-    except Exception as error:  # whatever a contributed metric raises is its failure
-        return Check(name, False, f"{type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:  # whatever a contributed metric raises is its failure
+        return Check(name, False, in_words(error))
 
 
 def _need(condition: object, problem: str) -> None:

@@ -18,6 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from mecheval.errors import ContractError
+from mecheval.explaining import in_words
 from mecheval.harness.building import build_task
 from mecheval.metrics import Subject, configured_metric, measure
 from mecheval.models.load import resolve
@@ -189,7 +190,7 @@ def run_case(case: Case) -> list[Outcome]:
                 results = measure(metric, subject)
                 found |= {result.id: result for result in results}
             except Exception as error:  # a metric that fails is off; the others are still measured
-                found[name] = f"{type(error).__name__}: {error}"
+                found[name] = in_words(error)
     return [_outcome(case, known, found) for known in case.known]
 
 

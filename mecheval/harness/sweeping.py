@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mecheval.errors import UsageError
+from mecheval.spec import GREATEST_WHOLE
 from mecheval.training import sweeps
 
 if TYPE_CHECKING:
@@ -13,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def check_numbers(request: Request) -> None:
-    """Check the numbers of snapshots and of members of an ensemble.
+    """Check the numbers that are no part of a recipe: neither too small nor beyond all sizes.
 
     Raises:
-        UsageError: One is too small.
+        UsageError: One is too small, or too large.
     """
     if request.snapshots is not None and request.snapshots < 2:
         raise UsageError(
@@ -28,6 +29,14 @@ def check_numbers(request: Request) -> None:
         raise UsageError(
             f"An ensemble cannot have {ensemble} members; give --ensemble a number of at least 1."
         )
+    settings = request.settings
+    given = {
+        "--limit": request.limit, "--snapshots": request.snapshots, "--ensemble": ensemble,
+        "--batch-size": settings.batch_size, "--threads": settings.threads,
+    }  # fmt: skip
+    for flag, number in given.items():
+        if number is not None and not 1 <= number <= GREATEST_WHOLE:
+            raise UsageError(f"{flag} cannot be {number}; give it 1 to {GREATEST_WHOLE}.")
 
 
 def sweep_of(request: Request, recipe: Recipe, *, model: str) -> dict[str, list[Any]]:

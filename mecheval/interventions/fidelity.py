@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from mecheval import seeding
 from mecheval.errors import UsageError
+from mecheval.explaining import in_words
 from mecheval.interventions.budget import Budget
 from mecheval.interventions.donors import Interchange
 from mecheval.interventions.hooked import run_hooks
@@ -148,7 +149,7 @@ def _tried(
     try:
         run(works[0], engine, Budget(plan.memory))
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
-        return f"{type(error).__name__}: {error}", None, 0
+        return in_words(error), None, 0
     run_hooks(works[1], Budget(plan.memory))
     made, wanted = (work.patched_KIJP for work in works)
     exists = ~wanted.isnan()

@@ -15,7 +15,7 @@ from mecheval.metrics.contract import plain
 from mecheval.metrics.results import Estimate, Layout, malformed
 from mecheval.reports.results import BEHAVIOUR, MetricResult
 from mecheval.reports.sense import problems
-from mecheval.spec import check_version, format_value
+from mecheval.spec import check_version, check_whole, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,10 @@ def configured_metric(
         checked = _checker(cls).model_validate({k: _as_tuple(v) for k, v in args.items()})
     except ValidationError as error:
         raise UsageError(_sentence(error, args, cls, spec.name) + f" See {see}.") from None
-    return cls(**{key: getattr(checked, key) for key in args}).named(spec.name, usual)
+    given = {key: getattr(checked, key) for key in args}
+    for key, value in given.items():
+        check_whole(key, value, what=f"metric '{spec.name}'")
+    return cls(**given).named(spec.name, usual)
 
 
 def unmet_by_task(metric: Metric, task: Task) -> str | None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mecheval import seeding
 from mecheval.checks import Check
+from mecheval.explaining import in_words
 from mecheval.models.hooks import visiting
 from mecheval.models.sites import Site
 
@@ -63,8 +64,8 @@ def _outcome(
     """Run one check; an exception of the model is a failed check, not the end of all checks."""
     try:
         passed, detail = check(model, tokens_BT)
-    except Exception as error:
-        return Check(name, False, f"{type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:
+        return Check(name, False, in_words(error))
     return Check(name, passed, detail)
 
 

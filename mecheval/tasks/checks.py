@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mecheval.checks import Check
+from mecheval.explaining import in_words
 from mecheval.seeding import stream
 from mecheval.tasks.batch import UNDEFINED, UNSCORED, Batch
 from mecheval.tasks.checking import BrokenError, NotApplicableError, check_shapes, need
@@ -49,8 +50,8 @@ def check_task(task: Task) -> list[Check]:
             checks.append(Check(name, None, str(reason)))
         except BrokenError as problem:
             checks.append(Check(name, False, str(problem)))
-        except Exception as error:  # whatever a contributed task raises is its failure
-            checks.append(Check(name, False, f"{type(error).__name__}: {error}"))
+        except (Exception, SystemExit) as error:  # what contributed code raises
+            checks.append(Check(name, False, in_words(error)))
     return checks
 
 

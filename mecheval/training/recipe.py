@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
 PROTOCOL = 4
 """Raised when the package's own procedure changes the weights that a recipe leads to, or the
 numbers of a cell."""
+
+
+_TINY = math.ulp(0.0)
+_COUNT, _AMOUNT = "a whole number of at least", "a number of at least 0"
+_RANGES = {
+    "lr": (_TINY, math.inf, "a number above 0"),
+    "lr_vectors": (_TINY, math.inf, "a number above 0"),
+    "clip": (_TINY, math.inf, "a number above 0"),
+    "weight_decay": (0, math.inf, _AMOUNT),
+    "stop_at": (0, math.inf, f"{_AMOUNT}, above 1 to stop at no accuracy"),
+    "gate": (0, 1, "an accuracy from 0 to 1, as more is never reached"),
+    "warmup": (0, math.inf, f"{_COUNT} 0"),
+    "steps": (0, math.inf, f"{_COUNT} 0"),
+    "batch": (1, math.inf, f"{_COUNT} 1"),
+    "check_every": (1, math.inf, f"{_COUNT} 1"),
+}
+"""Least and greatest value of a field, and both in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +55,9 @@ class Recipe:
         curriculum: Lengths of the training sequences as shares of the task's range, one per
             stage; a stage ends when its validation accuracy passes ``stop_at``.
         check_every: Steps between two validations.
-        stop_at: Validation token accuracy at which training stops.
-        gate: Test token accuracy below which the task counts as not learned.
+        stop_at: Validation token accuracy at which training stops; above 1 it never does.
+        gate: Test token accuracy below which the task counts as not learned; 0 for weights that
+            are measured in any case.
         precision: Arithmetic of the forward and backward pass.
     """
 
@@ -75,10 +94,10 @@ class Recipe:
                     f"Recipe has {name}={getattr(self, name)!r}; "
                     f"choose one of {', '.join(choices)}."
                 )
-        if min(self.lr, self.clip, self.batch, self.check_every) <= 0 or self.steps < 0:
-            raise UsageError(
-                "Recipe needs lr, clip, batch and check_every above 0, and steps of at least 0."
-            )
+        for name, (least, most, in_words) in _RANGES.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise UsageError(f"Recipe has {name}={value!r}; give {in_words}.")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise UsageError(
                 f"Recipe has betas={list(self.betas)}; give two of at least 0 and below 1."

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
+from mecheval.explaining import in_words
 from mecheval.models.apart import Apart, Layer
 from mecheval.models.sites import Site
 from mecheval.models.wrapped.attention import HookedAttention
@@ -74,7 +75,7 @@ def take_apart(module: nn.Module, structure: Structure) -> Apart:
         try:
             return _taken_apart(module, structure)
         except FAILURES as error:
-            raise Inseparable(f"a part alone fails ({type(error).__name__}: {error})") from error
+            raise Inseparable(f"a part alone fails ({in_words(error)})") from error
 
 
 def _taken_apart(module: nn.Module, structure: Structure) -> Apart:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mecheval.explaining import in_words
 from mecheval.models.hooks import stream_output
 from mecheval.models.wrapped.caches import beginning, cache_argument, with_rows
 from mecheval.models.wrapped.calls import evaluating, logits_of, noise_like, run
@@ -112,9 +113,7 @@ class Replayer:
             try:
                 self._examine(probe_tokens(module))
             except FAILURES as error:
-                raise Inseparable(
-                    f"a block alone fails ({type(error).__name__}: {error})"
-                ) from error
+                raise Inseparable(f"a block alone fails ({in_words(error)})") from error
             self.has_tails = self._tails_agree(probe_tokens(module))
 
     def record(self, tokens_PT: Tensor) -> RealBlocks:

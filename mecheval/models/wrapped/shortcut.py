@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mecheval.explaining import in_words
 from mecheval.models.kernels.scan import choose
 from mecheval.models.mixing import unchanged
 from mecheval.models.sites import Site
@@ -105,7 +106,7 @@ class Shortcut:
                 with self.taken():
                     made_BTC = run(module, tokens_BT)
             except FAILURES as error:
-                raise Inseparable(f"{type(error).__name__}: {error}") from error
+                raise Inseparable(in_words(error)) from error
         check_same(made_BTC, wanted_BTC, dtype=wanted_BTC.dtype, what="the mixers on other kernels")
 
 

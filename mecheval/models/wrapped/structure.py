@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from mecheval.errors import UsageError
+from mecheval.explaining import in_words
 from mecheval.models.contract import Tap
 from mecheval.models.sites import Site
 from mecheval.models.wrapped.calls import Call, evaluating, reach, record, run, stream_argument
@@ -71,7 +72,7 @@ def find_structure(module: nn.Module) -> Structure:
         except FAILURES as error:
             raise UsageError(
                 f"{type(module).__name__} does not run on token ids of shape ({BATCH}, {LENGTH}), "
-                f"or its parts not one by one ({type(error).__name__}: {error}). A model must map "
+                f"or its parts not one by one ({in_words(error)}). A model must map "
                 "token ids (batch, position) to logits (batch, position, vocabulary)."
             ) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from mecheval.escape import cause
 from mecheval.reports.files import find_reports
 from mecheval.reports.reading import ReportError, read_report
 
@@ -96,7 +97,7 @@ def unfinished(report: Report) -> str | None:
     """Say why a report holds no numbers; None if it does."""
     if report.status == "error":
         error = report.error
-        return f"error: {error.type} in {error.stage}: {error.message}" if error else "error"
+        return f"error: {error.type} in {error.stage}: {cause(error.message)}" if error else "error"
     if report.status == "not_applicable":
         return "not applicable: the model cannot do this task"
     return None
