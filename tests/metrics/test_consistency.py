@@ -128,7 +128,7 @@ def test_a_metric_of_ones_own_brings_its_rule() -> None:
         def measure(self, subject):
             return []
 
-    Mine.card = MetricCard("mine", 1, "", "intervention", "model", (), (), (rule,))
+    Mine.card = MetricCard("mine", 1, "", "", "intervention", "model", (), (), (rule,))
     mine = result("local/mine", 0.8).model_copy(
         update={"name": "local/mine", "metric": "local/mine"}
     )
