@@ -1,9 +1,10 @@
 """The grammar of names on the command line: ``mamba[layers=2,width=64]``, ``pythia-160m@step1000``.
 
-A word alone in the brackets is a preset: ``ar[small,query=value]``. A list splits at commas and
-spaces outside brackets; an argument splits at its first ``=``; a value is read as a TOML scalar or
-array, whose words need no quotes, and as a plain string when it is neither. What is in quotes is
-taken as it stands, so that any path can be written: ``hf:'odd/a b[1]'``. In a sweep,
+Behind the @ stands a checkpoint's revision, or the version of a task or metric, as tables print it:
+``parity@1``. A word alone in the brackets is a preset: ``ar[small,query=value]``. A list splits at
+commas and spaces outside brackets; an argument splits at its first ``=``; a value is read as a TOML
+scalar or array, whose words need no quotes, and as a plain string when it is neither. What is in
+quotes is taken as it stands, so that any path can be written: ``hf:'odd/a b[1]'``. In a sweep,
 ``lr=1e-3,3e-3 optimizer=adamw,muon``, values belong to the last ``key=`` before them.
 """
 

@@ -50,7 +50,10 @@ def print_rows(rows: Sequence[Row], columns: Sequence[str], *, as_json: bool) ->
 
 
 def print_card(fields: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print what is known of one thing; a mapping or a list becomes an indented block."""
+    """Print what is known of one thing; a mapping or a list becomes an indented block.
+
+    Words stand on one line, and texts that have commas in them on one each.
+    """
     if as_json:
         say(json.dumps(fields, indent=1))
         return
@@ -61,6 +64,10 @@ def print_card(fields: Mapping[str, Any], *, as_json: bool) -> None:
             say(f"{name}:")
             for row in value:
                 say(_entry(row))
+        elif isinstance(value, list) and any("," in str(item) for item in value):
+            say(f"{name}:")
+            for item in value:
+                say(f"  {item}")
         elif isinstance(value, dict):
             say(f"{name}:")
             for key, item in value.items():
@@ -72,8 +79,11 @@ def print_card(fields: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def _entry(row: Mapping[str, Any]) -> str:
-    """Write ``name = value`` with its documentation wrapped beneath."""
-    head = f"  {row['name']} = {_cell(row['value'])}"
+    """Write ``name = value``, as it is given, with its documentation wrapped beneath."""
+    from mecheval.spec import format_value
+
+    value = row["value"]
+    head = f"  {row['name']} = {'none' if value is None else format_value(value)}"
     doc = row.get("doc") or ""
     if not doc:
         return head

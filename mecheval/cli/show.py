@@ -188,7 +188,7 @@ def _metric(args: argparse.Namespace) -> dict[str, Any]:
         "summary": card.summary,
         "source": registry.get("metric", spec.name).origin,
         "needs": "; ".join(map(str, card.needs)),
-        "columns": [column.title for column in card.headline],
+        "columns": card.columns,
         "parameters": [
             {
                 "name": parameter["name"],

@@ -37,6 +37,7 @@ TITLES = {
     version=1,
     family="behaviour",
     caption="the share of answers that are right, at the training length and at multiples of it.",
+    part="factor",
     headline=(
         Column("accuracy", of="token_accuracy/1x"),
         Column("accuracy at the last position", of="last_accuracy/1x"),

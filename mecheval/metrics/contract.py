@@ -82,6 +82,13 @@ class MetricCard:
     needs: tuple[Need, ...]
     headline: tuple[Column, ...]
     contradicts: tuple[Contradiction, ...] = ()
+    part: str = "part"
+
+    @property
+    def columns(self) -> list[str]:
+        """Return the titles of its columns, each once: ``midway, by COMPONENT``."""
+        titles = (column.title.replace("{part}", self.part.upper()) for column in self.headline)
+        return list(dict.fromkeys(titles))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +236,7 @@ def metric(
     needs: tuple[Need, ...] = (),
     headline: tuple[Column, ...] = (),
     contradicts: tuple[Contradiction, ...] = (),
+    part: str = "part",
 ) -> Callable[[MetricClass], MetricClass]:
     """Register a metric class under a name.
 
@@ -242,6 +250,7 @@ def metric(
         needs: What task and model must have; elsewhere the metric is null, with the reason.
         headline: Its columns in tables, in order.
         contradicts: What it and another metric cannot both say of a model.
+        part: In a word, what its results are of, behind its name in their ids: "variable".
 
     Raises:
         ContractError: The class is no metric, or is declared as what there is not.
@@ -252,7 +261,7 @@ def metric(
         check_declared(cls, name, summary=summary, family=family, scope=scope)
         cls.card = MetricCard(
             name, version, summary, caption or f"{summary}.", family, scope, needs, headline,
-            contradicts,
+            contradicts, part,
         )  # fmt: skip
         declare("metric", name, cls.__module__, cls)
         return cls

@@ -1,6 +1,7 @@
 """``mecheval show``: cards of tasks, models, metrics and reports."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ from synthetic_reports import synthetic, write
 
 from mecheval.cli import main
 from mecheval.cli.docs import attributes, parameters
+from mecheval.cli.printing import print_card
 from mecheval.metrics import configured_metric
 from mecheval.registry import Registry
-from mecheval.spec import Spec
+from mecheval.spec import Spec, parse_assignments
 
 
 def card(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
@@ -54,6 +56,9 @@ def test_a_metric(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert values == metric.params
     assert all(parameter["doc"] for parameter in shown["parameters"])
     assert shown["measures"]
+    titles = shown["columns"]
+    assert len(titles) == len(set(titles)) > 0
+    assert not [title for title in titles if "{" in title or "PART" in title]
     file, line = shown["source"].split(":")
     source = Path(file).read_text().splitlines()
     assert source[int(line) - 1] == f"class {type(metric).__name__}(Metric):"
@@ -63,6 +68,36 @@ def test_a_metric(capsys: pytest.CaptureFixture[str], name: str) -> None:
 def test_every_parameter_of_every_task_is_documented(entry: str) -> None:
     documented = parameters(Registry().load("task", entry))
     assert not [parameter["name"] for parameter in documented if not parameter["doc"]]
+
+
+@pytest.mark.parametrize("name", [e.name for e in Registry().entries("metric")])
+def test_every_parameter_is_shown_as_it_is_given(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert main(["show", "metric", name]) == 0
+    shown = re.findall(r"^  (\w+) = (.*)$", capsys.readouterr().out, re.MULTILINE)
+    params = configured_metric(Spec(name), Registry()).params
+    assert [key for key, _ in shown] == list(params)
+    for key, value in shown:
+        assert parse_assignments(f"{key}={value}") == {key: params[key]}
+
+
+def test_columns_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "metric", "recovery"]) == 0
+    assert (
+        "columns:\n  midway, by the stream\n  gone from the token at layer\n"
+        "  at the readout at layer\n  midway, by the memory\n  of layer\n"
+        "  midway, by COMPONENT\nparameters:\n"
+    ) in capsys.readouterr().out
+    assert main(["show", "metric", "bottleneck"]) == 0
+    out = capsys.readouterr().out
+    assert "columns: VARIABLE: cost of erasure, VARIABLE: costliest at layer\n" in out
+    assert "\n  variables = []\n" in out
+
+
+def test_a_parameter_that_is_none_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    print_card({"parameters": [{"name": "most", "value": None}]}, as_json=False)
+    assert capsys.readouterr().out == "parameters:\n  most = none\n"
 
 
 def test_text(capsys: pytest.CaptureFixture[str]) -> None:

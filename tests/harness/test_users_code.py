@@ -170,7 +170,7 @@ def test_an_error_of_ours_is_not_put_down_to_a_user(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(plan, "_model_label", broken)
+    monkeypatch.setattr(plan, "model_label", broken)
     with pytest.raises(ZeroDivisionError, match="ours"):
         main(["run", "-m", "gru", "-t", "parity", "-j", "1", "--dry-run"])
 

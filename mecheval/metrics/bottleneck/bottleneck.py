@@ -57,6 +57,7 @@ ERASER_NOTES = {
     "stream, at the layer where that costs most: 1 is all that the model knows above the floor "
     "(more if it falls below the floor), 0 no more than erasing random directions.",
     needs=(Variable(),),
+    part="variable",
     headline=(
         Column("{part}: cost of erasure"),
         Column("{part}: costliest at layer", at="layer", kind="layer", otherwise="it costs little"),

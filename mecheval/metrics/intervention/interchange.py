@@ -53,6 +53,7 @@ _EXACT = 1e-3  # largest deviation from a share that is known by construction
     "(before layer 1 where layer 0 does). The share of the answer's probability that this brings "
     "back is 1 if the association stands there, 0 if it does not.",
     needs=(Counterfactual("key", "value"),),
+    part="role",
     headline=(
         Column("{part}: brought back at the value"),
         Column("{part}: before layer", at="layer", kind="layer"),

@@ -49,6 +49,7 @@ TITLES = {"retrieval": "how a token is retrieved", "binding": "what binds a toke
     "key where it stands. Beside the verdict the share of resampled pairs that give the same one, "
     "and the thresholds of enough between which it stays.",
     needs=(Association(),),
+    part="facet",
     headline=(
         Column("{part}: verdict", at="verdict"),
         Column("{part}: by layer", of="retrieval", at="retrieving_layer", kind="layer"),

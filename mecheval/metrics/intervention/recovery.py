@@ -52,6 +52,7 @@ _EXACT = 1e-3  # largest deviation from a recovery that is known by construction
     "residual stream at the position itself or past it, in the memory of a layer. Beside it the "
     "layers before which the stream no longer has the difference at the token, and first has it "
     "where the answer is read.",
+    part="component",
     headline=(
         Column("midway, by the stream", of="block_in"),
         Column("gone from the token at layer", of="block_in", at="left_changed_at", kind="layer"),

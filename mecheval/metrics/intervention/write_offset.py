@@ -56,6 +56,7 @@ NOTABLE = 0.1  # part of the gap from which a contradiction is worth a warning
     family="intervention",
     caption="how many positions after a token its content enters the memory from which it is read: "
     "0 where the token's own position stores it, 1 where the next one does.",
+    part="role",
     headline=(
         Column("{part}: positions until stored", of="?*"),
         Column("{part}: in layer", of="?*", at="layer", kind="layer"),

@@ -42,6 +42,7 @@ SAME = 0.01
     "the layer where it does so best: 1 is always, 0 is no better than without the model. It says "
     "that the variable is there, not that it is used.",
     needs=(Variable(),),
+    part="variable",
     headline=(
         Column("{part}: readable above the floor"),
         Column("{part}: best read at layer", at="layer", kind="layer"),
