@@ -75,9 +75,9 @@ def check_unchanged(cell: Cell, task: Task, metrics: Iterable[Metric], registry:
         f"model '{identity.model.name}'": model == identity.model.file_sha256,
     }
     # What is given as an object is not loaded again, and constants of its module may have moved on.
-    given = [id(metric) for metric in cell.metrics or () if not isinstance(metric, Spec)]
+    given = {type(metric) for metric in cell.metrics or () if not isinstance(metric, Spec)}
     for metric, planned in zip(metrics, identity.metrics, strict=True):
-        unmoved = id(metric) in given or identity_of(metric) == planned
+        unmoved = type(metric) in given or identity_of(metric) == planned
         same[f"metric '{planned.name}'"] = unmoved
     for what, holds in same.items():
         if not holds:
