@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from mecheval.cli.options import Parser, chosen_command, normalised, with_twins
 from mecheval.cli.printing import say
 from mecheval.errors import unknown
-from mecheval.explaining import explained
-from mecheval.importing import place_of, used
+from mecheval.own_code.explaining import explained
+from mecheval.own_code.importing import place_of, used
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

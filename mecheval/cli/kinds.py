@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from mecheval.cli import options
 from mecheval.errors import UsageError, did_you_mean
-from mecheval.escape import quoted
 from mecheval.paths import is_dir, is_file
-from mecheval.quoting import HUB
+from mecheval.text.escape import quoted
+from mecheval.text.quoting import HUB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

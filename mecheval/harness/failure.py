@@ -7,7 +7,7 @@ import traceback
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mecheval.explaining import message_of
+from mecheval.own_code.explaining import message_of
 from mecheval.reports.schema import Failure, Report
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mecheval.harness.gate import check_behaviour
-from mecheval.loose import file_of, loose_sha256
 from mecheval.metrics import Metric, configured_metric
 from mecheval.metrics.measuring import check_scope, unmet_by_model, unmet_by_task
+from mecheval.own_code.loose import file_of, loose_sha256
+from mecheval.own_code.sources import source_sha256
 from mecheval.reports.schema import MetricIdentity
-from mecheval.sources import source_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.checks import Check
 from mecheval.errors import MechevalError
-from mecheval.explaining import in_words
 from mecheval.harness.gate import gated
 from mecheval.harness.measures import metrics_on
 from mecheval.harness.selftest import SEED, known_cases, subject_of
 from mecheval.metrics import Subject, configured_metric, measure
 from mecheval.metrics.measuring import UNMET, check_scope, unmet_by_model, unmet_by_task
 from mecheval.models.load import resolve
+from mecheval.own_code.explaining import in_words
 from mecheval.reports.lookup import number_at
 from mecheval.reports.results import BEHAVIOUR
 from mecheval.reports.schema import MetricResult

@@ -21,13 +21,13 @@ from mecheval.harness.request import DTYPES, Cell, Request
 from mecheval.harness.sweeping import check_numbers, sweep_of
 from mecheval.harness.unchanged import file_sha256, sample_sha256
 from mecheval.harness.users_code import said_in_a_sentence
-from mecheval.quoting import HUB, as_word
 from mecheval.registry import Registry
 from mecheval.reports.checkpoints import checkpoint_id
 from mecheval.reports.files import cell_key, report_path
 from mecheval.reports.schema import Identity, Labels, ModelPart, TaskIdentity
 from mecheval.spec import Spec
 from mecheval.tasks.contract import Task
+from mecheval.text.quoting import HUB, as_word
 from mecheval.training import sweeps
 from mecheval.training.recipe import PROTOCOL
 

@@ -18,11 +18,11 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from mecheval.errors import ContractError
-from mecheval.explaining import in_words
 from mecheval.harness.building import build_task
 from mecheval.metrics import Subject, configured_metric, measure
 from mecheval.models.load import resolve
 from mecheval.models.stack.planted import FOLDER
+from mecheval.own_code.explaining import in_words
 from mecheval.registry import Registry
 from mecheval.reports.lookup import number_at
 from mecheval.spec import Spec, parse_spec

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from mecheval import seeding
 from mecheval.errors import UsageError
 from mecheval.harness.measures import identity_of
-from mecheval.importing import source_of
-from mecheval.quoting import HUB
-from mecheval.sources import source_sha256
+from mecheval.own_code.importing import source_of
+from mecheval.own_code.sources import source_sha256
 from mecheval.spec import Spec
+from mecheval.text.quoting import HUB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from mecheval.errors import ContractError, MechevalError, UsageError
-from mecheval.explaining import cannot_be_used, explained
-from mecheval.importing import place_of
+from mecheval.own_code.explaining import cannot_be_used, explained
+from mecheval.own_code.importing import place_of
 from mecheval.reports.reading import first_problem
 
 if TYPE_CHECKING:

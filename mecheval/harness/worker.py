@@ -13,9 +13,9 @@ from multiprocessing import connection
 from typing import TYPE_CHECKING
 
 from mecheval.errors import MechevalError
-from mecheval.explaining import explained
 from mecheval.harness import store
 from mecheval.harness.events import Outcome, Progress
+from mecheval.own_code.explaining import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,6 @@ from torch.overrides import TorchFunctionMode
 
 from mecheval import seeding
 from mecheval.errors import UsageError
-from mecheval.explaining import in_words
 from mecheval.interventions.budget import Budget
 from mecheval.interventions.donors import Interchange
 from mecheval.interventions.hooked import run_hooks
@@ -24,6 +23,7 @@ from mecheval.interventions.stepped import COMPONENTS, run_steps
 from mecheval.interventions.tails import run_tails
 from mecheval.interventions.work import work_of
 from mecheval.models.sites import MEMORY
+from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
     from mecheval.interventions.donors import Donor

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import ValidationError
 
-from mecheval.allowed import refused
 from mecheval.errors import ContractError, UsageError, unknown
-from mecheval.escape import quoted
 from mecheval.metrics.contract import plain
 from mecheval.metrics.results import Estimate, Layout, malformed
 from mecheval.reports.results import BEHAVIOUR, MetricResult
 from mecheval.reports.sense import problems
 from mecheval.spec import check_version, check_whole, format_value
+from mecheval.text.allowed import refused
+from mecheval.text.escape import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from mecheval import seeding
 from mecheval.checks import Check
-from mecheval.explaining import in_words
 from mecheval.models.hooks import visiting
 from mecheval.models.sites import Site
+from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
-from mecheval.allowed import refused
 from mecheval.errors import UsageError
-from mecheval.escape import quoted
-from mecheval.hints import about_file
 from mecheval.reports.canonical import digest_of
 from mecheval.reports.schema import SCHEMA, Report
+from mecheval.text.allowed import refused
+from mecheval.text.escape import quoted
+from mecheval.text.hints import about_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

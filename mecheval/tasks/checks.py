@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mecheval.checks import Check
-from mecheval.explaining import in_words
+from mecheval.own_code.explaining import in_words
 from mecheval.seeding import stream
 from mecheval.tasks.batch import UNDEFINED, UNSCORED, Batch
 from mecheval.tasks.checking import BrokenError, NotApplicableError, check_shapes, need

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from mecheval.naming import SEEN
+from mecheval.text.naming import SEEN
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy

@@ -11,7 +11,7 @@ from mecheval.harness.devices import find_devices
 from mecheval.harness.events import Silence
 from mecheval.harness.execute import execute
 from mecheval.harness.request import Request, Settings
-from mecheval.sources import source_sha256
+from mecheval.own_code.sources import source_sha256
 from mecheval.spec import parse_spec
 
 if TYPE_CHECKING:

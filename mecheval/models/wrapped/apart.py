@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
-from mecheval.explaining import in_words
 from mecheval.models.apart import Apart, Layer
 from mecheval.models.sites import Site
 from mecheval.models.wrapped.attention import HookedAttention
@@ -31,6 +30,7 @@ from mecheval.models.wrapped.state_space import Dual, Selective, find_state_spac
 from mecheval.models.wrapped.structure import Structure, probe_tokens
 from mecheval.models.wrapped.surroundings import Surroundings
 from mecheval.models.wrapped.verification import check_layer, check_rest
+from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mecheval.explaining import in_words
 from mecheval.models.hooks import stream_output
 from mecheval.models.wrapped.caches import beginning, cache_argument, with_rows
 from mecheval.models.wrapped.calls import evaluating, logits_of, noise_like, run
@@ -22,6 +21,7 @@ from mecheval.models.wrapped.reasons import FAILURES, Inseparable
 from mecheval.models.wrapped.rest import Rest
 from mecheval.models.wrapped.structure import probe_tokens
 from mecheval.models.wrapped.verification import check_same
+from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
     from mecheval.models.wrapped.structure import Structure

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mecheval.explaining import in_words
 from mecheval.models.kernels.scan import choose
 from mecheval.models.mixing import unchanged
 from mecheval.models.sites import Site
@@ -28,6 +27,7 @@ from mecheval.models.wrapped.rest import instead
 from mecheval.models.wrapped.state_space import Dual, Selective
 from mecheval.models.wrapped.structure import Structure, probe_tokens
 from mecheval.models.wrapped.verification import check_same
+from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

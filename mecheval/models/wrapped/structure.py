@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from mecheval.errors import UsageError
-from mecheval.explaining import in_words
 from mecheval.models.contract import Tap
 from mecheval.models.sites import Site
 from mecheval.models.wrapped.calls import Call, evaluating, reach, record, run, stream_argument
 from mecheval.models.wrapped.heads import inner_sites
 from mecheval.models.wrapped.parts import find_parts, takes_stream
 from mecheval.models.wrapped.reasons import FAILURES
+from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

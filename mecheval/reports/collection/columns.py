@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mecheval.escape import shortened
-from mecheval.naming import MOST_OF_TITLE
 from mecheval.reports.collection.numbers import VERDICT
 from mecheval.reports.results import BEHAVIOUR, Headline
+from mecheval.text.escape import shortened
+from mecheval.text.naming import MOST_OF_TITLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import mecheval
-from mecheval.loose import file_of, loose_sha256
+from mecheval.own_code.loose import file_of, loose_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

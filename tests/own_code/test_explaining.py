@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mecheval.cli import main
-from mecheval.explaining import explained
 from mecheval.harness import devices
+from mecheval.own_code.explaining import explained
 
 if TYPE_CHECKING:
     from pathlib import Path

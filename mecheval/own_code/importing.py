@@ -2,9 +2,9 @@
 
 A folder given with ``--include-path`` becomes a package of its own, so that its files find each
 other by relative imports. Before anything of a package is used, the files that it was imported from
-(:mod:`mecheval.sources` says which those are) are compared with what they hold now; if one differs,
-all of them are imported anew. So a notebook that goes on after an edit uses the new file, and no
-class of the old one.
+(:mod:`mecheval.own_code.sources` says which those are) are compared with what they hold now; if one
+differs, all of them are imported anew. So a notebook that goes on after an edit uses the new file,
+and no class of the old one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from mecheval.sources import LOCAL, file_hash, plain, source_sha256, sources
+from mecheval.own_code.sources import LOCAL, file_hash, plain, source_sha256, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

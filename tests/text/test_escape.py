@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mecheval import escape
+from mecheval.text import escape
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>", "[x](javascript:alert(1))", "![x](http://a/b)", "a|b", "\\|",

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mecheval.errors import ContractError, UsageError
+from mecheval.own_code.sources import source_sha256
 from mecheval.registry import Registry
-from mecheval.sources import source_sha256
 
 MODEL = '''
 from dataclasses import dataclass
@@ -197,7 +197,7 @@ NOTEBOOK = """
 import pathlib
 from acme_dev import mine
 from mecheval.registry import Registry
-from mecheval.sources import source_sha256
+from mecheval.own_code.sources import source_sha256
 
 def width():
     return Registry().load("model", "acme/mine").width

@@ -10,7 +10,7 @@ import errno
 import sys
 
 from mecheval.errors import MechevalError, StorageError, UsageError
-from mecheval.escape import MOST_OF_OTHERS, MOST_SAID, cause
+from mecheval.text.escape import MOST_OF_OTHERS, MOST_SAID, cause
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _OF_MEMORY = ("cannot allocate memory", "failed to map segment", "can't allocate memory")
@@ -74,7 +74,7 @@ def cannot_be_used(what: str, error: BaseException, *, said: str = "") -> str:
         error: What was raised.
         said: What is wrong, in place of the error's own words.
     """
-    from mecheval.importing import innermost
+    from mecheval.own_code.importing import innermost
 
     return (
         f"What is declared in {what} cannot be used ({said or in_words(error)}, at "
@@ -83,7 +83,8 @@ def cannot_be_used(what: str, error: BaseException, *, said: str = "") -> str:
 
 
 def _of_users_code(error: BaseException) -> str | None:
-    importing = sys.modules.get("mecheval.importing")  # without it nothing of a user was imported
+    # Without this module nothing of a user was imported.
+    importing = sys.modules.get("mecheval.own_code.importing")
     place = importing.place_of(error) if importing else None
     if place is None:
         return None
@@ -94,6 +95,8 @@ def _of_users_code(error: BaseException) -> str | None:
 
 def _of_users_files(error: BaseException) -> UsageError | None:
     """Explain an error that came up while files of a user were at work, by what they declare."""
-    importing = sys.modules.get("mecheval.importing")
+    # Without this module nothing of a user was imported.
+    # Without this module nothing of a user was imported.
+    importing = sys.modules.get("mecheval.own_code.importing")
     files = dict.fromkeys(map(str, importing.used)) if importing else {}
     return UsageError(cannot_be_used(" and ".join(files), error)) if files else None

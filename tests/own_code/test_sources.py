@@ -10,9 +10,9 @@ import pytest
 import mecheval
 from mecheval.harness.plan import plan
 from mecheval.harness.request import Request, Settings
-from mecheval.importing import place_of
+from mecheval.own_code.importing import place_of
+from mecheval.own_code.sources import sources
 from mecheval.registry import Registry
-from mecheval.sources import sources
 from mecheval.spec import Spec, parse_spec
 
 if TYPE_CHECKING:

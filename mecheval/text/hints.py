@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mecheval.escape import quoted
 from mecheval.paths import expanded, is_dir, is_file
-from mecheval.quoting import HUB, as_word
+from mecheval.text.escape import quoted
+from mecheval.text.quoting import HUB, as_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

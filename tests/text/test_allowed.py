@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, ValidationError, create_model
 
-from mecheval.allowed import refused
+from mecheval.text.allowed import refused
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What people type and read: names, quotes, what is allowed, suggestions, escaping."""
