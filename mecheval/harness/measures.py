@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from copy import copy
 from typing import TYPE_CHECKING
 
 from mecheval.harness.gate import check_behaviour
@@ -46,7 +46,7 @@ def metrics_on(
 
     def built(given: Spec | Metric) -> Metric:
         if isinstance(given, Metric):
-            return replace(given).named(given.name, usual.get(given.name))
+            return copy(given).named(given.name, usual.get(given.name))
         return configured_metric(given, registry, usual.get(given.name))
 
     usual_ones = _once([built(behaviour), *map(built, declared)])

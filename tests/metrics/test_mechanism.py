@@ -308,7 +308,7 @@ def test_other_tasks_have_no_verdict(task: str) -> None:
 
 
 def test_a_threshold_is_a_share() -> None:
-    with pytest.raises(UsageError, match="less than or equal to 1"):
+    with pytest.raises(UsageError, match="it should be at most 1"):
         results(planted("planted/induction", RECALL), "mechanism", threshold=1.5)
 
 

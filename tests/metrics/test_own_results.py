@@ -76,7 +76,7 @@ WRONG = {
 }  # fmt: skip
 MALFORMED = {
     "nan": (share(float("nan")), "Metric 'own' gives a MetricResult 'own' that has a wrong field "
-            "'value': input should be a finite number, not nan."),
+            "'value': it should be a finite number, not nan."),
     "infinity": (share(float("-inf")), "a finite number, not -inf"),
     "text": (share("much"), "'value'"),
     "bound": (share(0.5, layout=SHARE._replace(bounds=(0.0, float("inf")))), "finite number"),
