@@ -70,7 +70,12 @@ def report(args: argparse.Namespace) -> int:
     from mecheval.reports.documents import write_document
     from mecheval.reports.figures import draw
 
-    pictures = draw(reports, options.names(args.figure))
+    try:
+        pictures = draw(reports, options.names(args.figure))
+    except UsageError:
+        if target.page is None or args.figure:
+            raise
+        pictures = []  # a page has its tables in any case
     files = _files(pictures, target, named=is_dir(paths[0]) or len(paths) > 1)
     for file, picture in zip(files, pictures, strict=True):
         write_document(file, picture.drawing.encoded(target.kind, captioned=target.page is None))

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 LEVELS = ("chance", "floor")
 """References of behaviour that are shown as rows beneath the models."""
 
+NO_REPORT = "no report"
+"""The gap of a model that was measured on other tasks alone."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -110,7 +113,7 @@ def _table(
 def _gap(model: str, task: str, refused: Sequence[Refused]) -> str:
     of_cell = [item for item in refused if item.name and item.name[:2] == (model, task)]
     reasons = {item.reason.partition(":")[0] for item in of_cell}
-    return "; ".join(sorted(reasons)) or "no report"
+    return "; ".join(sorted(reasons)) or NO_REPORT
 
 
 def _level(level: str, groups: Sequence[Group], columns: Sequence[Column]) -> dict[str, float]:

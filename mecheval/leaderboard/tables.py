@@ -10,6 +10,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
+from mecheval.leaderboard.board import NO_REPORT
 from mecheval.reports.collection import notes, words
 from mecheval.reports.collection.blocks import Block, captions, packed
 from mecheval.reports.collection.columns import sections
@@ -46,6 +47,9 @@ def markdown(board: Board) -> str:
         parts.append(f"## {escape.markdown(task.task)}\n")
         for block in _blocks(task):
             parts.append(titled(*block) + "\n")
+        absent = [row.model for row in task.rows if row.gap == NO_REPORT]
+        if absent:
+            parts.append(f"No report: {escape.markdown(', '.join(absent))}.\n")
     remarks = _remarks(board)
     if remarks:
         parts.append("## Remarks\n")
@@ -69,7 +73,8 @@ def _blocks(task: Table) -> Iterator[Block]:
 def _block(task: Table, columns: Sequence[Column]) -> Block:
     recipe = any(row.recipe for row in task.rows)
     headers = ["Model", *(["Recipe"] if recipe else []), "Seeds", "Learned"]
-    rows = [_cells(row, columns, recipe=recipe) for row in task.rows]
+    there = [row for row in task.rows if row.gap != NO_REPORT]
+    rows = [_cells(row, columns, recipe=recipe) for row in there]
     for level, values in task.levels.items():
         if any(column.key in values for column in columns):
             head = [escape.Markdown(f"*{level}*"), *([""] if recipe else []), "", ""]

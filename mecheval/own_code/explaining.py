@@ -96,7 +96,6 @@ def _of_users_code(error: BaseException) -> str | None:
 def _of_users_files(error: BaseException) -> UsageError | None:
     """Explain an error that came up while files of a user were at work, by what they declare."""
     # Without this module nothing of a user was imported.
-    # Without this module nothing of a user was imported.
     importing = sys.modules.get("mecheval.own_code.importing")
     files = dict.fromkeys(map(str, importing.used)) if importing else {}
     return UsageError(cannot_be_used(" and ".join(files), error)) if files else None

@@ -85,7 +85,7 @@ def place_of(error: BaseException) -> str | None:
     """Return ``file:line`` of the innermost code of a user that an error went through."""
     found = None
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
-        ours = Path(error.filename).is_relative_to(Path(__file__).parent)
+        ours = Path(error.filename).is_relative_to(Path(__file__).parents[1])
         return None if ours else f"{error.filename}:{error.lineno}"
     traceback = error.__traceback__
     while traceback is not None:

@@ -105,6 +105,15 @@ class Headline(Record):
     """Why it is missing where the result has a value."""
 
 
+def part_of(id: str, metric: str) -> str:
+    """Return what a result is of: what stands behind its metric, whose name may have a room.
+
+    ``parity`` of ``bottleneck/parity``, ``acme/cost/parity`` and ``cost[eraser=leace]/parity``.
+    """
+    inside = id.removeprefix(metric)
+    return inside.removeprefix("/") if metric and inside != id else id.partition("/")[2]
+
+
 class MetricResult(Record):
     id: Title
     """Identifier within the report, such as token_accuracy/1x or recovery/block_in; parameters that

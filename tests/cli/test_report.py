@@ -142,7 +142,7 @@ def test_a_column_is_told_in_words_where_its_heading_does_not(results: Path) -> 
         (["results", "-o", "a.gif"], "Cannot draw a '.gif' picture"),
         (["empty"], "holds no reports"),
         (["results", "-f", "bars"], "Unknown figure 'bars'"),
-        (["results", "-f", "mechanism"], "hold nothing for these figures: mechanism"),
+        (["results", "-f", "mechanism"], "be drawn of the reports: mechanism"),
         (["gru"], "'gru' is a model: see `mecheval show gru`."),
         (["bad.json"], "is not whole JSON"),
     ],

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import mecheval
 from mecheval.errors import ContractError, UsageError
+from mecheval.own_code.importing import place_of
 from mecheval.own_code.sources import source_sha256
 from mecheval.registry import Registry
 
@@ -146,6 +148,13 @@ def test_a_file_that_cannot_be_used_says_why(folder: Path, text: str, sentence: 
     with pytest.raises(UsageError, match=sentence) as caught:
         load(folder, "task", "toy")
     assert len(str(caught.value)) < 700
+
+
+def test_a_mistake_in_a_file_of_ours_is_not_the_users(folder: Path) -> None:
+    ours = Path(mecheval.__file__).parent / "metrics" / "contract.py"
+    assert place_of(SyntaxError("bad", (str(ours), 3, 1, "x"))) is None
+    theirs = folder / "mine.py"
+    assert place_of(SyntaxError("bad", (str(theirs), 3, 1, "x"))) == f"{theirs}:3"
 
 
 def test_no_bytecode_is_left_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

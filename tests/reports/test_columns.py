@@ -120,6 +120,24 @@ def test_columns_are_divided_among_tables_that_keep_the_width():
     assert widths(1) == [1] * 5
 
 
+def test_a_metric_with_a_room_has_rows_for_its_parts_as_well():
+    def of(subject):
+        return result(f"acme/own/{subject}", 0.5, f"{subject}: cost", metric="acme/own",
+                      name="acme/own")  # fmt: skip
+
+    columns = columns_of([report(of("first"), of("second"))])
+    assert [column.part for column in columns] == ["first", "second"]
+    assert set(by_subject(columns) or ()) == {"first", "second"}
+
+
+def test_a_result_of_the_whole_beside_its_parts_is_a_column():
+    whole = result("own", 0.5, "all of it", metric="own", name="own")
+    part = result("own/first", 0.25, "first: cost", metric="own", name="own")
+    assert titles(report(whole, part)) == ["all of it", "first: cost"]
+    lacking = result("own", None, "own", metric="own", name="own")
+    assert titles(report(part), report(lacking, task="dyck")) == ["first: cost"]
+
+
 def test_a_metric_says_once_what_its_numbers_say():
     many = [
         result(f"a/{i}", 0.5, f"title {i}" * 9, metric="a", name="a") for i in range(3)

@@ -15,7 +15,7 @@ import mecheval
 from mecheval.errors import UsageError
 from mecheval.reports.collection import collect
 from mecheval.reports.comparison import Comparison, Difference, compare
-from mecheval.reports.schema import DataPart, Headline, Report
+from mecheval.reports.schema import DataPart, Headline, MetricIdentity, Report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,6 +97,27 @@ def test_equal_differences_have_no_t_test() -> None:
     assert "\u00b9" in compare(side([0.5, 0.7]), side([0.6, 0.8], "lstm")).to_markdown()
 
 
+def test_other_files_and_versions_of_a_metric_are_not_compared() -> None:
+    def side(value: float, model: str, **edition: Any) -> Report:
+        whole = report(
+            result(ID, 0.9, "Right"), result("mine", value, "Mine", version=edition["version"]),
+            model=model,
+        )  # fmt: skip
+        metric = MetricIdentity(name="mine", params={}, **edition)
+        identity = whole.identity.model_copy(update={"metrics": [metric]})
+        return whole.model_copy(update={"identity": identity})
+
+    here = {"version": 1, "file_sha256": "a" * 64}
+    for there, said in (
+        (here, ""), ({"version": 2, "file_sha256": "b" * 64}, "mine has version 1 and 2"),
+        ({"version": 1, "file_sha256": "b" * 64}, "mine is of another file on either side"),
+    ):  # fmt: skip
+        got = compare(side(0.1, "gru", **here), side(0.9, "lstm", **there))
+        compared = {each.result for each in got.differences}
+        assert compared == ({ID} if said else {ID, "mine"})
+        assert any(warning.startswith(said) for warning in got.warnings) == bool(said) or not said
+
+
 def test_p_values_are_corrected_over_all_differences() -> None:
     def two(first: list[float], second: list[float]) -> list[Report]:
         return [
@@ -146,7 +167,7 @@ def test_two_models_are_compared_where_each_side_has_one() -> None:
     got = compare([synthetic("gru"), synthetic("gru", "dyck")], [synthetic("lstm", "dyck")])
     assert {each.task for each in got.differences} == {"dyck@1"}
     assert got.differences[0].model == "gru -> lstm"
-    assert "1 reports have no partner and are left out" in got.warnings
+    assert "1 report has no partner and is left out" in got.warnings
 
 
 def test_several_models_are_paired_by_name() -> None:

@@ -417,7 +417,7 @@ def test_accuracy_compares_models() -> None:
     assert written(picture).count("3 of 3") == 2
     assert "token accuracy at 2x" in written(picture)
     assert "last" not in written(picture)
-    with pytest.raises(UsageError, match="hold nothing for these figures: accuracy"):
+    with pytest.raises(UsageError, match="be drawn of the reports: accuracy"):
         figures.draw([synthetic()], ["accuracy"])
 
 
@@ -432,7 +432,7 @@ def test_training_shows_the_verdicts_that_occur() -> None:
 @pytest.mark.parametrize(
     ("reports", "names", "message"),
     [
-        ([synthetic()], ["mechanism"], r"nothing for these figures: mechanism \(Verdicts by model"),
+        ([synthetic()], ["mechanism"], r"be drawn of the reports: mechanism \(Verdicts by model"),
         ([synthetic()], ["training"], "training"),
         ([synthetic()], ["mechansim"], "Did you mean 'mechanism'"),
         (

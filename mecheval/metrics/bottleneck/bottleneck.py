@@ -54,8 +54,9 @@ ERASER_NOTES = {
     version=2,
     family="bottleneck",
     caption="what the answers lose when a variable's linear subspace is erased from the residual "
-    "stream, at the layer where that costs most: 1 is all that the model knows above the floor "
-    "(more if it falls below the floor), 0 no more than erasing random directions.",
+    "stream, at the layer where that costs most: 1 is all that the model knows above the floor, "
+    "the best score without a model; more than 1 where wrong answers become likelier than guesses; "
+    "0 no more than erasing random directions.",
     needs=(Variable(),),
     part="variable",
     headline=(

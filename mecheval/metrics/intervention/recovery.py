@@ -48,10 +48,11 @@ _EXACT = 1e-3  # largest deviation from a recovery that is known by construction
     family="intervention",
     caption="two inputs differ in one token and in their answer. One activation of the one run is "
     "put into the other, midway between that token and the answer: the share of the difference "
-    "that this brings back is 1 if all of it travels there, 0 if none does, whether in the "
-    "residual stream at the position itself or past it, in the memory of a layer. Beside it the "
-    "layers before which the stream no longer has the difference at the token, and first has it "
-    "where the answer is read.",
+    "that this brings back is 1 if all of it travels there, 0 if none does. By the stream: in the "
+    "residual stream at the position itself, mean over layers. By the memory: past it, in the "
+    "memory of one layer, the first up to which half of what all layers bring back has come back. "
+    "Beside it the layers before which the stream no longer has the difference at the token, and "
+    "first has it where the answer is read (the number of layers: behind the last).",
     part="component",
     headline=(
         Column("midway, by the stream", of="block_in"),

@@ -86,7 +86,7 @@ def by_subject(columns: Sequence[Column]) -> dict[str, list[Column]] | None:
     """
     found: dict[str, list[Column]] = {}
     for column in columns:
-        subject = column.id.partition("/")[2]
+        subject = column.part
         if not subject or not column.title.startswith(f"{subject}: "):
             return None
         named = column._replace(title=column.title.removeprefix(f"{subject}: "))

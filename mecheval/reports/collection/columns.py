@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval.reports.collection.numbers import VERDICT
-from mecheval.reports.results import BEHAVIOUR, Headline
+from mecheval.reports.results import BEHAVIOUR, Headline, part_of
 from mecheval.text.escape import shortened
 from mecheval.text.naming import MOST_OF_TITLE
 
@@ -46,6 +46,11 @@ class Column(NamedTuple):
     bounds: tuple[float | None, float | None] = (None, None)
     otherwise: str = ""
     again: str = ""
+
+    @property
+    def part(self) -> str:
+        """Return what the result is of, empty for the one result of a metric."""
+        return part_of(self.id, self.metric)
 
     @property
     def key(self) -> str:
@@ -86,7 +91,9 @@ def columns_of(reports: Iterable[Report]) -> list[Column]:
             keys.add(column.key)
             found[place] = column
     parts = {column.metric for column in found.values() if column.id != column.metric}
-    shown = [c for c in found.values() if c.id != c.metric or c.metric not in parts]
+    # What stands for all parts, where none can be measured, is called by the metric itself.
+    whole = {c for c in found.values() if c.id == c.title == c.metric}
+    shown = [c for c in found.values() if c not in whole or c.metric not in parts]
     ordered = sorted(shown, key=lambda column: column.family != BEHAVIOUR)
     titled: dict[str, list[Column]] = {}
     for column in ordered:
@@ -168,7 +175,7 @@ def _told_apart(same: Sequence[Column]) -> list[Column]:
     if len(same) == 1:
         return list(same)
     ways = (
-        [column.id.partition("/")[2] for column in same],
+        [column.part for column in same],
         [column.metric.partition("[")[2].removesuffix("]") for column in same],
         [column.id for column in same],
         [column.kind for column in same],

@@ -98,6 +98,16 @@ class Group:
         newest = max(filter(None, found.values()), key=_Made.age, default=None)
         return {seed: made and made.like(newest or made) for seed, made in found.items()}
 
+    def edition(self, id: str) -> tuple[int, str | None] | None:
+        """Return the version of the metric behind a result, and the hash of its file if it has one.
+
+        Returns:
+            That of the results that count; None where no seed has any.
+        """
+        found = filter(None, (self._newest(seed, id) for seed in self.by_seed))
+        newest = max(found, key=_Made.age, default=None)
+        return newest and (newest.result.version, newest.file)
+
     def _newest(self, seed: int, id: str) -> _Made | None:
         found = [_Made(m, r) for r in self.by_seed[seed] for m in r.metrics if m.id == id]
         return max(found, key=_Made.age, default=None)

@@ -189,11 +189,15 @@ def _sides(one: Group, other: Group) -> list[Side]:
 
 
 def _differences(one: Group, other: Group) -> Iterable[Difference]:
-    """Yield the differences of all headline numbers that both sides have, but for ranges."""
+    """Yield the differences of all headline numbers that both sides have, but for ranges.
+
+    Nor are numbers compared that other versions of a metric gave, or other files of it.
+    """
     models = dict.fromkeys((one.name.row, other.name.row))
     theirs = {(column.id, column.at) for column in columns_of(other.reports)}
     for column in columns_of(one.reports):
-        if (column.id, column.at) in theirs and column.kind != "range":
+        same = one.edition(column.id) == other.edition(column.id)
+        if (column.id, column.at) in theirs and column.kind != "range" and same:
             empty = Difference(
                 one.name.task, " -> ".join(models), column.id, column.at, column.title, column.kind
             )

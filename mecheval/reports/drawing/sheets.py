@@ -12,6 +12,7 @@ from mecheval.reports.collection.columns import BEHAVIOUR, columns_of
 from mecheval.reports.collection.numbers import SEED
 from mecheval.reports.drawing.style import COLOURS, GREY, text_inches
 from mecheval.reports.drawing.words import listed, wrapped
+from mecheval.reports.results import part_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -86,14 +87,26 @@ class Sheet:
     def scores(self) -> list[str]:
         """Return the ids of what the models score, a share at every length that was tested."""
         first = next((column.id for column in self.columns if column.family == BEHAVIOUR), "")
-        kind = first.partition("/")[0]
+        kind = self._kind(first)
         return self.ids(
             lambda result: (
                 result.family == BEHAVIOUR
-                and result.id.partition("/")[0] == kind
+                and self._kind(result.id) == kind
                 and result.bounds == (0.0, 1.0)
             )
         )
+
+    def part(self, id: str) -> str:
+        """Return what a result is of: ``block_in`` of ``recovery/block_in``, or nothing."""
+        metrics = (r.metric or r.name for r in self.results() if r.id == id)
+        return part_of(id, next(metrics, ""))
+
+    def _kind(self, id: str) -> str:
+        return id.removesuffix(f"/{self.part(id)}")
+
+    def short_name(self, id: str) -> str:
+        """Return what a result is of as part of a file's name, its id if it is of nothing."""
+        return self.part(id).replace("/", "-") or id
 
     def look(self, id: str, verdict: str) -> Look:
         """Return how a verdict is drawn, the same in all pictures; grey where there are too many.
@@ -241,11 +254,6 @@ def titles(groups: Sequence[Group], ids: Sequence[str], inches: float) -> list[s
         apart = " " if text_inches(beside, 7) <= inches else "\n"
         found.append(f"{name}{apart}({note})" if note else name)
     return found
-
-
-def short_name(id: str) -> str:
-    """Return a result's id without its metric: ``block_in`` of ``recovery/block_in``."""
-    return id.partition("/")[2].replace("/", "-") or id
 
 
 def caption(*sentences: str) -> str:

@@ -90,4 +90,4 @@ def _nothing(reports: Sequence[Report], wanted: dict[str, str]) -> str:
     kinds = "; ".join(f"{name} ({shows})" for name, shows in wanted.items())
     learned = any(report.learned for report in reports)
     advice = "" if learned else " No model learned its task: train longer."
-    return f"The reports hold nothing for these figures: {kinds}.{advice}"
+    return f"None of these figures can be drawn of the reports: {kinds}.{advice}"

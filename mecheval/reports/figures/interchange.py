@@ -18,7 +18,6 @@ from mecheval.reports.drawing.sheets import (
     flags,
     not_drawn,
     seeds_sentence,
-    short_name,
     titles,
 )
 
@@ -71,7 +70,7 @@ def _pages(sheet: Sheet, id: str) -> list[Drawing]:
     groups = [group for group, _ in maps if cut[group.name].sites]
     said, drawings = _said(sheet, id, groups, (list(cut.values()), same)), []
     for some, number in Pages(groups, MOST):
-        name, title = numbered(short_name(id), said.title, number)
+        name, title = numbered(sheet.short_name(id), said.title, number)
         shown = [cut[group.name] for group in some]
         drawings.append(_page(said._replace(name=name, title=title), some, shown, id))
     return drawings
@@ -139,7 +138,7 @@ def _said(
 ) -> Words:
     shown, same = maps
     beyond = any((np.nan_to_num(found.value_YG) > _BEYOND).any() for found in shown)
-    role = words.clean(id.partition("/")[2])
+    role = words.clean(sheet.part(id))
     components = list(dict.fromkeys(name for found in shown for name, _ in found.sites))
     left_out = words.listed(list(dict.fromkeys(map(_in_words, sorted(same, key=lambda s: s[1])))))
     return Words(

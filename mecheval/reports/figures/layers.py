@@ -105,12 +105,12 @@ def _over_layers(group: Group, id: str, series: str | None = None) -> ProfileOve
 def _axis(sheet: Sheet, metric: str, id: str) -> str:
     """Return what the value is called in tables, without what it is of."""
     title = next((c.title for c in sheet.columns if c.id == id and not c.at), metric)
-    return title.removeprefix(f"{id.partition('/')[2]}: ")
+    return title.removeprefix(f"{sheet.part(id)}: ")
 
 
 def _said(metric: str, sheet: Sheet, groups: Sequence[Group], ids: Sequence[str]) -> Words:
     handles = [
-        Line2D([], [], color=colour, marker="o", markersize=3, label=_variable(id))
+        Line2D([], [], color=colour, marker="o", markersize=3, label=_variable(sheet, id))
         for id, colour in zip(ids, COLOURS, strict=False)
     ]
     profiles = [profile for g in groups for id in ids if (profile := _over_layers(g, id))]
@@ -126,7 +126,7 @@ def _said(metric: str, sheet: Sheet, groups: Sequence[Group], ids: Sequence[str]
             seeds_sentence(groups, what="bands and bars", intervals=_intervals(groups, ids)),
             not_drawn(sheet, groups, ids), flags(groups),
         ),
-        handles if len(ids) > 1 or _variable(ids[0]) != metric else [],
+        handles if len(ids) > 1 or _variable(sheet, ids[0]) != metric else [],
     )  # fmt: skip
 
 
@@ -162,8 +162,8 @@ def _intervals(groups: Sequence[Group], ids: Sequence[str]) -> Iterator[Interval
                 yield Interval(group.name.row, SEED if several else "examples")
 
 
-def _variable(id: str) -> str:
-    return words.clean(id.partition("/")[2] or id)
+def _variable(sheet: Sheet, id: str) -> str:
+    return words.clean(sheet.part(id) or id)
 
 
 def _limits(groups: Sequence[Group], ids: Sequence[str]) -> tuple[int, float, float]:

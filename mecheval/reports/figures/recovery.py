@@ -20,7 +20,6 @@ from mecheval.reports.drawing.sheets import (
     flags,
     not_drawn,
     seeds_sentence,
-    short_name,
     titles,
 )
 
@@ -66,7 +65,7 @@ def _pages(sheet: Sheet, id: str) -> list[Drawing]:
     found = []
     for some, number in Pages(groups, MOST):
         said = _said(sheet, id, groups)
-        name, title = numbered(short_name(id), said.title, number)
+        name, title = numbered(sheet.short_name(id), said.title, number)
         said = said._replace(name=name, title=title)
         names = titles(some, [id], canvas.plot_inches(canvas.columns_of(len(some), COLUMNS), ROOM))
         panels = [Panel(*each) for each in zip(names, _heights(some, id), strict=True)]
@@ -99,7 +98,7 @@ def _shown(group: Group, id: str) -> ProfileOverSeeds | None:
 
 
 def _said(sheet: Sheet, id: str, groups: Sequence[Group]) -> Words:
-    component = words.clean(id.partition("/")[2] or id)
+    component = words.clean(sheet.part(id) or id)
     meaning = words.COMPONENTS.get(component)
     what = f"{component} ({meaning})" if meaning else component
     first = next(result for result in sheet.results() if result.id == id)
