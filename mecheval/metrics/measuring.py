@@ -13,9 +13,9 @@ from mecheval.metrics.contract import plain
 from mecheval.metrics.results import Estimate, Layout, malformed
 from mecheval.reports.results import BEHAVIOUR, MetricResult
 from mecheval.reports.sense import problems
-from mecheval.spec import check_version, check_whole, format_value
+from mecheval.spec import check_version, check_whole, format_args, format_value
 from mecheval.text.allowed import refused
-from mecheval.text.escape import quoted
+from mecheval.text.escape import cause, quoted, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,26 @@ def configured_metric(
     given = {key: getattr(checked, key) for key in args}
     for key, value in given.items():
         check_whole(key, value, what=f"metric '{spec.name}'")
-    return cls(**given).named(spec.name, usual)
+    return _made(cls, given, spec.name, see).named(spec.name, usual)
+
+
+def _made(cls: type[Metric], given: Mapping[str, Any], name: str, see: str) -> Metric:
+    """Return a metric of checked parameters.
+
+    Raises:
+        UsageError: The class refuses what is given, though it takes its defaults.
+    """
+    try:
+        return cls(**given)
+    except ValueError as error:
+        if given:
+            cls()  # what it raises here is a fault of the class, not of what is given
+            said = cause(str(error)).rstrip(".") or "its class refuses it"
+            raise UsageError(
+                f"Metric '{name}' does not allow {shortened(format_args(given))}: {said}. "
+                f"See {see}."
+            ) from error
+        raise
 
 
 def unmet_by_task(metric: Metric, task: Task) -> str | None:

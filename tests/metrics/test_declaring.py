@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mecheval.cli import main
-from mecheval.errors import ContractError
+from mecheval.errors import ContractError, UsageError
+from mecheval.metrics import configured_metric
 from mecheval.registry import Registry
+from mecheval.spec import Spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +49,8 @@ WRONG = {
     ),
     "the other order": (METRIC + DATACLASS, DATACLASS + METRIC, "between @metric(...) and the"),
     "no default": ("n: int = 3", "n: int", "parameter 'n' without a default"),
-    "factory": ("n: int = 3", "n: list = field(default_factory=list)", "without a default"),
+    "factory": ("n: int = 3", "n: tuple[str, ...] = field(default_factory=tuple)",
+                "whose default is made by a factory. Give it a plain value, such as (), in place"),
     "family": ('"counting"', '"Counting Things"', "family 'Counting Things'. Give it a word"),
     "docstring": ('"""A number."""', "", "has no docstring"),
     "measure": ("def measure", "def measured", "has no measure()"),
@@ -70,6 +73,36 @@ def test_what_is_missing_is_said(tmp_path: Path, name: str) -> None:
 
 def test_what_is_right_is_declared(tmp_path: Path) -> None:
     assert declared(tmp_path, "class Own(Metric)", "class Own(Base)").__name__ == "Own"
+
+
+LIMITED = """    n: int = {default}
+    deep: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.n > 2:
+            raise ValueError("n must be at most 2\\nwhatever is deep")
+"""
+
+
+def test_what_a_class_refuses_is_said_of_what_is_given(tmp_path: Path) -> None:
+    declared(tmp_path, "    n: int = 3\n", LIMITED.format(default=1))
+    registry = Registry((tmp_path / "own.py",))
+    assert configured_metric(Spec("local/own", {"n": 2}), registry).params["n"] == 2
+    with pytest.raises(UsageError) as caught:
+        configured_metric(Spec("local/own", {"n": 3}), registry)
+    assert str(caught.value) == (
+        "Metric 'local/own' does not allow n=3: n must be at most 2 whatever is deep. See "
+        "`mecheval show metric local/own`."
+    )
+
+
+def test_a_class_that_refuses_its_own_defaults_is_at_fault(tmp_path: Path) -> None:
+    declared(tmp_path, "    n: int = 3\n", LIMITED.format(default=3))
+    registry = Registry((tmp_path / "own.py",))
+    for args in ({}, {"deep": True}):
+        with pytest.raises(ValueError, match="n must be at most 2"):
+            configured_metric(Spec("local/own", args), registry)
 
 
 def test_a_metric_of_pairs_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
