@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import ValidationError
 
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 UNMET = "not applicable: "
 """What the reason begins with where a task or model lacks what a metric needs."""
+
+
+_EXAMPLES: dict[Any, tuple[Any, ...]] = {
+    str: ("first", "second"), int: (1, 2), float: (0.5, 1.0), bool: (True, False),
+}  # fmt: skip
 
 
 def configured_metric(
@@ -204,9 +209,33 @@ def _sentence(error: ValidationError, args: Mapping[str, Any], cls: type[Metric]
     """Say which parameter is not allowed, and what is."""
     key = str(error.errors(include_url=False)[0]["loc"][0])
     default = next(field.default for field in dataclasses.fields(cls) if field.name == key)
-    found = refused(error, example=format_value(default or ("first", "second")))
-    item = f"item {int(found.where[1]) + 1}" if found.where[1:] else "it"
-    return (
-        f"Parameter {key}={quoted(plain(args[key]))} of metric '{name}' is not allowed: {item} "
-        f"should be {found.expected}."
-    )
+    found = refused(error, example=_example(default, get_type_hints(cls)[key]))
+    if found.where[1:]:  # the example is none of an item
+        found = refused(error)
+    inner = [f"item {at + 1}" if isinstance(at, int) else quoted(at) for at in found.where[1:]]
+    item = " of ".join(reversed(inner))
+    said = f"{item or 'it'} should be {found.expected}"
+    if found.is_ours:  # in words of its own
+        said = f"{item}: {found.expected}" if item else found.expected
+    return f"Parameter {key}={quoted(plain(args[key]))} of metric '{name}' is not allowed: {said}."
+
+
+def _example(default: Any, kind: Any) -> str:
+    """Return how a list is written for a parameter: as its default is, or else by its type."""
+    if isinstance(default, tuple) and default:
+        return format_value(default)
+    lists = [sample for sample in _samples(kind) if isinstance(sample, tuple)]
+    return format_value(lists[0]) if lists else ""
+
+
+def _samples(kind: Any) -> tuple[Any, ...]:
+    """Return a few values that a type allows; none of types that no parameter is written in."""
+    inner = get_args(kind)
+    if get_origin(kind) is Literal:
+        return inner
+    if get_origin(kind) not in (tuple, list):  # one type, or several
+        single = _EXAMPLES.get(kind, ()) if isinstance(kind, type) else ()
+        return single or tuple(sample for part in inner for sample in _samples(part))
+    items = inner[:1] * 2 if inner[1:] in ((), (...,)) else inner
+    few = [_samples(item) for item in items]
+    return (tuple(some[at % len(some)] for at, some in enumerate(few)),) if all(few) else ()

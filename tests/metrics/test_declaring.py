@@ -105,6 +105,48 @@ def test_a_class_that_refuses_its_own_defaults_is_at_fault(tmp_path: Path) -> No
             configured_metric(Spec("local/own", args), registry)
 
 
+KINDS = """
+def even(value):
+    if sum(value if isinstance(value, tuple) else [value]) % 2:
+        raise ValueError("it should be even")
+    return value
+
+EVEN = Annotated[int, AfterValidator(even)]
+"""
+ITEM = "is not allowed: item 1 should be"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "sentence"),
+    [
+        ("tuple[int, ...] | EVEN | list[int] = 2", ["a"], f"n=['a'] of metric 'local/own' {ITEM}"),
+        ("tuple[int, ...] | EVEN | list[int] = 2", ["a"], f"{ITEM} a whole number. See"),
+        ("tuple[int, ...] | EVEN = 2", 3, "is not allowed: it should be even. See"),
+        ("tuple[EVEN, ...] = ()", [2, 3], "is not allowed: item 2: it should be even. See"),
+        ("int | tuple[int, ...] = 1", [1, "a"], "item 2 should be a whole number. See"),
+        ("int | tuple[int, ...] = 1", "a", "should be a whole number or a list, such as [1,2]."),
+        ("tuple[float, ...] = ()", "a", "it should be a list, such as [0.5,1.0]. See"),
+        ("tuple[int, ...] = (7,)", "a", "it should be a list, such as [7]. See"),
+        ("tuple[Literal['x'], ...] = ()", "a", "it should be a list, such as [x,x]. See"),
+        ("tuple[EVEN | bool, ...] = ()", "a", "it should be a list, such as [1,2]. See"),
+        ("tuple[complex, ...] = ()", "a", "it should be a list. See"),
+        ("tuple[tuple[str, int], ...] = ()", "a", "such as [[first,2],[first,2]]. See"),
+        ("tuple[tuple[str, int], ...] = ()", ["a"], f"{ITEM} a list. See"),
+        ("tuple[tuple[str, int], ...] = ()", [["a"]], f"{ITEM} a list of 2. See"),
+        ("tuple[tuple[str, int], ...] = ()", [["a", "b"]], "item 2 of item 1 should be a whole"),
+    ],
+)
+def test_parameters_of_any_type_are_one_sentence(
+    tmp_path: Path, kind: str, value: object, sentence: str
+) -> None:
+    new = f"from typing import *\nfrom pydantic import AfterValidator\n{KINDS}"
+    text = DECLARED.replace("@metric(", f"{new}\n@metric(").replace("n: int = 3\n", f"n: {kind}\n")
+    (tmp_path / "own.py").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        configured_metric(Spec("local/own", {"n": value}), Registry((tmp_path / "own.py",)))
+    assert sentence in str(caught.value)
+
+
 def test_a_metric_of_pairs_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     declared(tmp_path, "version=1,", 'version=1, scope="pair",')
     own = ("-I", str(tmp_path))
