@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
+import numpy as np
 from pydantic import ValidationError
 
 from mecheval.errors import ContractError
@@ -28,6 +29,7 @@ from mecheval.metrics.results import Layout, malformed, nested, numbers, uncerta
 from mecheval.registry import declare
 from mecheval.reports.results import Headline, MetricResult
 from mecheval.spec import Spec
+from mecheval.text.escape import cause, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,10 +206,27 @@ class Metric(ABC):
         return f"{stem}/{layout.part}" if layout.part else stem
 
     def _units(self, layout: Layout, units: ArrayLike) -> list[float | None]:
-        """Keep what units contribute to values in tables, by which models may be compared."""
+        """Keep what units contribute to values in tables, by which models may be compared.
+
+        Raises:
+            ContractError: They are not one number each.
+        """
         if not any(line.at == "" for line in self._headline(layout)):
             return []
-        return [None if unit is None else float(f"{unit:.{_DIGITS}g}") for unit in nested(units)]
+        try:
+            units_n = np.asarray(units, np.float64)
+        except (TypeError, ValueError, RuntimeError) as error:  # the last is that of torch
+            raise self._no_units(layout, f"cannot be numbers ({cause(str(error))})") from error
+        if units_n.ndim != 1:
+            raise self._no_units(layout, f"have the shape {units_n.shape}")
+        return [None if unit is None else float(f"{unit:.{_DIGITS}g}") for unit in nested(units_n)]
+
+    def _no_units(self, layout: Layout, problem: str) -> ContractError:
+        return ContractError(
+            f"Metric {quoted(self.id)} gives a result {quoted(self.id_of(layout))} whose units "
+            f"{problem}. Give one number per unit, an array of shape (n,): what the unit "
+            "contributes to the value, NaN where it was left out."
+        )
 
     def _headline(self, layout: Layout) -> list[Headline]:
         place = f"{layout.stem}/{layout.part}" if layout.stem else layout.part

@@ -48,7 +48,11 @@ def check_declared(cls: type, name: str, *, summary: str, family: str, scope: st
         )
     for parameter in dataclasses.fields(cls):
         if parameter.init and parameter.default is dataclasses.MISSING:
-            raise ContractError(
-                f"Metric '{name}' has a parameter '{parameter.name}' without a default. Give it "
-                "one: a number, a text, a switch, or a tuple of these."
-            )
+            has = f"Metric '{name}' has a parameter '{parameter.name}'"
+            allowed = "a number, a text, a switch, or a tuple of these"
+            if parameter.default_factory is not dataclasses.MISSING:
+                raise ContractError(
+                    f"{has} whose default is made by a factory. Give it a plain value, such as (), "
+                    f"in place of default_factory: {allowed}."
+                )
+            raise ContractError(f"{has} without a default. Give it one: {allowed}.")

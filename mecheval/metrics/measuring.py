@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import ValidationError
 
@@ -13,9 +13,9 @@ from mecheval.metrics.contract import plain
 from mecheval.metrics.results import Estimate, Layout, malformed
 from mecheval.reports.results import BEHAVIOUR, MetricResult
 from mecheval.reports.sense import problems
-from mecheval.spec import check_version, check_whole, format_value
+from mecheval.spec import check_version, check_whole, format_args, format_value
 from mecheval.text.allowed import refused
-from mecheval.text.escape import quoted
+from mecheval.text.escape import cause, quoted, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 UNMET = "not applicable: "
 """What the reason begins with where a task or model lacks what a metric needs."""
+
+
+_EXAMPLES: dict[Any, tuple[Any, ...]] = {
+    str: ("first", "second"), int: (1, 2), float: (0.5, 1.0), bool: (True, False),
+}  # fmt: skip
 
 
 def configured_metric(
@@ -63,7 +68,26 @@ def configured_metric(
     given = {key: getattr(checked, key) for key in args}
     for key, value in given.items():
         check_whole(key, value, what=f"metric '{spec.name}'")
-    return cls(**given).named(spec.name, usual)
+    return _made(cls, given, spec.name, see).named(spec.name, usual)
+
+
+def _made(cls: type[Metric], given: Mapping[str, Any], name: str, see: str) -> Metric:
+    """Return a metric of checked parameters.
+
+    Raises:
+        UsageError: The class refuses what is given, though it takes its defaults.
+    """
+    try:
+        return cls(**given)
+    except ValueError as error:
+        if given:
+            cls()  # what it raises here is a fault of the class, not of what is given
+            said = cause(str(error)).rstrip(".") or "its class refuses it"
+            raise UsageError(
+                f"Metric '{name}' does not allow {shortened(format_args(given))}: {said}. "
+                f"See {see}."
+            ) from error
+        raise
 
 
 def unmet_by_task(metric: Metric, task: Task) -> str | None:
@@ -185,9 +209,33 @@ def _sentence(error: ValidationError, args: Mapping[str, Any], cls: type[Metric]
     """Say which parameter is not allowed, and what is."""
     key = str(error.errors(include_url=False)[0]["loc"][0])
     default = next(field.default for field in dataclasses.fields(cls) if field.name == key)
-    found = refused(error, example=format_value(default or ("first", "second")))
-    item = f"item {int(found.where[1]) + 1}" if found.where[1:] else "it"
-    return (
-        f"Parameter {key}={quoted(plain(args[key]))} of metric '{name}' is not allowed: {item} "
-        f"should be {found.expected}."
-    )
+    found = refused(error, example=_example(default, get_type_hints(cls)[key]))
+    if found.where[1:]:  # the example is none of an item
+        found = refused(error)
+    inner = [f"item {at + 1}" if isinstance(at, int) else quoted(at) for at in found.where[1:]]
+    item = " of ".join(reversed(inner))
+    said = f"{item or 'it'} should be {found.expected}"
+    if found.is_ours:  # in words of its own
+        said = f"{item}: {found.expected}" if item else found.expected
+    return f"Parameter {key}={quoted(plain(args[key]))} of metric '{name}' is not allowed: {said}."
+
+
+def _example(default: Any, kind: Any) -> str:
+    """Return how a list is written for a parameter: as its default is, or else by its type."""
+    if isinstance(default, tuple) and default:
+        return format_value(default)
+    lists = [sample for sample in _samples(kind) if isinstance(sample, tuple)]
+    return format_value(lists[0]) if lists else ""
+
+
+def _samples(kind: Any) -> tuple[Any, ...]:
+    """Return a few values that a type allows; none of types that no parameter is written in."""
+    inner = get_args(kind)
+    if get_origin(kind) is Literal:
+        return inner
+    if get_origin(kind) not in (tuple, list):  # one type, or several
+        single = _EXAMPLES.get(kind, ()) if isinstance(kind, type) else ()
+        return single or tuple(sample for part in inner for sample in _samples(part))
+    items = inner[:1] * 2 if inner[1:] in ((), (...,)) else inner
+    few = [_samples(item) for item in items]
+    return (tuple(some[at % len(some)] for at, some in enumerate(few)),) if all(few) else ()

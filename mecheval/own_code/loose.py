@@ -1,21 +1,33 @@
 """Classes that lie in no file, as in a cell of a notebook: told apart by all they consist of.
 
 That is their source, and what their code refers to by global name in its module, and what that
-refers to in turn: functions and classes by their source, constants by their values.
+refers to in turn: functions and classes by their source, constants by their values. Of a value
+counts its type, and
+
+* of plain values and containers what is in them, of sets in no order;
+* of arrays and tensors their dtype, shape and bytes, and of arrays of objects the items;
+* of functions and classes of other modules, compiled ones too, the qualified name, and of modules
+  the name;
+* of any other object what it gives to be copied or pickled (``__reduce_ex__``), part by part; where
+  it gives nothing, its ``repr`` if that holds no address; else its ``__dict__`` if it has one; else
+  nothing more.
+
+What it gives goes before ``repr``, which may be cut short, may leave out weights, and may show
+sets in the order that they have in one process. Deeper than 60 levels the type alone counts.
 """
 
 from __future__ import annotations
 
 import ast
-import dataclasses
 import dis
 import functools
 import hashlib
 import inspect
 import linecache
 import sys
+import warnings
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mecheval.errors import UsageError
@@ -24,6 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis))
+_CONTAINERS = (dict, set, frozenset, tuple, list)
+_OF_ARRAYS = ("dtype", "typecode", "format", "shape", "size")
+_DEEPEST = 60  # levels of values in values, well within what Python allows of calls
 _LOOKS_UP = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 
 
@@ -43,8 +58,7 @@ def file_of(cls: type) -> Path | None:
 def loose_sha256(cls: type) -> str:
     """Hash a class with what its code refers to by global name in its module, and so on.
 
-    Of other modules only the names are part of the hash, and of objects that are neither constants
-    nor of a class of the same module only their type.
+    The head of this file says what of a value is part of the hash.
 
     Raises:
         UsageError: The source cannot be read.
@@ -58,7 +72,7 @@ def loose_sha256(cls: type) -> str:
             "Put it into a file, and import it from there or name it with --include-path."
         ) from None
     text = "\n".join(f"{name}: {parts.texts[name]}" for name in sorted(parts.texts))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(_encoded(text)).hexdigest()
 
 
 class _Parts:
@@ -69,6 +83,7 @@ class _Parts:
         self.texts: dict[str, str] = {}
         self._added: list[Any] = []
         self._open: list[Any] = []  # what is being written, which may contain itself
+        self._written: dict[int, tuple[Any, str]] = {}  # by id; held, so that no id comes twice
 
     def add(self, value: type | FunctionType) -> str:
         """Add a function or class with what it refers to; return its name.
@@ -102,29 +117,64 @@ class _Parts:
             return self.add(value) if own else f"{value.__module__}.{value.__qualname__}"
         if _is_among(value, self._open):
             return "..."
-        self._open.append(value)
-        text = f"{type(value).__name__}{self._inside(value)}"
-        self._open.pop()
-        return text
+        if id(value) not in self._written:
+            self._open.append(value)
+            deep = len(self._open) > _DEEPEST
+            inside = "" if deep else hashlib.sha256(_encoded(self._inside(value))).hexdigest()
+            self._open.pop()
+            self._written[id(value)] = value, f"{self.text(type(value))} {inside}"
+        return self._written[id(value)][1]
 
     def _inside(self, value: Any) -> str:
-        if isinstance(value, dict):
-            return self._listed(part for item in value.items() for part in item)
-        if isinstance(value, set | frozenset):
-            return str(sorted(map(self.text, value)))
-        if isinstance(value, tuple | list):
-            return self._listed(value)
+        if isinstance(value, set | frozenset):  # which give their items in an order of the process
+            return f"{sorted(map(self.text, value))}{self.text(getattr(value, '__dict__', None))}"
+        if type(value) in _CONTAINERS:
+            items = value.items() if isinstance(value, dict) else [value]
+            return self._listed(part for item in items for part in item)
         if isinstance(value, functools.partial):
             return self._listed([value.func, value.args, value.keywords])
         if isinstance(value, ModuleType):
-            return f" {value.__name__}"
+            return value.__name__
+        if isinstance(value, BuiltinFunctionType):
+            of = value.__self__  # the module of a function, the object of a method
+            return f"{value.__module__}.{value.__qualname__}{self.text(of)}"
         if hasattr(value, "__wrapped__"):  # such as what functools.cache returns
             return self._listed([value.__wrapped__])
-        if hasattr(value, "tobytes"):  # arrays
-            return f" {getattr(value, 'shape', '')} {hashlib.sha256(value.tobytes()).hexdigest()}"
-        if type(value).__module__ == self.module or dataclasses.is_dataclass(value):
-            return self._listed([type(value), getattr(value, "__dict__", None)])
-        return f" of {type(value).__module__}"
+        return self._array(value) or self._object(value)
+
+    def _array(self, value: Any) -> str:
+        """Write an array or tensor; empty for what is none, or has no bytes, as on torch's meta."""
+        torch: Any = sys.modules.get("torch")
+        try:
+            if torch and isinstance(value, torch.Tensor):
+                flat = value.detach().cpu().resolve_conj().resolve_neg().reshape(-1)
+                parts = [str(value.dtype), *value.shape, value.requires_grad]
+                return self._bytes(parts, flat.view(torch.uint8).numpy().tobytes())
+            if not callable(getattr(value, "tobytes", None)):
+                return ""
+            described = [str(getattr(value, name, None)) for name in _OF_ARRAYS]
+            if getattr(getattr(value, "dtype", None), "hasobject", False):
+                return self.text([*described, value.reshape(-1).tolist()])  # bytes are pointers
+            return self._bytes(described, value.tobytes())
+        except (TypeError, ValueError, RuntimeError):
+            return ""
+
+    def _bytes(self, described: list[Any], given: bytes) -> str:
+        return f"{self._listed(described)} {hashlib.sha256(given).hexdigest()}"
+
+    def _object(self, value: Any) -> str:
+        """Write what an object gives to be copied, or shows, or has; empty without any of it."""
+        given = _given(value)
+        if given is not None:
+            return self._listed(given)
+        try:
+            shown = repr(value)
+        except Exception:  # code of others may raise anything
+            shown = " at 0x"
+        if " at 0x" not in shown:
+            return shown
+        held = getattr(value, "__dict__", None)
+        return "" if held is None else self.text(dict(held))
 
     def _listed(self, values: Iterable[Any]) -> str:
         return f"[{', '.join(map(self.text, values))}]"
@@ -155,6 +205,25 @@ class _Parts:
                 continue
 
 
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _given(value: Any) -> list[Any] | None:
+    """Return what an object gives to be copied: how it is made, of what, and its items."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # iterators warn that they will give nothing
+            given = value.__reduce_ex__(4)
+        if isinstance(given, str):
+            return [given]
+        made, arguments, *rest = given
+        items = [None if part is None else list(part) for part in rest[1:3]]
+        return [made, arguments, *rest[:1], items]
+    except Exception:  # code of others may raise anything
+        return None
+
+
 def _is_among(value: Any, others: Iterable[Any]) -> bool:
     return any(value is other for other in others)
 
@@ -166,7 +235,8 @@ def _functions(cls: type) -> Iterator[FunctionType]:
         if not isinstance(found, FunctionType):
             continue
         made = found.__code__.co_filename == "<string>" and name.startswith("__")
-        if found.__qualname__ == f"{cls.__qualname__}.{name}" and not made:
+        own = found.__module__ == cls.__module__  # those of named tuples are not
+        if own and found.__qualname__ == f"{cls.__qualname__}.{name}" and not made:
             yield found
 
 

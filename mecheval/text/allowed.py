@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pydantic import ValidationError
 
@@ -44,8 +44,12 @@ _TYPES = {
 """What pydantic's kinds of errors ask for, with the fields of their contexts."""
 
 
-_UNION = re.compile(r"bool|int|float|str|none|(list|tuple|literal|dict)\[.*|constrained-\w+")
-"""What pydantic puts behind the name of a field that may be of several types."""
+_UNION = re.compile(
+    r"bool|int|float|str|none|constrained-\w+|(list|tuple|set|frozenset|literal|dict|nullable|union|"
+    r"chain|is-instance|lax-or-strict|json-or-python|function-(after|before|wrap|plain))\[.*",
+    re.DOTALL,
+)
+"""What pydantic puts behind the name of a field that may be of several types: one of them."""
 
 
 def kind_of(value: Any) -> str:
@@ -62,9 +66,9 @@ class Refused(NamedTuple):
     """What pydantic refuses first.
 
     Attributes:
-        where: The field, and what leads to it.
+        where: The field, and what leads to it; of a field of several types without these.
         expected: What the value should be; of a check of ours, its own words.
-        problem: The error, as pydantic tells it.
+        problem: The error, as pydantic tells it; a list that lacks items is ``too_short``.
         is_ours: Whether a check of ours refused it.
     """
 
@@ -86,24 +90,61 @@ def refused(error: ValidationError, *, example: str = "") -> Refused:
         error: What pydantic raised.
         example: How a list is written there.
     """
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    where, same = first["loc"], problems[:1]
-    if where and _UNION.fullmatch(str(where[-1])):
-        where = where[:-1]
-        same = [
-            p for p in problems if p["loc"][:-1] == where and _UNION.fullmatch(str(p["loc"][-1]))
-        ]
+    same = _nearest(_as_lists(error.errors(include_url=False)))
     expected = list(dict.fromkeys(_expected(problem, example) for problem in same))
     either = ", ".join(expected[:-1]) + f" or {expected[-1]}" if expected[1:] else expected[0]
-    return Refused(where, either, first, first["type"] == "value_error")
+    return Refused(_place(same[0]), either, same[0], _is_ours(same[0]))
+
+
+def _as_lists(problems: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return errors where a list that lacks items is one, at the list: "a list of 2"."""
+    found: dict[Any, Mapping[str, Any]] = {}
+    for problem in problems:
+        *where, last = problem["loc"] or ("",)
+        if problem["type"] == "missing" and isinstance(last, int):
+            problem = {**problem, "loc": tuple(where), "type": "too_short", "exactly": last + 1}
+        found[problem["loc"], problem["type"]] = problem  # the last that it lacks says how many
+    return list(found.values())
+
+
+def _nearest(problems: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the first error; of a field of several types, those that the value comes nearest to.
+
+    A check of ours runs where all else is right, and an item is looked at where a list is.
+    """
+    where = problems[0]["loc"]
+    at = next((i for i, part in enumerate(where) if i and _is_branch(part)), None)
+    if at is None:
+        return [problems[0]]
+    inside = [p for p in problems if p["loc"][:at] == where[:at] and len(p["loc"]) > at]
+    of_field = [p for p in inside if _is_branch(p["loc"][at])]
+    first = max(of_field, key=lambda p: (_is_ours(p), len(_place(p))))  # of equals, the first
+    if _is_ours(first):
+        return [first]
+    return [p for p in of_field if _place(p) == _place(first)]
+
+
+def _is_branch(part: str | int) -> bool:
+    return isinstance(part, str) and _UNION.fullmatch(part) is not None
+
+
+def _place(problem: Mapping[str, Any]) -> tuple[str | int, ...]:
+    """Return where an error is, without the types that a field may be of."""
+    return tuple(p for i, p in enumerate(problem["loc"]) if not i or not _is_branch(p))
+
+
+def _is_ours(problem: Mapping[str, Any]) -> bool:
+    return problem["type"] in ("value_error", "assertion_error")
 
 
 def _expected(problem: Mapping[str, Any], example: str) -> str:
+    if "exactly" in problem:
+        return f"{LIST} of {problem['exactly']}"
     found = _TYPES.get(problem["type"], "").format(**problem.get("ctx", {}))
     if found == LIST and example:
         return f"{found}, such as {example}"
     if found:
         return found
-    text = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    text = text.removeprefix("Assertion failed, ").removeprefix("Input should be ")
     return text[:1].lower() + text[1:].rstrip(".")

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mecheval.cli import main
-from mecheval.errors import ContractError
+from mecheval.errors import ContractError, UsageError
+from mecheval.metrics import configured_metric
 from mecheval.registry import Registry
+from mecheval.spec import Spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +49,8 @@ WRONG = {
     ),
     "the other order": (METRIC + DATACLASS, DATACLASS + METRIC, "between @metric(...) and the"),
     "no default": ("n: int = 3", "n: int", "parameter 'n' without a default"),
-    "factory": ("n: int = 3", "n: list = field(default_factory=list)", "without a default"),
+    "factory": ("n: int = 3", "n: tuple[str, ...] = field(default_factory=tuple)",
+                "whose default is made by a factory. Give it a plain value, such as (), in place"),
     "family": ('"counting"', '"Counting Things"', "family 'Counting Things'. Give it a word"),
     "docstring": ('"""A number."""', "", "has no docstring"),
     "measure": ("def measure", "def measured", "has no measure()"),
@@ -70,6 +73,78 @@ def test_what_is_missing_is_said(tmp_path: Path, name: str) -> None:
 
 def test_what_is_right_is_declared(tmp_path: Path) -> None:
     assert declared(tmp_path, "class Own(Metric)", "class Own(Base)").__name__ == "Own"
+
+
+LIMITED = """    n: int = {default}
+    deep: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.n > 2:
+            raise ValueError("n must be at most 2\\nwhatever is deep")
+"""
+
+
+def test_what_a_class_refuses_is_said_of_what_is_given(tmp_path: Path) -> None:
+    declared(tmp_path, "    n: int = 3\n", LIMITED.format(default=1))
+    registry = Registry((tmp_path / "own.py",))
+    assert configured_metric(Spec("local/own", {"n": 2}), registry).params["n"] == 2
+    with pytest.raises(UsageError) as caught:
+        configured_metric(Spec("local/own", {"n": 3}), registry)
+    assert str(caught.value) == (
+        "Metric 'local/own' does not allow n=3: n must be at most 2 whatever is deep. See "
+        "`mecheval show metric local/own`."
+    )
+
+
+def test_a_class_that_refuses_its_own_defaults_is_at_fault(tmp_path: Path) -> None:
+    declared(tmp_path, "    n: int = 3\n", LIMITED.format(default=3))
+    registry = Registry((tmp_path / "own.py",))
+    for args in ({}, {"deep": True}):
+        with pytest.raises(ValueError, match="n must be at most 2"):
+            configured_metric(Spec("local/own", args), registry)
+
+
+KINDS = """
+def even(value):
+    if sum(value if isinstance(value, tuple) else [value]) % 2:
+        raise ValueError("it should be even")
+    return value
+
+EVEN = Annotated[int, AfterValidator(even)]
+"""
+ITEM = "is not allowed: item 1 should be"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "sentence"),
+    [
+        ("tuple[int, ...] | EVEN | list[int] = 2", ["a"], f"n=['a'] of metric 'local/own' {ITEM}"),
+        ("tuple[int, ...] | EVEN | list[int] = 2", ["a"], f"{ITEM} a whole number. See"),
+        ("tuple[int, ...] | EVEN = 2", 3, "is not allowed: it should be even. See"),
+        ("tuple[EVEN, ...] = ()", [2, 3], "is not allowed: item 2: it should be even. See"),
+        ("int | tuple[int, ...] = 1", [1, "a"], "item 2 should be a whole number. See"),
+        ("int | tuple[int, ...] = 1", "a", "should be a whole number or a list, such as [1,2]."),
+        ("tuple[float, ...] = ()", "a", "it should be a list, such as [0.5,1.0]. See"),
+        ("tuple[int, ...] = (7,)", "a", "it should be a list, such as [7]. See"),
+        ("tuple[Literal['x'], ...] = ()", "a", "it should be a list, such as [x,x]. See"),
+        ("tuple[EVEN | bool, ...] = ()", "a", "it should be a list, such as [1,2]. See"),
+        ("tuple[complex, ...] = ()", "a", "it should be a list. See"),
+        ("tuple[tuple[str, int], ...] = ()", "a", "such as [[first,2],[first,2]]. See"),
+        ("tuple[tuple[str, int], ...] = ()", ["a"], f"{ITEM} a list. See"),
+        ("tuple[tuple[str, int], ...] = ()", [["a"]], f"{ITEM} a list of 2. See"),
+        ("tuple[tuple[str, int], ...] = ()", [["a", "b"]], "item 2 of item 1 should be a whole"),
+    ],
+)
+def test_parameters_of_any_type_are_one_sentence(
+    tmp_path: Path, kind: str, value: object, sentence: str
+) -> None:
+    new = f"from typing import *\nfrom pydantic import AfterValidator\n{KINDS}"
+    text = DECLARED.replace("@metric(", f"{new}\n@metric(").replace("n: int = 3\n", f"n: {kind}\n")
+    (tmp_path / "own.py").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        configured_metric(Spec("local/own", {"n": value}), Registry((tmp_path / "own.py",)))
+    assert sentence in str(caught.value)
 
 
 def test_a_metric_of_pairs_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

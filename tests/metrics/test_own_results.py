@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from hand_built import HandBuilt, Mixer, load_task, never, subject_of
 
 import mecheval
 from mecheval.errors import ContractError
-from mecheval.metrics import Estimate, Layout, Metric, checked, measure, metric
+from mecheval.metrics import Column, Estimate, Layout, Metric, checked, measure, metric
 from mecheval.reports.results import MetricResult
 from mecheval.reports.sense import problems
 from mecheval.stats import Interval
@@ -110,6 +111,36 @@ def test_what_no_report_can_hold_is_one_sentence(name: str) -> None:
     assert sentence in said
     assert "pydantic" not in said
     assert "\n" not in said
+
+
+@metric(name="own", version=1, family="counting", headline=(Column("a share"),))
+@dataclass(frozen=True, kw_only=True)
+class Compared(Own):
+    """One that keeps its units."""
+
+
+@pytest.mark.parametrize(
+    ("units", "problem"),
+    [
+        (np.zeros((3, 2)), "have the shape (3, 2)"),
+        ([[1.0], [2.0]], "have the shape (2, 1)"),
+        (0.5, "have the shape ()"),
+        ([[1.0], [1.0, 2.0]], "cannot be numbers ("),
+        (["a"], "cannot be numbers (could not convert"),
+        (torch.ones(2, requires_grad=True), "cannot be numbers (Can't call numpy()"),
+    ],
+)
+def test_units_are_one_number_each(units: Any, problem: str) -> None:
+    with pytest.raises(ContractError) as caught:
+        Compared(n=7).result(SHARE, Estimate(0.5), 8, units=units)
+    said = str(caught.value)
+    assert said.startswith(f"Metric 'own[n=7]' gives a result 'own[n=7]' whose units {problem}")
+    assert "Give one number per unit, an array of shape (n,): " in said
+
+
+def test_units_that_are_left_out_are_null() -> None:
+    kept = Compared().result(SHARE, Estimate(0.5), 1, units=np.array([0.5, np.nan])).units
+    assert kept == [0.5, None]
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 1.0 + 1e-7, -1e-7, float(np.float32(1.0000001)), None])

@@ -56,6 +56,81 @@ HELPERS = {
     "recursion": "def number(n=1): return n and number(n - 1) + 1",
 }
 
+VALUES = {  # of each two that are not alike
+    "range": ("range(1, 5)", "range(1, 9)"),
+    "slice": ("slice(1, 5)", "slice(1, 9)"),
+    "pattern": ("re.compile('a')", "re.compile('b')"),
+    "flags of a pattern": ("re.compile('a')", "re.compile('a', re.I)"),
+    "path": ("Path('a')", "Path('b')"),
+    "tensor": ("torch.tensor([1, 2])", "torch.tensor([1, 3])"),
+    "type of a tensor": ("torch.zeros(2)", "torch.zeros(2, dtype=torch.int32)"),
+    "shape of a tensor": ("torch.zeros(2, 2)", "torch.zeros(4)"),
+    "bfloat16": ("torch.ones(2).bfloat16()", "torch.zeros(2).bfloat16()"),
+    "parameter": ("torch.nn.Parameter(torch.ones(2))", "torch.nn.Parameter(torch.zeros(2))"),
+    "conjugate": ("torch.tensor([1j]).conj()", "torch.tensor([1j])"),
+    "sparse tensor": ("torch.eye(2).to_sparse()", "(2 * torch.eye(2)).to_sparse()"),
+    "weights": ("made(1.0)", "made(2.0)"),
+    "dtype": ("torch.float32", "torch.float64"),
+    "dtype of an array": ("np.zeros(2, np.int64)", "np.zeros(2)"),
+    "type of a compact array": ("array.array('i', [0])", "array.array('f', [0])"),
+    "array of objects": ("np.array([1, 'a', None])", "np.array([1, 'b', None])"),
+    "array of arrays": ("nested(1)", "nested(2)"),
+    "frame": ("pd.DataFrame({'a': range(9999)})", "pd.DataFrame({'a': [*range(5000)] * 2})"),
+    "bytearray": ("bytearray(b'a')", "bytearray(b'b')"),
+    "view": ("memoryview(b'a')", "memoryview(b'b')"),
+    "deque": ("deque([1, 2])", "deque([1, 3])"),
+    "length of a deque": ("deque([1], 3)", "deque([1], 4)"),
+    "arrays in a deque": ("deque([np.zeros(9999)])", "deque([np.arange(9999) == 5000])"),
+    "default of a dictionary": ("defaultdict(int, a=1)", "defaultdict(float, a=1)"),
+    "counter": ("Counter('ab')", "Counter('aa')"),
+    "fraction": ("Fraction(1, 2)", "Fraction(1, 3)"),
+    "span": ("timedelta(1)", "timedelta(2)"),
+    "builtin": ("len", "max"),
+    "compiled function": ("torch.relu", "torch.tanh"),
+    "ufunc": ("np.maximum", "np.minimum"),
+    "function of another module": ("os.path.join", "os.path.split"),
+    "class of another module": ("Fraction", "Counter"),
+    "compiled method": ("'a'.join", "'b'.join"),
+    "getter": ("operator.itemgetter(1)", "operator.itemgetter(2)"),
+    "slots": ("Slots(1)", "Slots(2)"),
+    "silent": ("Silent(1)", "Silent(2)"),
+    "not copied, but shown": ("Shown(1)", "Shown(2)"),
+    "not copied, not shown": ("Held(1)", "Held(2)"),
+    "named tuple": ("Pair(1, 2)", "Pair(1, 3)"),
+    "set": ("{'a', 'b'}", "{'a', 'c'}"),
+    "in a list in a dictionary": ("{'a': [Fraction(1, 2)]}", "{'a': [Fraction(1, 3)]}"),
+}
+OF_VALUES = """
+import array, operator, os, re, torch
+import pandas as pd
+from collections import Counter, defaultdict, deque, namedtuple
+from datetime import timedelta
+from fractions import Fraction
+from pathlib import Path
+
+Pair = namedtuple("Pair", "a b")
+class Slots:
+    __slots__ = ("x",)
+    def __init__(self, x): self.x = x
+class Silent:
+    def __init__(self, x): self.x = x
+    def __repr__(self): return "Silent"
+class Held:
+    def __init__(self, x): self.x = x
+    def __reduce_ex__(self, protocol): raise RuntimeError
+class Shown(Held):
+    def __init__(self, x): self.__dict__["x"] = x
+    def __repr__(self): return f"Shown {self.x}"
+def nested(x):
+    found = np.empty(2, object)
+    found[:] = [np.array([x]), [x]]
+    return found
+def made(weight):
+    found = torch.nn.Linear(2, 2)
+    for parameter in found.parameters(): torch.nn.init.constant_(parameter, weight)
+    return found
+"""
+
 
 class Notebook:
     """Cells that are executed in one module that has no file, as IPython does."""
@@ -97,6 +172,35 @@ def test_an_edit_anywhere_is_seen(notebook: Notebook, name: str) -> None:
     assert loose_sha256(cls) != first
     notebook.cell(HELPERS[name])
     assert loose_sha256(cls) == first
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_values_are_told_apart_by_what_is_in_them(notebook: Notebook, name: str) -> None:
+    pytest.importorskip("pandas" if name == "frame" else "torch")
+    notebook.cell(OF_VALUES if name == "frame" else OF_VALUES.replace("import pandas as pd", ""))
+    one, other = VALUES[name]
+    found = []
+    for value in (one, one, other):
+        notebook.cell(f"K = {value}\ndef number(): return K")
+        notebook.cell(METRIC)
+        found.append(loose_sha256(notebook.mine()))
+    assert found[0] == found[1] != found[2]
+
+
+def test_what_gives_nothing_counts_by_its_type(notebook: Notebook) -> None:
+    found = []
+    for value in ("threading.Lock()", "threading.Lock()", "(i for i in [1])"):
+        notebook.cell(f"import threading\nK = {value}\ndef number(): return K")
+        notebook.cell(METRIC)
+        found.append(loose_sha256(notebook.mine()))
+    assert found[0] == found[1] != found[2]
+
+
+def test_values_of_which_many_share_one_and_deep_ones_end(notebook: Notebook) -> None:
+    notebook.cell("K = [1]\nfor _ in range(40): K = [K, K]\ndef number(): return K[0]")
+    notebook.cell("L = []\nfor _ in range(5000): L = [L]\ndef deep(): return L")
+    notebook.cell(METRIC.replace("number()", "number() + deep()"))
+    assert loose_sha256(notebook.mine()) == loose_sha256(notebook.mine())
 
 
 def test_what_it_does_not_refer_to_is_not_part_of_it(notebook: Notebook) -> None:
