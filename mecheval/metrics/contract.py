@@ -9,6 +9,8 @@ class Agreement(Metric):
 n_pairs: Annotated[int, Field(ge=1)] = 64
 
 def measure(self, subject: Subject) -> list[MetricResult]: ...
+
+Shape suffixes: ``N`` units.
 """
 
 from __future__ import annotations
@@ -214,12 +216,12 @@ class Metric(ABC):
         if not any(line.at == "" for line in self._headline(layout)):
             return []
         try:
-            units_n = np.asarray(units, np.float64)
+            units_N = np.asarray(units, np.float64)
         except (TypeError, ValueError, RuntimeError) as error:  # the last is that of torch
             raise self._no_units(layout, f"cannot be numbers ({cause(str(error))})") from error
-        if units_n.ndim != 1:
-            raise self._no_units(layout, f"have the shape {units_n.shape}")
-        return [None if unit is None else float(f"{unit:.{_DIGITS}g}") for unit in nested(units_n)]
+        if units_N.ndim != 1:
+            raise self._no_units(layout, f"have the shape {units_N.shape}")
+        return [None if unit is None else float(f"{unit:.{_DIGITS}g}") for unit in nested(units_N)]
 
     def _no_units(self, layout: Layout, problem: str) -> ContractError:
         return ContractError(

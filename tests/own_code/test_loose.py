@@ -176,7 +176,7 @@ def test_an_edit_anywhere_is_seen(notebook: Notebook, name: str) -> None:
 
 @pytest.mark.parametrize("name", VALUES)
 def test_values_are_told_apart_by_what_is_in_them(notebook: Notebook, name: str) -> None:
-    notebook.cell(OF_VALUES if name == "frame" else OF_VALUES.replace("import pandas as pd", ""))
+    notebook.cell(OF_VALUES)
     one, other = VALUES[name]
     found = []
     for value in (one, one, other):
