@@ -44,6 +44,8 @@ HELPERS = {
     "enumeration": "class E(Enum):\n    X = 1\ndef number(): return E.X.value",
     "base class": "class B:\n    def get(self): return 1\nclass C(B): pass\n"
     "def number(): return C().get()",
+    "named tuple": "import collections\nP = collections.namedtuple('P', 'x', defaults=(1,))\n"
+    "def number(): return P().x",
     "instance": "@dataclass\nclass C:\n    x: int = 2\nc = C(x=1)\ndef number(): return c.x",
     "array": "K = np.array([1, 2])\ndef number(): return K[0]",
     "default": "def number(k=1): return k",
