@@ -1,7 +1,7 @@
 """What users see when something is wrong: one sentence each, and the exit code it maps to.
 
 Every message says what is wrong, what is allowed, and what to do next. Input that it repeats is
-written by :func:`mecheval.text.escape.quoted`.
+written by :func:`mecheval.escape.quoted`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-from mecheval.text import escape
+from mecheval import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

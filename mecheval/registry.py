@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval import paths
 from mecheval.errors import ContractError, UsageError, unknown
+from mecheval.escape import quoted
 from mecheval.own_code.declarations import KINDS as KINDS
 from mecheval.own_code.declarations import Entry as Entry
 from mecheval.own_code.declarations import Kind as Kind
 from mecheval.own_code.declarations import names_in, read
 from mecheval.own_code.explaining import in_words
 from mecheval.own_code.importing import import_users, local_module, place_of
-from mecheval.text.escape import quoted
 from mecheval.text.hints import hint_for_name
 from mecheval.text.naming import check_name
 

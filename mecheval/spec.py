@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mecheval.errors import UsageError, unknown
+from mecheval.escape import quoted
 from mecheval.text.allowed import SWITCH, kind_of
-from mecheval.text.escape import quoted
 from mecheval.text.quoting import HUB, as_word, hint_for, in_quotes, json_string, places, unquoted
 from mecheval.text.quoting import split_list as split_list
 

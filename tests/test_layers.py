@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mecheval"
-GROUND = "builtin checks errors exact own_code paths seeding spec stats text"
+GROUND = "builtin checks errors escape exact own_code paths seeding spec stats text"
 LEVELS = (
     set(GROUND.split()),
     {"registry", "reports", "training.recipe"},

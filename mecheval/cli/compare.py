@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mecheval import escape
 from mecheval.cli import options
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError, unknown
 from mecheval.paths import exists, is_dir, resolved
-from mecheval.text import escape
 
 if TYPE_CHECKING:
     import argparse

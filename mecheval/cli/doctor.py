@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from mecheval.checks import Check, all_passed
 from mecheval.cli import options
 from mecheval.cli.printing import say
+from mecheval.escape import line
 from mecheval.paths import exists
-from mecheval.text.escape import line
 
 if TYPE_CHECKING:
     import argparse

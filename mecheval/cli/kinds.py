@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from mecheval.cli import options
 from mecheval.errors import UsageError, did_you_mean
+from mecheval.escape import quoted
 from mecheval.paths import is_dir, is_file
-from mecheval.text.escape import quoted
 from mecheval.text.quoting import HUB
 
 if TYPE_CHECKING:

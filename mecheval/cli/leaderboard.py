@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mecheval import escape
 from mecheval.cli import options
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
 from mecheval.paths import is_dir
-from mecheval.text import escape
 
 if TYPE_CHECKING:
     import argparse

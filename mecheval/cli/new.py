@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from mecheval.cli import options
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
+from mecheval.escape import quoted
 from mecheval.paths import exists
-from mecheval.text.escape import quoted
 
 if TYPE_CHECKING:
     import argparse

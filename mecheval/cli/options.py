@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mecheval.errors import UsageError, unknown
+from mecheval.escape import quoted
 from mecheval.paths import expanded
-from mecheval.text.escape import quoted
 from mecheval.text.quoting import split_list
 
 if TYPE_CHECKING:

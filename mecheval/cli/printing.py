@@ -8,8 +8,8 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from mecheval import escape
 from mecheval.errors import UsageError, unknown
-from mecheval.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mecheval.cli.printing import say
+from mecheval.escape import cause, sentence, terminal
 from mecheval.harness.events import Outcome, Progress, Silence
 from mecheval.harness.gate import find_gated
 from mecheval.reports.labels import gate_in_words
-from mecheval.text.escape import cause, sentence, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

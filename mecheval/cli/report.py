@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from mecheval import escape
 from mecheval.cli import options
 from mecheval.cli.kinds import advice
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
 from mecheval.paths import exists, is_dir, is_file, resolved
-from mecheval.text import escape
 
 if TYPE_CHECKING:
     import argparse

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
+from mecheval.escape import cause, line, sentence
 from mecheval.reports.files import read_report
 from mecheval.reports.markdown import table
 from mecheval.spec import Spec, format_args
-from mecheval.text.escape import cause, line, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ from mecheval.cli import options
 from mecheval.cli.kinds import advice_for
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
+from mecheval.escape import line, quoted
 from mecheval.paths import exists, is_file
-from mecheval.text.escape import line, quoted
 from mecheval.text.hints import about_file
 from mecheval.text.quoting import HUB, as_word
 

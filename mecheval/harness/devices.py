@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mecheval.errors import UsageError
-from mecheval.text.escape import quoted
+from mecheval.escape import quoted
 
 
 class Devices(NamedTuple):

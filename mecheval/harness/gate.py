@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mecheval.errors import UsageError
+from mecheval.escape import quoted
 from mecheval.reports.results import BEHAVIOUR
-from mecheval.text.escape import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

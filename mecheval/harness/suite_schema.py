@@ -19,9 +19,9 @@ from pydantic import (
 )
 
 from mecheval.errors import UsageError, did_you_mean
+from mecheval.escape import quoted
 from mecheval.spec import parse_spec
 from mecheval.text.allowed import refused
-from mecheval.text.escape import quoted
 from mecheval.training import Recipe, sweeps
 
 if TYPE_CHECKING:

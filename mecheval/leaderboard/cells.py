@@ -7,13 +7,13 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mecheval import escape
 from mecheval.errors import UsageError
 from mecheval.harness.building import build_source, build_task
 from mecheval.harness.plan import plan
 from mecheval.harness.request import Settings
 from mecheval.reports.collection.matching import matching
 from mecheval.spec import parse_spec
-from mecheval.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

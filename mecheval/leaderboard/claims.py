@@ -34,9 +34,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mecheval import stats
 from mecheval.errors import did_you_mean
+from mecheval.escape import quoted
 from mecheval.leaderboard.cells import cells_of
 from mecheval.reports.collection import words
-from mecheval.text.escape import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mecheval import escape
 from mecheval.reports.collection import words
 from mecheval.reports.collection.numbers import SEED
 from mecheval.reports.markdown import table
-from mecheval.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

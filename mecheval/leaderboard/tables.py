@@ -10,13 +10,13 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
+from mecheval import escape
 from mecheval.leaderboard.board import NO_REPORT
 from mecheval.reports.collection import notes, words
 from mecheval.reports.collection.blocks import Block, captions, packed
 from mecheval.reports.collection.columns import sections
 from mecheval.reports.collection.overview import ABOUT_SEEDS, SEE
 from mecheval.reports.markdown import bullets, titled
-from mecheval.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

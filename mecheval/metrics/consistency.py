@@ -14,8 +14,8 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from mecheval.errors import ContractError
+from mecheval.escape import quoted
 from mecheval.reports.lookup import interval_at, number_at
-from mecheval.text.escape import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -26,12 +26,12 @@ import numpy as np
 from pydantic import ValidationError
 
 from mecheval.errors import ContractError
+from mecheval.escape import cause, quoted
 from mecheval.metrics.declaring import Scope, check_declared, summary_of
 from mecheval.metrics.results import Layout, malformed, nested, numbers, uncertainty
 from mecheval.registry import declare
 from mecheval.reports.results import Headline, MetricResult
 from mecheval.spec import Spec
-from mecheval.text.escape import cause, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ import re
 from typing import Literal, get_args
 
 from mecheval.errors import ContractError
+from mecheval.escape import quoted
 from mecheval.reports.results import FAMILY
-from mecheval.text.escape import quoted
 
 Scope = Literal["model", "pair"]
 """What is measured: one model on a task, or two that were measured on it. Pairs can be declared,

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 from pydantic import ValidationError
 
 from mecheval.errors import ContractError, UsageError, unknown
+from mecheval.escape import cause, quoted, shortened
 from mecheval.metrics.contract import plain
 from mecheval.metrics.results import Estimate, Layout, malformed
 from mecheval.reports.results import BEHAVIOUR, MetricResult
 from mecheval.reports.sense import problems
 from mecheval.spec import check_version, check_whole, format_args, format_value
 from mecheval.text.allowed import refused
-from mecheval.text.escape import cause, quoted, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from mecheval.escape import quoted
 from mecheval.reports.reading import first_problem
 from mecheval.reports.results import Profile, Uncertainty
-from mecheval.text.escape import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,8 +7,8 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from mecheval.escape import quoted
 from mecheval.own_code.sources import read_source
-from mecheval.text.escape import quoted
 from mecheval.text.naming import is_registrable
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import errno
 import sys
 
 from mecheval.errors import MechevalError, StorageError, UsageError
-from mecheval.text.escape import MOST_OF_OTHERS, MOST_SAID, cause
+from mecheval.escape import MOST_OF_OTHERS, MOST_SAID, cause
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _OF_MEMORY = ("cannot allocate memory", "failed to map segment", "can't allocate memory")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mecheval import escape
 from mecheval.reports.collection.columns import columns_of
 from mecheval.reports.collection.numbers import VERDICT, number_of
 from mecheval.reports.collection.words import decimal, ends
 from mecheval.reports.labels import gate_in_words, names_of, recipe_in_words
-from mecheval.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mecheval.errors import UsageError
+from mecheval.escape import quoted
 from mecheval.reports.canonical import normalised
 from mecheval.spec import parse_spec
-from mecheval.text.escape import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,10 +12,10 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mecheval import escape
 from mecheval.reports.checkpoints import checkpoint_id
 from mecheval.reports.label_checks import shown
 from mecheval.spec import format_args
-from mecheval.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mecheval.text.escape import markdown
+from mecheval.escape import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,7 +25,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     Args:
         headers: One heading per column.
-        rows: The cells, escaped unless they are :class:`mecheval.text.escape.Markdown`.
+        rows: The cells, escaped unless they are :class:`mecheval.escape.Markdown`.
     """
     lines = [[markdown(cell) for cell in line] for line in (headers, *rows)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]

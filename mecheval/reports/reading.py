@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pydantic import ValidationError
 
 from mecheval.errors import UsageError
+from mecheval.escape import quoted
 from mecheval.reports.canonical import digest_of
 from mecheval.reports.schema import SCHEMA, Report
 from mecheval.text.allowed import refused
-from mecheval.text.escape import quoted
 from mecheval.text.hints import about_file
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, PlainSerializer
 
+from mecheval.escape import quoted
 from mecheval.text import naming
-from mecheval.text.escape import quoted
 
 GREATEST = 1e100
 """Largest number in a report; sums and squares of such numbers are still finite."""

@@ -14,13 +14,13 @@ from jsonschema.exceptions import relevance
 from pydantic import ValidationError
 
 from mecheval.checks import Check
+from mecheval.escape import line, quoted
 from mecheval.reports import schema_file
 from mecheval.reports.files import cell_key, report_path
 from mecheval.reports.reading import digest_problem, first_problem, read_json
 from mecheval.reports.results import BEHAVIOUR, MetricResult
 from mecheval.reports.schema import Identity, Report
 from mecheval.reports.sense import problems
-from mecheval.text.escape import line, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

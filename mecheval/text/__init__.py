@@ -1,1 +1,1 @@
-"""What people type and read: names, quotes, what is allowed, suggestions, escaping."""
+"""What people type: names and their quotes, what is allowed, and suggestions."""

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mecheval.escape import quoted
 from mecheval.paths import expanded, is_dir, is_file
-from mecheval.text.escape import quoted
 from mecheval.text.quoting import HUB, as_word
 
 if TYPE_CHECKING:

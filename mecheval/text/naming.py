@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from mecheval.errors import ContractError
-from mecheval.text.escape import quoted
+from mecheval.escape import quoted
 
 _PART = "[A-Za-z0-9_][A-Za-z0-9_.+-]*"
 REGISTERED = f"^{_PART}(/{_PART})*$"

@@ -6,7 +6,7 @@ import json
 import re
 
 from mecheval.errors import UsageError
-from mecheval.text.escape import quoted
+from mecheval.escape import quoted
 
 HUB = "hf:"
 """How names of checkpoints begin; a path may follow, which may need quotes."""

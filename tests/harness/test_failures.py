@@ -9,12 +9,12 @@ import pytest
 import mecheval
 from mecheval.cli import main
 from mecheval.errors import UsageError
+from mecheval.escape import MOST_OF_OTHERS, MOST_SAID, cause
 from mecheval.harness.failure import failure_of
 from mecheval.metrics import configured_metric
 from mecheval.own_code.explaining import in_words
 from mecheval.registry import Registry
 from mecheval.spec import Spec, parse_spec
-from mecheval.text.escape import MOST_OF_OTHERS, MOST_SAID, cause
 from mecheval.training.recipe import Recipe
 
 if TYPE_CHECKING:

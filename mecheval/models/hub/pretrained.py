@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mecheval.errors import UsageError, unknown
+from mecheval.escape import line, quoted
 from mecheval.models.contract import ModelCard, ModelIdentity, ModelSource
 from mecheval.models.hub import loading, locate, tokens
 from mecheval.registry import declare
-from mecheval.text.escape import line, quoted
 from mecheval.text.naming import MOST_OF_NAME
 from mecheval.text.quoting import HUB, hint_for
 from mecheval.training.recipe import Recipe

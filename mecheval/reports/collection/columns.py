@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from mecheval.escape import shortened
 from mecheval.reports.collection.numbers import VERDICT
 from mecheval.reports.results import BEHAVIOUR, Headline, part_of
-from mecheval.text.escape import shortened
 from mecheval.text.naming import MOST_OF_TITLE
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from mecheval.escape import cause
 from mecheval.reports.files import find_reports
 from mecheval.reports.reading import ReportError, read_report
-from mecheval.text.escape import cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mecheval.escape import html as escape
 from mecheval.reports.collection.overview import blocks, legend, remarks
-from mecheval.text.escape import html as escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

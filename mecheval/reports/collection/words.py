@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from mecheval import escape
 from mecheval.reports.collection.numbers import SEED
 from mecheval.reports.labels import gate_in_words
-from mecheval.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from mecheval.text import escape
+from mecheval import escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from mecheval import escape
 from mecheval.reports.drawing.style import text_inches
-from mecheval.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mecheval.text import escape
+from mecheval import escape
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>", "[x](javascript:alert(1))", "![x](http://a/b)", "a|b", "\\|",
