@@ -106,6 +106,6 @@ def plan_of(
     return Plan(
         tuple(components),
         tuple(range(question.model.n_layers) if layers is None else layers),
-        tuple(range(question.n_positions) if positions is None else positions),
+        tuple(range(question.n_read) if positions is None else positions),
         **how,
     )

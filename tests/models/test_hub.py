@@ -13,7 +13,9 @@ import pytest
 from fake_hub import commit_of
 
 from mecheval.errors import UsageError
-from mecheval.models.hub.locate import locate_directory, locate_repository
+from mecheval.models.hub.contents import Wanted
+from mecheval.models.hub.locate import locate_directory
+from mecheval.models.hub.repository import locate_repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +103,7 @@ def test_pickled_weights_are_never_read(checkpoint: Path, tmp_path: Path) -> Non
     folder = pickled(checkpoint, tmp_path / "old")
     with pytest.raises(UsageError, match=r"only pytorch_model.bin; pickled weights are never read"):
         locate_directory(folder)
-    assert locate_directory(folder, weights=False).files == ()
+    assert locate_directory(folder, wanted=Wanted(weights=False)).files == ()
 
 
 def test_a_repository_is_downloaded_once_and_then_cached(
@@ -148,7 +150,7 @@ def test_what_the_hub_does_not_have(hub: Any, checkpoint: Path) -> None:
 
 def test_a_download_without_its_weights(hub: Any, checkpoint: Path) -> None:
     hub({"org/tiny": {"main": checkpoint}})
-    found = locate_repository("org/tiny", ["main"], ways_on=WAYS_ON, weights=False)
+    found = locate_repository("org/tiny", ["main"], ways_on=WAYS_ON, wanted=Wanted(weights=False))
     assert not (found.path / "model.safetensors").exists()
     assert found.config["model_type"] == "gpt_neox"
 
