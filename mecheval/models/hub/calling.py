@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import io
+from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,7 +31,8 @@ def quiet() -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with redirect_stderr(io.StringIO()):  # some of its bars ask nobody
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:

@@ -103,11 +103,11 @@ def find(names: Collection[str], wanted: Wanted, *, what: str, address: str) -> 
     gguf = _gguf(names, wanted, what=what, address=address)
     if gguf is not None:
         return Found(gguf, True, merged, True)
-    if has_adapter and wanted.adapter == "none" and wanted.weights:
+    if merged and not has_config:
+        return Found(None, False, True, False)
+    if has_adapter and (not has_config or (wanted.adapter == "none" and wanted.weights)):
         raise _adapter_refused(what, address, alone=not has_config)
     if not has_config:
-        if merged:
-            return Found(None, False, True, False)
         raise no_config(names, what=what, address=address)
     weights = next((name for name in (WEIGHTS, INDEX) if name in names), None)
     if wanted.weights and weights is None:

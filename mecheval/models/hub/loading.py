@@ -45,15 +45,16 @@ def load_config(located: Located, *, name: str, attention: str = OWN) -> Any:
         UsageError: It is not one that transformers can read, or that runs here.
     """
     check_config(located.config, name=name, runs_code=located.runs_code)
-    quantisation = None if located.gguf else quantised.unpacking(located.config, name=name)
+    with quiet():
+        packed = None if located.gguf else quantised.unpacking(located.config, name=name)
     with _folder(located) as folder, explained(f"The configuration of '{name}' cannot be read"):
         from transformers import AutoConfig
 
         config = AutoConfig.from_pretrained(
             folder, trust_remote_code=located.runs_code, **_gguf(located)
         )
-    if quantisation is not None:
-        config.quantization_config = quantisation
+    if packed is not None:
+        config.quantization_config = packed
     asked = getattr(config, "_attn_implementation_internal", None)
     if attention == OWN and asked not in _ANYWHERE:
         raise UsageError(
