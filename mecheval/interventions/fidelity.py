@@ -22,6 +22,7 @@ from mecheval.interventions.replayed import run_blocks
 from mecheval.interventions.stepped import COMPONENTS, run_steps
 from mecheval.interventions.tails import run_tails
 from mecheval.interventions.work import work_of
+from mecheval.models.admission import check_causal, largest_of
 from mecheval.models.sites import MEMORY
 from mecheval.own_code.explaining import in_words
 
@@ -76,7 +77,7 @@ def choose(question: Question, donor: Donor, plan: Plan) -> Choice:
     )  # fmt: skip
     choices = _known.setdefault(question.model, {})
     if key not in choices:
-        _check_causal(question)
+        check_causal(question.model, question.tokens_PT[:RUNS])
         choices[key] = _chosen(question, donor, plan)
     return choices[key]
 
@@ -210,29 +211,4 @@ def _sample(question: Question, plan: Plan) -> Plan:
 
 
 def _scale(question: Question) -> float:
-    return float(question.model(question.tokens_PT).abs().max())
-
-
-def _check_causal(question: Question) -> None:
-    """Check that a later token changes no earlier logit.
-
-    Raises:
-        UsageError: It does.
-    """
-    if question.n_positions < 2 or question.model.vocab_size < 2:
-        return
-    tokens_PT = question.tokens_PT[:RUNS]
-    other_PT = tokens_PT.clone()
-    other_PT[:, -1] = (other_PT[:, -1] + 1) % question.model.vocab_size
-    logits_PTC, other_PTC = (question.model(tokens)[:, :-1] for tokens in (tokens_PT, other_PT))
-    difference = float((logits_PTC - other_PTC).abs().max())
-    if difference > 1e-3 * _largest(logits_PTC):
-        raise UsageError(
-            f"The model is not causal: the last token moves earlier logits by {difference:.1e}. "
-            "Patching by position is defined for causal models only; `mecheval validate MODEL` "
-            "runs this check."
-        )
-
-
-def _largest(logits_PTC: Tensor) -> float:
-    return float(logits_PTC.abs().max())
+    return largest_of(question.model(question.tokens_PT))

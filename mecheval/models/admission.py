@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from mecheval.models.contract import SequenceModel
 
 EXAMPLES, POSITIONS = 2, 10
-MOST, COARSE = 1e-3, 3e-2
-"""Share of the largest logit that rounding may move one by, where the order of the arithmetic
-differs; the coarse one is for half precision."""
+MOST = 1e-3
+"""Share of the largest logit by which a later token may move an earlier one."""
+
+CUT = {torch.float64: 1e-6, torch.float32: 1e-4}
+COARSE = 3e-2
+"""Share of the largest logit by which a cut may move one: what engines may be off by, too. The
+coarse one is for half precision."""
 
 _MASKED = 1e30  # a logit beyond it is a token that the model never gives, whatever it reads
 
@@ -147,24 +151,23 @@ def keeps_whole(model: SequenceModel, tokens_BT: Tensor, end: int) -> bool:
     if lengths not in seen:
         few_BT = tokens_BT[:EXAMPLES]
         with torch.no_grad():
-            whole_BTC, cut_BTC = model(few_BT)[:, :end], model(few_BT[:, :end])
-        most = MOST if whole_BTC.dtype in (torch.float32, torch.float64) else COARSE
-        model.needs_whole_input = _difference(whole_BTC, cut_BTC) > most * largest_of(whole_BTC)
+            cut_BTC = model(few_BT[:, :end])  # first: some modules remember the longest input
+            whole_BTC = model(few_BT)[:, :end]
+        most = CUT.get(whole_BTC.dtype, COARSE) * largest_of(whole_BTC)
+        model.needs_whole_input = _difference(whole_BTC, cut_BTC) > most
         seen.add(lengths)
     return model.needs_whole_input
 
 
 def largest_of(logits_BTC: Tensor) -> float:
     """Return the largest absolute logit, of those that are not masked."""
-    return float(_unmasked(logits_BTC).abs().max())
+    size_BTC = logits_BTC.abs()
+    return float(size_BTC.masked_fill_(size_BTC > _MASKED, 0.0).max())
 
 
 def _difference(one_BTC: Tensor, other_BTC: Tensor) -> float:
-    return float((_unmasked(one_BTC) - _unmasked(other_BTC)).abs().max())
-
-
-def _unmasked(logits_BTC: Tensor) -> Tensor:
-    return logits_BTC.double().masked_fill(logits_BTC.abs() > _MASKED, 0.0)
+    # Masked logits can be infinite, and the difference of two of them is NaN.
+    return float((one_BTC - other_BTC).nan_to_num_(nan=0.0).abs_().max())
 
 
 def _check_finite(key: str, weight: Tensor, good: Tensor, name: str) -> None:
