@@ -107,7 +107,7 @@ def merge(module: nn.Module, located: Located, *, name: str) -> Any:
             "base_model_name_or_path, or merge it yourself and save the result."
         ) from error
     _check_same(_stored(located.adapter[contents.ADAPTER_WEIGHTS]), expected, name)
-    return adapted.merge_and_unload()
+    return adapted.merge_and_unload().requires_grad_(True)  # peft had frozen the base
 
 
 def _stored(file: Path) -> set[str]:
