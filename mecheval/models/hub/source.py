@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mecheval.escape import line
-from mecheval.models.contract import ModelCard, ModelIdentity, ModelSource
+from mecheval.models.contract import ModelCard, ModelIdentity, ModelSource, own_codes
 from mecheval.models.hub import adapters, added_tokens, loading, tokens
 from mecheval.models.hub.arguments import CHOICES
 from mecheval.models.hub.calling import quiet
 from mecheval.models.hub.contents import Wanted
 from mecheval.models.hub.locate import Located, locate_directory
 from mecheval.models.hub.repository import locate_repository
+from mecheval.recipe import Recipe
 from mecheval.text.naming import MOST_OF_NAME
 from mecheval.text.quoting import HUB
-from mecheval.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from mecheval.models.contract import Encoding, SequenceModel
@@ -187,7 +187,7 @@ class Pretrained(ModelSource):
         """
         vocab_size = loading.vocabulary(self._config, name=self.name)
         if self.weights == "random" and self.symbols == "text":
-            return tokens.own_codes(task, vocab_size=vocab_size, name=self.name)
+            return own_codes(task, vocab_size=vocab_size, name=self.name)
         tokenizer = None
         if self.weights == "pretrained":
             tokenizer = loading.load_tokenizer(self.located, name=self.name)
