@@ -176,6 +176,6 @@ def _check_finite(key: str, weight: Tensor, good: Tensor, name: str) -> None:
     bad = int((~good).sum())
     raise UsageError(
         f"The weight {key} of '{name}' is not finite: {bad} of its {weight.numel()} numbers "
-        f"{'is' if bad == 1 else 'are'} NaN or infinite. Download the checkpoint again, or give "
-        "one from before its training diverged."
+        f"{'is' if bad == 1 else 'are'} NaN or infinite. Load it again, or give "
+        "weights from before the training diverged."
     )

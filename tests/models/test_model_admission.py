@@ -149,6 +149,14 @@ def test_a_weight_that_is_no_number_is_named_first(
         source.build(source.encode(dyck), seed=0)
 
 
+def test_so_is_one_of_a_module_in_memory() -> None:
+    module = Mixing(causal)
+    with torch.no_grad():
+        module.blocks[1].weight_DD[0, 0] = float("nan")
+    with pytest.raises(UsageError, match=r"weight blocks\.1\.weight_DD of 'Mixing' is not finite"):
+        WrappedModel(module)
+
+
 def test_buffers_may_be_infinite_but_no_nan() -> None:
     module = Mixing(causal)
     module.register_buffer("mask", torch.tensor([0.0, float("-inf")]))
