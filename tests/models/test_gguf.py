@@ -81,26 +81,26 @@ def test_a_file_is_the_model_that_it_was_made_from(
     gguf: Any, tmp_path: Path, registry: Registry, dyck: Task, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = write(gguf, tmp_path / "tiny.gguf")
-    source: Any = resolve(parse_spec(f"hf:{file}"), registry)
+    source: Any = resolve(parse_spec(f"hf:{file}[symbols=added]"), registry)
     encoding = source.encode(dyck)
-    assert encoding.added == ()
+    assert encoding.code_C[0] == 1  # the beginning of a sequence, as its tokenizer has it
     model = source.build(encoding, seed=0)
     assert capfd.readouterr().err == ""
     wanted: Any = build("llama")
     with torch.no_grad():
-        assert torch.equal(model(TOKENS_BT), wanted(TOKENS_BT).logits)
+        assert torch.equal(model(TOKENS_BT)[..., :61], wanted(TOKENS_BT).logits)
     assert source.card.architecture == "llama"
     random: Any = resolve(parse_spec(f"hf:{file}[weights=random]"), registry)
     drawn = random.build(random.encode(dyck), seed=0)
     assert drawn.d_model == model.d_model
-    assert not torch.equal(drawn(TOKENS_BT), model(TOKENS_BT))
+    assert not torch.equal(drawn(TOKENS_BT), model(TOKENS_BT)[..., :61])
 
 
 def test_quantised_weights_are_unpacked(
     gguf: Any, tmp_path: Path, registry: Registry, dyck: Task
 ) -> None:
     source: Any = resolve(
-        parse_spec(f"hf:{write(gguf, tmp_path / 'q.gguf', small=True)}"), registry
+        parse_spec(f"hf:{write(gguf, tmp_path / 'q.gguf', small=True)}[symbols=added]"), registry
     )
     model = source.build(source.encode(dyck), seed=0)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
@@ -186,3 +186,15 @@ def test_a_repository_of_several_files(
     hub.cut_off()
     name = "hf:org/tiny-GGUF[gguf=tiny.F32.gguf]"
     assert resolve(parse_spec(name), registry).identity() == found[1]
+
+
+def test_a_configuration_beside_a_file_is_no_other_checkpoint(
+    gguf: Any, tmp_path: Path, registry: Registry
+) -> None:
+    file = write(gguf, tmp_path / "tiny.gguf")
+    alone = resolve(parse_spec(f"hf:{file}"), registry).identity()
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    assert resolve(parse_spec(f"hf:{tmp_path}"), registry).identity().commit == alone.commit
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"adapter beside its weights .*\[adapter=ignored\]"):
+        resolve(parse_spec(f"hf:{tmp_path}[gguf=tiny.gguf]"), registry).identity()

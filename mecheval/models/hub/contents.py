@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.errors import UsageError, did_you_mean
 from mecheval.escape import quoted
-from mecheval.models.hub.refusals import Unavailable, no_config, no_weights, short
+from mecheval.models.hub.refusals import Missing, Unavailable, no_config, no_weights, short
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -99,15 +99,15 @@ def find(names: Collection[str], wanted: Wanted, *, what: str, address: str) -> 
     merged = has_adapter and wanted.adapter == "merged"
     if merged:
         _check_adapter(names, what)
-    has_config = CONFIG in names
     gguf = _gguf(names, wanted, what=what, address=address)
+    has_base = gguf is not None or CONFIG in names
+    if merged and not has_base:
+        return Found(None, False, True, False)
+    if has_adapter and (not has_base or (wanted.adapter == "none" and wanted.weights)):
+        raise _adapter_refused(what, address, alone=not has_base)
     if gguf is not None:
         return Found(gguf, True, merged, True)
-    if merged and not has_config:
-        return Found(None, False, True, False)
-    if has_adapter and (not has_config or (wanted.adapter == "none" and wanted.weights)):
-        raise _adapter_refused(what, address, alone=not has_config)
-    if not has_config:
+    if not has_base:
         raise no_config(names, what=what, address=address)
     weights = next((name for name in (WEIGHTS, INDEX) if name in names), None)
     if wanted.weights and weights is None:
@@ -118,7 +118,7 @@ def find(names: Collection[str], wanted: Wanted, *, what: str, address: str) -> 
 def _check_adapter(names: Collection[str], what: str) -> None:
     for name in (ADAPTER, ADAPTER_WEIGHTS):
         if name not in names:
-            raise Unavailable(
+            raise Missing(
                 f"The adapter of {what} has no {name}; pickled weights are never read. Save it "
                 "again with peft's save_pretrained."
             )
@@ -148,7 +148,8 @@ def _gguf(names: Collection[str], wanted: Wanted, *, what: str, address: str) ->
                 f"{did_you_mean(wanted.gguf, known)} There is {', '.join(known) or 'no GGUF file'}."
             )
         return _whole(wanted.gguf)
-    if not known or CONFIG in names or ADAPTER in names:
+    others = {WEIGHTS, INDEX} if wanted.weights else {CONFIG}
+    if not known or ADAPTER in names or others & set(names):
         return None
     if len(known) > 1:
         listed = ", ".join(known[:8]) + (" ..." if len(known) > 8 else "")

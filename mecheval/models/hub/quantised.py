@@ -73,7 +73,7 @@ def unpacked(module: Any, *, name: str) -> nn.Module:
     """
     quantizer = getattr(module, "hf_quantizer", None)
     if quantizer is not None and _has_own_way(quantizer):
-        module = module.dequantize(dtype=torch.float32)
+        module = module.dequantize()  # into the type of number that it was loaded in
     stuck = [key for key, value in module.named_parameters() if not value.is_floating_point()]
     if stuck:
         raise UsageError(

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from mecheval.errors import UsageError
 from mecheval.models.hub import contents
-from mecheval.models.hub.contents import Wanted
+from mecheval.models.hub.contents import Found, Wanted
 from mecheval.models.hub.locate import Located, located_in, names_in
-from mecheval.models.hub.refusals import Unavailable, short
+from mecheval.models.hub.refusals import Missing, Unavailable, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,41 +44,41 @@ def locate_repository(
     """
     wanted = wanted or Wanted()
     refusals: list[Unavailable] = []
-    kept_away: Unavailable | None = None
+    found: Found | Unavailable | None = None
     for revision in revisions:
         what = f"{repo} at revision {revision}"
         try:
-            if kept_away is None:  # it was not a moment ago, and asking can take a while
-                kept_away = _ask(repo, revision, what, wanted)
-            return _located(repo, revision, what, wanted, kept_away)
+            if not isinstance(found, Unavailable):  # it was not a moment ago; asking takes a while
+                found = _ask(repo, revision, what, wanted)
+            return _located(repo, revision, what, wanted, found)
         except Unavailable as error:
             refusals.append(error)
-    raise UsageError(f"{refusals[0]} {ways_on}" if kept_away is not None else str(refusals[0]))
+    kept_away = isinstance(found, Unavailable)
+    raise UsageError(f"{refusals[0]} {ways_on}" if kept_away else str(refusals[0]))
 
 
 def _located(
-    repo: str, revision: str, what: str, wanted: Wanted, kept_away: Unavailable | None
+    repo: str, revision: str, what: str, wanted: Wanted, found: Found | Unavailable
 ) -> Located:
     """Download what is small, see which files hold the weights, and download those."""
+    kept_away = found if isinstance(found, Unavailable) else None
     small = [contents.CONFIG, contents.INDEX, contents.ADAPTER, *contents.TOKENIZER]
     small += contents.CODE if wanted.code else ()
     path = _downloaded(repo, revision, small, what, kept_away)
-    names = names_in(path)
-    if wanted.weights:
-        large = [contents.WEIGHTS] if contents.INDEX not in names else []
-        large += contents.shards(path / contents.INDEX) if contents.INDEX in names else ()
-        large += [contents.WEIGHTS, contents.ADAPTER_WEIGHTS] if wanted.adapter == "merged" else ()
-        no_other = contents.CONFIG not in names and contents.ADAPTER not in names
-        gguf = wanted.gguf or ("*" + contents.GGUF if no_other else None)
-        path = _downloaded(repo, path.name, [gguf] if gguf else large, what, kept_away)
-        if kept_away is not None and not _is_whole(path, gguf or large[0]):
-            raise _not_cached(what, kept_away)
+    if isinstance(found, Unavailable):
+        try:
+            found = contents.find(names_in(path), wanted, what=what, address=f"hf:{repo}")
+        except Missing:
+            raise _not_cached(what, found) from None
+    large = [contents.ADAPTER_WEIGHTS] if found.adapter else []
+    if found.weights == contents.INDEX:
+        large += contents.shards(path / contents.INDEX)
+    elif found.weights is not None:
+        large.append(found.weights)
+    if large:
+        path = _downloaded(repo, path.name, large, what, kept_away)
     located = located_in(path, what, f"hf:{repo}", wanted)
     return replace(located, revision=revision, commit=path.name)
-
-
-def _is_whole(path: Path, name: str) -> bool:
-    return any(path.glob(name)) or any(path.glob(contents.ADAPTER_WEIGHTS))
 
 
 def _downloaded(
@@ -153,8 +153,8 @@ def _bars_on_a_terminal() -> Iterator[None]:
         enable_progress_bars()
 
 
-def _ask(repo: str, revision: str, what: str, wanted: Wanted) -> Unavailable | None:
-    """Ask the hub about a revision; return what keeps its files away, None if nothing does.
+def _ask(repo: str, revision: str, what: str, wanted: Wanted) -> Found | Unavailable:
+    """Ask the hub which files a revision has; return what keeps them away if something does.
 
     Raises:
         UsageError: The hub says that the repository does not exist.
@@ -185,8 +185,7 @@ def _ask(repo: str, revision: str, what: str, wanted: Wanted) -> Unavailable | N
     except Exception as error:  # whatever the transport raises
         return _kept_away(error, repo)
     names = [sibling.rfilename for sibling in info.siblings or ()]
-    contents.find(names, wanted, what=what, address=f"hf:{repo}")
-    return None
+    return contents.find(names, wanted, what=what, address=f"hf:{repo}")
 
 
 def _kept_away(error: BaseException, repo: str) -> Unavailable:
