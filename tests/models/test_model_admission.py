@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from hf_families import build
+from hf_families import TOKENS, build, known_here
 from hf_tokenizers import character_tokenizer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mecheval.errors import UsageError
 from mecheval.models.admission import admit, check_finite_weights, keeps_whole
 from mecheval.models.checks import check_model
+from mecheval.models.drawing import drawing
 from mecheval.models.load import resolve
 from mecheval.models.wrapped.model import WrappedModel
 from mecheval.spec import parse_spec
@@ -123,6 +124,46 @@ def test_a_grid_of_such_a_model_is_that_of_whole_inputs() -> None:
         at_C = logits_BTC[pair, place]
         wanted = float(at_C[answers_B[pair]] - at_C[foils_B[pair]])
         assert grid.clean[pair] == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+
+
+SPARSE = {
+    "hidden_size": 32, "intermediate_size": 48, "moe_intermediate_size": 16,
+    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4,
+    "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1,
+    "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8,
+    "v_head_dim": 8, "head_dim": 8, "index_topk": 4, "index_n_heads": 2, "index_head_dim": 16,
+    "first_k_dense_replace": 1, "max_position_embeddings": 64, "initializer_range": 0.3,
+}  # fmt: skip
+
+
+def test_attention_to_the_best_positions_is_measured_on_whole_inputs() -> None:
+    """The index of DeepSeek-V3.2 chooses otherwise in a longer input."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from mecheval.interventions import recovery_grid
+
+    known_here("deepseek_v32")
+    with drawing(0):
+        module = AutoModelForCausalLM.from_config(
+            AutoConfig.for_model("deepseek_v32", **TOKENS, **SPARSE)
+        ).eval()
+    clean_BT = np.random.default_rng(0).integers(4, 30, (2, 14))
+    corrupted_BT = clean_BT.copy()
+    corrupted_BT[:, 2] = 4 + (corrupted_BT[:, 2] - 3) % 26
+    with torch.no_grad():
+        whole_BTC = module(torch.as_tensor(clean_BT), use_cache=False).logits
+        cut_BTC = module(torch.as_tensor(clean_BT[:, :9]), use_cache=False).logits
+    if torch.allclose(whole_BTC[:, :9], cut_BTC, atol=1e-3):
+        pytest.skip("this transformers chooses the same positions whatever follows")
+    grid = recovery_grid(
+        WrappedModel(module), clean_BT, corrupted_BT, [5, 6], [7, 8], [8, 8],
+        components=["block_in"],
+    )  # fmt: skip
+    wanted_B = [
+        float(whole_BTC[b, 8, a] - whole_BTC[b, 8, f]) for b, a, f in ((0, 5, 7), (1, 6, 8))
+    ]
+    assert grid.clean == pytest.approx(wanted_B, abs=1e-4)
+    assert grid.execution.difference is not None
 
 
 def test_the_same_check_stands_in_validate() -> None:
