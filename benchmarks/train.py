@@ -158,7 +158,7 @@ def _scan_row(shape: tuple[int, int, int], repeats: int) -> str:
             def both(
                 scan_by: Callable = scan_by, scan: Scan = scan, way: str = implementation
             ) -> None:
-                scan_by(scan, signed=False, implementation=way)[0].sum().backward()
+                scan_by(scan, implementation=way)[0].sum().backward()
 
             cells.append(f"{_time(both, max(3, repeats // 3)):.1f}")
     return f"| {positions}, {width}, {examples} | {' | '.join(cells)} |"

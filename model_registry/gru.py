@@ -26,7 +26,6 @@ from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.precision import full_precision_on_cpu
 from mecheval.models.layers.recurrence import run_gru, train_gru
 from mecheval.models.stack.architecture import Architecture, model
-from mecheval.recipe import Recipe
 
 if TYPE_CHECKING:
     from mecheval.models.mixing import Signals, State, Written
@@ -85,11 +84,6 @@ class GatedRecurrentUnit(Mixer):
     name="gru",
     reference="Cho et al. 2014, arXiv:1406.1078",
     architecture="recurrent network",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
-    recipes={
-        "tiny": Recipe(lr=1e-2),
-        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
-    },
 )
 @dataclass(frozen=True, kw_only=True)
 class Gru(Architecture):

@@ -28,7 +28,6 @@ from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.precision import full_precision_on_cpu
 from mecheval.models.layers.recurrence import run_lstm
 from mecheval.models.stack.architecture import Architecture, model
-from mecheval.recipe import Recipe
 
 if TYPE_CHECKING:
     from mecheval.models.mixing import Signals, State, Written
@@ -93,11 +92,6 @@ class LongShortTermMemory(Mixer):
     name="lstm",
     reference="Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735",
     architecture="recurrent network",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
-    recipes={
-        "tiny": Recipe(lr=1e-2),
-        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
-    },
 )
 @dataclass(frozen=True, kw_only=True)
 class Lstm(Architecture):

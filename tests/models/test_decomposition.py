@@ -313,8 +313,8 @@ def scanned(mixing: Any, signals: Signals, written: tuple[Tensor, ...]) -> Tenso
         state_BEN = decay_BEN * state_BEN + write_BEN
         outputs.append(state_BEN)
     read_BTE = (torch.stack(outputs, 1) * states(signals["C"])).sum(-1)
-    y_BTE = read_BTE + channels(mixer.D) * signals["u"]
-    return mixing.out(y_BTE * nn.functional.silu(signals["z"]))
+    y_BTE = read_BTE + channels(mixer.D) * signals["x"]
+    return mixing.out(y_BTE * nn.functional.silu(signals["gate"]))
 
 
 @pytest.mark.parametrize("name", ["mamba", "grouped mamba2"])

@@ -51,3 +51,20 @@ def causal_convolution(
         padded_BET = torch.cat([before_BKE.to(x_BTE.dtype).transpose(1, 2), x_BET], 2)
     y_BET = functional.conv1d(padded_BET, weight_EK[:, None], bias_E, groups=len(weight_EK))
     return y_BET.transpose(1, 2)
+
+
+def last_inputs(x_BTE: Tensor, taps: int, before_BKE: Tensor | None = None) -> Tensor:
+    """Return the last K - 1 inputs, ``(B, K - 1, E)``, which the next position will need.
+
+    Args:
+        x_BTE: The inputs.
+        taps: Number of taps K.
+        before_BKE: What this returned for the positions before; zeros without it.
+    """
+    kept, positions = max(taps - 1, 0), x_BTE.shape[1]
+    if positions >= kept:
+        # A copy, because a view would keep the inputs at all positions in memory.
+        return x_BTE[:, positions - kept :].clone()
+    if before_BKE is None:
+        before_BKE = x_BTE.new_zeros(len(x_BTE), kept, x_BTE.shape[2])
+    return torch.cat([before_BKE[:, positions:], x_BTE], 1)

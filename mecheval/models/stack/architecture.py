@@ -19,6 +19,7 @@ from mecheval.models.drawing import drawing
 from mecheval.models.layers.linear import Mlp
 from mecheval.models.stack.residual import Block, ResidualStack
 from mecheval.models.stack.shell import OWN, PAPER, SHELLS, Shell
+from mecheval.recipe import Recipe
 from mecheval.registry import declare
 from mecheval.spec import configured
 
@@ -28,10 +29,21 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mecheval.models.layers.mixer import Mixer
-    from mecheval.recipe import Recipe
     from mecheval.tasks import Task
 
 DEFAULT_SIZE = "tiny"
+
+SIZES: Mapping[str, Mapping[str, Any]] = {
+    "tiny": {"layers": 4, "width": 32},
+    "formal": {"layers": 4, "width": 128},
+}
+"""Sizes of an architecture: for a first look, and for the study of formal languages."""
+
+RECIPES = {
+    "tiny": Recipe(lr=1e-2),
+    "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
+}
+"""How most architectures are trained at these sizes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +182,8 @@ def model(
     name: str,
     reference: str,
     architecture: str,
-    recipes: Mapping[str, Recipe],
-    sizes: Mapping[str, Mapping[str, Any]],
+    recipes: Mapping[str, Recipe] = RECIPES,
+    sizes: Mapping[str, Mapping[str, Any]] = SIZES,
     license: str | None = "Apache-2.0",
 ) -> Callable[[ArchitectureClass], ArchitectureClass]:
     """Register an architecture under a name.
@@ -180,7 +192,7 @@ def model(
         name: The name on the command line; a literal, because listings read it from the source.
         reference: The paper that the architecture is from.
         architecture: Its family, such as "state-space model".
-        recipes: How a model of each size is trained.
+        recipes: How a model of each size is trained; :data:`RECIPES` suits most.
         sizes: The arguments of each size; ``tiny`` is the one taken when none is asked for.
         license: Licence of the code.
     """
