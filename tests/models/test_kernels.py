@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mecheval.errors import UsageError
 from mecheval.models.kernels import scan as scan_module
+from mecheval.models.kernels.c import compile as compiling
 from mecheval.models.kernels.c.compile import library
 from mecheval.models.kernels.convolution import causal_convolution
 from mecheval.models.kernels.scan import Scan, check_kernel, choose
@@ -153,6 +154,36 @@ def test_c_convolution_equals_torch(taps):
     assert worst(results[1], results[0]) < 1e-6
 
 
+@needs_c
+@pytest.mark.parametrize("field", Scan._fields[:8])
+def test_the_c_scan_refuses_what_it_would_misread(field):
+    double = random_scan((2, 9, 6, 4, 2))
+    with pytest.raises(UsageError, match=r"float32 on the CPU.* was given float64"):
+        selective_scan(double, implementation="c")
+    scan = Scan(*(value.float() for value in double[:8]))
+    selective_scan(scan, implementation="c")
+    value = getattr(scan, field)
+    short = scan._replace(**{field: value[:, :-1] if value.ndim == 3 else value[:-1]})
+    with pytest.raises(UsageError, match=r"of shape \("):
+        selective_scan(short, implementation="c")
+    with pytest.raises(UsageError, match=r"takes state .*\(2, 4, 6\)"):
+        selective_scan(scan, implementation="c", state_BEN=torch.zeros(1, 6, 4))
+
+
+@needs_c
+def test_the_c_convolution_refuses_what_it_would_misread():
+    x_BTE, weight_EK, bias_E = torch.ones(2, 9, 5), torch.ones(5, 3), torch.ones(5)
+    given = {"x_BTE": x_BTE, "weight_EK": weight_EK, "bias_E": bias_E}
+    half_BTE = causal_convolution(x_BTE.bfloat16(), weight_EK, bias_E, implementation="c")
+    assert half_BTE.dtype == torch.bfloat16
+    for other in (
+        {"x_BTE": x_BTE.double()}, {"x_BTE": x_BTE[..., :4]}, {"bias_E": bias_E[:4]},
+        {"before_BKE": torch.ones(2, 3, 5)}, {"weight_EK": weight_EK.to("meta")},
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match="C kernel causal_convolution takes"):
+            causal_convolution(**{**given, **other}, implementation="c")
+
+
 def test_convolution_reads_the_present_last():
     x_BTE = torch.zeros(1, 5, 1)
     x_BTE[0, 2] = 1.0
@@ -201,6 +232,17 @@ def test_many_processes_may_build_at_once(tmp_path):
         out, problem = process.communicate(timeout=120)
         assert "functions=<CDLL" in out, problem
     assert [path.suffix for path in (tmp_path / "kernels").iterdir()] == [".so"]
+
+
+def test_kernels_are_compiled_anew_for_another_compiler_or_flag(monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    paths = [compiling._path()]
+    monkeypatch.setenv("CC", "clang")
+    paths.append(compiling._path())
+    for name, value in (("_FLAGS", ("-O0",)), ("_TUNINGS", ((),)), ("_cpu", lambda: "another")):
+        monkeypatch.setattr(compiling, name, value)
+        paths.append(compiling._path())
+    assert len(set(paths)) == len(paths)
 
 
 def test_without_a_compiler_the_reason_is_kept(tmp_path):

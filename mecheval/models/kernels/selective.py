@@ -44,6 +44,9 @@ def selective_scan(
         The output ``(B, T, E)`` in the type of the input, and the last state ``(B, E, N)`` in
         float32 or float64, which carries no gradient in ``c`` and ``mamba_ssm``, and which ``c``
         leaves empty where it is not wanted.
+
+    Raises:
+        UsageError: ``c`` was asked for float64, or the shapes do not fit.
     """
     if implementation == "mamba_ssm" and state_BEN is None:
         return _fused(scan)
