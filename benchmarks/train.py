@@ -25,7 +25,6 @@ from mecheval.models.kernels.scan import Scan
 from mecheval.models.kernels.selective import selective_scan
 from mecheval.models.kernels.ssd import dual_scan
 from mecheval.models.load import resolve
-from mecheval.models.stack.architecture import configure_model
 from mecheval.recipe import Recipe
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
@@ -125,7 +124,7 @@ def _ensemble(name: str, n_members: int, options: argparse.Namespace) -> Ensembl
 
 def _step_row(name: str, layers: int, options: argparse.Namespace) -> str:
     cls = Registry().load("model", name)
-    source = configure_model(cls, {"layers": layers, "width": options.width})
+    source = cls.configure({"layers": layers, "width": options.width})
     model = source.build(source.vocabulary(SYMBOLS), seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     tokens_BT = torch.randint(SYMBOLS, (options.batch, options.positions))

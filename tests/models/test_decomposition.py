@@ -18,7 +18,6 @@ from mecheval.models.decomposition import Refusal
 from mecheval.models.hooks import visiting
 from mecheval.models.mixing import at
 from mecheval.models.sites import Site
-from mecheval.models.stack.architecture import configure_model
 from mecheval.models.wrapped.decomposition.attention_context import AttentionContext
 from mecheval.models.wrapped.model import WrappedModel
 from mecheval.models.wrapped.recording.attention_functions import attention_function
@@ -81,7 +80,7 @@ def wrapped(family: str, **changes: Any) -> WrappedModel:
 
 def own(text: str) -> SequenceModel:
     spec, registry = parse_spec(text), Registry()
-    architecture = configure_model(registry.load("model", spec.name), spec.args, name=spec.name)
+    architecture = registry.load("model", spec.name).configure(spec.args, name=spec.name)
     return architecture.build(architecture.vocabulary(61), seed=0)
 
 
