@@ -69,6 +69,6 @@ def last_inputs(x_BTE: Tensor, taps: int, before_BKE: Tensor | None = None) -> T
     if positions >= kept:
         # A copy, because a view would keep the inputs at all positions in memory.
         return x_BTE[:, positions - kept :].clone()
-    if before_BKE is None:
-        before_BKE = x_BTE.new_zeros(len(x_BTE), kept, x_BTE.shape[2])
-    return torch.cat([before_BKE[:, positions:], x_BTE], 1)
+    if before_BKE is not None:
+        return torch.cat([before_BKE[:, positions:], x_BTE], 1)
+    return functional.pad(x_BTE, (0, 0, kept - positions, 0))
