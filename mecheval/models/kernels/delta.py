@@ -110,6 +110,7 @@ def _chunked(
         factors_BCHLS, scores_BCHLS = factors_BCHLS * between_BCHLS, scores_BCHLS * between_BCHLS
     right_BCHLV, inverse_BCHLS = beta_BCHL1 * v_BCHLV, unit_inverse(factors_BCHLS)
     kept_BCHKL = (k_BCHLK * decays.after_BCHLK).transpose(-1, -2)
+    # A single chunk from zeros has no state to subtract, and none to read: half of the products.
     if state_BHKV is None and v_BCHLV.shape[1] == 1:
         added_BCHLV = substituted(factors_BCHLS, inverse_BCHLS, right_BCHLV)
         last_BHKV = (kept_BCHKL @ added_BCHLV)[:, 0]
@@ -118,6 +119,8 @@ def _chunked(
     held_BCHLK = beta_BCHL1 * k_BCHLK * decays.before_BCHLK
     columns = (factors_BCHLS, inverse_BCHLS, right_BCHLV, held_BCHLK, kept_BCHKL)
     totals = decays.total_BCHK[..., None].unbind(1)
+    # What is added depends on the state that the chunk starts from: only this runs one chunk after
+    # the other, and what queries read of the states waits until all of them are there.
     starts, added = [], []
     for total_BH11, factors_BHLS, inverse_BHLS, right_BHLV, held_BHLK, kept_BHKL in zip(
         totals, *(value.unbind(1) for value in columns), strict=True

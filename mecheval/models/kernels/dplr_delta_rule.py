@@ -157,7 +157,8 @@ class _Decayed(torch.autograd.Function):
         middle_BCH1K = to_BCHLK[..., to_BCHLK.shape[-2] // 2, None, :].clone()
         forth_BCHLK = to_BCHLK.sub_(middle_BCH1K).exp_()
         back_BCHLK = forth_BCHLK.reciprocal()
-        # What is held at a position is decayed up to the one before.
+        # What is held at a position is decayed up to the one before: it is read before the decay
+        # of its own position, unlike what queries read. The first has none before it in the chunk.
         held_BCHLK = torch.empty_like(p_BCHLK)
         torch.mul(p_BCHLK[..., 1:, :], forth_BCHLK[..., :-1, :], out=held_BCHLK[..., 1:, :])
         first_BCH1K = (-middle_BCH1K).exp_()

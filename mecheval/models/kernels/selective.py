@@ -124,7 +124,12 @@ def _portable(scan: Scan, state_BEN: Tensor | None) -> tuple[Tensor, Tensor]:
 class _TimeFirstScan(torch.autograd.Function):
     """The recurrence with time first: one in-place operation per position, forth and back.
 
-    Channels come last, because an operation over a short last axis is slow.
+    Channels come last, because an operation over a short last axis is slow. What autograd would
+    record, three operations a position, takes longer than the sums themselves; so the gradient is
+    written out. With g_t the gradient of h_t:
+
+        g_t     = dy_t C_t + a_{t+1} g_{t+1}         backwards, as h_t forwards
+        dA, dDelta from  da_t = g_t h_{t-1}          the state before, which is kept for that
     """
 
     @staticmethod
@@ -173,6 +178,7 @@ class _TimeFirstScan(torch.autograd.Function):
         else:
             gradients[0].mul_(start_BNE)
         g_TBNE[1:].mul_(h_TBNE[:-1])
+        # a = exp(e) has da/de = a, and a = 2 exp(e) - 1 has da/de = 2 exp(e) = a + 1.
         g_TBNE.mul_(a_TBNE + 1 if ctx.signed else a_TBNE)
         dA_BNE = (g_TBNE * delta_TBE[:, :, None]).sum(0)
         dA_XNE = dA_BNE if len(A_XNE) == len(dA_BNE) else dA_BNE.sum(0, keepdim=True)
