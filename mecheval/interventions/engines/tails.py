@@ -160,6 +160,9 @@ class Tails:
             for part_RNX, donor_RX in zip(written, group.donor, strict=True):
                 part_RNX[:, 0] = donor_RX
             return at(mixing.reread(tail, written, state), only_R)
+        if group.component in mixing.late:
+            edit = putting(group.component, group.donor[0][:, None])
+            return mixing.read(tail, state, only_B=only_R, edit=edit)[0]
         for name, value_RWX in self._projected(group, position).items():
             tail[name][:, : value_RWX.shape[1]] = value_RWX
         return mixing.output(tail, state, only_B=only_R)

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import product
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from mecheval.models.decomposition import Decomposition, Layer
-from mecheval.models.sites import Site
+from mecheval.models.sites import COMPONENTS, Site
 from mecheval.models.wrapped.decomposition.attention import HookedAttention
 from mecheval.models.wrapped.decomposition.attention_context import AttentionContext
+from mecheval.models.wrapped.decomposition.cache_context import CacheContext
 from mecheval.models.wrapped.decomposition.convolution_only import find_convolution
+from mecheval.models.wrapped.decomposition.own_cache import OwnCache
 from mecheval.models.wrapped.decomposition.readout import RealReadout
 from mecheval.models.wrapped.decomposition.state_space import Dual, Selective, find_state_space
 from mecheval.models.wrapped.decomposition.verification import check_layer, check_readout
@@ -33,7 +35,7 @@ from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
 from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from mecheval.models.contract import Tap
     from mecheval.models.mixing import Mixing
@@ -83,23 +85,48 @@ def _taken_apart(module: nn.Module, structure: Structure) -> Decomposition:
         root = record(module, probe_tokens(module))
     calls = {call.module: call for call in root.descendants()}
     blocks = [_Block(structure, number, calls) for number in range(len(structure.blocks))]
-    attending = [block for block in blocks if block.heads is not None]
-    attention_context = AttentionContext(
-        module,
-        [block.mixer.module for block in attending],
-        [block.heads.module for block in attending if block.heads is not None],
-    )
-    layers = []
-    for block in blocks:
-        index = attending.index(block) if block.heads is not None else None
-        try:
-            layers.append(block.decomposition(attention_context, index))
-        except Inseparable as reason:
-            raise Inseparable(f"layer {block.number}: {reason}") from reason
+    surroundings = _Surroundings(module, structure, blocks)
+    layers = [block.layer(surroundings) for block in blocks]
     readout = RealReadout(module, structure)
     dtype = next(module.parameters()).dtype
     check_readout(readout, blocks[-1].call.output, root.output, dtype=dtype)
     return Decomposition(tuple(layers), readout)
+
+
+class _Surroundings:
+    """What modules are given beside the stream, found once for all blocks that ask."""
+
+    def __init__(self, module: nn.Module, structure: Structure, blocks: list[_Block]) -> None:
+        self.module, self.structure = module, structure
+        self.mixers = {block.number: block.mixer for block in blocks if block.mixer is not None}
+        self.attending = [block for block in blocks if block.heads is not None]
+        self._contexts: dict[str, Any] = {}
+
+    @property
+    def attention(self) -> AttentionContext:
+        mixers = [self.mixers[block.number].module for block in self.attending]
+        attentions = [block.heads.module for block in self.attending if block.heads is not None]
+        return self._once("attention", lambda: AttentionContext(self.module, mixers, attentions))
+
+    @property
+    def mixer_caches(self) -> CacheContext:
+        mixers = {number: call.module for number, call in self.mixers.items()}
+        return self._once("mixers", lambda: CacheContext(self.module, self.structure, mixers))
+
+    @property
+    def block_caches(self) -> CacheContext:
+        blocks = dict(enumerate(self.structure.blocks))
+        return self._once("blocks", lambda: CacheContext(self.module, self.structure, blocks))
+
+    def _once(self, name: str, find: Callable[[], Any]) -> Any:
+        if name not in self._contexts:
+            try:
+                self._contexts[name] = find()
+            except (*FAILURES, Inseparable) as reason:
+                self._contexts[name] = Inseparable(_words(reason))
+        if isinstance(self._contexts[name], Inseparable):
+            raise self._contexts[name]
+        return self._contexts[name]
 
 
 class _Block:
@@ -111,32 +138,73 @@ class _Block:
         self.stream_BTD = cast("Tensor", self.call.stream_BTD)
         found = [self._site(name) for name in ("mixer_in", "mixer_out")]
         modules = [tap.module for tap in found if tap is not None]
-        if found[1] is None or modules[0] is not modules[-1]:
-            reason = structure.absent.get(Site(number, "mixer_out"), "its mixer adds to the stream")
-            raise Inseparable(f"layer {number}: {reason}")
-        self.mixer = calls[modules[0]]
-        found = attention_of(self.mixer)
-        self.heads = None if found is None else found[1]
+        one = found[1] is not None and modules[0] is modules[-1]
+        self.mixer = calls[modules[0]] if one else None
+        heads = None if self.mixer is None else attention_of(self.mixer)
+        self.heads = None if heads is None else heads[1]
 
-    def decomposition(self, attention_context: AttentionContext, index: int | None) -> Layer:
-        """Return the block in parts.
+    def layer(self, surroundings: _Surroundings) -> Layer:
+        """Return the block in parts, as small as they are found.
+
+        Raises:
+            Inseparable: Not even the whole block can be taken up in the middle of a sequence.
+        """
+        reasons = []
+        for way in (self._known, self._remembering, self._whole):
+            try:
+                return way(surroundings)
+            except (*FAILURES, Inseparable) as reason:
+                reasons.append(_words(reason))
+        raise Inseparable(f"layer {self.number}: {reasons[0]}; as a whole: {reasons[-1]}")
+
+    def _known(self, surroundings: _Surroundings) -> Layer:
+        """Return the block in parts whose mixer is known."""
+        return self._parts(self._mixing(surroundings))
+
+    def _remembering(self, surroundings: _Surroundings) -> Layer:
+        """Return the block in parts whose mixer goes on from the model's own cache."""
+        if self.mixer is None:
+            raise self._no_mixer()
+        context = surroundings.mixer_caches
+        width = cast("Tensor", self.mixer.stream_BTD).shape[-1]
+        taps = self._taps(("q", "k", "v", "z", "conv_out"))
+        return self._parts(OwnCache(context, self.number, width=width, taps=taps))
+
+    def _whole(self, surroundings: _Surroundings) -> Layer:
+        """Return the block as one part that goes on from the model's own cache."""
+        names = [name for name in COMPONENTS if name not in ("block_in", "block_out")]
+        mixing = OwnCache(
+            surroundings.block_caches, self.number,
+            width=self.stream_BTD.shape[-1], taps=self._taps(names),
+        )  # fmt: skip
+        layer = Layer(mixing, _as_it_is, _instead)
+        check_layer(layer, self.stream_BTD, self.call.output, dtype=self.call.output.dtype)
+        return layer
+
+    def _taps(self, names: Iterable[str]) -> dict[str, Tap]:
+        return {name: tap for name in names if (tap := self._site(name)) is not None}
+
+    def _no_mixer(self) -> Inseparable:
+        site = Site(self.number, "mixer_out")
+        return Inseparable(self.structure.absent.get(site, "its mixer adds to the stream"))
+
+    def _parts(self, mixing: Mixing) -> Layer:
+        """Return the block in parts around its mixer.
 
         Raises:
             Inseparable: It has no such parts.
         """
-        mixing = self._mixing(attention_context, index)
-        before = [call for call in self.call.descendants() if call.order < self.mixer.order]
-        enter = find_chain(before, self.stream_BTD, cast("Tensor", self.mixer.stream_BTD))
+        mixer = cast("Call", self.mixer)
+        before = [call for call in self.call.descendants() if call.order < mixer.order]
+        enter = find_chain(before, self.stream_BTD, cast("Tensor", mixer.stream_BTD))
         if enter is None:
             raise Inseparable("modules in a row do not lead from the stream to its mixer")
         # transformers computes parts of a Mamba in float32, also where the model is in float64.
-        dtype = self.mixer.output.dtype
+        dtype = mixer.output.dtype
         if isinstance(mixing, Selective | Dual) and dtype == torch.float64:
             dtype = torch.float32
-        self._check_not_zero(self.mixer.output)
-        ways = product(
-            self._behind(self.mixer.output), (None, torch.float32), factors(self.call.module)
-        )
+        self._check_not_zero(mixer.output)
+        ways = product(self._behind(mixer.output), (None, torch.float32), factors(self.call.module))
         for way in ways:
             layer = self._layer(mixing, enter, Sum(*way))
             if layer is not None:
@@ -144,9 +212,11 @@ class _Block:
                 return layer
         raise Inseparable("what it returns is not the sum of its parts and the stream")
 
-    def _mixing(self, attention_context: AttentionContext, index: int | None) -> Mixing:
-        if self.heads is not None and index is not None:
-            return self._attention(self.heads, attention_context, index)
+    def _mixing(self, surroundings: _Surroundings) -> Mixing:
+        if self.mixer is None:
+            raise self._no_mixer()
+        if self.heads is not None:
+            return self._attention(self.mixer, self.heads, surroundings)
         mixing = find_state_space(self.mixer)
         if mixing is None:
             mixing = find_convolution(self.mixer, self._site("conv_out"))
@@ -157,26 +227,24 @@ class _Block:
             )
         return mixing
 
-    def _attention(
-        self, heads: Attended, attention_context: AttentionContext, index: int
-    ) -> Mixing:
-        out = find_chain(self.mixer.descendants(), heads.read_BTHK.flatten(2), self.mixer.output)
+    def _attention(self, mixer: Call, heads: Attended, surroundings: _Surroundings) -> Mixing:
+        out = find_chain(mixer.descendants(), heads.read_BTHK.flatten(2), mixer.output)
         if out is None:
             raise Inseparable("modules in a row do not lead from what the heads read to its output")
-        names = ("q", "k", "v", "z")
-        taps = {name: tap for name in names if (tap := self._site(name)) is not None}
+        context = surroundings.attention
         return HookedAttention(
-            self.mixer.module, heads.module, index=index, attention_context=attention_context,
-            out=out, taps=taps,
+            mixer.module, heads.module, index=surroundings.attending.index(self),
+            attention_context=context, out=out, taps=self._taps(("q", "k", "v", "z")),
         )  # fmt: skip
 
     def _layer(self, mixing: Mixing, enter: Chain, join: Sum) -> Layer | None:
         """Return the layer if the block adds the mixer's output in this way."""
-        resid_mid_BTD = join(self.stream_BTD, self.mixer.output)
+        resid_mid_BTD = join(self.stream_BTD, cast("Call", self.mixer).output)
         site, sum_BTD = self._site("mlp_out"), self.call.output
         if site is None and _close(resid_mid_BTD, sum_BTD):
             return Layer(mixing, enter, join)
-        mixers = {self.mixer, *self.mixer.descendants()}
+        mixer = cast("Call", self.mixer)
+        mixers = {mixer, *mixer.descendants()}
         calls = [call for call in self.call.descendants() if call not in mixers]
         for call in calls:
             part = call.output
@@ -209,6 +277,20 @@ class _Block:
 
     def _site(self, component: str) -> Tap | None:
         return self.structure.taps.get(Site(self.number, component))
+
+
+def _words(reason: Exception) -> str:
+    if isinstance(reason, Inseparable):
+        return str(reason)
+    return f"a part alone fails ({in_words(reason)})"
+
+
+def _as_it_is(stream_BTD: Tensor) -> Tensor:
+    return stream_BTD
+
+
+def _instead(stream_BTD: Tensor, made_BTD: Tensor) -> Tensor:
+    return made_BTD
 
 
 def _is_like(call: Call, part_BTD: Tensor) -> bool:

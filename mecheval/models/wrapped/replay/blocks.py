@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from mecheval.models.hooks import stream_output
+from mecheval.models.wrapped.decomposition.cache_context import cache_argument
 from mecheval.models.wrapped.decomposition.readout import RealReadout
 from mecheval.models.wrapped.decomposition.verification import check_same
 from mecheval.models.wrapped.discovery.structure import probe_tokens
 from mecheval.models.wrapped.recording.arguments import Arguments, Place, growing_axes, receiving
 from mecheval.models.wrapped.recording.calls import evaluating, logits_of, noise_like, run
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
-from mecheval.models.wrapped.replay.caches import beginning, cache_argument, with_rows
+from mecheval.models.wrapped.replay.caches import beginning, with_rows
 from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:

@@ -7,30 +7,14 @@ That these are found shows when all of them, exchanged one by one, are the other
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from mecheval.models.wrapped.discovery.structure import probe_tokens
 
 KEYS_VALUES = {"keys", "values"}
 """Names of what attention alone remembers, which is no short convolution's."""
-
-
-def cache_argument(module: nn.Module) -> str | None:
-    """Find the output of a model that can be given back as an argument of the same name."""
-    known = inspect.signature(module.forward).parameters
-    if not hasattr(getattr(module, "config", None), "use_cache"):
-        return None
-    output = module(probe_tokens(module)[:, :1], use_cache=True)
-    given_back = [
-        name
-        for name, value in (output.items() if hasattr(output, "items") else ())
-        if name in known and not isinstance(value, Tensor)
-    ]
-    return given_back[0] if given_back else None
 
 
 def beginning(cache: Any, n_forgotten: int) -> Any:
