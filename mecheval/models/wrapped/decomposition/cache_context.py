@@ -232,11 +232,13 @@ class CacheContext:
 
 def dense(cache: Any, n_examples: int) -> Any:
     """Return a copy of a cache of one example that modules can add to, for several alike."""
-    found = {
-        path: tensor.repeat(n_examples, *[1] * (tensor.dim() - 1)) if tensor.dim() else tensor
-        for path, tensor in tensors(cache).items()
-    }
-    return with_tensors(cache, found)
+    # Inference mode is left, because models write into what they keep, also outside of it.
+    with torch.inference_mode(False), torch.no_grad():
+        found = {
+            path: tensor.repeat(n_examples, *[1] * (tensor.dim() - 1)) if tensor.dim() else tensor
+            for path, tensor in tensors(cache).items()
+        }
+        return with_tensors(cache, found)
 
 
 def _hollow(cache: Any) -> Any:

@@ -10,6 +10,7 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of the stream.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,7 +25,7 @@ from mecheval.models.wrapped.decomposition.cache_context import CacheContext
 from mecheval.models.wrapped.decomposition.convolution_only import find_convolution
 from mecheval.models.wrapped.decomposition.own_cache import OwnCache
 from mecheval.models.wrapped.decomposition.readout import RealReadout
-from mecheval.models.wrapped.decomposition.state_space import Dual, Selective, find_state_space
+from mecheval.models.wrapped.decomposition.state_space import find_state_space
 from mecheval.models.wrapped.decomposition.verification import check_layer, check_readout
 from mecheval.models.wrapped.discovery.mixer_sites import attention_of, factors
 from mecheval.models.wrapped.discovery.structure import Structure, probe_tokens
@@ -32,6 +33,7 @@ from mecheval.models.wrapped.recording.arguments import receiving
 from mecheval.models.wrapped.recording.calls import Attended, Call, evaluating, record
 from mecheval.models.wrapped.recording.chains import Chain, find_chain
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
+from mecheval.models.wrapped.recording.narrowing import narrows
 from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
@@ -178,8 +180,19 @@ class _Block:
             width=self.stream_BTD.shape[-1], taps=self._taps(names),
         )  # fmt: skip
         layer = Layer(mixing, _as_it_is, _instead)
-        check_layer(layer, self.stream_BTD, self.call.output, dtype=self.call.output.dtype)
+        self._check(layer)
         return layer
+
+    def _check(self, layer: Layer) -> None:
+        # transformers computes parts of many blocks in float32, also where a model is in float64.
+        check_layer(layer, self.stream_BTD, self.call.output, dtype=self._dtype)
+
+    @cached_property
+    def _dtype(self) -> torch.dtype:
+        dtype = self.call.output.dtype
+        if dtype == torch.float64 and narrows(lambda: self.call.replay(self.stream_BTD)):
+            return torch.float32
+        return dtype
 
     def _taps(self, names: Iterable[str]) -> dict[str, Tap]:
         return {name: tap for name in names if (tap := self._site(name)) is not None}
@@ -199,16 +212,12 @@ class _Block:
         enter = find_chain(before, self.stream_BTD, cast("Tensor", mixer.stream_BTD))
         if enter is None:
             raise Inseparable("modules in a row do not lead from the stream to its mixer")
-        # transformers computes parts of a Mamba in float32, also where the model is in float64.
-        dtype = mixer.output.dtype
-        if isinstance(mixing, Selective | Dual) and dtype == torch.float64:
-            dtype = torch.float32
         self._check_not_zero(mixer.output)
         ways = product(self._behind(mixer.output), (None, torch.float32), factors(self.call.module))
         for way in ways:
             layer = self._layer(mixing, enter, Sum(*way))
             if layer is not None:
-                check_layer(layer, self.stream_BTD, self.call.output, dtype=dtype)
+                self._check(layer)
                 return layer
         raise Inseparable("what it returns is not the sum of its parts and the stream")
 

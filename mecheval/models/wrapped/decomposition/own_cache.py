@@ -9,12 +9,14 @@ Shape suffixes: ``B`` examples, ``N`` positions that go on, ``D`` width of the s
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from mecheval.models.hooks import stream_output, visiting
+from mecheval.models.layouts import ChannelsFirst
 from mecheval.models.mixing import Edit, Mixing, Signals, State, at, unchanged
 from mecheval.models.wrapped.decomposition.cache_context import CACHE, SIZES, CacheContext, dense
 from mecheval.models.wrapped.recording.cache_tensors import (
@@ -78,9 +80,16 @@ class OwnCache(Mixing):
         edit: Edit = unchanged,
     ) -> tuple[Tensor, State]:
         """Call the module with a cache that holds the state."""
-        visits = {} if edit is unchanged else {tap: _shown(edit, n) for n, tap in self.taps.items()}
+        input_BND, visits = signals["input"], {}
+        if edit is not unchanged:
+            n_positions = input_BND.shape[1]
+            alone = n_positions == 1 and bool(state)
+            visits = {
+                _unpadded(tap) if alone else tap: _shown(edit, name, n_positions)
+                for name, tap in self.taps.items()
+            }
         with visiting(visits):
-            output_BND, state = self._called(signals["input"], state)
+            output_BND, state = self._called(input_BND, state)
         return at(output_BND, only_B), state
 
     def _called(self, input_BND: Tensor, state: State) -> tuple[Tensor, State]:
@@ -117,8 +126,19 @@ class OwnCache(Mixing):
         return sorted(found, key=lambda path: not is_recent(path))
 
 
-def _shown(edit: Edit, name: str) -> Callable[[Tensor], Tensor]:
-    return lambda value_BNX: edit(name, value_BNX)
+def _unpadded(tap: Tap) -> Tap:
+    """Return where a convolution's output is when it is given no more than it sees."""
+    return replace(tap, layout=ChannelsFirst()) if tap.side == "function" else tap
+
+
+def _shown(edit: Edit, name: str, n_positions: int) -> Callable[[Tensor], Tensor]:
+    def visit(value_BMX: Tensor) -> Tensor:
+        # A convolution runs over its last inputs in the cache, too, which come first.
+        earlier = value_BMX.shape[1] - n_positions
+        edited_BNX = edit(name, value_BMX[:, earlier:])
+        return torch.cat([value_BMX[:, :earlier], edited_BNX], 1) if earlier else edited_BNX
+
+    return visit
 
 
 def same(one: Tensor, other: Tensor) -> bool:
