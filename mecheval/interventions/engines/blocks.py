@@ -47,8 +47,13 @@ def run_blocks(replay: Replay, chunk: Chunk, budget: Budget) -> None:
     """
     cells = _cells(chunk)
     left_R = torch.ones_like(cells.j_R, dtype=torch.bool)
+    # Behind a cache a convolution runs over its last inputs too: its outputs are not those of the
+    # positions at hand.
+    aligned_K = torch.tensor(
+        [component != "conv_out" for component in chunk.plan.components], device=left_R.device
+    )
     for j, position in enumerate(chunk.plan.positions):
-        here_R = cells.j_R == j
+        here_R = (cells.j_R == j) & aligned_K[cells.place_R2[:, 0]]
         blocks = replay.behind(position) if position and here_R.any() else None
         if blocks is not None:
             _run_cells(blocks, chunk, cells.take(here_R), budget, first=position)

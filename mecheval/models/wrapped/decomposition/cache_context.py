@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections import OrderedDict
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,7 +22,12 @@ from torch import Tensor, nn
 from mecheval.models.hooks import unvisited, with_stream_output
 from mecheval.models.wrapped.decomposition.readout import instead
 from mecheval.models.wrapped.discovery.structure import LENGTH, Structure, probe_tokens
-from mecheval.models.wrapped.recording.arguments import Arguments, Place, growing_axes
+from mecheval.models.wrapped.recording.arguments import (
+    Arguments,
+    Place,
+    growing_axes,
+    swapped,
+)
 from mecheval.models.wrapped.recording.cache_tensors import tensors, with_tensors
 from mecheval.models.wrapped.recording.inseparable import Inseparable
 
@@ -135,9 +140,8 @@ class CacheContext:
         before: list[tuple[Any, Any]] = []
 
         def keep(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-            given = [v for v in (*args, *kwargs.values()) if hasattr(v, "__dict__") or v == []]
-            known = [v for v in given if not isinstance(v, Tensor)]
-            before.extend((value, copy.deepcopy(value)) for value in known)
+            given = (*args, *kwargs.values())
+            before.extend((value, copy.deepcopy(value)) for value in given if _can_keep(value))
 
         handle = self.structure.blocks[0].register_forward_pre_hook(keep, with_kwargs=True)
         try:
@@ -180,8 +184,8 @@ class CacheContext:
             real, wanted = block.forward, self.modules.get(number)
 
             def catch(*args: Any, **kwargs: Any) -> None:
-                given, _ = Arguments.of(args, kwargs)
-                found[number] = given.swapped(cache, CACHE)
+                whole = Arguments(args, kwargs).swapped(cache, CACHE)
+                found[number], _ = Arguments.of(whole.args, whole.kwargs)
                 raise _Stop
 
             def stub(*args: Any, **kwargs: Any) -> Any:
@@ -196,7 +200,8 @@ class CacheContext:
                     pass
                 if number == last_block:
                     raise _Stop
-                return with_stream_output(self._outputs[number], stream_BND)
+                output = swapped(self._outputs[number], CACHE, cache)
+                return with_stream_output(output, stream_BND)
 
             return stub
 
@@ -204,10 +209,8 @@ class CacheContext:
         with ExitStack() as stack:
             for number, block in enumerate(self.structure.blocks):
                 stack.enter_context(instead(block, block_stub(number)))
-            try:
+            with suppress(_Stop):
                 self._run(first, last, cache, n_examples, token)
-            except _Stop:
-                pass
         if set(found) != set(self.modules):
             raise Inseparable("its module is not called in a run that keeps a cache")
         return found
@@ -223,11 +226,15 @@ class CacheContext:
             for number, block in enumerate(self.structure.blocks)
         ]
         try:
-            self._run(0, 1, None)
+            cache = self._run(0, 1, None)[self.name]
         finally:
             for handle in handles:
                 handle.remove()
-        return outputs
+        return {number: swapped(output, cache, CACHE) for number, output in outputs.items()}
+
+
+def _can_keep(value: Any) -> bool:
+    return isinstance(value, list) or (hasattr(value, "__dict__") and not isinstance(value, Tensor))
 
 
 def dense(cache: Any, n_examples: int) -> Any:

@@ -21,12 +21,13 @@ from mecheval.models.mixing import Edit, Mixing, Signals, State, at, unchanged
 from mecheval.models.wrapped.decomposition.cache_context import CACHE, SIZES, CacheContext, dense
 from mecheval.models.wrapped.recording.cache_tensors import (
     Path,
+    changed_paths,
+    copies,
     is_recent,
     tensors,
     with_tensors,
 )
 from mecheval.models.wrapped.recording.calls import noise_like
-from mecheval.models.wrapped.recording.inseparable import Inseparable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -114,16 +115,9 @@ class OwnCache(Mixing):
         input_BND = noise_like(parameter.new_zeros(SIZES[1], POSITIONS, width))
         given, cache = self.context.going(self.number, 0, POSITIONS, SIZES[1])
         cache = dense(cache, SIZES[1])
-        before = {path: tensor.clone() for path, tensor in tensors(cache).items()}
+        before = copies(cache)
         given.swapped(CACHE, cache).call(self.module, input_BND)
-        found = {
-            path: tensor
-            for path, tensor in tensors(cache).items()
-            if path not in before or not same(before[path], tensor)
-        }
-        if any(tensor.dim() < 2 or len(tensor) != SIZES[1] for tensor in found.values()):
-            raise Inseparable("it keeps something that is not one row per example")
-        return sorted(found, key=lambda path: not is_recent(path))
+        return changed_paths(before, tensors(cache), SIZES[1])
 
 
 def _unpadded(tap: Tap) -> Tap:
@@ -139,8 +133,3 @@ def _shown(edit: Edit, name: str, n_positions: int) -> Callable[[Tensor], Tensor
         return torch.cat([value_BMX[:, :earlier], edited_BNX], 1) if earlier else edited_BNX
 
     return visit
-
-
-def same(one: Tensor, other: Tensor) -> bool:
-    """Say whether two tensors are equal, shapes included."""
-    return one.shape == other.shape and torch.equal(one, other)

@@ -10,7 +10,10 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+from mecheval.models.wrapped.recording.inseparable import Inseparable
 
 Path = tuple[Any, ...]
 """The way to a tensor from the cache."""
@@ -24,6 +27,29 @@ def tensors(cache: Any) -> dict[Path, Tensor]:
 def is_recent(path: Path) -> bool:
     """Say whether a name on the way to a tensor says that it holds a short convolution's inputs."""
     return any(isinstance(step, str) and "conv" in step for step in path)
+
+
+def copies(cache: Any) -> dict[Path, Tensor]:
+    """Return copies of all tensors, to see later what was written into them."""
+    return {path: tensor.clone() for path, tensor in tensors(cache).items()}
+
+
+def changed_paths(
+    before: Mapping[Path, Tensor], after: Mapping[Path, Tensor], n_examples: int
+) -> list[Path]:
+    """Return the paths of tensors that are new or others, recent inputs first.
+
+    Raises:
+        Inseparable: One of them does not hold one row per example.
+    """
+    found = [path for path, tensor in after.items() if not _same(before.get(path), tensor)]
+    if any(after[path].dim() < 2 or len(after[path]) != n_examples for path in found):
+        raise Inseparable("it keeps something that is not one row per example")
+    return sorted(found, key=lambda path: not is_recent(path))
+
+
+def _same(one: Tensor | None, other: Tensor) -> bool:
+    return one is not None and one.shape == other.shape and torch.equal(one, other)
 
 
 def with_tensors(cache: Any, changed: Mapping[Path, Tensor]) -> Any:
