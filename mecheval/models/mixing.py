@@ -59,8 +59,8 @@ class Mixing(ABC):
             convolution, None if that is not defined for this mixer.
         gated: Whether what a position writes depends on the memory before it, as in a nonlinear
             recurrence.
-        late: Those of ``inner`` that :meth:`read` shows though later positions can depend on them;
-            ``edit`` then goes there together with the signals of the run as it was.
+        late: Those of ``inner`` that :meth:`output` shows though later positions can depend on
+            them; ``edit`` goes there together with the signals of the run as it was.
         opaque: Whether nothing is known of the mixer but what it returns: not on which positions
             its signals and its memory depend.
     """

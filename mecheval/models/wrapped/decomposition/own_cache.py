@@ -72,15 +72,19 @@ class OwnCache(Mixing):
         """Return the input."""
         return {"input": normed_BTD}
 
-    def read(
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
+        """Call the module with a cache that holds the state."""
+        return self._called(signals["input"], state)
+
+    def output(
         self,
         signals: Signals,
         state: State,
         *,
         only_B: Tensor | None = None,
         edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
-        """Call the module with a cache that holds the state."""
+    ) -> Tensor:
+        """Call the module, with hooks on its sites where something is edited."""
         input_BND, visits = signals["input"], {}
         if edit is not unchanged:
             n_positions = input_BND.shape[1]
@@ -90,8 +94,7 @@ class OwnCache(Mixing):
                 for name, tap in self.taps.items()
             }
         with visiting(visits):
-            output_BND, state = self._called(input_BND, state)
-        return at(output_BND, only_B), state
+            return at(self._called(input_BND, state)[0], only_B)
 
     def _called(self, input_BND: Tensor, state: State) -> tuple[Tensor, State]:
         n_examples, n_positions, _ = input_BND.shape
