@@ -84,6 +84,9 @@ def _cells(chunk: Chunk) -> _Cells:
         places.append(j_R.new_tensor([k, i]).expand(len(j_R), 2))
         js.append(j_R)
         runs.append(run_R)
+    if not layers:
+        none_R = positions_J[:0]
+        return _Cells(none_R, none_R.new_empty(0, 2), none_R, none_R)
     order_R = torch.cat(layers).argsort(stable=True)
     return _Cells(*(torch.cat(values)[order_R] for values in (layers, places, js, runs)))
 
