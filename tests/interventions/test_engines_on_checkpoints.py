@@ -7,6 +7,7 @@ import pytest
 import torch
 from hf_families import FAMILIES, build, is_new, known_here
 
+from mecheval.errors import UsageError
 from mecheval.interventions import recovery_grid
 from mecheval.models.wrapped.model import WrappedModel
 
@@ -109,3 +110,50 @@ def test_memory_of_checkpoints(family: str) -> None:
             assert patched[changed[b]] != grid.corrupted[b]
     last = grid.component("cache")[0, pairs()["readout_B"], np.arange(3)]
     np.testing.assert_array_equal(last, grid.corrupted)
+
+
+CACHED = ["gpt_neo", "bloom", "falcon_h1", "qwen3_next"]
+"""Families whose mixers or blocks go on from the model's own cache."""
+
+
+@pytest.mark.parametrize("family", CACHED)
+def test_models_that_go_on_from_their_cache_run_in_tails(family: str) -> None:
+    known_here(family)
+    if family in ("falcon_h1", "qwen3_next") and not is_new():
+        pytest.skip("its recurrence starts again from zeros before transformers 5")
+    assert agree(build(family), EXACT[torch.float32]) == "tails"
+
+
+@pytest.mark.parametrize("family", CACHED)
+def test_memory_of_a_cache_is_what_steps_exchange(family: str) -> None:
+    known_here(family)
+    if family in ("falcon_h1", "qwen3_next") and not is_new():
+        pytest.skip("its recurrence starts again from zeros before transformers 5")
+    model = WrappedModel(build(family))
+    found = [
+        recovery_grid(model, **pairs(), components=("state", "cache"), engine=engine)
+        for engine in ("auto", "steps")
+    ]
+    assert found[0].execution.engine == "tails"
+    scale = np.nanmax(np.abs(found[0].clean))
+    np.testing.assert_allclose(
+        found[0].patched / scale, found[1].patched / scale, rtol=0, atol=EXACT[torch.float32]
+    )
+    assert (found[0].patched != found[0].corrupted[None, None, None]).any((1, 2, 3)).all()
+
+
+def test_what_no_mixer_says_is_no_site_of_its_layer() -> None:
+    model = WrappedModel(build("gpt_neo"))
+    with pytest.raises(UsageError, match="layer 0 does not say"):
+        recovery_grid(model, **pairs(), components=("write",))
+    with pytest.raises(UsageError, match="frozen=True needs to know"):
+        recovery_grid(model, **pairs(), frozen=True)
+    if not is_new():
+        return
+    known_here("nemotron_h")
+    hybrid = WrappedModel(build("nemotron_h"))
+    grid = recovery_grid(hybrid, **pairs(), components=("write",))
+    said = [layer.mixing.writes is not None for layer in hybrid.decomposition().layers]
+    assert [not np.isnan(layer_JP).any() for layer_JP in grid.component("write")] == said
+    assert True in said
+    assert False in said

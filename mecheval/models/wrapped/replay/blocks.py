@@ -143,6 +143,7 @@ class Replayer:
         pairs = zip(tail.given, self.tail_axes, strict=True)
         return all(set(given.tensors) <= set(axes) for given, axes in pairs)
 
+    @torch.no_grad()
     def _cache_before(self, tokens_PT: Tensor, first: int) -> Any:
         """Return what a run remembers of the positions before one.
 
