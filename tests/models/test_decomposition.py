@@ -20,6 +20,7 @@ from mecheval.models.mixing import at
 from mecheval.models.sites import Site
 from mecheval.models.stack.architecture import configure_model
 from mecheval.models.wrapped.decomposition.attention_context import AttentionContext
+from mecheval.models.wrapped.decomposition.own_cache import OwnCache
 from mecheval.models.wrapped.model import WrappedModel
 from mecheval.models.wrapped.recording.attention_functions import attention_function
 from mecheval.models.wrapped.recording.inseparable import Inseparable
@@ -47,6 +48,7 @@ APART = (
     "gemma2", "gemma3_text", "phi", "phi3", "mistral", "mixtral", "opt", "cohere", "granite",
     "ctrl", "mamba", "mamba2", "falcon_mamba", "jamba", "bamba", "lfm2",
     "gpt_neo", "falcon", "mpt", "bloom", "bert", "falcon_h1", "qwen3_next",
+    "nemotron_h",
 )  # fmt: skip
 """Families that must come apart; others may, and of all of them whole blocks can be called."""
 
@@ -218,9 +220,10 @@ def check_edits(model: SequenceModel, index: int, split: int, tolerance: float) 
 
 
 def is_whole(layer: Layer) -> bool:
-    """Say whether a layer's mixing is the whole block: what it returns replaces the stream."""
-    ones_BTD = torch.ones(1, 1, 1)
-    return layer.mixing.opaque and bool(layer.join(ones_BTD, ones_BTD) == 1)
+    """Say whether a layer's mixing is the whole block."""
+    mixing = layer.mixing
+    blocks = mixing.context.structure.blocks if isinstance(mixing, OwnCache) else ()
+    return bool(blocks) and mixing.module is blocks[mixing.number]
 
 
 def edited(layer: Layer, stream_BTD: Tensor, split: int, edit: Edit) -> Tensor:

@@ -45,8 +45,6 @@ class OwnCache(Mixing):
     convolutions, then all else that the module keeps.
     """
 
-    opaque = True
-
     def __init__(
         self, context: CacheContext, number: int, *, width: int, taps: Mapping[str, Tap]
     ) -> None:
@@ -67,6 +65,9 @@ class OwnCache(Mixing):
         self.inner = self.late = tuple(taps)
         self.paths = self._kept(width)
         self.n_recent = 1 + sum(is_recent(path) for path in self.paths)
+        # A module that keeps nothing works on each position alone, or it would not pass the check.
+        self.opaque = bool(self.paths)
+        self.writes = None if self.opaque else ()
 
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Return the input."""
