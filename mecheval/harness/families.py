@@ -1,8 +1,9 @@
-"""What the engine can do with each family of causal models of the installed transformers.
+"""What can be done with each family of causal models of the installed transformers, measured.
 
-Every family is built tiny, with drawn weights, and measured in float32 and in float64: which engine
-``auto`` takes, how far it is from plain hooks, which sites exist, whether the memory of a layer can
-be exchanged, and whether anything is kept outside of weights and cache.
+Every family is built tiny, with drawn weights, in float32 and in float64: which engine ``auto``
+takes and how far it is from plain hooks, which sites there are, how the memory of a layer is
+exchanged and how far that is from runs token by token, and whether anything is kept outside of
+weights and cache. What raises is written down where it was raised; nothing goes unsaid.
 
 Shape suffixes: ``B`` pairs, ``T`` positions, ``C`` vocabulary.
 """
@@ -15,24 +16,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mecheval.errors import MechevalError
+from mecheval import seeding
+from mecheval.errors import MechevalError, unknown
 from mecheval.interventions import recovery_grid
 from mecheval.models.drawing import drawing
-from mecheval.models.families.shapes import POSITIONS, VOCABULARY, tiny_config
+from mecheval.models.families.by_hand import UNFIT, VARIANTS
+from mecheval.models.families.shapes import tiny_config
 from mecheval.models.sites import COMPONENTS, MEMORY
 from mecheval.models.wrapped.model import WrappedModel
 from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mecheval.interventions import RecoveryGrid
 
 PAIRS, LENGTH, LONGER = 3, 12, 60
 FIRST_TOKEN, LAST_TOKEN = 4, 55
-SAME = {torch.float32: 1e-5, torch.float64: 1e-9}
-"""How far logits may be from themselves, relative to the largest one."""
+"""Which token ids runs are made of: none that a family reserves."""
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+SAME = {"float32": 1e-5, "float64": 1e-9}
+"""How far equal logits may be apart, relative to the largest one."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Measured:
     """What was measured of a family in one floating-point type.
 
@@ -40,122 +48,214 @@ class Measured:
         engine: The engine that ``auto`` takes; None where nothing can be patched.
         reason: Why it takes no faster one, or why nothing can be patched.
         difference: Largest difference to plain hooks, relative to the largest logit.
-        memory: The engine that exchanges each of the components ``write``, ``state``, ``cache``.
-        memory_difference: Largest difference of these to runs token by token.
-        keeps: Whether logits change by a pass over another, longer text.
-        crashes: What raised anything but a sentence of ours, step by step.
+        moved: How far patches move the answer, likewise.
+        memory: The engine that exchanges each of ``write``, ``state`` and ``cache``.
+        memory_difference: Largest difference of these to runs token by token, likewise.
+        keeps: Whether the logits of a text change by a pass over another, longer one.
+        cut: How far logits move when the input is cut behind them, likewise.
+        raised: What raised anything but a sentence of ours, by what was tried.
     """
 
     engine: str | None = None
     reason: str | None = None
     difference: float | None = None
+    moved: float | None = None
     memory: dict[str, str] = field(default_factory=dict)
     memory_difference: float | None = None
     keeps: bool | None = None
-    moved: float | None = None
-    blocks: str | None = None
-    streams: bool | None = None
     cut: float | None = None
-    crashes: dict[str, str] = field(default_factory=dict)
+    raised: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Family:
-    """What the engine can do with a family.
+    """What can be done with a family.
 
     Attributes:
-        name: Its name in transformers.
+        name: Its name in transformers, with what is varied in brackets.
         architecture: The class of the model.
-        layers: Number of blocks; None where they were not found.
-        sites: The layers in which a component exists, by component.
-        attention: The attention implementation.
-        single, double: What was measured in float32 and in float64.
+        layers: Number of blocks; None where no blocks are found.
+        attention: Which implementation of attention transformers chooses.
+        sites: In which layers a component exists, by component.
+        measured: What was measured, by floating-point type.
     """
 
     name: str
     architecture: str
     layers: int | None = None
+    attention: str | None = None
     sites: dict[str, list[int]] = field(default_factory=dict)
-    attention: str = ""
-    single: Measured = Measured()
-    double: Measured = Measured()
+    measured: dict[str, Measured] = field(default_factory=dict)
 
 
-def families() -> dict[str, str]:
-    """Return the classes of all causal families of the installed transformers, by name."""
+def names() -> dict[str, str]:
+    """Return the class of every causal family of the installed transformers, and our variants."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    return {
-        name: architecture
-        for name, architecture in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.items()
-        if name in CONFIG_MAPPING_NAMES
-    }
+    classes = dict(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    found = {name: classes[name] for name in classes if name in CONFIG_MAPPING_NAMES}
+    return found | {name: found[of] for name, (of, _) in VARIANTS.items() if of in found}
 
 
-def survey(name: str, architecture: str, **changes: Any) -> Family:
-    """Measure a family; nothing that it raises goes unsaid."""
-    found = Family(name, architecture)
-    for dtype, place in ((torch.float32, "single"), (torch.float64, "double")):
-        try:
-            model = _model(name, dtype, **changes)
-        except MechevalError as error:
-            found = replace(found, **{place: Measured(reason=str(error))})
-            continue
-        except Exception as error:
-            crash = {"build": in_words(error)}
-            found = replace(found, **{place: Measured(reason=in_words(error), crashes=crash)})
-            continue
-        if place == "single":
-            config = model.module.config
-            found = replace(
-                found,
-                architecture=type(model.module).__name__,
-                layers=model.n_layers,
-                sites=_sites(model),
-                attention=str(getattr(config, "_attn_implementation", "")),
-            )
-        found = replace(found, **{place: _measured(model, dtype)})
-    return found
+def survey(chosen: Sequence[str] = ()) -> Iterator[Family]:
+    """Measure families one by one, all where none is named.
+
+    Raises:
+        UsageError: The installed transformers has no such causal family.
+    """
+    known = names()
+    for name in chosen:
+        if name not in known:
+            raise unknown("family", name, known, see="`mecheval doctor --families`")
+    return (_family(name, known[name]) for name in chosen or known)
 
 
-def _model(name: str, dtype: torch.dtype, **changes: Any) -> WrappedModel:
+def build(name: str, dtype: torch.dtype = torch.float32) -> WrappedModel:
+    """Build a tiny model of a family with drawn weights, and wrap it.
+
+    Raises:
+        Exception: What transformers raises, or a sentence of ours, where that cannot be done.
+    """
     from transformers import AutoModelForCausalLM
 
-    config = tiny_config(name, **changes)
+    family, changes = VARIANTS.get(name, (name, {}))
     with drawing(0):
-        module = AutoModelForCausalLM.from_config(config)
+        module = AutoModelForCausalLM.from_config(tiny_config(family, **changes)).eval()
     if dtype == torch.float64 and hasattr(module, "set_experts_implementation"):
-        _in_plain_torch(module)
-    return WrappedModel(module.eval().to(dtype))
+        _run_experts_one_by_one(module)
+    return WrappedModel(module.to(dtype))
 
 
-def _in_plain_torch(module: Any) -> None:
-    """Let experts run one by one: the grouped products of torch know no float64."""
+def _run_experts_one_by_one(module: Any) -> None:
+    """Leave torch's grouped products, which know no float64."""
     try:
         module.set_experts_implementation("eager")
     except ValueError:  # a model without experts
         return
 
 
+def _family(name: str, architecture: str) -> Family:
+    family = Family(name, architecture)
+    for dtype in DTYPES:
+        try:
+            model = build(name, DTYPES[dtype])
+        except Exception as error:
+            family.measured[dtype] = Measured(reason=_why_not(name, error))
+            continue
+        if family.layers is None:
+            config = getattr(model.module, "config", None)
+            attention = getattr(config, "_attn_implementation", None)
+            family = replace(
+                family, layers=model.n_layers, attention=attention, sites=_sites(model)
+            )
+        family.measured[dtype] = _Survey(model, dtype).measured()
+    return family
+
+
+def _why_not(name: str, error: Exception) -> str:
+    said = str(error) if isinstance(error, MechevalError) else in_words(error)
+    return f"{UNFIT[name]} ({said})" if name in UNFIT else said
+
+
 def _sites(model: WrappedModel) -> dict[str, list[int]]:
-    sites: dict[str, list[int]] = {}
-    for name in COMPONENTS:
-        layers = [site.layer for site in model.taps() if site.component == name]
-        if layers:
-            sites[name] = sorted(layers)
-    return sites
+    layers = {
+        name: [at.layer for at in model.taps() if at.component == name] for name in COMPONENTS
+    }
+    return {name: sorted(found) for name, found in layers.items() if found}
 
 
-def pairs(vocabulary: int, seed: int = 0) -> dict[str, np.ndarray]:
+class _Survey:
+    """Measures one model; what raises is kept, and what follows is still tried."""
+
+    def __init__(self, model: WrappedModel, dtype: str) -> None:
+        self.model, self.dtype, self.found = model, dtype, Measured()
+        self.asked = _pairs(model.vocab_size)
+        self.refused: list[str] = []
+
+    def measured(self) -> Measured:
+        found = self.found
+        scale = self._tried("a forward pass", self._scale)
+        if scale is None:
+            found.reason = next(iter(found.raised.values()))
+            return found
+        found.keeps = self._tried("a longer text", lambda: self._kept() > SAME[self.dtype] * scale)
+        found.cut = self._tried("a cut input", lambda: self._cut() / scale)
+        tensors = list(_sites(self.model))
+        fast, plain = self._grid(tensors, "auto"), self._grid(tensors, "hooks")
+        if fast is None:
+            found.reason = next(iter(self.refused), None) or next(iter(found.raised.values()))
+            return found
+        found.engine, found.reason = fast.execution.engine, fast.execution.reason
+        if plain is not None:
+            found.difference = _distance(fast.patched, plain.patched) / scale
+            found.moved = float(np.nanmax(np.abs(plain.patched - plain.corrupted))) / scale
+        if found.engine == "tails":
+            self._grid(tensors, "blocks")
+        self._memory(scale)
+        return found
+
+    def _memory(self, scale: float) -> None:
+        """Exchange the memory of every layer in the two ways that there are."""
+        made: dict[str, np.ndarray] = {}
+        for name in MEMORY:
+            grid = self._grid([name], "auto")
+            if grid is not None:
+                self.found.memory[name], made[name] = grid.execution.engine, grid.patched[0]
+        exchanged = [name for name in self.model.exchanges if name in made]
+        stepped = self._grid(exchanged, "steps") if exchanged else None
+        if stepped is not None:
+            apart = [_distance(made[name], stepped.component(name)) for name in exchanged]
+            self.found.memory_difference = max(apart) / scale
+
+    def _grid(self, components: Sequence[str], engine: Any) -> RecoveryGrid | None:
+        def compute() -> RecoveryGrid:
+            return recovery_grid(self.model, **self.asked, components=components, engine=engine)
+
+        return self._tried(f"{'+'.join(components)} with engine={engine}", compute)
+
+    def _tried(self, what: str, compute: Callable[[], Any]) -> Any:
+        try:
+            with torch.inference_mode():
+                return compute()
+        except MechevalError as error:
+            self.refused.append(str(error))
+        except Exception as error:
+            self.found.raised[what] = in_words(error)
+        return None
+
+    def _scale(self) -> float:
+        return float(self._clean_logits().abs().max())
+
+    def _clean_logits(self, length: int | None = None) -> torch.Tensor:
+        return self.model(torch.as_tensor(self.asked["clean_BT"])[:, :length])
+
+    def _kept(self) -> float:
+        """Return how far logits move by a pass over another, longer text."""
+        before_BTC = self._clean_logits().clone()
+        self.model(torch.as_tensor(_tokens(self.model.vocab_size, LONGER)))
+        return float((self._clean_logits() - before_BTC).abs().max())
+
+    def _cut(self) -> float:
+        """Return how far logits move when the input is cut behind them."""
+        whole_BTC = self._clean_logits()
+        lengths = (1, LENGTH // 2, LENGTH - 2)
+        return max(
+            float((self._clean_logits(n)[:, -1] - whole_BTC[:, n - 1]).abs().max()) for n in lengths
+        )
+
+
+def _tokens(vocab_size: int, length: int) -> np.ndarray:
+    last = min(vocab_size, LAST_TOKEN)
+    return seeding.stream(0, "families").integers(FIRST_TOKEN, last, (PAIRS, length))
+
+
+def _pairs(vocab_size: int) -> dict[str, np.ndarray]:
     """Draw pairs of runs that differ at two or three positions, as a grid takes them."""
-    rng = np.random.default_rng(seed)
-    last = min(vocabulary, LAST_TOKEN)
-    clean_BT = rng.integers(FIRST_TOKEN, last, (PAIRS, LENGTH))
-    corrupted_BT = clean_BT.copy()
+    clean_BT, span = _tokens(vocab_size, LENGTH), min(vocab_size, LAST_TOKEN) - FIRST_TOKEN
+    corrupted_BT, rng = clean_BT.copy(), seeding.stream(1, "families")
     for b in range(PAIRS):
         changed = rng.choice(LENGTH - 4, 2 + b % 2, replace=False)
-        span = last - FIRST_TOKEN
         corrupted_BT[b, changed] = FIRST_TOKEN + (clean_BT[b, changed] - FIRST_TOKEN + 7) % span
     return {
         "clean_BT": clean_BT,
@@ -166,117 +266,9 @@ def pairs(vocabulary: int, seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
-def _measured(model: WrappedModel, dtype: torch.dtype) -> Measured:
-    steps: dict[str, Any] = {}
-    crashes: dict[str, str] = {}
-    asked = pairs(model.vocab_size)
-    tensors = list(_sites(model))
-    found = Measured()
-    keeps = _tried(crashes, "longer text", lambda: _keeps(model, dtype))
-    with torch.inference_mode():
-        scale = float(model(torch.as_tensor(asked["clean_BT"])).abs().max())
-    refused: list[str] = []
-
-    def grid(components: Sequence[str], engine: str) -> Any:
-        try:
-            return recovery_grid(model, **asked, components=components, engine=engine)
-        except MechevalError as error:
-            refused.append(str(error))
-        except Exception as error:
-            crashes[f"{engine} {','.join(components)}"] = in_words(error)
-        return None
-
-    fast, plain = grid(tensors, "auto"), grid(tensors, "hooks")
-    refused_before = len(refused)
-    blocks = grid(tensors, "blocks")
-    said = "exact" if blocks is not None else (refused[refused_before:] or ["crash"])[0]
-    streams = _tried(crashes, "streams", lambda: model.streams)
-    found = replace(found, keeps=keeps, crashes=crashes, blocks=said, streams=streams)
-    found = replace(found, cut=_tried(crashes, "cut", lambda: _cut(model) / scale))
-    if fast is None:
-        reason = refused[0] if refused else next(iter(crashes.values()), "")
-        return replace(found, reason=reason)
-    found = replace(found, engine=fast.execution.engine, reason=fast.execution.reason)
-    if plain is not None:
-        moved = np.nanmax(np.abs(plain.patched - plain.corrupted)) / scale
-        found = replace(found, moved=float(moved))
-        found = replace(found, difference=_distance(fast.patched, plain.patched) / scale)
-    memory, difference = _memory(model, grid)
-    return replace(
-        found, memory=memory, memory_difference=None if difference is None else difference / scale
-    )
-
-
-def _memory(model: WrappedModel, grid: Any) -> tuple[dict[str, str], float | None]:
-    memory, difference = {}, None
-    for name in MEMORY:
-        fast = grid([name], "auto")
-        if fast is None:
-            continue
-        memory[name] = fast.execution.engine
-        if name in model.exchanges:
-            stepped = grid([name], "steps")
-            if stepped is not None:
-                difference = max(difference or 0.0, _distance(fast.patched, stepped.patched))
-    return memory, difference
-
-
-def _tried(crashes: dict[str, str], what: str, compute: Any) -> Any:
-    try:
-        return compute()
-    except Exception as error:
-        crashes[what] = in_words(error)
-        return None
-
-
 def _distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the largest difference; infinite where a value exists on one side only."""
     if (np.isnan(one) != np.isnan(other)).any():
-        return float("nan")
+        return float("inf")
     exists = ~np.isnan(one)
     return float(np.abs(one - other)[exists].max(initial=0))
-
-
-@torch.inference_mode()
-def _keeps(model: WrappedModel, dtype: torch.dtype) -> bool:
-    """Say whether the logits of a text change by a pass over another, longer one."""
-    rng = np.random.default_rng(1)
-    last = min(model.vocab_size, LAST_TOKEN)
-    text_BT = torch.as_tensor(rng.integers(FIRST_TOKEN, last, (PAIRS, LENGTH)))
-    longer_BT = torch.as_tensor(rng.integers(FIRST_TOKEN, last, (PAIRS, LONGER)))
-    before_BTC = model(text_BT).clone()
-    model(longer_BT)
-    after_BTC = model(text_BT)
-    difference = float((after_BTC - before_BTC).abs().max())
-    return difference > SAME[dtype] * float(before_BTC.abs().max())
-
-
-@torch.inference_mode()
-def _cut(model: WrappedModel) -> float:
-    """Return how far logits move when the input is cut behind them."""
-    tokens_BT = torch.as_tensor(pairs(model.vocab_size)["clean_BT"])
-    whole_BTC = model(tokens_BT)
-    lengths = (1, LENGTH // 2, LENGTH - 2)
-    return max(
-        float((model(tokens_BT[:, :n])[:, -1] - whole_BTC[:, n - 1]).abs().max()) for n in lengths
-    )
-
-
-def _rope(kind: str, **more: Any) -> dict[str, Any]:
-    rope = {"rope_type": kind, "rope_theta": 10000.0, **more}
-    old = dict(rope)
-    return {"max_position_embeddings": 8, "rope_parameters": rope, "rope_scaling": old}
-
-
-LONG = {"original_max_position_embeddings": 8}
-FACTORS = {"short_factor": [1.0] * 4, "long_factor": [1.0, 1.5, 2.0, 4.0]}
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "llama, linear rotary positions": ("llama", _rope("linear", factor=2.0)),
-    "llama, dynamic rotary positions": ("llama", _rope("dynamic", factor=2.0)),
-    "llama, yarn": ("llama", _rope("yarn", factor=2.0, **LONG)),
-    "llama, longrope": ("llama", LONG | _rope("longrope", factor=2.0, **LONG, **FACTORS)),
-    "llama, llama3 rotary positions": (
-        "llama",
-        _rope("llama3", factor=2.0, low_freq_factor=1.0, high_freq_factor=4.0, **LONG),
-    ),
-    "phi3, longrope": ("phi3", LONG | _rope("longrope", factor=2.0, **LONG, **FACTORS)),
-}

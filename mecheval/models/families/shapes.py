@@ -48,6 +48,7 @@ SIZES: dict[str, int] = {
     r"(n_routed_|num_local_|moe_num_|num_)experts|zero_expert_num": 3,
     r"(num_)?(moe_)?(experts_per_tok(en)?|top_?k|k|top_k_experts)": 2,
     r"(n|num_expert)_group|topk_group|(n_|num_|moe_num_)shared_experts": 1,
+    r"output_channels|nemo_conv_channels|(.*_)?out_channel": 32,
     # Memory, ranks, windows.
     r"(.*_)?(state_size|d_state)": 8,
     r"(.*_)?(rank|lowrank)": 4,
