@@ -39,6 +39,9 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 SAME = {"float32": 1e-5, "float64": 1e-9}
 """How far equal logits may be apart, relative to the largest one."""
 
+EXACT = {"float32": 1e-4, "float64": 1e-6}
+"""How far an engine may be; some families compute parts in float32 whatever their type is."""
+
 
 @dataclass
 class Measured:
@@ -86,6 +89,16 @@ class Family:
     attention: str | None = None
     sites: dict[str, list[int]] = field(default_factory=dict)
     measured: dict[str, Measured] = field(default_factory=dict)
+
+    def faults(self) -> Iterator[str]:
+        """Yield what raised or is not exact, in sentences: what would have to be mended."""
+        for dtype, measured in self.measured.items():
+            for what, said in measured.raised.items():
+                yield f"{self.name} in {dtype}: {what} raises {said}"
+            for name in ("difference", "memory_difference"):
+                off = getattr(measured, name) or 0.0
+                if not off <= EXACT[dtype]:
+                    yield f"{self.name} in {dtype}: {measured.engine} has a {name} of {off:.1e}"
 
 
 def names() -> dict[str, str]:

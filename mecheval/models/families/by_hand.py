@@ -108,14 +108,14 @@ _FACTORS = {"short_factor": [1.0] * 4, "long_factor": [1.0, 1.5, 2.0, 4.0]}
 _LONGROPE = _rope("longrope", **_LONG, **_FACTORS) | {"original_max_position_embeddings": 8}
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "llama [dynamic rope]": ("llama", _rope("dynamic", factor=2.0)),
-    "llama [linear rope]": ("llama", _rope("linear", factor=2.0)),
-    "llama [llama3 rope]": (
+    "llama[rope=dynamic]": ("llama", _rope("dynamic", factor=2.0)),
+    "llama[rope=linear]": ("llama", _rope("linear", factor=2.0)),
+    "llama[rope=llama3]": (
         "llama", _rope("llama3", low_freq_factor=1.0, high_freq_factor=4.0, **_LONG)
     ),
-    "llama [longrope]": ("llama", _LONGROPE),
-    "llama [yarn]": ("llama", _rope("yarn", **_LONG)),
-    "phi3 [longrope]": ("phi3", _LONGROPE),
+    "llama[rope=longrope]": ("llama", _LONGROPE),
+    "llama[rope=yarn]": ("llama", _rope("yarn", **_LONG)),
+    "phi3[rope=longrope]": ("phi3", _LONGROPE),
 }  # fmt: skip
 """Further rows: what some checkpoints of a family set, and what then is different."""
 
