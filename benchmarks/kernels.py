@@ -18,13 +18,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks import machine
+from mecheval.models.kernels.c.compile import library
 from mecheval.models.kernels.convolution import causal_convolution
 from mecheval.models.kernels.delta import delta_rule
-from mecheval.models.kernels.dual import dual_scan
-from mecheval.models.kernels.library import library
 from mecheval.models.kernels.linear import linear_attention
 from mecheval.models.kernels.scan import Scan
 from mecheval.models.kernels.selective import selective_scan
+from mecheval.models.kernels.ssd import dual_scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

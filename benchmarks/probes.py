@@ -90,8 +90,8 @@ def draw(n_layers: int, width: int, n_classes: int, *, decay: float, seed: int =
     streams: dict[str, list[np.ndarray]] = {split: [] for split in SIZES}
     for layer in range(n_layers):
         axes_DD = np.linalg.qr(rng.standard_normal((width, width)))[0]
-        apart = 0.25 * layer / max(1, n_layers - 1)
-        means_SD = apart * rng.standard_normal((n_classes, width))
+        decomposition = 0.25 * layer / max(1, n_layers - 1)
+        means_SD = decomposition * rng.standard_normal((n_classes, width))
         for split, labels_N in labels.items():
             noise_ND = rng.standard_normal((len(labels_N), width))
             features_ND = (noise_ND + means_SD[labels_N]) * scale_D @ axes_DD

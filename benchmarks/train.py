@@ -20,17 +20,17 @@ from torch.nn import functional
 from benchmarks.machine import print_options
 from benchmarks.measuring import Stopwatch
 from mecheval.harness.building import build_task
-from mecheval.models.kernels.dual import dual_scan
-from mecheval.models.kernels.library import library
+from mecheval.models.kernels.c.compile import library
 from mecheval.models.kernels.scan import Scan
 from mecheval.models.kernels.selective import selective_scan
+from mecheval.models.kernels.ssd import dual_scan
 from mecheval.models.load import resolve
 from mecheval.models.stack.architecture import configure_model
+from mecheval.recipe import Recipe
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
 from mecheval.training.ensemble import Ensemble
 from mecheval.training.loop import Trainer
-from mecheval.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.feed_forward import FeedForwardArchitecture
-from mecheval.training.recipe import Recipe
+from mecheval.models.stack.arguments import FeedForwardArchitecture
+from mecheval.recipe import Recipe
 
 from .transformer import Attention
 

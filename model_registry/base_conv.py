@@ -1,7 +1,7 @@
 """BaseConv: a gated convolution, short and long in turn (Arora et al. 2023, arXiv:2312.04927).
 
 Glossary (paper -> code): u * h -> a short convolution of ``d_conv`` taps or a long one, whose
-filter a network makes of the lag (:mod:`mecheval.models.stack.implicit_filter`); the linear
+filter a network makes of the lag (:mod:`mecheval.models.layers.implicit_filter`); the linear
 projection and Hadamard product -> ``gate``; which layer has which -> ``pattern``. The long
 convolution adds its own input, as in the study of retrieval (arXiv:2505.15105); the study has
 ``filter_positions=1024`` and ``filter_std=0.02``.
@@ -10,7 +10,7 @@ is not tied to the embedding, and the feed-forward part has no biases.
 
 Official implementation: https://github.com/HazyResearch/zoology
 
-Shape suffixes: none; the mixers are in :mod:`mecheval.models.stack.gated_convolution`.
+Shape suffixes: none; the mixers are in :mod:`mecheval.models.layers.gated_convolution`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mecheval.models.layers.gated_convolution import LongGatedConvolution, ShortGatedConvolution
+from mecheval.models.layers.implicit_filter import ImplicitFilterArchitecture
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.gated_convolution import LongGatedConvolution, ShortGatedConvolution
-from mecheval.models.stack.implicit_filter import ImplicitFilterArchitecture
-from mecheval.training.recipe import Recipe
+from mecheval.recipe import Recipe
 
 if TYPE_CHECKING:
-    from mecheval.models.stack.residual import Mixer
+    from mecheval.models.layers.mixer import Mixer
 
 KINDS = ("short", "long")
 

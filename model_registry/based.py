@@ -4,7 +4,7 @@ Glossary (paper -> code): d' -> ``d_key``; the Taylor feature map phi -> :func:`
 1 + d' + d'^2 entries, so that phi(q) . phi(k) = 1 + x + x^2 / 2 with x = q . k / sqrt(d'); the
 state and its normaliser -> one matrix ``(B, H, F, V + 1)``, whose last column sums phi(k); the
 short convolution -> BaseConv, a convolution of ``d_conv`` taps times a gate
-(:mod:`mecheval.models.stack.gated_convolution`). Which layer is which -> ``pattern``; in the study
+(:mod:`mecheval.models.layers.gated_convolution`). Which layer is which -> ``pattern``; in the study
 of retrieval (arXiv:2505.15105) convolution and attention alternate, and one layer has no attention.
 Differences from the paper: no sliding-window attention; norms without parameters, no biases in the
 feed-forward part and a head of its own, but for ``shell=paper``, the form of the study.
@@ -24,16 +24,16 @@ import torch
 from torch import Tensor
 
 from mecheval.models.kernels.linear import linear_attention
+from mecheval.models.layers.gated_convolution import ShortGatedConvolution
+from mecheval.models.layers.matrix_memory import MatrixMemory
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.feed_forward import FeedForwardArchitecture
-from mecheval.models.stack.gated_convolution import ShortGatedConvolution
-from mecheval.models.stack.matrix_memory import MatrixMemory
-from mecheval.training.recipe import Recipe
+from mecheval.models.stack.arguments import FeedForwardArchitecture
+from mecheval.recipe import Recipe
 
 if TYPE_CHECKING:
     from mecheval.models.kernels.scan import Kernel
+    from mecheval.models.layers.mixer import Mixer
     from mecheval.models.mixing import Signals
-    from mecheval.models.stack.residual import Mixer
 
 KINDS = ("conv", "attention")
 SMALLEST = 1e-12

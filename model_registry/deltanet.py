@@ -24,14 +24,13 @@ from typing import TYPE_CHECKING
 from torch.nn import functional
 
 from mecheval.models.kernels.delta import delta_rule
-from mecheval.models.kernels.flash import PACKAGE, choose_linear
+from mecheval.models.kernels.fla import PACKAGE, choose_linear
 from mecheval.models.kernels.scan import Kernel, check_kernel
+from mecheval.models.layers.linear import projection
+from mecheval.models.layers.matrix_memory import MatrixMemory
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.feed_forward import FeedForwardArchitecture
-from mecheval.models.stack.linear import projection
-from mecheval.models.stack.matrix_memory import MatrixMemory
-from mecheval.models.stack.state_space import EIGENVALUES
-from mecheval.training.recipe import Recipe
+from mecheval.models.stack.arguments import EIGENVALUES, FeedForwardArchitecture
+from mecheval.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

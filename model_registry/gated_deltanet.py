@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mecheval.models.layers.linear import projection
+from mecheval.models.layers.step_size import initial_step_bias
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.linear import projection
-from mecheval.models.stack.state_space import initial_step_bias
-from mecheval.training.recipe import Recipe
+from mecheval.recipe import Recipe
 
 from .deltanet import DeltaMemory, DeltaRuleArchitecture
 

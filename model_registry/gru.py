@@ -20,13 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mecheval.models.kernels.members import is_lifted
+from mecheval.models.kernels.vmap_rules import is_lifted
+from mecheval.models.layers.mixer import Mixer
+from mecheval.models.layers.precision import full_precision_on_cpu
+from mecheval.models.layers.recurrence import run_gru, train_gru
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import Architecture, model
-from mecheval.models.stack.precision import full_precision_on_cpu
-from mecheval.models.stack.recurrence import run_gru, train_gru
-from mecheval.models.stack.residual import Mixer
-from mecheval.training.recipe import Recipe
+from mecheval.recipe import Recipe
 
 
 class GatedRecurrentUnit(Mixer):

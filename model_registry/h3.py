@@ -29,15 +29,15 @@ from mecheval.models.contract import Tap
 from mecheval.models.kernels.chunks import upcast
 from mecheval.models.kernels.long_convolution import rows_convolution
 from mecheval.models.kernels.scan import choose
+from mecheval.models.layers.linear import affine
+from mecheval.models.layers.mixer import Mixer
+from mecheval.models.layers.short_convolution import ShortConvolution
+from mecheval.models.layers.step_size import STEP_RANGE
+from mecheval.models.layouts import Columns
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.feed_forward import FeedForwardArchitecture
-from mecheval.models.stack.linear import affine
-from mecheval.models.stack.residual import Mixer
-from mecheval.models.stack.short_convolution import ShortConvolution
-from mecheval.models.stack.state_space import STEP_RANGE
-from mecheval.models.views import Columns
-from mecheval.training.recipe import Recipe
+from mecheval.models.stack.arguments import FeedForwardArchitecture
+from mecheval.recipe import Recipe
 
 HEAD_DIM = 2
 
@@ -47,7 +47,7 @@ class ShiftAndDiagonal(Mixer):
 
     kernels = ("long_convolution:torch",)
     n_recent = 1
-    inner = ("conv_out", "q", "v", "attn_out")
+    inner = ("conv_out", "q", "v", "z")
     writes = ("k", "v")
 
     def __init__(self, arguments: H3) -> None:
@@ -126,7 +126,7 @@ class ShiftAndDiagonal(Mixer):
         width = self.out.in_features
         found = {
             "conv_out": Tap(self.shift, "output", "shift", width),
-            "attn_out": Tap(self.out, "input", "out", width),
+            "z": Tap(self.out, "input", "out", width),
         }
         for name, i in (("q", 0), ("v", 2)):
             columns = Columns(tuple(range(i * width, (i + 1) * width)))
@@ -209,7 +209,7 @@ class ShiftAndDiagonal(Mixer):
         q_HPBT = self._by_head(signals["q"])
         read_HPBT = (q_HPBT[:, :, None] * sums_HPPBT).sum(1)
         read_BTD = at(read_HPBT.permute(2, 3, 0, 1).flatten(2), only_B)
-        return self.out(edit("attn_out", read_BTD.to(signals["q"].dtype)))
+        return self.out(edit("z", read_BTD.to(signals["q"].dtype)))
 
 
 def _left(rates_HM: Tensor, lags_T: Tensor) -> Tensor:

@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from mecheval.models.stack.architecture import Architecture, model
-from mecheval.models.stack.parts import OF_THE_WHOLE, configure_part, split_pattern
-from mecheval.training.recipe import Recipe
+from mecheval.models.stack.hybrid import OF_THE_WHOLE, configure_part, split_pattern
+from mecheval.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import nn
 
     from mecheval.models.contract import ModelIdentity
-    from mecheval.models.stack.residual import Mixer
+    from mecheval.models.layers.mixer import Mixer
     from mecheval.models.stack.shell import Shell
 
 

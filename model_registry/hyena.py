@@ -3,7 +3,7 @@
 Glossary (paper -> code): the projections v, x1, x2 of order 2 -> ``in_proj`` (one matrix), with
 ``conv``, a short convolution of ``d_conv`` taps, behind it; v * x1 -> the signal ``u``; the long
 filter h, its sine network and its window -> ``filter``
-(:mod:`mecheval.models.stack.implicit_filter`); the skip D -> ``D``; x2 -> the signal ``gate``;
+(:mod:`mecheval.models.layers.implicit_filter`); the skip D -> ``D``; x2 -> the signal ``gate``;
 W_out -> ``out``.
 Differences from the paper: the cosine and sine of the lag turn once over ``filter_positions``.
 The study of retrieval (arXiv:2505.15105) has ``filter_positions=1024``, ``filter_std=0.02`` and, by
@@ -25,13 +25,13 @@ from torch import Tensor, nn
 from mecheval.models.contract import Tap
 from mecheval.models.kernels.long_convolution import long_convolution
 from mecheval.models.kernels.scan import choose
+from mecheval.models.layers.implicit_filter import ImplicitFilterArchitecture, SineFilter
+from mecheval.models.layers.linear import affine
+from mecheval.models.layers.mixer import Mixer
+from mecheval.models.layers.short_convolution import ShortConvolution
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.implicit_filter import ImplicitFilterArchitecture, SineFilter
-from mecheval.models.stack.linear import affine
-from mecheval.models.stack.residual import Mixer
-from mecheval.models.stack.short_convolution import ShortConvolution
-from mecheval.training.recipe import Recipe
+from mecheval.recipe import Recipe
 
 
 class HyenaOperator(Mixer):
@@ -46,7 +46,7 @@ class HyenaOperator(Mixer):
         super().__init__()
         width = arguments.width
         self.reach = max(arguments.d_conv, 1)
-        self.inner = (("conv_out",) if arguments.d_conv else ()) + ("attn_out",)
+        self.inner = (("conv_out",) if arguments.d_conv else ()) + ("z",)
         self.in_proj = affine(width, 3 * width)
         self.conv = ShortConvolution(3 * width, arguments.d_conv)
         self.filter = SineFilter(width, arguments.filter_positions, arguments.filter_std)
@@ -90,7 +90,7 @@ class HyenaOperator(Mixer):
 
     def taps(self) -> dict[str, Tap]:
         """Return the output of the short convolution, and what is read from the long one."""
-        found = {"attn_out": Tap(self.out, "input", "out", self.out.in_features)}
+        found = {"z": Tap(self.out, "input", "out", self.out.in_features)}
         if self.conv.taps:
             found["conv_out"] = Tap(self.conv, "output", "conv", self.conv.channels)
         return found
@@ -103,7 +103,7 @@ class HyenaOperator(Mixer):
         if self.D is not None:
             sum_BTD = sum_BTD + self.D * u_BTD
         gated_BTD = at(sum_BTD, only_B) * at(signals["gate"], only_B)
-        return self.out(edit("attn_out", gated_BTD))
+        return self.out(edit("z", gated_BTD))
 
 
 @model(

@@ -27,13 +27,14 @@ from torch.nn import functional
 from mecheval.models.contract import Tap
 from mecheval.models.kernels.scan import Implementation, Kernel, Scan, choose
 from mecheval.models.kernels.selective import selective_scan
+from mecheval.models.layers.linear import projection
+from mecheval.models.layers.mixer import Mixer
+from mecheval.models.layers.short_convolution import ShortConvolution
+from mecheval.models.layers.step_size import initial_step_bias
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.linear import projection
-from mecheval.models.stack.residual import Mixer
-from mecheval.models.stack.short_convolution import ShortConvolution
-from mecheval.models.stack.state_space import StateSpaceArchitecture, initial_step_bias
-from mecheval.training.recipe import Recipe
+from mecheval.models.stack.arguments import StateSpaceArchitecture
+from mecheval.recipe import Recipe
 
 
 class SelectiveStateSpace(Mixer):

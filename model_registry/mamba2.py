@@ -25,15 +25,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mecheval.models.contract import Tap
-from mecheval.models.kernels.dual import dual_scan
 from mecheval.models.kernels.scan import Implementation, Kernel, Scan, choose, repeated
+from mecheval.models.kernels.ssd import dual_scan
+from mecheval.models.layers.linear import projection
+from mecheval.models.layers.mixer import Mixer
+from mecheval.models.layers.short_convolution import ShortConvolution
+from mecheval.models.layers.step_size import initial_step_bias
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.linear import projection
-from mecheval.models.stack.residual import Mixer
-from mecheval.models.stack.short_convolution import ShortConvolution
-from mecheval.models.stack.state_space import StateSpaceArchitecture, initial_step_bias
-from mecheval.training.recipe import Recipe
+from mecheval.models.stack.arguments import StateSpaceArchitecture
+from mecheval.recipe import Recipe
 
 NORM_EPSILON = 1e-5
 

@@ -6,7 +6,7 @@ Glossary (paper -> code): the token shift and its six mixtures mu -> ``shift``; 
 from ``rate_in``, ``rate_out`` and ``rate_bias``; the removal key kappa, scaled to length 1 ->
 ``kappa``, which is the key times xi -> ``removal``; the replacement key, k (1 + (a - 1) alpha) with
 alpha -> ``replacement``; wkv -> the state ``(B, H, K, V)``, transposed here, which
-:func:`.generalised_delta_rule` runs on; the gate g -> ``gate_in``, sigmoid, ``gate_out``; the bonus
+:func:`.dplr_delta_rule` runs on; the gate g -> ``gate_in``, sigmoid, ``gate_out``; the bonus
 rho -> ``bonus``; W_o -> ``out``, behind a norm of what each head reads.
 Differences from the paper: no value residual, which mixes the first layer's values into those of
 later layers (a mixer sees its own input only); the feed-forward part is the package's, GELU without
@@ -31,15 +31,15 @@ from torch.nn import functional
 
 from mecheval import exact
 from mecheval.models.contract import Tap
-from mecheval.models.kernels.flash import PACKAGE, choose_linear
-from mecheval.models.kernels.generalised_delta import Writes, generalised_delta_rule
+from mecheval.models.kernels.dplr_delta_rule import Writes, dplr_delta_rule
+from mecheval.models.kernels.fla import PACKAGE, choose_linear
 from mecheval.models.kernels.scan import Kernel, check_kernel
+from mecheval.models.layers.linear import projection
+from mecheval.models.layers.mixer import Mixer
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.feed_forward import FeedForwardArchitecture
-from mecheval.models.stack.linear import projection
-from mecheval.models.stack.residual import Mixer
-from mecheval.training.recipe import Recipe
+from mecheval.models.stack.arguments import FeedForwardArchitecture
+from mecheval.recipe import Recipe
 
 STRONGEST_DECAY = math.exp(-0.5)
 NORM_EPSILON = 64e-5
@@ -74,7 +74,7 @@ class TimeMixing(Mixer):
     """A matrix per head, whose channels decay, and forget what a key held, each at its own rate."""
 
     reach, n_recent = 2, 1
-    inner = ("conv_out", "q", "k", "v", "attn_out")
+    inner = ("conv_out", "q", "k", "v", "z")
     writes = ("log_decay", "kappa", "a", "k", "v")
 
     def __init__(self, arguments: RWKV7, layer: int) -> None:
@@ -145,7 +145,7 @@ class TimeMixing(Mixer):
             "q": Tap(self.receptance, "output", "receptance", width),
             "k": Tap(self.key, "output", "key", width),
             "v": Tap(self.value, "output", "value", width),
-            "attn_out": Tap(self.out, "input", "out", width),
+            "z": Tap(self.out, "input", "out", width),
         }
 
     def _heads(self, value_BTD: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ class TimeMixing(Mixer):
         log_decay_BTHK, kappa_BTHK, a_BTHK, k_BTHK, v_BTHV = written
         chosen = choose_linear(self.kernel, v_BTHV)
         self.kernels = (f"generalised_delta_rule:{chosen}",)
-        return generalised_delta_rule(
+        return dplr_delta_rule(
             signals["q"], Writes(log_decay_BTHK, kappa_BTHK, a_BTHK * kappa_BTHK, k_BTHK, v_BTHV),
             state_BHKV=state[1] if state else None, implementation=chosen,
         )  # fmt: skip
@@ -165,7 +165,7 @@ class TimeMixing(Mixer):
         y_BTHV = functional.layer_norm(at(y_BTHV, only_B), y_BTHV.shape[-1:], eps=NORM_EPSILON)
         own_BTH1 = (q_BTHK * k_BTHK * self.bonus.unflatten(0, (self.heads, -1))).sum(-1, True)
         read_BTD = (y_BTHV + own_BTH1 * v_BTHV).flatten(2) * at(signals["gate"], only_B)
-        return self.out(edit("attn_out", read_BTD))
+        return self.out(edit("z", read_BTD))
 
 
 @model(

@@ -24,13 +24,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from mecheval.models.contract import Tap
-from mecheval.models.kernels.members import folded
+from mecheval.models.kernels.vmap_rules import folded
+from mecheval.models.layers.linear import affine, projection
+from mecheval.models.layers.mixer import Mixer
+from mecheval.models.layouts import Columns
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import Architecture, model
-from mecheval.models.stack.linear import affine, projection
-from mecheval.models.stack.residual import Mixer
-from mecheval.models.views import Columns
-from mecheval.training.recipe import Recipe
+from mecheval.recipe import Recipe
 
 ROPE_BASE = 10000.0
 
@@ -39,7 +39,7 @@ class Attention(Mixer):
     """Every position reads the values of earlier positions, weighted by query-key products."""
 
     kernels = ("attention:scaled_dot_product",)
-    inner = ("q", "k", "v", "attn_out")
+    inner = ("q", "k", "v", "z")
     writes = ("k", "v")
 
     def __init__(
@@ -73,7 +73,7 @@ class Attention(Mixer):
         """Attend to the position itself and all earlier ones; the state is all keys and values."""
         keys_BTHK, values_BTHK = self.advance(signals, state)
         read_BTHK = attend(signals["q"], keys_BTHK, values_BTHK, only_B=only_B)
-        return self.out(edit("attn_out", read_BTHK.flatten(2))), (keys_BTHK, values_BTHK)
+        return self.out(edit("z", read_BTHK.flatten(2))), (keys_BTHK, values_BTHK)
 
     def advance(self, signals: Signals, state: State) -> State:
         """Return all keys and values."""
@@ -93,7 +93,7 @@ class Attention(Mixer):
     def taps(self) -> dict[str, Tap]:
         """Return queries, keys and values, and what the heads read."""
         width = self.out.in_features
-        found = {"attn_out": Tap(self.out, "input", "out", width)}
+        found = {"z": Tap(self.out, "input", "out", width)}
         for i, name in enumerate(("q", "k", "v")):
             columns = Columns(tuple(range(i * width, (i + 1) * width)))
             found[name] = Tap(self.qkv, "output", "qkv", width, columns)

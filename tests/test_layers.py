@@ -17,7 +17,7 @@ PACKAGE = ROOT / "mecheval"
 GROUND = "builtin checks errors escape exact own_code paths seeding spec stats text"
 LEVELS = (
     set(GROUND.split()),
-    {"registry", "reports", "training.recipe"},
+    {"registry", "reports", "recipe"},
     {"tasks"},
     {"models"},
     {"training", "interventions"},
@@ -34,7 +34,7 @@ A recipe is a value that model cards carry, so it lies beneath the models.
 
 FOR_REGISTRIES = {
     "task_registry": {"tasks", "errors"},
-    "model_registry": {"models", "training.recipe", "errors", "exact"},
+    "model_registry": {"models", "recipe", "errors", "exact"},
 }
 """What a registered task or model may use of the package."""
 
@@ -80,15 +80,11 @@ def rooms_of(path: Path) -> set[str]:
     """Return the rooms of the package that a file imports."""
     tree = tree_of(path)
     names = [name.split(".")[1:] for name in imports(tree) if name.startswith("mecheval.")]
-    return {room(tuple(name)) for name in names}
-
-
-def room(parts: tuple[str, ...]) -> str:
-    return "training.recipe" if parts[:2] == ("training", "recipe") else parts[0]
+    return {name[0] for name in names}
 
 
 def room_of(path: Path) -> str:
-    return room(path.relative_to(PACKAGE).with_suffix("").parts)
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

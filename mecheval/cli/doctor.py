@@ -179,7 +179,7 @@ def _disks(output: Path) -> Iterator[Check]:
 
 
 def _kernels() -> Iterator[Check]:
-    from mecheval.models.kernels.library import library
+    from mecheval.models.kernels.c.compile import library
 
     compiled = library()
     detail = compiled.origin if compiled.functions else f"{compiled.origin}; plain torch is slower"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mecheval.models.contract import ModelCard
-    from mecheval.training.recipe import Recipe
+    from mecheval.recipe import Recipe
 
 
 def add(subparsers: argparse._SubParsersAction) -> None:

@@ -144,7 +144,7 @@ def _model_checks(spec: Spec, registry: Registry, *, trust_remote_code: bool) ->
     from mecheval.harness.building import build_task
     from mecheval.models.checks import check_model
     from mecheval.models.load import resolve
-    from mecheval.models.stack.planted import Planted
+    from mecheval.models.planted.planted import Planted
     from mecheval.spec import Spec as Name
 
     source = resolve(spec, registry, trust_remote_code=trust_remote_code)

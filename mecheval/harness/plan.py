@@ -21,6 +21,7 @@ from mecheval.harness.request import DTYPES, Cell, Request
 from mecheval.harness.sweeping import check_numbers, sweep_of
 from mecheval.harness.unchanged import file_sha256, sample_sha256
 from mecheval.harness.users_code import said_in_a_sentence
+from mecheval.recipe import PROTOCOL
 from mecheval.registry import Registry
 from mecheval.reports.checkpoints import checkpoint_id
 from mecheval.reports.files import cell_key, report_path
@@ -29,15 +30,14 @@ from mecheval.spec import Spec
 from mecheval.tasks.contract import Task
 from mecheval.text.quoting import HUB, as_word
 from mecheval.training import sweeps
-from mecheval.training.recipe import PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mecheval.metrics import Metric
     from mecheval.models.contract import Encoding, ModelSource, SequenceModel
+    from mecheval.recipe import Recipe
     from mecheval.registry import Kind
-    from mecheval.training.recipe import Recipe
 
 
 def plan(request: Request) -> list[Cell]:

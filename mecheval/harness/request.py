@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
     from mecheval.metrics import Metric
     from mecheval.models.contract import ModelSource
+    from mecheval.recipe import Recipe
     from mecheval.reports.schema import Identity, Labels
     from mecheval.spec import Spec
     from mecheval.tasks import Task
-    from mecheval.training.recipe import Recipe
 
 DTYPES = ("float32", "float64", "bfloat16")
 FORMAL_SEEDS = (0, 1, 2, 3)

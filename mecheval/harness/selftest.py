@@ -21,7 +21,7 @@ from mecheval.errors import ContractError
 from mecheval.harness.building import build_task
 from mecheval.metrics import Subject, configured_metric, measure
 from mecheval.models.load import resolve
-from mecheval.models.stack.planted import FOLDER
+from mecheval.models.planted.planted import FOLDER
 from mecheval.own_code.explaining import in_words
 from mecheval.registry import Registry
 from mecheval.reports.lookup import number_at

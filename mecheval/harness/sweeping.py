@@ -10,7 +10,7 @@ from mecheval.training import sweeps
 
 if TYPE_CHECKING:
     from mecheval.harness.request import Request
-    from mecheval.training.recipe import Recipe
+    from mecheval.recipe import Recipe
 
 
 def check_numbers(request: Request) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mecheval.errors import UsageError
-from mecheval.interventions.traces import activations
+from mecheval.interventions.activations import activations
 from mecheval.models.sites import Site
 
 if TYPE_CHECKING:

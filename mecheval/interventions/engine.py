@@ -13,18 +13,18 @@ import numpy as np
 import torch
 
 from mecheval.errors import UsageError
-from mecheval.interventions.budget import Budget, is_out_of_memory
-from mecheval.interventions.fidelity import Choice, choose, run
-from mecheval.interventions.heap import keeping_freed_memory
-from mecheval.interventions.partial import Partial
-from mecheval.interventions.work import work_of
+from mecheval.interventions.budget import Budget, is_out_of_memory, keeping_freed_memory
+from mecheval.interventions.chunk import chunk_of
+from mecheval.interventions.engine_choice import EngineChoice, choose, run
+from mecheval.interventions.grid_file import GridFile
+from mecheval.models.decomposition import Decomposition
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mecheval.interventions.base_runs import BaseRuns
     from mecheval.interventions.donors import Donor
     from mecheval.interventions.plan import Engine, Plan
-    from mecheval.interventions.question import Question
 
 
 @dataclass(frozen=True)
@@ -67,48 +67,48 @@ class Patched:
 
 
 @torch.inference_mode()
-def patch(question: Question, donor: Donor, plan: Plan, *, partial: Path | None = None) -> Patched:
+def patch(base_runs: BaseRuns, donor: Donor, plan: Plan, *, partial: Path | None = None) -> Patched:
     """Patch every cell of a grid.
 
     Raises:
         UsageError: The plan or the donor does not fit, the model is not causal, the engine that the
             plan asks for is not exact for it, or not even one run fits into memory.
     """
-    plan.check(question)
-    chosen, budget = choose(question, donor, plan), Budget(plan.memory)
-    kept = Partial(partial, question, donor, plan)
-    base_P, donor_P = np.empty(question.n_runs), np.empty(question.n_runs)
-    first, size = 0, _runs_per_chunk(question, plan, chosen)
-    while first < question.n_runs:
-        runs = slice(first, min(first + size, question.n_runs))
+    plan.check(base_runs)
+    chosen, budget = choose(base_runs, donor, plan), Budget(plan.memory)
+    kept = GridFile(partial, base_runs, donor, plan)
+    base_P, donor_P = np.empty(base_runs.n_runs), np.empty(base_runs.n_runs)
+    first, size = 0, _runs_per_chunk(base_runs, plan, chosen)
+    while first < base_runs.n_runs:
+        runs = slice(first, min(first + size, base_runs.n_runs))
         try:
-            work = work_of(question.take(runs), donor.take(runs), plan.take(runs))
-            kept.attend(work, runs)
-            with keeping_freed_memory(work.base_P.device):
-                run(work, chosen.engine, budget)
+            chunk = chunk_of(base_runs.take(runs), donor.take(runs), plan.take(runs))
+            kept.attach(chunk, runs)
+            with keeping_freed_memory(chunk.base_P.device):
+                run(chunk, chosen.engine, budget)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             size = _fewer(size, budget)
             continue
         kept.save()
-        base_P[runs] = work.base_P.cpu().numpy()
-        donor_P[runs] = work.donor_P.cpu().numpy()
+        base_P[runs] = chunk.base_P.cpu().numpy()
+        donor_P[runs] = chunk.donor_P.cpu().numpy()
         first = runs.stop
     kept.remove()
     return Patched(base_P, donor_P, kept.patched_KIJP, _execution(chosen, budget))
 
 
-def _runs_per_chunk(question: Question, plan: Plan, chosen: Choice) -> int:
+def _runs_per_chunk(base_runs: BaseRuns, plan: Plan, chosen: EngineChoice) -> int:
     """Return how many base runs can be kept with all that is remembered of them."""
-    model = question.model
+    model = base_runs.model
     parameter = next(model.parameters())
-    entries = model.d_model * (3 * model.n_layers + 2 * len(plan.sites()))
-    apart = model.apart() if chosen.engine == "tails" else None
-    for layer in apart.layers if apart is not None else ():
+    numbers = model.d_model * (3 * model.n_layers + 2 * len(plan.sites()))
+    decomposition = model.decomposition() if chosen.engine == "tails" else None
+    for layer in decomposition.layers if isinstance(decomposition, Decomposition) else ():
         signals = layer.mixing.project(layer.enter(parameter.new_zeros(1, 1, model.d_model)), ())
-        entries += 2 * sum(value_PTX.numel() for value_PTX in signals.values())
-    run_bytes = question.n_positions * entries * parameter.element_size()
+        numbers += 2 * sum(value_PTX.numel() for value_PTX in signals.values())
+    run_bytes = base_runs.n_positions * numbers * parameter.element_size()
     return max(1, plan.memory // run_bytes)
 
 
@@ -122,7 +122,7 @@ def _fewer(size: int, budget: Budget) -> int:
     return size // 2
 
 
-def _execution(chosen: Choice, budget: Budget) -> Execution:
+def _execution(chosen: EngineChoice, budget: Budget) -> Execution:
     return Execution(
         chosen.engine, chosen.reason, chosen.difference, chosen.checked,
         budget.largest, budget.halvings,

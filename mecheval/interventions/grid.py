@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mecheval.errors import UsageError
+from mecheval.interventions.activations import BATCH_SIZE
+from mecheval.interventions.base_runs import Readout, checked_runs
 from mecheval.interventions.donors import Donor, Interchange
 from mecheval.interventions.engine import Execution, patch
 from mecheval.interventions.plan import Engine, Plan, plan_of
-from mecheval.interventions.question import Readout, questions
-from mecheval.interventions.traces import BATCH_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from torch import Tensor
 
-    from mecheval.interventions.question import Question
+    from mecheval.interventions.base_runs import BaseRuns
     from mecheval.models.contract import SequenceModel
 
 Direction = Literal["denoising", "noising"]
@@ -131,7 +131,9 @@ def recovery_grid(
         UsageError: Shapes do not agree, a component, layer or position does not exist, the model is
             not causal, or the engine that was asked for is not exact for it.
     """
-    asked = questions(model, [clean_BT, corrupted_BT], answers_B, foils_B, readout_B, kind=readout)
+    asked = checked_runs(
+        model, [clean_BT, corrupted_BT], answers_B, foils_B, readout_B, kind=readout
+    )
     if direction not in ("denoising", "noising"):
         raise UsageError(f"Unknown direction '{direction}'. Choose denoising or noising.")
     base, donor = asked if direction == "noising" else asked[::-1]
@@ -178,7 +180,7 @@ def ablation_grid(
     Raises:
         UsageError: As for :func:`recovery_grid`, or the donor does not fit.
     """
-    (base,) = questions(model, [tokens_BT], answers_B, foils_B, readout_B, kind=readout)
+    (base,) = checked_runs(model, [tokens_BT], answers_B, foils_B, readout_B, kind=readout)
     plan = plan_of(
         base, components, layers, positions,
         frozen=frozen, engine=engine, batch_size=batch_size, memory=memory,
@@ -191,7 +193,7 @@ def _listed(positions: ArrayLike | None) -> list[int] | None:
     return None if positions is None else [int(position) for position in np.asarray(positions)]
 
 
-def _union(own_BJ: np.ndarray, base: Question) -> list[int]:
+def _union(own_BJ: np.ndarray, base: BaseRuns) -> list[int]:
     """Return all positions that some pair asks for.
 
     Raises:

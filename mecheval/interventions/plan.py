@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from mecheval.interventions.question import Question
+    from mecheval.interventions.base_runs import BaseRuns
 
 Engine = Literal["auto", "tails", "blocks", "hooks", "steps"]
 ENGINES: tuple[Engine, ...] = ("auto", "tails", "blocks", "hooks", "steps")
@@ -72,7 +72,7 @@ class Plan:
         """Return all patched sites, whether the model has them or not."""
         return [Site(layer, name) for name in self.components for layer in self.layers]
 
-    def check(self, question: Question) -> None:
+    def check(self, base_runs: BaseRuns) -> None:
         """Check components, layers, positions and engine.
 
         Raises:
@@ -83,10 +83,10 @@ class Plan:
                 raise UsageError(
                     f"Unknown component '{component}'. Choose among {', '.join(COMPONENTS)}."
                 )
-        last = question.model.n_layers - 1
+        last = base_runs.model.n_layers - 1
         if any(not 0 <= layer <= last for layer in self.layers):
             raise UsageError(f"The model has layers 0 to {last}; got {list(self.layers)}.")
-        last = question.n_positions - 1
+        last = base_runs.n_positions - 1
         if any(not 0 <= position <= last for position in self.positions):
             raise UsageError(
                 f"Positions go from 0 to the last readout {last}; got {list(self.positions)}."
@@ -96,7 +96,7 @@ class Plan:
 
 
 def plan_of(
-    question: Question,
+    base_runs: BaseRuns,
     components: Sequence[str],
     layers: Sequence[int] | None,
     positions: Sequence[int] | None,
@@ -105,7 +105,7 @@ def plan_of(
     """Make a plan of what the user gave: all layers and positions where None is given."""
     return Plan(
         tuple(components),
-        tuple(range(question.model.n_layers) if layers is None else layers),
-        tuple(range(question.n_positions) if positions is None else positions),
+        tuple(range(base_runs.model.n_layers) if layers is None else layers),
+        tuple(range(base_runs.n_positions) if positions is None else positions),
         **how,
     )

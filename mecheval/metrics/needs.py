@@ -135,6 +135,6 @@ class AttentionHeads(Need):
 
     def of_model(self, model: SequenceModel) -> str | None:
         """Look among the sites of the model."""
-        if any(site.component == "attn_out" for site in model.taps()):
+        if any(site.component == "z" for site in model.taps()):
             return None
         return "the model has no attention heads whose output is a site"

@@ -13,16 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mecheval.errors import UsageError
+from mecheval.models.decomposition import Refusal
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mecheval.models.apart import Apart, Replay
+    from mecheval.models.decomposition import Decomposition, Replay
     from mecheval.models.sites import Site
+    from mecheval.recipe import Recipe
     from mecheval.tasks import Task
-    from mecheval.training.recipe import Recipe
 
 
-class View(ABC):
+class Layout(ABC):
     """How an activation ``(B, T, width)`` lies in the tensor that a module takes or returns."""
 
     @abstractmethod
@@ -45,14 +48,14 @@ class Tap:
             not called.
         path: The module's name in the real module tree.
         width: Size of the activation's last dimension.
-        view: How the activation lies in that tensor; None if it is the tensor.
+        layout: How the activation lies in that tensor; None if it is the tensor.
     """
 
     module: nn.Module
     side: Literal["input", "output", "function"]
     path: str
     width: int
-    view: View | None = None
+    layout: Layout | None = None
 
 
 class SequenceModel(nn.Module, ABC):
@@ -64,8 +67,6 @@ class SequenceModel(nn.Module, ABC):
         vocab_size: Number of token ids C.
         context_limit: Most positions T that the model accepts, None if unbounded.
         kernels: Names of the kernels that its forward uses, for the report.
-        apart_reason: Why :meth:`apart` returns None, once it has.
-        replay_reason: Why :meth:`replay` returns None, once it has.
     """
 
     n_layers: int
@@ -73,8 +74,6 @@ class SequenceModel(nn.Module, ABC):
     vocab_size: int
     context_limit: int | None = None
     kernels: tuple[str, ...] = ()
-    apart_reason: str | None = None
-    replay_reason: str | None = None
 
     @abstractmethod
     def forward(self, tokens_BT: Tensor) -> Tensor:
@@ -94,13 +93,13 @@ class SequenceModel(nn.Module, ABC):
     def taps(self) -> Mapping[Site, Tap]:
         """Return every site that exists in this model."""
 
-    def apart(self) -> Apart | None:
-        """Return the model in parts that run one by one, or None if it can only run whole."""
-        return None
+    def decomposition(self) -> Decomposition | Refusal:
+        """Return the model in parts that run one by one, or why it can only run whole."""
+        return Refusal("the model cannot be taken apart")
 
-    def replay(self, tokens_PT: Tensor) -> Replay | None:
-        """Record the blocks' arguments of a run, to call them again; None if that is not exact."""
-        return None
+    def replay(self, tokens_PT: Tensor) -> Replay | Refusal:
+        """Record the blocks' arguments of a run, to call them again; or why that is not exact."""
+        return Refusal("its blocks cannot be called one by one")
 
     @property
     def streams(self) -> bool:
@@ -163,6 +162,21 @@ class Encoding:
     code_C: np.ndarray
     vocab_size: int
     added: tuple[str, ...] = ()
+
+
+def own_codes(task: Task, *, vocab_size: int, name: str) -> Encoding:
+    """Let every symbol be the token id of its index, for weights that know no text.
+
+    Raises:
+        UsageError: The task has more symbols than the model has token ids.
+    """
+    n_symbols = len(task.symbols)
+    if n_symbols > vocab_size:
+        raise UsageError(
+            f"Task '{task.card.name}' has {n_symbols} symbols, but '{name}' has only {vocab_size} "
+            "token ids. Give the model a larger vocabulary."
+        )
+    return Encoding(code_C=np.arange(n_symbols), vocab_size=vocab_size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from mecheval.models.wrapped.calls import stream_argument
-from mecheval.models.wrapped.convolving import Convolving
+from mecheval.models.convolution_hooks import Convolving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -111,10 +110,22 @@ def unvisited() -> Iterator[None]:
 def _visited(tap: Tap, visit: Visit, tensor: Tensor) -> Tensor | None:
     if _aside.active:
         return None
-    if tap.view is None:
+    if tap.layout is None:
         return visit(tensor)
-    changed = visit(tap.view.get(tensor))
-    return None if changed is None else tap.view.put(tensor, changed)
+    changed = visit(tap.layout.get(tensor))
+    return None if changed is None else tap.layout.put(tensor, changed)
+
+
+def stream_argument(args: tuple, kwargs: Mapping[str, Any]) -> int | str:
+    """Find the stream among a module's arguments: a position or a keyword.
+
+    Raises:
+        LookupError: No argument is a floating-point tensor with three dimensions.
+    """
+    for place, value in [*enumerate(args), *kwargs.items()]:
+        if isinstance(value, Tensor) and value.is_floating_point() and value.dim() == 3:
+            return place
+    raise LookupError("The module was called without a residual stream of shape (B, T, D).")
 
 
 def stream_output(output: Any) -> Tensor:

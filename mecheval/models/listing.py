@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mecheval.models.decomposition import Refusal
 from mecheval.models.sites import Site, SiteInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mecheval.models.apart import Layer
     from mecheval.models.contract import SequenceModel
+    from mecheval.models.decomposition import Layer
     from mecheval.models.mixing import State
 
 POSITIONS = 11  # a size that no axis of a model is likely to have
@@ -28,8 +29,10 @@ def site_infos(model: SequenceModel) -> list[SiteInfo]:
     found = [
         SiteInfo(site, tap.path, tap.side, f"(B, T, {tap.width})") for site, tap in taps.items()
     ]
-    apart = model.apart()
-    for index, layer in enumerate(apart.layers if apart is not None else ()):
+    decomposition = model.decomposition()
+    for index, layer in enumerate(
+        () if isinstance(decomposition, Refusal) else decomposition.layers
+    ):
         mixer = taps.get(Site(index, "mixer_out"))
         path = "" if mixer is None else mixer.path
         for component, names, shapes in _memory(model, layer):
@@ -38,7 +41,7 @@ def site_infos(model: SequenceModel) -> list[SiteInfo]:
                 for name, part in zip(names, shapes, strict=True)
             )
             found.append(SiteInfo(Site(index, component), path, "memory", shape))
-    if apart is None and model.exchanges:
+    if isinstance(decomposition, Refusal) and model.exchanges:
         for index in range(model.n_layers):
             path = taps[Site(index, "block_in")].path
             found += [

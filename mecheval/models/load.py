@@ -11,8 +11,8 @@ from mecheval.errors import UsageError
 from mecheval.escape import quoted
 from mecheval.models.contract import ModelCard, ModelSource
 from mecheval.models.hub.pretrained import Checkpoint
+from mecheval.models.planted.planted import Planted
 from mecheval.models.stack.architecture import configure_model
-from mecheval.models.stack.planted import Planted
 from mecheval.models.wrapped.module_source import ModuleSource
 from mecheval.paths import expanded, is_dir
 from mecheval.text.quoting import HUB as HUB

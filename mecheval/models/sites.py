@@ -18,7 +18,7 @@ COMPONENTS = {
     "q": "queries of all heads, before rotary positions",
     "k": "keys of all heads, before rotary positions",
     "v": "values of all heads",
-    "attn_out": "what the heads read, side by side, before the output projection",
+    "z": "what the heads read, side by side, before the output projection",
     "mixer_out": "output of the sequence mixer, before it is added to the stream",
     "mlp_out": "output of the feed-forward part, before it is added to the stream",
     "block_out": "residual stream after the block",

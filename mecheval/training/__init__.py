@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from mecheval.training.recipe import Recipe as Recipe
+from mecheval.recipe import Recipe as Recipe
 
 if TYPE_CHECKING:
     from mecheval.training.preparation import Trained as Trained

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mecheval.models.kernels.members import lifted
+from mecheval.models.kernels.vmap_rules import lifted
 from mecheval.tasks.batch import UNSCORED
 from mecheval.training.loop import upcast
 

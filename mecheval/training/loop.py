@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mecheval.models.contract import Encoding, SequenceModel
+    from mecheval.recipe import Recipe
     from mecheval.tasks import Batch, Task
     from mecheval.training.checkpoints import Checkpoint
-    from mecheval.training.recipe import Recipe
     from mecheval.training.snapshots import Snapshots
 
     Emit = Callable[[str, int, int, float | None], None]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mecheval.models.contract import SequenceModel
-    from mecheval.training.recipe import Recipe
+    from mecheval.recipe import Recipe
 
 EPSILON = 1e-8
 

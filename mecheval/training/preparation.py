@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mecheval.models.contract import Encoding, ModelSource, SequenceModel
+    from mecheval.recipe import Recipe
     from mecheval.tasks import Task
     from mecheval.training.loop import Emit, Trainer
-    from mecheval.training.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from mecheval.reports.schema import SweepRun, TrainingPart
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mecheval.training.recipe import Recipe
+    from mecheval.recipe import Recipe
 
 NOT_TRAINING = {"gate": "decides what counts as learned, and not how a model is trained"}
 """Fields of a recipe that cannot be swept, and why."""

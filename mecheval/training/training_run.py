@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mecheval.recipe import PROTOCOL
 from mecheval.reports.files import checkpoint_id
 from mecheval.reports.schema import TrainingPart
 from mecheval.training.checkpoints import Checkpoint, content_key
 from mecheval.training.loop import Trainer
-from mecheval.training.recipe import PROTOCOL
 from mecheval.training.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mecheval.models.contract import Encoding, ModelSource, SequenceModel
+    from mecheval.recipe import Recipe
     from mecheval.tasks import Task
     from mecheval.training.loop import Emit, Progress
-    from mecheval.training.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)

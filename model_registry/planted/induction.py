@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from mecheval.models.stack.basis import Basis
-from mecheval.models.stack.planted import Blueprint, Turnable, planted
+from mecheval.models.planted.basis import Basis
+from mecheval.models.planted.planted import Blueprint, Turnable, planted
 
 from ...task_registry.ar import AssociativeRecall
 from ..mamba import Mamba, SelectiveStateSpace
@@ -16,7 +16,8 @@ from .parts import plant_copy, plant_ends, plant_head, plant_shift
 if TYPE_CHECKING:
     from torch import nn
 
-    from mecheval.models.stack.residual import Mixer, ResidualStack
+    from mecheval.models.layers.mixer import Mixer
+    from mecheval.models.stack.residual import ResidualStack
     from mecheval.tasks import Task
 
 GAIN = 10.0  # logit of a value that is copied whole

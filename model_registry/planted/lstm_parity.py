@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from mecheval.models.stack.basis import DISTRACTION, Basis, distract, wire
-from mecheval.models.stack.planted import Blueprint, Planted, planted
+from mecheval.models.planted.basis import DISTRACTION, Basis, distract, wire
+from mecheval.models.planted.planted import Blueprint, Planted, planted
 
 from ...task_registry.parity import Parity
 from ..lstm import LongShortTermMemory

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 
-from mecheval.models.stack.basis import Basis, wire
-from mecheval.models.stack.planted import Blueprint, Planted, planted
+from mecheval.models.planted.basis import Basis, wire
+from mecheval.models.planted.planted import Blueprint, Planted, planted
 
 from ...task_registry.ar import AssociativeRecall
 from ..lstm import LongShortTermMemory

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import torch
 
 from mecheval import exact
-from mecheval.models.stack.basis import Basis, wire
-from mecheval.models.stack.planted import Blueprint, Turnable, planted
+from mecheval.models.planted.basis import Basis, wire
+from mecheval.models.planted.planted import Blueprint, Turnable, planted
 
 from ...task_registry.ar import AssociativeRecall
 from ..mamba import Mamba, SelectiveStateSpace
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from mecheval.models.stack.residual import Mixer, ResidualStack
-    from mecheval.models.stack.short_convolution import ShortConvolution
+    from mecheval.models.layers.mixer import Mixer
+    from mecheval.models.layers.short_convolution import ShortConvolution
+    from mecheval.models.stack.residual import ResidualStack
     from mecheval.tasks import Task
 
 GAIN = 10.0  # logit of a value that is retrieved whole

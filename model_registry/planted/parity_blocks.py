@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 
 import torch
 
-from mecheval.models.stack.basis import DISTRACTION, Basis, distract, wire
-from mecheval.models.stack.planted import Blueprint, Turnable, planted
+from mecheval.models.planted.basis import DISTRACTION, Basis, distract, wire
+from mecheval.models.planted.planted import Blueprint, Turnable, planted
 
 from ...task_registry.parity import Parity
 from ..mamba import Mamba, SelectiveStateSpace

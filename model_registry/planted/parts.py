@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from mecheval.models.stack.basis import wire
+from mecheval.models.planted.basis import wire
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import nn
 
-    from mecheval.models.stack.basis import Basis
-    from mecheval.models.stack.residual import Mlp, ResidualStack
+    from mecheval.models.layers.linear import Mlp
+    from mecheval.models.planted.basis import Basis
+    from mecheval.models.stack.residual import ResidualStack
 
     from ...task_registry.ar import AssociativeRecall
     from ..mamba import SelectiveStateSpace

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from mecheval.models.stack.basis import DISTRACTION, Basis, distract, wire
-from mecheval.models.stack.planted import Blueprint, Turnable, planted
+from mecheval.models.planted.basis import DISTRACTION, Basis, distract, wire
+from mecheval.models.planted.planted import Blueprint, Turnable, planted
 
 from ...task_registry.parity import Parity
 from ...task_registry.z6 import Z6
@@ -16,7 +16,8 @@ from .parts import plant_copy, plant_counter, units_of_counter
 if TYPE_CHECKING:
     from torch import nn
 
-    from mecheval.models.stack.residual import Mlp, ResidualStack
+    from mecheval.models.layers.linear import Mlp
+    from mecheval.models.stack.residual import ResidualStack
     from mecheval.tasks import Task
 
 GAIN = 10.0  # logit of the right answer

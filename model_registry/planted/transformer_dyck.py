@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 
-from mecheval.models.stack.basis import Basis, distract, wire
-from mecheval.models.stack.planted import Blueprint, Turnable, planted
+from mecheval.models.planted.basis import Basis, distract, wire
+from mecheval.models.planted.planted import Blueprint, Turnable, planted
 
 from ...task_registry.dyck import NOOP, Dyck
 from ..transformer import Attention
@@ -25,7 +25,8 @@ from .parts import plant_copy, plant_counter, plant_head, units_of_counter
 if TYPE_CHECKING:
     from torch import nn
 
-    from mecheval.models.stack.residual import Mlp, ResidualStack
+    from mecheval.models.layers.linear import Mlp
+    from mecheval.models.stack.residual import ResidualStack
     from mecheval.tasks import Task
 
 GAIN = 10.0  # logit of the right answer

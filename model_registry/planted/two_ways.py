@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from mecheval.models.stack.basis import Basis
-from mecheval.models.stack.planted import Blueprint, Turnable, planted
+from mecheval.models.planted.basis import Basis
+from mecheval.models.planted.planted import Blueprint, Turnable, planted
 
 from ...task_registry.ar import AssociativeRecall
 from ..transformer import Attention

@@ -121,7 +121,7 @@ def test_sites(capsys: pytest.CaptureFixture[str]) -> None:
     rows = listed(capsys, "sites", "transformer[layers=2,width=16]")
     assert [row["site"] for row in rows if row["layer"] == 1] == [
         "L1.block_in", "L1.mixer_in", "L1.write", "L1.state", "L1.cache", "L1.q", "L1.k", "L1.v",
-        "L1.attn_out", "L1.mixer_out", "L1.mlp_out", "L1.block_out",
+        "L1.z", "L1.mixer_out", "L1.mlp_out", "L1.block_out",
     ]  # fmt: skip
     assert {row["shape"] for row in rows if row["side"] != "memory"} == {"(B, T, 16)"}
     assert {row["shape"] for row in rows if row["component"] == "write"} == {

@@ -111,7 +111,7 @@ MODEL = '''from dataclasses import dataclass
 
 from mecheval.builtin.model_registry.gru import Gru
 from mecheval.models.stack.architecture import model
-from mecheval.training.recipe import Recipe
+from mecheval.recipe import Recipe
 
 
 @model(name="toy", reference="none", architecture="recurrent",

@@ -13,9 +13,9 @@ from mecheval.escape import MOST_OF_OTHERS, MOST_SAID, cause
 from mecheval.harness.failure import failure_of
 from mecheval.metrics import configured_metric
 from mecheval.own_code.explaining import in_words
+from mecheval.recipe import Recipe
 from mecheval.registry import Registry
 from mecheval.spec import Spec, parse_spec
-from mecheval.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,7 +171,7 @@ def test_the_ends_of_ranges_are_in_them() -> None:
 
 
 def test_every_number_of_a_recipe_has_a_range(capsys: pytest.CaptureFixture[str]) -> None:
-    from mecheval.training.recipe import _RANGES
+    from mecheval.recipe import _RANGES
 
     numbers = {name for name, value in vars(Recipe()).items() if type(value) in (int, float)}
     assert numbers == set(_RANGES)

@@ -20,7 +20,7 @@ from mecheval.interventions import (
     recovery_grid,
     trace,
 )
-from mecheval.interventions import tails as tails_engine
+from mecheval.interventions.engines import tails as tails_engine
 from mecheval.models.sites import MEMORY, Site
 
 NAMES = [
@@ -118,7 +118,7 @@ def test_swapped_memory_equals_a_run_step_by_step(name, pairs) -> None:
     grid = recovery_grid(model, **pairs, components=("state", "cache"))
     clean, corrupted = (states_of(model, pairs[f"{kind}_BT"]) for kind in ("clean", "corrupted"))
     for layer, position in itertools.product(range(2), range(8)):
-        n_recent = model.apart().layers[layer].mixing.n_recent
+        n_recent = model.decomposition().layers[layer].mixing.n_recent
         for component, kept in (("state", n_recent), ("cache", 0)):
             n, memory = corrupted[position]
             donor = clean[position][1][layer]
@@ -212,12 +212,12 @@ def test_memory_runs_out_and_the_grid_goes_on(pairs, monkeypatch) -> None:
     expected = recovery_grid(model, **pairs)
     run, passes = tails_engine.Tails.run, []
 
-    def scarce(self, position, entries):
-        n_rows = sum(len(entry.run_R) for entry in entries)
+    def scarce(self, position, groups):
+        n_rows = sum(len(group.run_R) for group in groups)
         passes.append(n_rows)
         if n_rows > 3:
             raise torch.OutOfMemoryError("no memory left")
-        return run(self, position, entries)
+        return run(self, position, groups)
 
     monkeypatch.setattr(tails_engine.Tails, "run", scarce)
     grid = recovery_grid(model, **pairs)
@@ -234,10 +234,10 @@ def test_memory_runs_out_and_the_grid_goes_on(pairs, monkeypatch) -> None:
 
 def test_an_engine_that_is_not_exact_is_not_taken(pairs) -> None:
     model = build("lstm")
-    apart = model.apart()
-    layer = replace(apart.layers[1], join=lambda stream, mixed: stream + 1.01 * mixed)
-    wrong = replace(apart, layers=(apart.layers[0], layer, apart.layers[2]))
-    model.apart = lambda: wrong
+    decomposition = model.decomposition()
+    layer = replace(decomposition.layers[1], join=lambda stream, mixed: stream + 1.01 * mixed)
+    wrong = replace(decomposition, layers=(decomposition.layers[0], layer, decomposition.layers[2]))
+    model.decomposition = lambda: wrong
     grid = recovery_grid(model, **pairs)
     assert grid.execution.engine == "hooks"
     assert "tails: off by" in grid.execution.reason
@@ -258,22 +258,22 @@ def test_a_model_that_looks_ahead_is_refused(pairs) -> None:
 def test_an_interrupted_grid_goes_on_where_it_stopped(pairs, monkeypatch, tmp_path) -> None:
     model, path = build("gru"), tmp_path / "grid.npz"
     expected = recovery_grid(model, **pairs)
-    monkeypatch.setattr("mecheval.interventions.partial.SECONDS", 0.0)
+    monkeypatch.setattr("mecheval.interventions.grid_file.SECONDS", 0.0)
     run, seen = tails_engine.Tails.run, []
 
-    def interrupted(self, position, entries):
+    def interrupted(self, position, groups):
         if position == 5:
             raise KeyboardInterrupt
-        return run(self, position, entries)
+        return run(self, position, groups)
 
     monkeypatch.setattr(tails_engine.Tails, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         recovery_grid(model, **pairs, partial=path)
     assert path.exists()
 
-    def watched(self, position, entries):
+    def watched(self, position, groups):
         seen.append(position)
-        return run(self, position, entries)
+        return run(self, position, groups)
 
     monkeypatch.setattr(tails_engine.Tails, "run", watched)
     other = {**pairs, "answers_B": (pairs["answers_B"] + 1) % 7}

@@ -18,6 +18,7 @@ from mecheval.metrics.circuit.attention_weights import (
 )
 from mecheval.metrics.circuit.head_paths import Unit
 from mecheval.metrics.circuit.memory_paths import memory_paths
+from mecheval.models.decomposition import Refusal
 from mecheval.models.hooks import visiting
 from mecheval.models.sites import Site
 from mecheval.models.wrapped.model import WrappedModel
@@ -117,8 +118,8 @@ def test_weights_are_the_softmax_of_our_attention(arguments: str) -> None:
     tokens_BT = torch.randint(1, 20, (2, 9), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         stream_BTD = streams(model, tokens_BT)[1]
-        mixing = model.apart().layers[1].mixing
-        signals = mixing.project(model.apart().layers[1].enter(stream_BTD), ())
+        mixing = model.decomposition().layers[1].mixing
+        signals = mixing.project(model.decomposition().layers[1].enter(stream_BTD), ())
         q_BHTK, k_BHTK = (signals[name].transpose(1, 2) for name in "qk")
         score_BHTT = q_BHTK @ k_BHTK.mT * q_BHTK.shape[-1] ** -0.5
         hidden_TT = torch.ones(9, 9, dtype=torch.bool).triu(1)
@@ -133,8 +134,10 @@ def test_linear_attention_has_weights_where_it_is_normalised() -> None:
         weights_BHTT = weights_of(based, 1, streams(based, tokens_BT)[1])
         assert weights_BHTT is not None
         torch.testing.assert_close(weights_BHTT.sum(-1), torch.ones(2, 2, 9))
-        mixing = based.apart().layers[1].mixing
-        signals = mixing.project(based.apart().layers[1].enter(streams(based, tokens_BT)[1]), ())
+        mixing = based.decomposition().layers[1].mixing
+        signals = mixing.project(
+            based.decomposition().layers[1].enter(streams(based, tokens_BT)[1]), ()
+        )
         x_BHTT = torch.einsum("bthk,bshk->bhts", signals["q"], signals["k"]) * 8**-0.5
         raw_BHTT = (1 + x_BHTT + x_BHTT**2 / 2).tril()
         torch.testing.assert_close(weights_BHTT, raw_BHTT / raw_BHTT.sum(-1, keepdim=True))
@@ -144,7 +147,7 @@ def test_linear_attention_has_weights_where_it_is_normalised() -> None:
 
 
 def streams(model, tokens_BT: torch.Tensor) -> list[torch.Tensor]:
-    from mecheval.interventions.traces import activations
+    from mecheval.interventions.activations import activations
 
     sites = [Site(layer, "block_in") for layer in range(model.n_layers)]
     found = activations(model, tokens_BT, sites)
@@ -152,7 +155,7 @@ def streams(model, tokens_BT: torch.Tensor) -> list[torch.Tensor]:
 
 
 def weights_of(model, layer: int, stream_BTD: torch.Tensor) -> torch.Tensor | None:
-    part = model.apart().layers[layer]
+    part = model.decomposition().layers[layer]
     return attention_weights(part.mixing, part.mixing.project(part.enter(stream_BTD), ()))
 
 
@@ -208,7 +211,7 @@ def test_uniform_attention_leaves_out_what_a_window_hides(name: str) -> None:
     distances = [readout - value for _, value, readout in zip(*roles, strict=True)]
     assert min(distances) < 4 < max(distances)
     with torch.no_grad():
-        paths = head_circuit.paths_of(subject, subject.model.apart(), pairs)
+        paths = head_circuit.paths_of(subject, subject.model.decomposition(), pairs)
     scores = head_scores.scores_of(paths)
     for layer, window in enumerate(windows):
         if window is None:  # a layer without heads
@@ -228,7 +231,7 @@ def test_a_sharp_head_sees_no_less() -> None:
     model = subject_of(SMALL).model
     tokens_BT = torch.randint(1, 20, (2, 9), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        part = model.apart().layers[1]
+        part = model.decomposition().layers[1]
         signals = part.mixing.project(part.enter(streams(model, tokens_BT)[1]), ())
         sharp = {**signals, "q": 1e6 * signals["q"]}
         assert (attention_weights(part.mixing, sharp).tril() == 0).sum() > 2 * 2 * 36 + 9
@@ -244,7 +247,7 @@ class Squared:
         weight_BHTT = torch.einsum("bthk,bshk->bhts", signals["q"], signals["k"]).square().tril()
         weight_BHTT = weight_BHTT / weight_BHTT.sum(-1, keepdim=True)
         read_BTHV = torch.einsum("bhts,bshv->bthv", weight_BHTT, signals["v"])
-        return edit("attn_out", read_BTHV.flatten(2)), ()
+        return edit("z", read_BTHV.flatten(2)), ()
 
 
 def test_a_mixer_that_reads_nothing_with_zeros_sees_all_positions_so_far() -> None:
@@ -279,7 +282,7 @@ def test_paths_are_what_plain_hooks_make_of_them(build) -> None:
     """Two whole forward passes with every other head held, for every pair of heads."""
     subject = subject_of(build())
     pairs = subject.pairs(4, subject.length, kind="key")
-    paths = head_circuit.paths_of(subject, subject.model.apart(), pairs)
+    paths = head_circuit.paths_of(subject, subject.model.decomposition(), pairs)
     hooked = Hooked(subject.model, pairs)
     scale = np.abs(hooked.readout({})).max()
     with torch.no_grad():
@@ -318,7 +321,7 @@ class Hooked:
     def __init__(self, model, pairs) -> None:
         self.model, self.pairs = model, pairs
         taps = model.taps()
-        self.taps = [taps[Site(layer, "attn_out")] for layer in range(model.n_layers)]
+        self.taps = [taps[Site(layer, "z")] for layer in range(model.n_layers)]
         self.row_P = torch.arange(len(pairs))
         self.value_P, self.readout_P = (
             torch.as_tensor(pairs.clean.roles[name]) for name in ("value", "readout")
@@ -420,7 +423,7 @@ def test_checkpoints_without_attention_and_with_some(family: str, monkeypatch) -
     any_answers(monkeypatch)
     model = checkpoint(family)
     result = result_of(subject_of(model), "induction_circuit", n_pairs=8)
-    if model.apart() is None:  # as Jamba's attention before transformers 5
+    if isinstance(model.decomposition(), Refusal):  # as Jamba's attention before transformers 5
         assert result.value is None
         assert result.reason
     elif family == "mamba":
@@ -485,7 +488,7 @@ def test_the_state_of_the_last_layer_is_that_of_the_recurrence(name: str) -> Non
     """Steps up to the query in both runs, an exchange of one layer's state, and one more step."""
     subject = subject_of(f"{name}[width=16,layers=2]")
     model, pairs = subject.model, subject.pairs(4, subject.length, kind="key")
-    found = memory_paths(subject, model.apart(), pairs, max_offset=1)
+    found = memory_paths(subject, model.decomposition(), pairs, max_offset=1)
     last = int(pairs.readout_P[0])
     clean_PT, corrupted_PT = (
         torch.as_tensor(batch.tokens_BT) for batch in (pairs.clean, pairs.corrupted)
@@ -495,7 +498,7 @@ def test_the_state_of_the_last_layer_is_that_of_the_recurrence(name: str) -> Non
             model.run(tokens_PT[:, :last], model.start(len(pairs)))[1]
             for tokens_PT in (clean_PT, corrupted_PT)
         )
-        recent = model.apart().layers[1].mixing.n_recent
+        recent = model.decomposition().layers[1].mixing.n_recent
         mixed = (own[0], (*own[1][:recent], *other[1][recent:]))
         logits_PC, _ = model.step(clean_PT[:, last], (n, mixed))
         plain_PC, _ = model.step(clean_PT[:, last], (n, own))

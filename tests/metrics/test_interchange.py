@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from retrieval_subjects import RECALL, planted, results
 
-from mecheval.interventions.fidelity import RUNS
-from mecheval.interventions.work import Work
+from mecheval.interventions.chunk import Chunk
+from mecheval.interventions.engine_choice import RUNS
 from mecheval.metrics.intervention.patching import NOWHERE
 from mecheval.metrics.intervention.shares import (
     MIN_PAIRS,
@@ -173,7 +173,7 @@ def test_without_a_gap_there_are_references_and_no_shares() -> None:
 
 
 def test_no_pass_is_patched_without_a_gap(monkeypatch) -> None:
-    n_patched, store = [], Work.store
+    n_patched, store = [], Chunk.store
 
     def counting(work, k, i, j, run_R, value_R):
         if len(work.question.tokens_PT) > RUNS:  # the check of an engine takes few
@@ -183,7 +183,7 @@ def test_no_pass_is_patched_without_a_gap(monkeypatch) -> None:
     subject = planted("mamba2[width=16,layers=2]", RECALL)
     results(subject, "interchange")  # which holds the engine against hooks, on patched passes
     subject = dataclasses.replace(subject, memo={})
-    monkeypatch.setattr(Work, "store", counting)
+    monkeypatch.setattr(Chunk, "store", counting)
     assert results(subject, "interchange")["interchange/key"].value is None
     assert results(subject, "mechanism")["mechanism/retrieval"].value is None
     assert sum(n_patched) == 0

@@ -24,6 +24,7 @@ from mecheval.metrics.intervention.trivial_sites import (
     anatomy_of,
     by_construction,
 )
+from mecheval.models.decomposition import Refusal
 from mecheval.models.sites import COMPONENTS, MEMORY
 
 TASKS = {"ar[keys=12,values=12,pairs=6]": "key", "parity": None}
@@ -36,8 +37,8 @@ MAMBA, LSTM = Anatomy(reach=4, recent=True), Anatomy(gated=True)
 
 OPEN_KIND = {
     # Whether a gate or a query sees the tokens before its own is not known of a mixer.
-    "deltanet": {"attn_out"}, "gated_deltanet": {"attn_out"}, "gla": {"attn_out"},
-    "hyena": {"attn_out"}, "h3": {"q", "v", "attn_out"},
+    "deltanet": {"z"}, "gated_deltanet": {"z"}, "gla": {"z"},
+    "hyena": {"z"}, "h3": {"q", "v", "z"},
     # With one layer these are a convolution alone: only what is near is seen at all.
     "base_conv": set(COMPONENTS), "based": set(COMPONENTS),
 }  # fmt: skip
@@ -131,7 +132,8 @@ def patched(name: str, layers: int, task: str) -> tuple[dict[str, tuple], list[n
         for parameter in subject.model.double().parameters():
             parameter.mul_(1.5)
     pairs = subject.pairs(N_PAIRS, subject.length, kind=TASKS[task])
-    components = [name for name in COMPONENTS if subject.model.apart() or name not in MEMORY]
+    in_parts = not isinstance(subject.model.decomposition(), Refusal)
+    components = [name for name in COMPONENTS if in_parts or name not in MEMORY]
     grid = recovery_grid(
         subject.model, pairs.clean.tokens_BT, pairs.corrupted.tokens_BT, pairs.answers_P,
         pairs.foils_P, pairs.readout_P, components=components, readout="log_prob",

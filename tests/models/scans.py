@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mecheval.models.kernels.library import library
+from mecheval.models.kernels.c.compile import library
 from mecheval.models.kernels.scan import Scan
 
 needs_c = pytest.mark.skipif(library().functions is None, reason=library().origin)

@@ -12,11 +12,11 @@ import torch
 from mecheval.checks import all_passed
 from mecheval.errors import ContractError, UsageError
 from mecheval.models.checks import check_model
-from mecheval.models.kernels.library import library
+from mecheval.models.kernels.c.compile import library
 from mecheval.models.stack.architecture import Architecture, configure_model, model
+from mecheval.recipe import Recipe
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
-from mecheval.training.recipe import Recipe
 
 REGISTRY = Registry()
 NAMES = ("gru", "lstm", "mamba", "mamba2", "transformer")

@@ -8,7 +8,7 @@ from own_models import build, keeps_the_contract, n_parameters, tails_equal_hook
 
 from mecheval.errors import UsageError
 from mecheval.models.load import resolve
-from mecheval.models.stack.parts import split_pattern
+from mecheval.models.stack.hybrid import split_pattern
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
 

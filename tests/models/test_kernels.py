@@ -12,11 +12,11 @@ from torch import Tensor
 
 from mecheval.errors import UsageError
 from mecheval.models.kernels import scan as scan_module
+from mecheval.models.kernels.c.compile import library
 from mecheval.models.kernels.convolution import causal_convolution
-from mecheval.models.kernels.dual import dual_scan
-from mecheval.models.kernels.library import library
 from mecheval.models.kernels.scan import Scan, check_kernel, choose
 from mecheval.models.kernels.selective import scan_step, selective_scan
+from mecheval.models.kernels.ssd import dual_scan
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -183,7 +183,7 @@ def test_unusable_kernels_are_refused_before_anything_is_built():
             check_kernel("fused")
 
 
-LOAD = "from mecheval.models.kernels.library import library; print(library())"
+LOAD = "from mecheval.models.kernels.c.compile import library; print(library())"
 
 
 def loaded_in_new_process(**environment: str) -> subprocess.Popen:

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from mecheval.errors import UsageError
-from mecheval.models.kernels import flash
+from mecheval.models.kernels import fla
 from mecheval.models.kernels.delta import delta_rule
-from mecheval.models.kernels.flash import choose_linear
+from mecheval.models.kernels.fla import choose_linear
 from mecheval.models.kernels.linear import linear_attention
 from mecheval.models.kernels.scan import check_kernel
 
@@ -28,7 +28,7 @@ every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 stated = pytest.mark.parametrize("stated", [False, True], ids=["zeros", "state"])
 
 
-class Given:
+class Arguments:
     """Random inputs in float64: unit keys, and what may or may not be given."""
 
     def __init__(self, shape, seed: int = 0):
@@ -71,7 +71,7 @@ def results(run, inputs: dict[str, Tensor | None], dtype=torch.float64, **how) -
     return [value.detach().double().cpu() for value in (*outputs, *gradients)]
 
 
-def attention_inputs(given: Given, kind: str, stated: bool, **how) -> dict[str, Tensor | None]:
+def attention_inputs(given: Arguments, kind: str, stated: bool, **how) -> dict[str, Tensor | None]:
     return {
         "q_BTHK": given.q, "k_BTHK": given.k, "v_BTHV": given.v,
         "log_decay": given.log_decay(kind, **how),
@@ -79,7 +79,7 @@ def attention_inputs(given: Given, kind: str, stated: bool, **how) -> dict[str, 
     }  # fmt: skip
 
 
-def delta_inputs(given: Given, gated: bool, stated: bool, top: float = 1) -> dict:
+def delta_inputs(given: Arguments, gated: bool, stated: bool, top: float = 1) -> dict:
     return {
         "q_BTHK": given.q, "k_BTHK": given.k, "v_BTHV": given.v, "beta_BTH": top * given.beta,
         "log_decay_BTH": given.log_decay("head" if gated else "none"),
@@ -91,7 +91,7 @@ def delta_inputs(given: Given, gated: bool, stated: bool, top: float = 1) -> dic
 @pytest.mark.parametrize("kind", DECAYS)
 @stated
 def test_chunked_attention_equals_the_definition(shape, kind, stated):
-    inputs = attention_inputs(Given(shape), kind, stated)
+    inputs = attention_inputs(Arguments(shape), kind, stated)
     wanted = results(linear_attention, inputs, implementation="reference")
     found = results(linear_attention, inputs, implementation="torch")
     assert worst(found, wanted) < 1e-13
@@ -104,7 +104,7 @@ def test_chunked_attention_equals_the_definition(shape, kind, stated):
 @stated
 @pytest.mark.parametrize("top", [1, 2])
 def test_chunked_delta_rule_equals_the_definition(shape, gated, stated, top):
-    inputs = delta_inputs(Given(shape), gated, stated, top)
+    inputs = delta_inputs(Arguments(shape), gated, stated, top)
     wanted = results(delta_rule, inputs, implementation="reference")
     found = results(delta_rule, inputs, implementation="torch")
     assert worst(found, wanted) < 1e-13
@@ -114,7 +114,7 @@ def test_chunked_delta_rule_equals_the_definition(shape, gated, stated, top):
 
 @pytest.mark.parametrize("kind", ["none", "head", "channel", "plain delta", "gated delta"])
 def test_gradients_are_derivatives(kind):
-    given = Given((1, 5, 2, 3, 2))
+    given = Arguments((1, 5, 2, 3, 2))
     if "delta" in kind:
         run, inputs = delta_rule, delta_inputs(given, kind == "gated delta", stated=True)
     else:
@@ -128,7 +128,7 @@ def test_gradients_are_derivatives(kind):
 
 
 def test_attention_is_the_sum_it_is_defined_by():
-    given = Given((1, 6, 1, 3, 2))
+    given = Arguments((1, 6, 1, 3, 2))
     log_decay = given.log_decay("channel")
     found, _ = linear_attention(
         given.q, given.k, given.v, log_decay=log_decay, implementation="reference"
@@ -144,7 +144,7 @@ def test_attention_is_the_sum_it_is_defined_by():
 
 def test_delta_rule_is_the_recurrence_of_gated_deltanet():
     """S_t = S_{t-1} a_t (I - beta_t k_t k_t^T) + beta_t v_t k_t^T: equation 10, transposed."""
-    given = Given((1, 6, 1, 3, 2))
+    given = Arguments((1, 6, 1, 3, 2))
     log_decay = given.log_decay("head")
     found, last = delta_rule(
         given.q, given.k, given.v, given.beta, log_decay_BTH=log_decay, implementation="reference"
@@ -159,7 +159,7 @@ def test_delta_rule_is_the_recurrence_of_gated_deltanet():
 
 
 def test_with_beta_of_one_a_key_holds_its_last_value_alone():
-    given = Given((1, 40, 1, 4, 3))
+    given = Arguments((1, 40, 1, 4, 3))
     keys = torch.eye(4).double()[torch.arange(40) % 3][None, :, None]
     found, _ = delta_rule(keys, keys, given.v, torch.ones(1, 40, 1), implementation="torch")
     assert worst([found], [given.v]) < 1e-14
@@ -169,7 +169,7 @@ def test_with_beta_of_one_a_key_holds_its_last_value_alone():
 @pytest.mark.parametrize("strongest", [1e-4, 1e-20])
 @pytest.mark.parametrize("constant", [False, True], ids=["any", "all"])
 def test_strong_decays_stay_finite_and_exact_in_single_precision(kind, strongest, constant):
-    inputs = attention_inputs(Given((2, 70, 2, 8, 8)), kind, stated=True, strongest=strongest)
+    inputs = attention_inputs(Arguments((2, 70, 2, 8, 8)), kind, stated=True, strongest=strongest)
     if constant:
         log_decay = inputs["log_decay"]
         inputs["log_decay"] = torch.full_like(log_decay, float(torch.tensor(strongest).log()))
@@ -184,7 +184,7 @@ def test_strong_decays_stay_finite_and_exact_in_single_precision(kind, strongest
 @pytest.mark.parametrize(("positions", "width"), [(130, 16), (71, 64)], ids=["chunks", "chunk"])
 def test_nearly_equal_keys_are_safe_in_single_precision(gated, beta, tolerance, positions, width):
     """Inverting I + A by powers of A loses 10 % here at 32 positions, and everything at 64."""
-    given = Given((2, positions, 2, width, 8))
+    given = Arguments((2, positions, 2, width, 8))
     common = functional.normalize(given.normal(2, 1, 2, width), dim=-1)
     given.k = functional.normalize(common + 0.02 * given.k, dim=-1)
     assert (given.k * common).sum(-1).min() > 0.99
@@ -199,7 +199,7 @@ def test_nearly_equal_keys_are_safe_in_single_precision(gated, beta, tolerance, 
 @pytest.mark.parametrize("implementation", ["reference", "torch"])
 @pytest.mark.parametrize("cut", [1, 40])
 def test_two_pieces_equal_the_whole(kind, implementation, cut):
-    given = Given((2, 41, 2, 4, 3))
+    given = Arguments((2, 41, 2, 4, 3))
     if kind == "delta":
         run, inputs = delta_rule, delta_inputs(given, gated=True, stated=True)
     else:
@@ -217,7 +217,7 @@ def test_two_pieces_equal_the_whole(kind, implementation, cut):
 
 @pytest.mark.parametrize("run", [linear_attention, delta_rule])
 def test_half_precision_is_summed_in_single(run):
-    given = Given((1, 40, 1, 4, 3))
+    given = Arguments((1, 40, 1, 4, 3))
     extra = {"beta_BTH": given.beta} if run is delta_rule else {}
     wide = {"q_BTHK": given.q, "k_BTHK": given.k, "v_BTHV": given.v, **extra}
     half = {name: value.bfloat16() for name, value in wide.items()}
@@ -230,7 +230,7 @@ def test_half_precision_is_summed_in_single(run):
 
 
 def test_choice_of_implementation(monkeypatch):
-    monkeypatch.setattr(flash, "has_fla", lambda: True)
+    monkeypatch.setattr(fla, "has_fla", lambda: True)
     on_cpu = torch.zeros(1)
     assert choose_linear("reference", on_cpu) == "reference"
     assert choose_linear("auto", on_cpu) == "torch"
@@ -242,9 +242,9 @@ def test_choice_of_implementation(monkeypatch):
 
 
 def test_a_missing_package_is_named_before_anything_is_built():
-    if not flash.has_fla():
+    if not fla.has_fla():
         with pytest.raises(UsageError, match=r"'fla'.*pip install 'mecheval\[cuda\]'"):
-            check_kernel("fused", flash.PACKAGE)
+            check_kernel("fused", fla.PACKAGE)
 
 
 @pytest.mark.parametrize("kind", ["simple_gla", "gla", "delta_rule", "gated_delta_rule"])
@@ -254,7 +254,7 @@ def test_the_package_is_called_without_scaling_and_with_wide_states(kind, monkey
     monkeypatch.setitem(sys.modules, "fla", SimpleNamespace(ops=None))
     monkeypatch.setitem(sys.modules, "fla.ops", SimpleNamespace())
     monkeypatch.setitem(sys.modules, f"fla.ops.{kind}", module)
-    given = Given((1, 4, 1, 3, 2))
+    given = Arguments((1, 4, 1, 3, 2))
     log_decay = given.log_decay("channel" if kind == "gla" else "head").half()
     half = [value.half() for value in (given.q, given.k, given.v)]
     rest = {"state_BHKV": given.state, "implementation": "fla"}
@@ -277,7 +277,7 @@ def test_the_package_is_called_without_scaling_and_with_wide_states(kind, monkey
 @pytest.mark.parametrize("kind", ["none", "head", "channel", "plain delta", "gated delta"])
 def test_fused_kernels_equal_the_definition(kind):
     pytest.importorskip("fla", reason="the fused kernels come with the extra 'cuda'")
-    given = Given((2, 70, 2, 16, 16))
+    given = Arguments((2, 70, 2, 16, 16))
     if "delta" in kind:
         run, inputs = delta_rule, delta_inputs(given, kind == "gated delta", stated=True)
     else:
@@ -292,7 +292,7 @@ def test_fused_kernels_equal_the_definition(kind):
 @pytest.mark.gpu
 @pytest.mark.parametrize("kind", ["none", "head", "channel", "plain delta", "gated delta"])
 def test_chunks_on_cuda_equal_the_definition(kind):
-    given = Given((2, 70, 2, 16, 16))
+    given = Arguments((2, 70, 2, 16, 16))
     if "delta" in kind:
         run, inputs = delta_rule, delta_inputs(given, kind == "gated delta", stated=True)
     else:

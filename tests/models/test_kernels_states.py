@@ -5,12 +5,13 @@ import torch
 from scans import both_ranges, needs_c, random_scan, random_state, values_and_gradients, worst
 from torch import Tensor
 
-from mecheval.models.kernels import native, selective
+from mecheval.models.kernels import selective
+from mecheval.models.kernels.c import functions
 from mecheval.models.kernels.convolution import causal_convolution
-from mecheval.models.kernels.dual import dual_scan
 from mecheval.models.kernels.scan import Scan
 from mecheval.models.kernels.selective import selective_scan
-from mecheval.models.stack.short_convolution import ShortConvolution
+from mecheval.models.kernels.ssd import dual_scan
+from mecheval.models.layers.short_convolution import ShortConvolution
 
 both_scans = pytest.mark.parametrize("heads", [False, True], ids=["mamba", "mamba2"])
 every_implementation = pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_threads_change_no_bit(heads, monkeypatch):
     scan = random_scan((5, 6, 24, 4, 2), heads=heads, dtype=torch.float32)
     results = []
     for threads in (1, 3):
-        monkeypatch.setattr(native, "_SMALLEST_SHARE", 1)
+        monkeypatch.setattr(functions, "_SMALLEST_SHARE", 1)
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         results.append(
             scan_by(scan, signed=False, implementation="c", state_BEN=random_state(scan))
@@ -171,14 +172,14 @@ def test_threads_change_no_bit(heads, monkeypatch):
 @needs_c
 @pytest.mark.parametrize("training", [True, False])
 def test_nothing_is_kept_for_a_backward_that_cannot_come(training, monkeypatch):
-    asked, functions = [], native._functions()
+    asked, compiled = [], functions._functions()
 
     class Recorder:
         def __getattr__(self, name: str):
             asked.append(name)
-            return getattr(functions, name)
+            return getattr(compiled, name)
 
-    monkeypatch.setattr(native, "_functions", Recorder)
+    monkeypatch.setattr(functions, "_functions", Recorder)
     scan = random_scan(SHAPE, dtype=torch.float32)
     scan = scan._replace(D_E=scan.D_E.requires_grad_())
     with torch.set_grad_enabled(training):

@@ -11,9 +11,9 @@ from plain_modules import VOCABULARY, Attention, Recurrent
 from mecheval.errors import UsageError
 from mecheval.models.contract import ModelCard
 from mecheval.models.load import source_of
+from mecheval.recipe import Recipe
 from mecheval.registry import Registry
 from mecheval.tasks.contract import configure
-from mecheval.training.recipe import Recipe
 
 
 @pytest.fixture(scope="module")

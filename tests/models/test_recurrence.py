@@ -7,7 +7,7 @@ import torch
 from own_models import agree, build
 from torch import nn
 
-from mecheval.models.stack.recurrence import run_gru, train_gru
+from mecheval.models.layers.recurrence import run_gru, train_gru
 
 
 def layer_and_inputs(*, examples: int = 3, positions: int = 7):

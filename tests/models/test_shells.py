@@ -57,7 +57,7 @@ def test_readout_is_tied_normed_and_without_bias():
     normed_BTD = functional.layer_norm(stream_BTD, (32,), built.norm.weight, built.norm.bias)
     logits_BTC = normed_BTD @ built.embedding.weight.T
     assert torch.allclose(built.readout(stream_BTD), logits_BTC)
-    readout = built.apart().readout
+    readout = built.decomposition().readout
     assert torch.allclose(readout(stream_BTD[:, 0], None), logits_BTC[:, 0])
     tokens_BA = torch.tensor([[1, 4], [5, 0]])
     chosen_BA = logits_BTC[:, 0].gather(1, tokens_BA)

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from mecheval.errors import UsageError
 from mecheval.models.hooks import visiting
+from mecheval.models.layers.linear import Mlp, projection
+from mecheval.models.layers.mixer import Mixer
 from mecheval.models.mixing import at, unchanged
 from mecheval.models.sites import Site
 from mecheval.models.stack.architecture import Architecture, model
-from mecheval.models.stack.residual import Mixer, Mlp, ResidualStack, projection
-from mecheval.training.recipe import Recipe
+from mecheval.models.stack.residual import ResidualStack
+from mecheval.recipe import Recipe
 
 EVERYWHERE = {"block_in", "mixer_in", "mixer_out", "mlp_out", "block_out"}
 

@@ -26,14 +26,14 @@ from plain_modules import (
 from torch import nn
 
 from mecheval.errors import UsageError
+from mecheval.models.layouts import Columns
 from mecheval.models.sites import Site
-from mecheval.models.views import Columns
-from mecheval.models.wrapped.structure import Structure, find_structure
+from mecheval.models.wrapped.discovery.structure import Structure, find_structure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-INNER = {"q", "k", "v", "attn_out", "conv_out"}
+INNER = {"q", "k", "v", "z", "conv_out"}
 
 
 def paths(module: nn.Module) -> tuple[Structure, dict[str, str | None]]:
@@ -102,7 +102,7 @@ def test_parts_that_add_the_stream_themselves_are_sites_before_the_sum() -> None
 
 
 @pytest.mark.parametrize(
-    ("family", "inside", "q", "k", "v", "attn_out"),
+    ("family", "inside", "q", "k", "v", "z"),
     [
         ("gpt2", "transformer.h.0.attn.", "c_attn", "c_attn", "c_attn", "c_proj"),
         ("gpt_neox", "gpt_neox.layers.0.attention.", *["query_key_value"] * 3, "dense"),
@@ -115,11 +115,11 @@ def test_parts_that_add_the_stream_themselves_are_sites_before_the_sum() -> None
     ],
 )
 def test_what_heads_are_given_is_found(
-    family: str, inside: str, q: str, k: str, v: str, attn_out: str
+    family: str, inside: str, q: str, k: str, v: str, z: str
 ) -> None:
     found, _ = paths(build(family))
     inner = {name: path for name, path in components(found, 0).items() if name in INNER}
-    names = {"q": q, "k": k, "v": v, "attn_out": attn_out}
+    names = {"q": q, "k": k, "v": v, "z": z}
     assert inner == {component: inside + name for component, name in names.items()}
 
 
@@ -135,7 +135,7 @@ def test_fused_projections_are_told_apart_by_value(dtype: torch.dtype) -> None:
         found, _ = paths(build(family).to(dtype))
         for component, columns_HK in zip("qkv", columns_3HK, strict=True):
             tap = found.taps[Site(0, component)]
-            assert tap.view == Columns(tuple(columns_HK.flatten().tolist()))
+            assert tap.layout == Columns(tuple(columns_HK.flatten().tolist()))
             assert tap.width == heads * width
 
 
@@ -193,7 +193,7 @@ def test_layers_of_different_kind_each_have_their_own_mixer() -> None:
         (OneMixer, "conv_out", "no short convolution"),
         (
             lambda: OneMixer(GatedAttention()),
-            "attn_out",
+            "z",
             "takes what the heads read as it is",
         ),
     ],

@@ -9,7 +9,8 @@ import pytest
 from hf_tokenizers import character_tokenizer, word_tokenizer
 
 from mecheval.errors import UsageError
-from mecheval.models.hub.tokens import encode, own_codes
+from mecheval.models.contract import own_codes
+from mecheval.models.hub.tokens import encode
 from mecheval.spec import Spec
 from mecheval.tasks import BOS, Batch, Task, TaskCard
 

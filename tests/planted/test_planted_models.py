@@ -17,8 +17,8 @@ from mecheval.errors import UsageError
 from mecheval.leaderboard.admission import admit
 from mecheval.models.checks import CHECKS, check_model
 from mecheval.models.load import resolve
-from mecheval.models.stack.basis import Basis, rotate, wire
-from mecheval.models.stack.planted import Planted
+from mecheval.models.planted.basis import Basis, rotate, wire
+from mecheval.models.planted.planted import Planted
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
 from mecheval.tasks import UNSCORED
@@ -272,7 +272,7 @@ def test_one_of_your_own_gets_the_name_that_it_is_called_by(tmp_path: Path) -> N
     lines = (
         "from dataclasses import dataclass",
         "from mecheval.builtin.model_registry.planted.lstm_parity import LstmParity",
-        "from mecheval.models.stack.planted import planted",
+        "from mecheval.models.planted.planted import planted",
         '@planted(name="mine", reference="none", architecture="test")',
         "@dataclass(frozen=True, kw_only=True)",
         "class Mine(LstmParity):",

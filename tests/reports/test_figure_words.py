@@ -45,11 +45,11 @@ def scored(model: str, *values: float) -> list[Report]:
 
 
 def test_intervals_over_examples_are_called_that_where_they_are_drawn() -> None:
-    apart, equal = scored("lstm", 0.8, 0.9, 0.7), scored("gru", 0.75, 0.75, 0.75)
-    caption = drawn([*apart, *equal], "accuracy").caption
+    decomposition, equal = scored("lstm", 0.8, 0.9, 0.7), scored("gru", 0.75, 0.75, 0.75)
+    caption = drawn([*decomposition, *equal], "accuracy").caption
     assert "Means over 3 seeds; lines: 95 % t interval over seeds." in caption
     assert f"Lines, where only one seed has a value or all have the same: {HULL} (gru)." in caption
-    caption = drawn([*apart, *scored("gru", 0.75, 0.8, 0.7)], "accuracy").caption
+    caption = drawn([*decomposition, *scored("gru", 0.75, 0.8, 0.7)], "accuracy").caption
     assert "lines: 95 % t interval over seeds." in caption
     assert HULL not in caption
     caption = drawn([*scored("lstm", 0.5, 0.5), *scored("gru", 0.75, 0.75)], "accuracy").caption

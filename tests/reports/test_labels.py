@@ -53,9 +53,9 @@ def test_other_files_and_commits_of_one_name_are_told_apart():
 
 def test_a_recipe_is_named_where_one_model_on_one_task_has_several():
     slow, fast = ({"lr": lr} for lr in (0.001, 0.01))
-    apart = [report(recipe=slow), report(task="dyck", recipe=fast)]
-    assert [name[2] for name in names(*apart)] == ["", ""]
-    both = [*apart, report(recipe=fast, seed=1)]
+    decomposition = [report(recipe=slow), report(task="dyck", recipe=fast)]
+    assert [name[2] for name in names(*decomposition)] == ["", ""]
+    both = [*decomposition, report(recipe=fast, seed=1)]
     assert [name[2] for name in names(*both)] == ["lr=0.001", "", "lr=0.01"]
     assert [name.row for name in names_of(both)] == ["gru (lr=0.001)", "gru", "gru (lr=0.01)"]
     assert str(names_of(both)[0]) == "gru on parity@1 (lr=0.001)"

@@ -13,12 +13,12 @@ from synthetic_reports import synthetic, write
 from mecheval.checks import all_passed
 from mecheval.errors import UsageError
 from mecheval.leaderboard.admission import admit
+from mecheval.recipe import PROTOCOL
 from mecheval.reports import reading
 from mecheval.reports.collection import load_results
 from mecheval.reports.files import cell_key, dumps, find_reports, read_report, write_report
 from mecheval.reports.reading import SEALED_FROM, ReportError
 from mecheval.reports.validate import validate_file
-from mecheval.training.recipe import PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable

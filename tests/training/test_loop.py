@@ -15,6 +15,7 @@ from torch import nn
 import mecheval
 from mecheval import seeding
 from mecheval.models.load import resolve
+from mecheval.recipe import Recipe
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
 from mecheval.tasks.splits import draw
@@ -22,7 +23,6 @@ from mecheval.training import loop
 from mecheval.training.checkpoints import Checkpoint, state_sha256
 from mecheval.training.data import STEPS_PER_POOL, TrainingData
 from mecheval.training.optimizers import build_optimizers, learning_rate_factor
-from mecheval.training.recipe import Recipe
 
 QUICK = Recipe(steps=24, check_every=8, batch=8, warmup=4)
 

@@ -6,10 +6,10 @@ import torch
 
 import mecheval
 from mecheval.models.load import resolve
+from mecheval.recipe import Recipe
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
 from mecheval.training.optimizers import build_optimizers
-from mecheval.training.recipe import Recipe
 from mecheval.training.training_run import TrainingRun
 
 QUICK = Recipe(steps=24, check_every=8, batch=8, warmup=4)

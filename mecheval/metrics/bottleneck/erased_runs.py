@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mecheval.interventions import answer_logits
-from mecheval.interventions.resumed import Resumed
+from mecheval.interventions.stream_edits import StreamEdits
 from mecheval.tasks.batch import UNSCORED
 from mecheval.tasks.floors import first_position
 
@@ -104,13 +104,13 @@ class ErasedRuns:
         sizes = [trial.row_JN.shape[1] for trial in trials for _ in trial.erasers]
         row_R = np.concatenate([trial.row_JN.ravel() for trial in trials])
         change = _RowErasers(erasers, np.repeat(np.arange(len(erasers)), sizes), self.subject)
-        right = self._right(self._resumed.logits(layer, row_R, change), row_R)
+        right = self._right(self._stream_edits.logits(layer, row_R, change), row_R)
         ends = np.cumsum([trial.row_JN.size for trial in trials])[:-1]
         return [Right(*parts) for parts in zip(*(np.split(x, ends) for x in right), strict=True)]
 
     @cached_property
-    def _resumed(self) -> Resumed:
-        return Resumed(
+    def _stream_edits(self) -> StreamEdits:
+        return StreamEdits(
             self.subject.model, self.batch.tokens_BT, self.subject.answers_A,
             batch_size=self.subject.batch_size,
         )  # fmt: skip

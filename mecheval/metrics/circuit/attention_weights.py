@@ -53,7 +53,7 @@ def read_by_heads(
     seen: list[Tensor] = []
 
     def see(component: str, value_BTX: Tensor) -> Tensor:
-        if component != "attn_out":
+        if component != "z":
             return value_BTX
         seen.append(value_BTX)
         return value_BTX if edit is None else edit(component, value_BTX)

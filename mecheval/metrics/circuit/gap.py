@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mecheval.interventions.traces import observed
+from mecheval.interventions.activations import observed
 from mecheval.metrics import resampling
 from mecheval.metrics.results import profile
 

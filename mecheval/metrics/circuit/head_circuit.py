@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mecheval.interventions.traces import activations
+from mecheval.interventions.activations import activations
 from mecheval.metrics.circuit.gap import Gap
 from mecheval.metrics.circuit.head_paths import Paths, Unit
 from mecheval.metrics.circuit.head_scores import (
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mecheval.metrics.subject import Subject
-    from mecheval.models.apart import Apart
+    from mecheval.models.decomposition import Decomposition
     from mecheval.tasks import Pairs
 
 
 @torch.inference_mode()
-def paths_of(subject: Subject, apart: Apart, kept: Pairs) -> Paths:
+def paths_of(subject: Subject, decomposition: Decomposition, kept: Pairs) -> Paths:
     """Run every mixer on both sides of the pairs that count."""
     model = subject.model
     sites = [Site(layer, "block_in") for layer in range(model.n_layers)]
@@ -49,7 +49,7 @@ def paths_of(subject: Subject, apart: Apart, kept: Pairs) -> Paths:
 
     roles = {f"{name}_P": tensor(kept.clean.roles[name]) for name in ("key", "value", "readout")}
     return Paths(
-        apart,
+        decomposition,
         (streams(kept.clean.tokens_BT), streams(kept.corrupted.tokens_BT)),
         tokens_PA=tensor(np.stack([kept.answers_P, kept.foils_P], 1)),
         **roles,

@@ -31,7 +31,7 @@ from mecheval.models.mixing import at
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mecheval.models.apart import Apart, Layer
+    from mecheval.models.decomposition import Decomposition, Layer
     from mecheval.models.mixing import Signals
 
 
@@ -77,7 +77,7 @@ class Paths:
 
     def __init__(
         self,
-        apart: Apart,
+        decomposition: Decomposition,
         streams: tuple[Sequence[Tensor], Sequence[Tensor]],
         *,
         key_P: Tensor,
@@ -88,7 +88,7 @@ class Paths:
         """Run every mixer on both runs.
 
         Args:
-            apart: The model in parts.
+            decomposition: The model in parts.
             streams: The streams ``(P, T, D)`` before every block, of the clean and the corrupted
                 runs.
             key_P: Position of the key.
@@ -96,7 +96,7 @@ class Paths:
             readout_P: Position at which the answer is read.
             tokens_PA: Token ids of answer and foil.
         """
-        self.apart, self.tokens_PA = apart, tokens_PA
+        self.decomposition, self.tokens_PA = decomposition, tokens_PA
         self.value_P, self.readout_P = value_P, readout_P
         self.clean = streams[0]
         self.weights: list[dict[str, Tensor] | None] = []
@@ -104,7 +104,7 @@ class Paths:
         self.at_value: list[_Place] = []
         self.at_readout: list[_Place] = []
         roles = {"key_B": key_P, "value_B": value_P, "readout_B": readout_P}
-        for layer, *pair in zip(apart.layers, *streams, strict=True):
+        for layer, *pair in zip(decomposition.layers, *streams, strict=True):
             signals = [layer.mixing.project(layer.enter(stream_PTD), ()) for stream_PTD in pair]
             weights_PHTS, found, uniform = attention_weights(layer.mixing, signals[0]), None, None
             if weights_PHTS is not None:
@@ -182,7 +182,7 @@ class Paths:
 
     def _read(self, index: int, moved_P1D: Tensor) -> Tensor:
         """Return what the heads of a layer read at the readout if the stream at the value moves."""
-        layer, stream_PTD = self.apart.layers[index], self.clean[index].clone()
+        layer, stream_PTD = self.decomposition.layers[index], self.clean[index].clone()
         row_P = torch.arange(len(stream_PTD), device=stream_PTD.device)
         stream_PTD[row_P, self.value_P] = moved_P1D[:, 0]
         signals = layer.mixing.project(layer.enter(stream_PTD), ())
@@ -197,11 +197,11 @@ class Paths:
         """
         lowest = min(changed)
         stream_P1D = self.at_readout[lowest].stream_P1D
-        for index in range(lowest, len(self.apart.layers)):
+        for index in range(lowest, len(self.decomposition.layers)):
             own = [unit for unit in units if unit.layer == index]
             place = self.at_readout[index]
             stream_P1D = self._after(index, stream_P1D, place, own, changed.get(index))
-        logits_PA = self.apart.readout(stream_P1D[:, 0], self.tokens_PA).double()
+        logits_PA = self.decomposition.readout(stream_P1D[:, 0], self.tokens_PA).double()
         return logits_PA[:, 0] - logits_PA[:, 1]
 
     def _after(
@@ -213,7 +213,7 @@ class Paths:
         other_P1X: Tensor | None,
     ) -> Tensor:
         """Return the stream ``(P, 1, D)`` behind a block some units of which are exchanged."""
-        layer, weights = self.apart.layers[index], self.weights[index]
+        layer, weights = self.decomposition.layers[index], self.weights[index]
         if not units or other_P1X is None:
             return layer.leave(stream_P1D, place.mixed_P1D)
         if weights is None:

@@ -24,11 +24,12 @@ from mecheval.metrics.measuring import UNMET
 from mecheval.metrics.needs import Counterfactual
 from mecheval.metrics.parameters import Count
 from mecheval.metrics.results import Estimate, Layout
+from mecheval.models.decomposition import Refusal
 from mecheval.tasks import Pairs
 
 if TYPE_CHECKING:
     from mecheval.metrics.subject import Subject
-    from mecheval.models.apart import Apart
+    from mecheval.models.decomposition import Decomposition
     from mecheval.reports.schema import MetricResult
 
 
@@ -97,29 +98,31 @@ class InductionCircuit(Metric):
         found = _asked(subject, self.n_pairs)
         if isinstance(found, str):
             return [self.result(layout, Estimate(None, reason=UNMET + found), 0)]
-        pairs, apart = found
+        pairs, decomposition = found
         gap = gap_of(subject, pairs)
         if gap.objection is not None:
             missing, references = Estimate(None, reason=gap.objection), gap.references
             return [self.result(layout, missing, gap.n_kept, references=references)]
         kept = Pairs(pairs.clean.take(gap.kept_P), pairs.corrupted.take(gap.kept_P))
-        paths, rng = paths_of(subject, apart, kept), subject.stream("bootstrap", self.name)
+        paths, rng = paths_of(subject, decomposition, kept), subject.stream("bootstrap", self.name)
         if any(weights is not None for weights in paths.weights[1:]):
             fields = head_circuit(paths, gap, rng, most=self.max_heads)
         else:
-            fields = state_circuit(subject, apart, gap, pairs, rng, max_offset=self.max_offset)
+            fields = state_circuit(
+                subject, decomposition, gap, pairs, rng, max_offset=self.max_offset
+            )
         estimate = fields.pop("estimate")
         return [self.result(layout, estimate, gap.n_kept, references=gap.references, **fields)]
 
 
-def _asked(subject: Subject, n_pairs: int) -> tuple[Pairs, Apart] | str:
+def _asked(subject: Subject, n_pairs: int) -> tuple[Pairs, Decomposition] | str:
     """Return pairs whose keys differ, and the model in parts; or why there is no such thing."""
     pairs = subject.pairs(n_pairs, subject.length, kind="key")
     clean = pairs.clean
     value_P = clean.tokens_BT[np.arange(len(pairs)), clean.roles["value"]]
     if (value_P != pairs.answers_P).any():
         return "the answer does not stand behind what the query repeats"
-    apart = subject.model.apart()
-    if apart is None:
-        return subject.model.apart_reason or "the model cannot be taken apart"
-    return pairs, apart
+    decomposition = subject.model.decomposition()
+    if isinstance(decomposition, Refusal):
+        return decomposition.reason
+    return pairs, decomposition

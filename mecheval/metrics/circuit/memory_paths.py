@@ -20,7 +20,7 @@ from mecheval.models.short_convolutions import short_convolutions
 
 if TYPE_CHECKING:
     from mecheval.metrics.subject import Subject
-    from mecheval.models.apart import Apart
+    from mecheval.models.decomposition import Decomposition
     from mecheval.tasks import Pairs
 
 
@@ -41,7 +41,9 @@ class MemoryPaths:
     frozen: bool
 
 
-def memory_paths(subject: Subject, apart: Apart, pairs: Pairs, *, max_offset: int) -> MemoryPaths:
+def memory_paths(
+    subject: Subject, decomposition: Decomposition, pairs: Pairs, *, max_offset: int
+) -> MemoryPaths:
     """Put states, writes and tap inputs of the corrupted runs into the clean ones.
 
     The query is the same in both runs, so that what a state carries is memory and no query; and a
@@ -50,11 +52,11 @@ def memory_paths(subject: Subject, apart: Apart, pairs: Pairs, *, max_offset: in
 
     Args:
         subject: The model on its task.
-        apart: The model in parts.
+        decomposition: The model in parts.
         pairs: Clean and corrupted runs that differ at one position.
         max_offset: The largest offset of writes and taps.
     """
-    rereading = [type(layer.mixing).reread is not Mixing.reread for layer in apart.layers]
+    rereading = [type(layer.mixing).reread is not Mixing.reread for layer in decomposition.layers]
     offsets_PO = pairs.changed_P[:, None] + np.arange(max_offset + 1)
     offsets_PO = np.where(offsets_PO <= pairs.readout_P[:, None], offsets_PO, -1)
 
@@ -68,11 +70,11 @@ def memory_paths(subject: Subject, apart: Apart, pairs: Pairs, *, max_offset: in
     weights = short_convolutions(subject.model)
     return MemoryPaths(
         patched("state", pairs.readout_P[:, None] - 1)[:, 0],
-        patched("write", offsets_PO) if all(rereading) else _nowhere(apart, offsets_PO),
+        patched("write", offsets_PO) if all(rereading) else _nowhere(decomposition, offsets_PO),
         tap_effects(subject, pairs, weights, max_offset=max_offset) if weights else None,
         all(rereading),
     )
 
 
-def _nowhere(apart: Apart, offsets_PO: np.ndarray) -> np.ndarray:
-    return np.full((len(apart.layers), *offsets_PO.T.shape), np.nan)
+def _nowhere(decomposition: Decomposition, offsets_PO: np.ndarray) -> np.ndarray:
+    return np.full((len(decomposition.layers), *offsets_PO.T.shape), np.nan)

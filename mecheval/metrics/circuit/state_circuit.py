@@ -17,13 +17,13 @@ from mecheval.metrics.results import Estimate
 if TYPE_CHECKING:
     from mecheval.metrics.circuit.gap import Gap
     from mecheval.metrics.subject import Subject
-    from mecheval.models.apart import Apart
+    from mecheval.models.decomposition import Decomposition
     from mecheval.tasks import Pairs
 
 
 def state_circuit(
     subject: Subject,
-    apart: Apart,
+    decomposition: Decomposition,
     gap: Gap,
     pairs: Pairs,
     rng: np.random.Generator,
@@ -34,13 +34,13 @@ def state_circuit(
 
     Args:
         subject: The model on its task.
-        apart: The model in parts.
+        decomposition: The model in parts.
         gap: Readouts of all pairs.
         pairs: All pairs.
         rng: Draws resamples.
         max_offset: The largest offset behind the key.
     """
-    found = memory_paths(subject, apart, pairs, max_offset=max_offset)
+    found = memory_paths(subject, decomposition, pairs, max_offset=max_offset)
     weight_RP = gap.weights(rng)
     effect_L, effect_RL = gap.lost(found.state_LP), gap.lost(found.state_LP, weight_RP)
     axes = {"layer": range(len(effect_L)), "offset": range(max_offset + 1)}

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from mecheval.interventions import answer_logits
-from mecheval.interventions.traces import activations
+from mecheval.interventions.activations import activations
 from mecheval.metrics.circuit.taps import rewritten, without
 from mecheval.models.short_convolutions import COMPONENT
 from mecheval.models.sites import Site

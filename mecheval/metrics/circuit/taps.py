@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mecheval.interventions import Added, ablation_grid
-from mecheval.interventions.traces import activations
+from mecheval.interventions.activations import activations
 from mecheval.models.short_convolutions import COMPONENT
 from mecheval.models.sites import Site
 

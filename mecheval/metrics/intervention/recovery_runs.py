@@ -13,6 +13,7 @@ from mecheval.metrics.intervention.recovered import roles_of
 from mecheval.metrics.intervention.trivial_sites import MEMORY
 from mecheval.metrics.measuring import UNMET
 from mecheval.models import sites
+from mecheval.models.decomposition import Refusal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,8 +66,9 @@ def _memory_grid(
     model = subject.model
     if metric.method != "exact":
         return UNMET + "gradients say nothing of a memory that is no tensor of the forward pass"
-    if model.apart() is None and not set(names) <= set(model.exchanges):
-        return UNMET + (model.apart_reason or "the model cannot be taken apart")
+    decomposition = model.decomposition()
+    if isinstance(decomposition, Refusal) and not set(names) <= set(model.exchanges):
+        return UNMET + decomposition.reason
     try:
         return _grid(metric, subject, pairs, names, own_PG)
     except UsageError as error:  # it comes apart, and its parts are not exact

@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mecheval.models.decomposition import Refusal
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 INPUTS = ("block_in", "mixer_in")
 """What a layer reads at a position."""
 
-OUTPUTS = ("attn_out", "mixer_out", "mlp_out", "block_out")
+OUTPUTS = ("z", "mixer_out", "mlp_out", "block_out")
 """What a layer puts out at a position."""
 
 MEMORY = ("state", "cache")
@@ -72,8 +74,8 @@ UNKNOWN = Anatomy(reach=ALL, recent=True, gated=True)
 
 def anatomy_of(model: SequenceModel) -> tuple[Anatomy, ...]:
     """Return how the layers of a model are made, as far as they come apart."""
-    apart = model.apart()
-    if apart is None:
+    decomposition = model.decomposition()
+    if isinstance(decomposition, Refusal):
         return (UNKNOWN,) * model.n_layers
     return tuple(
         Anatomy(
@@ -83,7 +85,7 @@ def anatomy_of(model: SequenceModel) -> tuple[Anatomy, ...]:
             gated=layer.mixing.gated,
             parallel=layer.parallel,
         )
-        for layer in apart.layers
+        for layer in decomposition.layers
     )
 
 
@@ -212,7 +214,7 @@ def _passed(places: _Places, component: str, layer: int, windows: Windows) -> np
         return (places.behind_TP >= past - 1 + near) & (places.left_TP > ahead)
     if layer == 0 and (component == "mixer_in" or (component == "write" and _writes_alone(own))):
         return places.changed_alone_TP & (places.left_TP > ahead)
-    if layer == last and component in ("attn_out", "mixer_out"):
+    if layer == last and component in ("z", "mixer_out"):
         seen = past if component == "mixer_out" else past + own.reach - 1
         return (places.left_TP == 0) & ~places.sees_change_TP(seen)
     return none_TP

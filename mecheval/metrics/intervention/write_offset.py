@@ -37,6 +37,7 @@ from mecheval.metrics.intervention.offsets import (
 from mecheval.metrics.intervention.write_effects import COMPONENTS, MEMORY, write_effects
 from mecheval.metrics.parameters import Count
 from mecheval.metrics.results import Estimate, Layout, profile
+from mecheval.models.decomposition import Refusal
 
 if TYPE_CHECKING:
     from mecheval.metrics.intervention.write_effects import WriteEffects
@@ -110,9 +111,13 @@ class WriteOffset(Metric):
 
 
 def _measured(metric: WriteOffset, subject: Subject, layout: Layout, pairs: Pairs) -> MetricResult:
-    apart = subject.model.apart()
-    if apart is None or not any(layer.mixing.writes for layer in apart.layers):
-        why = subject.model.apart_reason or "no mixer says what a position writes"
+    decomposition = subject.model.decomposition()
+    why = None
+    if isinstance(decomposition, Refusal):
+        why = decomposition.reason
+    elif not any(layer.mixing.writes for layer in decomposition.layers):
+        why = "no mixer says what a position writes"
+    if why is not None:
         return metric.result(layout, Estimate(None, reason=f"not applicable: {why}"), 0)
     effects = write_effects(subject, pairs, max_offset=metric.max_offset)
     fields: dict[str, Any] = {

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.errors import UsageError, unknown
 from mecheval.escape import line, quoted
-from mecheval.models.contract import ModelCard, ModelIdentity, ModelSource
+from mecheval.models.contract import ModelCard, ModelIdentity, ModelSource, own_codes
 from mecheval.models.hub import loading, locate, tokens
+from mecheval.recipe import Recipe
 from mecheval.registry import declare
 from mecheval.text.naming import MOST_OF_NAME
 from mecheval.text.quoting import HUB, hint_for
-from mecheval.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -241,7 +241,7 @@ class Pretrained(ModelSource):
         """
         vocab_size = loading.vocabulary(self._config)
         if self.weights == "random" and self.symbols == "text":
-            return tokens.own_codes(task, vocab_size=vocab_size, name=self.name)
+            return own_codes(task, vocab_size=vocab_size, name=self.name)
         tokenizer = None
         if self.weights == "pretrained":
             tokenizer = loading.load_tokenizer(

@@ -65,21 +65,6 @@ def encode(
     return Encoding(code_C=code_C, vocab_size=vocab_size + len(added), added=added)
 
 
-def own_codes(task: Task, *, vocab_size: int, name: str) -> Encoding:
-    """Let every symbol be the token id of its index, for weights that know no text.
-
-    Raises:
-        UsageError: The task has more symbols than the model has token ids.
-    """
-    n_symbols = len(task.symbols)
-    if n_symbols > vocab_size:
-        raise UsageError(
-            f"Task '{task.card.name}' has {n_symbols} symbols, but '{name}' has only {vocab_size} "
-            "token ids. Give the model a larger vocabulary."
-        )
-    return Encoding(code_C=np.arange(n_symbols), vocab_size=vocab_size)
-
-
 def _bos(tokenizer: Any | None, vocab_size: int) -> int | None:
     for attribute in ("bos_token_id", "eos_token_id"):
         known = getattr(tokenizer, attribute, None)

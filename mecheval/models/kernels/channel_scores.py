@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from mecheval.models.kernels.decays import Decays
-from mecheval.models.kernels.members import folded
+from mecheval.models.kernels.vmap_rules import folded
 
 BLOCK = 4
 """Positions of a block; chunks are whole blocks."""

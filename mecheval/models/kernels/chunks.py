@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from mecheval.models.kernels.members import folded
+from mecheval.models.kernels.vmap_rules import folded
 
 if TYPE_CHECKING:
     from mecheval.models.kernels.decays import Decays

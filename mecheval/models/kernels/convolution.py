@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from mecheval.models.kernels.members import one_by_one
-from mecheval.models.kernels.native import CausalConvolution
+from mecheval.models.kernels.c.functions import CausalConvolution
 from mecheval.models.kernels.scan import needs_gradient
+from mecheval.models.kernels.vmap_rules import one_by_one
 
 if TYPE_CHECKING:
     from torch import Tensor

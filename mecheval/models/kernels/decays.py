@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mecheval.models.kernels.members import folded
+from mecheval.models.kernels.vmap_rules import folded
 
 _SMALLEST = 1e-30  # keeps log|a| finite; a decay this small counts as 0
 

@@ -26,8 +26,8 @@ from mecheval.models.kernels.chunks import (
     upcast,
 )
 from mecheval.models.kernels.decays import head_decays, no_decay
-from mecheval.models.kernels.flash import LinearImplementation, fused_delta_rule
-from mecheval.models.kernels.substitution import substituted, unit_inverse
+from mecheval.models.kernels.fla import LinearImplementation, fused_delta_rule
+from mecheval.models.kernels.triangular_solve import substituted, unit_inverse
 
 
 def delta_rule(
@@ -49,7 +49,7 @@ def delta_rule(
         beta_BTH: The part of the old value that is replaced.
         log_decay_BTH: The logarithms of the decays, finite and at most 0. None is no decay.
         state_BHKV: The state before the first position; zeros without one.
-        implementation: What :func:`mecheval.models.kernels.flash.choose_linear` chose.
+        implementation: What :func:`mecheval.models.kernels.fla.choose_linear` chose.
 
     Returns:
         The outputs ``(B, T, H, V)`` in the type of the values, and the last state

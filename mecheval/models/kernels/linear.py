@@ -25,7 +25,7 @@ from mecheval.models.kernels.chunks import (
     upcast,
 )
 from mecheval.models.kernels.decays import head_decays, no_decay
-from mecheval.models.kernels.flash import LinearImplementation, fused_linear_attention
+from mecheval.models.kernels.fla import LinearImplementation, fused_linear_attention
 
 
 def linear_attention(
@@ -46,7 +46,7 @@ def linear_attention(
         log_decay: The logarithms of the decays, finite and at most 0: ``(B, T, H)``, one for each
             head, or ``(B, T, H, K)``, one for each channel of the keys. None is no decay.
         state_BHKV: The state before the first position; zeros without one.
-        implementation: What :func:`mecheval.models.kernels.flash.choose_linear` chose.
+        implementation: What :func:`mecheval.models.kernels.fla.choose_linear` chose.
 
     Returns:
         The outputs ``(B, T, H, V)`` in the type of the values, and the last state

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mecheval.errors import UsageError, require
-from mecheval.models.kernels.library import library
+from mecheval.models.kernels.c.compile import library
 
 Kernel = Literal["auto", "reference", "fused"]
 KERNELS: tuple[Kernel, ...] = ("auto", "reference", "fused")

@@ -16,9 +16,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from mecheval.errors import require
-from mecheval.models.kernels.members import folded, is_lifted, one_by_one
-from mecheval.models.kernels.native import SelectiveScan
+from mecheval.models.kernels.c.functions import SelectiveScan
 from mecheval.models.kernels.scan import Scan, needs_gradient, skip_and_gate
+from mecheval.models.kernels.vmap_rules import folded, is_lifted, one_by_one
 
 if TYPE_CHECKING:
     from mecheval.models.kernels.scan import Implementation

@@ -16,8 +16,8 @@ import numpy as np
 from mecheval.errors import ContractError, UsageError, unknown
 from mecheval.models.contract import Encoding, ModelCard, ModelIdentity, ModelSource
 from mecheval.models.drawing import drawing
-from mecheval.models.stack.linear import Mlp
-from mecheval.models.stack.residual import Block, Mixer, ResidualStack
+from mecheval.models.layers.linear import Mlp
+from mecheval.models.stack.residual import Block, ResidualStack
 from mecheval.models.stack.shell import OWN, PAPER, SHELLS, Shell
 from mecheval.registry import declare
 from mecheval.spec import configured
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from mecheval.models.layers.mixer import Mixer
+    from mecheval.recipe import Recipe
     from mecheval.tasks import Task
-    from mecheval.training.recipe import Recipe
 
 DEFAULT_SIZE = "tiny"
 

@@ -17,63 +17,18 @@ import torch
 from torch import Tensor, nn
 
 from mecheval.errors import UsageError
-from mecheval.models.apart import Apart, Layer, chosen_logits
 from mecheval.models.contract import SequenceModel, Tap
-from mecheval.models.mixing import Edit, Mixing, Signals, State, at, unchanged
+from mecheval.models.decomposition import Decomposition, Layer, chosen_logits
+from mecheval.models.layers.linear import table
 from mecheval.models.sites import Site
-from mecheval.models.stack.linear import Mlp, projection, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from mecheval.models.layers.mixer import Mixer
+    from mecheval.models.mixing import State
     from mecheval.models.stack.architecture import Architecture
     from mecheval.models.stack.shell import Shell
-
-__all__ = ["Block", "Mixer", "Mlp", "ResidualStack", "projection"]
-
-
-class Mixer(nn.Module, Mixing):
-    """The part of a block that carries information between positions.
-
-    A subclass writes :meth:`mix`, and then its past inputs are its memory; or it writes
-    :meth:`read`, and :meth:`project` if its signals are not its inputs.
-
-    Attributes:
-        kernels: Names of the kernels that the last run used.
-    """
-
-    kernels: tuple[str, ...] = ()
-
-    def mix(self, normed_BTD: Tensor) -> Tensor:
-        """Return the output ``(B, T, D)`` of a whole sequence."""
-        return self.output(self.project(normed_BTD, ()), ())
-
-    def forward(self, normed_BTD: Tensor) -> Tensor:
-        """Return the output ``(B, T, D)``."""
-        return self.mix(normed_BTD)
-
-    def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
-        """Return the inputs as they are."""
-        return {"normed": normed_BTD}
-
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
-        """Mix the past inputs and the new ones, and return the outputs of the new ones."""
-        if type(self).mix is Mixer.mix:
-            raise NotImplementedError("abstract: a mixer writes mix or read")
-        past_BTD = torch.cat([*state, signals["normed"]], 1)
-        first = past_BTD.shape[1] - signals["normed"].shape[1]
-        return at(self.mix(past_BTD)[:, first:], only_B), (past_BTD,)
-
-    def taps(self) -> Mapping[str, Tap]:
-        """Return the inner components, with paths relative to the mixer."""
-        return {}
 
 
 class Block(nn.Module):
@@ -97,7 +52,7 @@ class Block(nn.Module):
         mixed_BTD, state = self.mixer.read(self.mixer.project(normed_BTD, state), state)
         return self._fed(stream_BTD + mixed_BTD), state
 
-    def apart(self) -> Layer:
+    def decomposition(self) -> Layer:
         """Return the block in parts."""
         return Layer(
             mixing=self.mixer,
@@ -235,7 +190,7 @@ class ResidualStack(SequenceModel):
         self._note_kernels()
         return self.readout(stream_BTD), (first + tokens_BT.shape[1], tuple(after))
 
-    def apart(self) -> Apart:
+    def decomposition(self) -> Decomposition:
         """Return the model in parts."""
 
         def readout(stream_BD: Tensor, tokens_BA: Tensor | None) -> Tensor:
@@ -244,7 +199,7 @@ class ResidualStack(SequenceModel):
                 return self.head(normed_BD)
             return chosen_logits(normed_BD, tokens_BA, self.head.weight)
 
-        return Apart(tuple(block.apart() for block in self.blocks), readout)
+        return Decomposition(tuple(block.decomposition() for block in self.blocks), readout)
 
     def _check_length(self, n_positions: int) -> None:
         if self.context_limit is not None and n_positions > self.context_limit:

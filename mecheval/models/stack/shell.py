@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mecheval.models.stack.basis import WRITING
-from mecheval.models.stack.linear import projection
+from mecheval.models.layers.linear import WRITING, projection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,27 +9,29 @@ import copy
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from mecheval.models.apart import Apart
 from mecheval.models.contract import SequenceModel, Tap
+from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.hooks import unvisited
-from mecheval.models.wrapped.apart import take_apart
-from mecheval.models.wrapped.caches import cache_argument, tells_recent, with_layer_of
-from mecheval.models.wrapped.calls import evaluating, logits_of, run
-from mecheval.models.wrapped.reasons import FAILURES, Inseparable
-from mecheval.models.wrapped.replay import Replayer
-from mecheval.models.wrapped.shortcut import Shortcut, has_state_space, is_faster
-from mecheval.models.wrapped.structure import Structure, find_structure, probe_tokens
+from mecheval.models.wrapped.decomposition.decompose import take_apart
+from mecheval.models.wrapped.discovery.structure import Structure, find_structure, probe_tokens
+from mecheval.models.wrapped.fast_scan import FastScan, has_state_space, is_faster
+from mecheval.models.wrapped.recording.calls import evaluating, logits_of, run
+from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
+from mecheval.models.wrapped.replay.blocks import Replayer
+from mecheval.models.wrapped.replay.caches import cache_argument, tells_recent, with_layer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from mecheval.models.apart import Replay
+    from mecheval.models.decomposition import Replay
     from mecheval.models.sites import Site
+
+Part = TypeVar("Part")
 
 _STEP_TOLERANCE = 1e-4  # of the largest logit; a cache that is driven wrongly is off by its size
 
@@ -70,7 +72,7 @@ class WrappedModel(SequenceModel):
         self.vocab_size = self.structure.vocab_size
         self.context_limit = _context_limit(module, self.structure)
         self.kernels = _kernels(module)
-        self._taken: dict[Any, Apart | Replayer | Shortcut | str] = {}
+        self._taken: dict[Any, Any] = {}
         self._has_state_space = has_state_space(module)
         self._has_fast_path = any(
             isinstance(part, nn.TransformerEncoderLayer | nn.MultiheadAttention)
@@ -83,10 +85,10 @@ class WrappedModel(SequenceModel):
             if self._has_fast_path:
                 stack.enter_context(_same_path_with_and_without_hooks())
             if self._has_state_space and is_faster(self.module):
-                shortcut = self._found(self._shortcut)
-                if isinstance(shortcut, Shortcut):
-                    self.kernels = tuple(dict.fromkeys([*self.kernels, *shortcut.kernels]))
-                    stack.enter_context(shortcut.taken())
+                fast_scan = self._found(self._fast_scan)
+                if isinstance(fast_scan, FastScan):
+                    self.kernels = tuple(dict.fromkeys([*self.kernels, *fast_scan.kernels]))
+                    stack.enter_context(fast_scan.taken())
             return run(self.module, tokens_BT)
 
     def logits_at(self, tokens_BT: Tensor, position_B: Tensor) -> Tensor:
@@ -116,30 +118,25 @@ class WrappedModel(SequenceModel):
         """Return every site that exists in this model."""
         return self.structure.taps
 
-    def apart(self) -> Apart | None:
+    def decomposition(self) -> Decomposition | Refusal:
         """Return the model in parts if they are all found, and do what it does.
 
         They are looked for once per device and type of number.
         """
-        found = self._found(take_apart)
-        self.apart_reason = found if isinstance(found, str) else None
-        return found if isinstance(found, Apart) else None
+        return self._found(take_apart)
 
-    def replay(self, tokens_PT: Tensor) -> Replay | None:
+    def replay(self, tokens_PT: Tensor) -> Replay | Refusal:
         """Record what the real blocks are given in a run, to call them one by one."""
         found = self._found(Replayer)
-        self.replay_reason = found if isinstance(found, str) else None
-        return found.record(tokens_PT) if isinstance(found, Replayer) else None
+        return found if isinstance(found, Refusal) else found.record(tokens_PT)
 
-    def _shortcut(self, module: nn.Module, structure: Structure) -> Shortcut:
-        apart = self.apart()
-        if apart is None:
-            raise Inseparable(self.apart_reason or "the model cannot be taken apart")
-        return Shortcut(module, structure, apart)
+    def _fast_scan(self, module: nn.Module, structure: Structure) -> FastScan:
+        decomposition = self.decomposition()
+        if isinstance(decomposition, Refusal):
+            raise Inseparable(decomposition.reason)
+        return FastScan(module, structure, decomposition)
 
-    def _found(
-        self, find: Callable[..., Apart | Replayer | Shortcut]
-    ) -> Apart | Replayer | Shortcut | str:
+    def _found(self, find: Callable[[nn.Module, Structure], Part]) -> Part | Refusal:
         key = (find.__name__, self.device, next(self.parameters()).dtype)
         if key not in self._taken:
             try:
@@ -147,7 +144,7 @@ class WrappedModel(SequenceModel):
                 with torch.inference_mode(False), unvisited():
                     self._taken[key] = find(self.module, self.structure)
             except Inseparable as reason:
-                self._taken[key] = str(reason)
+                self._taken[key] = Refusal(str(reason))
         return self._taken[key]
 
     def __getstate__(self) -> dict[str, Any]:

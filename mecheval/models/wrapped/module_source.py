@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from mecheval.errors import UsageError
-from mecheval.models.contract import Encoding, ModelCard, ModelIdentity, ModelSource, SequenceModel
-from mecheval.models.hub.tokens import own_codes
+from mecheval.models.contract import (
+    Encoding,
+    ModelCard,
+    ModelIdentity,
+    ModelSource,
+    SequenceModel,
+    own_codes,
+)
+from mecheval.models.wrapped.discovery.structure import find_structure
 from mecheval.models.wrapped.model import WrappedModel
-from mecheval.models.wrapped.structure import find_structure
 
 if TYPE_CHECKING:
     from torch import nn

@@ -21,7 +21,7 @@ COMPONENTS = {
     "q": "queries",
     "k": "keys",
     "v": "values",
-    "attn_out": "what the heads read",
+    "z": "what the heads read",
     "mixer_out": "a mixer's output",
     "mlp_out": "a feed-forward part's output",
     "block_out": "the stream behind a block",

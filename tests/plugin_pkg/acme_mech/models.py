@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mecheval.models.layers.linear import projection
+from mecheval.models.layers.mixer import Mixer
 from mecheval.models.mixing import Edit, Signals, State, at, unchanged
 from mecheval.models.stack.architecture import Architecture, model
-from mecheval.models.stack.residual import Mixer, projection
-from mecheval.training.recipe import Recipe
+from mecheval.recipe import Recipe
 
 
 class DecayingAverage(Mixer):

@@ -1,0 +1,237 @@
+"""A gradient's guess at a whole grid (attribution patching), for screening only.
+
+The change of the readout when an activation a is replaced by a' is guessed as (a' - a) . dm/da
+(Nanda 2023; Syed et al. 2023, arXiv:2310.10348), with the gradient of the base run, or its mean
+along the way from the base run's embedding to the donor's (integrated gradients; Hanna et al. 2024,
+arXiv:2403.17806). Saturation makes plain gradients miss large effects: the guess always comes with
+its correlation with exact cells.
+
+Shape suffixes: ``P`` pairs, ``B`` a batch of them, ``T`` positions, ``D`` width of a site, ``K``
+components, ``I`` patched layers, ``J`` patched positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mecheval import seeding
+from mecheval.errors import UsageError
+from mecheval.interventions.activations import activations
+from mecheval.interventions.base_runs import checked_runs
+from mecheval.interventions.donors import Interchange
+from mecheval.interventions.engine import patch
+from mecheval.interventions.plan import Plan, plan_of
+from mecheval.models.hooks import visiting
+from mecheval.models.sites import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+    from mecheval.interventions.base_runs import BaseRuns, Readout
+    from mecheval.models.contract import SequenceModel
+
+EXACT_POSITIONS = 4
+
+
+@dataclass(frozen=True)
+class GuessedGrid:
+    """A guess at :class:`mecheval.interventions.RecoveryGrid`, and how good it is.
+
+    Attributes:
+        clean: Readout of the clean runs, shape ``(pair,)``.
+        corrupted: Readout of the corrupted runs, shape ``(pair,)``.
+        guessed: Guessed readout of the patched runs, ``(component, layer, position, pair)``; NaN
+            where the model has no such component in that layer.
+        axes: Labels along the axes of ``guessed``, in order.
+        steps: Number of gradients along the way; 1 is plain attribution patching.
+        correlation: Pearson correlation of guessed and exact effects over the cells that were
+            computed exactly; None where these do not vary.
+        checked: Number of those cells.
+    """
+
+    clean: np.ndarray
+    corrupted: np.ndarray
+    guessed: np.ndarray
+    axes: dict[str, tuple]
+    steps: int
+    correlation: float | None
+    checked: int
+
+    def component(self, name: str) -> np.ndarray:
+        """Return the guessed readouts of one component, ``(layer, position, pair)``."""
+        return self.guessed[self.axes["component"].index(name)]
+
+    def __str__(self) -> str:
+        """Say what this is and how far it can be trusted."""
+        of = "one gradient" if self.steps == 1 else f"{self.steps} integrated gradients"
+        r = "undefined" if self.correlation is None else f"{self.correlation:.2f}"
+        return f"a gradient guess, of {of}: correlation with {self.checked} exact cells {r}"
+
+
+def gradient_guess(
+    model: SequenceModel,
+    clean_BT: ArrayLike | Tensor,
+    corrupted_BT: ArrayLike | Tensor,
+    answers_B: ArrayLike | Tensor,
+    foils_B: ArrayLike | Tensor,
+    readout_B: ArrayLike | Tensor,
+    *,
+    components: Sequence[str] = ("block_in",),
+    layers: Sequence[int] | None = None,
+    positions: Sequence[int] | None = None,
+    readout: Readout = "logit_difference",
+    steps: int = 1,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> GuessedGrid:
+    """Guess what patching clean activations into corrupted runs does, from gradients.
+
+    Args:
+        model: The model; put into evaluation mode.
+        clean_BT: Token ids of the clean sequences.
+        corrupted_BT: Token ids of their counterfactuals, of the same shape.
+        answers_B: Token id of the clean answer.
+        foils_B: Token id of the corrupted answer.
+        readout_B: Position at which the answer is read.
+        components: Which components to patch; tensors of the forward pass.
+        layers: Which layers; all where None.
+        positions: Which positions; all up to the last readout where None.
+        readout: ``logit_difference`` of answer and foil, or ``log_prob`` of the answer.
+        steps: Number of gradients, at 1/steps, 2/steps, ... of the way from the corrupted run's
+            embedding to the clean one's; with 1, the gradient of the corrupted run itself.
+        batch_size: Pairs per pass; a pass with gradients keeps all activations.
+        seed: Seed of the choice of positions whose cells are computed exactly as well.
+
+    Raises:
+        UsageError: As for recovery_grid; ``steps`` is less than 1; or a component is no tensor of
+            the forward pass.
+    """
+    clean, corrupted = checked_runs(
+        model, [clean_BT, corrupted_BT], answers_B, foils_B, readout_B, kind=readout
+    )
+    plan = plan_of(corrupted, components, layers, positions, batch_size=batch_size)
+    plan.check(corrupted)
+    _check(plan, model, steps)
+    exact = _exact(corrupted, clean, plan, seed)
+    guesses = [
+        _guess(corrupted.take(rows), clean.take(rows), plan, steps)
+        for rows in _slices(corrupted.n_runs, batch_size)
+    ]
+    effect_KIJP = torch.cat(guesses, -1).cpu().numpy()
+    chosen_J = [plan.positions.index(position) for position in exact.positions]
+    made, wanted = effect_KIJP[:, :, chosen_J], exact.patched_KIJP - exact.corrupted_P
+    return GuessedGrid(
+        exact.clean_P, exact.corrupted_P, exact.corrupted_P + effect_KIJP,
+        plan.axes(corrupted.n_runs), steps,
+        _correlation(made, wanted), int((~np.isnan(wanted)).sum()),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Exact:
+    clean_P: np.ndarray
+    corrupted_P: np.ndarray
+    patched_KIJP: np.ndarray
+    positions: tuple[int, ...]
+
+
+def _exact(corrupted: BaseRuns, clean: BaseRuns, plan: Plan, seed: int) -> _Exact:
+    """Compute the cells of a few positions exactly, the first changed ones among them."""
+    changed_P = (corrupted.tokens_PT != clean.tokens_PT).int().argmax(1).tolist()
+    first = [position for position in sorted(set(changed_P)) if position in plan.positions][:1]
+    rest = [position for position in plan.positions if position not in first]
+    n = min(EXACT_POSITIONS - len(first), len(rest))
+    drawn = seeding.stream(seed, "attribution").choice(rest, size=n, replace=False).tolist()
+    positions = tuple(sorted([*first, *drawn]))
+    narrow = plan_of(corrupted, plan.components, plan.layers, positions, batch_size=plan.batch_size)
+    done = patch(corrupted, Interchange(clean.tokens_PT), narrow)
+    return _Exact(done.donor_P, done.base_P, done.patched_KIJP, positions)
+
+
+def _guess(corrupted: BaseRuns, clean: BaseRuns, plan: Plan, steps: int) -> Tensor:
+    """Return the guessed changes of the readout, ``(K, I, J, B)`` in float64."""
+    model, taps = corrupted.model, corrupted.model.taps()
+    sites = [site for site in plan.sites() if site in taps]
+    start = Site(0, "block_in")
+    wanted = list(dict.fromkeys([*sites, start]))
+    size = corrupted.n_runs
+    base, donor = (
+        activations(model, base_runs.tokens_PT, wanted, batch_size=size)
+        for base_runs in (corrupted, clean)
+    )
+    gradients = {site: torch.zeros_like(base[site]) for site in sites}
+    for step in range(1, steps + 1):
+        share = 0.0 if steps == 1 else step / steps
+        stream_BTD = torch.lerp(base[start], donor[start], share)
+        for site, gradient_BTD in _gradients(corrupted, sites, stream_BTD).items():
+            gradients[site] += gradient_BTD / steps
+    shape = (*plan.shape, size)
+    effect_KIJB = torch.full(shape, torch.nan, dtype=torch.float64, device=model.device)
+    for k, component in enumerate(plan.components):
+        for i, layer in enumerate(plan.layers):
+            site = Site(layer, component)
+            if site in gradients:
+                product_BT = ((donor[site] - base[site]) * gradients[site]).double().sum(-1)
+                effect_KIJB[k, i] = product_BT[:, list(plan.positions)].T
+    return effect_KIJB
+
+
+def _gradients(
+    base_runs: BaseRuns, sites: Sequence[Site], stream_BTD: Tensor
+) -> dict[Site, Tensor]:
+    """Return the gradient of the readouts at every site, in a run from a given embedding."""
+    taps, seen = base_runs.model.taps(), {}
+    start = Site(0, "block_in")
+
+    def watch(site: Site, value_BTD: Tensor) -> Tensor:
+        if site == start:
+            value_BTD = stream_BTD.detach().clone().requires_grad_()
+        seen[site] = value_BTD
+        return value_BTD
+
+    visits = {
+        taps[site]: lambda value_BTD, site=site: watch(site, value_BTD)
+        for site in dict.fromkeys([start, *sites])
+    }
+    run_B = torch.arange(base_runs.n_runs, device=stream_BTD.device)
+    # cuDNN's recurrent layers have no backward pass in evaluation mode.
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False), visiting(visits):
+        total = base_runs.value(
+            base_runs.model.logits_at(base_runs.tokens_PT, base_runs.readout_P), run_B
+        ).sum()
+        found = torch.autograd.grad(total, [seen[site] for site in sites], allow_unused=True)
+    return {
+        site: torch.zeros_like(seen[site]) if gradient is None else gradient.detach()
+        for site, gradient in zip(sites, found, strict=True)
+    }
+
+
+def _correlation(made: np.ndarray, wanted: np.ndarray) -> float | None:
+    exists = ~np.isnan(wanted)
+    made, wanted = made[exists], wanted[exists]
+    if len(wanted) < 2 or made.std() == 0 or wanted.std() == 0:
+        return None
+    return float(np.corrcoef(made, wanted)[0, 1])
+
+
+def _slices(n: int, size: int) -> list[slice]:
+    return [slice(first, first + size) for first in range(0, n, size)]
+
+
+def _check(plan: Plan, model: SequenceModel, steps: int) -> None:
+    if steps < 1:
+        raise UsageError(f"A gradient guess needs at least 1 step; got {steps}.")
+    known = {site.component for site in model.taps()}
+    for component in plan.components:
+        if component not in known:
+            raise UsageError(
+                f"A gradient guess is of tensors of the forward pass, and '{component}' is none in "
+                f"this model. Choose among {', '.join(sorted(known))}, or use recovery_grid."
+            )

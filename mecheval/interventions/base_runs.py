@@ -1,0 +1,146 @@
+"""The runs that activations are put into, and what is read from them.
+
+Shape suffixes: ``P`` runs, ``T`` positions, ``R`` rows (patched runs), ``C`` vocabulary, ``A``
+tokens that decide the readout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mecheval.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+    from mecheval.models.contract import SequenceModel
+
+Readout = Literal["logit_difference", "log_prob"]
+
+
+@dataclass(frozen=True)
+class BaseRuns:
+    """Runs of a model, and for each of them which logits are read where.
+
+    Attributes:
+        model: The model, in evaluation mode.
+        tokens_PT: Token ids, cut behind the last readout.
+        answers_P: Token id whose logit counts.
+        foils_P: Token id that it is compared with.
+        readout_P: Position at which both are read.
+        kind: ``logit_difference`` of answer and foil, or ``log_prob`` of the answer.
+    """
+
+    model: SequenceModel
+    tokens_PT: Tensor
+    answers_P: Tensor
+    foils_P: Tensor
+    readout_P: Tensor
+    kind: Readout
+
+    @property
+    def n_runs(self) -> int:
+        """Return the number of runs P."""
+        return len(self.tokens_PT)
+
+    @property
+    def n_positions(self) -> int:
+        """Return the number of positions T."""
+        return self.tokens_PT.shape[1]
+
+    def of(self, tokens_PT: Tensor) -> BaseRuns:
+        """Ask the same of other tokens."""
+        return replace(self, tokens_PT=tokens_PT)
+
+    def take(self, runs: slice | Sequence[int]) -> BaseRuns:
+        """Return some of the runs."""
+        fields = ("tokens_PT", "answers_P", "foils_P", "readout_P")
+        return replace(self, **{name: getattr(self, name)[runs] for name in fields})
+
+    def value(self, logits_RC: Tensor, run_R: Tensor) -> Tensor:
+        """Return the readout ``(R,)`` in float64 from all logits at the readout position.
+
+        Args:
+            logits_RC: Logits of some rows.
+            run_R: Which run each of them is.
+        """
+        logits_RC = logits_RC.double()
+        if self.kind == "log_prob":
+            logits_RC = logits_RC.log_softmax(-1)
+        return self.from_columns(logits_RC.gather(1, self.columns(run_R)))
+
+    def columns(self, run_R: Tensor) -> Tensor:
+        """Return the tokens whose logits decide the readout, ``(R, A)``."""
+        tokens = (self.answers_P, self.foils_P)[: 1 if self.kind == "log_prob" else 2]
+        return torch.stack([tokens_P[run_R] for tokens_P in tokens], 1)
+
+    def from_columns(self, logits_RA: Tensor) -> Tensor:
+        """Return the readout from the logits (or log probabilities) of :meth:`columns`."""
+        logits_RA = logits_RA.double()
+        return logits_RA[:, 0] if self.kind == "log_prob" else logits_RA[:, 0] - logits_RA[:, 1]
+
+
+def checked_runs(
+    model: SequenceModel,
+    tokens: Sequence[ArrayLike | Tensor],
+    answers_P: ArrayLike | Tensor,
+    foils_P: ArrayLike | Tensor,
+    readout_P: ArrayLike | Tensor,
+    *,
+    kind: Readout,
+) -> list[BaseRuns]:
+    """Check what the user gave, move it to the model's device, and put it into evaluation mode.
+
+    Args:
+        model: The model.
+        tokens: Token ids of equal shape ``(P, T)``: the base runs, and those that donate.
+        answers_P: Token id whose logit counts.
+        foils_P: Token id that it is compared with.
+        readout_P: Position at which both are read.
+        kind: What is read.
+
+    Raises:
+        UsageError: Shapes do not agree, a readout lies outside, or a token id does not exist.
+    """
+    model.eval()
+    try:
+        runs = [_integers(model, given) for given in tokens]
+    except ValueError as error:
+        raise UsageError(
+            "A grid needs token ids in a rectangle (pair, position): every pair of one length. "
+            f"Pad nothing; draw pairs of equal length, or make one grid per length ({error})."
+        ) from error
+    vectors = [_integers(model, given) for given in (answers_P, foils_P, readout_P)]
+    shape = runs[0].shape
+    agree = len(shape) == 2 and all(run.shape == shape for run in runs)
+    if not agree or any(vector.shape != shape[:1] for vector in vectors):
+        raise UsageError(
+            "A grid needs clean and corrupted tokens of one shape (B, T), and answers, foils and "
+            f"readouts of shape (B,); got {[tuple(run.shape) for run in runs]} and "
+            f"{[tuple(vector.shape) for vector in vectors]}."
+        )
+    readout = vectors[2]
+    if not len(readout) or not 0 <= int(readout.min()) <= int(readout.max()) < shape[1]:
+        raise UsageError(f"A grid needs at least one pair and readouts from 0 to {shape[1] - 1}.")
+    for ids in [*runs, *vectors[:2]]:
+        if int(ids.min()) < 0 or int(ids.max()) >= model.vocab_size:
+            raise UsageError(
+                f"Token ids of this model go from 0 to {model.vocab_size - 1}; "
+                f"got {int(ids.min())} to {int(ids.max())}."
+            )
+    answers, foils, _ = vectors
+    end = int(readout.max()) + 1
+    return [BaseRuns(model, run[:, :end], answers, foils, readout, kind) for run in runs]
+
+
+def _integers(model: SequenceModel, values: ArrayLike | Tensor) -> Tensor:
+    if not isinstance(values, Tensor):
+        values = torch.as_tensor(np.asarray(values))
+    return values.to(model.device).long()

@@ -1,0 +1,156 @@
+"""One chunk of a grid: its runs, what is put into them, and the cells that still need a pass.
+
+Shape suffixes: ``P`` runs, ``T`` positions, ``D`` width of a site, ``K`` components, ``I`` patched
+layers, ``J`` patched positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mecheval.interventions.activations import observed
+from mecheval.interventions.donors import Interchange
+from mecheval.models.decomposition import Decomposition
+from mecheval.models.sites import MEMORY, Site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from mecheval.interventions.base_runs import BaseRuns
+    from mecheval.interventions.donors import Donor
+    from mecheval.interventions.plan import Plan
+    from mecheval.models.contract import SequenceModel
+
+
+@dataclass(frozen=True)
+class SitePatch:
+    """The activations of one site in the base runs and what they are replaced by.
+
+    Attributes:
+        site: The site; a tensor of the forward pass, not one of :data:`sites.MEMORY`.
+        base_PTD: What it holds in the base runs.
+        donor_PTD: What is put there.
+    """
+
+    site: Site
+    base_PTD: Tensor
+    donor_PTD: Tensor
+
+    def differs_PT(self) -> Tensor:
+        """Return where something changes."""
+        return (self.base_PTD != self.donor_PTD).any(-1)
+
+
+@dataclass
+class Chunk:
+    """One chunk of a grid.
+
+    Attributes:
+        question: The base runs and their readout.
+        donor: What is put into them.
+        plan: What is patched.
+        site_patches: The sites that are tensors of the forward pass.
+        base: Activations of the base runs: the stream before every block, the mixer's output
+            where the output of a feed-forward part is patched, and the output of every
+            feed-forward part that reads the stream before the block.
+        donor_fed: Outputs of these parts in the donating runs, where there are such runs.
+        donor_streams: Streams before every block in the donating runs, where memory is patched.
+        base_P: Readout of the base runs.
+        donor_P: Readout of the donating runs; of the base runs where there are no such runs.
+        patched_KIJP: The result: the base readout where no pass is needed, NaN without a site.
+        pending_KIJP: Cells that may still need a pass.
+        keep: Called when more of the result is known.
+    """
+
+    base_runs: BaseRuns
+    donor: Donor
+    plan: Plan
+    site_patches: Mapping[Site, SitePatch]
+    base: Mapping[Site, Tensor]
+    donor_mlp_out: Mapping[Site, Tensor]
+    donor_streams: Sequence[Tensor]
+    base_P: Tensor
+    donor_P: Tensor
+    patched_KIJP: Tensor
+    pending_KIJP: Tensor
+    keep: Callable[[], None] = lambda: None
+
+    def present(self) -> Iterator[tuple[int, int, Site]]:
+        """Yield the sites that exist, with their place in the result."""
+        for k, component in enumerate(self.plan.components):
+            for i, layer in enumerate(self.plan.layers):
+                site = Site(layer, component)
+                if site in self.site_patches or (component in MEMORY and self.donor_streams):
+                    yield k, i, site
+
+    def store(self, k: int, i: int, j: Tensor | int, run_R: Tensor, value_R: Tensor) -> None:
+        """Take the readouts of patched runs."""
+        self.patched_KIJP[k, i, j, run_R] = value_R
+        self.pending_KIJP[k, i, j, run_R] = False
+
+
+def chunk_of(base_runs: BaseRuns, donor: Donor, plan: Plan) -> Chunk:
+    """Run base and donor once, and record what the engines need.
+
+    Raises:
+        UsageError: The donor does not fit, or the model is not causal.
+    """
+    model, taps = base_runs.model, base_runs.model.taps()
+    patched = [site for site in plan.sites() if site in taps]
+    streams = [Site(layer, "block_in") for layer in range(model.n_layers)]
+    mixer_outputs = [Site(s.layer, "mixer_out") for s in patched if s.component == "mlp_out"]
+    parallel_mlps = [site for site in _parallel_mlp_sites(model, plan) if site in taps]
+    sites = list(
+        dict.fromkeys(
+            [*patched, *streams, *[s for s in mixer_outputs if s in taps], *parallel_mlps]
+        )
+    )
+    base, base_P = _observed(base_runs, sites, plan)
+    remembered = any(component in MEMORY for component in plan.components)
+    donor_P, donor_mlp_out, donor_streams = base_P, {}, []
+    if isinstance(donor, Interchange):
+        needed = list(
+            dict.fromkeys([*patched, *(streams if remembered else streams[:1]), *parallel_mlps])
+        )
+        values, donor_P = _observed(base_runs.of(donor.tokens_PT), needed, plan)
+        donor_mlp_out = {site: values[site] for site in parallel_mlps}
+        donor_streams = [values[site] for site in streams] if remembered else []
+    else:
+        values = donor.values(
+            model, {site: base[site] for site in patched}, batch_size=plan.batch_size
+        )
+    site_patches = {site: SitePatch(site, base[site], values[site]) for site in patched}
+    patched_KIJP = base_P.new_full((*plan.shape, base_runs.n_runs), torch.nan)
+    chunk = Chunk(
+        base_runs, donor, plan, site_patches, base, donor_mlp_out, donor_streams, base_P, donor_P,
+        patched_KIJP, torch.zeros_like(patched_KIJP, dtype=torch.bool),
+    )  # fmt: skip
+    positions_J1 = torch.as_tensor(plan.positions, device=base_P.device)[:, None]
+    for k, i, _ in chunk.present():
+        chunk.patched_KIJP[k, i] = base_P
+        chunk.pending_KIJP[k, i] = positions_J1 <= base_runs.readout_P
+        if plan.wanted_JP is not None:
+            chunk.pending_KIJP[k, i] &= torch.as_tensor(plan.wanted_JP, device=base_P.device)
+    return chunk
+
+
+def _parallel_mlp_sites(model: SequenceModel, plan: Plan) -> list[Site]:
+    """Return the feed-forward parts that read the stream before their block, if an engine asks."""
+    found = model.decomposition() if plan.engine in ("auto", "tails") else None
+    layers = found.layers if isinstance(found, Decomposition) else ()
+    return [Site(index, "mlp_out") for index, layer in enumerate(layers) if layer.parallel]
+
+
+def _observed(
+    base_runs: BaseRuns, sites: list[Site], plan: Plan
+) -> tuple[dict[Site, Tensor], Tensor]:
+    """Run a question's tokens once; return activations and readouts."""
+    found, logits_PC = observed(
+        base_runs.model, base_runs.tokens_PT, sites,
+        readout_B=base_runs.readout_P, batch_size=plan.batch_size,
+    )  # fmt: skip
+    return found, base_runs.value(logits_PC, torch.arange(len(logits_PC), device=logits_PC.device))

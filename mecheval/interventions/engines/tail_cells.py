@@ -1,0 +1,238 @@
+"""The cells of one position, each with the layer at which it is taken up and what differs there.
+
+Shape suffixes: ``P`` base runs, ``T`` positions, ``R`` rows (cells), ``D`` width of the stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mecheval.models.sites import MEMORY, Site
+
+if TYPE_CHECKING:
+    from mecheval.interventions.chunk import Chunk
+    from mecheval.interventions.engines.tail_states import TailStates
+    from mecheval.models.decomposition import Decomposition, Layer
+    from mecheval.models.mixing import Edit, Signals, State
+
+
+@dataclass(frozen=True)
+class Base:
+    """One layer of the base runs.
+
+    Attributes:
+        layer: The layer.
+        stream_PTD: Stream before the block.
+        signals: What the mixer's positions signal.
+        fed_PTD: Output of a feed-forward part that reads the same stream, if there is one.
+    """
+
+    layer: Layer
+    stream_PTD: Tensor
+    signals: Signals
+    mlp_out_PTD: Tensor | None
+
+    @classmethod
+    def of(
+        cls, layer: Layer, stream_PTD: Tensor, mlp_out_PTD: Tensor | None, state: State = ()
+    ) -> Base:
+        """Compute what positions that follow a state signal, given the stream there.
+
+        And the output of a feed-forward part beside the mixer, unless it is given.
+        """
+        signals = layer.mixing.project(layer.enter(stream_PTD), state)
+        if layer.feed is None or not layer.parallel:
+            mlp_out_PTD = None
+        elif mlp_out_PTD is None:
+            mlp_out_PTD = layer.feed(stream_PTD)
+        return cls(layer, stream_PTD, signals, mlp_out_PTD)
+
+
+@dataclass(frozen=True)
+class FirstDifference:
+    """Where the stream differs once a site is patched, at all positions at once.
+
+    Attributes:
+        layer: The first layer whose input differs.
+        first: The first position.
+        value_PTD: The stream that enters the layer, from that position on.
+        known: What the layer makes of it; None where that depends on earlier inputs too.
+    """
+
+    layer: int
+    first: int
+    value_PTD: Tensor
+    known: Base | None
+
+
+@dataclass(frozen=True)
+class CellGroup:
+    """Cells of one site at one position, to be taken up at a layer.
+
+    Attributes:
+        layer: The first layer whose work is not the base run's; the number of layers if none is.
+        run_R: The base run of every row.
+        place: Component and layer in the result.
+        value_RD: The stream that enters the layer at the position, where that is what differs.
+        signals: What the position then signals ``(R, 1, ...)``, where that is known already.
+        fed_R1D: What a feed-forward part that reads that stream makes of it, likewise.
+        component: Else the inner component of the layer's mixer that differs.
+        donor: Its value at the position: ``(R, width)``, or what the donors write or remember.
+    """
+
+    layer: int
+    run_R: Tensor
+    place: tuple[int, int]
+    value_RD: Tensor | None = None
+    signals: Signals | None = None
+    mlp_out_R1D: Tensor | None = None
+    component: str = ""
+    donor: State = ()
+
+    def split(self, rows: int) -> list[CellGroup]:
+        """Return the entry in parts of at most that many rows."""
+        firsts = range(0, len(self.run_R), rows)
+        return [self._part(slice(first, first + rows)) for first in firsts]
+
+    def _part(self, rows: slice) -> CellGroup:
+        def cut(value_RX: Tensor | None) -> Tensor | None:
+            return None if value_RX is None else value_RX[rows]
+
+        signals = self.signals
+        return replace(
+            self,
+            run_R=self.run_R[rows],
+            value_RD=cut(self.value_RD),
+            signals=signals and {name: value[rows] for name, value in signals.items()},
+            mlp_out_R1D=cut(self.mlp_out_R1D),
+            donor=tuple(part[rows] for part in self.donor),
+        )
+
+
+@dataclass(frozen=True)
+class CellFinder:
+    """Finds the entries of one chunk of a grid.
+
+    Attributes:
+        apart: The model in parts.
+        work: The chunk.
+        bases: The layers of its base runs.
+        states: Memory of the base runs.
+        donors: Memory of the donor runs; of the base runs again where memory is not patched.
+        landings: Of the sites that were patched so far.
+    """
+
+    decomposition: Decomposition
+    chunk: Chunk
+    bases: list[Base]
+    states: TailStates
+    donors: TailStates
+    differences: dict[Site, FirstDifference] = field(default_factory=dict)
+
+    def groups(self, j: int, position: int) -> list[CellGroup]:
+        """Return the entries of the cells that need a pass, sorted by layer."""
+        found: list[CellGroup] = []
+        for k, i, site in self.chunk.present():
+            pending_P = self.chunk.pending_KIJP[k, i, j]
+            if not pending_P.any():
+                continue
+            if site.component in MEMORY:
+                found.append(self._of_memory(site, position, (k, i), pending_P))
+            else:
+                found.append(self._of_tensor(site, position, (k, i), pending_P))
+        return sorted((e for e in found if len(e.run_R)), key=lambda group: group.layer)
+
+    def _of_tensor(
+        self, site: Site, position: int, place: tuple[int, int], pending_P: Tensor
+    ) -> CellGroup:
+        site_patch = self.chunk.site_patches[site]
+        donor_PD = site_patch.donor_PTD[:, position]
+        changed_P = (site_patch.base_PTD[:, position] != donor_PD).any(-1) & pending_P
+        at_once = site.component in ("block_out", "mixer_out", "mlp_out", "z")
+        if at_once and site.layer == len(self.bases) - 1:
+            # The last block's output counts at the readout alone.
+            changed_P = changed_P & (self.chunk.base_runs.readout_P == position)
+        run_R = changed_P.nonzero()[:, 0]
+        if not (at_once or site.component == "block_in"):
+            donor = (donor_PD[run_R],)
+            return CellGroup(site.layer, run_R, place, component=site.component, donor=donor)
+        if not len(run_R):
+            return CellGroup(site.layer, run_R, place)
+        if site not in self.differences:
+            self.differences[site] = self._difference(site, position)
+        return self._group_at(self.differences[site], position, run_R, place)
+
+    def _difference(self, site: Site, first: int) -> FirstDifference:
+        """Find where the stream differs, with one pass of the parts over all later positions."""
+        value_PTD = self._after(site, first)
+        layer = site.layer + (site.component != "block_in")
+        if layer == len(self.bases) or self.bases[layer].layer.mixing.reach > 1:
+            return FirstDifference(layer, first, value_PTD, None)
+        mlp_out_PTD = self.chunk.donor_mlp_out.get(Site(layer, "mlp_out"))
+        if mlp_out_PTD is not None:
+            # Where the whole stream is the donor's, so is what the part makes of it.
+            whole = site.component in ("block_in", "block_out")
+            mlp_out_PTD = mlp_out_PTD[:, first:] if whole else None
+        known = Base.of(self.bases[layer].layer, value_PTD, mlp_out_PTD, self.states.before[layer])
+        return FirstDifference(layer, first, value_PTD, known)
+
+    def _group_at(
+        self, difference: FirstDifference, position: int, run_R: Tensor, place: tuple[int, int]
+    ) -> CellGroup:
+        t, known = position - difference.first, difference.known
+        group = CellGroup(difference.layer, run_R, place, difference.value_PTD[run_R, t])
+        if known is None:
+            return group
+        here = slice(t, t + 1)
+        return replace(
+            group,
+            signals={name: value_PTX[run_R, here] for name, value_PTX in known.signals.items()},
+            mlp_out_R1D=None if known.mlp_out_PTD is None else known.mlp_out_PTD[run_R, here],
+        )
+
+    def _after(self, site: Site, first: int) -> Tensor:
+        """Return the stream behind a patched output, as if it were patched at all positions."""
+        base, later = self.bases[site.layer], slice(first, None)
+        donor_PTD = self.chunk.site_patches[site].donor_PTD[:, later]
+        if site.component in ("block_in", "block_out"):
+            return donor_PTD
+        layer, stream_PTD = base.layer, base.stream_PTD[:, later]
+        if site.component == "mlp_out":
+            mixed_PTD = self.chunk.base[Site(site.layer, "mixer_out")][:, later]
+            return layer.closed(layer.join(stream_PTD, mixed_PTD), donor_PTD)
+        if site.component == "z":
+            state = self.states.before[site.layer]
+            signals = {name: value_PTX[:, later] for name, value_PTX in base.signals.items()}
+            donor_PTD, _ = layer.mixing.read(signals, state, edit=putting("z", donor_PTD))
+        return layer.leave(stream_PTD, donor_PTD)
+
+    def _of_memory(
+        self, site: Site, position: int, place: tuple[int, int], pending_P: Tensor
+    ) -> CellGroup:
+        own, donated = (
+            states.at(site.layer, site.component, position) for states in (self.states, self.donors)
+        )
+        changed_P = torch.zeros_like(pending_P)
+        for own_part, donated_part in zip(own, donated, strict=True):
+            changed_P |= (own_part != donated_part).flatten(1).any(-1)
+        if site.component != "write":
+            # Nobody reads the memory after the last position.
+            changed_P &= self.chunk.base_runs.readout_P > position
+        run_R = (changed_P & pending_P).nonzero()[:, 0]
+        donor = tuple(part[run_R] for part in donated)
+        return CellGroup(site.layer, run_R, place, component=site.component, donor=donor)
+
+
+def putting(component: str, donor_RNX: Tensor) -> Edit:
+    """Return an edit that replaces the first positions of an inner component."""
+
+    def edit(name: str, value_RNX: Tensor) -> Tensor:
+        if name != component:
+            return value_RNX
+        return torch.cat([donor_RNX.to(value_RNX), value_RNX[:, donor_RNX.shape[1] :]], 1)
+
+    return edit

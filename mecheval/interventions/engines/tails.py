@@ -1,0 +1,258 @@
+"""The fast engine: only layers and positions that a patch can reach, many cells in one pass.
+
+A cell is taken up at its patched layer and position. What lies before is the base run's: the
+stream, the signals of earlier positions, and the memory. In the patched layer the positions behind
+the patch have the base run's signals, but for those in reach of a short convolution; from the next
+layer on whole tails are run, the cells of all layers side by side. In the last layer only the
+readout is wanted. All of this is exact for a causal model.
+
+Shape suffixes: ``P`` base runs, ``T`` positions, ``R`` rows (cells), ``N`` positions of a tail,
+``W`` positions in reach of a patch, ``D`` width of the stream.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mecheval.interventions.budget import is_out_of_memory
+from mecheval.interventions.donors import Interchange
+from mecheval.interventions.engines.tail_cells import Base, CellFinder, CellGroup, putting
+from mecheval.interventions.engines.tail_states import TailStates
+from mecheval.models.mixing import at, unchanged
+from mecheval.models.sites import Site
+
+if TYPE_CHECKING:
+    from mecheval.interventions.budget import Budget
+    from mecheval.interventions.chunk import Chunk
+    from mecheval.models.decomposition import Decomposition
+    from mecheval.models.mixing import Signals
+
+
+def run_tails(decomposition: Decomposition, chunk: Chunk, budget: Budget) -> None:
+    """Patch every cell, position by position.
+
+    Raises:
+        RuntimeError: The device is out of memory even for one row.
+    """
+    tails = Tails(decomposition, chunk)
+    _settle(chunk)
+    for j, position in sorted(enumerate(chunk.plan.positions), key=lambda pair: pair[1]):
+        tails.advance(position)
+        row_bytes = tails.row_bytes(chunk.base_runs.n_positions - position)
+        waiting = _packs(tails.finder.groups(j, position), budget.rows(row_bytes))[::-1]
+        while waiting:
+            pack = waiting.pop()
+            sizes = [len(group.run_R) for group in pack]
+            try:
+                value_R = tails.run(position, pack)
+            except RuntimeError as error:
+                if sum(sizes) == 1 or not is_out_of_memory(error):
+                    raise
+                budget.halve(sum(sizes) * row_bytes)
+                waiting.extend(_packs(pack, sum(sizes) // 2)[::-1])
+                continue
+            budget.note(sum(sizes))
+            for group, part_R in zip(pack, value_R.split(sizes), strict=True):
+                chunk.store(*group.place, j, group.run_R, part_R)
+        chunk.keep()
+
+
+class Tails:
+    """The base runs of one chunk of a grid, and the passes over tails."""
+
+    def __init__(self, decomposition: Decomposition, chunk: Chunk) -> None:
+        """Compute what the positions of the base runs signal in every layer."""
+        self.decomposition, self.chunk, self.base_runs = decomposition, chunk, chunk.base_runs
+        self.bases = []
+        for index, layer in enumerate(decomposition.layers):
+            mlp_out_PTD = chunk.base.get(Site(index, "mlp_out"))
+            self.bases.append(Base.of(layer, chunk.base[Site(index, "block_in")], mlp_out_PTD))
+        self.states = TailStates(decomposition, [base.signals for base in self.bases])
+        self.donors = _donor_states(decomposition, chunk) if chunk.donor_streams else self.states
+        self.finder = CellFinder(decomposition, chunk, self.bases, self.states, self.donors)
+
+    def advance(self, position: int) -> None:
+        """Go on to a later position."""
+        self.states.advance(position)
+        self.donors.advance(position)
+
+    def row_bytes(self, n_positions: int) -> int:
+        """Return roughly what one row takes while tails of that length are run."""
+        per_token = max(_token_bytes(base) for base in self.bases)
+        return n_positions * per_token + self.states.row_bytes()
+
+    def run(self, position: int, groups: list[CellGroup]) -> Tensor:
+        """Return the readout of the entries' rows, in their order; they are sorted by layer."""
+        n_layers, stream_RND = len(self.bases), None
+        run_R = groups[0].run_R[:0]
+        for index in range(groups[0].layer, n_layers):
+            new = [group for group in groups if group.layer == index]
+            parts = [self._first(group, position) for group in new]
+            if stream_RND is not None:
+                parts = [self._whole(index, position, stream_RND, run_R), *parts]
+            stream_RND = torch.cat(parts)
+            run_R = torch.cat([run_R, *(group.run_R for group in new)])
+        streams = [] if stream_RND is None else [stream_RND[:, 0]]
+        for group in groups:
+            if group.layer == n_layers and group.value_RD is not None:
+                streams.append(group.value_RD)
+                run_R = torch.cat([run_R, group.run_R])
+        return self._read(torch.cat(streams), run_R)
+
+    def _read(self, stream_RD: Tensor, run_R: Tensor) -> Tensor:
+        if self.base_runs.kind == "log_prob":
+            return self.base_runs.value(self.decomposition.readout(stream_RD, None), run_R)
+        logits_RA = self.decomposition.readout(stream_RD, self.base_runs.columns(run_R))
+        return self.base_runs.from_columns(logits_RA)
+
+    def _whole(self, index: int, position: int, stream_RND: Tensor, run_R: Tensor) -> Tensor:
+        """Run one layer on tails all of whose positions differ from the base runs'."""
+        base, only_R = self.bases[index], self._only(index, position, run_R)
+        mixing, state = base.layer.mixing, self.states.rows(index, run_R)
+        signals = mixing.project(base.layer.enter(stream_RND), state)
+        if self.chunk.plan.frozen:
+            written = mixing.written(_tail(base, run_R, position), state)
+            mixed_RND = at(mixing.reread(signals, written, state), only_R)
+        else:
+            mixed_RND = mixing.output(signals, state, only_B=only_R)
+        return base.layer.leave(at(stream_RND, only_R), mixed_RND)
+
+    def _first(self, group: CellGroup, position: int) -> Tensor:
+        """Run the patched layer: the stream and most signals are the base runs'."""
+        base, run_R = self.bases[group.layer], group.run_R
+        only_R = self._only(group.layer, position, run_R)
+        stream_RND = base.stream_PTD[run_R, position:]
+        if group.value_RD is not None:
+            stream_RND[:, 0] = group.value_RD
+        mixed_RND = self._mixed(group, position, only_R)
+        resid_mid_RND = base.layer.join(at(stream_RND, only_R), mixed_RND)
+        mlp_out_RND = self._parallel_mlp_out(group, position, only_R)
+        if mlp_out_RND is None:
+            mlp_out_RND = base.layer.mlp_out(resid_mid_RND, resid_mid_RND)
+        return base.layer.closed(resid_mid_RND, mlp_out_RND)
+
+    def _parallel_mlp_out(
+        self, group: CellGroup, position: int, only_R: Tensor | None
+    ) -> Tensor | None:
+        """Return the output of a feed-forward part beside the mixer: it differs at one position."""
+        base = self.bases[group.layer]
+        if base.mlp_out_PTD is None or base.layer.feed is None:
+            return None
+        mlp_out_RND = base.mlp_out_PTD[group.run_R, position:]
+        if group.mlp_out_R1D is not None:
+            mlp_out_RND[:, :1] = group.mlp_out_R1D
+        elif group.value_RD is not None:
+            mlp_out_RND[:, :1] = base.layer.feed(group.value_RD[:, None])
+        return at(mlp_out_RND, only_R)
+
+    def _mixed(self, group: CellGroup, position: int, only_R: Tensor | None) -> Tensor:
+        """Return the output of a patched layer's mixer, ``(R, N, D)`` or ``(R, 1, D)``."""
+        base, state = self.bases[group.layer], self.states.rows(group.layer, group.run_R)
+        mixing, tail = base.layer.mixing, _tail(base, group.run_R, position)
+        if group.component in ("state", "cache"):
+            return self._remembering(group, position, tail, only_R)
+        if group.component == "write":
+            # Copies, because what is written can be a signal that is also read.
+            written = tuple(part_RNX.clone() for part_RNX in mixing.written(tail, state))
+            for part_RNX, donor_RX in zip(written, group.donor, strict=True):
+                part_RNX[:, 0] = donor_RX
+            return at(mixing.reread(tail, written, state), only_R)
+        for name, value_RWX in self._projected(group, position).items():
+            tail[name][:, : value_RWX.shape[1]] = value_RWX
+        return mixing.output(tail, state, only_B=only_R)
+
+    def _projected(self, group: CellGroup, position: int) -> Signals:
+        """Return the signals that differ from the base runs': those in reach of the patch."""
+        if group.signals is not None:
+            return group.signals
+        base, state = self.bases[group.layer], self.states.rows(group.layer, group.run_R)
+        mixing, edit = base.layer.mixing, unchanged
+        inner = group.component in mixing.inner
+        # A patch behind the convolution reaches the signals of its own position alone.
+        reach = 1 if inner else mixing.reach
+        window_RWD = base.stream_PTD[group.run_R, position : position + reach]
+        if group.value_RD is not None:
+            window_RWD[:, 0] = group.value_RD
+        normed_RWD = base.layer.enter(window_RWD)
+        if inner:
+            edit = putting(group.component, group.donor[0][:, None])
+        elif group.component == "mixer_in":
+            normed_RWD = torch.cat([group.donor[0][:, None].to(normed_RWD), normed_RWD[:, 1:]], 1)
+        return mixing.project(normed_RWD, state, edit=edit)
+
+    def _remembering(
+        self, group: CellGroup, position: int, tail: Signals, only_R: Tensor | None
+    ) -> Tensor:
+        """Go on with another memory behind the position, whose own output stays."""
+        base = self.bases[group.layer]
+        mixing, memory = base.layer.mixing, group.donor
+        later = {name: value_RNX[:, 1:] for name, value_RNX in tail.items()}
+        if mixing.n_recent and group.component == "state":
+            own = self.states.after(group.layer)[: mixing.n_recent]
+            memory = (*(part[group.run_R] for part in own), *memory)
+        elif mixing.n_recent:
+            # Other recent inputs reach the signals of the next positions, by the convolution.
+            stream_RWD = base.stream_PTD[group.run_R, position + 1 : position + mixing.reach]
+            if stream_RWD.numel():
+                near = mixing.project(base.layer.enter(stream_RWD), memory)
+                for name, value_RWX in near.items():
+                    later[name][:, : value_RWX.shape[1]] = value_RWX
+        later_R = None if only_R is None else only_R - 1
+        mixed_RND = mixing.output(later, memory, only_B=later_R)
+        if only_R is not None:
+            return mixed_RND
+        here = {name: value_RNX[:, :1] for name, value_RNX in tail.items()}
+        own_R1D = mixing.output(here, self.states.rows(group.layer, group.run_R))
+        return torch.cat([own_R1D, mixed_RND], 1)
+
+    def _only(self, index: int, position: int, run_R: Tensor) -> Tensor | None:
+        if index < len(self.bases) - 1:
+            return None
+        return self.base_runs.readout_P[run_R] - position
+
+
+def _settle(chunk: Chunk) -> None:
+    """Read the donors where a patch makes the whole stream theirs: prompts of one other token."""
+    if chunk.plan.frozen or not isinstance(chunk.donor, Interchange):
+        return
+    for k, i, site in chunk.present():
+        if site.component not in ("block_in", "block_out"):
+            continue
+        differs_PT = chunk.site_patches[site].differs_PT()
+        once_P = differs_PT.sum(1) == 1
+        for j, position in enumerate(chunk.plan.positions):
+            run_R = (differs_PT[:, position] & once_P & chunk.pending_KIJP[k, i, j]).nonzero()[:, 0]
+            chunk.store(k, i, j, run_R, chunk.donor_P[run_R])
+
+
+def _packs(groups: list[CellGroup], rows: int) -> list[list[CellGroup]]:
+    """Fill passes with entries in order, none with more rows than fit."""
+    packs: list[list[CellGroup]] = []
+    free = 0
+    for part in (part for group in groups for part in group.split(rows)):
+        if len(part.run_R) > free:
+            packs.append([])
+            free = rows
+        packs[-1].append(part)
+        free -= len(part.run_R)
+    return packs
+
+
+def _donor_states(decomposition: Decomposition, chunk: Chunk) -> TailStates:
+    pairs = zip(decomposition.layers, chunk.donor_streams, strict=True)
+    return TailStates(
+        decomposition, [layer.mixing.project(layer.enter(x_PTD), ()) for layer, x_PTD in pairs]
+    )
+
+
+def _tail(base: Base, run_R: Tensor, position: int) -> dict[str, Tensor]:
+    return {name: value_PTX[run_R, position:] for name, value_PTX in base.signals.items()}
+
+
+def _token_bytes(base: Base) -> int:
+    """Return roughly what one position of one row takes while a layer is run on it."""
+    signals = sum(value_PTX[0, 0].nbytes for value_PTX in base.signals.values())
+    return 2 * signals + 16 * base.stream_PTD[0, 0].nbytes

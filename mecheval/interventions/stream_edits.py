@@ -1,0 +1,110 @@
+"""Runs that are taken up at a layer with another residual stream, at all positions.
+
+What lies below the layer is the base runs' and is computed once for all that is asked there.
+
+Shape suffixes: ``B`` base runs, ``R`` rows (runs with another stream), ``T`` positions, ``D``
+residual width, ``A`` answer tokens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mecheval.interventions.activations import answer_logits, observed
+from mecheval.models.decomposition import Refusal
+from mecheval.models.sites import stream_sites
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mecheval.models.contract import SequenceModel
+    from mecheval.models.decomposition import Decomposition, Layer
+
+    Change = Callable[[Tensor, slice], Tensor]
+    """Maps the streams ``(R, T, D)`` of some rows, and which rows they are, to other streams."""
+
+
+class StreamEdits:
+    """Base runs of a model, and what it answers when the stream at a layer is another one.
+
+    Layers count from 0, before the first block, to the number of blocks.
+    """
+
+    def __init__(
+        self,
+        model: SequenceModel,
+        tokens_BT: np.ndarray,
+        answers_A: Sequence[int] | np.ndarray,
+        *,
+        batch_size: int,
+    ) -> None:
+        """Take the runs.
+
+        Args:
+            model: The model; put into evaluation mode.
+            tokens_BT: Token ids.
+            answers_A: Token ids whose logits are wanted.
+            batch_size: Rows per forward pass.
+        """
+        self.model, self.batch_size = model.eval(), batch_size
+        self.tokens_BT = torch.as_tensor(np.asarray(tokens_BT), device=model.device)
+        self.answers_A = torch.as_tensor(np.asarray(answers_A), device=model.device)
+        self._layer = -1
+        self._stream_BTD = torch.empty(0)
+
+    @torch.inference_mode()
+    def logits(self, layer: int, row_R: np.ndarray, change: Change) -> np.ndarray:
+        """Return the logits of the answers ``(R, T, A)`` in float32.
+
+        Args:
+            layer: Where the stream is changed.
+            row_R: The base run of every row.
+            change: What is done to it.
+        """
+        decomposition, parts = self.model.decomposition(), []
+        for first in range(0, len(row_R), self.batch_size):
+            rows = slice(first, min(first + self.batch_size, len(row_R)))
+            if isinstance(decomposition, Refusal):
+                parts.append(self._hooked(layer, row_R[rows], change, rows))
+                continue
+            stream_RTD = change(self._streams(decomposition, layer)[row_R[rows]], rows)
+            parts.append(self._finished(decomposition, layer, stream_RTD).float().cpu().numpy())
+        return np.concatenate(parts)
+
+    def _streams(self, decomposition: Decomposition, layer: int) -> Tensor:
+        """Return the base runs' stream at a layer; that of the last layer asked for is kept."""
+        if not 0 <= self._layer <= layer:
+            start, first_B = stream_sites(self.model.n_layers)[0], self.tokens_BT[:, 0] * 0
+            found, _ = observed(
+                self.model, self.tokens_BT, [start], readout_B=first_B, batch_size=self.batch_size
+            )
+            self._layer, self._stream_BTD = 0, found[start]
+        for part in decomposition.layers[self._layer : layer]:
+            pieces = self._stream_BTD.split(self.batch_size)
+            self._stream_BTD = torch.cat([_through(part, piece_BTD) for piece_BTD in pieces])
+        self._layer = layer
+        return self._stream_BTD
+
+    def _finished(self, decomposition: Decomposition, first: int, stream_RTD: Tensor) -> Tensor:
+        for part in decomposition.layers[first:]:
+            stream_RTD = _through(part, stream_RTD)
+        stream_ND = stream_RTD.flatten(0, 1)
+        tokens_NA = self.answers_A.expand(len(stream_ND), -1)
+        return decomposition.readout(stream_ND, tokens_NA).unflatten(0, stream_RTD.shape[:2])
+
+    def _hooked(self, layer: int, row_N: np.ndarray, change: Change, rows: slice) -> np.ndarray:
+        site = stream_sites(self.model.n_layers)[layer]
+        return answer_logits(
+            self.model, self.tokens_BT[row_N], self.answers_A.cpu().numpy(),
+            edits={site: lambda stream_RTD: change(stream_RTD, rows)}, batch_size=self.batch_size,
+        )  # fmt: skip
+
+
+def _through(layer: Layer, stream_BTD: Tensor) -> Tensor:
+    """Run a whole block."""
+    mixed_BTD = layer.mixing.output(layer.mixing.project(layer.enter(stream_BTD), ()), ())
+    return layer.leave(stream_BTD, mixed_BTD)

@@ -1,0 +1,119 @@
+"""A model taken apart into steps that can be run one by one, on any rows, from any position.
+
+The parts must do what the model's own forward pass does; whoever uses them checks it.
+
+Shape suffixes: ``B`` rows, ``T`` positions, ``D`` residual width, ``A`` answer tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from mecheval.models.mixing import Mixing
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a model cannot be taken apart, or its blocks not be replayed.
+
+    Attributes:
+        reason: The part of the model and what about it, in one sentence without a full stop.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One block: ``close(join(stream, mixed), mlp_out)``, with ``mixed`` the mixer's output.
+
+    Attributes:
+        mixing: The sequence mixer.
+        enter: Maps the stream before the block to the mixer's input.
+        join: Adds the mixer's output (second argument) to the stream (first one).
+        feed: The feed-forward part, norm included; None if there is none.
+        close: Adds the output of the feed-forward part (second argument) to the stream.
+        parallel: Whether the feed-forward part reads the stream before the block instead of the
+            one that the mixer's output has been added to.
+    """
+
+    mixing: Mixing
+    enter: Callable[[Tensor], Tensor]
+    join: Callable[[Tensor, Tensor], Tensor]
+    feed: Callable[[Tensor], Tensor] | None = None
+    close: Callable[[Tensor, Tensor], Tensor] | None = None
+    parallel: bool = False
+
+    def mlp_out(self, stream_BTD: Tensor, resid_mid_BTD: Tensor) -> Tensor | None:
+        """Return the output of the feed-forward part, if there is one."""
+        if self.feed is None:
+            return None
+        return self.feed(stream_BTD if self.parallel else resid_mid_BTD)
+
+    def closed(self, resid_mid_BTD: Tensor, mlp_out_BTD: Tensor | None) -> Tensor:
+        """Return the stream after the block."""
+        if self.close is None or mlp_out_BTD is None:
+            return resid_mid_BTD
+        return self.close(resid_mid_BTD, mlp_out_BTD)
+
+    def leave(self, stream_BTD: Tensor, mixed_BTD: Tensor) -> Tensor:
+        """Return the stream after the block, given the stream before it and the mixer's output."""
+        resid_mid_BTD = self.join(stream_BTD, mixed_BTD)
+        return self.closed(resid_mid_BTD, self.mlp_out(stream_BTD, resid_mid_BTD))
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """A whole model in parts.
+
+    Attributes:
+        layers: The blocks in order.
+        readout: Maps streams after the last block ``(B, D)`` and token ids ``(B, A)`` to the
+            logits ``(B, A)`` of these tokens; all logits ``(B, C)`` where the ids are None.
+    """
+
+    layers: tuple[Layer, ...]
+    readout: Callable[[Tensor, Tensor | None], Tensor]
+
+
+def chosen_logits(
+    normed_RD: Tensor, tokens_RA: Tensor, weight_CD: Tensor, bias_C: Tensor | None = None
+) -> Tensor:
+    """Return the logits ``(R, A)`` of some tokens by the rows of a head's weight.
+
+    Tokens that are the same for all rows, by :meth:`torch.Tensor.expand`, take one product.
+    """
+    if len(tokens_RA) and tokens_RA.stride(0) == 0:
+        tokens_A = tokens_RA[0]
+        bias_A = None if bias_C is None else bias_C[tokens_A]
+        return functional.linear(normed_RD, weight_CD[tokens_A], bias_A)
+    logits_RA = (weight_CD[tokens_RA] @ normed_RD[..., None])[..., 0]
+    return logits_RA if bias_C is None else logits_RA + bias_C[tokens_RA]
+
+
+class Replay(Protocol):
+    """The blocks of one run, to be called again on other streams."""
+
+    def run(self, layer: int, stream_RTD: Tensor, run_R: Tensor) -> Tensor:
+        """Return the stream ``(R, T, D)`` after a block; ``run_R`` says which run each row is."""
+        ...
+
+    def behind(self, first: int) -> Replay | None:
+        """Return the blocks of positions ``first`` on, which remember the run before them.
+
+        Returns:
+            None if the model cannot go on from a position; itself for position 0.
+        """
+        ...
+
+    def readout(self, stream_RD: Tensor) -> Tensor:
+        """Return all logits ``(R, C)`` of streams after the last block."""
+        ...

@@ -1,0 +1,193 @@
+"""The C kernels as differentiable functions of float32 tensors on the CPU.
+
+Shape suffixes: ``B`` examples, ``T`` positions, ``E`` channels, ``N`` states, ``K`` taps.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from ctypes import byref, c_long, c_void_p
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from mecheval.models.kernels.c.compile import library
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SMALLEST_SHARE = 1 << 20
+"""Positions times channels times states, about half a millisecond, that are worth a thread."""
+
+
+class _Rows(ctypes.Structure):
+    _fields_ = [("data", c_void_p), ("example", c_long), ("position", c_long)]
+
+
+class _Scan(ctypes.Structure):
+    _fields_ = [
+        *((name, c_long) for name in ("batch", "time", "width", "n", "decays", "signed_range")),
+        *((name, _Rows) for name in ("x", "raw", "z", "B", "C")),
+        *((name, c_void_p) for name in ("A", "D", "bias")),
+    ]
+
+
+class _Gradients(ctypes.Structure):
+    _fields_ = [(name, c_void_p) for name in ("x", "raw", "z", "B", "C", "A", "D", "bias")]
+
+
+class _Convolution(ctypes.Structure):
+    _fields_ = [
+        *((name, c_long) for name in ("batch", "time", "width", "taps")),
+        ("x", _Rows),
+        *((name, c_void_p) for name in ("before", "w", "bias")),
+    ]
+
+
+def _functions() -> ctypes.CDLL:
+    functions = library().functions
+    if functions is None:
+        raise RuntimeError(library().origin)
+    functions.selective_scan_checkpoint_size.restype = c_long
+    functions.selective_scan_scratch_size.restype = c_long
+    return functions
+
+
+def _pointer(tensor: Tensor | None) -> c_void_p | None:
+    return None if tensor is None else c_void_p(tensor.data_ptr())
+
+
+def _in_rows(tensor_BTE: Tensor) -> Tensor:
+    """Return the tensor, copied unless its last axis is contiguous."""
+    if tensor_BTE.stride(2) == 1:
+        return tensor_BTE
+    return tensor_BTE.clone(memory_format=torch.contiguous_format)
+
+
+def _rows(tensor_BTE: Tensor) -> _Rows:
+    return _Rows(tensor_BTE.data_ptr(), *tensor_BTE.stride()[:2])
+
+
+class SelectiveScan(torch.autograd.Function):
+    """The scan of :mod:`mecheval.models.kernels.scan`, with ``A`` given as ``(N or 1, E)``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, signed: bool, going_on: bool, start_BNE: Tensor | None, *inputs: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return y ``(B, T, E)`` and the last state ``(B, N, E)``, which has no gradient.
+
+        Neither has the state before the first position, ``start_BNE``. The last state of no
+        examples is returned unless one is ``going_on``.
+        """
+        rows = [_in_rows(value) for value in inputs[:5]]
+        tensors = [*rows, *(value.contiguous() for value in inputs[5:])]
+        functions, scan = _functions(), _described(tensors, signed)
+        y_BTE = tensors[0].new_empty(tensors[0].shape)
+        last_BNE = y_BTE.new_empty(scan.batch if going_on else 0, scan.n, scan.width)
+        start_BNE = None if start_BNE is None else start_BNE.contiguous()
+        checkpoints = None
+        if any(ctx.needs_input_grad):
+            size = functions.selective_scan_checkpoint_size(byref(scan))
+            checkpoints = y_BTE.new_empty(scan.batch, size // max(scan.batch, 1))
+            ctx.save_for_backward(*tensors, checkpoints)
+        calls = []
+        for part in _parts(scan):
+            described = _described([*(value[part] for value in rows), *tensors[5:]], signed)
+            by_example = (start_BNE, y_BTE, checkpoints, last_BNE if going_on else None)
+            pointers = [_pointer(None if value is None else value[part]) for value in by_example]
+            calls.append((byref(described), *pointers))
+        _call_all(functions.selective_scan_forward, calls)
+        ctx.signed = signed
+        ctx.mark_non_differentiable(last_BNE)
+        return y_BTE, last_BNE
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, dy_BTE: Tensor, _: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        """Return the gradients of all inputs."""
+        *tensors, checkpoints = ctx.saved_tensors
+        functions, scan = _functions(), _described(tensors, ctx.signed)
+        gradients = [
+            value.new_empty(value.shape) if i < 5 else value.new_zeros(value.shape)
+            for i, value in enumerate(tensors)
+        ]
+        dy_BTE = dy_BTE.contiguous()
+        scratch = dy_BTE.new_empty(functions.selective_scan_scratch_size(byref(scan)))
+        functions.selective_scan_backward(
+            byref(scan), _pointer(dy_BTE), _pointer(checkpoints), _pointer(scratch),
+            byref(_Gradients(*(value.data_ptr() for value in gradients))),
+        )  # fmt: skip
+        return (None, None, None, *gradients)
+
+
+def _parts(scan: _Scan) -> list[slice]:
+    """Share the examples out among torch's threads, but not in shares too small for a thread."""
+    work = scan.batch * scan.time * scan.width * scan.n
+    shares = max(1, min(torch.get_num_threads(), scan.batch, work // _SMALLEST_SHARE))
+    ends = [scan.batch * share // shares for share in range(shares + 1)]
+    return list(itertools.starmap(slice, itertools.pairwise(ends)))
+
+
+def _call_all(function: Callable[..., object], calls: list[tuple]) -> None:
+    """Call a C function with each of the arguments, at the same time: ctypes frees the lock.
+
+    The threads live for this call only, so that a process can be forked at any time.
+    """
+    if len(calls) == 1:
+        function(*calls[0])
+        return
+    with ThreadPoolExecutor(len(calls)) as pool:
+        for done in [pool.submit(function, *arguments) for arguments in calls]:
+            done.result()
+
+
+def _described(tensors: list[Tensor], signed: bool) -> _Scan:
+    x_BTE, A_NE = tensors[0], tensors[5]
+    return _Scan(
+        *x_BTE.shape, tensors[3].shape[2], A_NE.shape[0], signed,
+        *map(_rows, tensors[:5]), *map(_pointer, tensors[5:]),
+    )  # fmt: skip
+
+
+class CausalConvolution(torch.autograd.Function):
+    """Depthwise causal convolution of x ``(B, T, E)`` with weights ``(K, E)``."""
+
+    @staticmethod
+    def forward(ctx: Any, x_BTE: Tensor, before_BKE: Tensor | None, *parameters: Tensor) -> Tensor:
+        """Return ``(B, T, E)``; the K - 1 inputs before the first have no gradient."""
+        before_BKE = None if before_BKE is None else before_BKE.contiguous()
+        x_BTE, parameters = _in_rows(x_BTE), tuple(value.contiguous() for value in parameters)
+        ctx.save_for_backward(x_BTE, before_BKE, *parameters)
+        y_BTE = x_BTE.new_empty(x_BTE.shape)
+        described = _convolution(x_BTE, before_BKE, *parameters)
+        _functions().causal_convolution_forward(byref(described), _pointer(y_BTE))
+        return y_BTE
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, dy_BTE: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        """Return the gradients of all inputs."""
+        x_BTE, before_BKE, *parameters = ctx.saved_tensors
+        gradients = [value.new_zeros(value.shape) for value in (x_BTE, *parameters)]
+        dy_BTE = dy_BTE.contiguous()
+        _functions().causal_convolution_backward(
+            byref(_convolution(x_BTE, before_BKE, *parameters)),
+            _pointer(dy_BTE), *map(_pointer, gradients),
+        )  # fmt: skip
+        return gradients[0], None, *gradients[1:]
+
+
+def _convolution(
+    x_BTE: Tensor, before_BKE: Tensor | None, weight_KE: Tensor, bias_E: Tensor
+) -> _Convolution:
+    pointers = map(_pointer, (before_BKE, weight_KE, bias_E))
+    return _Convolution(*x_BTE.shape, len(weight_KE), _rows(x_BTE), *pointers)

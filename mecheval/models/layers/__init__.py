@@ -1,0 +1,1 @@
+"""Layers that architectures of our own are made of."""

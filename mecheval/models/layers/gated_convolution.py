@@ -1,0 +1,110 @@
+"""BaseConv: a causal convolution times a gate, with a short or a long filter (arXiv:2312.04927).
+
+    y = conv(u) * (W u + b) + u
+
+Shape suffixes: ``B`` examples, ``T`` positions (``S`` past ones included), ``D`` width of the
+stream, ``K`` taps.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mecheval.models.contract import Tap
+from mecheval.models.kernels.long_convolution import long_convolution
+from mecheval.models.kernels.scan import choose
+from mecheval.models.layers.implicit_filter import ReluFilter
+from mecheval.models.layers.linear import affine
+from mecheval.models.layers.mixer import Mixer
+from mecheval.models.layers.short_convolution import ShortConvolution
+from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
+
+
+class ShortGatedConvolution(Mixer):
+    """Every channel's last few values, times a gate of the present; it remembers nothing else."""
+
+    n_recent = 1
+    inner = ("conv_out",)
+
+    def __init__(self, width: int, d_conv: int) -> None:
+        """Draw the weights."""
+        super().__init__()
+        self.reach = d_conv
+        self.gate = affine(width, width)
+        self.conv = ShortConvolution(width, d_conv)
+
+    def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
+        """Convolve the inputs; the state is the last of them."""
+        chosen = choose("auto", normed_BTD, signed=False)
+        conv_BTD = self.conv(normed_BTD, chosen, state[0] if state else None)
+        return {"normed": normed_BTD, "conv": edit("conv_out", conv_BTD)}
+
+    def read(
+        self,
+        signals: Signals,
+        state: State,
+        *,
+        only_B: Tensor | None = None,
+        edit: Edit = unchanged,
+    ) -> tuple[Tensor, State]:
+        """Gate every position alone."""
+        normed_BTD, conv_BTD = at(signals["normed"], only_B), at(signals["conv"], only_B)
+        tail_BKD = self.conv.tail(signals["normed"], state[0] if state else None)
+        return conv_BTD * self.gate(normed_BTD) + normed_BTD, (tail_BKD,)
+
+    def written(self, signals: Signals, state: State) -> Written:
+        """Return nothing: no position writes into a memory beyond the convolution."""
+        return ()
+
+    def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
+        """Return the output, which depends on no memory."""
+        return self.output(signals, state)
+
+    def taps(self) -> dict[str, Tap]:
+        """Return the output of the convolution."""
+        return {"conv_out": Tap(self.conv, "output", "conv", self.conv.channels)}
+
+
+class LongGatedConvolution(Mixer):
+    """A sum over all past inputs, weighed by a filter over lags, times a gate of the present."""
+
+    kernels = ("long_convolution:torch",)
+    writes = ("u",)
+
+    def __init__(self, width: int, positions: int, std: float) -> None:
+        """Draw the weights; for the filter's see :class:`ReluFilter`."""
+        super().__init__()
+        self.gate = affine(width, width)
+        self.filter = ReluFilter(width, positions, std)
+
+    def read(
+        self,
+        signals: Signals,
+        state: State,
+        *,
+        only_B: Tensor | None = None,
+        edit: Edit = unchanged,
+    ) -> tuple[Tensor, State]:
+        """Convolve and gate; the state is all inputs so far."""
+        (past_BSD,) = self.advance(signals, state)
+        return self._gated(signals["normed"], past_BSD, only_B), (past_BSD,)
+
+    def advance(self, signals: Signals, state: State) -> State:
+        """Return all inputs."""
+        return (torch.cat([*state, signals["normed"]], 1),)
+
+    def written(self, signals: Signals, state: State) -> Written:
+        """Return the inputs of the convolution."""
+        return (signals["normed"],)
+
+    def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
+        """Convolve what was written; the gate and what is added to the sum stay."""
+        return self._gated(signals["normed"], torch.cat([*state, *written], 1), None)
+
+    def _gated(self, normed_BTD: Tensor, past_BSD: Tensor, only_B: Tensor | None) -> Tensor:
+        sum_BTD = long_convolution(
+            past_BSD, self.filter(past_BSD.shape[1]), n_last=normed_BTD.shape[1]
+        )
+        sum_BTD, normed_BTD = at(sum_BTD, only_B), at(normed_BTD, only_B)
+        return (sum_BTD + normed_BTD) * self.gate(normed_BTD) + normed_BTD

@@ -1,0 +1,146 @@
+"""Mixers whose memory is a matrix per head: linear attention and the delta rule, with their kin.
+
+Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of the stream, ``H`` heads, ``K`` width
+of a key, ``V`` width of a value, ``X`` channels of the convolution (queries, keys and values).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from torch.nn import functional
+
+from mecheval.models.contract import Tap
+from mecheval.models.kernels.scan import Implementation, Kernel, choose
+from mecheval.models.layers.linear import projection
+from mecheval.models.layers.mixer import Mixer
+from mecheval.models.layers.short_convolution import ShortConvolution
+from mecheval.models.layouts import Columns
+from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+NORM_EPSILON = 1e-5
+
+
+class MatrixMemory(Mixer):
+    """Queries, keys and values, perhaps behind a short convolution, and a matrix per head.
+
+    A subclass says what the positions signal (:meth:`signal`) and how the matrices run on
+    (:meth:`remember`), and names in ``writes`` the signals that are written. A signal ``gate``
+    multiplies what the heads read.
+
+    Attributes:
+        output_norm: Whether what a head reads is divided by its root mean square.
+    """
+
+    output_norm = True
+
+    def __init__(
+        self,
+        width: int,
+        sizes: Sequence[int],
+        *,
+        heads: int,
+        d_conv: int,
+        kernel: Kernel,
+        scale: float,
+    ) -> None:
+        """Draw the weights.
+
+        Args:
+            width: Width D of the stream.
+            sizes: Widths of queries, keys and values, all heads together.
+            heads: Number of heads.
+            d_conv: Taps of the convolution; 0 is none.
+            kernel: See :func:`mecheval.models.kernels.fla.choose_linear`.
+            scale: Multiplies the weights of the output.
+        """
+        super().__init__()
+        self.sizes, self.heads = list(sizes), heads
+        self.kernel: Kernel = kernel
+        self.reach, self.n_recent = max(d_conv, 1), min(d_conv, 1)
+        self.inner = (("conv_out",) if d_conv else ()) + ("q", "k", "v", "z")
+        self.qkv = projection(width, sum(sizes))
+        self.conv = ShortConvolution(sum(sizes), d_conv)
+        self.out = projection(sizes[2], width, scale=scale)
+
+    @abstractmethod
+    def signal(
+        self, normed_BTD: Tensor, q_BTHK: Tensor, k_BTHK: Tensor, v_BTHV: Tensor
+    ) -> dict[str, Tensor]:
+        """Return what the positions signal, each alone."""
+
+    @abstractmethod
+    def remember(self, signals: Signals, state_BHKV: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return what is read ``(B, T, H, V)``, and the matrices after the last position."""
+
+    def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
+        """Convolve queries, keys and values; the first part of the state is their last inputs."""
+        qkv_BTX = self.qkv(normed_BTD)
+        recent_BKX = state[0] if state and self.n_recent else None
+        conv_BTX = self.conv(qkv_BTX, self._convolution(qkv_BTX), recent_BKX)
+        if self.n_recent:
+            conv_BTX = edit("conv_out", conv_BTX)
+        # In one layout, whoever made it: kernels differ in the last bit between layouts.
+        conv_BTX = conv_BTX.contiguous()
+        q_BTHK, k_BTHK, v_BTHV = (
+            edit(name, part_BTX).unflatten(-1, (self.heads, -1))
+            for name, part_BTX in zip("qkv", conv_BTX.split(self.sizes, -1), strict=True)
+        )
+        signals = self.signal(normed_BTD, q_BTHK, k_BTHK, v_BTHV)
+        return {**signals, "qkv": qkv_BTX} if self.n_recent else signals
+
+    def read(
+        self,
+        signals: Signals,
+        state: State,
+        *,
+        only_B: Tensor | None = None,
+        edit: Edit = unchanged,
+    ) -> tuple[Tensor, State]:
+        """Run the matrices on, and read them; they are the last part of the state."""
+        y_BTHV, last_BHKV = self.remember(signals, state[-1] if state else None)
+        output_BTD = self._write(signals, y_BTHV, only_B, edit)
+        if not self.n_recent:
+            return output_BTD, (last_BHKV,)
+        recent_BKX = state[0] if state else None
+        return output_BTD, (self.conv.tail(signals["qkv"], recent_BKX), last_BHKV)
+
+    def written(self, signals: Signals, state: State) -> Written:
+        """Return the signals that go into the matrices."""
+        return tuple(signals[name] for name in self.writes)
+
+    def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
+        """Run the matrices on with what was written; queries and output gates stay."""
+        signals = {**signals, **dict(zip(self.writes, written, strict=True))}
+        return self.output(signals, state)
+
+    def taps(self) -> dict[str, Tap]:
+        """Return queries, keys and values before their activation, and what the heads read."""
+        whole, path = (self.conv, "conv") if self.n_recent else (self.qkv, "qkv")
+        found = {"z": Tap(self.out, "input", "out", self.sizes[2])}
+        if self.n_recent:
+            found["conv_out"] = Tap(whole, "output", path, sum(self.sizes))
+        first = 0
+        for name, size in zip("qkv", self.sizes, strict=True):
+            columns = Columns(tuple(range(first, first + size)))
+            found[name] = Tap(whole, "output", path, size, columns)
+            first += size
+        return found
+
+    def _convolution(self, x_BTX: Tensor) -> Implementation:
+        return "torch" if self.kernel == "reference" else choose("auto", x_BTX, signed=False)
+
+    def _write(self, signals: Signals, y_BTHV: Tensor, only_B: Tensor | None, edit: Edit) -> Tensor:
+        read_BTHV = at(y_BTHV, only_B)
+        if self.output_norm:
+            read_BTHV = functional.rms_norm(read_BTHV, read_BTHV.shape[-1:], eps=NORM_EPSILON)
+        read_BTX = read_BTHV.flatten(2)
+        if "gate" in signals:
+            read_BTX = read_BTX * at(signals["gate"], only_B)
+        return self.out(edit("z", read_BTX))

@@ -1,0 +1,1 @@
+"""Networks with weights set by hand, whose mechanism is known."""

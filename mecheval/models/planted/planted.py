@@ -1,0 +1,244 @@
+"""Networks whose weights are set by hand, so that it is known how they solve their task.
+
+A planted model is a residual stack without norms, made of the mixers of the registered
+architectures: what is tested on it is the machinery that measures any other model. Its weights
+follow from the task, and are never trained.
+
+Shape suffix: ``C`` vocabulary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from mecheval.errors import ContractError, UsageError
+from mecheval.models.contract import Encoding, ModelCard, ModelIdentity, ModelSource
+from mecheval.models.drawing import drawing
+from mecheval.models.layers.linear import Mlp
+from mecheval.models.planted.basis import blur, perturb, rotate
+from mecheval.models.stack.architecture import Architecture
+from mecheval.models.stack.residual import ResidualStack
+from mecheval.models.stack.shell import BARE, Shell
+from mecheval.recipe import Recipe
+from mecheval.registry import declare
+from mecheval.spec import configured
+from mecheval.tasks import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mecheval.models.layers.mixer import Mixer
+
+FOLDER = "planted"
+"""Folder of the model registry that holds these models; their names begin with it."""
+
+TaskT = TypeVar("TaskT", bound=Task)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blueprint(Architecture):
+    """The shape of a planted network.
+
+    Attributes:
+        mixers: Builds the mixer of every layer.
+        hidden: Hidden width of every layer's feed-forward part, 0 for none.
+        context: Number of positions with an embedding of their own; 0 for no such embeddings.
+    """
+
+    own_shell: ClassVar[Shell] = BARE
+
+    mixers: tuple[Callable[[], Mixer], ...] = ()
+    hidden: tuple[int, ...] = ()
+    context: int = 0
+
+    @property
+    def context_limit(self) -> int | None:
+        """Return the number of positions that there is an embedding for, if there are any."""
+        return self.context or None
+
+    def mixer(self, layer: int) -> Mixer:
+        """Build the mixer of a layer."""
+        return self.mixers[layer]()
+
+    def mlp(self, layer: int) -> nn.Module | None:
+        """Build the feed-forward part of a layer, if it has one."""
+        hidden = self.hidden[layer] if self.hidden else 0
+        return Mlp(self.width, hidden, scale=1.0) if hidden else None
+
+
+@dataclass(frozen=True)
+class TaskEncoding(Encoding):
+    """The symbols of a task as they are, and the task, which the weights follow from."""
+
+    task: Task | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted(ModelSource, Generic[TaskT]):
+    """A network with weights set by hand for one family of tasks; a subclass says which weights."""
+
+    fits: ClassVar[tuple[type[Task], ...]]
+    """The tasks that there are weights for."""
+
+    size = FOLDER
+
+    @abstractmethod
+    def blueprint(self, task: TaskT) -> Blueprint:
+        """Return the shape of the network for a task."""
+
+    @abstractmethod
+    def plant(self, stack: ResidualStack, task: TaskT) -> None:
+        """Set the weights of a network; all of them are zero before."""
+
+    def objection(self, task: TaskT) -> str | None:
+        """Say what the task would have to be, if there are no weights for this one."""
+        return None
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """Return all arguments by name."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def identity(self) -> ModelIdentity:
+        """Return the name and all arguments: they and the task decide the weights."""
+        return ModelIdentity(name=self.card.name, args=self.args, source="planted")
+
+    def encode(self, task: Task) -> Encoding:
+        """Take the task's symbols as they are.
+
+        Raises:
+            UsageError: There are no weights for this task.
+        """
+        tasks = " or ".join(cls.card.name for cls in self.fits)
+        need = self.objection(task) if isinstance(task, self.fits) else tasks  # type: ignore[arg-type]
+        if need is not None:
+            raise UsageError(
+                f"Model '{self.card.name}' has its weights set by hand for {need}, and was given "
+                f"the task '{task.card.name}'. Give it one of those, or choose a model that is "
+                "trained."
+            )
+        n_symbols = len(task.symbols)
+        return TaskEncoding(code_C=np.arange(n_symbols), vocab_size=n_symbols, task=task)
+
+    @property
+    def task(self) -> Task:
+        """Return a task that there are weights for."""
+        return self.fits[0]()
+
+    def example(self) -> Encoding:
+        """Return the encoding of :attr:`task`."""
+        return self.encode(self.task)
+
+    def build(self, encoding: Encoding, *, seed: int) -> ResidualStack:
+        """Build the network with its weights, in float32 on the CPU; the seed decides nothing.
+
+        Raises:
+            UsageError: The encoding is not that of a task.
+        """
+        stack = self.untrained(encoding, seed=seed)
+        with torch.no_grad():
+            for parameter in stack.parameters():
+                parameter.zero_()
+            self.plant(stack, encoding.task)  # type: ignore[attr-defined]
+        return stack
+
+    def untrained(self, encoding: Encoding, *, seed: int) -> ResidualStack:
+        """Build the same network with weights drawn from the seed.
+
+        Raises:
+            UsageError: The encoding is not that of a task.
+        """
+        if not isinstance(encoding, TaskEncoding):
+            tasks = " or ".join(f"'{cls.card.name}'" for cls in self.fits)
+            raise UsageError(
+                f"Model '{self.card.name}' has weights that follow from a task. Give it one: "
+                f"task={tasks}."
+            )
+        with drawing(seed, "init"):
+            return ResidualStack(self.blueprint(encoding.task), encoding.vocab_size)  # type: ignore[arg-type]
+
+    @classmethod
+    def configure(cls, args: Mapping[str, Any], *, name: str) -> Planted[Any]:
+        """Return the model with arguments from the command line.
+
+        Raises:
+            UsageError: An argument is unknown, or a value is of the wrong type or out of range.
+        """
+        chosen = configured(cls, args, what=name, see=f"`mecheval show model {name}`")
+        if name != cls.card.name:
+            object.__setattr__(chosen, "card", dataclasses.replace(cls.card, name=name))
+        return chosen
+
+    def check(self, holds: bool, needs: str) -> None:
+        """Check a condition on the arguments.
+
+        Raises:
+            UsageError: It does not hold; the message says what the model needs.
+        """
+        if not holds:
+            given = ", ".join(f"{name}={value}" for name, value in self.args.items())
+            raise UsageError(f"Model '{self.card.name}' needs {needs}; it was given {given}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turnable(Planted[TaskT]):
+    """A planted network whose residual stream can be blurred, and turned into another basis.
+
+    Attributes:
+        rotated: Seed of a random orthogonal matrix that every stream is multiplied by; 0 leaves it
+            in the basis of the construction. The function computed is the same.
+        noise: Standard deviation of what is added to every entry of the token embeddings, where
+            0 and 1 are told apart: enough of it makes the network err, by the same mechanism.
+        weight_noise: Standard deviation of what is added to every weight, relative to the largest
+            of its row.
+    """
+
+    rotated: int = 0
+    noise: float = 0.0
+    weight_noise: float = 0.0
+
+    def build(self, encoding: Encoding, *, seed: int) -> ResidualStack:
+        """Build the network with its weights, blurred and turned if it is asked for."""
+        stack = super().build(encoding, seed=seed)
+        blur(stack, self.noise)
+        if self.weight_noise:
+            perturb(stack, self.weight_noise)
+        if self.rotated:
+            rotate(stack, self.rotated)
+        return stack
+
+
+PlantedClass = TypeVar("PlantedClass", bound=type[Planted[Any]])
+
+
+def planted(
+    *, name: str, reference: str, architecture: str
+) -> Callable[[PlantedClass], PlantedClass]:
+    """Register a planted model under a name.
+
+    Args:
+        name: The name behind ``planted/``; a literal, because listings read it from the source.
+        reference: Where the construction is from, or what it is of.
+        architecture: The family that its mixers belong to.
+    """
+
+    def register(cls: PlantedClass) -> PlantedClass:
+        summary = (cls.__doc__ or "").strip().partition("\n")[0]
+        if not summary:
+            raise ContractError(f"Model '{name}' has no docstring. Say in one line what it is.")
+        cls.card = ModelCard(
+            name=f"{FOLDER}/{name}", summary=summary, architecture=architecture,
+            reference=reference, license="Apache-2.0",
+            recipes={cls.size: Recipe(steps=0, gate=0.0)},
+        )  # fmt: skip
+        declare("model", name, cls.__module__, cls)
+        return cls
+
+    return register

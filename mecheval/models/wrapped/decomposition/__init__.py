@@ -1,0 +1,1 @@
+"""A wrapped model in parts that run one by one, held against the whole."""

@@ -1,0 +1,119 @@
+"""Attention of transformers taken apart: its own modules project, its own function attends.
+
+The real attention module runs up to the point where it would attend; there queries, keys and values
+are taken from it. The function that it would have called then reads from them, and from those of
+earlier positions. No weight is copied, and nothing of the module is written again.
+
+Shape suffixes: ``B`` examples, ``T`` positions (``S`` those read from), ``D`` width of the stream,
+``H`` heads, ``K`` width of a head.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from mecheval.models.hooks import visiting
+from mecheval.models.mixing import Edit, Mixing, Signals, State, Written, at, unchanged
+from mecheval.models.wrapped.recording.attention_functions import (
+    Caught,
+    attention_function,
+    catching,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mecheval.models.contract import Tap
+    from mecheval.models.wrapped.decomposition.attention_context import AttentionContext
+
+
+class HookedAttention(Mixing):
+    """An attention layer; its state is the keys and values of all earlier positions."""
+
+    writes = ("k", "v")
+
+    def __init__(
+        self,
+        mixer: nn.Module,
+        attention: nn.Module,
+        *,
+        index: int,
+        attention_context: AttentionContext,
+        out: Callable[[Tensor], Tensor],
+        taps: Mapping[str, Tap],
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            mixer: The layer's module that takes the stream.
+            attention: The module in it, or it itself, that attends.
+            index: Its number among the attention layers.
+            attention_context: What these layers are given besides the stream.
+            out: Maps what the heads read ``(B, T, H K)`` to the mixer's output.
+            taps: Where queries, keys and values are before rotary positions, as far as that is
+                known, and what the heads read.
+        """
+        self.mixer, self.attention = mixer, attention
+        self.index, self.attention_context = index, attention_context
+        self.out, self.taps = out, taps
+        self.inner = tuple(taps)
+
+    def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
+        """Return queries, keys and values, ``(B, T, H, K)`` each, as they are compared."""
+        first = state[0].shape[1] if state else 0
+        visits = {}
+        if edit is not unchanged:
+            before = {name: tap for name, tap in self.taps.items() if name != "z"}
+            visits = {tap: _editing(edit, name) for name, tap in before.items()}
+        # Found before anything is caught, because it may take a forward pass.
+        given = self.attention_context.given(self.index, first, first + normed_BTD.shape[1])
+        with visiting(visits), catching(self.attention):
+            try:
+                given.call(self.mixer, normed_BTD.contiguous())
+            except Caught as caught:
+                heads = (x_BHTK.transpose(1, 2) for x_BHTK in caught.heads)
+                return dict(zip(("q", "k", "v"), heads, strict=True))
+        raise RuntimeError("An attention module returned without calling its attention function.")
+
+    def read(
+        self,
+        signals: Signals,
+        state: State,
+        *,
+        only_B: Tensor | None = None,
+        edit: Edit = unchanged,
+    ) -> tuple[Tensor, State]:
+        """Attend to the position itself and all earlier ones that the mask leaves."""
+        state_after = self.advance(signals, state)
+        last = state_after[0].shape[1]
+        first = last - signals["k"].shape[1]
+        heads = (at(signals["q"], only_B), *state_after)
+        read_BTHK, *_ = attention_function(self.attention)(
+            self.attention,
+            *(x_BTHK.transpose(1, 2) for x_BTHK in heads),
+            self.attention_context.mask(self.index, first, last, only_B=only_B),
+            **self.attention_context.options(self.index),
+        )
+        return self.out(edit("z", read_BTHK.flatten(2))), state_after
+
+    def advance(self, signals: Signals, state: State) -> State:
+        """Append keys and values."""
+        new = (signals["k"], signals["v"])
+        if not state:
+            return new
+        return tuple(torch.cat(pair, 1) for pair in zip(state, new, strict=True))
+
+    def written(self, signals: Signals, state: State) -> Written:
+        """Return keys and values."""
+        return signals["k"], signals["v"]
+
+    def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
+        """Attend to other keys and values with the same queries."""
+        return self.output({**signals, "k": written[0], "v": written[1]}, state)
+
+
+def _editing(edit: Edit, name: str) -> Callable[[Tensor], Tensor]:
+    return lambda value_BTD: edit(name, value_BTD)

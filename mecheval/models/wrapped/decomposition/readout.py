@@ -1,0 +1,103 @@
+"""What a model does behind its last block: the real forward pass with the blocks left out.
+
+Shape suffixes: ``R`` rows, ``T`` positions, ``D`` residual width, ``A`` answer tokens, ``C``
+vocabulary.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mecheval.models.decomposition import chosen_logits
+from mecheval.models.hooks import with_stream_output
+from mecheval.models.wrapped.discovery.structure import probe_tokens
+from mecheval.models.wrapped.recording.calls import run
+from mecheval.models.wrapped.recording.inseparable import Inseparable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mecheval.models.wrapped.discovery.structure import Structure
+
+_MISSING = object()
+
+
+class RealReadout:
+    """Maps streams after the last block to logits, through all that follows in the module.
+
+    The forward pass of the whole module runs on one token, with every block's own forward pass
+    replaced; so norms, heads, scalings and caps are the module's.
+    """
+
+    def __init__(self, module: nn.Module, structure: Structure) -> None:
+        """Look at what the blocks return.
+
+        Args:
+            module: The whole model, from tokens to logits.
+            structure: Its blocks and its head.
+        """
+        self.module, self.structure = module, structure
+        self._token_11 = probe_tokens(module)[:1, :1]
+        self._outputs = self._returned()
+
+    def __call__(self, stream_RD: Tensor, tokens_RA: Tensor | None = None) -> Tensor:
+        """Return all logits ``(R, C)``, or those of some tokens ``(R, A)``.
+
+        Raises:
+            Inseparable: Logits of some tokens are asked for, and no module returns the logits.
+        """
+        with ExitStack() as stack:
+            for block, output in zip(self.structure.blocks, self._outputs, strict=True):
+                returned = with_stream_output(output, stream_RD[:, None])
+                stack.enter_context(instead(block, lambda *_, returned=returned, **__: returned))
+            if tokens_RA is not None:
+                head = self._columns(tokens_RA.to(stream_RD.device))
+                stack.enter_context(instead(self._head, head))
+            tokens_R1 = self._token_11.to(stream_RD.device).expand(len(stream_RD), 1)
+            return run(self.module, tokens_R1)[:, 0]
+
+    @torch.no_grad()
+    def _returned(self) -> list[Any]:
+        outputs: list[Any] = []
+        handles = [
+            block.register_forward_hook(lambda module, args, output: outputs.append(output))
+            for block in self.structure.blocks
+        ]
+        try:
+            run(self.module, self._token_11)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return outputs
+
+    @property
+    def _head(self) -> Any:
+        if self.structure.head is None:
+            raise Inseparable("no module returns the logits")
+        return self.structure.head
+
+    def _columns(self, tokens_RA: Tensor) -> Callable[[Tensor], Tensor]:
+        weight_CD, bias_C = self._head.weight, getattr(self._head, "bias", None)
+
+        def head(normed_R1D: Tensor) -> Tensor:
+            return chosen_logits(normed_R1D[:, 0], tokens_RA, weight_CD, bias_C)[:, None]
+
+        return head
+
+
+@contextmanager
+def instead(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Let a module return what a function returns."""
+    before = module.__dict__.get("forward", _MISSING)
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if before is _MISSING:
+            del module.__dict__["forward"]
+        else:
+            module.forward = before

@@ -1,0 +1,98 @@
+"""Whether parts do together what the whole did in a recorded run.
+
+Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of the stream, ``R`` rows, ``A`` answer
+tokens, ``C`` vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mecheval.models.mixing import at
+from mecheval.models.wrapped.recording.inseparable import Inseparable
+
+if TYPE_CHECKING:
+    from mecheval.models.decomposition import Layer
+    from mecheval.models.wrapped.decomposition.readout import RealReadout
+
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
+COARSE = 3e-2
+"""Largest difference relative to what a block adds to the stream, or to the largest logit; the
+coarse one is for half precision."""
+
+_ROUNDING = 16
+"""By how many units in the last place of the largest value two sums can differ."""
+
+
+def check_layer(layer: Layer, stream_BTD: Tensor, after_BTD: Tensor, *, dtype: torch.dtype) -> None:
+    """Check a block's parts: on all positions, on the later half, and on single positions.
+
+    Args:
+        layer: The parts.
+        stream_BTD: A stream before the block.
+        after_BTD: The stream after it.
+        dtype: The type of number that the block computes in.
+
+    Raises:
+        Inseparable: The parts do something else than the block.
+    """
+    half = stream_BTD.shape[1] // 2
+    mixing, early_BTD, late_BTD = layer.mixing, stream_BTD[:, :half], stream_BTD[:, half:]
+    whole_BTD = mixing.output(mixing.project(layer.enter(stream_BTD), ()), ())
+    state = mixing.advance(mixing.project(layer.enter(early_BTD), ()), ())
+    signals = mixing.project(layer.enter(late_BTD), state)
+    only_B = torch.arange(1, len(stream_BTD) + 1, device=stream_BTD.device)
+    later_BTD, _ = mixing.read(signals, state)
+    single_B1D = mixing.output(signals, state, only_B=only_B)
+    pairs = (
+        (layer.leave(stream_BTD, whole_BTD), after_BTD),
+        (layer.leave(late_BTD, later_BTD), after_BTD[:, half:]),
+        (layer.leave(at(late_BTD, only_B), single_B1D), at(after_BTD[:, half:], only_B)),
+    )
+    added = float((after_BTD - stream_BTD).abs().max())
+    for made_BTD, wanted_BTD in pairs:
+        check_same(made_BTD, wanted_BTD, dtype=dtype, what="its parts", scale=added)
+
+
+def check_readout(
+    readout: RealReadout, last_BTD: Tensor, logits_BTC: Tensor, *, dtype: torch.dtype
+) -> None:
+    """Check what follows the blocks, on all logits and on some.
+
+    Raises:
+        Inseparable: It does something else than the model, or the head has no weight per token.
+    """
+    stream_RD, logits_RC = last_BTD.flatten(0, 1), logits_BTC.flatten(0, 1)
+    rows_R1 = torch.arange(len(stream_RD), device=stream_RD.device)[:, None]
+    tokens_RA = torch.cat([rows_R1, 2 * rows_R1], 1) % logits_RC.shape[1]
+    check_same(readout(stream_RD), logits_RC, dtype=dtype, what="norm and head")
+    some_RA = logits_RC.gather(1, tokens_RA)
+    check_same(readout(stream_RD, tokens_RA), some_RA, dtype=dtype, what="the head's rows")
+
+
+def check_same(
+    made: Tensor, wanted: Tensor, *, dtype: torch.dtype, what: str, scale: float | None = None
+) -> None:
+    """Check numbers against the model's own.
+
+    Args:
+        made: What was computed in parts.
+        wanted: What the model computed.
+        dtype: The type of number that it was computed in.
+        what: What computed it, for the reason.
+        scale: What differences are relative to; the largest number if None.
+
+    Raises:
+        Inseparable: They are others.
+    """
+    if made.shape != wanted.shape:
+        raise Inseparable(f"{what} return {tuple(made.shape)}, not {tuple(wanted.shape)}")
+    largest = float(wanted.abs().max())
+    scale = largest if scale is None else scale
+    difference = float((made.double() - wanted.double()).abs().max())
+    limit = TOLERANCE.get(dtype, COARSE) * scale + _ROUNDING * torch.finfo(dtype).eps * largest
+    if not difference <= limit:
+        raise Inseparable(f"{what} are off by {difference / scale:.1e}")

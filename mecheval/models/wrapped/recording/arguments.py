@@ -1,0 +1,169 @@
+"""What a module is given beside the stream, kept to call it again on another one.
+
+Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from mecheval.models.hooks import stream_argument
+from mecheval.models.wrapped.recording.calls import is_same
+from mecheval.models.wrapped.recording.inseparable import Inseparable
+
+STREAM = object()
+"""Stands where the stream was; attention can be given it more than once."""
+
+Place = tuple[str | int, ...]
+"""Where a tensor stands: the name of an argument or its number, and the way on inside of it."""
+
+Change = Callable[[Place, Tensor], Tensor]
+"""Is shown a tensor with its place, and returns what to give instead."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The arguments of a call, without the stream.
+
+    Attributes:
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+    """
+
+    args: tuple
+    kwargs: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, args: tuple, kwargs: Mapping[str, Any]) -> tuple[Arguments, Tensor]:
+        """Take a call's arguments apart into the stream ``(B, T, D)`` and the rest.
+
+        Raises:
+            LookupError: No argument is a floating-point tensor with three dimensions.
+        """
+        place = stream_argument(args, kwargs)
+        stream_BTD = args[place] if isinstance(place, int) else kwargs[place]
+
+        def left_out(at: Place, tensor: Tensor) -> Any:
+            return STREAM if is_same(tensor, stream_BTD) else tensor
+
+        return cls(_mapped(args, left_out), _mapped(dict(kwargs), left_out)), stream_BTD
+
+    @property
+    def tensors(self) -> dict[Place, Tensor]:
+        """Return the tensors beside the stream, by place: an argument can be None at times."""
+        found: dict[Place, Tensor] = {}
+
+        def keep(place: Place, value: Any) -> Any:
+            if value is not STREAM:
+                found[place] = value
+            return value
+
+        _mapped(self.args, keep)
+        _mapped(dict(self.kwargs), keep)
+        return found
+
+    def changed(self, change: Change) -> Arguments:
+        """Return the same arguments with other tensors beside the stream."""
+
+        def put(place: Place, value: Any) -> Any:
+            return value if value is STREAM else change(place, value)
+
+        return Arguments(_mapped(self.args, put), _mapped(dict(self.kwargs), put))
+
+    def swapped(self, old: object, new: object) -> Arguments:
+        """Return the same arguments with one object, that is no tensor, replaced by another."""
+        return Arguments(_swapped(self.args, old, new), _swapped(dict(self.kwargs), old, new))
+
+    def call(self, function: Callable[..., Any], stream_BTD: Tensor) -> Any:
+        """Call a module on a stream."""
+
+        def put(place: Place, value: Any) -> Any:
+            return stream_BTD if value is STREAM else value
+
+        return function(*_mapped(self.args, put), **_mapped(dict(self.kwargs), put))
+
+
+def growing_axes(
+    one: Arguments, other: Arguments, sizes: tuple[int, int]
+) -> dict[Place, tuple[int, ...]]:
+    """Find along which axes the tensors of two calls grow with a size, or with a multiple of it.
+
+    Returns:
+        The axes of every tensor, by place.
+
+    Args:
+        one: Arguments with the first size.
+        other: Arguments with the second size.
+        sizes: The two sizes.
+
+    Raises:
+        Inseparable: The calls differ in something else.
+    """
+    small, large = one.tensors, other.tensors
+    ranks = ({place: tensor.dim() for place, tensor in found.items()} for found in (small, large))
+    if next(ranks) != next(ranks):
+        raise Inseparable("a part is given other arguments in a longer or larger run")
+    found = {}
+    for place, tensor in small.items():
+        lengths = list(zip(tensor.shape, large[place].shape, strict=True))
+        axes = tuple(axis for axis, (short, long) in enumerate(lengths) if short != long)
+        if any(lengths[axis][0] * sizes[1] != lengths[axis][1] * sizes[0] for axis in axes):
+            raise Inseparable("a part is given a tensor without axes of examples and positions")
+        found[place] = axes
+    return found
+
+
+@contextmanager
+def receiving(
+    modules: Sequence[nn.Module], see: Callable[[int, Arguments, Tensor], Tensor | None]
+) -> Iterator[None]:
+    """Show what modules are given, by number; what is returned replaces the stream."""
+
+    def watcher(number: int) -> Callable[..., Any]:
+        def before(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
+            given, stream_BTD = Arguments.of(args, kwargs)
+            changed_BTD = see(number, given, stream_BTD)
+            return None if changed_BTD is None else given.call(_as_given, changed_BTD)
+
+        return before
+
+    handles = [
+        module.register_forward_pre_hook(watcher(number), with_kwargs=True)
+        for number, module in enumerate(modules)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _as_given(*args: Any, **kwargs: Any) -> tuple[tuple, dict[str, Any]]:
+    return args, kwargs
+
+
+def _mapped(value: Any, change: Callable[[Place, Any], Any], place: Place = ()) -> Any:
+    """Return a nested value with every tensor, and whatever stands for the stream, changed."""
+    if isinstance(value, Tensor) or value is STREAM:
+        return change(place, value)
+    if isinstance(value, tuple | list):
+        items = [_mapped(item, change, (*place, i)) for i, item in enumerate(value)]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if type(value) is dict:
+        return {name: _mapped(item, change, (*place, name)) for name, item in value.items()}
+    return value
+
+
+def _swapped(value: Any, old: object, new: object) -> Any:
+    if value is old:
+        return new
+    if type(value) in (tuple, list):
+        return type(value)(_swapped(item, old, new) for item in value)
+    if type(value) is dict:
+        return {name: _swapped(item, old, new) for name, item in value.items()}
+    return value

@@ -1,0 +1,225 @@
+"""Running a wrapped model's real blocks again, one by one, with the arguments of a recorded run.
+
+Shape suffixes: ``P`` recorded runs, ``R`` rows, ``T`` positions, ``D`` residual width, ``C``
+vocabulary.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mecheval.models.hooks import stream_output
+from mecheval.models.wrapped.decomposition.readout import RealReadout
+from mecheval.models.wrapped.decomposition.verification import check_same
+from mecheval.models.wrapped.discovery.structure import probe_tokens
+from mecheval.models.wrapped.recording.arguments import Arguments, Place, growing_axes, receiving
+from mecheval.models.wrapped.recording.calls import evaluating, logits_of, noise_like, run
+from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
+from mecheval.models.wrapped.replay.caches import beginning, cache_argument, with_rows
+from mecheval.own_code.explaining import in_words
+
+if TYPE_CHECKING:
+    from mecheval.models.wrapped.discovery.structure import Structure
+
+SIZES = (2, 3)
+"""Two numbers of examples to tell axes of examples from others."""
+
+CACHE = object()
+"""Stands where a block was given the model's cache."""
+
+
+@dataclass(frozen=True)
+class RealBlocks:
+    """The blocks of one run, to be called again on other streams.
+
+    Attributes:
+        replayer: What is known of the model.
+        tokens_PT: The tokens of the run.
+        given: What every block was given beside the stream.
+        stream_PTD: The stream before the first block.
+        cache: What the run remembers of the positions before these, if there are any; of all of
+            them where it was recorded for that.
+    """
+
+    replayer: Replayer
+    tokens_PT: Tensor
+    given: list[Arguments]
+    stream_PTD: Tensor
+    cache: Any = None
+
+    def run(self, layer: int, stream_RTD: Tensor, run_R: Tensor) -> Tensor:
+        """Return the stream ``(R, T, D)`` after a block; ``run_R`` says which run each row is."""
+        axes, n_runs = self.replayer.axes[layer], len(self.stream_PTD)
+        if self.cache is not None:
+            axes = self.replayer.tail_axes[layer]
+
+        def rows(place: Place, tensor: Tensor) -> Tensor:
+            for axis in axes[place]:  # examples, or examples with heads behind them
+                split = tensor.unflatten(axis, (n_runs, -1))
+                chosen = split.index_select(axis, run_R.to(tensor.device))
+                tensor = chosen.flatten(axis, axis + 1)
+            return tensor
+
+        given = self.given[layer].changed(rows)
+        if self.cache is not None:
+            given = given.swapped(CACHE, with_rows(self.cache, layer, run_R))
+        block = self.replayer.structure.blocks[layer]
+        return stream_output(given.call(block, stream_RTD.contiguous()))
+
+    def behind(self, first: int) -> RealBlocks | None:
+        """Return the blocks of positions ``first`` on, which remember the run before them.
+
+        Returns:
+            None if the model's cache does not serve for that, or if the blocks are given something
+            there that they are not given elsewhere.
+        """
+        if first == 0:
+            return self
+        if not self.replayer.has_tails:
+            return None
+        tail = self.replayer.tail(self.tokens_PT, first)
+        return tail if self.replayer.knows(tail) else None
+
+    def readout(self, stream_RD: Tensor) -> Tensor:
+        """Return all logits ``(R, C)`` of streams after the last block."""
+        return self.replayer.readout(stream_RD)
+
+
+class Replayer:
+    """Records runs of a model whose blocks need nothing of each other but the stream.
+
+    Attributes:
+        axes: Along which axes what the blocks are given counts examples, by layer and place.
+        tail_axes: The same for positions behind others.
+        has_tails: Whether blocks can go on from the model's own cache.
+    """
+
+    @torch.no_grad()
+    def __init__(self, module: nn.Module, structure: Structure) -> None:
+        """Check that the blocks can be called one by one.
+
+        Raises:
+            Inseparable: They cannot.
+        """
+        self.module, self.structure = module, structure
+        self.cache_name: str | None = None
+        self._remembered: tuple[Tensor, Any] | None = None
+        with evaluating(module):
+            try:
+                self._examine(probe_tokens(module))
+            except FAILURES as error:
+                raise Inseparable(f"a block alone fails ({in_words(error)})") from error
+            self.has_tails = self._tails_agree(probe_tokens(module))
+
+    def record(self, tokens_PT: Tensor) -> RealBlocks:
+        """Run tokens once and keep what every block is given."""
+        self._remembered = None  # the weights may have changed since
+        return self._record(tokens_PT)[0]
+
+    def tail(self, tokens_PT: Tensor, first: int) -> RealBlocks:
+        """Run tokens from a position on, with what the whole run remembers of those before."""
+        name, n_forgotten = str(self.cache_name), tokens_PT.shape[1] - first
+        cache = beginning(self._whole_cache(tokens_PT), n_forgotten)
+        kept = copy.deepcopy(cache)  # the run adds to the one that it is given
+        options = {name: cache, "use_cache": True}
+        found, streams = self._received(tokens_PT[:, first:], options)
+        given = [each.swapped(cache, CACHE) for each in found]
+        return RealBlocks(self, tokens_PT[:, first:], given, streams, kept)
+
+    def knows(self, tail: RealBlocks) -> bool:
+        """Say whether it is known which axes count examples, of all that the blocks are given."""
+        pairs = zip(tail.given, self.tail_axes, strict=True)
+        return all(set(given.tensors) <= set(axes) for given, axes in pairs)
+
+    def _whole_cache(self, tokens_PT: Tensor) -> Any:
+        if self._remembered is None or self._remembered[0] is not tokens_PT:
+            output = self.module(tokens_PT, use_cache=True)
+            self._remembered = tokens_PT, output[self.cache_name]
+        return self._remembered[1]
+
+    def _tails_agree(self, tokens_BT: Tensor) -> bool:
+        """Go on from the middle with other rows, and compare with the whole run."""
+        first = tokens_BT.shape[1] // 2
+        try:
+            self.cache_name = cache_argument(self.module)
+            if self.cache_name is None:
+                return False
+            whole, half = self.record(tokens_BT), self.tail(tokens_BT, first)
+            more = self.tail(torch.cat([tokens_BT, tokens_BT[:1]]), first)
+            pairs = zip(half.given, more.given, strict=True)
+            self.tail_axes = [growing_axes(*pair, SIZES) for pair in pairs]
+            swapped_B = torch.arange(len(tokens_BT), device=tokens_BT.device).flip(0)
+            wanted_BTD, made_BTD = whole.stream_PTD[swapped_B], half.stream_PTD[swapped_B]
+            for layer in range(len(self.structure.blocks)):
+                wanted_BTD = whole.run(layer, wanted_BTD, swapped_B)
+                made_BTD = half.run(layer, made_BTD, swapped_B)
+            check_same(
+                made_BTD, wanted_BTD[:, first:], dtype=wanted_BTD.dtype, what="its own cache"
+            )
+        except (*FAILURES, Inseparable):
+            return False
+        return True
+
+    def _examine(self, tokens_BT: Tensor) -> None:
+        base, logits_BTC = self._record(tokens_BT)
+        more, _ = self._record(torch.cat([tokens_BT, tokens_BT[:1]]))
+        noisy, _ = self._record(tokens_BT, noisy=True)
+        self.axes = [
+            growing_axes(*pair, SIZES) for pair in zip(base.given, more.given, strict=True)
+        ]
+        for given, other in zip(base.given, noisy.given, strict=True):
+            if not _equal(given.tensors, other.tensors):
+                raise Inseparable(
+                    "blocks are given more than the stream that earlier blocks return"
+                )
+        self.readout = RealReadout(self.module, self.structure)
+        swapped_B = torch.arange(len(tokens_BT), device=tokens_BT.device).flip(0)
+        stream_BTD = base.stream_PTD[swapped_B]
+        for layer in range(len(self.structure.blocks)):
+            stream_BTD = base.run(layer, stream_BTD, swapped_B)
+        logits_RC = self.readout(stream_BTD.flatten(0, 1))
+        wanted_RC = logits_BTC[swapped_B].flatten(0, 1)
+        dtype = next(self.module.parameters()).dtype
+        check_same(logits_RC, wanted_RC, dtype=dtype, what="its blocks one by one")
+
+    def _record(self, tokens_PT: Tensor, *, noisy: bool = False) -> tuple[RealBlocks, Tensor]:
+        logits: list[Tensor] = []
+        given, stream_PTD = self._received(tokens_PT, None, noisy=noisy, logits=logits)
+        return RealBlocks(self, tokens_PT, given, stream_PTD), logits[0]
+
+    def _received(
+        self,
+        tokens_PT: Tensor,
+        options: dict[str, Any] | None,
+        *,
+        noisy: bool = False,
+        logits: list[Tensor] | None = None,
+    ) -> tuple[list[Arguments], Tensor]:
+        """Return what every block is given in a run, and the stream before the first one."""
+        found: dict[int, Arguments] = {}
+        streams: list[Tensor] = []
+
+        def receive(number: int, given: Arguments, stream_PTD: Tensor) -> Tensor | None:
+            found[number] = given
+            if number:
+                return None
+            streams.append(stream_PTD.clone())
+            return noise_like(stream_PTD) if noisy else None
+
+        with receiving(self.structure.blocks, receive):
+            if options is None:
+                made_PTC = run(self.module, tokens_PT)
+            else:
+                made_PTC = logits_of(self.module(tokens_PT, **options))
+        if logits is not None:
+            logits.append(made_PTC)
+        return [found[number] for number in range(len(self.structure.blocks))], streams[0]
+
+
+def _equal(one: dict[Place, Tensor], other: dict[Place, Tensor]) -> bool:
+    return set(one) == set(other) and all(torch.equal(one[at], other[at]) for at in one)
