@@ -10,6 +10,8 @@ Shape suffixes: ``B`` pairs, ``T`` positions, ``C`` vocabulary.
 
 from __future__ import annotations
 
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +21,16 @@ import torch
 from mecheval import seeding
 from mecheval.errors import MechevalError, unknown
 from mecheval.interventions import recovery_grid
-from mecheval.models.drawing import drawing
-from mecheval.models.families.by_hand import UNFIT, VARIANTS
-from mecheval.models.families.shapes import tiny_config
+from mecheval.models.families.building import build, names
+from mecheval.models.families.by_hand import UNFIT
 from mecheval.models.sites import COMPONENTS, MEMORY
-from mecheval.models.wrapped.model import WrappedModel
 from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mecheval.interventions import RecoveryGrid
+    from mecheval.models.wrapped.model import WrappedModel
 
 PAIRS, LENGTH, LONGER = 3, 12, 60
 FIRST_TOKEN, LAST_TOKEN = 4, 55
@@ -101,16 +102,6 @@ class Family:
                     yield f"{self.name} in {dtype}: {measured.engine} has a {name} of {off:.1e}"
 
 
-def names() -> dict[str, str]:
-    """Return the class of every causal family of the installed transformers, and our variants."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-
-    classes = dict(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
-    found = {name: classes[name] for name in classes if name in CONFIG_MAPPING_NAMES}
-    return found | {name: found[of] for name, (of, _) in VARIANTS.items() if of in found}
-
-
 def survey(chosen: Sequence[str] = ()) -> Iterator[Family]:
     """Measure families one by one, all where none is named.
 
@@ -124,31 +115,27 @@ def survey(chosen: Sequence[str] = ()) -> Iterator[Family]:
     return (_family(name, known[name]) for name in chosen or known)
 
 
-def build(name: str, dtype: torch.dtype = torch.float32) -> WrappedModel:
-    """Build a tiny model of a family with drawn weights, and wrap it.
-
-    Raises:
-        Exception: What transformers raises, or a sentence of ours, where that cannot be done.
-    """
-    from transformers import AutoModelForCausalLM
-
-    family, changes = VARIANTS.get(name, (name, {}))
-    with drawing(0):
-        module = AutoModelForCausalLM.from_config(tiny_config(family, **changes)).eval()
-    if dtype == torch.float64 and hasattr(module, "set_experts_implementation"):
-        _run_experts_one_by_one(module)
-    return WrappedModel(module.to(dtype))
-
-
-def _run_experts_one_by_one(module: Any) -> None:
-    """Leave torch's grouped products, which know no float64."""
-    try:
-        module.set_experts_implementation("eager")
-    except ValueError:  # a model without experts
-        return
-
-
 def _family(name: str, architecture: str) -> Family:
+    with _without_warnings():
+        return _measured(name, architecture)
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Let transformers not say what a tiny model on a CPU does without."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+
+
+def _measured(name: str, architecture: str) -> Family:
     family = Family(name, architecture)
     for dtype in DTYPES:
         try:

@@ -1,0 +1,46 @@
+"""Tiny models of families, built with drawn weights and wrapped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from mecheval.models.drawing import drawing
+from mecheval.models.families.by_hand import VARIANTS
+from mecheval.models.families.shapes import tiny_config
+from mecheval.models.wrapped.model import WrappedModel
+
+
+def names() -> dict[str, str]:
+    """Return the class of every causal family of the installed transformers, and our variants."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    classes = dict(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    found = {name: classes[name] for name in classes if name in CONFIG_MAPPING_NAMES}
+    return found | {name: found[of] for name, (of, _) in VARIANTS.items() if of in found}
+
+
+def build(name: str, dtype: torch.dtype = torch.float32) -> WrappedModel:
+    """Build a tiny model of a family with drawn weights, and wrap it.
+
+    Raises:
+        Exception: What transformers raises, or a sentence of ours, where that cannot be done.
+    """
+    from transformers import AutoModelForCausalLM
+
+    family, changes = VARIANTS.get(name, (name, {}))
+    with drawing(0):
+        module = AutoModelForCausalLM.from_config(tiny_config(family, **changes)).eval()
+    if dtype == torch.float64 and hasattr(module, "set_experts_implementation"):
+        _run_experts_one_by_one(module)
+    return WrappedModel(module.to(dtype))
+
+
+def _run_experts_one_by_one(module: Any) -> None:
+    """Leave torch's grouped products, which know no float64."""
+    try:
+        module.set_experts_implementation("eager")
+    except ValueError:  # a model without experts
+        return
