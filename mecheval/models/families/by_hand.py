@@ -66,10 +66,12 @@ CHANGES: dict[str, dict[str, Any]] = {
         "mlp_layer_types": ["dense", "sparse", "sparse"], "num_hidden_layers": 3,
     },
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
-    "granitemoehybrid": SSD | {"layer_types": ["linear_attention", "full_attention"]},
+    "granite": {"residual_multiplier": 0.3, "logits_scaling": 5.0},
+    "granitemoehybrid": SSD | {"layer_types": ["mamba", "attention"]},
     "hrm_text": {"num_layers_per_stack": None},
     "hunyuan_v1_dense": {"head_dim": 8},
     "hunyuan_v1_moe": {"head_dim": 8},
+    "jamba": {"use_mamba_kernels": False},
     "lfm2": {"layer_types": ["conv", "full_attention"], "block_multiple_of": 16},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
     "longcat_flash": {"head_dim": 4},
@@ -83,7 +85,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "nemotron_h": {"n_groups": 1},
     "qwen4_exp.text_config": INDEXED,
     "qwen4_exp_text": INDEXED,
-    "recurrent_gemma": {"num_hidden_layers": 3},
+    "recurrent_gemma": {"num_hidden_layers": 3, "intermediate_size": 96},
     "reformer": {
         "axial_pos_embds_dim": [16, 16], "axial_pos_shape": [8, 8], "attn_layers": ["local", "lsh"]
     },
@@ -91,8 +93,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "xmod": {"default_language": "en_XX"},
     "zamba": {
         "layers_block_type": ["mamba", "hybrid"] * 2, "num_hidden_layers": 4,
-        "attention_hidden_size": 64, "attention_head_dim": 16,
+        "attention_hidden_size": 64, "attention_head_dim": 16, "use_mamba_kernels": False,
     },
+    "zamba2": {"num_hidden_layers": 4},
 }  # fmt: skip
 """Settings by family, over those that :mod:`.shapes` finds."""
 

@@ -51,6 +51,7 @@ SIZES: dict[str, int] = {
     r"output_channels|nemo_conv_channels|(.*_)?out_channel": 32,
     # Memory, ranks, windows.
     r"(.*_)?(state_size|d_state)": 8,
+    r"time_step_rank": 2,
     r"(.*_)?(rank|lowrank)": 4,
     r"attention_chunk_size": 4,
     r"(.*_)?(chunk_size|block_size)": 16,
@@ -91,13 +92,13 @@ def _shrunk(config_class: Any, path: str, changes: Mapping[str, Any], default: A
     names = _parameters(config_class)
     found = _named(default, names)
     small = {name: size for name in found if (size := small_size(name, found[name])) is not None}
-    small |= _heads(found) | _layers(found, names)
+    small |= _heads(found) | _layers(found, names, by_hand.get("num_hidden_layers"))
     if "is_decoder" in names:
         small["is_decoder"] = True
     small |= {name: value for name, value in by_hand.items() if name in names or "." not in name}
     for name, part in vars(default).items():
         if hasattr(part, "to_dict") and name not in by_hand:
-            small[name] = _shrunk(type(part), f"{path}.{name}", {}, part)
+            small[name] = _shrunk(type(part), f"{path}.{name}", {}, part).to_dict()
     return config_class(**small)
 
 
@@ -137,17 +138,17 @@ def _named(default: Any, names: Collection[str]) -> dict[str, Any]:
 
 
 def _heads(found: Mapping[str, Any]) -> dict[str, int]:
-    """Return key-value heads: as many as heads, one, or half of them, as the family has it."""
-    heads = next((found[name] for name in ("num_attention_heads", "n_heads") if name in found), 0)
-    small = {}
-    for name in ("num_key_value_heads", "num_kv_heads", "kv_n_heads"):
-        if isinstance(found.get(name), int):
-            small[name] = HEADS if found[name] == heads else min(found[name], HEADS // 2)
-    return small
+    """Let two heads share a key, but for keys that are made of a latent vector for each head."""
+    shared = {"num_key_value_heads", "num_kv_heads", "kv_n_heads"} & set(found)
+    most = HEADS if "kv_lora_rank" in found else HEADS // 2
+    return {name: min(found[name], most) for name in shared if isinstance(found[name], int)}
 
 
-def _layers(found: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """Keep one layer of every kind, in the order in which they come, and two at least."""
+def _layers(found: Mapping[str, Any], names: Collection[str], wanted: int | None) -> dict[str, Any]:
+    """Keep one layer of every kind, in the order in which they come, and two at least.
+
+    Where a number of layers is wanted, the kinds come in turn.
+    """
     lists = {name: found[name] for name in PER_LAYER if isinstance(found.get(name), list | tuple)}
     count = max(map(len, lists.values()), default=0)
     lists = {name: values for name, values in lists.items() if len(values) == count}
@@ -155,7 +156,7 @@ def _layers(found: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
         return {}
     kinds = [repr(kind) for kind in zip(*lists.values(), strict=True)]
     kept = [kinds.index(kind) for kind in dict.fromkeys(kinds)][:MOST_LAYERS]
-    kept = kept if len(kept) > 1 else list(range(min(count, LAYERS)))
+    kept = [kept[i % len(kept)] for i in range(wanted or max(len(kept), LAYERS))]
     small = {name: [_entry(name, values[i]) for i in kept] for name, values in lists.items()}
     number = {"num_hidden_layers": len(kept)} if "num_hidden_layers" in names else {}
     return {**small, **number}
