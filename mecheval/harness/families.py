@@ -212,7 +212,8 @@ class _Survey:
         def compute() -> RecoveryGrid:
             return recovery_grid(self.model, **self.asked, components=components, engine=engine)
 
-        return self._tried(f"{'+'.join(components)} with engine={engine}", compute)
+        what = "all sites" if "block_in" in components else " and ".join(components)
+        return self._tried(f"{what} with engine={engine}", compute)
 
     def _tried(self, what: str, compute: Callable[[], Any]) -> Any:
         try:
@@ -250,7 +251,7 @@ def _tokens(vocab_size: int, length: int) -> np.ndarray:
     return seeding.stream(0, "families").integers(FIRST_TOKEN, last, (PAIRS, length))
 
 
-def _pairs(vocab_size: int) -> dict[str, np.ndarray]:
+def _pairs(vocab_size: int) -> dict[str, Any]:
     """Draw pairs of runs that differ at two or three positions, as a grid takes them."""
     clean_BT, span = _tokens(vocab_size, LENGTH), min(vocab_size, LAST_TOKEN) - FIRST_TOKEN
     corrupted_BT, rng = clean_BT.copy(), seeding.stream(1, "families")

@@ -9,7 +9,7 @@ import torch
 
 from mecheval.models.families.building import build, names
 from mecheval.models.families.by_hand import CHANGES, UNFIT, VARIANTS
-from mecheval.models.families.shapes import PER_LAYER, VOCABULARY, small_size, tiny_config
+from mecheval.models.families.shapes import PER_LAYER, small_size, tiny_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 FAMILIES = [name for name in names() if name not in VARIANTS]
