@@ -95,7 +95,7 @@ def _shrunk(config_class: Any, path: str, changes: Mapping[str, Any], default: A
     small |= _heads(found) | _layers(found, names, by_hand.get("num_hidden_layers"))
     if "is_decoder" in names:
         small["is_decoder"] = True
-    small |= {name: value for name, value in by_hand.items() if name in names or "." not in name}
+    small |= by_hand
     for name, part in vars(default).items():
         if hasattr(part, "to_dict") and name not in by_hand:
             small[name] = _shrunk(type(part), f"{path}.{name}", {}, part).to_dict()
@@ -109,9 +109,9 @@ def _default(config_class: Any, by_hand: Mapping[str, Any]) -> Any:
         return config_class(**by_hand)
 
 
-def small_size(name: str, value: Any) -> int | list[int] | None:
+def small_size(name: str, value: Any) -> int | None:
     """Return a small size in the place of a setting; None leaves it as it is."""
-    if name == "eos_token_id" or name in TOKENS:
+    if name in TOKENS:  # also where there is none, or a list of them
         return _of_name(name)
     if isinstance(value, bool) or not isinstance(value, int):
         return None
