@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mecheval.models.drawing import drawing
+from mecheval.models.families.building import causal_module
 from mecheval.models.families.shapes import tiny_config
 
 if TYPE_CHECKING:
@@ -55,7 +56,5 @@ def config_of(family: str, **changes: Any) -> Any:
 
 def build(family: str, seed: int = 0, **changes: Any) -> nn.Module:
     """Build a tiny random model of a family; the global random state is left as it was."""
-    from transformers import AutoModelForCausalLM
-
     with drawing(seed):
-        return AutoModelForCausalLM.from_config(config_of(family, **changes)).eval()
+        return causal_module(config_of(family, **changes)).eval()

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from hf_families import is_new
 
-from mecheval.models.families.building import build, names
+from mecheval.models.families.building import build, causal_module, names
 from mecheval.models.families.by_hand import CHANGES, UNFIT, VARIANTS
 from mecheval.models.families.shapes import PER_LAYER, small_size, tiny_config
 
@@ -32,15 +33,20 @@ def kinds_of_layers(config: Any) -> dict[str, set[str]]:
     }
 
 
+BROKEN_BEFORE_5 = {"mllama", "phi4_multimodal", "speech_to_text_2"}
+"""Families whose own defaults do not make a model before transformers 5."""
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_model_is_small(family: str) -> None:
-    from transformers import AutoModelForCausalLM
-
-    config = tiny_config(family)
-    if family in UNFIT:
+    if family in UNFIT or (family in BROKEN_BEFORE_5 and not is_new()):
         return
-    with torch.device("meta"):
-        module = AutoModelForCausalLM.from_config(config)
+    config = tiny_config(family)
+    try:
+        with torch.device("meta"):
+            module = causal_module(config)
+    except NotImplementedError:  # it looks into its weights while it is built
+        module = causal_module(config)
     assert sum(part.numel() for part in module.parameters()) < LARGEST
 
 

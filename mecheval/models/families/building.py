@@ -28,14 +28,22 @@ def build(name: str, dtype: torch.dtype = torch.float32) -> WrappedModel:
     Raises:
         Exception: What transformers raises, or a sentence of ours, where that cannot be done.
     """
-    from transformers import AutoModelForCausalLM
-
     family, changes = VARIANTS.get(name, (name, {}))
     with drawing(0):
-        module = AutoModelForCausalLM.from_config(tiny_config(family, **changes)).eval()
+        module = causal_module(tiny_config(family, **changes)).eval()
     if dtype == torch.float64 and hasattr(module, "set_experts_implementation"):
         _run_experts_one_by_one(module)
     return WrappedModel(module.to(dtype))
+
+
+def causal_module(config: Any) -> Any:
+    """Build the causal model of a configuration, or of its text part where the class takes that."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
+
+    architecture = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    if isinstance(config, architecture.config_class):
+        return AutoModelForCausalLM.from_config(config)
+    return architecture(config.get_text_config())
 
 
 def _run_experts_one_by_one(module: Any) -> None:

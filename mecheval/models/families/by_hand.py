@@ -89,6 +89,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "reformer": {
         "axial_pos_embds_dim": [16, 16], "axial_pos_shape": [8, 8], "attn_layers": ["local", "lsh"]
     },
+    "transfo-xl": {"cutoffs": [20, 40]},
     "xlstm": {"hidden_size": 64, "embedding_dim": 64, "qk_dim_factor": 1.0},
     "xmod": {"default_language": "en_XX"},
     "zamba": {
@@ -130,5 +131,6 @@ UNFIT = {
     "gemma4_unified_assistant": _DRAFTS,
     "musicgen": _CODES,
     "musicgen_melody": _CODES,
+    "qdqbert": "it needs the package pytorch-quantization",
 }
 """Families of which no model maps token ids to logits, and why."""
