@@ -19,6 +19,8 @@ import numpy as np
 from mecheval import stats
 from mecheval.metrics import resampling
 from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.intervention import grid_checks
+from mecheval.metrics.intervention.patching import NOWHERE
 from mecheval.metrics.intervention.shares import (
     DIRECTIONS,
     MIN_PAIRS,
@@ -145,6 +147,12 @@ def _measured(metric: Interchange, subject: Subject, layout: Layout, pairs: Pair
             f"a probability that is known by construction is off by {error:.2g}: the sites of "
             "this model do not mean what they should"
         ]
+    grid_checks.add(fields, grid_checks.agreement(grid_checks.open_effects(shown, names)))
+    if estimate.value is not None:
+        value_P = shown.position_GP[ROLES.index("value")]
+        patched = grid_checks.Patched(pairs, value_P, value_P != NOWHERE)
+        natural = grid_checks.natural_runs(subject, patched, ALWAYS)
+        grid_checks.add(fields, grid_checks.ranked(natural, *ALWAYS, [scalars["layer"]]))
     return metric.result(layout, estimate, len(pairs), **fields)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.metrics import resampling
 from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.intervention import grid_checks
 from mecheval.metrics.intervention.mechanism_answers import binding_answer, retrieval_answer
 from mecheval.metrics.intervention.mechanism_evidence import KIND, ends, measured
 from mecheval.metrics.intervention.shares import (
@@ -150,12 +151,14 @@ def judged(
         (binding_answer(weighed, threshold), ("mixer_out", "conv_out")),
     ):
         profile, profiles = _profiles(shown, components, weight_RP)
+        halves = grid_checks.agreement(grid_checks.open_effects(shown, components))
         fields.append(
             {
                 **shared,
                 "estimate": Estimate(answer.agreement),
                 "verdict": answer.verdict,
-                "scalars": {**shared["scalars"], **answer.scalars},
+                "scalars": {**shared["scalars"], **answer.scalars, **halves["scalars"]},
+                "config": halves["config"],
                 "profile": profile,
                 "profiles": {**profiles, "rivals": answer.rivals},
                 "warnings": answer.warnings,

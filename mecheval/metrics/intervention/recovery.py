@@ -20,8 +20,11 @@ from mecheval.interventions import RecoveryGrid
 from mecheval.metrics import resampling
 from mecheval.metrics.circuit.gap import gap_of
 from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.intervention import grid_checks
 from mecheval.metrics.intervention.midway import STREAM, handover, midway
+from mecheval.metrics.intervention.patching import NOWHERE
 from mecheval.metrics.intervention.recovered import (
+    MIDDLE,
     counted,
     grid_profile,
     recovered,
@@ -33,10 +36,16 @@ from mecheval.metrics.parameters import Amount, Components, Count
 from mecheval.metrics.results import Estimate, Layout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from mecheval.metrics.intervention.recovered import Counted, Recovered
     from mecheval.metrics.intervention.recovery_runs import Grid
     from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import MetricResult
+    from mecheval.tasks import Pairs
+
+    Ranks = Callable[[Sequence[int]], dict[str, Any]]
+    """Fields of a result whose value is of some layers: how natural its patched runs are."""
 
 MIN_PAIRS = 8
 _EXACT = 1e-3  # largest deviation from a recovery that is known by construction
@@ -166,8 +175,25 @@ class Recovery(Metric):
             known_LTP = by_construction(pairs, layout.part, anatomy, frozen=self.frozen)
             counts = counted(pairs, right_P, grid.clean, grid.corrupted, min_gap=self.min_gap)
             rng = subject.stream("bootstrap", "recovery", layout.part)
-            results.append(_result(self, layout, grid, counts, known_LTP, rng))
+            ranks = self._ranks(subject, pairs, layout.part, counts)
+            results.append(_result(self, layout, grid, counts, known_LTP, rng, ranks))
         return results
+
+    def _ranks(self, subject: Subject, pairs: Pairs, component: str, counts: Counted) -> Ranks:
+        """Return what says how natural runs are that are patched at the middle."""
+        if self.frozen or self.method != "exact":
+            why = "not measured: no run is patched as this grid is"
+            return lambda layers: grid_checks.ranked(why, component, layers)
+        middle_P = counts.role_GP[MIDDLE]
+        patched = grid_checks.Patched(
+            pairs, middle_P, counts.kept_P & (middle_P != NOWHERE), self.direction == "noising"
+        )
+
+        def ranks(layers: Sequence[int]) -> dict[str, Any]:
+            found = grid_checks.natural_runs(subject, patched, (component,))
+            return grid_checks.ranked(found, component, layers)
+
+        return ranks
 
 
 def _result(
@@ -177,6 +203,7 @@ def _result(
     counts: Counted,
     known_LTP: np.ndarray,
     rng: np.random.Generator,
+    ranks: Ranks,
 ) -> MetricResult:
     fields = _fields(grid, counts)
     n_scored, component = counts.n_scored, layout.part
@@ -196,11 +223,13 @@ def _result(
     if component == "block_in":
         fields["scalars"] |= handover(part, means_RLG)
     fields["warnings"] += _warnings(fields["scalars"])
+    grid_checks.add(fields, grid_checks.agreement(part.open))
     found = midway(part, means_RLG, component)
     if n_scored < MIN_PAIRS or found is None:
         missing = Estimate(None, reason=_no_middle(part, n_scored))
         return metric.result(layout, missing, n_scored, **fields)
     fields["scalars"] |= found.scalars
+    grid_checks.add(fields, ranks(found.layers))
     unit_P = np.full(len(counts.kept_P), np.nan)
     unit_P[counts.kept_P] = found.unit_P
     fields["units"] = unit_P
