@@ -82,8 +82,9 @@ def split_half(effect_VP: np.ndarray, *, n_splits: int = N_SPLITS, seed: int = 0
     n_cells, n_pairs = int(kept_V.sum()), int((~np.isnan(effect_VP)).any(0).sum())
 
     def found(correlation: float | None, reason: str | None = None) -> SplitHalf:
-        agree = correlation is not None and correlation > 0
-        corrected = 2 * correlation / (1 + correlation) if agree else None
+        corrected = None
+        if correlation is not None and correlation > 0:
+            corrected = 2 * correlation / (1 + correlation)
         return SplitHalf(correlation, corrected, n_pairs, n_cells, n_splits, reason)
 
     if n_pairs < MIN_PAIRS:

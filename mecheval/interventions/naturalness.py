@@ -134,7 +134,7 @@ def naturalness(
     _check(base, position_P, natural_NT)
     plan = plan_of(base, components, layers, position_P.unique().tolist())
     plan.check(base)
-    runs = PatchedStreams(base, donor, position_P, batch_size)
+    runs = PatchedStreams(base, donor, position_P, plan.layers, batch_size=batch_size)
     references = _References(runs, natural_NT[:, : base.n_positions], plan)
     cells = [
         _measured(runs, references, component, layer)
@@ -178,7 +178,7 @@ def _measured(runs: PatchedStreams, references: _References, component: str, lay
     patched_PSD = runs.of(component, layer)
     if patched_PSD is None:
         return _Cell.missing(runs.base_runs.n_runs)
-    as_they_are = runs.own(layer, component)
+    as_they_are = runs.own(component, layer)
     natural = references.of(component, layer)
     position_SP = [runs.seen_P(component).cpu().numpy(), runs.base_runs.readout_P.cpu().numpy()]
 

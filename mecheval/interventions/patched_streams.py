@@ -10,7 +10,6 @@ Shape suffixes: ``P`` runs, ``T`` positions, ``U`` positions that are kept, ``D`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,7 @@ from mecheval.models.hooks import visiting
 from mecheval.models.sites import MEMORY, Site, stream_sites
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mecheval.interventions.base_runs import BaseRuns
     from mecheval.interventions.donors import Donor
@@ -83,21 +82,31 @@ def _chained(chain: Sequence[Visit], value_PTD: Tensor) -> Tensor:
     return value_PTD
 
 
-@dataclass(frozen=True)
 class PatchedStreams:
-    """Base runs, each with one position of its own that is patched.
+    """Base runs, each with one position of its own that is patched."""
 
-    Attributes:
-        base_runs: The runs; their readout says where the answer is read.
-        donor: What is put into them.
-        position_P: Where.
-        batch_size: Runs per forward pass.
-    """
+    def __init__(
+        self,
+        base_runs: BaseRuns,
+        donor: Donor,
+        position_P: Tensor,
+        layers: Sequence[int],
+        *,
+        batch_size: int,
+    ) -> None:
+        """Take the runs.
 
-    base_runs: BaseRuns
-    donor: Donor
-    position_P: Tensor
-    batch_size: int
+        Args:
+            base_runs: The runs; their readout says where the answer is read.
+            donor: What is put into them.
+            position_P: Where.
+            layers: The layers that will be asked for.
+            batch_size: Runs per forward pass.
+        """
+        self.base_runs, self.donor, self.position_P = base_runs, donor, position_P
+        self.layers, self.batch_size = tuple(layers), batch_size
+        self._given: dict[str, dict[Site, Tensor]] = {}
+        self._own: dict[bool, list[dict[int, Tensor]]] = {}
 
     def seen_P(self, component: str) -> Tensor:
         """Return the first position at which a patch is seen: the next one where it is memory."""
@@ -114,46 +123,72 @@ class PatchedStreams:
 
         Raises:
             UsageError: Memory is patched, and the model does not come apart, or the donor is no
-                other run.
+                other run; or the donor does not fit.
         """
         if component in MEMORY:
             return self._remembering(component, layer)
-        if Site(layer, component) not in self.base_runs.model.taps():
+        if component not in self._given:
+            self._given[component] = self._donated(component)
+        site = Site(layer, component)
+        if site not in self._given[component]:
             return None
-        return torch.cat(
-            [
-                self._hooked(Site(layer, component), slice(first, first + self.batch_size))
-                for first in range(0, self.base_runs.n_runs, self.batch_size)
-            ]
-        )
+        model, donor_PW = self.base_runs.model, self._given[component][site]
 
-    def own(self, layer: int, component: str) -> list[Tensor]:
+        def patched(rows: slice) -> Mapping[Tap, Visit]:
+            return {model.taps()[site]: putting(donor_PW[rows], self.position_P[rows])}
+
+        tokens_PT = self.base_runs.tokens_PT
+        return self._streams(tokens_PT, [layer], self.seen_P(component), patched)[layer]
+
+    def own(self, component: str, layer: int) -> list[Tensor]:
         """Return the same of runs as they are: the base runs', and those that donate if any do."""
-        runs = [self.base_runs.tokens_PT]
-        if self.donor.tokens_PT is not None:
-            runs.append(self.donor.tokens_PT[:, : self.base_runs.n_positions])
-        return [self._streams(tokens_PT, layer, component, {}) for tokens_PT in runs]
+        later = component in READ_LATER
+        if later not in self._own:
+            runs = [self.base_runs.tokens_PT]
+            if self.donor.tokens_PT is not None:
+                runs.append(self.donor.tokens_PT[:, : self.base_runs.n_positions])
+            seen_P = self.seen_P(component)
+            self._own[later] = [self._streams(each, self.layers, seen_P) for each in runs]
+        return [streams[layer] for streams in self._own[later]]
 
-    def _hooked(self, site: Site, rows: slice) -> Tensor:
-        base_runs = self.base_runs.take(rows)
-        model, position_P = base_runs.model, self.position_P[rows]
-        base = activations(model, base_runs.tokens_PT, [site], batch_size=self.batch_size)
-        given = self.donor.take(rows).values(model, base, batch_size=self.batch_size)
-        donor_PW = given[site][torch.arange(len(position_P)), position_P]
-        part = PatchedStreams(base_runs, self.donor, position_P, self.batch_size)
-        visits = {model.taps()[site]: putting(donor_PW, position_P)}
-        return part._streams(base_runs.tokens_PT, site.layer, site.component, visits)
+    @torch.inference_mode()
+    def _donated(self, component: str) -> dict[Site, Tensor]:
+        """Return what is put into every layer that has the component, ``(P, W)`` each."""
+        base_runs, taps = self.base_runs, self.base_runs.model.taps()
+        sites = [Site(layer, component) for layer in self.layers]
+        sites = [site for site in sites if site in taps]
+        if not sites:
+            return {}
+        base = activations(base_runs.model, base_runs.tokens_PT, sites, batch_size=self.batch_size)
+        given = self.donor.values(base_runs.model, base, batch_size=self.batch_size)
+        row_P = torch.arange(len(self.position_P), device=self.position_P.device)
+        return {site: given[site][row_P, self.position_P] for site in sites}
 
     def _streams(
-        self, tokens_PT: Tensor, layer: int, component: str, visits: Mapping[Tap, Visit]
-    ) -> Tensor:
-        last = self.base_runs.model.n_layers - 1
-        seen_P, readout_P = self.seen_P(component), self.base_runs.readout_P
-        both_PU = torch.stack([seen_P, readout_P], 1)
-        positions = {Site(layer, "block_out"): both_PU, Site(last, "block_out"): both_PU}
-        found = streams_at(self.base_runs.model, tokens_PT, positions, visits=visits)
-        here, end = found[Site(layer, "block_out")], found[Site(last, "block_out")]
-        return torch.stack([here[:, 0], end[:, 1]], 1)
+        self,
+        tokens_PT: Tensor,
+        layers: Sequence[int],
+        seen_P: Tensor,
+        patched: Callable[[slice], Mapping[Tap, Visit]] = lambda _: {},
+    ) -> dict[int, Tensor]:
+        """Run some tokens, and return the streams at both places for every layer."""
+        both_PU = torch.stack([seen_P, self.base_runs.readout_P], 1)
+        end = Site(self.base_runs.model.n_layers - 1, "block_out")
+        sites = [*(Site(layer, "block_out") for layer in layers), end]
+        parts: dict[Site, list[Tensor]] = {site: [] for site in sites}
+        for first in range(0, len(tokens_PT), self.batch_size):
+            rows = slice(first, first + self.batch_size)
+            found = streams_at(
+                self.base_runs.model, tokens_PT[rows], dict.fromkeys(sites, both_PU[rows]),
+                visits=patched(rows),
+            )  # fmt: skip
+            for site, value_PUD in found.items():
+                parts[site].append(value_PUD)
+        whole = {site: torch.cat(values) for site, values in parts.items()}
+        return {
+            layer: torch.stack([whole[Site(layer, "block_out")][:, 0], whole[end][:, 1]], 1)
+            for layer in layers
+        }
 
     @cached_property
     def _parts(self) -> tuple[Decomposition, list[list[Tensor]]]:
