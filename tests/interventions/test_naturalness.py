@@ -219,7 +219,7 @@ def test_memory_is_seen_from_the_next_position_on() -> None:
     model.decomposition = lambda: Refusal("its parts are not known")
     hooked = naturalness(model, corrupted, np.full(6, 8), **(given | {"components": ["block_in"]}))
     np.testing.assert_array_equal(hooked.rank[0], found.rank[1])
-    with pytest.raises(UsageError, match="here its parts are not known. Choose among tensors"):
+    with pytest.raises(UsageError, match=r"here its parts are not known\. Choose among tensors"):
         naturalness(model, corrupted, np.full(6, 8), **given)
 
 

@@ -118,6 +118,22 @@ def _held_out(subject: Subject, n_positions: int) -> np.ndarray:
     return subject.examples("test", n, purpose="naturalness").tokens_BT
 
 
+def ranks(
+    subject: Subject, patched: Patched | str, component: str, layers: Sequence[int]
+) -> dict[str, Any]:
+    """Patch a sample of the pairs again, in every layer, and return what :func:`ranked` does.
+
+    Args:
+        subject: The model on its task.
+        patched: Which runs, or why they cannot be ranked.
+        component: The patched component.
+        layers: The layers that the result's value is of.
+    """
+    if isinstance(patched, str):
+        return ranked(f"not measured: {patched}", component, layers)
+    return ranked(natural_runs(subject, patched, (component,)), component, layers)
+
+
 def ranked(found: Naturalness | str, component: str, layers: Sequence[int]) -> dict[str, Any]:
     """Return scalars, configuration and profile: how natural the patched runs of a result are.
 

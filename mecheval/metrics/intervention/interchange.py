@@ -88,6 +88,11 @@ class Interchange(Metric):
     Cells that are known by construction are marked ``trivial``; how far any of them is from what it
     must be is ``trivial_error``.
 
+    ``split_half`` is the correlation, over the cells that are not known by construction, between
+    the mean effects of two halves of the pairs, ``split_half_corrected`` what it would be for all
+    pairs; ``distance_rank_patch`` and ``distance_rank_readout`` say how natural the runs behind the
+    value are, 0.5 as any run, 1 as none: see ``mecheval show metric recovery``.
+
     Null without a gap of ``min_gap`` in probability; with one layer; and if fewer than 8 pairs have
     a query or a value that is nothing else before it.
 
@@ -151,8 +156,7 @@ def _measured(metric: Interchange, subject: Subject, layout: Layout, pairs: Pair
     if estimate.value is not None:
         value_P = shown.position_GP[ROLES.index("value")]
         patched = grid_checks.Patched(pairs, value_P, value_P != NOWHERE)
-        natural = grid_checks.natural_runs(subject, patched, ALWAYS)
-        grid_checks.add(fields, grid_checks.ranked(natural, *ALWAYS, [scalars["layer"]]))
+        grid_checks.add(fields, grid_checks.ranks(subject, patched, *ALWAYS, [scalars["layer"]]))
     return metric.result(layout, estimate, len(pairs), **fields)
 
 

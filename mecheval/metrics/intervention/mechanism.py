@@ -83,7 +83,9 @@ class Mechanism(Metric):
     same verdict.
     Cells that decide are scalars ``sufficiency_*`` and ``necessity_*``, at the layer ``layer``;
     ``profiles["rivals"]`` names the verdicts that the evidence excludes, each by the cell in which
-    it lacks most. None of these cells is known by construction.
+    it lacks most. None of these cells is known by construction. ``split_half`` is the correlation
+    over all cells between the mean effects of two halves of the pairs, ``split_half_corrected``
+    what it would be for all pairs (Spearman-Brown).
 
     It costs as much as ``interchange`` with three components, and one role of a fourth, the memory.
     What ``interchange`` has measured on the same pairs is not measured again.
