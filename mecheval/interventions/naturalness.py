@@ -203,8 +203,9 @@ def _measured(runs: PatchedStreams, references: _References, component: str, lay
 
 def _same(one_PSD: Tensor, other_PSD: Tensor) -> np.ndarray:
     """Say where two streams are equal, but for rounding, ``(P, S)``."""
+    tolerance = max(_SAME, 2 * torch.finfo(one_PSD.dtype).eps)  # the latter in half precision
     largest_PS = torch.maximum(one_PSD.abs().amax(-1), other_PSD.abs().amax(-1))
-    return ((one_PSD - other_PSD).abs().amax(-1) <= _SAME * largest_PS).cpu().numpy()
+    return ((one_PSD - other_PSD).abs().amax(-1) <= tolerance * largest_PS).cpu().numpy()
 
 
 class _References:
