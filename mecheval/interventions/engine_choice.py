@@ -22,6 +22,7 @@ from mecheval.interventions.engines.blocks import run_blocks
 from mecheval.interventions.engines.hooks import run_hooks
 from mecheval.interventions.engines.steps import COMPONENTS, run_steps
 from mecheval.interventions.engines.tails import run_tails
+from mecheval.models import logits
 from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.sites import MEMORY
 from mecheval.own_code.explaining import in_words
@@ -174,7 +175,7 @@ def _tolerance(base_runs: BaseRuns) -> float:
 def _computes_in_float32(base_runs: BaseRuns) -> bool:
     """Say whether a model in float64 brings some tensor to float32 on the way."""
     with _Watch() as watch:
-        base_runs.model(base_runs.tokens_PT)
+        base_runs.model.logits_at(base_runs.tokens_PT, base_runs.readout_P[:, None])
     return watch.seen
 
 
@@ -212,7 +213,8 @@ def _sample(base_runs: BaseRuns, plan: Plan) -> Plan:
 
 
 def _scale(base_runs: BaseRuns) -> float:
-    return float(base_runs.model(base_runs.tokens_PT).abs().max())
+    parts = logits.of_runs(base_runs.model, base_runs.tokens_PT)
+    return max(_largest(part_PTC) for (part_PTC,) in parts)
 
 
 def _check_causal(base_runs: BaseRuns) -> None:
@@ -226,9 +228,12 @@ def _check_causal(base_runs: BaseRuns) -> None:
     tokens_PT = base_runs.tokens_PT[:RUNS]
     other_PT = tokens_PT.clone()
     other_PT[:, -1] = (other_PT[:, -1] + 1) % base_runs.model.vocab_size
-    logits_PTC, other_PTC = (base_runs.model(tokens)[:, :-1] for tokens in (tokens_PT, other_PT))
-    difference = float((logits_PTC - other_PTC).abs().max())
-    if difference > 1e-3 * _largest(logits_PTC):
+    difference, largest = 0.0, 0.0
+    until = base_runs.n_positions - 1
+    for own_PTC, other_PTC in logits.of_runs(base_runs.model, tokens_PT, other_PT, until=until):
+        difference = max(difference, _largest(own_PTC - other_PTC))
+        largest = max(largest, _largest(own_PTC))
+    if difference > 1e-3 * largest:
         raise UsageError(
             f"The model is not causal: the last token moves earlier logits by {difference:.1e}. "
             "Patching by position is defined for causal models only; `mecheval validate MODEL` "
@@ -237,4 +242,5 @@ def _check_causal(base_runs: BaseRuns) -> None:
 
 
 def _largest(logits_PTC: Tensor) -> float:
-    return float(logits_PTC.abs().max())
+    low, high = logits_PTC.aminmax()
+    return max(float(-low), float(high))

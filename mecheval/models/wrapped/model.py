@@ -1,6 +1,7 @@
 """Any causal torch module as a :class:`SequenceModel`; its own forward pass is what runs.
 
-Shape suffixes: ``B`` examples, ``T`` positions, ``C`` vocabulary.
+Shape suffixes: ``B`` examples, ``T`` positions, ``C`` vocabulary, ``P`` positions at which logits
+are wanted, ``A`` answer tokens.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from mecheval.models import logits
 from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.hooks import unvisited
 from mecheval.models.wrapped.decomposition.decompose import take_apart
+from mecheval.models.wrapped.decomposition.head import AnswersOnly, at_positions
 from mecheval.models.wrapped.discovery.structure import Structure, find_structure, probe_tokens
 from mecheval.models.wrapped.fast_scan import FastScan, has_state_space, is_faster
 from mecheval.models.wrapped.recording.calls import evaluating, logits_of, run
@@ -91,23 +94,26 @@ class WrappedModel(SequenceModel):
                     stack.enter_context(fast_scan.taken())
             return run(self.module, tokens_BT)
 
-    def logits_at(self, tokens_BT: Tensor, position_B: Tensor) -> Tensor:
-        """Return the logits ``(B, C)`` at one position per example, the only ones that are made."""
-        row_B = torch.arange(len(position_B), device=position_B.device)
-        wanted = []
+    def logits_at(self, tokens_BT: Tensor, positions_BP: Tensor) -> Tensor:
+        """Return the logits ``(B, P, C)`` at some positions per example, the only ones made."""
+        with at_positions(self.structure.head, tokens_BT.shape, positions_BP) as chosen:
+            logits_BXC = self(tokens_BT)
+        if chosen and positions_BP.numel():
+            return logits_BXC
+        row_B1 = torch.arange(len(positions_BP), device=positions_BP.device)[:, None]
+        return logits_BXC[row_B1, positions_BP]
 
-        def choose(head: nn.Module, args: tuple) -> tuple | None:
-            if len(args) != 1 or args[0].shape[:2] != tokens_BT.shape:
-                return None
-            wanted.append(args[0][row_B, position_B][:, None])
-            return (wanted[-1],)
-
-        with ExitStack() as stack:
-            if self.structure.head is not None:
-                handle = self.structure.head.register_forward_pre_hook(choose)
-                stack.callback(handle.remove)
-            logits_BTC = self(tokens_BT)
-        return logits_BTC[:, 0] if wanted else logits_BTC[row_B, position_B]
+    def answer_logits(
+        self, tokens_BT: Tensor, answers_A: Tensor, read_BT: Tensor | None = None
+    ) -> Tensor:
+        """Return the logits ``(B, T, A)`` of some tokens, those of all others block by block."""
+        size = next(self.parameters()).element_size()
+        if not logits.fit(tokens_BT.numel(), self.vocab_size, size):
+            answers_only = self._found(AnswersOnly)
+            if isinstance(answers_only, AnswersOnly):
+                with answers_only.taken(answers_A, read_BT):
+                    return self(tokens_BT)
+        return self(tokens_BT)[..., answers_A]
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
@@ -155,8 +161,15 @@ class WrappedModel(SequenceModel):
     def native_difference(self, tokens_BT: Tensor) -> float:
         """Return the largest absolute logit difference to the bare module, called as users do."""
         self.eval()
-        difference_BTC = self(tokens_BT) - logits_of(self.module(tokens_BT))
-        return float(difference_BTC.abs().max())
+        size = next(self.parameters()).element_size()
+        if logits.fit(tokens_BT.numel(), self.vocab_size, size):
+            parts = [tokens_BT]
+        else:
+            parts = tokens_BT.split(1)
+        return max(
+            float((self(part_BT) - logits_of(self.module(part_BT))).abs().max())
+            for part_BT in parts
+        )
 
     @property
     def streams(self) -> bool:
