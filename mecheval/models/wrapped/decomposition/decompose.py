@@ -88,6 +88,7 @@ def _taken_apart(module: nn.Module, structure: Structure) -> Decomposition:
         module,
         [block.mixer.module for block in attending],
         [block.heads.module for block in attending if block.heads is not None],
+        head=structure.head,
     )
     layers = []
     for block in blocks:

@@ -9,8 +9,8 @@ positions at which logits are wanted.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -60,6 +60,11 @@ def at_positions(
     finally:
         if handle is not None:
             handle.remove()
+
+
+def no_logits(head: nn.Module | None, tokens_BT: Tensor) -> AbstractContextManager[Any]:
+    """Let a head make one logit per token of the vocabulary, where none are wanted."""
+    return at_positions(head, tokens_BT.shape, tokens_BT[:, :0])
 
 
 class AnswersOnly:

@@ -7,6 +7,7 @@ vocabulary.
 from __future__ import annotations
 
 import copy
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from mecheval.models.hooks import stream_output
+from mecheval.models.wrapped.decomposition.head import no_logits
 from mecheval.models.wrapped.decomposition.readout import RealReadout
 from mecheval.models.wrapped.decomposition.verification import check_same
 from mecheval.models.wrapped.discovery.structure import probe_tokens
 from mecheval.models.wrapped.recording.arguments import Arguments, Place, growing_axes, receiving
-from mecheval.models.wrapped.recording.calls import evaluating, logits_of, noise_like, run
+from mecheval.models.wrapped.recording.calls import (
+    evaluating,
+    logits_of,
+    noise_like,
+    without_cache,
+)
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
 from mecheval.models.wrapped.replay.caches import beginning, cache_argument, with_rows
 from mecheval.own_code.explaining import in_words
@@ -119,7 +126,7 @@ class Replayer:
     def record(self, tokens_PT: Tensor) -> RealBlocks:
         """Run tokens once and keep what every block is given."""
         self._remembered = None  # the weights may have changed since
-        return self._record(tokens_PT)[0]
+        return RealBlocks(self, tokens_PT, *self._received(tokens_PT, None))
 
     def tail(self, tokens_PT: Tensor, first: int) -> RealBlocks:
         """Run tokens from a position on, with what the whole run remembers of those before."""
@@ -138,7 +145,8 @@ class Replayer:
 
     def _whole_cache(self, tokens_PT: Tensor) -> Any:
         if self._remembered is None or self._remembered[0] is not tokens_PT:
-            output = self.module(tokens_PT, use_cache=True)
+            with no_logits(self.structure.head, tokens_PT):
+                output = self.module(tokens_PT, use_cache=True)
             self._remembered = tokens_PT, output[self.cache_name]
         return self._remembered[1]
 
@@ -211,11 +219,12 @@ class Replayer:
             streams.append(stream_PTD.clone())
             return noise_like(stream_PTD) if noisy else None
 
-        with receiving(self.structure.blocks, receive):
-            if options is None:
-                made_PTC = run(self.module, tokens_PT)
-            else:
-                made_PTC = logits_of(self.module(tokens_PT, **options))
+        given = without_cache(self.module) if options is None else options
+        with ExitStack() as stack:
+            stack.enter_context(receiving(self.structure.blocks, receive))
+            if logits is None:
+                stack.enter_context(no_logits(self.structure.head, tokens_PT))
+            made_PTC = logits_of(self.module(tokens_PT, **given))
         if logits is not None:
             logits.append(made_PTC)
         return [found[number] for number in range(len(self.structure.blocks))], streams[0]
