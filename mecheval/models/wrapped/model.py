@@ -21,10 +21,12 @@ from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.hooks import unvisited
 from mecheval.models.wrapped.decomposition.decompose import take_apart
 from mecheval.models.wrapped.decomposition.head import AnswersOnly, at_positions
+from mecheval.models.wrapped.discovery.repeatable import check_repeatable
 from mecheval.models.wrapped.discovery.structure import Structure, find_structure, probe_tokens
 from mecheval.models.wrapped.fast_scan import FastScan, has_state_space, is_faster
 from mecheval.models.wrapped.recording.calls import evaluating, logits_of, run
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
+from mecheval.models.wrapped.recording.module_state import left_as_found
 from mecheval.models.wrapped.replay.blocks import Replayer
 from mecheval.models.wrapped.replay.caches import cache_argument, tells_recent, with_layer_of
 
@@ -64,7 +66,8 @@ class WrappedModel(SequenceModel):
         """Wrap a module and find its parts.
 
         Raises:
-            UsageError: The module has no blocks that can be told apart.
+            UsageError: The module has no blocks that can be told apart, or it remembers earlier
+                texts.
         """
         super().__init__()
         self.module = module
@@ -74,6 +77,7 @@ class WrappedModel(SequenceModel):
         self.d_model = self.structure.d_model
         self.vocab_size = self.structure.vocab_size
         self.context_limit = _context_limit(module, self.structure)
+        check_repeatable(module, self.context_limit)
         self.kernels = _kernels(module)
         self._taken: dict[Any, Any] = {}
         self._has_state_space = has_state_space(module)
@@ -166,10 +170,12 @@ class WrappedModel(SequenceModel):
             parts = [tokens_BT]
         else:
             parts = tokens_BT.split(1)
-        return max(
-            float((self(part_BT) - logits_of(self.module(part_BT))).abs().max())
-            for part_BT in parts
-        )
+        differences = []
+        for part_BT in parts:
+            with left_as_found(self.module):
+                native_BTC = logits_of(self.module(part_BT))
+            differences.append(float((self(part_BT) - native_BTC).abs().max()))
+        return max(differences)
 
     @property
     def streams(self) -> bool:
@@ -193,7 +199,8 @@ class WrappedModel(SequenceModel):
         options: dict[str, Any] = {"use_cache": True}
         if state.length:
             options[name] = copy.deepcopy(state.cache)
-        output = self.module(tokens_B[:, None], **options)
+        with left_as_found(self.module):
+            output = self.module(tokens_B[:, None], **options)
         return logits_of(output)[:, 0], CacheState(output[name], state.length + 1)
 
     @property

@@ -27,6 +27,7 @@ from mecheval.models.wrapped.recording.calls import (
     without_cache,
 )
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
+from mecheval.models.wrapped.recording.module_state import left_as_found
 from mecheval.models.wrapped.replay.caches import beginning, cache_argument, with_rows
 from mecheval.own_code.explaining import in_words
 
@@ -76,7 +77,8 @@ class RealBlocks:
         if self.cache is not None:
             given = given.swapped(CACHE, with_rows(self.cache, layer, run_R))
         block = self.replayer.structure.blocks[layer]
-        return stream_output(given.call(block, stream_RTD.contiguous()))
+        with left_as_found(block):
+            return stream_output(given.call(block, stream_RTD.contiguous()))
 
     def behind(self, first: int) -> RealBlocks | None:
         """Return the blocks of positions ``first`` on, which remember the run before them.
@@ -145,7 +147,7 @@ class Replayer:
 
     def _whole_cache(self, tokens_PT: Tensor) -> Any:
         if self._remembered is None or self._remembered[0] is not tokens_PT:
-            with no_logits(self.structure.head, tokens_PT):
+            with left_as_found(self.module), no_logits(self.structure.head, tokens_PT):
                 output = self.module(tokens_PT, use_cache=True)
             self._remembered = tokens_PT, output[self.cache_name]
         return self._remembered[1]
@@ -221,6 +223,7 @@ class Replayer:
 
         given = without_cache(self.module) if options is None else options
         with ExitStack() as stack:
+            stack.enter_context(left_as_found(self.module))
             stack.enter_context(receiving(self.structure.blocks, receive))
             if logits is None:
                 stack.enter_context(no_logits(self.structure.head, tokens_PT))

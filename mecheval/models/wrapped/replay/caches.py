@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mecheval.models.wrapped.discovery.structure import probe_tokens
+from mecheval.models.wrapped.recording.module_state import left_as_found
 
 KEYS_VALUES = {"keys", "values"}
 """Names of what attention alone remembers, which is no short convolution's."""
@@ -24,7 +25,8 @@ def cache_argument(module: nn.Module) -> str | None:
     known = inspect.signature(module.forward).parameters
     if not hasattr(getattr(module, "config", None), "use_cache"):
         return None
-    output = module(probe_tokens(module)[:, :1], use_cache=True)
+    with left_as_found(module):
+        output = module(probe_tokens(module)[:, :1], use_cache=True)
     given_back = [
         name
         for name, value in (output.items() if hasattr(output, "items") else ())
