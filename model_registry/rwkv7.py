@@ -129,7 +129,13 @@ class TimeMixing(Mixer):
         """Return the mixtures, receptance, keys and values, and what the heads read."""
         width = self.out.in_features
         return {
-            "conv_out": Tap(self.shift, "output", "shift", len(MIXED) * width),
+            "conv_out": Tap(
+                self.shift,
+                "output",
+                "shift",
+                len(MIXED) * width,
+                holds=f"token-shift mixtures {' '.join(MIXED)}",
+            ),
             "q": Tap(self.receptance, "output", "receptance", width),
             "k": Tap(self.key, "output", "key", width),
             "v": Tap(self.value, "output", "value", width),

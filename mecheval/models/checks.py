@@ -15,6 +15,7 @@ from mecheval import seeding
 from mecheval.checks import Check
 from mecheval.models.hooks import visiting
 from mecheval.models.sites import Site
+from mecheval.models.tolerance import tolerance
 from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
     from mecheval.models.contract import SequenceModel
 
 EXAMPLES, POSITIONS = 4, 12
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
-COARSE = 3e-2
-"""Largest difference between two ways to the same logits, relative to the largest logit; the
-coarse one is for half precision."""
-
 RECURRENT_FACTOR = 10
 """How much more two different algorithms, a step and a parallel form, may differ."""
 
@@ -229,6 +225,6 @@ def _identical(one_BTC: Tensor, other_BTC: Tensor, what: str) -> Outcome:
 
 
 def _within(difference: float, logits_BTC: Tensor, what: str, *, factor: float = 1) -> Outcome:
-    limit = factor * TOLERANCE.get(logits_BTC.dtype, COARSE)
+    limit = factor * tolerance(logits_BTC.dtype)
     relative = difference / float(logits_BTC.double().abs().max())
     return relative <= limit, f"{what} {relative:.1e} of the largest, at most {limit:.0e} allowed"
