@@ -19,6 +19,7 @@ from mecheval.models import logits
 from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.hooks import unvisited
+from mecheval.models.wrapped.decomposition.cache_context import cache_argument
 from mecheval.models.wrapped.decomposition.decompose import take_apart
 from mecheval.models.wrapped.decomposition.head import AnswersOnly, at_positions
 from mecheval.models.wrapped.discovery.repeatable import check_repeatable
@@ -28,7 +29,7 @@ from mecheval.models.wrapped.recording.calls import evaluating, logits_of, run
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
 from mecheval.models.wrapped.recording.module_state import left_as_found
 from mecheval.models.wrapped.replay.blocks import Replayer
-from mecheval.models.wrapped.replay.caches import cache_argument, tells_recent, with_layer_of
+from mecheval.models.wrapped.replay.caches import tells_recent, with_layer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
