@@ -211,7 +211,8 @@ class Replayer:
         ]
         try:
             options = {str(self.cache_name): cache, "use_cache": True}
-            self.module(tokens_BT[:, half:], **options)
+            with left_as_found(self.module):
+                self.module(tokens_BT[:, half:], **options)
         finally:
             for handle in handles:
                 handle.remove()
