@@ -30,7 +30,7 @@ CHECKED = 2 * 65
 """Rows of the two examples that causality is checked on before anything is patched."""
 
 MORE = {"behaviour": ROWS, "validation": ROWS, "checks": 4 * 12, "fidelity": CHECKED}
-"""Most rows of logits; all of a few tokens are compared where the contract of a model is checked."""
+"""Most rows of logits: all of a few tokens are compared where a model's contract is checked."""
 
 NONE = ("readability", "bottleneck")
 """What reads no logits, or only those of answers."""
