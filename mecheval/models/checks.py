@@ -104,10 +104,11 @@ def _forgets(model: SequenceModel, tokens_BT: Tensor) -> Outcome:
     """
     before_BTC, n_positions = model(tokens_BT), tokens_BT.shape[1]
     other_BT = tokens_BT.flip(0, 1).repeat(1, TIMES_LONGER)
-    model(other_BT[:, : max(n_positions, model.context_limit or other_BT.shape[1])])
+    longest = max(n_positions, model.context_limit or other_BT.shape[1])
+    model.logits_at(other_BT[:, :longest], other_BT[:, :0])
     if model.device.type == "cpu":  # elsewhere a look-up beyond a table ends the process
         with suppress(IndexError, RuntimeError, UsageError, ValueError):
-            model(other_BT)
+            model.logits_at(other_BT, other_BT[:, :0])
     return _within(_difference(model(tokens_BT), before_BTC), before_BTC, "logits moved by")
 
 

@@ -53,9 +53,9 @@ class Contexts:
         """
         mixers = [self.mixers[number] for number in self.attending]
         attentions = list(self.attentions.values())
+        head = self.structure.head
         return self._once(
-            "attention",
-            lambda: AttentionContext(self.module, mixers, attentions, head=self.structure.head),
+            "attention", lambda: AttentionContext(self.module, mixers, attentions, head=head)
         )
 
     def mixer_caches(self) -> CacheContext:
