@@ -18,7 +18,6 @@ from mecheval.models.decomposition import Refusal
 from mecheval.models.hooks import visiting
 from mecheval.models.mixing import at
 from mecheval.models.sites import Site
-from mecheval.models.stack.architecture import configure_model
 from mecheval.models.wrapped.decomposition import cache_context
 from mecheval.models.wrapped.decomposition.attention_context import AttentionContext
 from mecheval.models.wrapped.decomposition.own_cache import OwnCache
@@ -88,7 +87,7 @@ def wrapped(family: str, **changes: Any) -> WrappedModel:
 
 def own(text: str) -> SequenceModel:
     spec, registry = parse_spec(text), Registry()
-    architecture = configure_model(registry.load("model", spec.name), spec.args, name=spec.name)
+    architecture = registry.load("model", spec.name).configure(spec.args, name=spec.name)
     return architecture.build(architecture.vocabulary(61), seed=0)
 
 
@@ -334,8 +333,8 @@ def scanned(mixing: Any, signals: Signals, written: tuple[Tensor, ...]) -> Tenso
         state_BEN = decay_BEN * state_BEN + write_BEN
         outputs.append(state_BEN)
     read_BTE = (torch.stack(outputs, 1) * states(signals["C"])).sum(-1)
-    y_BTE = read_BTE + channels(mixer.D) * signals["u"]
-    return mixing.out(y_BTE * nn.functional.silu(signals["z"]))
+    y_BTE = read_BTE + channels(mixer.D) * signals["x"]
+    return mixing.out(y_BTE * nn.functional.silu(signals["gate"]))
 
 
 @pytest.mark.parametrize("name", ["mamba", "grouped mamba2"])
