@@ -122,7 +122,11 @@ class Block:
 
     @cached_property
     def _dtype(self) -> torch.dtype:
-        dtype = self.call.output.dtype
+        """Return the type of number that the block computes in; its stream can be wider."""
+        weights = next(self.call.module.parameters(), self.call.output)
+        dtype = max(
+            (self.call.output.dtype, weights.dtype), key=lambda dtype: torch.finfo(dtype).eps
+        )
         if dtype == torch.float64 and narrows(lambda: self.call.replay(self.stream_BTD)):
             return torch.float32
         return dtype

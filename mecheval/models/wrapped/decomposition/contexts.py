@@ -52,11 +52,14 @@ class Contexts:
             Inseparable: It is given what depends on the tokens, or a mask that cannot be cut.
         """
         mixers = [self.mixers[number] for number in self.attending]
-        attentions = list(self.attentions.values())
-        head = self.structure.head
-        return self._once(
-            "attention", lambda: AttentionContext(self.module, mixers, attentions, head=head)
-        )
+        attentions, structure = list(self.attentions.values()), self.structure
+
+        def find() -> AttentionContext:
+            return AttentionContext(
+                self.module, mixers, attentions, head=structure.head, blocks=structure.blocks
+            )
+
+        return self._once("attention", find)
 
     def mixer_caches(self) -> CacheContext:
         """Return what mixers are given with the model's cache.

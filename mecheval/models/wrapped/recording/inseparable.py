@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mecheval.own_code.explaining import in_words
+from mecheval.own_code.explaining import in_words, is_out_of_memory
 
 FAILURES = (AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)
 """What modules raise that are called in a way that they do not know."""
@@ -13,7 +13,13 @@ class Inseparable(Exception):  # noqa: N818 - an answer, no error of the user's
 
 
 def in_short(reason: Exception) -> str:
-    """Return why a part does not serve, in one sentence without a full stop."""
+    """Return why a part does not serve, in one sentence without a full stop.
+
+    Raises:
+        Exception: The reason itself, where memory is short: that is no verdict on a model.
+    """
+    if is_out_of_memory(reason):
+        raise reason
     if isinstance(reason, Inseparable):
         return str(reason)
     return f"a part alone fails ({in_words(reason)})"
