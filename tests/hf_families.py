@@ -18,13 +18,14 @@ FAMILIES = (
     "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi", "phi3", "falcon", "mistral",
     "mixtral", "opt", "bloom", "mpt", "cohere", "granite", "ctrl", "bert", "mamba", "mamba2",
     "falcon_mamba", "rwkv", "xlstm", "recurrent_gemma", "jamba", "zamba", "zamba2", "falcon_h1",
-    "bamba", "lfm2", "qwen3_next",
+    "nemotron_h", "bamba", "lfm2", "olmo_hybrid", "qwen3_next",
 )  # fmt: skip
 """Families that are tested one by one; `mecheval doctor --families` measures all that there are."""
 
 OWN: dict[str, dict[str, Any]] = {
     "recurrent_gemma": {"num_key_value_heads": 4},
     "jamba": {"num_hidden_layers": 4},
+    "nemotron_h": {"layers_block_type": ["mamba", "mlp", "attention", "mlp"]},
     "qwen3_next": {
         "num_hidden_layers": 4, "layer_types": ["linear_attention"] * 3 + ["full_attention"],
         "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16,
