@@ -67,6 +67,8 @@ class SequenceModel(nn.Module, ABC):
         vocab_size: Number of token ids C.
         context_limit: Most positions T that the model accepts, None if unbounded.
         kernels: Names of the kernels that its forward uses, for the report.
+        needs_whole_input: Whether logits change when the input is cut behind them, although no
+            later token changes them; found out by :mod:`mecheval.models.admission`.
     """
 
     n_layers: int
@@ -74,6 +76,7 @@ class SequenceModel(nn.Module, ABC):
     vocab_size: int
     context_limit: int | None = None
     kernels: tuple[str, ...] = ()
+    needs_whole_input: bool = False
 
     @abstractmethod
     def forward(self, tokens_BT: Tensor) -> Tensor:
@@ -223,6 +226,15 @@ class ModelSource(ABC):
     def address(self) -> str:
         """Return a name under which every process on this machine finds the same model."""
         return self.identity().name
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Return what tells the model apart in tables beside the arguments that were given."""
+        return {}
+
+    def notes(self, dtype: str) -> tuple[str, ...]:
+        """Return what to know of the model before it is measured in a type of number."""
+        return ()
 
     def example(self) -> Encoding:
         """Return some encoding to build the model for, where its task does not matter."""
