@@ -1,6 +1,7 @@
 """What the harness and the engine need of a model, and what a model card declares.
 
-Shape suffixes: ``B`` batch, ``T`` position, ``D`` residual width, ``C`` vocabulary.
+Shape suffixes: ``B`` batch, ``T`` position, ``D`` residual width, ``C`` vocabulary, ``P`` positions
+at which logits are wanted, ``A`` answer tokens.
 """
 
 from __future__ import annotations
@@ -82,10 +83,26 @@ class SequenceModel(nn.Module, ABC):
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Return the logits of the next answer after every position, ``(B, T, C)``."""
 
-    def logits_at(self, tokens_BT: Tensor, position_B: Tensor) -> Tensor:
-        """Return the logits ``(B, C)`` at one position per example."""
-        row_B = torch.arange(len(position_B), device=position_B.device)
-        return self(tokens_BT)[row_B, position_B]
+    def logits_at(self, tokens_BT: Tensor, positions_BP: Tensor) -> Tensor:
+        """Return the logits ``(B, P, C)`` at some positions of every example; there may be none.
+
+        A model whose vocabulary can be large makes no others, as its logits at all positions would
+        be larger than all that it computes on the way to them.
+        """
+        row_B1 = torch.arange(len(positions_BP), device=positions_BP.device)[:, None]
+        return self(tokens_BT)[row_B1, positions_BP]
+
+    def answer_logits(
+        self, tokens_BT: Tensor, answers_A: Tensor, read_BT: Tensor | None = None
+    ) -> Tensor:
+        """Return the logits ``(B, T, A)`` of some tokens, without keeping those of all others.
+
+        Args:
+            tokens_BT: Token ids.
+            answers_A: The tokens whose logits are wanted.
+            read_BT: Where they are; at other positions may stand anything. Everywhere if None.
+        """
+        return self(tokens_BT)[..., answers_A]
 
     @property
     @abstractmethod
