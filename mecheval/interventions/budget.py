@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mecheval.own_code.explaining import is_out_of_memory
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -58,13 +60,6 @@ class Budget:
         self.largest = max(self.largest, n_rows)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error means that the device has no memory left; CPUs have no error type."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    )
-
-
 def fitting(
     n_rows: int, rows: int, compute: Callable[[slice], Tensor], budget: Budget
 ) -> Iterator[tuple[slice, Tensor]]:
@@ -78,7 +73,7 @@ def fitting(
         part = slice(first, min(first + rows, n_rows))
         try:
             value = compute(part)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             rows = (part.stop - first) // 2
             if rows == 0 or not is_out_of_memory(error):
                 raise

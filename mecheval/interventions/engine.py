@@ -13,18 +13,19 @@ import numpy as np
 import torch
 
 from mecheval.errors import UsageError
-from mecheval.interventions.budget import Budget, is_out_of_memory, keeping_freed_memory
+from mecheval.interventions.budget import Budget, keeping_freed_memory
 from mecheval.interventions.chunk import chunk_of
-from mecheval.interventions.engine_choice import EngineChoice, choose, run
+from mecheval.interventions.engine_choice import NO_MEMORY, EngineChoice, Engines
 from mecheval.interventions.grid_file import GridFile
 from mecheval.models.decomposition import Decomposition
+from mecheval.own_code.explaining import is_out_of_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mecheval.interventions.base_runs import BaseRuns
     from mecheval.interventions.donors import Donor
-    from mecheval.interventions.plan import Engine, Plan
+    from mecheval.interventions.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,10 @@ class Execution:
     """How the passes of a grid were made.
 
     Attributes:
-        engine: ``tails``, ``blocks`` or ``hooks``.
-        reason: Why no faster engine was taken; None where ``tails`` was.
+        engine: ``tails``, ``blocks``, ``hooks`` or ``steps``; several, joined by ``+`` in the order
+            of their use, where one failed on the way and the next one went on.
+        reason: Why no faster engine was taken, and why one that failed did; None where ``tails``
+            made all passes.
         difference: Largest difference to plain hooks on cells that were checked, relative to the
             largest logit; None where none was checked.
         checked: Number of cells that were checked.
@@ -41,7 +44,7 @@ class Execution:
         halvings: How often the memory for one pass was halved because the device had less.
     """
 
-    engine: Engine
+    engine: str
     reason: str | None
     difference: float | None
     checked: int
@@ -75,28 +78,33 @@ def patch(base_runs: BaseRuns, donor: Donor, plan: Plan, *, partial: Path | None
             plan asks for is not exact for it, or not even one run fits into memory.
     """
     plan.check(base_runs)
-    chosen, budget = choose(base_runs, donor, plan), Budget(plan.memory)
-    kept = GridFile(partial, base_runs, donor, plan)
+    sites = [site for site in plan.sites() if site in base_runs.model.taps()]
+    given = donor.prepared(
+        base_runs.model, sites, base_runs.n_positions, batch_size=plan.batch_size
+    )
+    engines, budget = Engines(base_runs, given, plan), Budget(plan.memory)
+    kept = GridFile(partial, base_runs, donor, plan, engines.choice.engine)
+    engines.used = kept.used
     base_P, donor_P = np.empty(base_runs.n_runs), np.empty(base_runs.n_runs)
-    first, size = 0, _runs_per_chunk(base_runs, plan, chosen)
+    first, size = 0, _runs_per_chunk(base_runs, plan, engines.choice)
     while first < base_runs.n_runs:
         runs = slice(first, min(first + size, base_runs.n_runs))
         try:
-            chunk = chunk_of(base_runs.take(runs), donor.take(runs), plan.take(runs))
+            chunk = chunk_of(base_runs.take(runs), given.take(runs), plan.take(runs))
             kept.attach(chunk, runs)
             with keeping_freed_memory(chunk.base_P.device):
-                run(chunk, chosen.engine, budget)
-        except RuntimeError as error:
+                engines.run(chunk, budget)
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            size = _fewer(size, budget)
+            size = _fewer(runs.stop - runs.start, budget)
             continue
         kept.save()
         base_P[runs] = chunk.base_P.cpu().numpy()
         donor_P[runs] = chunk.donor_P.cpu().numpy()
         first = runs.stop
     kept.remove()
-    return Patched(base_P, donor_P, kept.patched_KIJP, _execution(chosen, budget))
+    return Patched(base_P, donor_P, kept.patched_KIJP, _execution(engines, budget))
 
 
 def _runs_per_chunk(base_runs: BaseRuns, plan: Plan, chosen: EngineChoice) -> int:
@@ -114,16 +122,14 @@ def _runs_per_chunk(base_runs: BaseRuns, plan: Plan, chosen: EngineChoice) -> in
 
 def _fewer(size: int, budget: Budget) -> int:
     if size == 1:
-        raise UsageError(
-            "The device runs out of memory with a single run of this grid. Use shorter sequences, "
-            "a smaller model or --dtype bfloat16, or a device with more memory."
-        )
+        raise UsageError(NO_MEMORY)
     budget.halvings += 1
     return size // 2
 
 
-def _execution(chosen: EngineChoice, budget: Budget) -> Execution:
+def _execution(engines: Engines, budget: Budget) -> Execution:
+    choice = engines.choice
     return Execution(
-        chosen.engine, chosen.reason, chosen.difference, chosen.checked,
+        "+".join(engines.used) or choice.engine, choice.reason, choice.difference, choice.checked,
         budget.largest, budget.halvings,
     )  # fmt: skip

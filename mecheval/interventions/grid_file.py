@@ -5,15 +5,17 @@ Shape suffixes: ``P`` runs, ``K`` components, ``I`` patched layers, ``J`` patche
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 import zipfile
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
+from mecheval.interventions.content import code_of, content_sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,15 +35,28 @@ class GridFile:
     Attributes:
         patched_KIJP: The readouts of the whole grid.
         pending_KIJP: Cells that are not known yet.
+        used: Engines that computed what is known, in order.
     """
 
-    def __init__(self, path: Path | None, base_runs: BaseRuns, donor: Donor, plan: Plan) -> None:
-        """Take up what the file holds, if it is of this very grid."""
+    def __init__(
+        self, path: Path | None, base_runs: BaseRuns, donor: Donor, plan: Plan, engine: str
+    ) -> None:
+        """Take up what the file holds, if it is of this very grid.
+
+        Args:
+            path: The file; None for no file.
+            base_runs: The runs.
+            donor: What is put into them.
+            plan: What is patched.
+            engine: The engine that was chosen. Two engines differ by rounding, so that a grid is
+                not gone on with by another one than it was begun with.
+        """
         shape = (*plan.shape, base_runs.n_runs)
         self.path, self.written = path, time.monotonic()
         self.patched_KIJP = np.full(shape, np.nan)
         self.pending_KIJP = np.ones(shape, bool)
-        self.digest = "" if path is None else _digest(base_runs, donor, plan)
+        self.digest = "" if path is None else _digest(base_runs, donor, plan, engine)
+        self.used: list[str] = []
         self._attached: tuple[Chunk, slice] | None = None
         self._load()
 
@@ -82,9 +97,11 @@ class GridFile:
             return
         try:
             with np.load(self.path, allow_pickle=False) as kept:
-                if str(kept["digest"]) == self.digest:
-                    self.patched_KIJP, self.pending_KIJP = kept["patched"], kept["pending"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+                found = kept["patched"], kept["pending"]
+                if str(kept["digest"]) == self.digest and found[0].shape == found[1].shape:
+                    self.patched_KIJP, self.pending_KIJP = found
+                    self.used = kept["used"].tolist()
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return  # half written or another kind of file: the grid starts anew
 
     def _write(self, path: Path) -> None:
@@ -93,21 +110,22 @@ class GridFile:
         try:
             with temporary.open("wb") as file:
                 np.savez(
-                    file, digest=self.digest, patched=self.patched_KIJP, pending=self.pending_KIJP
-                )
+                    file, digest=self.digest, patched=self.patched_KIJP,
+                    pending=self.pending_KIJP, used=np.array(self.used, dtype=str),
+                )  # fmt: skip
             temporary.replace(path)
         except OSError:
             temporary.unlink(missing_ok=True)  # a full disk costs the resumption, not the grid
 
 
-def _digest(base_runs: BaseRuns, donor: Donor, plan: Plan) -> str:
-    """Identify a grid by its runs, its donor, its sites, and the weights of its model."""
-    weights = [(p.double().sum(), p.double().abs().sum()) for p in base_runs.model.parameters()]
-    fields = ("tokens_PT", "answers_P", "foils_P", "readout_P")
-    content = [
-        base_runs.kind, plan.components, plan.layers, plan.positions, plan.frozen, repr(donor),
-        donor.tokens_PT is None or donor.tokens_PT.tolist(),
-        *(getattr(base_runs, name).tolist() for name in fields),
-        [(float(total), float(size)) for total, size in weights],
-    ]  # fmt: skip
-    return hashlib.sha256(repr(content).encode()).hexdigest()
+def _digest(base_runs: BaseRuns, donor: Donor, plan: Plan, engine: str) -> str:
+    """Identify a grid by all that decides its numbers to the last bit.
+
+    Its runs and what is read of them, its donor, what is patched in which run, the engine, the
+    bits of the model's tensors, and the code. ``batch_size`` and ``memory`` are left out: they move
+    numbers by rounding, and are what somebody changes whose grid was ended for want of memory.
+    """
+    model = base_runs.model
+    how = replace(plan, batch_size=0, memory=0)
+    runs = {name: value for name, value in vars(base_runs).items() if name != "model"}
+    return content_sha256(runs, donor, how, engine, model, code_of(model))

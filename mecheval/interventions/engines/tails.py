@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mecheval.interventions.budget import is_out_of_memory
 from mecheval.interventions.donors import Interchange
 from mecheval.interventions.engines.tail_cells import Base, CellFinder, CellGroup, putting
 from mecheval.interventions.engines.tail_states import TailStates
 from mecheval.models.mixing import at, unchanged
 from mecheval.models.sites import Site
+from mecheval.own_code.explaining import is_out_of_memory
 
 if TYPE_CHECKING:
     from mecheval.interventions.budget import Budget
@@ -48,7 +48,7 @@ def run_tails(decomposition: Decomposition, chunk: Chunk, budget: Budget) -> Non
             sizes = [len(group.run_R) for group in pack]
             try:
                 value_R = tails.run(position, pack)
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if sum(sizes) == 1 or not is_out_of_memory(error):
                     raise
                 budget.halve(sum(sizes) * row_bytes)

@@ -29,7 +29,7 @@ from mecheval.models.wrapped.discovery.structure import Structure, probe_tokens
 from mecheval.models.wrapped.recording.arguments import receiving
 from mecheval.models.wrapped.recording.calls import Attended, Call, evaluating, record
 from mecheval.models.wrapped.recording.chains import Chain, find_chain
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
+from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
 from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def take_apart(module: nn.Module, structure: Structure) -> Decomposition:
         try:
             return _taken_apart(module, structure)
         except FAILURES as error:
+            pass_shortage(error)
             raise Inseparable(f"a part alone fails ({in_words(error)})") from error
 
 

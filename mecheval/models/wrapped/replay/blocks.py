@@ -19,7 +19,7 @@ from mecheval.models.wrapped.decomposition.verification import check_same
 from mecheval.models.wrapped.discovery.structure import probe_tokens
 from mecheval.models.wrapped.recording.arguments import Arguments, Place, growing_axes, receiving
 from mecheval.models.wrapped.recording.calls import evaluating, logits_of, noise_like, run
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
+from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
 from mecheval.models.wrapped.replay.caches import beginning, cache_argument, with_rows
 from mecheval.own_code.explaining import in_words
 
@@ -113,6 +113,7 @@ class Replayer:
             try:
                 self._examine(probe_tokens(module))
             except FAILURES as error:
+                pass_shortage(error)
                 raise Inseparable(f"a block alone fails ({in_words(error)})") from error
             self.has_tails = self._tails_agree(probe_tokens(module))
 
@@ -161,7 +162,8 @@ class Replayer:
             check_same(
                 made_BTD, wanted_BTD[:, first:], dtype=wanted_BTD.dtype, what="its own cache"
             )
-        except (*FAILURES, Inseparable):
+        except (*FAILURES, Inseparable) as error:
+            pass_shortage(error)
             return False
         return True
 
