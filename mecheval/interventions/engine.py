@@ -6,7 +6,7 @@ layers, ``J`` patched positions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,7 @@ from mecheval.interventions.budget import Budget, keeping_freed_memory
 from mecheval.interventions.chunk import chunk_of
 from mecheval.interventions.engine_choice import NO_MEMORY, EngineChoice, Engines
 from mecheval.interventions.grid_file import GridFile
+from mecheval.interventions.plan import plan_of
 from mecheval.models.decomposition import Decomposition
 from mecheval.own_code.explaining import is_out_of_memory
 
@@ -90,7 +91,8 @@ def patch(base_runs: BaseRuns, donor: Donor, plan: Plan, *, partial: Path | None
     while first < base_runs.n_runs:
         runs = slice(first, min(first + size, base_runs.n_runs))
         try:
-            chunk = chunk_of(base_runs.take(runs), given.take(runs), plan.take(runs))
+            how = replace(plan.take(runs), engine=engines.choice.engine)
+            chunk = chunk_of(base_runs.take(runs), given.take(runs), how)
             kept.attach(chunk, runs)
             with keeping_freed_memory(chunk.base_P.device):
                 engines.run(chunk, budget)
@@ -105,6 +107,17 @@ def patch(base_runs: BaseRuns, donor: Donor, plan: Plan, *, partial: Path | None
         first = runs.stop
     kept.remove()
     return Patched(base_P, donor_P, kept.patched_KIJP, _execution(engines, budget))
+
+
+@torch.inference_mode()
+def engine_of(base_runs: BaseRuns, donor: Donor) -> Execution:
+    """Say which engine computes large grids of such runs, and how exactly; compute none.
+
+    Raises:
+        UsageError: The model is not causal, or memory is too short to tell.
+    """
+    plan = plan_of(base_runs, ("block_in",), None, None, engine="fastest")
+    return _execution(Engines(base_runs, donor, plan), Budget(plan.memory))
 
 
 def _runs_per_chunk(base_runs: BaseRuns, plan: Plan, chosen: EngineChoice) -> int:

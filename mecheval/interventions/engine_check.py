@@ -109,6 +109,7 @@ def check(engine: Engine, base_runs: BaseRuns, donor: Donor, plan: Plan) -> Verd
     if engine == "blocks" and isinstance(model.replay(sample.tokens_PT), Refusal):
         return Verdict("its blocks cannot be called one by one")
     try:
+        plan = replace(plan, engine=engine)
         verdict = _against_hooks(engine, sample, given, _sample(plan, extent))
         memory = tuple(name for name in plan.components if name in COMPONENTS)
         if verdict.reason is None and memory and set(memory) <= set(model.exchanges):
@@ -166,11 +167,8 @@ def _against_steps(
     n = min(STEPS, sample.n_positions - 1)
     if n < 2:
         return Verdict(None)
-    short = replace(
-        sample,
-        tokens_PT=sample.tokens_PT[:, :n],
-        readout_P=torch.full_like(sample.readout_P, n - 1),
-    )
+    last_P = torch.full_like(sample.readout_P, n - 1)
+    short = replace(sample, tokens_PT=sample.tokens_PT[:, :n], readout_P=last_P)
     layers = tuple(sorted({min(plan.layers), max(plan.layers)}))
     how = replace(
         plan, components=memory, layers=layers, positions=tuple(sorted({0, n // 2, n - 2})),

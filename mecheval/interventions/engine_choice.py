@@ -19,11 +19,11 @@ from weakref import WeakKeyDictionary
 from mecheval.errors import UsageError
 from mecheval.interventions import engine_check, engines
 from mecheval.interventions.donors import Interchange
-from mecheval.interventions.engine_check import RUNS as RUNS
 from mecheval.interventions.engine_check import Extent, check_causal, extent_of
 from mecheval.interventions.engine_cost import cost_of
 from mecheval.interventions.engine_faults import reason_of
 from mecheval.interventions.engines.steps import COMPONENTS
+from mecheval.interventions.plan import SEVERAL
 from mecheval.models.sites import MEMORY
 from mecheval.own_code.explaining import is_out_of_memory
 
@@ -84,16 +84,8 @@ class Engines:
         used: Engines that computed cells, in order.
     """
 
-    def __init__(
-        self, base_runs: BaseRuns, donor: Donor, plan: Plan, *, small: bool = True
-    ) -> None:
+    def __init__(self, base_runs: BaseRuns, donor: Donor, plan: Plan) -> None:
         """Choose an engine.
-
-        Args:
-            base_runs: The runs.
-            donor: What is put into them.
-            plan: What is patched.
-            small: Whether a grid that is small may take plain hooks unchecked.
 
         Raises:
             UsageError: The model is not causal; or the engine that the plan asks for is not exact,
@@ -108,7 +100,7 @@ class Engines:
         if base_runs.n_positions not in self._known.causal:
             check_causal(base_runs)
             self._known.causal.add(base_runs.n_positions)
-        self.choice = self._first(small)
+        self.choice = self._first()
 
     def run(self, chunk: Chunk, budget: Budget) -> None:
         """Compute the pending cells of a chunk, if need be with one engine after the other.
@@ -131,15 +123,14 @@ class Engines:
             self.choice = self._next()
             self._remember()
 
-    def _first(self, small: bool) -> EngineChoice:
+    def _first(self) -> EngineChoice:
         _, _, plan = self._asked
         known = self._remembered()
-        if plan.engine == "auto" and "hooks" in self._left and small:
+        may_be_small = plan.engine == "auto" and "hooks" in self._left
+        if may_be_small and (known is None or known.engine != "hooks"):
             cost = cost_of(*self._asked)
             if not cost.pays(checked=known is not None):
-                reason = f"{cost.n_cells} cells are faster by whole passes than by a faster engine"
-                self._left = ["hooks"] if known is None else self._left
-                return EngineChoice("hooks", reason + ("" if known else " and its check"))
+                return EngineChoice("hooks", f"{cost.n_cells} cells cost less without another one")
         if known is not None:
             self._left = self._left[self._left.index(known.engine) + 1 :]
             self._reasons = [known.reason] if known.reason else []
@@ -189,7 +180,7 @@ class Engines:
     def _refusal(self) -> UsageError:
         base_runs, _, plan = self._asked
         can = base_runs.model.exchanges
-        instead = "" if plan.engine == "auto" else ", or use engine=auto"
+        instead = "" if plan.engine in SEVERAL else ", or use engine=auto"
         return UsageError(
             f"This grid cannot be computed on this model ({'; '.join(self._reasons) or plan.engine}"
             "). The components write, state and cache and frozen=True need a model that can be "
@@ -228,7 +219,7 @@ def _candidates(donor: Donor, plan: Plan) -> list[Engine]:
     able: tuple[Engine, ...] = ("tails", "blocks", "hooks")
     if remembered or plan.frozen:
         able = ("tails", "steps") if alone else ("tails",)
-    return [engine for engine in able if plan.engine in ("auto", engine)]
+    return [engine for engine in able if plan.engine in (*SEVERAL, engine)]
 
 
 def _key(base_runs: BaseRuns, donor: Donor, plan: Plan) -> object:
@@ -239,9 +230,13 @@ def _key(base_runs: BaseRuns, donor: Donor, plan: Plan) -> object:
     """
     parameter = next(base_runs.model.parameters())
     return (
-        base_runs.n_positions, base_runs.kind, plan.components, plan.engine, plan.frozen,
+        base_runs.n_positions, base_runs.kind, plan.components, _asked_for(plan), plan.frozen,
         _kind(donor), parameter.dtype, parameter.device,
     )  # fmt: skip
+
+
+def _asked_for(plan: Plan) -> str | None:
+    return None if plan.engine in SEVERAL else plan.engine
 
 
 def _kind(donor: Donor) -> tuple[type, ...]:

@@ -119,9 +119,10 @@ def recovery_grid(
             ones into clean runs.
         frozen: Hold the memory of all layers above the patched one at the unpatched run's.
         engine: ``tails`` (from the patched layer and position on), ``blocks`` (from the patched
-            layer on), ``hooks`` (whole forward passes), or ``auto``: the first of them that is
-            exact for this model. ``steps`` exchanges ``state`` and ``cache`` in runs token by
-            token; ``auto`` takes it where a model cannot be taken apart.
+            layer on), ``hooks`` (whole forward passes), or ``fastest``: the first of them that is
+            exact for this model. ``auto`` is that too, but takes ``hooks`` for a grid that is too
+            small to gain by it. ``steps`` exchanges ``state`` and ``cache`` in runs token by
+            token; both take it where a model cannot be taken apart.
         batch_size: Sequences per whole forward pass.
         memory: Bytes that the activations of one pass may take; halved when there are fewer.
         partial: A file in which finished parts are kept, so that an interrupted grid goes on

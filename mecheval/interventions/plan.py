@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
     from mecheval.interventions.base_runs import BaseRuns
 
-Engine = Literal["auto", "tails", "blocks", "hooks", "steps"]
-ENGINES: tuple[Engine, ...] = ("auto", "tails", "blocks", "hooks", "steps")
-"""``auto``, then from the fastest to the one that needs nothing of a model; ``steps`` is for the
-components ``state`` and ``cache`` alone, and needs a model that reads token by token."""
+Engine = Literal["auto", "fastest", "tails", "blocks", "hooks", "steps"]
+ENGINES: tuple[Engine, ...] = ("auto", "fastest", "tails", "blocks", "hooks", "steps")
+"""Two ways to choose, then from the fastest to the one that needs nothing of a model; ``steps`` is
+for the components ``state`` and ``cache`` alone, and needs a model that reads token by token."""
+
+SEVERAL: tuple[Engine, ...] = ("auto", "fastest")
+"""``fastest`` is the first of the others that is exact for the model; ``auto`` takes plain hooks
+for a grid that is too small to gain by it."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Plan:
         positions: Positions, likewise.
         frozen: Whether the memory of all later layers is held at the base run's, so that only the
             path through the patched layer's own memory and the residual stream is left.
-        engine: One of :data:`ENGINES`; ``auto`` is the fastest that is exact for the model.
+        engine: One of :data:`ENGINES`.
         batch_size: Rows per whole forward pass.
         memory: Bytes that the activations of one pass may take, roughly.
         wanted_JP: Whether a position is patched in a run; all are where None.
