@@ -14,13 +14,12 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import torch
-
 from mecheval.own_code.explaining import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import torch
     from torch import Tensor
 
 

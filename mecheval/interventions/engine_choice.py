@@ -41,6 +41,9 @@ NO_MEMORY = (
 )
 
 
+SMALL = "{} cells cost less by plain hooks than by a faster engine and its check"
+
+
 @dataclass(frozen=True)
 class EngineChoice:
     """An engine, and how it was found.
@@ -125,12 +128,11 @@ class Engines:
 
     def _first(self) -> EngineChoice:
         _, _, plan = self._asked
-        known = self._remembered()
-        may_be_small = plan.engine == "auto" and "hooks" in self._left
-        if may_be_small and (known is None or known.engine != "hooks"):
+        if plan.engine == "auto" and "hooks" in self._left:
             cost = cost_of(*self._asked)
-            if not cost.pays(checked=known is not None):
-                return EngineChoice("hooks", f"{cost.n_cells} cells cost less without another one")
+            if not cost.pays:
+                return EngineChoice("hooks", SMALL.format(cost.n_cells))
+        known = self._remembered()
         if known is not None:
             self._left = self._left[self._left.index(known.engine) + 1 :]
             self._reasons = [known.reason] if known.reason else []

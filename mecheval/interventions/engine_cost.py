@@ -25,28 +25,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mecheval.models.sites import Site
+from mecheval.models.wrapped.model import WrappedModel
 
 if TYPE_CHECKING:
     from mecheval.interventions.base_runs import BaseRuns
     from mecheval.interventions.donors import Donor
     from mecheval.interventions.plan import Plan
 
-FIXED, BY_WIDTH = 24.0, 8000.0
+FIXED, BY_WIDTH = 24.0, 6000.0
 """Overhead of a pass: so many positions, and so many over the width of the stream."""
 
 ACCELERATED = 30.0
 """How much more that is on an accelerator, which computes positions so much faster."""
 
-PER_POSITION = 2.5
+PER_POSITION = 2.0
 """Passes whose overhead the tails of one position have, which are put together of many parts."""
 
 APART, APART_PASSES = 500.0, 15.0
-"""Positions and passes that it takes to take a model apart."""
+"""Positions and passes that it takes to take a wrapped model apart."""
 
-CHECKED_PASSES = 16.0
-"""Passes that the check of an engine makes on its few cells, and as many rows."""
+CHECKED_PASSES, CHECKED_ROWS = 20.0, 30.0
+"""Passes that the check of an engine makes on its few cells, and rows of all of them."""
 
-MARGIN = 1.2
+MARGIN = 1.1
 """By how much hooks must be dearer, because the costs are estimates."""
 
 
@@ -66,9 +67,14 @@ class Cost:
     check: float
     n_cells: int
 
-    def pays(self, *, checked: bool) -> bool:
-        """Say whether anything faster than plain hooks is worth while."""
-        return MARGIN * (self.tails + (0.0 if checked else self.check)) < self.hooks
+    @property
+    def pays(self) -> bool:
+        """Say whether anything faster than plain hooks is worth while.
+
+        Whether an engine was checked before makes no difference, so that the numbers of a grid
+        do not depend, by their rounding, on what was computed before it.
+        """
+        return MARGIN * (self.tails + self.check) < self.hooks
 
 
 def cost_of(base_runs: BaseRuns, donor: Donor, plan: Plan) -> Cost:
@@ -90,7 +96,9 @@ def cost_of(base_runs: BaseRuns, donor: Donor, plan: Plan) -> Cost:
     n_passes = PER_POSITION * int((cells_J > 0).sum())
     tails += n_passes * overhead * _above(first, n_layers)
     tails += 0.5 * (overhead + base_runs.n_runs * n_positions)
-    check = APART + APART_PASSES * overhead + CHECKED_PASSES * (overhead + n_positions)
+    check = CHECKED_PASSES * overhead + CHECKED_ROWS * n_positions
+    if isinstance(base_runs.model, WrappedModel):  # those of our own are made of parts
+        check += APART + APART_PASSES * overhead
     return Cost(hooks, tails, check, n_cells)
 
 
