@@ -55,6 +55,22 @@ class BaseRuns:
         """Return the number of positions T."""
         return self.tokens_PT.shape[1]
 
+    @property
+    def logits_bytes(self) -> int:
+        """Return what all logits of one row take while :meth:`value` reads them."""
+        size = next(self.model.parameters()).element_size()
+        return self.model.vocab_size * (size + (16 if self.kind == "log_prob" else 0))
+
+    @property
+    def row_bytes(self) -> int:
+        """Return roughly what one row takes in a whole forward pass, with logits at one position.
+
+        Of the positions that is what a block holds at a time: the stream, a feed-forward part of
+        four times its width, keys, queries and values, and copies of them.
+        """
+        size = next(self.model.parameters()).element_size()
+        return 16 * self.model.d_model * size * self.n_positions + self.logits_bytes
+
     def of(self, tokens_PT: Tensor) -> BaseRuns:
         """Ask the same of other tokens."""
         return replace(self, tokens_PT=tokens_PT)
@@ -71,9 +87,8 @@ class BaseRuns:
             logits_RC: Logits of some rows.
             run_R: Which run each of them is.
         """
-        logits_RC = logits_RC.double()
         if self.kind == "log_prob":
-            logits_RC = logits_RC.log_softmax(-1)
+            logits_RC = logits_RC.double().log_softmax(-1)
         return self.from_columns(logits_RC.gather(1, self.columns(run_R)))
 
     def columns(self, run_R: Tensor) -> Tensor:

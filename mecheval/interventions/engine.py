@@ -79,6 +79,7 @@ def patch(base_runs: BaseRuns, donor: Donor, plan: Plan, *, partial: Path | None
             plan asks for is not exact for it, or not even one run fits into memory.
     """
     plan.check(base_runs)
+    plan = plan.sized(base_runs)
     sites = [site for site in plan.sites() if site in base_runs.model.taps()]
     given = donor.prepared(
         base_runs.model, sites, base_runs.n_positions, batch_size=plan.batch_size
@@ -130,7 +131,7 @@ def _runs_per_chunk(base_runs: BaseRuns, plan: Plan, chosen: EngineChoice) -> in
         signals = layer.mixing.project(layer.enter(parameter.new_zeros(1, 1, model.d_model)), ())
         numbers += 2 * sum(value_PTX.numel() for value_PTX in signals.values())
     run_bytes = base_runs.n_positions * numbers * parameter.element_size()
-    return max(1, plan.memory // run_bytes)
+    return max(1, plan.memory // (run_bytes + base_runs.logits_bytes))
 
 
 def _fewer(size: int, budget: Budget) -> int:

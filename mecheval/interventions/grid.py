@@ -123,7 +123,7 @@ def recovery_grid(
             exact for this model. ``auto`` is that too, but takes ``hooks`` for a grid that is too
             small to gain by it. ``steps`` exchanges ``state`` and ``cache`` in runs token by
             token; both take it where a model cannot be taken apart.
-        batch_size: Sequences per whole forward pass.
+        batch_size: Sequences per whole forward pass, at most.
         memory: Bytes that the activations of one pass may take; halved when there are fewer.
         partial: A file in which finished parts are kept, so that an interrupted grid goes on
             where it stopped; removed when the grid is whole.

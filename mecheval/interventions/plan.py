@@ -39,7 +39,7 @@ class Plan:
         frozen: Whether the memory of all later layers is held at the base run's, so that only the
             path through the patched layer's own memory and the residual stream is left.
         engine: One of :data:`ENGINES`.
-        batch_size: Rows per whole forward pass.
+        batch_size: Rows per whole forward pass, at most.
         memory: Bytes that the activations of one pass may take, roughly.
         wanted_JP: Whether a position is patched in a run; all are where None.
     """
@@ -62,6 +62,11 @@ class Plan:
         """Return the plan of some of the runs."""
         wanted_JP = None if self.wanted_JP is None else self.wanted_JP[:, runs]
         return replace(self, wanted_JP=wanted_JP)
+
+    def sized(self, base_runs: BaseRuns) -> Plan:
+        """Return the plan with no more rows per forward pass than its memory allows."""
+        rows = max(1, self.memory // base_runs.row_bytes)
+        return replace(self, batch_size=min(self.batch_size, rows))
 
     def axes(self, n_runs: int) -> dict[str, tuple]:
         """Return the labels along the axes of a result."""

@@ -82,7 +82,8 @@ class Tails:
     def row_bytes(self, n_positions: int) -> int:
         """Return roughly what one row takes while tails of that length are run."""
         per_token = max(_token_bytes(base) for base in self.bases)
-        return n_positions * per_token + self.states.row_bytes()
+        logits = self.base_runs.logits_bytes if self.base_runs.kind == "log_prob" else 0
+        return n_positions * per_token + self.states.row_bytes() + logits
 
     def run(self, position: int, groups: list[CellGroup]) -> Tensor:
         """Return the readout of the entries' rows, in their order; they are sorted by layer."""
