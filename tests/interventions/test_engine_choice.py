@@ -315,22 +315,18 @@ def test_so_does_one_in_what_an_engine_calls(error, monkeypatch) -> None:
         recovery_grid(WrappedModel(build("gpt2")), *pairs(), **FASTEST)
 
 
-class Choosy(nn.Module):
-    """A part of a user's that takes whole sequences alone."""
+class Choosy(nn.GELU):
+    """A part of a user's that does not take two positions."""
 
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, stream_BTD: torch.Tensor) -> torch.Tensor:
-        if stream_BTD.shape[1] == 2:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if input.shape[1] == 2:
             raise TypeError("not this long")
-        return self.inner(stream_BTD)
+        return super().forward(input)
 
 
 def test_a_fault_of_the_model_is_its_own() -> None:
-    module = build("gpt2", initializer_range=0.2)
-    module.transformer.h[0].mlp = Choosy(module.transformer.h[0].mlp)
+    module = build("gpt2", initializer_range=0.2, n_layer=3)
+    module.transformer.h[1].mlp.act = Choosy()
     model, asked = WrappedModel(module).eval(), pairs(vocabulary=60)
     grid = recovery_grid(model, *asked, components=["mixer_in"], **FASTEST)
     assert grid.execution.engine.endswith("hooks")
