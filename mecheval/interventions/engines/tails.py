@@ -86,9 +86,11 @@ class Tails:
         return n_positions * per_token + self.states.row_bytes() + logits
 
     def run(self, position: int, groups: list[CellGroup]) -> Tensor:
-        """Return the readout of the entries' rows, in their order; they are sorted by layer."""
+        """Return the readout of the groups' rows, in their order; they are sorted by layer."""
         n_layers, stream_RND = len(self.bases), None
         run_R = groups[0].run_R[:0]
+        # Going up, rows of lower patches are joined in each layer by those that are patched there:
+        # above its patch a cell is a tail like any other, so they all share one product.
         for index in range(groups[0].layer, n_layers):
             new = [group for group in groups if group.layer == index]
             parts = [self._first(group, position) for group in new]
@@ -115,6 +117,7 @@ class Tails:
         mixing, state = base.layer.mixing, self.states.rows(index, run_R)
         signals = mixing.project(base.layer.enter(stream_RND), state)
         if self.chunk.plan.frozen:
+            # The patched run asks (its own signals), but of what the base run had written.
             written = mixing.written(_tail(base, run_R, position), state)
             mixed_RND = at(mixing.reread(signals, written, state), only_R)
         else:
@@ -125,6 +128,7 @@ class Tails:
         """Run the patched layer: the stream and most signals are the base runs'."""
         base, run_R = self.bases[group.layer], group.run_R
         only_R = self._only(group.layer, position, run_R)
+        # A copy, as every choice of rows is: the base run's stream stays as it is.
         stream_RND = base.stream_PTD[run_R, position:]
         if group.value_RD is not None:
             stream_RND[:, 0] = group.value_RD
@@ -161,6 +165,7 @@ class Tails:
             for part_RNX, donor_RX in zip(written, group.donor, strict=True):
                 part_RNX[:, 0] = donor_RX
             return at(mixing.reread(tail, written, state), only_R)
+        # Only W positions in reach of the patch signal anything new; the rest of the tail stands.
         for name, value_RWX in self._projected(group, position).items():
             tail[name][:, : value_RWX.shape[1]] = value_RWX
         return mixing.output(tail, state, only_B=only_R)
@@ -188,6 +193,8 @@ class Tails:
         self, group: CellGroup, position: int, tail: Signals, only_R: Tensor | None
     ) -> Tensor:
         """Go on with another memory behind the position, whose own output stays."""
+        # The position itself has read before it wrote, so that its output is the base run's; those
+        # behind it go on from the donor's memory with the base run's signals.
         base = self.bases[group.layer]
         mixing, memory = base.layer.mixing, group.donor
         later = {name: value_RNX[:, 1:] for name, value_RNX in tail.items()}
@@ -202,6 +209,8 @@ class Tails:
                 for name, value_RWX in near.items():
                     later[name][:, : value_RWX.shape[1]] = value_RWX
         later_R = None if only_R is None else only_R - 1
+        # Where the readout is at the patch itself there is no later position; no such cell comes
+        # here, because nobody reads what is remembered after it.
         mixed_RND = mixing.output(later, memory, only_B=later_R)
         if only_R is not None:
             return mixed_RND
@@ -216,7 +225,14 @@ class Tails:
 
 
 def _settle(chunk: Chunk) -> None:
-    """Read the donors where a patch makes the whole stream theirs: prompts of one other token."""
+    """Store the donors' own readouts where a patch turns the run into theirs.
+
+    If the stream before or behind some block differs from the donor's at one position alone, then
+    with that position patched all of it is the donor's, and so is everything that follows from it.
+    So it is at the first layer where prompts differ in one token; further up the difference has
+    spread to later positions. Not with frozen memory, of which the upper layers keep the base
+    run's; and only where the donor is a run, whose readout is known.
+    """
     if chunk.plan.frozen or not isinstance(chunk.donor, Interchange):
         return
     for k, i, site in chunk.present():
@@ -230,7 +246,7 @@ def _settle(chunk: Chunk) -> None:
 
 
 def _packs(groups: list[CellGroup], rows: int) -> list[list[CellGroup]]:
-    """Fill passes with entries in order, none with more rows than fit."""
+    """Fill passes with groups in order, none with more rows than fit."""
     packs: list[list[CellGroup]] = []
     free = 0
     for part in (part for group in groups for part in group.split(rows)):
@@ -254,6 +270,10 @@ def _tail(base: Base, run_R: Tensor, position: int) -> dict[str, Tensor]:
 
 
 def _token_bytes(base: Base) -> int:
-    """Return roughly what one position of one row takes while a layer is run on it."""
+    """Return roughly what one position of one row takes while a layer is run on it.
+
+    Its signals and a copy of them; of the stream's width, the stream before and behind, a
+    feed-forward part of four times that with its copy, and what norms and sums hold on the way.
+    """
     signals = sum(value_PTX[0, 0].nbytes for value_PTX in base.signals.values())
     return 2 * signals + 16 * base.stream_PTD[0, 0].nbytes
