@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +25,11 @@ from mecheval.models.kernels.vmap_rules import is_lifted
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.precision import full_precision_on_cpu
 from mecheval.models.layers.recurrence import run_gru, train_gru
-from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import Architecture, model
 from mecheval.recipe import Recipe
+
+if TYPE_CHECKING:
+    from mecheval.models.mixing import Signals, State, Written
 
 
 class GatedRecurrentUnit(Mixer):
@@ -45,26 +48,17 @@ class GatedRecurrentUnit(Mixer):
             else:
                 nn.init.zeros_(parameter)
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Run on; the state is the output of the last position, ``(B, D)``."""
         if is_lifted():
-            output_BTD, state = run_gru(self.gru, signals["normed"], state)
-            return at(output_BTD, only_B), state
+            return run_gru(self.gru, signals["normed"], state)
         self.kernels = ("gru:cudnn" if signals["normed"].is_cuda else "gru:torch",)
         before_1BD = state[0][None].contiguous() if state else None
         with full_precision_on_cpu(signals["normed"]) as normed_BTD:
             if torch.is_grad_enabled() and normed_BTD.device.type == "cpu":
-                output_BTD, state = train_gru(self.gru, normed_BTD, state)
-                return at(output_BTD, only_B), state
+                return train_gru(self.gru, normed_BTD, state)
             output_BTD, h_1BD = self.gru(normed_BTD, before_1BD)
-        return at(output_BTD, only_B), (h_1BD[0],)
+        return output_BTD, (h_1BD[0],)
 
     def written(self, signals: Signals, state: State) -> Written:
         """Return the update gate and the candidate."""

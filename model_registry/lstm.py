@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +27,11 @@ from mecheval.models.kernels.vmap_rules import is_lifted
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.precision import full_precision_on_cpu
 from mecheval.models.layers.recurrence import run_lstm
-from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import Architecture, model
 from mecheval.recipe import Recipe
+
+if TYPE_CHECKING:
+    from mecheval.models.mixing import Signals, State, Written
 
 
 class LongShortTermMemory(Mixer):
@@ -49,23 +52,15 @@ class LongShortTermMemory(Mixer):
             if name.startswith("bias_ih"):
                 nn.init.ones_(parameter[width : 2 * width])
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Run on; the state is the output and the cell of the last position, ``(B, D)`` each."""
         if is_lifted():
-            output_BTD, state = run_lstm(self.lstm, signals["normed"], state)
-            return at(output_BTD, only_B), state
+            return run_lstm(self.lstm, signals["normed"], state)
         self.kernels = ("lstm:cudnn" if signals["normed"].is_cuda else "lstm:torch",)
         before = tuple(part_BD[None].contiguous() for part_BD in state) or None
         with full_precision_on_cpu(signals["normed"]) as normed_BTD:
             output_BTD, (h_1BD, c_1BD) = self.lstm(normed_BTD, before)
-        return at(output_BTD, only_B), (h_1BD[0], c_1BD[0])
+        return output_BTD, (h_1BD[0], c_1BD[0])
 
     def written(self, signals: Signals, state: State) -> Written:
         """Return the forget gate, and the input gate times the candidate."""

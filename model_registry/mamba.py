@@ -74,23 +74,19 @@ class SelectiveStateSpace(Mixer):
         delta_BTE = functional.linear(delta_BTR, self.dt_weight)
         return {"x": x_BTE, "u": u_BTE, "delta": delta_BTE, "z": z_BTE, "B": B_BTN, "C": C_BTN}
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Scan and gate; the second part of the state is that of the scan, ``(B, E, N)``."""
         y_BTE, last_BEN = self._run(signals, state)
         recent_BKE = self.conv.tail(signals["x"], state[0] if state else None)
-        return self.out_proj(at(y_BTE, only_B)), (recent_BKE, last_BEN)
+        return y_BTE, (recent_BKE, last_BEN)
 
-    def output(self, signals: Signals, state: State, *, only_B: Tensor | None = None) -> Tensor:
+    def read_at(self, signals: Signals, state: State, only_B: Tensor | None) -> Tensor:
         """Scan and gate, without the last state."""
-        y_BTE, _ = self._run(signals, state, going_on=False)
-        return self.out_proj(at(y_BTE, only_B))
+        return at(self._run(signals, state, going_on=False)[0], only_B)
+
+    def out(self, y_BTE: Tensor) -> Tensor:
+        """Write to the stream."""
+        return self.out_proj(y_BTE)
 
     def written(self, signals: Signals, state: State) -> Written:
         """Return step size, input and direction, which make up Abar and Bbar x."""
@@ -102,7 +98,7 @@ class SelectiveStateSpace(Mixer):
         written_signals = {**signals, "delta": delta_BTE, "u": u_BTE, "B": B_BTN}
         y_BTE, _ = self._run(written_signals, state, going_on=False)
         skipped_BTE = self.D * (signals["u"] - u_BTE) * functional.silu(signals["z"])
-        return self.out_proj(y_BTE + skipped_BTE)
+        return self.out(y_BTE + skipped_BTE)
 
     def taps(self) -> dict[str, Tap]:
         """Return the output of the convolution, if there is one."""

@@ -71,23 +71,19 @@ class DualStateSpace(Mixer):
         u_BTE, B_BTN, C_BTN = functional.silu(conv_BTX).split(self.conv_sizes, -1)
         return {"xBC": xBC_BTX, "u": u_BTE, "delta": delta_BTH, "z": z_BTE, "B": B_BTN, "C": C_BTN}
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
-        """Scan, gate and norm; the second part of the state is that of the scan, ``(B, E, N)``."""
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
+        """Scan and gate; the second part of the state is that of the scan, ``(B, E, N)``."""
         y_BTE, last_BEN = self._run(signals, state)
         recent_BKX = self.conv.tail(signals["xBC"], state[0] if state else None)
-        return self._write(at(y_BTE, only_B)), (recent_BKX, last_BEN)
+        return y_BTE, (recent_BKX, last_BEN)
 
-    def output(self, signals: Signals, state: State, *, only_B: Tensor | None = None) -> Tensor:
-        """Scan, gate and norm, without the last state."""
-        y_BTE, _ = self._run(signals, state, going_on=False)
-        return self._write(at(y_BTE, only_B))
+    def read_at(self, signals: Signals, state: State, only_B: Tensor | None) -> Tensor:
+        """Scan and gate, without the last state."""
+        return at(self._run(signals, state, going_on=False)[0], only_B)
+
+    def out(self, y_BTE: Tensor) -> Tensor:
+        """Norm, and write to the stream."""
+        return self.out_proj(functional.rms_norm(y_BTE, (self.channels,), eps=NORM_EPSILON))
 
     def written(self, signals: Signals, state: State) -> Written:
         """Return step size, input and direction, which make up Abar and Bbar x."""
@@ -99,7 +95,7 @@ class DualStateSpace(Mixer):
         written_signals = {**signals, "delta": delta_BTH, "u": u_BTE, "B": B_BTN}
         y_BTE, _ = self._run(written_signals, state, going_on=False)
         skipped_BTE = repeated(self.D, self.channels) * (signals["u"] - u_BTE)
-        return self._write(y_BTE + skipped_BTE * functional.silu(signals["z"]))
+        return self.out(y_BTE + skipped_BTE * functional.silu(signals["z"]))
 
     def taps(self) -> dict[str, Tap]:
         """Return the output of the convolution, if there is one."""
@@ -121,9 +117,6 @@ class DualStateSpace(Mixer):
             scan, signed=self.signed, implementation=chosen,
             state_BEN=state[1] if state else None, going_on=going_on,
         )  # fmt: skip
-
-    def _write(self, gated: Tensor) -> Tensor:
-        return self.out_proj(functional.rms_norm(gated, (self.channels,), eps=NORM_EPSILON))
 
 
 @model(

@@ -220,7 +220,7 @@ class CellFinder:
         if site.component == "z":
             state = self.states.before[site.layer]
             signals = {name: value_PTX[:, later] for name, value_PTX in base.signals.items()}
-            donor_PTD, _ = layer.mixing.read(signals, state, edit=putting("z", donor_PTD))
+            donor_PTD = layer.mixing.output(signals, state, edit=putting("z", donor_PTD))
         return layer.leave(stream_PTD, donor_PTD)
 
     def _of_memory(

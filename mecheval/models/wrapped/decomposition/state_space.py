@@ -58,21 +58,14 @@ class _StateSpace(Mixing):
         self.mixer = mixer
         self.reach = mixer.conv1d.weight.shape[2]
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Scan and gate; the second part of the state is that of the scan, ``(B, E, N)``."""
         y_BTE, last_BEN = self._run(signals, state)
-        return self._out(at(y_BTE, only_B)), (self._recent(signals, state), last_BEN)
+        return y_BTE, (self._recent(signals, state), last_BEN)
 
-    def output(self, signals: Signals, state: State, *, only_B: Tensor | None = None) -> Tensor:
+    def read_at(self, signals: Signals, state: State, only_B: Tensor | None) -> Tensor:
         """Scan and gate, without the last state."""
-        return self._out(at(self._run(signals, state, going_on=False)[0], only_B))
+        return at(self._run(signals, state, going_on=False)[0], only_B)
 
     def advance(self, signals: Signals, state: State) -> State:
         """Scan."""
@@ -89,7 +82,7 @@ class _StateSpace(Mixing):
         y_BTE, _ = self._run(written_signals, state, going_on=False)
         skip_E = repeated(self.mixer.D, u_BTE.shape[-1])
         skipped_BTE = skip_E * (signals["u"] - u_BTE) * functional.silu(signals["z"])
-        return self._out(y_BTE + skipped_BTE.to(y_BTE.dtype))
+        return self.out(y_BTE + skipped_BTE.to(y_BTE.dtype))
 
     def _convolved(self, x_BTX: Tensor, state: State, edit: Edit) -> Tensor:
         conv = self.mixer.conv1d
@@ -114,7 +107,7 @@ class _StateSpace(Mixing):
         """Return the gated output of the scan ``(B, T, E)`` and its last state, if wanted."""
 
     @abstractmethod
-    def _out(self, y_BTE: Tensor) -> Tensor:
+    def out(self, y_BTE: Tensor) -> Tensor:
         """Return the mixer's output."""
 
 
@@ -154,7 +147,8 @@ class Selective(_StateSpace):
             state_BEN=state[1] if state else None, going_on=going_on,
         )  # fmt: skip
 
-    def _out(self, y_BTE: Tensor) -> Tensor:
+    def out(self, y_BTE: Tensor) -> Tensor:
+        """Write to the stream."""
         return self.mixer.out_proj(y_BTE)
 
 
@@ -206,7 +200,8 @@ class Dual(_StateSpace):
             return y_BTE[0], last_BEN[0]
         return torch.cat(y_BTE, -1), torch.cat(last_BEN, 1)
 
-    def _out(self, y_BTE: Tensor) -> Tensor:
+    def out(self, y_BTE: Tensor) -> Tensor:
+        """Norm where the module does, and write to the stream."""
         norm = getattr(self.mixer, "norm", None)
         return self.mixer.out_proj(y_BTE if norm is None else norm(y_BTE))
 
