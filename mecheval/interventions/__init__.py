@@ -53,8 +53,8 @@ from mecheval.interventions.donors import Interchange as Interchange
 from mecheval.interventions.donors import Mean as Mean
 from mecheval.interventions.donors import Subspace as Subspace
 from mecheval.interventions.donors import Zero as Zero
-from mecheval.interventions.engine import Execution as Execution
 from mecheval.interventions.engine import engine_of as engine_of
+from mecheval.interventions.engine_choice import Execution as Execution
 from mecheval.interventions.grid import AblationGrid as AblationGrid
 from mecheval.interventions.grid import RecoveryGrid as RecoveryGrid
 from mecheval.interventions.grid import ablation_grid as ablation_grid

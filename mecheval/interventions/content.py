@@ -66,7 +66,7 @@ def _feed(take: Callable[[bytes], None], value: Any) -> None:
     elif isinstance(value, Tensor):
         take(f"{value.dtype} {tuple(value.shape)} {value.device.type} ".encode())
         bits = value.detach().cpu().contiguous().flatten().view(torch.uint8)
-        take(np.ascontiguousarray(bits.numpy()).data)
+        take(bits.numpy())  # pyright: ignore[reportArgumentType] - anything with a buffer
     elif isinstance(value, np.ndarray) and value.dtype != object:
         take(f"{value.dtype} {value.shape} ".encode())
         take(np.ascontiguousarray(value).tobytes())
@@ -90,9 +90,8 @@ def _feed_module(take: Callable[[bytes], None], module: nn.Module) -> None:
     """Hand over classes, settings, parameters and all buffers, those of no checkpoint as well."""
     for name, part in module.named_modules():
         settings = {key: value for key, value in vars(part).items() if isinstance(value, SETTINGS)}
-        config = getattr(part, "config", None)
-        config = config.to_dict() if hasattr(config, "to_dict") else None
-        take(f"{name} {type(part).__module__}.{type(part).__qualname__} {config}".encode())
+        described = getattr(getattr(part, "config", None), "to_dict", dict)()
+        take(f"{name} {type(part).__module__}.{type(part).__qualname__} {described}".encode())
         _feed(take, settings)
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         take(name.encode())

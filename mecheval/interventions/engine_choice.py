@@ -45,20 +45,27 @@ SMALL = "{} cells cost less by plain hooks than by a faster engine and its check
 
 
 @dataclass(frozen=True)
-class EngineChoice:
-    """An engine, and how it was found.
+class Execution:
+    """How the passes of a grid are made.
 
     Attributes:
-        engine: The engine.
-        reason: Why no faster one was taken.
-        difference: Largest difference to plain hooks, relative to the largest logit.
-        checked: Number of cells that it was checked on.
+        engine: ``tails``, ``blocks``, ``hooks`` or ``steps``; several, joined by ``+`` in the order
+            of their use, where one failed on the way and the next one went on.
+        reason: Why no faster engine was taken, and why one that failed did; None where ``tails``
+            made all passes.
+        difference: Largest difference to plain hooks on cells that were checked, relative to the
+            largest logit; None where none was checked.
+        checked: Number of cells that were checked.
+        rows: Most rows in one pass.
+        halvings: How often the memory for one pass was halved because the device had less.
     """
 
-    engine: Engine
+    engine: str
     reason: str | None = None
     difference: float | None = None
     checked: int = 0
+    rows: int = 0
+    halvings: int = 0
 
 
 @dataclass
@@ -73,7 +80,7 @@ class _Known:
 
     state: object
     causal: set[int]
-    choices: dict[object, list[tuple[Extent, EngineChoice]]]
+    choices: dict[object, list[tuple[Extent, Execution]]]
 
 
 _known: WeakKeyDictionary[SequenceModel, _Known] = WeakKeyDictionary()
@@ -83,8 +90,7 @@ class Engines:
     """The engines of one grid, from the fastest that is exact on.
 
     Attributes:
-        choice: The engine that computes now.
-        used: Engines that computed cells, in order.
+        execution: The engine that computes now, and how it was found.
     """
 
     def __init__(self, base_runs: BaseRuns, donor: Donor, plan: Plan) -> None:
@@ -98,22 +104,23 @@ class Engines:
         self._extent, self._key = extent_of(base_runs, donor, plan), _key(base_runs, donor, plan)
         self._left = _candidates(donor, plan)
         self._reasons: list[str] = []
-        self.used: list[str] = []
         self._known = _known_of(base_runs.model)
         if base_runs.n_positions not in self._known.causal:
             check_causal(base_runs)
             self._known.causal.add(base_runs.n_positions)
-        self.choice = self._first()
+        self.execution = self._first()
 
-    def run(self, chunk: Chunk, budget: Budget) -> None:
+    def run(self, chunk: Chunk, budget: Budget, used: list[str]) -> None:
         """Compute the pending cells of a chunk, if need be with one engine after the other.
+
+        Those that computed some are added to ``used``.
 
         Raises:
             UsageError: None is left.
             Exception: Memory is short, or a fault of this package.
         """
         while True:
-            engine, pending = self.choice.engine, int(chunk.pending_KIJP.sum())
+            engine, pending = self.execution.engine, int(chunk.pending_KIJP.sum())
             try:
                 return engines.run(chunk, engine, budget)
             except Exception as error:
@@ -121,27 +128,28 @@ class Engines:
                     raise
                 self._reasons.append(f"{engine}: {reason_of(error)}")
             finally:
-                if int(chunk.pending_KIJP.sum()) < pending and engine not in self.used:
-                    self.used.append(engine)
-            self.choice = self._next()
+                if int(chunk.pending_KIJP.sum()) < pending and engine not in used:
+                    used.append(engine)
+            self.execution = self._next()
             self._remember()
 
-    def _first(self) -> EngineChoice:
+    def _first(self) -> Execution:
         _, _, plan = self._asked
         if plan.engine == "auto" and "hooks" in self._left:
             cost = cost_of(*self._asked)
             if not cost.pays:
-                return EngineChoice("hooks", SMALL.format(cost.n_cells))
+                return Execution("hooks", SMALL.format(cost.n_cells))
         known = self._remembered()
         if known is not None:
-            self._left = self._left[self._left.index(known.engine) + 1 :]
+            names: list[str] = [*self._left]
+            self._left = self._left[names.index(known.engine) + 1 :]
             self._reasons = [known.reason] if known.reason else []
             return known
         choice = self._next()
         self._remember(choice)
         return choice
 
-    def _next(self) -> EngineChoice:
+    def _next(self) -> Execution:
         """Return the next engine that is exact.
 
         Raises:
@@ -151,14 +159,14 @@ class Engines:
         while self._left:
             engine = self._left.pop(0)
             if engine == "hooks":
-                return EngineChoice("hooks", "; ".join(self._reasons) or "asked for")
+                return Execution("hooks", "; ".join(self._reasons) or "asked for")
             if engine == "steps":
                 if set(plan.components) <= set(base_runs.model.exchanges):
-                    return EngineChoice("steps", "; ".join(self._reasons) or "asked for")
+                    return Execution("steps", "; ".join(self._reasons) or "asked for")
                 continue
             reason, difference, checked = self._checked(engine)
             if reason is None:
-                return EngineChoice(engine, "; ".join(self._reasons) or None, difference, checked)
+                return Execution(engine, "; ".join(self._reasons) or None, difference, checked)
             self._reasons.append(f"{engine}: {reason}")
         raise self._refusal()
 
@@ -190,14 +198,14 @@ class Engines:
             f"Leave the others out{instead}."
         )
 
-    def _remembered(self) -> EngineChoice | None:
+    def _remembered(self) -> Execution | None:
         found = self._known.choices.get(self._key, [])
         return next((choice for extent, choice in found if extent.holds(self._extent)), None)
 
-    def _remember(self, choice: EngineChoice | None = None) -> None:
+    def _remember(self, choice: Execution | None = None) -> None:
         found = self._known.choices.setdefault(self._key, [])
         kept = [pair for pair in found if not self._extent.holds(pair[0])]
-        self._known.choices[self._key] = [*kept, (self._extent, choice or self.choice)]
+        self._known.choices[self._key] = [*kept, (self._extent, choice or self.execution)]
 
 
 def _candidates(donor: Donor, plan: Plan) -> list[Engine]:

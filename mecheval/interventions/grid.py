@@ -14,7 +14,7 @@ from mecheval.errors import UsageError
 from mecheval.interventions.activations import BATCH_SIZE
 from mecheval.interventions.base_runs import Readout, checked_runs
 from mecheval.interventions.donors import Donor, Interchange
-from mecheval.interventions.engine import Execution, patch
+from mecheval.interventions.engine import patch
 from mecheval.interventions.plan import Engine, Plan, plan_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mecheval.interventions.base_runs import BaseRuns
+    from mecheval.interventions.engine_choice import Execution
     from mecheval.models.contract import SequenceModel
 
 Direction = Literal["denoising", "noising"]
@@ -145,14 +146,14 @@ def recovery_grid(
         frozen=frozen, engine=engine, batch_size=batch_size, memory=memory,
         wanted_JP=None if own_BJ is None else (np.asarray(union)[:, None, None] == own_BJ).any(-1),
     )  # fmt: skip
-    done = patch(base, Interchange(donor.tokens_PT), plan, partial=partial)
+    done, execution = patch(base, Interchange(donor.tokens_PT), plan, partial=partial)
     ends = (done.donor_P, done.base_P)
     clean_P, corrupted_P = ends if direction == "denoising" else ends[::-1]
     patched, axes = done.patched_KIJP, plan.axes(base.n_runs)
     if own_BJ is not None:
         patched = _at_own(patched, plan.positions, own_BJ)
         axes["position"] = tuple(range(own_BJ.shape[1]))
-    return RecoveryGrid(clean_P, corrupted_P, patched, axes, done.execution)
+    return RecoveryGrid(clean_P, corrupted_P, patched, axes, execution)
 
 
 def ablation_grid(
@@ -186,8 +187,8 @@ def ablation_grid(
         base, components, layers, positions,
         frozen=frozen, engine=engine, batch_size=batch_size, memory=memory,
     )  # fmt: skip
-    done = patch(base, donor, plan)
-    return AblationGrid(done.base_P, done.patched_KIJP, plan.axes(base.n_runs), done.execution)
+    done, execution = patch(base, donor, plan)
+    return AblationGrid(done.base_P, done.patched_KIJP, plan.axes(base.n_runs), execution)
 
 
 def _listed(positions: ArrayLike | None) -> list[int] | None:

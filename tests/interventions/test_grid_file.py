@@ -23,7 +23,7 @@ from mecheval.interventions import (
 )
 from mecheval.interventions.base_runs import checked_runs
 from mecheval.interventions.engines import tails
-from mecheval.interventions.grid_file import GridFile
+from mecheval.interventions.grid_file import GridFile, GridResult
 from mecheval.interventions.plan import plan_of
 from mecheval.models.sites import Site
 
@@ -55,7 +55,7 @@ def asked() -> Asked:
 
 def digest(given: Asked) -> str:
     base, donor, plan, engine = given
-    return grid_file._digest(base, donor, plan, engine)
+    return grid_file.grid_sha256(base, donor, plan, engine)
 
 
 def of_runs(**changes: Callable[[BaseRuns], object]) -> Callable[[Asked], Asked]:
@@ -217,9 +217,10 @@ def test_own_positions_dealt_to_other_pairs_start_anew(
 
 
 def test_the_engines_of_the_first_half_are_kept(tmp_path) -> None:
-    base, donor, plan, engine = asked()
-    first = GridFile(tmp_path / "grid.npz", base, donor, plan, engine)
-    first.used.append("tails")
-    first._write(tmp_path / "grid.npz")
-    assert GridFile(tmp_path / "grid.npz", base, donor, plan, engine).used == ["tails"]
-    assert GridFile(tmp_path / "grid.npz", base, donor, plan, "hooks").used == []
+    plan, path = asked()[2], tmp_path / "grid.npz"
+    written, *read = (GridResult.unknown(plan, 3) for _ in range(3))
+    written.used.append("tails")
+    GridFile(path, "one grid").write(written)
+    for result, digest in zip(read, ("one grid", "another"), strict=True):
+        GridFile(path, digest).load(result)
+    assert [result.used for result in read] == [["tails"], []]

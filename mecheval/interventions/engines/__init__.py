@@ -16,10 +16,9 @@ from mecheval.models.decomposition import Refusal
 if TYPE_CHECKING:
     from mecheval.interventions.budget import Budget
     from mecheval.interventions.chunk import Chunk
-    from mecheval.interventions.plan import Engine
 
 
-def run(chunk: Chunk, engine: Engine, budget: Budget) -> None:
+def run(chunk: Chunk, engine: str, budget: Budget) -> None:
     """Compute the pending cells of a chunk with one engine.
 
     Raises:
