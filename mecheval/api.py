@@ -173,6 +173,8 @@ def load_model(
 ) -> SequenceModel:
     """Return a model by name before any training on a task, in float32 and evaluation mode.
 
+    A checkpoint that is stored in float64 stays in it.
+
     Args:
         spec: A registered name, ``hf:REPO`` or ``hf:DIRECTORY``, with arguments.
         task: Gives the vocabulary.
@@ -181,8 +183,9 @@ def load_model(
         include_path: Files and folders of local models.
 
     Raises:
-        UsageError: The name, an argument or a checkpoint is not there.
+        UsageError: The name, an argument or a checkpoint is not there, or the model not causal.
     """
+    from mecheval.models.admission import admit
     from mecheval.models.contract import Encoding
 
     registry = Registry(tuple(map(Path, include_path)))
@@ -192,7 +195,7 @@ def load_model(
             encoding = source.encode(load_task(task) if isinstance(task, str) else task)
         else:
             encoding = Encoding(np.arange(vocab_size), vocab_size)
-        return source.build(encoding, seed=seed).eval()
+        return admit(source.build(encoding, seed=seed), name=spec).eval()
 
 
 def _listed(given: Any) -> list[Any]:

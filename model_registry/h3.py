@@ -37,7 +37,6 @@ from mecheval.models.layouts import Columns
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import model
 from mecheval.models.stack.arguments import FeedForwardArchitecture
-from mecheval.recipe import Recipe
 
 HEAD_DIM = 2
 
@@ -70,7 +69,7 @@ class ShiftAndDiagonal(Mixer):
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Shift the keys; the first part of the state is the last of them."""
         q_BTD, before_BTD, v_BTD = self.qkv(normed_BTD).chunk(3, -1)
-        chosen = choose("auto", before_BTD, signed=False)
+        chosen = choose("auto", before_BTD)
         shifted_BTD = self.shift(before_BTD, chosen, state[0] if state else None)
         return {
             "q": edit("q", q_BTD),
@@ -209,11 +208,6 @@ def _left(rates_HM: Tensor, lags_T: Tensor) -> Tensor:
     name="h3",
     reference="Fu et al. 2022, arXiv:2212.14052",
     architecture="state-space model",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
-    recipes={
-        "tiny": Recipe(lr=1e-2),
-        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
-    },
 )
 @dataclass(frozen=True, kw_only=True)
 class H3(FeedForwardArchitecture):

@@ -31,7 +31,6 @@ from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.short_convolution import ShortConvolution
 from mecheval.models.mixing import Edit, Signals, State, Written, unchanged
 from mecheval.models.stack.architecture import model
-from mecheval.recipe import Recipe
 
 
 class HyenaOperator(Mixer):
@@ -56,9 +55,7 @@ class HyenaOperator(Mixer):
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Convolve v, x1 and x2; the first part of the state is their last values."""
         x_BTX = self.in_proj(normed_BTD)
-        conv_BTX = self.conv(
-            x_BTX, choose("auto", x_BTX, signed=False), state[0] if state else None
-        )
+        conv_BTX = self.conv(x_BTX, choose("auto", x_BTX), state[0] if state else None)
         conv_BTX = edit("conv_out", conv_BTX) if self.conv.taps else conv_BTX
         v_BTD, x1_BTD, x2_BTD = conv_BTX.chunk(3, -1)
         return {"x": x_BTX, "u": v_BTD * x1_BTD, "gate": x2_BTD}
@@ -96,11 +93,6 @@ class HyenaOperator(Mixer):
     name="hyena",
     reference="Poli et al. 2023, arXiv:2302.10866",
     architecture="gated convolution",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
-    recipes={
-        "tiny": Recipe(lr=1e-2),
-        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
-    },
 )
 @dataclass(frozen=True, kw_only=True)
 class Hyena(ImplicitFilterArchitecture):

@@ -39,7 +39,6 @@ from mecheval.models.layers.mixer import Mixer
 from mecheval.models.mixing import Edit, Signals, State, Written, unchanged
 from mecheval.models.stack.architecture import model
 from mecheval.models.stack.arguments import FeedForwardArchitecture
-from mecheval.recipe import Recipe
 
 STRONGEST_DECAY = math.exp(-0.5)
 NORM_EPSILON = 64e-5
@@ -160,11 +159,6 @@ class TimeMixing(Mixer):
     name="rwkv7",
     reference="Peng et al. 2025, arXiv:2503.14456",
     architecture="linear attention",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
-    recipes={
-        "tiny": Recipe(lr=1e-2),
-        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
-    },
 )
 @dataclass(frozen=True, kw_only=True)
 class RWKV7(FeedForwardArchitecture):

@@ -137,7 +137,6 @@ def _turns(n_positions: int, width: int, dtype: torch.dtype, device: torch.devic
     name="transformer",
     reference="Vaswani et al. 2017, arXiv:1706.03762",
     architecture="attention",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
     recipes={
         "tiny": Recipe(lr=3e-3, betas=(0.9, 0.999)),
         "formal": Recipe(lr=1e-3, betas=(0.9, 0.999), warmup=100, steps=5000),

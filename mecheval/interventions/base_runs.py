@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from mecheval.errors import UsageError
+from mecheval.models import logits
+from mecheval.models.admission import keeps_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike
 
@@ -31,7 +33,7 @@ class BaseRuns:
 
     Attributes:
         model: The model, in evaluation mode.
-        tokens_PT: Token ids, cut behind the last readout.
+        tokens_PT: Token ids, cut behind the last readout unless the model needs them whole.
         answers_P: Token id whose logit counts.
         foils_P: Token id that it is compared with.
         readout_P: Position at which both are read.
@@ -71,6 +73,11 @@ class BaseRuns:
         size = next(self.model.parameters()).element_size()
         return 16 * self.model.d_model * size * self.n_positions + self.logits_bytes
 
+    @property
+    def n_read(self) -> int:
+        """Return the number of positions up to the last readout; no later one changes it."""
+        return int(self.readout_P.max()) + 1
+
     def of(self, tokens_PT: Tensor) -> BaseRuns:
         """Ask the same of other tokens."""
         return replace(self, tokens_PT=tokens_PT)
@@ -87,9 +94,28 @@ class BaseRuns:
             logits_RC: Logits of some rows.
             run_R: Which run each of them is.
         """
-        if self.kind == "log_prob":
-            logits_RC = logits_RC.double().log_softmax(-1)
-        return self.from_columns(logits_RC.gather(1, self.columns(run_R)))
+        columns_RA = self.columns(run_R)
+        if self.kind == "logit_difference":
+            return self.from_columns(logits_RC.gather(1, columns_RA))
+
+        def log_probs(logits_RC: Tensor, rows: slice) -> Tensor:
+            return logits_RC.double().log_softmax(-1).gather(1, columns_RA[rows])
+
+        return self.from_columns(logits.read(logits_RC, logits_RC.shape[1], log_probs))
+
+    def read(self, readout: Callable[[Tensor], Tensor], stream_RD: Tensor, run_R: Tensor) -> Tensor:
+        """Return the readout ``(R,)`` in float64 from streams after the last block.
+
+        Args:
+            readout: Maps streams ``(R, D)`` to all logits ``(R, C)``.
+            stream_RD: Streams at the readout position of some rows.
+            run_R: Which run each of them is.
+        """
+
+        def values(stream_RD: Tensor, rows: slice) -> Tensor:
+            return self.value(readout(stream_RD), run_R[rows])
+
+        return logits.read(stream_RD, self.model.vocab_size, values)
 
     def columns(self, run_R: Tensor) -> Tensor:
         """Return the tokens whose logits decide the readout, ``(R, A)``."""
@@ -152,6 +178,8 @@ def checked_runs(
             )
     answers, foils, _ = vectors
     end = int(readout.max()) + 1
+    if keeps_whole(model, runs[0], end):
+        end = shape[1]
     return [BaseRuns(model, run[:, :end], answers, foils, readout, kind) for run in runs]
 
 

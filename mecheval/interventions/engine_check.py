@@ -20,7 +20,6 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from mecheval import seeding
-from mecheval.errors import UsageError
 from mecheval.interventions.budget import Budget
 from mecheval.interventions.chunk import chunk_of
 from mecheval.interventions.donors import Interchange
@@ -213,7 +212,7 @@ def _compared(
     )
     if not len(found):
         return Verdict(None)
-    scale = sample.model.logits_at(sample.tokens_PT, sample.readout_P).abs().max()
+    scale = sample.model.logits_at(sample.tokens_PT, sample.readout_P[:, None]).abs().max()
     difference, checked = float(found.abs().max() / scale), int(exists[0].sum())
     if not difference <= tolerance:  # which NaN is not either
         reason = f"{what}off by {difference:.1e} of the largest logit"
@@ -239,7 +238,7 @@ def _tolerance(base_runs: BaseRuns) -> float:
 def _computes_in_float32(base_runs: BaseRuns) -> bool:
     """Say whether a model in float64 brings some tensor to float32 on the way."""
     with _Watch() as watch:
-        base_runs.model.logits_at(base_runs.tokens_PT[:1], base_runs.readout_P[:1])
+        base_runs.model.logits_at(base_runs.tokens_PT[:1], base_runs.readout_P[:1, None])
     return watch.seen
 
 
@@ -252,28 +251,3 @@ class _Watch(TorchFunctionMode):
         output = func(*args, **(kwargs or {}))
         self.seen |= isinstance(output, Tensor) and output.dtype == torch.float32
         return output
-
-
-def check_causal(base_runs: BaseRuns) -> None:
-    """Check that a later token changes no earlier logit.
-
-    Raises:
-        UsageError: It does.
-    """
-    model, n_positions = base_runs.model, base_runs.n_positions
-    if n_positions < 2 or model.vocab_size < 2:
-        return
-    tokens_PT = base_runs.tokens_PT[:RUNS]
-    other_PT = tokens_PT.clone()
-    other_PT[:, -1] = (other_PT[:, -1] + 1) % model.vocab_size
-    # Read next to the last token in one run, and as far from it as can be in the other.
-    position_P = torch.tensor([n_positions - 2, 0], device=model.device)[: len(tokens_PT)]
-    logits_BC = model.logits_at(torch.cat([tokens_PT, other_PT]), position_P.repeat(2))
-    logits_PC, other_PC = logits_BC.chunk(2)
-    difference = float((logits_PC - other_PC).abs().max())
-    if difference > 1e-3 * float(logits_PC.abs().max()):
-        raise UsageError(
-            f"The model is not causal: the last token moves earlier logits by {difference:.1e}. "
-            "Patching by position is defined for causal models only; `mecheval validate MODEL` "
-            "runs this check."
-        )

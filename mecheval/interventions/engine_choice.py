@@ -19,11 +19,12 @@ from weakref import WeakKeyDictionary
 from mecheval.errors import UsageError
 from mecheval.interventions import engine_check, engines
 from mecheval.interventions.donors import Interchange
-from mecheval.interventions.engine_check import Extent, check_causal, extent_of
+from mecheval.interventions.engine_check import RUNS, Extent, extent_of
 from mecheval.interventions.engine_cost import cost_of
 from mecheval.interventions.engine_faults import reason_of
 from mecheval.interventions.engines.steps import COMPONENTS
 from mecheval.interventions.plan import SEVERAL
+from mecheval.models.admission import check_causal
 from mecheval.models.sites import MEMORY
 from mecheval.own_code.explaining import is_out_of_memory
 
@@ -106,7 +107,7 @@ class Engines:
         self._reasons: list[str] = []
         self._known = _known_of(base_runs.model)
         if base_runs.n_positions not in self._known.causal:
-            check_causal(base_runs)
+            check_causal(base_runs.model, base_runs.tokens_PT[:RUNS])
             self._known.causal.add(base_runs.n_positions)
         self.execution = self._first()
 

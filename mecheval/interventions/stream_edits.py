@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mecheval.interventions.activations import answer_logits, observed
+from mecheval.interventions.activations import activations, answer_logits
 from mecheval.models.decomposition import Refusal
 from mecheval.models.sites import stream_sites
 
@@ -78,20 +78,18 @@ class StreamEdits:
     def _streams(self, decomposition: Decomposition, layer: int) -> Tensor:
         """Return the base runs' stream at a layer; that of the last layer asked for is kept."""
         if not 0 <= self._layer <= layer:
-            start, first_B = stream_sites(self.model.n_layers)[0], self.tokens_BT[:, 0] * 0
-            found, _ = observed(
-                self.model, self.tokens_BT, [start], readout_B=first_B, batch_size=self.batch_size
-            )
+            start = stream_sites(self.model.n_layers)[0]
+            found = activations(self.model, self.tokens_BT, [start], batch_size=self.batch_size)
             self._layer, self._stream_BTD = 0, found[start]
         for part in decomposition.layers[self._layer : layer]:
             pieces = self._stream_BTD.split(self.batch_size)
-            self._stream_BTD = torch.cat([_through(part, piece_BTD) for piece_BTD in pieces])
+            self._stream_BTD = torch.cat([through(part, piece_BTD) for piece_BTD in pieces])
         self._layer = layer
         return self._stream_BTD
 
     def _finished(self, decomposition: Decomposition, first: int, stream_RTD: Tensor) -> Tensor:
         for part in decomposition.layers[first:]:
-            stream_RTD = _through(part, stream_RTD)
+            stream_RTD = through(part, stream_RTD)
         stream_ND = stream_RTD.flatten(0, 1)
         tokens_NA = self.answers_A.expand(len(stream_ND), -1)
         return decomposition.readout(stream_ND, tokens_NA).unflatten(0, stream_RTD.shape[:2])
@@ -104,7 +102,7 @@ class StreamEdits:
         )  # fmt: skip
 
 
-def _through(layer: Layer, stream_BTD: Tensor) -> Tensor:
+def through(layer: Layer, stream_BTD: Tensor) -> Tensor:
     """Run a whole block."""
     mixed_BTD = layer.mixing.output(layer.mixing.project(layer.enter(stream_BTD), ()), ())
     return layer.leave(stream_BTD, mixed_BTD)

@@ -1,6 +1,7 @@
 """What the harness and the engine need of a model, and what a model card declares.
 
-Shape suffixes: ``B`` batch, ``T`` position, ``D`` residual width, ``C`` vocabulary.
+Shape suffixes: ``B`` batch, ``T`` position, ``D`` residual width, ``C`` vocabulary, ``P`` positions
+at which logits are wanted, ``A`` answer tokens.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ class SequenceModel(nn.Module, ABC):
         vocab_size: Number of token ids C.
         context_limit: Most positions T that the model accepts, None if unbounded.
         kernels: Names of the kernels that its forward uses, for the report.
+        needs_whole_input: Whether logits change when the input is cut behind them, although no
+            later token changes them; found out by :mod:`mecheval.models.admission`.
     """
 
     n_layers: int
@@ -74,15 +77,32 @@ class SequenceModel(nn.Module, ABC):
     vocab_size: int
     context_limit: int | None = None
     kernels: tuple[str, ...] = ()
+    needs_whole_input: bool = False
 
     @abstractmethod
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Return the logits of the next answer after every position, ``(B, T, C)``."""
 
-    def logits_at(self, tokens_BT: Tensor, position_B: Tensor) -> Tensor:
-        """Return the logits ``(B, C)`` at one position per example."""
-        row_B = torch.arange(len(position_B), device=position_B.device)
-        return self(tokens_BT)[row_B, position_B]
+    def logits_at(self, tokens_BT: Tensor, positions_BP: Tensor) -> Tensor:
+        """Return the logits ``(B, P, C)`` at some positions of every example; there may be none.
+
+        A model whose vocabulary can be large makes no others, as its logits at all positions would
+        be larger than all that it computes on the way to them.
+        """
+        row_B1 = torch.arange(len(positions_BP), device=positions_BP.device)[:, None]
+        return self(tokens_BT)[row_B1, positions_BP]
+
+    def answer_logits(
+        self, tokens_BT: Tensor, answers_A: Tensor, read_BT: Tensor | None = None
+    ) -> Tensor:
+        """Return the logits ``(B, T, A)`` of some tokens, without keeping those of all others.
+
+        Args:
+            tokens_BT: Token ids.
+            answers_A: The tokens whose logits are wanted.
+            read_BT: Where they are; at other positions may stand anything. Everywhere if None.
+        """
+        return self(tokens_BT)[..., answers_A]
 
     @property
     @abstractmethod
@@ -223,6 +243,15 @@ class ModelSource(ABC):
     def address(self) -> str:
         """Return a name under which every process on this machine finds the same model."""
         return self.identity().name
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Return what tells the model apart in tables beside the arguments that were given."""
+        return {}
+
+    def notes(self, dtype: str) -> tuple[str, ...]:
+        """Return what to know of the model before it is measured in a type of number."""
+        return ()
 
     def example(self) -> Encoding:
         """Return some encoding to build the model for, where its task does not matter."""

@@ -59,6 +59,10 @@ class Mixing(ABC):
             convolution, None if that is not defined for this mixer.
         gated: Whether what a position writes depends on the memory before it, as in a nonlinear
             recurrence.
+        late: Those of ``inner`` that :meth:`output` shows though later positions can depend on
+            them; ``edit`` goes there together with the signals of the run as it was.
+        opaque: Whether nothing is known of the mixer but what it returns: not on which positions
+            its signals and its memory depend.
     """
 
     reach: int = 1
@@ -66,6 +70,8 @@ class Mixing(ABC):
     inner: tuple[str, ...] = ()
     writes: tuple[str, ...] | None = None
     gated: bool = False
+    late: tuple[str, ...] = ()
+    opaque: bool = False
 
     @abstractmethod
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:

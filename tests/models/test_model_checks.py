@@ -5,11 +5,10 @@ import torch
 
 from mecheval.models.checks import CHECKS, check_model
 from mecheval.models.sites import Site
-from mecheval.models.stack.architecture import configure_model
 from mecheval.models.stack.residual import ResidualStack
 from mecheval.registry import Registry
 
-FINITE, CAUSAL, BATCH, SITES, IDLE, SELF, ACTS, STEP, STATE = CHECKS
+FINITE, CAUSAL, BATCH, SITES, IDLE, SELF, ACTS, FORGETS, STEP, STATE = CHECKS
 
 
 class Sound(ResidualStack):
@@ -77,6 +76,17 @@ class CopiesBeforeTheHook(Sound):
         return super().resume(layer, stream_BTD)
 
 
+class RemembersItsLongestText(Sound):
+    """As a rotary table that grows."""
+
+    longest = 12
+
+    def embed(self, tokens_BT, *, first=0):
+        if not first:
+            self.longest = max(self.longest, tokens_BT.shape[1])
+        return super().embed(tokens_BT, first=first) * (self.longest / 12)
+
+
 class StepsOtherwise(Sound):
     def step(self, tokens_B, state):
         logits_BC, state = super().step(tokens_B, state)
@@ -101,7 +111,7 @@ class DoesNotStream(Sound):
 
 
 def outcomes(kind: type[ResidualStack], **how) -> dict[str, bool | None]:
-    architecture = configure_model(Registry().load("model", "gru"), {"layers": 2, "width": 8})
+    architecture = Registry().load("model", "gru").configure({"layers": 2, "width": 8})
     torch.manual_seed(0)
     checks = check_model(kind(architecture, 5), **how)
     assert [check.name for check in checks] == list(CHECKS)
@@ -122,6 +132,7 @@ def test_a_sound_model_passes_everything():
         (LacksASite, {SITES}),
         (NoticesHooks, {IDLE, SELF}),
         (CopiesBeforeTheHook, {ACTS}),
+        (RemembersItsLongestText, {FORGETS}),
         (StepsOtherwise, {STEP, STATE}),
         (KeepsStateAside, {STATE}),
     ],
@@ -148,7 +159,7 @@ def test_an_exception_fails_its_check_and_not_the_others():
         def start(self, batch_size):
             raise ValueError("no state here")
 
-    architecture = configure_model(Registry().load("model", "gru"), {"layers": 2, "width": 8})
+    architecture = Registry().load("model", "gru").configure({"layers": 2, "width": 8})
     checks = {check.name: check for check in check_model(Breaks(architecture, 5))}
     assert "ValueError: no state here" in str(checks[STEP])
     assert checks[CAUSAL].passed

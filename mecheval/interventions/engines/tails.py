@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mecheval.errors import UsageError
 from mecheval.interventions.donors import Interchange
 from mecheval.interventions.engines.tail_cells import Base, CellFinder, CellGroup, putting
 from mecheval.interventions.engines.tail_states import TailStates
@@ -27,6 +28,7 @@ from mecheval.own_code.explaining import is_out_of_memory
 if TYPE_CHECKING:
     from mecheval.interventions.budget import Budget
     from mecheval.interventions.chunk import Chunk
+    from mecheval.interventions.plan import Plan
     from mecheval.models.decomposition import Decomposition
     from mecheval.models.mixing import Signals
 
@@ -36,7 +38,9 @@ def run_tails(decomposition: Decomposition, chunk: Chunk, budget: Budget) -> Non
 
     Raises:
         RuntimeError: The device is out of memory even for one row.
+        UsageError: The plan asks for what positions write, and no mixer says what that is.
     """
+    _check_written(decomposition, chunk.plan)
     tails = Tails(decomposition, chunk)
     _settle(chunk)
     for j, position in sorted(enumerate(chunk.plan.positions), key=lambda pair: pair[1]):
@@ -107,9 +111,12 @@ class Tails:
 
     def _read(self, stream_RD: Tensor, run_R: Tensor) -> Tensor:
         if self.base_runs.kind == "log_prob":
-            return self.base_runs.value(self.decomposition.readout(stream_RD, None), run_R)
+            return self.base_runs.read(self._all_logits, stream_RD, run_R)
         logits_RA = self.decomposition.readout(stream_RD, self.base_runs.columns(run_R))
         return self.base_runs.from_columns(logits_RA)
+
+    def _all_logits(self, stream_RD: Tensor) -> Tensor:
+        return self.decomposition.readout(stream_RD, None)
 
     def _whole(self, index: int, position: int, stream_RND: Tensor, run_R: Tensor) -> Tensor:
         """Run one layer on tails all of whose positions differ from the base runs'."""
@@ -165,6 +172,9 @@ class Tails:
             for part_RNX, donor_RX in zip(written, group.donor, strict=True):
                 part_RNX[:, 0] = donor_RX
             return at(mixing.reread(tail, written, state), only_R)
+        if group.component in mixing.late:
+            edit = putting(group.component, group.donor[0][:, None])
+            return mixing.output(tail, state, only_B=only_R, edit=edit)
         # Only W positions in reach of the patch signal anything new; the rest of the tail stands.
         for name, value_RWX in self._projected(group, position).items():
             tail[name][:, : value_RWX.shape[1]] = value_RWX
@@ -222,6 +232,19 @@ class Tails:
         if index < len(self.bases) - 1:
             return None
         return self.base_runs.readout_P[run_R] - position
+
+
+def _check_written(decomposition: Decomposition, plan: Plan) -> None:
+    unsaid = [n for n, layer in enumerate(decomposition.layers) if layer.mixing.writes is None]
+    if not unsaid or not (plan.frozen or "write" in plan.components):
+        return
+    if plan.frozen or len(unsaid) == len(decomposition.layers):
+        what = "frozen=True" if plan.frozen else "'write'"
+        raise UsageError(
+            f"{what} needs to know what every position writes into memory, and the mixer of layer "
+            f"{unsaid[0]} does not say: it is called as a whole. Leave it out, or exchange the "
+            "memory after a position: components=['state', 'cache']."
+        )
 
 
 def _settle(chunk: Chunk) -> None:

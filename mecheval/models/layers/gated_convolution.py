@@ -37,7 +37,7 @@ class ShortGatedConvolution(Mixer):
 
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Convolve the inputs; the state is the last of them."""
-        chosen = choose("auto", normed_BTD, signed=False)
+        chosen = choose("auto", normed_BTD)
         conv_BTD = self.conv(normed_BTD, chosen, state[0] if state else None)
         return {"normed": normed_BTD, "conv": edit("conv_out", conv_BTD)}
 

@@ -121,4 +121,4 @@ class MatrixMemory(Mixer):
         return found
 
     def _convolution(self, x_BTX: Tensor) -> Implementation:
-        return "torch" if self.kernel == "reference" else choose("auto", x_BTX, signed=False)
+        return "torch" if self.kernel == "reference" else choose("auto", x_BTX)

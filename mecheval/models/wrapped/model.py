@@ -1,6 +1,7 @@
 """Any causal torch module as a :class:`SequenceModel`; its own forward pass is what runs.
 
-Shape suffixes: ``B`` examples, ``T`` positions, ``C`` vocabulary.
+Shape suffixes: ``B`` examples, ``T`` positions, ``C`` vocabulary, ``P`` positions at which logits
+are wanted, ``A`` answer tokens.
 """
 
 from __future__ import annotations
@@ -14,16 +15,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from mecheval.models import logits
 from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.hooks import unvisited
+from mecheval.models.wrapped.decomposition.cache_context import cache_argument
 from mecheval.models.wrapped.decomposition.decompose import take_apart
+from mecheval.models.wrapped.decomposition.head import AnswersOnly, at_positions
+from mecheval.models.wrapped.discovery.repeatable import check_repeatable
 from mecheval.models.wrapped.discovery.structure import Structure, find_structure, probe_tokens
 from mecheval.models.wrapped.fast_scan import FastScan, has_state_space, is_faster
 from mecheval.models.wrapped.recording.calls import evaluating, logits_of, run
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
+from mecheval.models.wrapped.recording.module_state import left_as_found
 from mecheval.models.wrapped.replay.blocks import Replayer
-from mecheval.models.wrapped.replay.caches import cache_argument, tells_recent, with_layer_of
+from mecheval.models.wrapped.replay.caches import tells_recent, with_layer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,7 +67,8 @@ class WrappedModel(SequenceModel):
         """Wrap a module and find its parts.
 
         Raises:
-            UsageError: The module has no blocks that can be told apart.
+            UsageError: The module has no blocks that can be told apart, or it remembers earlier
+                texts.
         """
         super().__init__()
         self.module = module
@@ -71,6 +78,7 @@ class WrappedModel(SequenceModel):
         self.d_model = self.structure.d_model
         self.vocab_size = self.structure.vocab_size
         self.context_limit = _context_limit(module, self.structure)
+        check_repeatable(module, self.context_limit)
         self.kernels = _kernels(module)
         self._taken: dict[Any, Any] = {}
         self._has_state_space = has_state_space(module)
@@ -91,23 +99,26 @@ class WrappedModel(SequenceModel):
                     stack.enter_context(fast_scan.taken())
             return run(self.module, tokens_BT)
 
-    def logits_at(self, tokens_BT: Tensor, position_B: Tensor) -> Tensor:
-        """Return the logits ``(B, C)`` at one position per example, the only ones that are made."""
-        row_B = torch.arange(len(position_B), device=position_B.device)
-        wanted = []
+    def logits_at(self, tokens_BT: Tensor, positions_BP: Tensor) -> Tensor:
+        """Return the logits ``(B, P, C)`` at some positions per example, the only ones made."""
+        with at_positions(self.structure.head, tokens_BT.shape, positions_BP) as chosen:
+            logits_BXC = self(tokens_BT)
+        if chosen and positions_BP.numel():
+            return logits_BXC
+        row_B1 = torch.arange(len(positions_BP), device=positions_BP.device)[:, None]
+        return logits_BXC[row_B1, positions_BP]
 
-        def choose(head: nn.Module, args: tuple) -> tuple | None:
-            if len(args) != 1 or args[0].shape[:2] != tokens_BT.shape:
-                return None
-            wanted.append(args[0][row_B, position_B][:, None])
-            return (wanted[-1],)
-
-        with ExitStack() as stack:
-            if self.structure.head is not None:
-                handle = self.structure.head.register_forward_pre_hook(choose)
-                stack.callback(handle.remove)
-            logits_BTC = self(tokens_BT)
-        return logits_BTC[:, 0] if wanted else logits_BTC[row_B, position_B]
+    def answer_logits(
+        self, tokens_BT: Tensor, answers_A: Tensor, read_BT: Tensor | None = None
+    ) -> Tensor:
+        """Return the logits ``(B, T, A)`` of some tokens, those of all others block by block."""
+        size = next(self.parameters()).element_size()
+        if not logits.fit(tokens_BT.numel(), self.vocab_size, size):
+            answers_only = self._found(AnswersOnly)
+            if isinstance(answers_only, AnswersOnly):
+                with answers_only.taken(answers_A, read_BT):
+                    return self(tokens_BT)
+        return self(tokens_BT)[..., answers_A]
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
@@ -155,8 +166,17 @@ class WrappedModel(SequenceModel):
     def native_difference(self, tokens_BT: Tensor) -> float:
         """Return the largest absolute logit difference to the bare module, called as users do."""
         self.eval()
-        difference_BTC = self(tokens_BT) - logits_of(self.module(tokens_BT))
-        return float(difference_BTC.abs().max())
+        size = next(self.parameters()).element_size()
+        if logits.fit(tokens_BT.numel(), self.vocab_size, size):
+            parts = [tokens_BT]
+        else:
+            parts = tokens_BT.split(1)
+        differences = []
+        for part_BT in parts:
+            with left_as_found(self.module):
+                native_BTC = logits_of(self.module(part_BT))
+            differences.append(float((self(part_BT) - native_BTC).abs().max()))
+        return max(differences)
 
     @property
     def streams(self) -> bool:
@@ -180,7 +200,8 @@ class WrappedModel(SequenceModel):
         options: dict[str, Any] = {"use_cache": True}
         if state.length:
             options[name] = copy.deepcopy(state.cache)
-        output = self.module(tokens_B[:, None], **options)
+        with left_as_found(self.module):
+            output = self.module(tokens_B[:, None], **options)
         return logits_of(output)[:, 0], CacheState(output[name], state.length + 1)
 
     @property

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from mecheval.errors import UsageError
+from mecheval.models.admission import check_finite_weights
 from mecheval.models.contract import Tap
 from mecheval.models.hooks import stream_argument
 from mecheval.models.sites import Site
@@ -65,8 +66,9 @@ def find_structure(module: nn.Module) -> Structure:
     """Find the parts of a module that maps tokens ``(B, T)`` to logits ``(B, T, C)``.
 
     Raises:
-        UsageError: The module has no blocks that can be told apart.
+        UsageError: The module has no blocks that can be told apart, or a weight is not finite.
     """
+    check_finite_weights(module, name=type(module).__name__)  # NaN hides every part
     with evaluating(module):
         try:
             return _examined(module, probe_tokens(module))
