@@ -26,6 +26,7 @@ from mecheval.interventions.base_runs import checked_runs
 from mecheval.interventions.engine_choice import Engines
 from mecheval.interventions.engines import blocks, tails
 from mecheval.interventions.plan import plan_of
+from mecheval.models.decomposition import Refusal
 from mecheval.models.sites import Site
 from mecheval.models.wrapped.model import WrappedModel
 from mecheval.models.wrapped.recording.inseparable import Inseparable
@@ -278,7 +279,7 @@ def test_too_little_memory_is_no_verdict_on_an_engine(shortage, monkeypatch) -> 
     [
         ("decomposition.decompose._taken_apart", lambda model: model.decomposition()),
         ("replay.blocks.Replayer._examine", lambda model: model.replay(ONE_TOKEN)),
-        ("replay.blocks.Replayer._whole_cache", lambda model: model.replay(ONE_TOKEN)),
+        ("replay.blocks.Replayer.tail", lambda model: model.replay(ONE_TOKEN)),
         ("model.WrappedModel._stepping_agrees", lambda model: model.streams),
         ("model.WrappedModel._layers_of_the_cache", lambda model: model.exchanges),
     ],
@@ -340,7 +341,9 @@ def test_adapters_fail_on_modules_that_they_do_not_know(monkeypatch) -> None:
         raise Inseparable("unknown")
 
     monkeypatch.setattr("mecheval.models.wrapped.replay.blocks.RealBlocks.readout", unknown)
-    grid = recovery_grid(WrappedModel(build("falcon")).eval(), *pairs(vocabulary=60), **FASTEST)
+    model = WrappedModel(build("falcon")).eval()
+    monkeypatch.setattr(model, "decomposition", lambda: Refusal("it is left whole"))
+    grid = recovery_grid(model, *pairs(vocabulary=60), **FASTEST)
     assert grid.execution.engine == "hooks"
 
 

@@ -135,7 +135,6 @@ class Tails:
         """Run the patched layer: the stream and most signals are the base runs'."""
         base, run_R = self.bases[group.layer], group.run_R
         only_R = self._only(group.layer, position, run_R)
-        # A copy, as every choice of rows is: the base run's stream stays as it is.
         stream_RND = base.stream_PTD[run_R, position:]
         if group.value_RD is not None:
             stream_RND[:, 0] = group.value_RD
@@ -219,8 +218,6 @@ class Tails:
                 for name, value_RWX in near.items():
                     later[name][:, : value_RWX.shape[1]] = value_RWX
         later_R = None if only_R is None else only_R - 1
-        # Where the readout is at the patch itself there is no later position; no such cell comes
-        # here, because nobody reads what is remembered after it.
         mixed_RND = mixing.output(later, memory, only_B=later_R)
         if only_R is not None:
             return mixed_RND
