@@ -10,6 +10,7 @@ import pytest
 import torch
 from hf_families import FAMILIES, build, known_here
 from plain_modules import (
+    WIDTH,
     AddsInside,
     Attention,
     GatedAttention,
@@ -23,12 +24,14 @@ from plain_modules import (
     Stacked,
     TwoMixers,
 )
-from torch import nn
+from torch import Tensor, nn
 
 from mecheval.errors import UsageError
+from mecheval.models.decomposition import Decomposition
 from mecheval.models.layouts import Columns
 from mecheval.models.sites import Site
 from mecheval.models.wrapped.discovery.structure import Structure, find_structure
+from mecheval.models.wrapped.model import WrappedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +72,81 @@ def test_the_frame_of_a_model_is_found(
     head = head or ("lm_head" if hasattr(module, "lm_head") else "embed_out")
     assert named == {"block": block, "embedding": embedding, "norm": norm, "head": head}
     assert (found.vocab_size, found.d_model, len(found.blocks)) == (61, 32, 2)
+
+
+@pytest.mark.parametrize(
+    ("family", "head"),
+    [("llama", "lm_head"), ("gpt2", "lm_head"), ("mamba", "lm_head"), ("gpt_neox", "embed_out"),
+     ("granite", "lm_head"), ("gemma2", "lm_head"), ("opt", "lm_head"), ("cohere", "lm_head")],
+)  # fmt: skip
+def test_a_norm_as_wide_as_the_vocabulary_is_not_the_head(family: str, head: str) -> None:
+    wide, square = (paths(build(family, vocab_size=size))[1] for size in (61, 32))
+    assert square == wide
+    assert square["head"] in (head, "lm_head")
+    model = WrappedModel(build(family, vocab_size=32))
+    assert isinstance(model.decomposition(), Decomposition)
+
+
+class Answering(nn.Module):
+    """A block, a norm, and a head that is given."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.embedding, self.blocks = nn.Embedding(WIDTH, WIDTH), nn.ModuleList([OneMixer()])
+        self.norm, self.head = nn.LayerNorm(WIDTH), head
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        return self.head(self.norm(self.blocks[0](self.embedding(tokens_BT))))
+
+
+class Adapted(nn.Module):
+    """A matrix with an adapter that adds nothing at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base, self.down, self.up = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        nn.init.zeros_(self.up.weight), nn.init.zeros_(self.up.bias)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        return self.base(x_BTD) + self.up(self.down(x_BTD))
+
+
+class Tied(nn.Module):
+    """A head whose matrix is no module's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = torch.randn(WIDTH, WIDTH)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        return x_BTD @ self.matrix
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (nn.Linear(WIDTH, WIDTH), "head"),
+        (nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)), "head.1"),
+        (nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh()), "head.0"),
+        (nn.Sequential(Tied(), nn.Tanh()), "head.0"),
+        (Adapted(), None),
+    ],
+)
+def test_the_head_is_what_the_logits_come_from(head: nn.Module, name: str | None) -> None:
+    module = Answering(head)
+    assert paths(module)[1]["head"] == name
+    model = WrappedModel(module.eval())
+    assert_logits_at_one_position(model)
+    adapted = Adapted()
+    nn.init.normal_(adapted.up.weight)
+    adapted.base, module.head = head, adapted  # as peft puts an adapter around a part
+    assert_logits_at_one_position(model)
+
+
+def assert_logits_at_one_position(model: WrappedModel) -> None:
+    tokens_BT, position_B = torch.arange(18).view(3, 6), torch.tensor([0, 2, 5])
+    logits_BC = model(tokens_BT)[torch.arange(3), position_B]
+    torch.testing.assert_close(model.logits_at(tokens_BT, position_B), logits_BC)
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,11 @@ class WrappedModel(SequenceModel):
                 handle = self.structure.head.register_forward_pre_hook(choose)
                 stack.callback(handle.remove)
             logits_BTC = self(tokens_BT)
-        return logits_BTC[:, 0] if wanted else logits_BTC[row_B, position_B]
+        if wanted and logits_BTC.shape[1] == 1:
+            return logits_BTC[:, 0]
+        if wanted:  # what an adapter has learned since to add to the head has all positions
+            logits_BTC = self(tokens_BT)
+        return logits_BTC[row_B, position_B]
 
     @property
     def blocks(self) -> Sequence[nn.Module]:

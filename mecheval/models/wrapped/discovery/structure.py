@@ -236,12 +236,33 @@ def _rows(embedding: Call | None) -> int | None:
 
 
 def _head(root: Call, last: Call) -> Call | None:
-    """Return the first innermost call behind the blocks whose output has the logits' shape."""
-    for call in _behind(root, last):
-        is_logits = isinstance(call.output, Tensor) and call.output.shape == root.output.shape
-        if is_logits and not call.children:
-            return call
-    return None
+    """Return the innermost call behind the blocks whose output is the logits but for a scaling.
+
+    The shape alone does not tell it from the final norm, where a model has as many tokens as it is
+    wide: it is the last matrix, or, where the logits are made without a module that has one, the
+    first module whose numbers are in the logits' order. Its numbers must be in that order in any
+    case: two matrices whose outputs are added, as in an adapter, are no head.
+    """
+    shape = root.output.shape
+    alike = [
+        call
+        for call in _behind(root, last)
+        if isinstance(call.output, Tensor) and call.output.shape == shape and not call.children
+    ]
+    matrices = [call for call in alike if _has_matrix(call.module)]
+    ordered = [call for call in matrices[-1:] or alike if _in_order_of(call.output, root.output)]
+    return ordered[0] if ordered else None
+
+
+def _has_matrix(module: nn.Module) -> bool:
+    own = [*module.parameters(recurse=False), getattr(module, "weight", None)]
+    return any(isinstance(tensor, Tensor) and tensor.dim() > 1 for tensor in own)
+
+
+def _in_order_of(output_BTC: Tensor, logits_BTC: Tensor) -> bool:
+    """Say whether logits rise, or fall, with an output: factors and caps keep the order."""
+    step_N = logits_BTC.flatten()[output_BTC.flatten().argsort()].diff()
+    return bool((step_N >= 0).all() or (step_N <= 0).all())
 
 
 def _norm(root: Call, last: Call, head: Call | None) -> nn.Module | None:
