@@ -35,6 +35,7 @@ class LongShortTermMemory(Mixer):
     """One LSTM layer; its output is what is added to the stream."""
 
     writes = ("forget", "input")
+    remembers = ("h", "c")
     gated = True
 
     def __init__(self, width: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mecheval.harness.ceilings import ceiling_of
-from mecheval.interventions import recovery_grid
+from mecheval.interventions import Execution, recovery_grid
 from mecheval.models.hooks import visiting
 from mecheval.reports.schema import DataPart, Fidelity, ModelCardPart, TaskCardPart
 from mecheval.tasks.floors import task_floors
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mecheval.interventions import Execution
     from mecheval.metrics import Subject
     from mecheval.models.contract import Encoding, ModelCard, SequenceModel
     from mecheval.registry import Entry
@@ -118,6 +117,8 @@ def fidelity(subject: Subject) -> Fidelity:
 
 def _engine(subject: Subject) -> Execution:
     """Patch a few cells, and say by which engine and how exactly."""
+    if subject.model.no_blocks is not None:
+        return Execution("hooks", subject.model.no_blocks, None, 0, 0, 0)
     pairs = subject.pairs(N_FIDELITY, subject.length)
     grid = recovery_grid(
         subject.model, pairs.clean.tokens_BT, pairs.corrupted.tokens_BT,

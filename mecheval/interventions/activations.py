@@ -6,7 +6,7 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of a site, ``A`` an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -14,32 +14,39 @@ from torch import Tensor
 
 from mecheval.errors import UsageError
 from mecheval.models.hooks import visiting
+from mecheval.models.wrapping import as_model
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mecheval.models.contract import SequenceModel, Tap
     from mecheval.models.sites import Site
 
 Edit = Callable[[Tensor], Tensor]
 """Maps a site's activation ``(B, T, D)`` to what replaces it."""
 
+At = TypeVar("At", bound="Site | str")
+"""A site, or the path of a module."""
+
 BATCH_SIZE = 128
 
 
-def taps_of(model: SequenceModel, sites: Sequence[Site]) -> list[Tap]:
-    """Return the taps of sites.
+def taps_of(model: SequenceModel, sites: Sequence[Site | str]) -> list[Tap]:
+    """Return the taps of sites, and of modules by their paths.
 
     Raises:
-        UsageError: The model has no such site.
+        UsageError: The model has no such site or module.
     """
     taps = model.taps()
     for site in sites:
-        if site not in taps:
+        if not isinstance(site, str) and site not in taps:
+            model.check_blocks()
             has = ", ".join(sorted({known.component for known in taps}))
             raise UsageError(
                 f"The model has no site {site}: it has {model.n_layers} layers (from 0) "
                 f"with the components {has}."
             )
-    return [taps[site] for site in sites]
+    return [model.tap(site) if isinstance(site, str) else taps[site] for site in sites]
 
 
 @torch.inference_mode()
@@ -88,19 +95,21 @@ def _keeper(kept: list[Tensor]) -> Callable[[Tensor], None]:
 
 @torch.inference_mode()
 def trace(
-    model: SequenceModel,
+    model: SequenceModel | nn.Module,
     tokens_BT: np.ndarray | Tensor,
-    sites: Sequence[Site],
+    sites: Sequence[At],
     *,
     positions_B: np.ndarray | None = None,
     batch_size: int = BATCH_SIZE,
-) -> dict[Site, np.ndarray]:
+) -> dict[At, np.ndarray]:
     """Record the activations at sites.
 
     Args:
-        model: The model; put into evaluation mode.
+        model: The model, or a module that :func:`mecheval.wrap` makes one of; put into evaluation
+            mode.
         tokens_BT: Token ids.
-        sites: Where to record.
+        sites: Where to record: sites, such as ``Site(0, "mixer_out")``, or paths of modules whose
+            output is recorded, such as ``"encoder.layer.1"``.
         positions_B: One position per example; all positions are kept where None.
         batch_size: Examples per forward pass.
 
@@ -109,12 +118,13 @@ def trace(
         model is, float32 otherwise.
 
     Raises:
-        UsageError: The model has no such site.
+        UsageError: It is no model, or has no such site or module.
     """
+    model = as_model(model)
     taps = taps_of(model, sites)
-    kept: dict[Site, list[np.ndarray]] = {site: [] for site in sites}
+    kept: dict[At, list[np.ndarray]] = {site: [] for site in sites}
 
-    def keeper(site: Site, rows: slice) -> Callable[[Tensor], None]:
+    def keeper(site: At, rows: slice) -> Callable[[Tensor], None]:
         def keep(stream_BTD: Tensor) -> None:
             if positions_B is not None:
                 chosen_B = torch.as_tensor(positions_B[rows], device=stream_BTD.device)
@@ -134,29 +144,31 @@ def trace(
 
 @torch.inference_mode()
 def answer_logits(
-    model: SequenceModel,
+    model: SequenceModel | nn.Module,
     tokens_BT: np.ndarray | Tensor,
     answers_A: Sequence[int] | np.ndarray,
     *,
-    edits: Mapping[Site, Edit] | None = None,
+    edits: Mapping[At, Edit] | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> np.ndarray:
     """Run the model, with edits at sites if given, and read the logits of the answer tokens.
 
     Args:
-        model: The model; put into evaluation mode.
+        model: The model, or a module that :func:`mecheval.wrap` makes one of; put into evaluation
+            mode.
         tokens_BT: Token ids.
         answers_A: Token ids that can be an answer.
-        edits: What to do to the activation of a site, for all examples alike.
+        edits: What to do to the activation of a site, or to the output of a module by its path, for
+            all examples alike.
         batch_size: Examples per forward pass.
 
     Returns:
         Logits of shape ``(B, T, A)`` in float32.
 
     Raises:
-        UsageError: The model has no such site.
+        UsageError: It is no model, or has no such site or module.
     """
-    edits = edits or {}
+    model, edits = as_model(model), edits or {}
     visits = dict(zip(taps_of(model, list(edits)), edits.values(), strict=True))
     chosen_A = torch.as_tensor(np.asarray(answers_A), device=model.device)
     parts = []

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from mecheval.errors import UsageError
+from mecheval.models.wrapping import as_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
+    from torch import nn
 
     from mecheval.models.contract import SequenceModel
 
@@ -88,7 +90,7 @@ class BaseRuns:
 
 
 def checked_runs(
-    model: SequenceModel,
+    model: SequenceModel | nn.Module,
     tokens: Sequence[ArrayLike | Tensor],
     answers_P: ArrayLike | Tensor,
     foils_P: ArrayLike | Tensor,
@@ -99,7 +101,7 @@ def checked_runs(
     """Check what the user gave, move it to the model's device, and put it into evaluation mode.
 
     Args:
-        model: The model.
+        model: The model, or a module that :func:`mecheval.wrap` makes one of.
         tokens: Token ids of equal shape ``(P, T)``: the base runs, and those that donate.
         answers_P: Token id whose logit counts.
         foils_P: Token id that it is compared with.
@@ -107,9 +109,10 @@ def checked_runs(
         kind: What is read.
 
     Raises:
-        UsageError: Shapes do not agree, a readout lies outside, or a token id does not exist.
+        UsageError: It is no model, shapes do not agree, a readout lies outside, or a token id does
+            not exist.
     """
-    model.eval()
+    model = as_model(model).eval()
     try:
         runs = [_integers(model, given) for given in tokens]
     except ValueError as error:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import ArrayLike
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from mecheval.interventions.base_runs import BaseRuns
     from mecheval.models.contract import SequenceModel
@@ -79,7 +79,7 @@ class AblationGrid:
 
 
 def recovery_grid(
-    model: SequenceModel,
+    model: SequenceModel | nn.Module,
     clean_BT: ArrayLike | Tensor,
     corrupted_BT: ArrayLike | Tensor,
     answers_B: ArrayLike | Tensor,
@@ -104,7 +104,8 @@ def recovery_grid(
     runs, or its position lies behind the readout.
 
     Args:
-        model: The model; put into evaluation mode.
+        model: The model, or a module that :func:`mecheval.wrap` makes one of; put into evaluation
+            mode.
         clean_BT: Token ids of the clean sequences.
         corrupted_BT: Token ids of their counterfactuals, of the same shape.
         answers_B: Token id of the clean answer.
@@ -155,7 +156,7 @@ def recovery_grid(
 
 
 def ablation_grid(
-    model: SequenceModel,
+    model: SequenceModel | nn.Module,
     tokens_BT: ArrayLike | Tensor,
     answers_B: ArrayLike | Tensor,
     foils_B: ArrayLike | Tensor,

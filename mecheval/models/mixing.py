@@ -46,6 +46,7 @@ class Mixing(ABC):
         n_recent: How many leading tensors of the state hold recent inputs of a short convolution
             rather than long-range memory.
         inner: Components inside the mixer that :meth:`project` and :meth:`read` show to ``edit``.
+        remembers: Names of the tensors of the state behind these.
         writes: Names of what a position writes; empty if that is not defined for this mixer.
         gated: Whether what a position writes depends on the memory before it, as in a nonlinear
             recurrence.
@@ -54,6 +55,7 @@ class Mixing(ABC):
     reach: int = 1
     n_recent: int = 0
     inner: tuple[str, ...] = ()
+    remembers: tuple[str, ...] = ("state",)
     writes: tuple[str, ...] = ()
     gated: bool = False
 

@@ -1,4 +1,10 @@
-"""Any causal torch module as a :class:`SequenceModel`; its own forward pass is what runs.
+"""Any causal torch module as a :class:`SequenceModel`.
+
+Its own forward pass is what runs, with one exception: without CUDA kernels the Mambas of
+transformers scan position by position in plain torch, and their mixers run on the kernels of this
+package instead, without gradients and in float32 (:mod:`.fast_scan`). The logits are then those of
+the bare module up to rounding; :attr:`kernels` names what runs, and
+:meth:`WrappedModel.native_difference` says how far off it is.
 
 Shape suffixes: ``B`` examples, ``T`` positions, ``C`` vocabulary.
 """
@@ -17,6 +23,7 @@ from torch import Tensor, nn
 from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.hooks import unvisited
+from mecheval.models.wrapped.configured import context_limit, kernels_of, parts_of
 from mecheval.models.wrapped.decomposition.decompose import take_apart
 from mecheval.models.wrapped.discovery.structure import Structure, find_structure, probe_tokens
 from mecheval.models.wrapped.fast_scan import FastScan, has_state_space, is_faster
@@ -55,23 +62,37 @@ class WrappedModel(SequenceModel):
     Attributes:
         module: The wrapped module.
         structure: What was found in it; ``structure.absent`` says why a site does not exist.
+        parts: What its parts were then.
+        named_blocks: Paths of the blocks that somebody named; None where they were looked for.
+        tokenizer: The module's tokenizer, if it is known.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    tokenizer: Any = None
+
+    def __init__(self, module: nn.Module, blocks: Sequence[str] | None = None) -> None:
         """Wrap a module and find its parts.
 
+        Args:
+            module: The module; it is not copied.
+            blocks: Paths of the blocks, where they are known.
+
         Raises:
-            UsageError: The module has no blocks that can be told apart.
+            UsageError: The module does not map tokens to logits, or a named part is no block.
         """
         super().__init__()
-        self.module = module
+        self.module, self.named_blocks = module, blocks
         self.training = module.training
-        self.structure: Structure = find_structure(module)
+        self.structure: Structure = find_structure(module, blocks)
+        self.parts = parts_of(module)
+        if self.structure.no_blocks is not None:
+            self.no_blocks = (
+                f"no blocks were found in {type(module).__name__}: {self.structure.no_blocks}"
+            )
         self.n_layers = len(self.structure.blocks)
         self.d_model = self.structure.d_model
         self.vocab_size = self.structure.vocab_size
-        self.context_limit = _context_limit(module, self.structure)
-        self.kernels = _kernels(module)
+        self.context_limit = context_limit(module, self.structure)
+        self.kernels = kernels_of(module)
         self._taken: dict[Any, Any] = {}
         self._has_state_space = has_state_space(module)
         self._has_fast_path = any(
@@ -114,6 +135,11 @@ class WrappedModel(SequenceModel):
         return logits_BTC[row_B, position_B]
 
     @property
+    def tree(self) -> nn.Module:
+        """Return the wrapped module, in which paths begin."""
+        return self.module
+
+    @property
     def blocks(self) -> Sequence[nn.Module]:
         """Return the blocks in the order in which they run."""
         return self.structure.blocks
@@ -127,10 +153,12 @@ class WrappedModel(SequenceModel):
 
         They are looked for once per device and type of number.
         """
-        return self._found(take_apart)
+        return self._found(take_apart) if self.no_blocks is None else Refusal(self.no_blocks)
 
     def replay(self, tokens_PT: Tensor) -> Replay | Refusal:
         """Record what the real blocks are given in a run, to call them one by one."""
+        if self.no_blocks is not None:
+            return Refusal(self.no_blocks)
         found = self._found(Replayer)
         return found if isinstance(found, Refusal) else found.record(tokens_PT)
 
@@ -265,15 +293,3 @@ def _same_path_with_and_without_hooks() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(was_enabled)
-
-
-def _context_limit(module: nn.Module, structure: Structure) -> int | None:
-    text_config = getattr(getattr(module, "config", None), "get_text_config", None)
-    if text_config is not None:
-        return getattr(text_config(), "max_position_embeddings", None)
-    return structure.positions
-
-
-def _kernels(module: nn.Module) -> tuple[str, ...]:
-    chosen = getattr(getattr(module, "config", None), "_attn_implementation", None)
-    return (f"attention: {chosen}",) if chosen and getattr(module, "_supports_sdpa", False) else ()
