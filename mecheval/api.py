@@ -93,6 +93,18 @@ def evaluate(
     Raises:
         UsageError: A name or argument is wrong; nothing has been computed.
         StorageError: A report could not be written.
+
+    Example:
+        >>> import mecheval
+        >>> reports = mecheval.evaluate(
+        ...     "gru[layers=1,width=16]", "parity", seeds=[0, 1], recipe={"steps": 2}, limit=16
+        ... )
+        >>> [report.status for report in reports], reports[0].learned
+        (['success', 'success'], False)
+        >>> model = mecheval.load_model("gru[layers=1,width=16]", task="parity")  # or any module
+        >>> report, = mecheval.evaluate(model, "parity", recipe={"steps": 0}, limit=16)
+        >>> report.identity.model.source, report.training.steps
+        ('module', 0)
     """
     given = {
         "seeds": seeds, "output": output, "size": size, "recipe": recipe, "sweep": sweep,
@@ -185,6 +197,11 @@ def load_task(spec: str, *, include_path: Sequence[Path | str] = ()) -> Task:
 
     Raises:
         UsageError: The name or an argument is unknown.
+
+    Example:
+        >>> import mecheval
+        >>> mecheval.load_task("dyck[k=3,m=6]").params["k"]
+        3
     """
     with said_in_a_sentence():
         return build_task(parse_spec(spec), Registry(tuple(map(Path, include_path))))
@@ -210,6 +227,12 @@ def load_model(
 
     Raises:
         UsageError: The name, an argument or a checkpoint is not there.
+
+    Example:
+        >>> import mecheval, torch
+        >>> model = mecheval.load_model("deltanet[layers=2,width=16]", task="parity")
+        >>> model.n_layers, model.vocab_size, model(torch.tensor([[0, 1, 2]])).shape
+        (2, 3, torch.Size([1, 3, 3]))
     """
     from mecheval.models.contract import Encoding
     from mecheval.models.wrapping import as_model

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mecheval.spec import Spec
     from mecheval.tasks import Task
 
-DTYPES = ("float32", "float64", "bfloat16", "float16")
+DTYPES = ("float32", "float64", "bfloat16")
 FORMAL_SEEDS = (0, 1, 2, 3)
 
 

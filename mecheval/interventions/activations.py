@@ -119,6 +119,17 @@ def trace(
 
     Raises:
         UsageError: It is no model, or has no such site or module.
+
+    Example:
+        >>> import mecheval, torch
+        >>> from mecheval.models.sites import Site
+        >>> model = mecheval.load_model("lstm[layers=2,width=16]", vocab_size=7)
+        >>> tokens_BT = torch.tensor([[0, 1, 2, 3], [0, 3, 2, 1]])
+        >>> found = mecheval.trace(model, tokens_BT, [Site(1, "mixer_out"), "layers.1.mixer"])
+        >>> found[Site(1, "mixer_out")].shape
+        (2, 4, 16)
+        >>> bool((found[Site(1, "mixer_out")] == found["layers.1.mixer"]).all())
+        True
     """
     model = as_model(model)
     taps = taps_of(model, sites)
@@ -167,6 +178,16 @@ def answer_logits(
 
     Raises:
         UsageError: It is no model, or has no such site or module.
+
+    Example:
+        >>> import mecheval, torch
+        >>> from mecheval.interventions import answer_logits
+        >>> from mecheval.models.sites import Site
+        >>> model = mecheval.load_model("lstm[layers=2,width=16]", vocab_size=7)
+        >>> tokens_BT = torch.tensor([[0, 1, 2, 3]])
+        >>> edits = {Site(0, "block_out"): torch.zeros_like}
+        >>> answer_logits(model, tokens_BT, [5, 6], edits=edits).shape
+        (1, 4, 2)
     """
     model, edits = as_model(model), edits or {}
     visits = dict(zip(taps_of(model, list(edits)), edits.values(), strict=True))

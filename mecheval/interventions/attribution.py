@@ -114,6 +114,15 @@ def gradient_guess(
     Raises:
         UsageError: As for recovery_grid; ``steps`` is less than 1; or a component is no tensor of
             the forward pass.
+
+    Example:
+        >>> import mecheval
+        >>> model = mecheval.load_model("gru[layers=2,width=16]", vocab_size=7)
+        >>> guess = mecheval.gradient_guess(model, [[0, 1, 2, 3]], [[0, 4, 2, 3]], [5], [6], [3])
+        >>> guess.guessed.shape  # component, layer, position, pair
+        (1, 2, 4, 1)
+        >>> str(guess)[:57]  # how far it can be trusted comes with it
+        'a gradient guess, of one gradient: correlation with 8 exa'
     """
     clean, corrupted = checked_runs(
         model, [clean_BT, corrupted_BT], answers_B, foils_B, readout_B, kind=readout

@@ -53,7 +53,8 @@ class ModuleSource(ModelSource):
             module: A module, or a model that was made of one.
             card: What is known of it; by default its class names it and it is fine-tuned like
                 checkpoints.
-            tokenizer: Its tokenizer; by default that which the model was made with.
+            tokenizer: Its tokenizer; by default that which a model was made with, and none for a
+                bare module.
 
         Raises:
             UsageError: The module is no model, or its card has no recipe.
@@ -67,7 +68,8 @@ class ModuleSource(ModelSource):
         self._is_named = card is not None
         self.card = card or _card_of(self._model.tree)
         self.size = next(iter(self.card.recipes))
-        self._tokenizer = tokenizer or getattr(self._model, "tokenizer", None)
+        given = module.tokenizer if isinstance(module, WrappedModel) else None
+        self._tokenizer = given if tokenizer is None else tokenizer
 
     def identity(self) -> ModelIdentity:
         """Return the name, and the hashes of the weights and of what computes with them.
@@ -75,7 +77,8 @@ class ModuleSource(ModelSource):
         A module without a card has a name that many share, so the beginning of its hash stands
         beside it, as the revision.
         """
-        weights, code = _weights_sha256(self._model.tree), _code_sha256(self._model.tree)
+        weights = _weights_sha256(self._model.tree)
+        code = _code_sha256(self._model.tree, self._tokenizer)
         content = hashlib.sha256(f"{weights} {code}".encode()).hexdigest()
         return ModelIdentity(
             name=self.card.name,
@@ -155,8 +158,8 @@ def _add(digest: Any, name: str, tensor: Tensor) -> None:
     digest.update(np.ascontiguousarray(flat_X.numpy()).data)
 
 
-def _code_sha256(module: nn.Module) -> str:
-    """Hash what computes with the weights: classes, their own code, and what is set on them.
+def _code_sha256(module: nn.Module, tokenizer: Any | None) -> str:
+    """Hash what computes with the weights: classes, their own code, what is set on them, and text.
 
     Classes of installed packages count by name, because the report has the versions.
 
@@ -175,7 +178,8 @@ def _code_sha256(module: nn.Module) -> str:
             _add(digest, name, tensor)
     for cls in sorted({type(part) for part in module.modules()}, key=lambda cls: cls.__qualname__):
         digest.update(f"{_own_code(cls)}\n".encode())
-    digest.update(json.dumps(_configured(module), sort_keys=True, default=str).encode())
+    described = [_configured(module), _vocabulary(tokenizer)]
+    digest.update(json.dumps(described, sort_keys=True, default=str).encode())
     return digest.hexdigest()
 
 
@@ -193,6 +197,15 @@ def _configured(module: nn.Module) -> dict[str, Any]:
     config: Any = getattr(module, "config", None)
     described = config.to_dict() if hasattr(config, "to_dict") else {}
     return {key: value for key, value in described.items() if key not in _VOLATILE}
+
+
+def _vocabulary(tokenizer: Any | None) -> Any:
+    """Return what decides which token a text is."""
+    if tokenizer is None:
+        return None
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    special = [getattr(tokenizer, f"{name}_token_id", None) for name in ("bos", "eos", "unk")]
+    return [special, tokenizer.get_vocab() if fast is None else fast.to_str()]
 
 
 def _is_plain(name: str, value: Any) -> bool:

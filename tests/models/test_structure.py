@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 INNER = {"q", "k", "v", "z", "conv_out"}
 
 
-def paths(module: nn.Module) -> tuple[Structure, dict[str, str | None]]:
+def paths(module: nn.Module, *, block: bool = True) -> tuple[Structure, dict[str, str | None]]:
     found = find_structure(module)
     names = {part: path for path, part in module.named_modules()}
     return found, {
-        "block": names[found.blocks[0]],
+        **({"block": names[found.blocks[0]]} if block else {}),
         "embedding": names[found.embedding] if found.embedding else None,
         "norm": names[found.norm] if found.norm else None,
         "head": names[found.head] if found.head else None,
@@ -329,10 +329,28 @@ def test_residuals_and_norms_in_modules_of_their_own_are_opened() -> None:
     }  # fmt: skip
 
 
-def test_residuals_outside_the_list_are_refused() -> None:
-    """Patching the members would not replace the stream: they are no blocks."""
-    with pytest.raises(UsageError, match=r"No blocks were found in Recurrent.*ModuleList"):
-        find_structure(Recurrent(in_list=True, residual=True))
+def test_members_with_residuals_outside_the_list_are_no_blocks() -> None:
+    """Patching them would not replace the stream."""
+    found, named = paths(Recurrent(in_list=True, residual=True), block=False)
+    assert (found.blocks, dict(found.taps)) == ((), {})
+    assert re.match("none of its module lists runs each member once, in order", found.no_blocks)
+    assert named == {"embedding": "embedding", "norm": None, "head": "head"}
+
+
+def test_blocks_can_be_named() -> None:
+    module = Recurrent(in_list=True, residual=True)
+    found = find_structure(module, ["layers.0", "layers.2"])
+    assert found.blocks == (module.layers[0], module.layers[2])
+    assert found.no_blocks is None
+    for wrong, said in (
+        (["layers.0", "layers.7"], "'layers.7' cannot be a block: it does not exist"),
+        (["embedding"], "'embedding' cannot be a block: it works on something else"),
+        (["layers"], "'layers' cannot be a block: it is called 0 times"),
+        (["layers.1", "layers.0"], "in the order in which they run"),
+        ([], "at least one block"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            find_structure(module, wrong)
 
 
 def test_a_module_that_does_not_take_tokens_is_refused() -> None:

@@ -29,9 +29,8 @@ def parts_of(module: nn.Module) -> Any:
 
     Its parts, their code, hooks and configuration; not the numbers in them, nor type and device.
     """
-    config: Any = getattr(module, "config", None)
-    described = config.to_dict() if hasattr(config, "to_dict") else None
-    return described, getattr(config, "_attn_implementation", None), [
+    config = getattr(module, "config", None)
+    return str(getattr(config, "__dict__", None)), [
         (
             path,
             part,  # itself: an address may come twice
