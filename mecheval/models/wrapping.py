@@ -42,7 +42,7 @@ def wrap(
 
     Raises:
         UsageError: The module does not map tokens to logits, a named part is no block, or the
-            module was compiled in place.
+            module has no parameters, or was compiled in place.
 
     Example:
         >>> import mecheval, torch
@@ -55,6 +55,12 @@ def wrap(
         >>> model(torch.tensor([[1, 2, 3]])).shape
         torch.Size([1, 3, 32])
     """
+    if isinstance(module, SequenceModel):
+        if module.tree is module:
+            raise UsageError(
+                f"This {type(module).__name__} is a model already. Give it as it is, without wrap."
+            )
+        module = module.tree
     module = _unwrapped(module)
     model = WrappedModel(module.eval(), blocks)
     model.tokenizer = tokenizer
@@ -118,11 +124,16 @@ def _unwrapped(module: nn.Module) -> nn.Module:
     """Return the module inside of what ``torch.compile`` returned.
 
     Raises:
-        UsageError: It is no module, or was compiled in place.
+        UsageError: It is no module, has no parameters, or was compiled in place.
     """
     if not isinstance(module, nn.Module):
         as_model(module)  # which says what is allowed
     module = getattr(module, "_orig_mod", module)
+    if next(module.parameters(), None) is None:
+        raise UsageError(
+            f"A {type(module).__name__} without parameters is not a model: they say on which "
+            "device and in which type of number it computes. Make its tensors nn.Parameters."
+        )
     for path, part in module.named_modules():
         if getattr(part, "_compiled_call_impl", None) is not None:
             where = f"Its part {path}" if path else f"This {type(module).__name__}"

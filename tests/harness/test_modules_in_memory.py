@@ -66,6 +66,14 @@ def test_it_is_measured_in_its_own_type(dtype: torch.dtype, monkeypatch: Any) ->
             assert len(seen) > 1
 
 
+def test_weights_that_are_frozen_cannot_be_fine_tuned() -> None:
+    module = build("gpt2").requires_grad_(False)
+    (report,) = mecheval.evaluate(module, "parity", **BRIEF)
+    assert report.error is not None
+    assert "No weight of this model is to be trained" in report.error.message
+    assert mecheval.evaluate(module, "parity", **AS_IT_IS)[0].status == "success"
+
+
 def test_half_precision_is_trained_in_float32(monkeypatch: Any) -> None:
     """Steps of 5e-5 are lost in bfloat16, which has 8 bits."""
     from mecheval.training import training_run
