@@ -130,11 +130,11 @@ def _scan_inputs(sizes: Sizes, *, heads: bool) -> dict[str, Tensor]:
 
 
 def _selective(implementation: str, **inputs: Tensor) -> Tensor:
-    return selective_scan(Scan(**inputs), signed=False, implementation=implementation)[0]  # type: ignore[arg-type]
+    return selective_scan(Scan(**inputs), implementation=implementation)[0]  # type: ignore[arg-type]
 
 
 def _dual(implementation: str, **inputs: Tensor) -> Tensor:
-    return dual_scan(Scan(**inputs), signed=False, implementation=implementation)[0]  # type: ignore[arg-type]
+    return dual_scan(Scan(**inputs), implementation=implementation)[0]  # type: ignore[arg-type]
 
 
 def _convolution_inputs(sizes: Sizes) -> dict[str, Tensor]:

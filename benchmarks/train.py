@@ -25,7 +25,6 @@ from mecheval.models.kernels.scan import Scan
 from mecheval.models.kernels.selective import selective_scan
 from mecheval.models.kernels.ssd import dual_scan
 from mecheval.models.load import resolve
-from mecheval.models.stack.architecture import configure_model
 from mecheval.recipe import Recipe
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
@@ -125,7 +124,7 @@ def _ensemble(name: str, n_members: int, options: argparse.Namespace) -> Ensembl
 
 def _step_row(name: str, layers: int, options: argparse.Namespace) -> str:
     cls = Registry().load("model", name)
-    source = configure_model(cls, {"layers": layers, "width": options.width})
+    source = cls.configure({"layers": layers, "width": options.width})
     model = source.build(source.vocabulary(SYMBOLS), seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     tokens_BT = torch.randint(SYMBOLS, (options.batch, options.positions))
@@ -158,7 +157,7 @@ def _scan_row(shape: tuple[int, int, int], repeats: int) -> str:
             def both(
                 scan_by: Callable = scan_by, scan: Scan = scan, way: str = implementation
             ) -> None:
-                scan_by(scan, signed=False, implementation=way)[0].sum().backward()
+                scan_by(scan, implementation=way)[0].sum().backward()
 
             cells.append(f"{_time(both, max(3, repeats // 3)):.1f}")
     return f"| {positions}, {width}, {examples} | {' | '.join(cells)} |"

@@ -27,7 +27,6 @@ from .transformer import Attention
     name="attention",
     reference="Arora et al. 2025, arXiv:2505.15105",
     architecture="attention",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
     recipes={
         "tiny": Recipe(optimizer="muon", lr=3e-3),
         "formal": Recipe(optimizer="muon", lr=3e-3, warmup=100, steps=5000),

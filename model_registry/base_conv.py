@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from mecheval.models.layers.gated_convolution import LongGatedConvolution, ShortGatedConvolution
 from mecheval.models.layers.implicit_filter import ImplicitFilterArchitecture
 from mecheval.models.stack.architecture import model
-from mecheval.recipe import Recipe
 
 if TYPE_CHECKING:
     from mecheval.models.layers.mixer import Mixer
@@ -33,11 +32,6 @@ KINDS = ("short", "long")
     name="base_conv",
     reference="Arora et al. 2023, arXiv:2312.04927",
     architecture="gated convolution",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
-    recipes={
-        "tiny": Recipe(lr=1e-2),
-        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
-    },
 )
 @dataclass(frozen=True, kw_only=True)
 class BaseConv(ImplicitFilterArchitecture):

@@ -28,7 +28,6 @@ from mecheval.models.layers.gated_convolution import ShortGatedConvolution
 from mecheval.models.layers.matrix_memory import MatrixMemory
 from mecheval.models.stack.architecture import model
 from mecheval.models.stack.arguments import FeedForwardArchitecture
-from mecheval.recipe import Recipe
 
 if TYPE_CHECKING:
     from mecheval.models.kernels.scan import Kernel
@@ -84,11 +83,6 @@ def taylor_features(x_BTHK: Tensor) -> Tensor:
     name="based",
     reference="Arora et al. 2024, arXiv:2402.18668",
     architecture="linear attention",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
-    recipes={
-        "tiny": Recipe(lr=1e-2),
-        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
-    },
 )
 @dataclass(frozen=True, kw_only=True)
 class Based(FeedForwardArchitecture):

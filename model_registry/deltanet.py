@@ -30,7 +30,6 @@ from mecheval.models.layers.linear import projection
 from mecheval.models.layers.matrix_memory import MatrixMemory
 from mecheval.models.stack.architecture import model
 from mecheval.models.stack.arguments import EIGENVALUES, FeedForwardArchitecture
-from mecheval.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,11 +109,6 @@ class DeltaRuleArchitecture(FeedForwardArchitecture):
     name="deltanet",
     reference="Yang et al. 2024, arXiv:2406.06484",
     architecture="linear attention",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
-    recipes={
-        "tiny": Recipe(lr=1e-2),
-        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
-    },
 )
 @dataclass(frozen=True, kw_only=True)
 class DeltaNet(DeltaRuleArchitecture):

@@ -22,7 +22,6 @@ from torch.nn import functional
 from mecheval.models.layers.linear import projection
 from mecheval.models.layers.step_size import initial_step_bias
 from mecheval.models.stack.architecture import model
-from mecheval.recipe import Recipe
 
 from .deltanet import DeltaMemory, DeltaRuleArchitecture
 
@@ -58,11 +57,6 @@ class GatedDeltaMemory(DeltaMemory):
     name="gated_deltanet",
     reference="Yang et al. 2024, arXiv:2412.06464",
     architecture="linear attention",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
-    recipes={
-        "tiny": Recipe(lr=1e-2),
-        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
-    },
 )
 @dataclass(frozen=True, kw_only=True)
 class GatedDeltaNet(DeltaRuleArchitecture):

@@ -28,7 +28,6 @@ from mecheval.models.layers.linear import affine, projection
 from mecheval.models.layers.matrix_memory import MatrixMemory
 from mecheval.models.stack.architecture import model
 from mecheval.models.stack.arguments import FeedForwardArchitecture
-from mecheval.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,11 +82,6 @@ class GatedLinearAttention(MatrixMemory):
     name="gla",
     reference="Yang et al. 2023, arXiv:2312.06635",
     architecture="linear attention",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
-    recipes={
-        "tiny": Recipe(lr=1e-2),
-        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
-    },
 )
 @dataclass(frozen=True, kw_only=True)
 class GLA(FeedForwardArchitecture):

@@ -13,20 +13,20 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mecheval.models.kernels.vmap_rules import is_lifted
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.precision import full_precision_on_cpu
-from mecheval.models.layers.recurrence import run_gru, train_gru
-from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
+from mecheval.models.layers.recurrence import draw, given_to_gates, run_gru, train_gru
 from mecheval.models.stack.architecture import Architecture, model
-from mecheval.recipe import Recipe
+
+if TYPE_CHECKING:
+    from mecheval.models.mixing import Signals, State, Written
 
 
 class GatedRecurrentUnit(Mixer):
@@ -39,41 +39,26 @@ class GatedRecurrentUnit(Mixer):
         """Draw the weights from N(0, 1 / width); biases are 0."""
         super().__init__()
         self.gru = nn.GRU(width, width, batch_first=True)
-        for name, parameter in self.gru.named_parameters():
-            if name.startswith("weight"):
-                nn.init.normal_(parameter, std=1 / math.sqrt(width))
-            else:
-                nn.init.zeros_(parameter)
+        draw(self.gru)
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Run on; the state is the output of the last position, ``(B, D)``."""
         if is_lifted():
-            output_BTD, state = run_gru(self.gru, signals["normed"], state)
-            return at(output_BTD, only_B), state
+            return run_gru(self.gru, signals["normed"], state)
         self.kernels = ("gru:cudnn" if signals["normed"].is_cuda else "gru:torch",)
         before_1BD = state[0][None].contiguous() if state else None
         with full_precision_on_cpu(signals["normed"]) as normed_BTD:
             if torch.is_grad_enabled() and normed_BTD.device.type == "cpu":
-                output_BTD, state = train_gru(self.gru, normed_BTD, state)
-                return at(output_BTD, only_B), state
+                return train_gru(self.gru, normed_BTD, state)
             output_BTD, h_1BD = self.gru(normed_BTD, before_1BD)
-        return at(output_BTD, only_B), (h_1BD[0],)
+        return output_BTD, (h_1BD[0],)
 
     def written(self, signals: Signals, state: State) -> Written:
         """Return the update gate and the candidate."""
-        output_BTD = self.output(signals, state)
-        first_BD = state[0] if state else torch.zeros_like(output_BTD[:, 0])
-        before_BTD = torch.cat([first_BD[:, None], output_BTD[:, :-1]], 1)
-        w_in, w_back, b_in, b_back = self.gru.all_weights[0]
-        r_in, z_in, n_in = functional.linear(signals["normed"], w_in, b_in).chunk(3, -1)
-        r_back, z_back, n_back = functional.linear(before_BTD, w_back, b_back).chunk(3, -1)
+        normed_BTD, output_BTD = signals["normed"], self.output(signals, state)
+        from_input_BT3D, back_BT3D = given_to_gates(self.gru, normed_BTD, output_BTD, state)
+        r_in, z_in, n_in = from_input_BT3D.chunk(3, -1)
+        r_back, z_back, n_back = back_BT3D.chunk(3, -1)
         reset_BTD = (r_in + r_back).sigmoid()
         return (z_in + z_back).sigmoid(), (n_in + reset_BTD * n_back).tanh()
 
@@ -91,11 +76,6 @@ class GatedRecurrentUnit(Mixer):
     name="gru",
     reference="Cho et al. 2014, arXiv:1406.1078",
     architecture="recurrent network",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
-    recipes={
-        "tiny": Recipe(lr=1e-2),
-        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
-    },
 )
 @dataclass(frozen=True, kw_only=True)
 class Gru(Architecture):

@@ -37,7 +37,6 @@ from mecheval.models.layouts import Columns
 from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import model
 from mecheval.models.stack.arguments import FeedForwardArchitecture
-from mecheval.recipe import Recipe
 
 HEAD_DIM = 2
 
@@ -70,7 +69,7 @@ class ShiftAndDiagonal(Mixer):
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Shift the keys; the first part of the state is the last of them."""
         q_BTD, before_BTD, v_BTD = self.qkv(normed_BTD).chunk(3, -1)
-        chosen = choose("auto", before_BTD, signed=False)
+        chosen = choose("auto", before_BTD)
         shifted_BTD = self.shift(before_BTD, chosen, state[0] if state else None)
         return {
             "q": edit("q", q_BTD),
@@ -79,22 +78,15 @@ class ShiftAndDiagonal(Mixer):
             "v": edit("v", v_BTD),
         }
 
-    def mix(self, normed_BTD: Tensor) -> Tensor:
-        """Leave out the last state, which nobody wants of a whole sequence."""
-        signals = self.project(normed_BTD, ())
-        return self._answer(signals, self._sums(signals, ()), None, unchanged)
-
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Run the state spaces on; the second part of the state is theirs ``(B, H, X, M, 2)``."""
-        sums_HPPBT = self._sums(signals, state)
-        return self._answer(signals, sums_HPPBT, only_B, edit), self.advance(signals, state)
+        return self.read_at(signals, state, None), self.advance(signals, state)
+
+    def read_at(self, signals: Signals, state: State, only_B: Tensor | None) -> Tensor:
+        """Leave out the last state, which nobody wants of a whole sequence."""
+        products_HPPBT = self._products(signals["k"], signals["v"])
+        sums_HPPBT = self._remembered(products_HPPBT, state, skip=True)
+        return at(self._answer(signals, sums_HPPBT), only_B)
 
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)
@@ -110,16 +102,12 @@ class ShiftAndDiagonal(Mixer):
             last_BHXM2 = last_BHXM2 + torch.view_as_real(left_HXM)
         return tail_BKD, last_BHXM2
 
-    def written(self, signals: Signals, state: State) -> Written:
-        """Return shifted keys, and values."""
-        return signals["k"], signals["v"]
-
     def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
         """Remember other products; queries and the skip stay."""
         sums_HPPBT = self._remembered(self._products(*written), state, skip=False)
         skip_H1111 = self.D2[:, None, None, None, None]
         own_HPPBT = skip_H1111 * self._products(signals["k"], signals["v"])
-        return self._answer(signals, sums_HPPBT + own_HPPBT, None, unchanged)
+        return self.out(self._answer(signals, sums_HPPBT + own_HPPBT))
 
     def taps(self) -> dict[str, Tap]:
         """Return queries and values, shifted keys without their skip, and what the heads read."""
@@ -183,9 +171,6 @@ class ShiftAndDiagonal(Mixer):
             return filter_HT
         return filter_HT + functional.pad(self.D2[:, None], (0, n - 1))
 
-    def _sums(self, signals: Signals, state: State) -> Tensor:
-        return self._remembered(self._products(signals["k"], signals["v"]), state, skip=True)
-
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)
     def _remembered(self, products_HPPBT: Tensor, state: State, *, skip: bool) -> Tensor:
@@ -202,14 +187,11 @@ class ShiftAndDiagonal(Mixer):
         old_HXBT = torch.einsum("thm,bhxm->hxbt", weights_THM, state_BHXM).real
         return sums_HPPBT + old_HXBT.unflatten(1, (HEAD_DIM, HEAD_DIM))
 
-    def _answer(
-        self, signals: Signals, sums_HPPBT: Tensor, only_B: Tensor | None, edit: Edit
-    ) -> Tensor:
-        """Read what the queries ask for of the sums, and write it to the stream."""
+    def _answer(self, signals: Signals, sums_HPPBT: Tensor) -> Tensor:
+        """Return what the queries ask for of the sums, ``(B, T, D)``."""
         q_HPBT = self._by_head(signals["q"])
         read_HPBT = (q_HPBT[:, :, None] * sums_HPPBT).sum(1)
-        read_BTD = at(read_HPBT.permute(2, 3, 0, 1).flatten(2), only_B)
-        return self.out(edit("z", read_BTD.to(signals["q"].dtype)))
+        return read_HPBT.permute(2, 3, 0, 1).flatten(2).to(signals["q"].dtype)
 
 
 def _left(rates_HM: Tensor, lags_T: Tensor) -> Tensor:
@@ -226,11 +208,6 @@ def _left(rates_HM: Tensor, lags_T: Tensor) -> Tensor:
     name="h3",
     reference="Fu et al. 2022, arXiv:2212.14052",
     architecture="state-space model",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
-    recipes={
-        "tiny": Recipe(lr=1e-2),
-        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
-    },
 )
 @dataclass(frozen=True, kw_only=True)
 class H3(FeedForwardArchitecture):

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     name="hybrid",
     reference="Lieber et al. 2024, arXiv:2403.19887",
     architecture="hybrid",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
     recipes={
         "tiny": Recipe(lr=3e-3),
         "formal": Recipe(lr=1e-3, warmup=100, steps=5000),

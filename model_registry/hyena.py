@@ -29,9 +29,8 @@ from mecheval.models.layers.implicit_filter import ImplicitFilterArchitecture, S
 from mecheval.models.layers.linear import affine
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.short_convolution import ShortConvolution
-from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
+from mecheval.models.mixing import Edit, Signals, State, Written, unchanged
 from mecheval.models.stack.architecture import model
-from mecheval.recipe import Recipe
 
 
 class HyenaOperator(Mixer):
@@ -56,37 +55,24 @@ class HyenaOperator(Mixer):
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Convolve v, x1 and x2; the first part of the state is their last values."""
         x_BTX = self.in_proj(normed_BTD)
-        conv_BTX = self.conv(
-            x_BTX, choose("auto", x_BTX, signed=False), state[0] if state else None
-        )
+        conv_BTX = self.conv(x_BTX, choose("auto", x_BTX), state[0] if state else None)
         conv_BTX = edit("conv_out", conv_BTX) if self.conv.taps else conv_BTX
         v_BTD, x1_BTD, x2_BTD = conv_BTX.chunk(3, -1)
         return {"x": x_BTX, "u": v_BTD * x1_BTD, "gate": x2_BTD}
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Convolve and gate; the second part of the state is all that was convolved so far."""
         tail_BKX, past_BSD = self.advance(signals, state)
-        return self._gated(signals, past_BSD, only_B, edit), (tail_BKX, past_BSD)
+        return self._gated(signals, past_BSD), (tail_BKX, past_BSD)
 
     def advance(self, signals: Signals, state: State) -> State:
         """Return the last inputs of the short convolution, and all inputs of the long one."""
         tail_BKX = self.conv.tail(signals["x"], state[0] if state else None)
         return tail_BKX, torch.cat([*state[1:], signals["u"]], 1)
 
-    def written(self, signals: Signals, state: State) -> Written:
-        """Return the inputs of the long convolution."""
-        return (signals["u"],)
-
     def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
         """Convolve what was written; the skip and the last gate stay."""
-        return self._gated(signals, torch.cat([*state[1:], *written], 1), None, unchanged)
+        return self.out(self._gated(signals, torch.cat([*state[1:], *written], 1)))
 
     def taps(self) -> dict[str, Tap]:
         """Return the output of the short convolution, and what is read from the long one."""
@@ -95,26 +81,18 @@ class HyenaOperator(Mixer):
             found["conv_out"] = Tap(self.conv, "output", "conv", self.conv.channels)
         return found
 
-    def _gated(
-        self, signals: Signals, past_BSD: Tensor, only_B: Tensor | None, edit: Edit
-    ) -> Tensor:
+    def _gated(self, signals: Signals, past_BSD: Tensor) -> Tensor:
         u_BTD = signals["u"]
         sum_BTD = long_convolution(past_BSD, self.filter(past_BSD.shape[1]), n_last=u_BTD.shape[1])
         if self.D is not None:
             sum_BTD = sum_BTD + self.D * u_BTD
-        gated_BTD = at(sum_BTD, only_B) * at(signals["gate"], only_B)
-        return self.out(edit("z", gated_BTD))
+        return sum_BTD * signals["gate"]
 
 
 @model(
     name="hyena",
     reference="Poli et al. 2023, arXiv:2302.10866",
     architecture="gated convolution",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
-    recipes={
-        "tiny": Recipe(lr=1e-2),
-        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
-    },
 )
 @dataclass(frozen=True, kw_only=True)
 class Hyena(ImplicitFilterArchitecture):

@@ -15,20 +15,20 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mecheval.models.kernels.vmap_rules import is_lifted
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.precision import full_precision_on_cpu
-from mecheval.models.layers.recurrence import run_lstm
-from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
+from mecheval.models.layers.recurrence import draw, given_to_gates, run_lstm
 from mecheval.models.stack.architecture import Architecture, model
-from mecheval.recipe import Recipe
+
+if TYPE_CHECKING:
+    from mecheval.models.mixing import Signals, State, Written
 
 
 class LongShortTermMemory(Mixer):
@@ -42,31 +42,18 @@ class LongShortTermMemory(Mixer):
         """Draw the weights from N(0, 1 / width); biases are 0, those of the forget gate 1."""
         super().__init__()
         self.lstm = nn.LSTM(width, width, batch_first=True)
-        for name, parameter in self.lstm.named_parameters():
-            if name.startswith("weight"):
-                nn.init.normal_(parameter, std=1 / math.sqrt(width))
-            else:
-                nn.init.zeros_(parameter)
-            if name.startswith("bias_ih"):
-                nn.init.ones_(parameter[width : 2 * width])
+        draw(self.lstm)
+        nn.init.ones_(self.lstm.bias_ih_l0[width : 2 * width])
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Run on; the state is the output and the cell of the last position, ``(B, D)`` each."""
         if is_lifted():
-            output_BTD, state = run_lstm(self.lstm, signals["normed"], state)
-            return at(output_BTD, only_B), state
+            return run_lstm(self.lstm, signals["normed"], state)
         self.kernels = ("lstm:cudnn" if signals["normed"].is_cuda else "lstm:torch",)
         before = tuple(part_BD[None].contiguous() for part_BD in state) or None
         with full_precision_on_cpu(signals["normed"]) as normed_BTD:
             output_BTD, (h_1BD, c_1BD) = self.lstm(normed_BTD, before)
-        return at(output_BTD, only_B), (h_1BD[0], c_1BD[0])
+        return output_BTD, (h_1BD[0], c_1BD[0])
 
     def written(self, signals: Signals, state: State) -> Written:
         """Return the forget gate, and the input gate times the candidate."""
@@ -85,13 +72,9 @@ class LongShortTermMemory(Mixer):
 
     def _gates(self, signals: Signals, state: State) -> tuple[Tensor, ...]:
         """Return input gate, forget gate, candidate and output gate of the run."""
-        output_BTD = self.output(signals, state)
-        first_BD = state[0] if state else torch.zeros_like(output_BTD[:, 0])
-        before_BTD = torch.cat([first_BD[:, None], output_BTD[:, :-1]], 1)
-        w_in, w_back, b_in, b_back = self.lstm.all_weights[0]
-        raw_BT4D = functional.linear(signals["normed"], w_in, b_in)
-        raw_BT4D = raw_BT4D + functional.linear(before_BTD, w_back, b_back)
-        i_BTD, f_BTD, g_BTD, o_BTD = raw_BT4D.chunk(4, -1)
+        normed_BTD, output_BTD = signals["normed"], self.output(signals, state)
+        from_input_BT4D, back_BT4D = given_to_gates(self.lstm, normed_BTD, output_BTD, state)
+        i_BTD, f_BTD, g_BTD, o_BTD = (from_input_BT4D + back_BT4D).chunk(4, -1)
         return i_BTD.sigmoid(), f_BTD.sigmoid(), g_BTD.tanh(), o_BTD.sigmoid()
 
 
@@ -99,11 +82,6 @@ class LongShortTermMemory(Mixer):
     name="lstm",
     reference="Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735",
     architecture="recurrent network",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
-    recipes={
-        "tiny": Recipe(lr=1e-2),
-        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
-    },
 )
 @dataclass(frozen=True, kw_only=True)
 class Lstm(Architecture):

@@ -1,59 +1,63 @@
 """Mamba-2: state-space duality (Dao and Gu 2024, arXiv:2405.21060).
 
-Glossary (paper -> code): D -> ``width``; the expanded width -> ``E`` channels (``expand * width``)
-in H heads of P = ``head_dim`` channels; N -> ``d_state``; the projections of X, B, C, Delta and the
-gate -> ``in_proj`` (all at once, unlike Mamba's); A -> ``-exp(A_log)``, one number per head; the
-skip D -> ``D``, one number per head; the convolution over X, B, C -> ``conv`` of ``d_conv`` taps;
-the norm before the output -> ``rms_norm`` of the gated output. With ``eigenvalues=[-1,1]`` the
-decay exp(Delta A) becomes 2 exp(Delta A) - 1 (Grazzi et al. 2024, arXiv:2411.12537), which can flip
-the sign of a state.
-Differences from the paper: one group of B and C; neither norm has parameters of its own, but
-for the one before the mixer with ``shell=paper``.
+With u the mixer's input, all of it per position t (``*`` is a causal convolution over positions):
 
-Official implementation: https://github.com/state-spaces/mamba
+    gate, xBC, Delta = W_in u                         ``in_proj``, all at once, unlike Mamba's
+    x, B, C      = silu(w * xBC + b)                  ``conv``, of ``d_conv`` taps
+    Delta        = softplus(Delta + b_Delta)          ``dt_bias``; one number per head
+    h_t          = exp(Delta_t A) h_{t-1} + Delta_t B_t x_t
+    z_t          = (C_t h_t + D x_t) silu(gate_t)
+    output       = W_out norm(z)                      ``out_proj`` behind ``rms_norm``
+
+Glossary (paper -> code): D, the dimension -> ``width``; the expanded one -> ``E`` channels
+(``expand * width``) in H heads of P = ``head_dim`` channels; N -> ``d_state``; A -> ``-exp(A_log)``
+and D, the skip -> ``D``, one number per head each. From a state the same lines run on: that is the
+recurrent form; the scan is also a masked attention, which is how chunks are computed.
+Differences from the paper: one group of B and C; neither norm has parameters of its own, but for
+the one before the mixer with ``shell=paper``. With ``eigenvalues=[-1,1]`` the decay exp(Delta A)
+becomes 2 exp(Delta A) - 1 (Grazzi et al. 2024, arXiv:2411.12537), which can flip the sign of a
+state.
+
+Official implementation: https://github.com/state-spaces/mamba, there ``Mamba2.forward`` and
+``Mamba2.step`` (mamba2.py), ``causal_conv1d_fn``, and ``ssd_minimal_discrete`` (ssd_minimal.py),
+which is :func:`mecheval.models.kernels.ssd.dual_scan` here.
 
 Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width, ``E`` channels, ``H`` heads, ``N``
-states, ``K`` taps, ``X`` channels of the convolution (X, B and C).
+states, ``X`` channels of the convolution (x, B and C).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mecheval.models.contract import Tap
-from mecheval.models.kernels.scan import Implementation, Kernel, Scan, choose, repeated
 from mecheval.models.kernels.ssd import dual_scan
 from mecheval.models.layers.linear import projection
-from mecheval.models.layers.mixer import Mixer
+from mecheval.models.layers.scan_mixer import ScanMixer
 from mecheval.models.layers.short_convolution import ShortConvolution
 from mecheval.models.layers.step_size import initial_step_bias
-from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
+from mecheval.models.mixing import Edit, Signals, State, unchanged
 from mecheval.models.stack.architecture import model
 from mecheval.models.stack.arguments import StateSpaceArchitecture
-from mecheval.recipe import Recipe
+
+if TYPE_CHECKING:
+    from mecheval.models.kernels.scan import Implementation, Scan
 
 NORM_EPSILON = 1e-5
 
 
-class DualStateSpace(Mixer):
+class DualStateSpace(ScanMixer):
     """Heads of channels that decay alike, so that the scan is also a masked attention."""
-
-    n_recent = 1
-    writes = ("delta", "x", "B")
 
     def __init__(self, arguments: Mamba2) -> None:
         """Draw the weights as the official implementation does."""
-        super().__init__()
+        super().__init__(kernel=arguments.kernel, signed=arguments.signed, d_conv=arguments.d_conv)
         width, channels, states = arguments.width, arguments.channels, arguments.d_state
         heads = channels // arguments.head_dim
-        self.signed, self.channels = arguments.signed, channels
-        self.reach = max(arguments.d_conv, 1)
-        self.inner = ("conv_out",) if arguments.d_conv else ()
-        self.kernel: Kernel = arguments.kernel
         self.sizes = [channels, channels + 2 * states, heads]
         self.conv_sizes = [channels, states, states]
         self.in_proj = projection(width, sum(self.sizes))
@@ -64,77 +68,35 @@ class DualStateSpace(Mixer):
         self.out_proj = projection(channels, width, scale=arguments.residual_scale)
 
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
-        """Convolve X, B and C; the first part of the state is their last values."""
-        z_BTE, xBC_BTX, delta_BTH = self.in_proj(normed_BTD).split(self.sizes, -1)
-        conv_BTX = self.conv(xBC_BTX, self._choose(xBC_BTX), state[0] if state else None)
-        conv_BTX = edit("conv_out", conv_BTX) if self.conv.taps else conv_BTX
-        u_BTE, B_BTN, C_BTN = functional.silu(conv_BTX).split(self.conv_sizes, -1)
-        return {"xBC": xBC_BTX, "u": u_BTE, "delta": delta_BTH, "z": z_BTE, "B": B_BTN, "C": C_BTN}
+        """Convolve x, B and C."""
+        gate_BTE, xBC_BTX, delta_BTH = self.in_proj(normed_BTD).split(self.sizes, -1)
+        x_BTE, B_BTN, C_BTN = self.convolved(xBC_BTX, state, edit).split(self.conv_sizes, -1)
+        return {
+            "conv_in": xBC_BTX, "x": x_BTE, "delta": delta_BTH, "gate": gate_BTE,
+            "B": B_BTN, "C": C_BTN,
+        }  # fmt: skip
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
-        """Scan, gate and norm; the second part of the state is that of the scan, ``(B, E, N)``."""
-        y_BTE, last_BEN = self._run(signals, state)
-        recent_BKX = self.conv.tail(signals["xBC"], state[0] if state else None)
-        return self._write(at(y_BTE, only_B)), (recent_BKX, last_BEN)
+    def constants(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return A, D and the bias of the step size."""
+        return -self.A_log.exp(), self.D, self.dt_bias
 
-    def output(self, signals: Signals, state: State, *, only_B: Tensor | None = None) -> Tensor:
-        """Scan, gate and norm, without the last state."""
-        y_BTE, _ = self._run(signals, state, going_on=False)
-        return self._write(at(y_BTE, only_B))
-
-    def written(self, signals: Signals, state: State) -> Written:
-        """Return step size, input and direction, which make up Abar and Bbar x."""
-        return signals["delta"], signals["u"], signals["B"]
-
-    def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
-        """Scan what was written; gate, skip connection and C stay."""
-        delta_BTH, u_BTE, B_BTN = written
-        written_signals = {**signals, "delta": delta_BTH, "u": u_BTE, "B": B_BTN}
-        y_BTE, _ = self._run(written_signals, state, going_on=False)
-        skipped_BTE = repeated(self.D, self.channels) * (signals["u"] - u_BTE)
-        return self._write(y_BTE + skipped_BTE * functional.silu(signals["z"]))
-
-    def taps(self) -> dict[str, Tap]:
-        """Return the output of the convolution, if there is one."""
-        if not self.conv.taps:
-            return {}
-        return {"conv_out": Tap(self.conv, "output", "conv", self.conv.channels)}
-
-    def _choose(self, x_BTX: Tensor) -> Implementation:
-        return choose(self.kernel, x_BTX, signed=self.signed)
-
-    def _run(
-        self, signals: Signals, state: State, *, going_on: bool = True
+    def scan(
+        self, scan: Scan, implementation: Implementation, state_BEN: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        u, delta, z, B, C = (signals[name] for name in ("u", "delta", "z", "B", "C"))
-        chosen = self._choose(u)
-        self.kernels = (f"dual_scan:{chosen}",)
-        scan = Scan(u, delta, z, B, C, -self.A_log.exp(), self.D, self.dt_bias)
-        return dual_scan(
-            scan, signed=self.signed, implementation=chosen,
-            state_BEN=state[1] if state else None, going_on=going_on,
-        )  # fmt: skip
+        """Run the states of every head on, read them, and gate."""
+        self.kernels = (f"dual_scan:{implementation}",)
+        return dual_scan(scan, implementation=implementation, state_BEN=state_BEN)
 
-    def _write(self, gated: Tensor) -> Tensor:
-        return self.out_proj(functional.rms_norm(gated, (self.channels,), eps=NORM_EPSILON))
+    def out(self, z_BTE: Tensor) -> Tensor:
+        """Norm, and write to the stream."""
+        normed_BTE = functional.rms_norm(z_BTE, z_BTE.shape[-1:], eps=NORM_EPSILON)
+        return self.out_proj(normed_BTE)
 
 
 @model(
     name="mamba2",
     reference="Dao and Gu 2024, arXiv:2405.21060",
     architecture="state-space model",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
-    recipes={
-        "tiny": Recipe(lr=1e-2),
-        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
-    },
 )
 @dataclass(frozen=True, kw_only=True)
 class Mamba2(StateSpaceArchitecture):

@@ -36,10 +36,9 @@ from mecheval.models.kernels.fla import PACKAGE, choose_linear
 from mecheval.models.kernels.scan import Kernel, check_kernel
 from mecheval.models.layers.linear import projection
 from mecheval.models.layers.mixer import Mixer
-from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
+from mecheval.models.mixing import Edit, Signals, State, Written, unchanged
 from mecheval.models.stack.architecture import model
 from mecheval.models.stack.arguments import FeedForwardArchitecture
-from mecheval.recipe import Recipe
 
 STRONGEST_DECAY = math.exp(-0.5)
 NORM_EPSILON = 64e-5
@@ -116,26 +115,15 @@ class TimeMixing(Mixer):
             "gate": self.gate_out(self.gate_in(mixed["g"]).sigmoid()),
         }
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Run the matrices on, and read them; they are the last part of the state."""
         y_BTHV, last_BHKV = self._remember(signals, self.written(signals, state), state)
         recent_B1D = signals["normed"][:, -1:].clone()  # a view would keep all positions
-        return self._write(signals, y_BTHV, only_B, edit), (recent_B1D, last_BHKV)
-
-    def written(self, signals: Signals, state: State) -> Written:
-        """Return decay, removal key, rate, replacement key and value."""
-        return tuple(signals[name] for name in self.writes)
+        return self._answer(signals, y_BTHV), (recent_B1D, last_BHKV)
 
     def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
         """Run the matrices on with what was written; receptance, bonus and gate stay."""
-        return self._write(signals, self._remember(signals, written, state)[0], None, unchanged)
+        return self.out(self._answer(signals, self._remember(signals, written, state)[0]))
 
     def taps(self) -> dict[str, Tap]:
         """Return the mixtures, receptance, keys and values, and what the heads read."""
@@ -160,23 +148,17 @@ class TimeMixing(Mixer):
             state_BHKV=state[1] if state else None, implementation=chosen,
         )  # fmt: skip
 
-    def _write(self, signals: Signals, y_BTHV: Tensor, only_B: Tensor | None, edit: Edit) -> Tensor:
-        q_BTHK, k_BTHK, v_BTHV = (at(signals[name], only_B) for name in ("q", "k", "v"))
-        y_BTHV = functional.layer_norm(at(y_BTHV, only_B), y_BTHV.shape[-1:], eps=NORM_EPSILON)
+    def _answer(self, signals: Signals, y_BTHV: Tensor) -> Tensor:
+        q_BTHK, k_BTHK, v_BTHV = (signals[name] for name in ("q", "k", "v"))
+        y_BTHV = functional.layer_norm(y_BTHV, y_BTHV.shape[-1:], eps=NORM_EPSILON)
         own_BTH1 = (q_BTHK * k_BTHK * self.bonus.unflatten(0, (self.heads, -1))).sum(-1, True)
-        read_BTD = (y_BTHV + own_BTH1 * v_BTHV).flatten(2) * at(signals["gate"], only_B)
-        return self.out(edit("z", read_BTD))
+        return (y_BTHV + own_BTH1 * v_BTHV).flatten(2) * signals["gate"]
 
 
 @model(
     name="rwkv7",
     reference="Peng et al. 2025, arXiv:2503.14456",
     architecture="linear attention",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
-    recipes={
-        "tiny": Recipe(lr=1e-2),
-        "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
-    },
 )
 @dataclass(frozen=True, kw_only=True)
 class RWKV7(FeedForwardArchitecture):

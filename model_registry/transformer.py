@@ -28,7 +28,7 @@ from mecheval.models.kernels.vmap_rules import folded
 from mecheval.models.layers.linear import affine, projection
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layouts import Columns
-from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
+from mecheval.models.mixing import Edit, Signals, State, at, unchanged
 from mecheval.models.stack.architecture import Architecture, model
 from mecheval.recipe import Recipe
 
@@ -63,18 +63,14 @@ class Attention(Mixer):
             q_BTHK, k_BTHK = rotate(torch.stack([q_BTHK, k_BTHK], 2), first).unbind(2)
         return {"q": q_BTHK, "k": k_BTHK, "v": v_BTHK}
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Attend to the position itself and all earlier ones; the state is all keys and values."""
         keys_BTHK, values_BTHK = self.advance(signals, state)
-        read_BTHK = attend(signals["q"], keys_BTHK, values_BTHK, only_B=only_B)
-        return self.out(edit("z", read_BTHK.flatten(2))), (keys_BTHK, values_BTHK)
+        return attend(signals["q"], keys_BTHK, values_BTHK).flatten(2), (keys_BTHK, values_BTHK)
+
+    def read_at(self, signals: Signals, state: State, only_B: Tensor | None) -> Tensor:
+        """Ask only the queries whose answer is wanted."""
+        return attend(signals["q"], *self.advance(signals, state), only_B=only_B).flatten(2)
 
     def advance(self, signals: Signals, state: State) -> State:
         """Return all keys and values."""
@@ -82,14 +78,6 @@ class Attention(Mixer):
         if not state:
             return new
         return tuple(torch.cat(parts, 1) for parts in zip(state, new, strict=True))
-
-    def written(self, signals: Signals, state: State) -> Written:
-        """Return keys and values."""
-        return signals["k"], signals["v"]
-
-    def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
-        """Attend to other keys and values with the same queries."""
-        return self.output({**signals, "k": written[0], "v": written[1]}, state)
 
     def taps(self) -> dict[str, Tap]:
         """Return queries, keys and values, and what the heads read."""
@@ -102,7 +90,7 @@ class Attention(Mixer):
 
 
 def attend(
-    q_BTHK: Tensor, keys_BSHK: Tensor, values_BSHK: Tensor, *, only_B: Tensor | None
+    q_BTHK: Tensor, keys_BSHK: Tensor, values_BSHK: Tensor, *, only_B: Tensor | None = None
 ) -> Tensor:
     """Return what the last positions read from all, ``(B, T, H, K)``."""
     q_BHTK, k_BHSK, v_BHSK = (x.transpose(1, 2) for x in (q_BTHK, keys_BSHK, values_BSHK))
@@ -150,7 +138,6 @@ def _turns(n_positions: int, width: int, dtype: torch.dtype, device: torch.devic
     name="transformer",
     reference="Vaswani et al. 2017, arXiv:1706.03762",
     architecture="attention",
-    sizes={"tiny": {"layers": 4, "width": 32}, "formal": {"layers": 4, "width": 128}},
     recipes={
         "tiny": Recipe(lr=3e-3, betas=(0.9, 0.999)),
         "formal": Recipe(lr=1e-3, betas=(0.9, 0.999), warmup=100, steps=5000),

@@ -99,8 +99,13 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "num_mem_blocks": 1, "adapter_rank": 4,
     },
     "falcon_h1": HEADED | MIXED_SSD | {"mamba_d_ssm": 64},
+    "nemotron_h": HEADED | {
+        "layers_block_type": ["mamba", "mlp", "attention", "mlp"], "mamba_num_heads": 4,
+        "mamba_head_dim": 16, "ssm_state_size": 8, "n_groups": 1, "chunk_size": 16,
+    },
     "bamba": GROUPED | MIXED_SSD | {"attn_layer_indices": [1]},
     "lfm2": GROUPED | {"full_attn_idxs": [1], "block_ff_dim": 48},
+    "olmo_hybrid": GROUPED | DELTA | {"layer_types": ["linear_attention", "full_attention"]},
     "qwen3_next": HEADED | DELTA | {
         "num_hidden_layers": 4, "num_experts": 3, "num_experts_per_tok": 2,
         "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16,

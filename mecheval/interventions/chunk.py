@@ -84,8 +84,15 @@ class Chunk:
         for k, component in enumerate(self.plan.components):
             for i, layer in enumerate(self.plan.layers):
                 site = Site(layer, component)
-                if site in self.site_patches or (component in MEMORY and self.donor_streams):
+                if site in self.site_patches or (component in MEMORY and self._remembers(site)):
                     yield k, i, site
+
+    def _remembers(self, site: Site) -> bool:
+        """Say whether a memory can be exchanged: of ``write`` not every mixer says what it is."""
+        found = self.base_runs.model.decomposition() if site.component == "write" else None
+        layers = found.layers if isinstance(found, Decomposition) else ()
+        said = not layers or layers[site.layer].mixing.writes is not None
+        return bool(self.donor_streams) and said
 
     def store(self, k: int, i: int, j: Tensor | int, run_R: Tensor, value_R: Tensor) -> None:
         """Take the readouts of patched runs."""

@@ -31,7 +31,8 @@ class LayerState:
         position: The last position that it has read.
         parts: Its tensors by name, the examples first: ``k`` and ``v`` of attention, ``h`` and
             ``c`` of an LSTM, ``state`` of others; in front of it, where the mixer has a short
-            convolution, ``recent``, the last inputs of that.
+            convolution, ``recent``, the last inputs of that. Where a module remembers by the
+            model's own cache, they are called as there.
     """
 
     layer: int
@@ -98,8 +99,16 @@ def _exchanged(mixing: Mixing, normed_BTD: Tensor, n_read: int, state: LayerStat
 
 
 def _named(mixing: Mixing, memory: State, layer: int, position: int) -> LayerState:
-    names = ("recent",) * mixing.n_recent + mixing.remembers
-    return LayerState(layer, position, dict(zip(names, memory, strict=False)))
+    recent, behind = memory[: mixing.n_recent], memory[mixing.n_recent :]
+    names = mixing.remembers or (
+        *_numbered("recent", len(recent)),
+        *_numbered("state", len(behind)),
+    )
+    return LayerState(layer, position, dict(zip(names, memory, strict=True)))
+
+
+def _numbered(name: str, n: int) -> tuple[str, ...]:
+    return (name,) if n == 1 else tuple(f"{name}_{i}" for i in range(n))
 
 
 def _stream(model: SequenceModel, tokens_BT: Tensor, layer: int) -> Tensor:

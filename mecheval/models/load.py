@@ -12,8 +12,6 @@ from mecheval.escape import quoted
 from mecheval.models.contract import ModelCard, ModelSource
 from mecheval.models.hub.pretrained import Checkpoint
 from mecheval.models.module_source import ModuleSource
-from mecheval.models.planted.planted import Planted
-from mecheval.models.stack.architecture import configure_model
 from mecheval.paths import expanded, is_dir
 from mecheval.text.quoting import HUB as HUB
 
@@ -46,9 +44,7 @@ def resolve(spec: Spec, registry: Registry, *, trust_remote_code: bool = False) 
             f"{quoted(spec.revision)}. "
             "Leave out the part after @."
         )
-    if issubclass(found, Planted):
-        return found.configure(spec.args, name=spec.name)
-    return configure_model(found, spec.args, name=spec.name)
+    return found.configure(spec.args, name=spec.name)
 
 
 def source_of(given: Any) -> ModelSource:

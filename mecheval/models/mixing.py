@@ -4,12 +4,14 @@ A mixer is the part of a block that carries information between positions. Taken
 
     signals_t = project(input_t)              of every position (nearly) alone
     memory_t  = memory_{t-1} + written_t      what the position writes is part of its signals
-    output_t  = read(signals_t, memory_t)
+    z_t       = mix(signals_t, memory_t)      what is read from memory
+    output_t  = out(z_t)                      of every position alone: W_O of attention
 
 with the state of the memory as a tuple of tensors, batch first, so that a run can be taken up at
 any position: keys and values of attention, the cell of an LSTM, the matrix of a state-space model.
 
-Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of the stream, ``R`` examples again.
+Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of the stream, ``Z`` width of what is
+read, ``R`` examples again.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor
 
 State = tuple[Tensor, ...]
@@ -40,59 +43,98 @@ def unchanged(component: str, value_BTD: Tensor) -> Tensor:
 class Mixing(ABC):
     """A sequence mixer taken apart.
 
+    A mixer writes :meth:`project` and :meth:`mix`, and has an ``out`` if anything follows what it
+    reads. All else comes from these, and is written anew only where that is cheaper.
+
     Attributes:
+        out: A module or a method that maps what is read ``(B, T, Z)`` to the output ``(B, T, D)``,
+            each position alone. Without it what is read is the output.
         reach: Number of positions, its own included, whose signals depend on one position's input:
             the taps of a short convolution, 1 without one.
         n_recent: How many leading tensors of the state hold recent inputs of a short convolution
             rather than long-range memory.
-        inner: Components inside the mixer that :meth:`project` and :meth:`read` show to ``edit``.
-        remembers: Names of the tensors of the state behind these.
-        writes: Names of what a position writes; empty if that is not defined for this mixer.
+        inner: Components inside the mixer that have a site: of those that :meth:`project` shows to
+            ``edit``, and ``z``, which :meth:`output` does.
+        remembers: Names of the tensors of the state; ``recent`` and ``state`` where there are none.
+        writes: Names of what a position writes; empty if it writes nothing beyond a short
+            convolution, None if that is not defined for this mixer.
         gated: Whether what a position writes depends on the memory before it, as in a nonlinear
             recurrence.
+        late: Those of ``inner`` that :meth:`output` shows though later positions can depend on
+            them; ``edit`` goes there together with the signals of the run as it was.
+        opaque: Whether nothing is known of the mixer but what it returns: not on which positions
+            its signals and its memory depend.
     """
 
     reach: int = 1
     n_recent: int = 0
     inner: tuple[str, ...] = ()
-    remembers: tuple[str, ...] = ("state",)
-    writes: tuple[str, ...] = ()
+    remembers: tuple[str, ...] = ()
+    writes: tuple[str, ...] | None = None
     gated: bool = False
+    late: tuple[str, ...] = ()
+    opaque: bool = False
 
     @abstractmethod
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Return the signals of positions that follow the state; ``edit`` sees inner components."""
 
     @abstractmethod
-    def read(
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
+        """Run the memory on from a state.
+
+        Args:
+            signals: Signals of the positions that follow the state.
+            state: Memory before them; it is not changed.
+
+        Returns:
+            What each of them reads from memory, ``(B, T, Z)``, and the state after the last one.
+        """
+
+    def read_at(self, signals: Signals, state: State, only_B: Tensor | None) -> Tensor:
+        """Return what :meth:`mix` reads, for callers who do not go on from there.
+
+        A mixer that can leave work out writes it anew: one query is cheaper than all of them.
+
+        Args:
+            signals: Signals of the positions that follow the state.
+            state: Memory before them.
+            only_B: One of those positions per example, counted from the state on; None for all.
+
+        Returns:
+            ``(B, T, Z)``, or ``(B, 1, Z)`` with ``only_B``.
+        """
+        return at(self.mix(signals, state)[0], only_B)
+
+    def read(self, signals: Signals, state: State) -> tuple[Tensor, State]:
+        """Return the output ``(B, T, D)`` of positions that follow a state, and the state after."""
+        z_BTZ, after = self.mix(signals, state)
+        return self._out(z_BTZ), after
+
+    def output(
         self,
         signals: Signals,
         state: State,
         *,
         only_B: Tensor | None = None,
         edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
-        """Run the memory on from a state.
+    ) -> Tensor:
+        """Return the output alone.
 
         Args:
             signals: Signals of the positions that follow the state.
-            state: Memory before them; it is not changed.
-            only_B: One of those positions per example, counted from the state on; the output is
-                wanted there alone.
-            edit: Is shown inner components.
+            state: Memory before them.
+            only_B: One of those positions per example; the output is wanted there alone.
+            edit: Is shown what is read as ``z``.
 
         Returns:
-            The output ``(B, T, D)``, or ``(B, 1, D)`` with ``only_B``; and the state after the
-            last position.
+            ``(B, T, D)``, or ``(B, 1, D)`` with ``only_B``.
         """
-
-    def output(self, signals: Signals, state: State, *, only_B: Tensor | None = None) -> Tensor:
-        """Return the output of :meth:`read` for callers who do not go on from there."""
-        return self.read(signals, state, only_B=only_B)[0]
+        return self._out(edit("z", self.read_at(signals, state, only_B)))
 
     def advance(self, signals: Signals, state: State) -> State:
         """Return the state after positions whose output is not wanted."""
-        return self.read(signals, state)[1]
+        return self.mix(signals, state)[1]
 
     def written(self, signals: Signals, state: State) -> Written:
         """Return what every position writes into memory, in the run that the signals are from.
@@ -100,7 +142,7 @@ class Mixing(ABC):
         Raises:
             NotImplementedError: It is not defined for this mixer.
         """
-        raise NotImplementedError("abstract: what a position writes is not defined")
+        return tuple(signals[name] for name in self._writes())
 
     def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
         """Return the output ``(B, T, D)`` if the positions had written something else.
@@ -111,7 +153,16 @@ class Mixing(ABC):
         Raises:
             NotImplementedError: It is not defined for this mixer.
         """
-        raise NotImplementedError("abstract: what a position writes is not defined")
+        return self.output({**signals, **dict(zip(self._writes(), written, strict=True))}, state)
+
+    def _out(self, z_BTZ: Tensor) -> Tensor:
+        out = getattr(self, "out", None)
+        return z_BTZ if out is None else out(z_BTZ)
+
+    def _writes(self) -> tuple[str, ...]:
+        if self.writes is None:
+            raise NotImplementedError("abstract: what a position writes is not defined")
+        return self.writes
 
 
 def at(value_BTX: Tensor, only_B: Tensor | None) -> Tensor:
@@ -119,4 +170,4 @@ def at(value_BTX: Tensor, only_B: Tensor | None) -> Tensor:
     if only_B is None:
         return value_BTX
     index_B = only_B.to(value_BTX.device)
-    return value_BTX[index_B.new_tensor(range(len(index_B))), index_B][:, None]
+    return value_BTX[torch.arange(len(index_B), device=index_B.device), index_B][:, None]

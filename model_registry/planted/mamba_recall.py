@@ -189,7 +189,7 @@ class Mamba2Recall(Recall):
         basis, mixer = self.basis(task), cast("DualStateSpace", mixer)
         z_ED, xBC_XD, _ = mixer.in_proj.weight.split(mixer.sizes)
         z_ED[:, basis["one"]] = LARGE
-        channels, keys = mixer.channels, task.keys
+        channels, keys = mixer.conv_sizes[0], task.keys
         X = slice(0, task.values)
         B, C = (slice(channels + i * keys, channels + (i + 1) * keys) for i in range(2))
         for group, source in ((X, "value"), (B, "key"), (C, "key")):

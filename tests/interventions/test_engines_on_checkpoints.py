@@ -7,11 +7,22 @@ import pytest
 import torch
 from hf_families import FAMILIES, build, is_new, known_here
 
+from mecheval.errors import UsageError
 from mecheval.interventions import recovery_grid
+from mecheval.models.decomposition import Decomposition
 from mecheval.models.wrapped.model import WrappedModel
 
 EXACT = {torch.float64: 1e-9, torch.float32: 1e-5}
-COARSE_INSIDE = ("mamba", "mamba2", "falcon_mamba", "bamba", "falcon_h1", "zamba2")
+COARSE_INSIDE = (
+    "mamba",
+    "mamba2",
+    "falcon_mamba",
+    "bamba",
+    "falcon_h1",
+    "zamba2",
+    "nemotron_h",
+    "olmo_hybrid",
+)
 """Families that compute parts in float32, whatever the type of the model."""
 
 ONLY_SINGLE = {"mixtral", "jamba", "qwen3_next"}
@@ -109,3 +120,66 @@ def test_memory_of_checkpoints(family: str) -> None:
             assert patched[changed[b]] != grid.corrupted[b]
     last = grid.component("cache")[0, pairs()["readout_B"], np.arange(3)]
     np.testing.assert_array_equal(last, grid.corrupted)
+
+
+CACHED = ["gpt_neo", "bloom", "falcon_h1", "qwen3_next"]
+"""Families whose mixers or blocks go on from the model's own cache."""
+
+
+@pytest.mark.parametrize("family", CACHED)
+def test_models_that_go_on_from_their_cache_run_in_tails(family: str) -> None:
+    known_here(family)
+    if family in ("falcon_h1", "qwen3_next") and not is_new():
+        pytest.skip("its recurrence starts again from zeros before transformers 5")
+    assert agree(build(family), EXACT[torch.float32]) == "tails"
+
+
+@pytest.mark.parametrize("family", CACHED)
+def test_memory_of_a_cache_is_what_steps_exchange(family: str) -> None:
+    known_here(family)
+    if family in ("falcon_h1", "qwen3_next") and not is_new():
+        pytest.skip("its recurrence starts again from zeros before transformers 5")
+    model = WrappedModel(build(family))
+    found = [
+        recovery_grid(model, **pairs(), components=("state", "cache"), engine=engine)
+        for engine in ("auto", "steps")
+    ]
+    assert found[0].execution.engine == "tails"
+    scale = np.nanmax(np.abs(found[0].clean))
+    np.testing.assert_allclose(
+        found[0].patched / scale, found[1].patched / scale, rtol=0, atol=EXACT[torch.float32]
+    )
+    assert (found[0].patched != found[0].corrupted[None, None, None]).any((1, 2, 3)).all()
+
+
+def test_what_a_mixer_does_not_say_is_asked_of_none() -> None:
+    model = WrappedModel(build("gpt_neo"))
+    with pytest.raises(UsageError, match="layer 0 does not say"):
+        recovery_grid(model, **pairs(), components=("write",))
+    with pytest.raises(UsageError, match="frozen=True needs to know"):
+        recovery_grid(model, **pairs(), frozen=True)
+
+
+def test_what_a_mixer_does_not_say_is_no_site_of_its_layer() -> None:
+    """The second layer attends; the first one goes on from its cache."""
+    if not is_new():
+        pytest.skip("its recurrence starts again from zeros before transformers 5")
+    known_here("olmo_hybrid")
+    model = WrappedModel(build("olmo_hybrid"))
+    grid = recovery_grid(model, **pairs(), components=("write",)).component("write")
+    found = model.decomposition()
+    assert isinstance(found, Decomposition)
+    said = [layer.mixing.writes is not None for layer in found.layers]
+    assert [not np.isnan(layer_JP).any() for layer_JP in grid] == said == [False, True]
+
+
+def test_blocks_without_a_mixer_write_nothing() -> None:
+    known_here("nemotron_h")
+    model = WrappedModel(build("nemotron_h"))
+    found = model.decomposition()
+    assert isinstance(found, Decomposition)
+    assert [layer.mixing.writes for layer in found.layers[1::2]] == [(), ()]
+    grid = recovery_grid(model, **pairs(), components=("write", "cache"))
+    assert (grid.patched[:, 1::2] == grid.corrupted).all()
+    assert (grid.patched[:, ::2] != grid.corrupted).any((2, 3)).all()
+    assert recovery_grid(model, **pairs(), frozen=True).execution.engine == "tails"

@@ -243,11 +243,11 @@ def test_a_sharp_head_sees_no_less() -> None:
 class Squared:
     """Attention by squares of products, which reads nothing with queries of zeros."""
 
-    def read(self, signals, state, *, only_B=None, edit) -> tuple[torch.Tensor, tuple]:
+    def output(self, signals, state, *, only_B=None, edit) -> torch.Tensor:
         weight_BHTT = torch.einsum("bthk,bshk->bhts", signals["q"], signals["k"]).square().tril()
         weight_BHTT = weight_BHTT / weight_BHTT.sum(-1, keepdim=True)
         read_BTHV = torch.einsum("bhts,bshv->bthv", weight_BHTT, signals["v"])
-        return edit("z", read_BTHV.flatten(2)), ()
+        return edit("z", read_BTHV.flatten(2))
 
 
 def test_a_mixer_that_reads_nothing_with_zeros_sees_all_positions_so_far() -> None:

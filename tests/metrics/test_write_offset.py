@@ -88,12 +88,18 @@ def test_what_cannot_be_taken_apart_is_not_applicable(monkeypatch) -> None:
         assert result.reason.startswith("not applicable: ")
 
 
-def test_a_mixer_that_says_nothing_of_its_writes_is_not_applicable(monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("writes", "why"),
+    [((), "no position writes anything"), (None, "a mixer does not say what a position writes")],
+)
+def test_a_mixer_that_says_nothing_of_its_writes_is_not_applicable(
+    monkeypatch, writes, why
+) -> None:
     from mecheval.builtin.model_registry.gru import GatedRecurrentUnit
 
-    monkeypatch.setattr(GatedRecurrentUnit, "writes", ())
+    monkeypatch.setattr(GatedRecurrentUnit, "writes", writes)
     for result in offsets("gru[width=16,layers=1]").values():
-        assert result.reason == "not applicable: no mixer says what a position writes"
+        assert result.reason == f"not applicable: {why}"
 
 
 def by_hand(monkeypatch: pytest.MonkeyPatch, change_LOP: np.ndarray) -> dict:

@@ -32,7 +32,7 @@ def random_scan(shape, *, heads: bool = False, dtype=torch.float64, device="cpu"
         normal(examples, positions, channels), normal(examples, positions, states),
         normal(examples, positions, states), A, normal(groups), normal(groups),
     )  # fmt: skip
-    return Scan(*(value.to(device, dtype) for value in scan))
+    return Scan(*(value.to(device, dtype) for value in scan[:8]))
 
 
 def random_state(scan: Scan) -> Tensor:
@@ -41,14 +41,14 @@ def random_state(scan: Scan) -> Tensor:
     return torch.randn(sizes, generator=generator, dtype=torch.float64).to(scan.x_BTE)
 
 
-def values_and_gradients(scan_by, scan: Scan, **how) -> list[Tensor]:
+def values_and_gradients(scan_by, scan: Scan, *, signed: bool = False, **how) -> list[Tensor]:
     """Return the output, the last state and the gradients of all inputs of a random sum."""
-    scan = Scan(*(value.detach().clone().requires_grad_() for value in scan))
+    scan = Scan(*(value.detach().clone().requires_grad_() for value in scan[:8]), signed=signed)
     y_BTE, last_BEN = scan_by(scan, **how)
     generator = torch.Generator().manual_seed(1)
     weight_BTE = torch.randn(y_BTE.shape, generator=generator, dtype=torch.float64)
     (y_BTE * weight_BTE.to(y_BTE)).sum().backward()
-    gradients = [value.grad for value in scan]
+    gradients = [value.grad for value in scan[:8]]
     assert all(gradient is not None for gradient in gradients)
     return [value.detach().double().cpu() for value in (y_BTE, last_BEN, *gradients)]
 

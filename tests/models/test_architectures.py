@@ -13,7 +13,7 @@ from mecheval.checks import all_passed
 from mecheval.errors import ContractError, UsageError
 from mecheval.models.checks import check_model
 from mecheval.models.kernels.c.compile import library
-from mecheval.models.stack.architecture import Architecture, configure_model, model
+from mecheval.models.stack.architecture import Architecture, model
 from mecheval.recipe import Recipe
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
@@ -41,7 +41,7 @@ VARIANTS = [
 
 def configured(text: str) -> Architecture:
     spec = parse_spec(text)
-    return configure_model(REGISTRY.load("model", spec.name), spec.args, name=spec.name)
+    return REGISTRY.load("model", spec.name).configure(spec.args, name=spec.name)
 
 
 def build(text: str, vocab_size: int = 6, seed: int = 0):
@@ -109,7 +109,7 @@ def test_identity_holds_all_arguments():
 
 def test_registered_name_and_symbols_reach_identity_and_encoding():
     cls = REGISTRY.load("model", "gru")
-    local = configure_model(cls, {}, name="local/gru")
+    local = cls.configure({}, name="local/gru")
     assert local.identity().name == local.card.name == "local/gru"
     assert cls.card.name == "gru"
     task = REGISTRY.load("task", "dyck")()
@@ -169,7 +169,7 @@ def test_the_example_of_the_readme_keeps_the_contract(tmp_path):
     example = readme.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     (tmp_path / "decay.py").write_text(example, encoding="utf-8")
     cls = Registry((tmp_path / "decay.py",)).load("model", "local/decay")
-    source = configure_model(cls, {}, name="local/decay")
+    source = cls.configure({}, name="local/decay")
     checks = check_model(source.build(source.vocabulary(5), seed=0))
     assert {check.passed for check in checks} == {True}, "\n".join(map(str, checks))
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mecheval.errors import UsageError
 from mecheval.models.kernels import scan as scan_module
+from mecheval.models.kernels.c import compile as compiling
 from mecheval.models.kernels.c.compile import library
 from mecheval.models.kernels.convolution import causal_convolution
 from mecheval.models.kernels.scan import Scan, check_kernel, choose
@@ -27,7 +28,7 @@ def test_portable_scan_equals_the_definition(shape, heads, signed):
     wanted = values_and_gradients(scan_by, scan, signed=signed, implementation="reference")
     found = values_and_gradients(scan_by, scan, signed=signed, implementation="torch")
     assert worst(found, wanted) < 1e-13
-    single = Scan(*(value.float() for value in scan))
+    single = Scan(*(value.float() for value in scan[:8]))
     found = values_and_gradients(scan_by, single, signed=signed, implementation="torch")
     assert worst(found, wanted) < 3e-6
 
@@ -39,7 +40,7 @@ def test_portable_scan_equals_the_definition(shape, heads, signed):
 def test_c_scan_equals_the_definition(shape, heads, signed):
     scan, scan_by = random_scan(shape, heads=heads), dual_scan if heads else selective_scan
     wanted = values_and_gradients(scan_by, scan, signed=signed, implementation="reference")
-    single = Scan(*(value.float() for value in scan))
+    single = Scan(*(value.float() for value in scan[:8]))
     found = values_and_gradients(scan_by, single, signed=signed, implementation="c")
     assert worst(found, wanted) < 4e-6  # one gradient is a sum of 462 terms that cancel
 
@@ -50,9 +51,9 @@ def test_gradients_of_the_portable_scans_are_derivatives(signed):
         scan = random_scan((1, 5, 4, 2, 2), heads=heads)
 
         def output(*inputs: Tensor, scan_by=scan_by) -> Tensor:
-            return scan_by(Scan(*inputs), signed=signed, implementation="torch")[0]
+            return scan_by(Scan(*inputs, signed=signed), implementation="torch")[0]
 
-        assert torch.autograd.gradcheck(output, [value.requires_grad_() for value in scan])
+        assert torch.autograd.gradcheck(output, [value.requires_grad_() for value in scan[:8]])
 
 
 @pytest.mark.parametrize("chunk", [3, 8, 32])
@@ -85,19 +86,19 @@ def test_a_decay_of_zero_has_the_right_gradient(implementation):
 def test_c_scan_takes_slices_without_copying_them_wrongly():
     """Inputs are usually parts of one projection, with a stride of their own."""
     scan = random_scan((3, 17, 24, 16, 2), dtype=torch.float32)
-    wanted = values_and_gradients(selective_scan, scan, signed=False, implementation="c")
+    wanted = values_and_gradients(selective_scan, scan, implementation="c")
     joined = torch.cat(scan[:5], -1).requires_grad_()
     parts = joined.split([value.shape[-1] for value in scan[:5]], -1)
-    y_BTE, _ = selective_scan(Scan(*parts, *scan[5:]), signed=False, implementation="c")
+    y_BTE, _ = selective_scan(Scan(*parts, *scan[5:]), implementation="c")
     assert torch.equal(y_BTE.double(), wanted[0])
     for x_BTE in (
         scan.x_BTE.transpose(0, 1).contiguous().transpose(0, 1),
         scan.x_BTE.transpose(1, 2).contiguous().transpose(1, 2),
         scan.x_BTE[:1].expand_as(scan.x_BTE),
     ):
-        y_BTE, _ = selective_scan(scan._replace(x_BTE=x_BTE), signed=False, implementation="c")
+        y_BTE, _ = selective_scan(scan._replace(x_BTE=x_BTE), implementation="c")
         copied = scan._replace(x_BTE=x_BTE.contiguous())
-        wanted_BTE, _ = selective_scan(copied, signed=False, implementation="c")
+        wanted_BTE, _ = selective_scan(copied, implementation="c")
         assert torch.equal(y_BTE, wanted_BTE)
 
 
@@ -106,8 +107,8 @@ def test_c_scan_takes_slices_without_copying_them_wrongly():
 def test_a_last_state_that_is_not_wanted_is_not_made(heads):
     run = dual_scan if heads else selective_scan
     scan = random_scan((2, 20, 6, 4, 2), heads=heads, dtype=torch.float32)
-    wanted_BTE, last_BEN = run(scan, signed=False, implementation="c")
-    y_BTE, none_BEN = run(scan, signed=False, implementation="c", going_on=False)
+    wanted_BTE, last_BEN = run(scan, implementation="c")
+    y_BTE, none_BEN = run(scan._replace(going_on=False), implementation="c")
     assert torch.equal(y_BTE, wanted_BTE)
     assert (len(last_BEN), len(none_BEN)) == (2, 0)
 
@@ -116,16 +117,14 @@ def test_a_last_state_that_is_not_wanted_is_not_made(heads):
 def test_c_scan_survives_extremes_and_keeps_nans():
     scan = random_scan((2, 20, 16, 16, 2), dtype=torch.float32)
     extreme = scan._replace(delta_BTE=40 * scan.delta_BTE, z_BTE=60 * scan.z_BTE)
-    wide = Scan(*(value.double() for value in extreme))
-    wanted = values_and_gradients(selective_scan, wide, signed=False, implementation="reference")
-    found = values_and_gradients(selective_scan, extreme, signed=False, implementation="c")
+    wide = Scan(*(value.double() for value in extreme[:8]))
+    wanted = values_and_gradients(selective_scan, wide, implementation="reference")
+    found = values_and_gradients(selective_scan, extreme, implementation="c")
     assert worst(found, wanted) < 5e-6
     for field in ("x_BTE", "delta_BTE", "z_BTE", "B_BTN"):
         broken = getattr(scan, field).clone()
         broken[0, 3] = torch.nan
-        y_BTE, _ = selective_scan(
-            scan._replace(**{field: broken}), signed=False, implementation="c"
-        )
+        y_BTE, _ = selective_scan(scan._replace(**{field: broken}), implementation="c")
         assert y_BTE[0, 3].isnan().all(), field
         assert y_BTE[0, :3].isfinite().all()
         assert y_BTE[1].isfinite().all()
@@ -136,8 +135,8 @@ def test_signed_range_flips_signs_and_the_default_does_not():
     column = Scan(*(value[:, 0] for value in scan[:5]), *scan[5:])
     column = column._replace(delta_BTE=column.delta_BTE + 9, x_BTE=torch.zeros(1, 3).double())
     ones_BEN = torch.ones(1, 3, 2).double()
-    assert (scan_step(column, ones_BEN, signed=True)[1] < 0).all()
-    assert (scan_step(column, ones_BEN, signed=False)[1] > 0).all()
+    assert (scan_step(column._replace(signed=True), ones_BEN)[1] < 0).all()
+    assert (scan_step(column, ones_BEN)[1] > 0).all()
 
 
 @needs_c
@@ -155,6 +154,36 @@ def test_c_convolution_equals_torch(taps):
     assert worst(results[1], results[0]) < 1e-6
 
 
+@needs_c
+@pytest.mark.parametrize("field", Scan._fields[:8])
+def test_the_c_scan_refuses_what_it_would_misread(field):
+    double = random_scan((2, 9, 6, 4, 2))
+    with pytest.raises(UsageError, match=r"float32 on the CPU.* was given float64"):
+        selective_scan(double, implementation="c")
+    scan = Scan(*(value.float() for value in double[:8]))
+    selective_scan(scan, implementation="c")
+    value = getattr(scan, field)
+    short = scan._replace(**{field: value[:, :-1] if value.ndim == 3 else value[:-1]})
+    with pytest.raises(UsageError, match=r"of shape \("):
+        selective_scan(short, implementation="c")
+    with pytest.raises(UsageError, match=r"takes state .*\(2, 4, 6\)"):
+        selective_scan(scan, implementation="c", state_BEN=torch.zeros(1, 6, 4))
+
+
+@needs_c
+def test_the_c_convolution_refuses_what_it_would_misread():
+    x_BTE, weight_EK, bias_E = torch.ones(2, 9, 5), torch.ones(5, 3), torch.ones(5)
+    given = {"x_BTE": x_BTE, "weight_EK": weight_EK, "bias_E": bias_E}
+    half_BTE = causal_convolution(x_BTE.bfloat16(), weight_EK, bias_E, implementation="c")
+    assert half_BTE.dtype == torch.bfloat16
+    for other in (
+        {"x_BTE": x_BTE.double()}, {"x_BTE": x_BTE[..., :4]}, {"bias_E": bias_E[:4]},
+        {"before_BKE": torch.ones(2, 3, 5)}, {"weight_EK": weight_EK.to("meta")},
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match="C kernel causal_convolution takes"):
+            causal_convolution(**{**given, **other}, implementation="c")
+
+
 def test_convolution_reads_the_present_last():
     x_BTE = torch.zeros(1, 5, 1)
     x_BTE[0, 2] = 1.0
@@ -168,11 +197,11 @@ def test_choice_of_implementation(monkeypatch):
     monkeypatch.setattr(scan_module, "has_mamba_ssm", lambda: True)
     on_cpu = torch.zeros(1)
     native = "c" if library().functions is not None else "torch"
-    assert choose("reference", on_cpu, signed=False) == "reference"
-    assert choose("auto", on_cpu, signed=False) == native
-    assert choose("auto", on_cpu.double(), signed=False) == "torch"
+    assert choose("reference", on_cpu) == "reference"
+    assert choose("auto", on_cpu) == native
+    assert choose("auto", on_cpu.double()) == "torch"
     with pytest.raises(UsageError, match="kernel=fused runs on a CUDA device"):
-        choose("fused", on_cpu, signed=False)
+        choose("fused", on_cpu)
 
 
 def test_unusable_kernels_are_refused_before_anything_is_built():
@@ -205,6 +234,17 @@ def test_many_processes_may_build_at_once(tmp_path):
     assert [path.suffix for path in (tmp_path / "kernels").iterdir()] == [".so"]
 
 
+def test_kernels_are_compiled_anew_for_another_compiler_or_flag(monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    paths = [compiling._path()]
+    monkeypatch.setenv("CC", "clang")
+    paths.append(compiling._path())
+    for name, value in (("_FLAGS", ("-O0",)), ("_TUNINGS", ((),)), ("_cpu", lambda: "another")):
+        monkeypatch.setattr(compiling, name, value)
+        paths.append(compiling._path())
+    assert len(set(paths)) == len(paths)
+
+
 def test_without_a_compiler_the_reason_is_kept(tmp_path):
     failing = tmp_path / "compiler"
     failing.write_text("#!/bin/sh\necho no such target >&2\nexit 1\n", encoding="utf-8")
@@ -232,11 +272,11 @@ def test_fused_scan_equals_the_definition(heads):
     scan_by = dual_scan if heads else selective_scan
     shape = (2, 70, 64, 16, 2)
     scan = random_scan(shape, heads=heads, dtype=torch.float32, device="cuda")
-    assert choose("auto", scan.x_BTE, signed=False) == "mamba_ssm"
+    assert choose("auto", scan.x_BTE) == "mamba_ssm"
     wanted = values_and_gradients(
-        scan_by, random_scan(shape, heads=heads), signed=False, implementation="reference"
+        scan_by, random_scan(shape, heads=heads), implementation="reference"
     )
-    found = values_and_gradients(scan_by, scan, signed=False, implementation="mamba_ssm")
+    found = values_and_gradients(scan_by, scan, implementation="mamba_ssm")
     # The Triton kernel multiplies matrices in tf32.
     assert worst(found, wanted) < (1e-2 if heads else 1e-4)
 

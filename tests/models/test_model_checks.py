@@ -5,7 +5,6 @@ import torch
 
 from mecheval.models.checks import CHECKS, check_model
 from mecheval.models.sites import Site
-from mecheval.models.stack.architecture import configure_model
 from mecheval.models.stack.residual import ResidualStack
 from mecheval.registry import Registry
 
@@ -101,7 +100,7 @@ class DoesNotStream(Sound):
 
 
 def outcomes(kind: type[ResidualStack], **how) -> dict[str, bool | None]:
-    architecture = configure_model(Registry().load("model", "gru"), {"layers": 2, "width": 8})
+    architecture = Registry().load("model", "gru").configure({"layers": 2, "width": 8})
     torch.manual_seed(0)
     checks = check_model(kind(architecture, 5), **how)
     assert [check.name for check in checks] == list(CHECKS)
@@ -148,7 +147,7 @@ def test_an_exception_fails_its_check_and_not_the_others():
         def start(self, batch_size):
             raise ValueError("no state here")
 
-    architecture = configure_model(Registry().load("model", "gru"), {"layers": 2, "width": 8})
+    architecture = Registry().load("model", "gru").configure({"layers": 2, "width": 8})
     checks = {check.name: check for check in check_model(Breaks(architecture, 5))}
     assert "ValueError: no state here" in str(checks[STEP])
     assert checks[CAUSAL].passed

@@ -12,7 +12,6 @@ from mecheval.errors import UsageError
 from mecheval.models.hooks import visiting
 from mecheval.models.layers.linear import Mlp, projection
 from mecheval.models.layers.mixer import Mixer
-from mecheval.models.mixing import at, unchanged
 from mecheval.models.sites import Site
 from mecheval.models.stack.architecture import Architecture, model
 from mecheval.models.stack.residual import ResidualStack
@@ -28,7 +27,7 @@ class RunningMean(Mixer):
         super().__init__()
         self.out = projection(width, width, scale=scale)
 
-    def mix(self, normed_BTD: Tensor) -> Tensor:
+    def forward(self, normed_BTD: Tensor) -> Tensor:
         counts_T1 = torch.arange(1, normed_BTD.shape[1] + 1, dtype=normed_BTD.dtype)[:, None]
         return self.out(normed_BTD.cumsum(1) / counts_T1)
 
@@ -40,11 +39,11 @@ class RunningSum(Mixer):
         super().__init__()
         self.out = projection(width, width, scale=scale)
 
-    def read(self, signals, state, *, only_B=None, edit=unchanged):
+    def mix(self, signals, state):
         sum_BTD = signals["normed"].cumsum(1)
         if state:
             sum_BTD = sum_BTD + state[0][:, None]
-        return self.out(at(sum_BTD, only_B)), (sum_BTD[:, -1],)
+        return sum_BTD, (sum_BTD[:, -1],)
 
 
 @model(

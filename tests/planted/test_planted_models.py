@@ -311,5 +311,6 @@ def test_groups_of_a_basis_lie_side_by_side() -> None:
 
 
 def test_a_recurrent_layer_cannot_be_turned() -> None:
+    stack = build("planted/lstm-parity", "parity")
     with pytest.raises(ValueError, match="writes its own units"):
-        rotate(build("planted/lstm-parity", "parity"), 1)
+        rotate(stack, stack.d_model, 1)

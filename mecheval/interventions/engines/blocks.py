@@ -47,8 +47,13 @@ def run_blocks(replay: Replay, chunk: Chunk, budget: Budget) -> None:
     """
     cells = _cells(chunk)
     left_R = torch.ones_like(cells.j_R, dtype=torch.bool)
+    # Behind a cache a convolution runs over its last inputs too: its outputs are not those of the
+    # positions at hand.
+    aligned_K = torch.tensor(
+        [component != "conv_out" for component in chunk.plan.components], device=left_R.device
+    )
     for j, position in enumerate(chunk.plan.positions):
-        here_R = cells.j_R == j
+        here_R = (cells.j_R == j) & aligned_K[cells.place_R2[:, 0]]
         blocks = replay.behind(position) if position and here_R.any() else None
         if blocks is not None:
             _run_cells(blocks, chunk, cells.take(here_R), budget, first=position)
@@ -79,6 +84,9 @@ def _cells(chunk: Chunk) -> _Cells:
         places.append(j_R.new_tensor([k, i]).expand(len(j_R), 2))
         js.append(j_R)
         runs.append(run_R)
+    if not layers:
+        none_R = positions_J[:0]
+        return _Cells(none_R, none_R.new_empty(0, 2), none_R, none_R)
     order_R = torch.cat(layers).argsort(stable=True)
     return _Cells(*(torch.cat(values)[order_R] for values in (layers, places, js, runs)))
 

@@ -152,7 +152,8 @@ class CellFinder:
         site_patch = self.chunk.site_patches[site]
         donor_PD = site_patch.donor_PTD[:, position]
         changed_P = (site_patch.base_PTD[:, position] != donor_PD).any(-1) & pending_P
-        at_once = site.component in ("block_out", "mixer_out", "mlp_out", "z")
+        late = site.component in self.bases[site.layer].layer.mixing.late
+        at_once = site.component in ("block_out", "mixer_out", "mlp_out", "z") and not late
         if at_once and site.layer == len(self.bases) - 1:
             # The last block's output counts at the readout alone.
             changed_P = changed_P & (self.chunk.base_runs.readout_P == position)
@@ -207,7 +208,7 @@ class CellFinder:
         if site.component == "z":
             state = self.states.before[site.layer]
             signals = {name: value_PTX[:, later] for name, value_PTX in base.signals.items()}
-            donor_PTD, _ = layer.mixing.read(signals, state, edit=putting("z", donor_PTD))
+            donor_PTD = layer.mixing.output(signals, state, edit=putting("z", donor_PTD))
         return layer.leave(stream_PTD, donor_PTD)
 
     def _of_memory(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mecheval.errors import UsageError
 from mecheval.interventions.budget import is_out_of_memory
 from mecheval.interventions.donors import Interchange
 from mecheval.interventions.engines.tail_cells import Base, CellFinder, CellGroup, putting
@@ -27,6 +28,7 @@ from mecheval.models.sites import Site
 if TYPE_CHECKING:
     from mecheval.interventions.budget import Budget
     from mecheval.interventions.chunk import Chunk
+    from mecheval.interventions.plan import Plan
     from mecheval.models.decomposition import Decomposition
     from mecheval.models.mixing import Signals
 
@@ -36,7 +38,9 @@ def run_tails(decomposition: Decomposition, chunk: Chunk, budget: Budget) -> Non
 
     Raises:
         RuntimeError: The device is out of memory even for one row.
+        UsageError: The plan asks for what positions write, and no mixer says what that is.
     """
+    _check_written(decomposition, chunk.plan)
     tails = Tails(decomposition, chunk)
     _settle(chunk)
     for j, position in sorted(enumerate(chunk.plan.positions), key=lambda pair: pair[1]):
@@ -160,6 +164,9 @@ class Tails:
             for part_RNX, donor_RX in zip(written, group.donor, strict=True):
                 part_RNX[:, 0] = donor_RX
             return at(mixing.reread(tail, written, state), only_R)
+        if group.component in mixing.late:
+            edit = putting(group.component, group.donor[0][:, None])
+            return mixing.output(tail, state, only_B=only_R, edit=edit)
         for name, value_RWX in self._projected(group, position).items():
             tail[name][:, : value_RWX.shape[1]] = value_RWX
         return mixing.output(tail, state, only_B=only_R)
@@ -212,6 +219,19 @@ class Tails:
         if index < len(self.bases) - 1:
             return None
         return self.base_runs.readout_P[run_R] - position
+
+
+def _check_written(decomposition: Decomposition, plan: Plan) -> None:
+    unsaid = [n for n, layer in enumerate(decomposition.layers) if layer.mixing.writes is None]
+    if not unsaid or not (plan.frozen or "write" in plan.components):
+        return
+    if plan.frozen or len(unsaid) == len(decomposition.layers):
+        what = "frozen=True" if plan.frozen else "'write'"
+        raise UsageError(
+            f"{what} needs to know what every position writes into memory, and the mixer of layer "
+            f"{unsaid[0]} does not say: it is called as a whole. Leave it out, or exchange the "
+            "memory after a position: components=['state', 'cache']."
+        )
 
 
 def _settle(chunk: Chunk) -> None:

@@ -58,7 +58,7 @@ def read_by_heads(
         seen.append(value_BTX)
         return value_BTX if edit is None else edit(component, value_BTX)
 
-    output_BTD, _ = mixing.read(signals, (), only_B=only_B, edit=see)
+    output_BTD = mixing.output(signals, (), only_B=only_B, edit=see)
     if len(seen) != 1:
         raise LookupError(f"{type(mixing).__name__} does not show what its heads read.")
     return output_BTD, seen[0]

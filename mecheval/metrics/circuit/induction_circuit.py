@@ -125,4 +125,7 @@ def _asked(subject: Subject, n_pairs: int) -> tuple[Pairs, Decomposition] | str:
     decomposition = subject.model.decomposition()
     if isinstance(decomposition, Refusal):
         return decomposition.reason
+    closed = [n for n, layer in enumerate(decomposition.layers) if layer.mixing.opaque]
+    if closed:
+        return f"layer {closed[0]}: its mixer is called as a whole, and does not show its heads"
     return pairs, decomposition

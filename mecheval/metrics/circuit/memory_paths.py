@@ -15,7 +15,6 @@ import numpy as np
 
 from mecheval.interventions import recovery_grid
 from mecheval.metrics.circuit.taps import tap_effects
-from mecheval.models.mixing import Mixing
 from mecheval.models.short_convolutions import short_convolutions
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def memory_paths(
         pairs: Clean and corrupted runs that differ at one position.
         max_offset: The largest offset of writes and taps.
     """
-    rereading = [type(layer.mixing).reread is not Mixing.reread for layer in decomposition.layers]
+    rereading = [layer.mixing.writes is not None for layer in decomposition.layers]
     offsets_PO = pairs.changed_P[:, None] + np.arange(max_offset + 1)
     offsets_PO = np.where(offsets_PO <= pairs.readout_P[:, None], offsets_PO, -1)
 

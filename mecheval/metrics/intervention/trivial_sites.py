@@ -78,7 +78,9 @@ def anatomy_of(model: SequenceModel) -> tuple[Anatomy, ...]:
     if isinstance(decomposition, Refusal):
         return (UNKNOWN,) * model.n_layers
     return tuple(
-        Anatomy(
+        UNKNOWN
+        if layer.mixing.opaque
+        else Anatomy(
             reach=layer.mixing.reach,
             recent=bool(layer.mixing.n_recent),
             remembers=bool(layer.mixing.writes) or not layer.mixing.n_recent,

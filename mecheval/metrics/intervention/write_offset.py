@@ -115,8 +115,10 @@ def _measured(metric: WriteOffset, subject: Subject, layout: Layout, pairs: Pair
     why = None
     if isinstance(decomposition, Refusal):
         why = decomposition.reason
+    elif any(layer.mixing.writes is None for layer in decomposition.layers):
+        why = "a mixer does not say what a position writes"
     elif not any(layer.mixing.writes for layer in decomposition.layers):
-        why = "no mixer says what a position writes"
+        why = "no position writes anything"
     if why is not None:
         return metric.result(layout, Estimate(None, reason=f"not applicable: {why}"), 0)
     effects = write_effects(subject, pairs, max_offset=metric.max_offset)

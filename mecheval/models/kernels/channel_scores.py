@@ -1,9 +1,16 @@
 """Scores within a chunk when every channel of the keys decays on its own.
 
 Gated linear attention (arXiv:2312.06635) has ``score_ls = sum_k q_lk k_sk a_s+1,k ... a_lk``. The
-usual form divides cumulated decays, and overflows where they are strong. Here keys are decayed from
-one block of positions to the next, and in all blocks at once from one position to the next, so that
-no factor exceeds 1.
+usual form divides cumulated decays, ``(q_l g_l) . (k_s / g_s)`` with ``g_l = a_1 ... a_l``, and
+overflows where they are strong: at a decay of 1/100, 1 / g is 1e64 after 32 positions. Here keys
+are decayed from one block of positions to the next, and in all blocks at once from one position to
+the next, so that no factor exceeds 1. For a chunk of three blocks, by what a score comes from:
+
+            keys of block   0         1         2
+    queries of block 0      within    0         0
+                     1      between   within    0          between: steps are blocks
+                     2      between   between   within     within: steps are positions of a block
+
 Shape suffixes: as in :mod:`.chunks`; ``M`` sequences, which are the chunks of all heads, or all
 their blocks; ``N`` steps of a sequence, which are blocks, or positions; ``X`` positions of a step.
 """
@@ -98,6 +105,7 @@ class _Scores(torch.autograd.Function):
         ctx.save_for_backward(q_MNXK, k_MNXK, *factors)
         between, within = _between(q_MNXK, k_MNXK, factors), _within(q_MNXK, k_MNXK, factors)
         scores_MLS, own_MXX = _score(between), _score(within)
+        # Steps read earlier steps only. Of its own write a position loses nothing: no decay here.
         own_MXX.diagonal(0, -2, -1).copy_((q_MNXK * k_MNXK).sum(-1).flatten(0, 1))
         _own_blocks(scores_MLS).copy_(own_MXX.view(*q_MNXK.shape[:2], BLOCK, BLOCK))
         return scores_MLS.view(*shape[:-1], shape[-2])
@@ -111,6 +119,9 @@ class _Scores(torch.autograd.Function):
         factors = _Factors(*rest)
         dscores_MLS = dscores_BCHLS.flatten(0, 2).contiguous()
         own_MXX = _own_blocks(dscores_MLS).flatten(0, 1)
+        # Each of both scores knew its queries and keys decayed; here that is undone, by the same
+        # factors, and the two are added. Only then is k dk what decays up to s have a part in, and
+        # q dq what those up to l have; a position's score for itself has neither, and comes last.
         dq_MNXK, dk_MNXK = _gradients(_between(q_MNXK, k_MNXK, factors), dscores_MLS)
         inner = _gradients(_within(q_MNXK, k_MNXK, factors), own_MXX)
         dq_within_MNXK, dk_within_MNXK = (value.view_as(q_MNXK) for value in inner)
@@ -145,8 +156,10 @@ def _score(steps: _Steps) -> Tensor:
     sequences, n_steps, size, _ = q_MNXK.shape
     scores_MLS = q_MNXK.new_zeros(sequences, n_steps * size, n_steps * size)
     decayed_MNXK = k_MNXK.clone()
-    decayed_MLK = decayed_MNXK.flatten(1, 2)
+    decayed_MLK = decayed_MNXK.flatten(1, 2)  # a view: it changes with what is decayed
     for i in range(1, n_steps):
+        # Keys come decayed to the end of their own step. From there to the start of step i lie the
+        # steps between, of which i - 1 is new; its own keys have none to go through.
         decayed_MNXK[:, : i - 1].mul_(total_MNK[:, i - 1, None, None])
         first = i * size
         earlier_MKS = decayed_MLK[:, :first].transpose(-1, -2)
@@ -165,6 +178,7 @@ def _gradients(steps: _Steps, dscores_MLS: Tensor) -> tuple[Tensor, Tensor]:
         decayed_MNXK[:, : i - 1].mul_(total_MNK[:, i - 1, None, None])
         first = i * size
         dq_MNXK[:, i] = dscores_MLS[:, first : first + size, :first] @ decayed_MLK[:, :first]
+    # The same the other way round: queries of later steps, carried back to the end of step i.
     for i in reversed(range(n_steps - 1)):
         later_MNXK[:, i + 2 :].mul_(total_MNK[:, i + 1, None, None])
         first, last = i * size, (i + 1) * size

@@ -19,6 +19,8 @@ from torch.nn import functional
 from mecheval.models.kernels.vmap_rules import folded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mecheval.models.kernels.decays import Decays
 
 CHUNK, WIDE_CHUNK = 32, 48
@@ -31,8 +33,19 @@ def upcast(v_BTHV: Tensor, *others: Tensor | None) -> list[Any]:
     return [None if value is None else value.to(dtype) for value in (v_BTHV, *others)]
 
 
-def no_state(k_BTHK: Tensor, v_BTHV: Tensor) -> Tensor:
-    """Return a state of zeros, ``(B, H, K, V)``."""
+def in_full(
+    run: Callable[..., tuple[Tensor, Tensor]], v_BTHV: Tensor, *others: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Call with all tensors in full precision; return an output in the type of the values."""
+    with torch.autocast(v_BTHV.device.type, enabled=False):
+        y_BTHV, last_BHKV = run(*upcast(v_BTHV, *others))
+    return y_BTHV.to(v_BTHV.dtype), last_BHKV
+
+
+def started(state_BHKV: Tensor | None, k_BTHK: Tensor, v_BTHV: Tensor) -> Tensor:
+    """Return the state, or one of zeros, ``(B, H, K, V)``."""
+    if state_BHKV is not None:
+        return state_BHKV
     examples, _, heads, width = k_BTHK.shape
     return v_BTHV.new_zeros(examples, heads, width, v_BTHV.shape[3])
 

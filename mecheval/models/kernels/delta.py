@@ -20,13 +20,13 @@ from mecheval.models.kernels.chunks import (
     chunk_for,
     chunk_length,
     in_chunks,
+    in_full,
     joined,
-    no_state,
     overlaps,
-    upcast,
+    started,
 )
 from mecheval.models.kernels.decays import head_decays, no_decay
-from mecheval.models.kernels.fla import LinearImplementation, fused_delta_rule
+from mecheval.models.kernels.fla import LinearImplementation, fused
 from mecheval.models.kernels.triangular_solve import substituted, unit_inverse
 
 
@@ -56,12 +56,10 @@ def delta_rule(
         ``(B, H, K, V)`` in float32 or float64.
     """
     if implementation == "fla":
-        return fused_delta_rule(q_BTHK, k_BTHK, v_BTHV, beta_BTH, log_decay_BTH, state_BHKV)
-    run = {"reference": _reference, "torch": _chunked}[implementation]
-    with torch.autocast(v_BTHV.device.type, enabled=False):
-        given = upcast(v_BTHV, q_BTHK, k_BTHK, beta_BTH, log_decay_BTH, state_BHKV)
-        y_BTHV, last_BHKV = run(*given)
-    return y_BTHV.to(v_BTHV.dtype), last_BHKV
+        name = "delta_rule" if log_decay_BTH is None else "gated_delta_rule"
+        return fused(name, q_BTHK, k_BTHK, v_BTHV, state_BHKV, beta=beta_BTH, g=log_decay_BTH)
+    run = _reference if implementation == "reference" else _chunked
+    return in_full(run, v_BTHV, q_BTHK, k_BTHK, beta_BTH, log_decay_BTH, state_BHKV)
 
 
 def _reference(
@@ -73,7 +71,7 @@ def _reference(
     state_BHKV: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     a_BTH = torch.ones_like(beta_BTH) if log_decay_BTH is None else log_decay_BTH.exp()
-    last_BHKV = no_state(k_BTHK, v_BTHV) if state_BHKV is None else state_BHKV
+    last_BHKV = started(state_BHKV, k_BTHK, v_BTHV)
     outputs = []
     columns = (value.unbind(1) for value in (q_BTHK, k_BTHK, v_BTHV, beta_BTH, a_BTH))
     for q_BHK, k_BHK, v_BHV, beta_BH, a_BH in zip(*columns, strict=True):
@@ -112,14 +110,17 @@ def _chunked(
         factors_BCHLS, scores_BCHLS = factors_BCHLS * between_BCHLS, scores_BCHLS * between_BCHLS
     right_BCHLV, inverse_BCHLS = beta_BCHL1 * v_BCHLV, unit_inverse(factors_BCHLS)
     kept_BCHKL = (k_BCHLK * decays.after_BCHLK).transpose(-1, -2)
+    # A single chunk from zeros has no state to subtract, and none to read: half of the products.
     if state_BHKV is None and v_BCHLV.shape[1] == 1:
         added_BCHLV = substituted(factors_BCHLS, inverse_BCHLS, right_BCHLV)
         last_BHKV = (kept_BCHKL @ added_BCHLV)[:, 0]
         return joined(scores_BCHLS @ added_BCHLV, n_positions), last_BHKV
-    last_BHKV = no_state(k_BTHK, v_BTHV) if state_BHKV is None else state_BHKV
+    last_BHKV = started(state_BHKV, k_BTHK, v_BTHV)
     held_BCHLK = beta_BCHL1 * k_BCHLK * decays.before_BCHLK
     columns = (factors_BCHLS, inverse_BCHLS, right_BCHLV, held_BCHLK, kept_BCHKL)
     totals = decays.total_BCHK[..., None].unbind(1)
+    # What is added depends on the state that the chunk starts from: only this runs one chunk after
+    # the other, and what queries read of the states waits until all of them are there.
     starts, added = [], []
     for total_BH11, factors_BHLS, inverse_BHLS, right_BHLV, held_BHLK, kept_BHKL in zip(
         totals, *(value.unbind(1) for value in columns), strict=True

@@ -21,12 +21,12 @@ from mecheval.models.kernels.chunks import (
     chunk_for,
     chunk_length,
     in_chunks,
+    in_full,
     joined,
-    no_state,
     overlaps,
-    upcast,
+    started,
 )
-from mecheval.models.kernels.fla import LinearImplementation, fused_dplr_delta_rule
+from mecheval.models.kernels.fla import LinearImplementation, fused
 from mecheval.models.kernels.triangular_solve import substituted, unit_inverse
 from mecheval.models.kernels.vmap_rules import folded
 
@@ -69,19 +69,22 @@ def dplr_delta_rule(
         ``(B, H, K, V)`` in float32 or float64.
     """
     if implementation == "fla":
-        return fused_dplr_delta_rule(
-            q_BTHK, writes.k, writes.v, direction_BTHK=writes.direction,
-            removal_BTHK=writes.removal, log_decay_BTHK=writes.log_decay, state_BHKV=state_BHKV,
+        return fused(
+            "dplr_delta_rule", q_BTHK, writes.k, writes.v, state_BHKV,
+            a=writes.direction, b=-writes.removal, gk=writes.log_decay,  # it adds along b
         )  # fmt: skip
-    run = {"reference": _reference, "torch": _chunked}[implementation]
-    with torch.autocast(writes.v.device.type, enabled=False):
-        v_BTHV, q_BTHK, state_BHKV, *others = upcast(writes.v, q_BTHK, state_BHKV, *writes[:-1])
-        y_BTHV, last_BHKV = run(q_BTHK, Writes._make([*others, v_BTHV]), state_BHKV)
-    return y_BTHV.to(writes.v.dtype), last_BHKV
+    way = _reference if implementation == "reference" else _chunked
+
+    def run(
+        v_BTHV: Tensor, q_BTHK: Tensor, state_BHKV: Tensor | None, *others: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return way(q_BTHK, Writes._make((*others, v_BTHV)), state_BHKV)
+
+    return in_full(run, writes.v, q_BTHK, state_BHKV, *writes[:-1])
 
 
 def _reference(q_BTHK: Tensor, writes: Writes, state_BHKV: Tensor | None) -> tuple[Tensor, Tensor]:
-    last_BHKV = no_state(q_BTHK, writes.v) if state_BHKV is None else state_BHKV
+    last_BHKV = started(state_BHKV, q_BTHK, writes.v)
     outputs = []
     columns = (value.unbind(1) for value in (q_BTHK, *writes))
     for q_BHK, log_decay_BHK, p_BHK, c_BHK, k_BHK, v_BHV in zip(*columns, strict=True):
@@ -117,7 +120,7 @@ def _chunked(q_BTHK: Tensor, writes: Writes, state_BHKV: Tensor | None) -> tuple
         removed_BCHLV = substituted(factors_BCHLS, inverse_BCHLS, right_BCHLV)
         last_BCHKV = left_BCHK[..., None] * (written_BCHKV - c_BCHKL @ removed_BCHLV)
         return joined(sum_BCHLV - scores_BCHLS @ removed_BCHLV, n_positions), last_BCHKV[:, 0]
-    last_BHKV = no_state(q_BTHK, writes.v) if state_BHKV is None else state_BHKV
+    last_BHKV = started(state_BHKV, q_BTHK, writes.v)
     columns = (
         factors_BCHLS, inverse_BCHLS, right_BCHLV, p_BCHLK, c_BCHKL, written_BCHKV,
         left_BCHK[..., None], middle_BCHK[..., None],
@@ -154,7 +157,8 @@ class _Decayed(torch.autograd.Function):
         middle_BCH1K = to_BCHLK[..., to_BCHLK.shape[-2] // 2, None, :].clone()
         forth_BCHLK = to_BCHLK.sub_(middle_BCH1K).exp_()
         back_BCHLK = forth_BCHLK.reciprocal()
-        # What is held at a position is decayed up to the one before.
+        # What is held at a position is decayed up to the one before: it is read before the decay
+        # of its own position, unlike what queries read. The first has none before it in the chunk.
         held_BCHLK = torch.empty_like(p_BCHLK)
         torch.mul(p_BCHLK[..., 1:, :], forth_BCHLK[..., :-1, :], out=held_BCHLK[..., 1:, :])
         first_BCH1K = (-middle_BCH1K).exp_()

@@ -59,65 +59,33 @@ def has_fla() -> bool:
     return True
 
 
-def fused_linear_attention(
-    q_BTHK: Tensor,
-    k_BTHK: Tensor,
-    v_BTHV: Tensor,
-    log_decay: Tensor | None,
-    state_BHKV: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Call the package's chunked kernel; see :func:`.linear.linear_attention`."""
-    name = "gla" if log_decay is not None and log_decay.ndim == 4 else "simple_gla"
-    decay = None if log_decay is None else log_decay.float()
-    return _call(name, q_BTHK, k_BTHK, v_BTHV, g=decay, initial_state=state_BHKV)
-
-
-def fused_delta_rule(
-    q_BTHK: Tensor,
-    k_BTHK: Tensor,
-    v_BTHV: Tensor,
-    beta_BTH: Tensor,
-    log_decay_BTH: Tensor | None,
-    state_BHKV: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Call the package's chunked kernel; see :func:`.delta.delta_rule`."""
-    name, gates = "delta_rule", {"beta": beta_BTH.to(v_BTHV.dtype)}
-    if log_decay_BTH is not None:
-        name, gates["g"] = "gated_delta_rule", log_decay_BTH.float()
-    return _call(name, q_BTHK, k_BTHK, v_BTHV, **gates, initial_state=state_BHKV)
-
-
-def fused_dplr_delta_rule(
-    q_BTHK: Tensor,
-    k_BTHK: Tensor,
-    v_BTHV: Tensor,
-    *,
-    direction_BTHK: Tensor,
-    removal_BTHK: Tensor,
-    log_decay_BTHK: Tensor,
-    state_BHKV: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Call the package's chunked kernel; see :mod:`.dplr_delta_rule`. It adds along ``b``."""
-    return _call(
-        "dplr_delta_rule", q_BTHK, k_BTHK, v_BTHV,
-        a=direction_BTHK.to(v_BTHV.dtype), b=-removal_BTHK.to(v_BTHV.dtype),
-        gk=log_decay_BTHK.float(), initial_state=state_BHKV,
-    )  # fmt: skip
-
-
-def _call(
+def fused(
     name: str,
     q_BTHK: Tensor,
     k_BTHK: Tensor,
     v_BTHV: Tensor,
-    *,
-    initial_state: Tensor | None,
+    state_BHKV: Tensor | None,
     **gates: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Call an operation of the package; it scales queries unless told not to."""
+    """Call one of the package's chunked kernels; it scales queries unless told not to.
+
+    Args:
+        name: The operation's name, such as ``delta_rule``.
+        q_BTHK: Queries.
+        k_BTHK: Keys.
+        v_BTHV: Values.
+        state_BHKV: The state before the first position; zeros without one.
+        **gates: The rest by the package's names. Logarithms of decays, ``g`` and ``gk``, are taken
+            in float32, all else in the type of the values; None is left out.
+    """
     module = require(f"{PACKAGE}.ops.{_MODULES.get(name, name)}", extra="cuda")
+    given = {
+        key: value.float() if key in ("g", "gk") else value.to(v_BTHV.dtype)
+        for key, value in gates.items()
+        if value is not None
+    }
     return getattr(module, f"chunk_{name}")(
-        q_BTHK.to(v_BTHV.dtype), k_BTHK.to(v_BTHV.dtype), v_BTHV, **gates, scale=1.0,
-        initial_state=None if initial_state is None else initial_state.float(),
+        q_BTHK.to(v_BTHV.dtype), k_BTHK.to(v_BTHV.dtype), v_BTHV, **given, scale=1.0,
+        initial_state=None if state_BHKV is None else state_BHKV.float(),
         output_final_state=True,
     )  # fmt: skip

@@ -19,13 +19,13 @@ from mecheval.models.kernels.chunks import (
     chunk_for,
     chunk_length,
     in_chunks,
+    in_full,
     joined,
-    no_state,
     overlaps,
-    upcast,
+    started,
 )
 from mecheval.models.kernels.decays import head_decays, no_decay
-from mecheval.models.kernels.fla import LinearImplementation, fused_linear_attention
+from mecheval.models.kernels.fla import LinearImplementation, fused
 
 
 def linear_attention(
@@ -53,11 +53,10 @@ def linear_attention(
         ``(B, H, K, V)`` in float32 or float64.
     """
     if implementation == "fla":
-        return fused_linear_attention(q_BTHK, k_BTHK, v_BTHV, log_decay, state_BHKV)
-    run = {"reference": _reference, "torch": _chunked}[implementation]
-    with torch.autocast(v_BTHV.device.type, enabled=False):
-        y_BTHV, last_BHKV = run(*upcast(v_BTHV, q_BTHK, k_BTHK, log_decay, state_BHKV))
-    return y_BTHV.to(v_BTHV.dtype), last_BHKV
+        name = "gla" if log_decay is not None and log_decay.ndim == 4 else "simple_gla"
+        return fused(name, q_BTHK, k_BTHK, v_BTHV, state_BHKV, g=log_decay)
+    run = _reference if implementation == "reference" else _chunked
+    return in_full(run, v_BTHV, q_BTHK, k_BTHK, log_decay, state_BHKV)
 
 
 def _reference(
@@ -67,10 +66,9 @@ def _reference(
     log_decay: Tensor | None,
     state_BHKV: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    if log_decay is None:
-        log_decay = q_BTHK.new_zeros(q_BTHK.shape[:3])
-    a_BTHK = log_decay.exp() if log_decay.ndim == 4 else log_decay.exp()[..., None]
-    last_BHKV = no_state(k_BTHK, v_BTHV) if state_BHKV is None else state_BHKV
+    a_BTHK = torch.ones_like(q_BTHK[..., :1]) if log_decay is None else log_decay.exp()
+    a_BTHK = a_BTHK if a_BTHK.ndim == 4 else a_BTHK[..., None]
+    last_BHKV = started(state_BHKV, k_BTHK, v_BTHV)
     outputs = []
     columns = zip(*(value.unbind(1) for value in (q_BTHK, k_BTHK, v_BTHV, a_BTHK)), strict=True)
     for q_BHK, k_BHK, v_BHV, a_BHK in columns:

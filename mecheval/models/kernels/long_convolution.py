@@ -61,17 +61,20 @@ def rows_convolution(u_HXT: Tensor, filter_HT: Tensor, *, n_last: int) -> Tensor
 
 
 def _summed(u_HXS: Tensor, filter_HS: Tensor, n_last: int) -> Tensor:
-    """Multiply by the matrix of what every output takes of every input.
+    """Multiply by the Toeplitz matrix M of the filter, ``M[t, s] = filter[t - s]``, 0 for s > t.
 
-    Each of its rows is the one before, moved by one: so are lines of a text that is cut one letter
-    short of its period. Autograd sums over such lines, and would have to scatter from an index.
+    Each row of a Toeplitz matrix is the one before, moved right by one. So one row that is repeated
+    and then cut into rows which are one entry shorter than it gives the whole matrix: every row
+    starts one entry earlier in the repeated one. Picking the entries by an index would be simpler,
+    but its backward scatters; that of ``expand`` is a sum.
     """
     n = u_HXS.shape[2]
-    # The last of the first line's lags is negative unless there is one output only.
-    line_HL = functional.pad(filter_HS.flip(1), (0, n_last)).roll(1 - n_last, 1)
-    text_HX = line_HL[:, None].expand(-1, n_last, -1).flatten(1)
-    cut_HX = text_HX[:, : n_last * (n + n_last - 1)]
-    matrix_HNS = cut_HX.unflatten(1, (n_last, -1))[..., :n]
+    # The first row: lags n - n_last, ... 0, then zeros for the inputs that are still to come, and
+    # at its end the lags beyond n - n_last, which the rows below move in.
+    row_HL = functional.pad(filter_HS.flip(1), (0, n_last)).roll(1 - n_last, 1)
+    repeated_HX = row_HL[:, None].expand(-1, n_last, -1).flatten(1)
+    shorter_HX = repeated_HX[:, : n_last * (n + n_last - 1)]
+    matrix_HNS = shorter_HX.unflatten(1, (n_last, -1))[..., :n]
     return u_HXS @ matrix_HNS.mT
 
 

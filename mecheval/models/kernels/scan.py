@@ -42,6 +42,8 @@ class Scan(NamedTuple):
         A_EN: Negative rates of decay; ``(H,)`` in Mamba-2, ``(E, 1)`` after :meth:`per_channel`.
         D_E: Weight of the skip connection; ``(H,)`` in Mamba-2.
         bias_E: Bias of the step size; ``(H,)`` in Mamba-2.
+        signed: Whether the eigenvalues lie in [-1, 1] instead of [0, 1].
+        going_on: Whether the last state is wanted.
     """
 
     x_BTE: Tensor
@@ -52,11 +54,24 @@ class Scan(NamedTuple):
     A_EN: Tensor
     D_E: Tensor
     bias_E: Tensor
+    signed: bool = False
+    going_on: bool = True
+
+    @property
+    def columns(self) -> tuple[Tensor, ...]:
+        """Return what every position has of its own: x, delta, z, B and C."""
+        return self[:5]
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """Return what all positions share: A, D and the bias."""
+        return self[5:8]
 
     def upcast(self) -> Scan:
         """Return the scan in float32, or in float64 where its input is that."""
         dtype = torch.float64 if self.x_BTE.dtype == torch.float64 else torch.float32
-        return Scan(*(value.to(dtype) for value in self))
+        tensors = (value.to(dtype) for value in (*self.columns, *self.parameters))
+        return Scan(*tensors, signed=self.signed, going_on=self.going_on)
 
     def per_channel(self) -> Scan:
         """Repeat what each head of Mamba-2 has for all of its channels."""
@@ -67,7 +82,7 @@ class Scan(NamedTuple):
         return self._replace(delta_BTE=delta, A_EN=A_E[:, None], D_E=D_E, bias_E=bias_E)
 
 
-def choose(kernel: Kernel, x_BTE: Tensor, *, signed: bool) -> Implementation:
+def choose(kernel: Kernel, x_BTE: Tensor, *, signed: bool = False) -> Implementation:
     """Choose the implementation that scans a tensor where it lies.
 
     Args:

@@ -7,7 +7,6 @@ Suffixes: see :mod:`.scan`.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,91 +20,101 @@ from mecheval.models.kernels.scan import Scan, needs_gradient, skip_and_gate
 from mecheval.models.kernels.vmap_rules import folded, is_lifted, one_by_one
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mecheval.models.kernels.scan import Implementation
 
 
 def selective_scan(
     scan: Scan,
     *,
-    signed: bool,
     implementation: Implementation,
     state_BEN: Tensor | None = None,
-    going_on: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Run the scan.
 
     Args:
         scan: Its inputs.
-        signed: Whether the eigenvalues lie in [-1, 1] instead of [0, 1].
         implementation: What :func:`mecheval.models.kernels.scan.choose` chose. ``torch`` takes its
             place where it cannot do what is asked: ``mamba_ssm`` knows no initial state, and ``c``
             no gradient of one.
         state_BEN: The state before the first position; zeros without one.
-        going_on: Whether the last state is wanted.
 
     Returns:
         The output ``(B, T, E)`` in the type of the input, and the last state ``(B, E, N)`` in
         float32 or float64, which carries no gradient in ``c`` and ``mamba_ssm``, and which ``c``
         leaves empty where it is not wanted.
+
+    Raises:
+        UsageError: ``c`` was asked for float64, or the shapes do not fit.
     """
     if implementation == "mamba_ssm" and state_BEN is None:
         return _fused(scan)
     if implementation == "mamba_ssm" or (implementation == "c" and needs_gradient(state_BEN)):
         implementation = "torch"
-    native = partial(_native, going_on=going_on)
-    run = {"reference": _reference, "torch": _portable, "c": native}[implementation]
+    return in_full(
+        {"reference": _reference, "torch": _portable, "c": _native}[implementation], scan, state_BEN
+    )
+
+
+def in_full(
+    run: Callable[[Scan, Tensor | None], tuple[Tensor, Tensor]],
+    scan: Scan,
+    state_BEN: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Run a scan in float32 or float64; its output is in the type of its input."""
     with torch.autocast(scan.x_BTE.device.type, enabled=False):
         wide = scan.upcast()
-        given_BEN = None if state_BEN is None else state_BEN.to(wide.x_BTE.dtype)
-        y_BTE, last_BEN = run(wide, given_BEN, signed=signed)
+        state_BEN = None if state_BEN is None else state_BEN.to(wide.x_BTE.dtype)
+        y_BTE, last_BEN = run(wide, state_BEN)
     return y_BTE.to(scan.x_BTE.dtype), last_BEN
 
 
-def scan_step(scan: Scan, state_BEN: Tensor, *, signed: bool) -> tuple[Tensor, Tensor]:
+def scan_step(scan: Scan, state_BEN: Tensor) -> tuple[Tensor, Tensor]:
     """Take one step of the definition; the inputs have no position axis."""
     delta_BE = functional.softplus(scan.delta_BTE + scan.bias_E)
     a_BEN = torch.exp(delta_BE[..., None] * scan.A_EN)
-    if signed:
+    if scan.signed:
         a_BEN = 2 * a_BEN - 1
     state_BEN = a_BEN * state_BEN + (delta_BE * scan.x_BTE)[..., None] * scan.B_BTN[:, None]
     sum_BE = (state_BEN @ scan.C_BTN[..., None])[..., 0]
     return skip_and_gate(sum_BE, scan.x_BTE, scan.D_E, scan.z_BTE), state_BEN
 
 
-def _reference(scan: Scan, state_BEN: Tensor | None, *, signed: bool) -> tuple[Tensor, Tensor]:
+def _reference(scan: Scan, state_BEN: Tensor | None) -> tuple[Tensor, Tensor]:
     # unbind, never an index: the backward of x[:, t] fills a whole tensor of zeros at every t.
-    columns = zip(*(value.unbind(1) for value in scan[:5]), strict=True)
+    columns = zip(*(value.unbind(1) for value in scan.columns), strict=True)
     if state_BEN is None:
         n_examples, _, width = scan.x_BTE.shape
         state_BEN = scan.x_BTE.new_zeros(n_examples, width, scan.B_BTN.shape[2])
     outputs = []
     for column in columns:
-        y_BE, state_BEN = scan_step(Scan._make((*column, *scan[5:])), state_BEN, signed=signed)
+        y_BE, state_BEN = scan_step(Scan._make((*column, *scan[5:])), state_BEN)
         outputs.append(y_BE)
     return torch.stack(outputs, 1), state_BEN
 
 
-def _native(
-    scan: Scan, state_BEN: Tensor | None, *, signed: bool, going_on: bool
-) -> tuple[Tensor, Tensor]:
+def _native(scan: Scan, state_BEN: Tensor | None) -> tuple[Tensor, Tensor]:
     start_BNE = None if state_BEN is None else state_BEN.transpose(1, 2)
+    A_EN, D_E, bias_E = scan.parameters
+    tensors = (*scan.columns, A_EN.T, D_E, bias_E)
     if not torch.is_grad_enabled():
         # The function cannot see that, and would keep states for the backward of the parameters.
-        scan = Scan(*(value.detach() for value in scan))
+        tensors = tuple(value.detach() for value in tensors)
     y_BTE, last_BNE = one_by_one(
-        SelectiveScan.apply, signed, going_on, start_BNE, *scan._replace(A_EN=scan.A_EN.T)
+        SelectiveScan.apply, scan.signed, scan.going_on, start_BNE, *tensors
     )
     return y_BTE, last_BNE.transpose(1, 2)
 
 
-def _portable(scan: Scan, state_BEN: Tensor | None, *, signed: bool) -> tuple[Tensor, Tensor]:
+def _portable(scan: Scan, state_BEN: Tensor | None) -> tuple[Tensor, Tensor]:
     start_BNE = None if state_BEN is None else state_BEN.transpose(1, 2)
     delta_BTE = functional.softplus(scan.delta_BTE + scan.bias_E)
     A_XNE = scan.A_EN.T[None]
     if is_lifted():  # members become examples, each with the decays of its own model
         A_XNE = A_XNE.expand(len(delta_BTE), -1, -1)
     sum_BTE, last_BNE = folded(
-        _TimeFirstScan.apply, signed, start_BNE, delta_BTE, delta_BTE * scan.x_BTE,
+        _TimeFirstScan.apply, scan.signed, start_BNE, delta_BTE, delta_BTE * scan.x_BTE,
         scan.B_BTN, scan.C_BTN, A_XNE,
     )  # fmt: skip
     y_BTE = skip_and_gate(sum_BTE, scan.x_BTE, scan.D_E, scan.z_BTE)
@@ -115,7 +124,12 @@ def _portable(scan: Scan, state_BEN: Tensor | None, *, signed: bool) -> tuple[Te
 class _TimeFirstScan(torch.autograd.Function):
     """The recurrence with time first: one in-place operation per position, forth and back.
 
-    Channels come last, because an operation over a short last axis is slow.
+    Channels come last, because an operation over a short last axis is slow. What autograd would
+    record, three operations a position, takes longer than the sums themselves; so the gradient is
+    written out. With g_t the gradient of h_t:
+
+        g_t     = dy_t C_t + a_{t+1} g_{t+1}         backwards, as h_t forwards
+        dA, dDelta from  da_t = g_t h_{t-1}          the state before, which is kept for that
     """
 
     @staticmethod
@@ -164,6 +178,7 @@ class _TimeFirstScan(torch.autograd.Function):
         else:
             gradients[0].mul_(start_BNE)
         g_TBNE[1:].mul_(h_TBNE[:-1])
+        # a = exp(e) has da/de = a, and a = 2 exp(e) - 1 has da/de = 2 exp(e) = a + 1.
         g_TBNE.mul_(a_TBNE + 1 if ctx.signed else a_TBNE)
         dA_BNE = (g_TBNE * delta_TBE[:, :, None]).sum(0)
         dA_XNE = dA_BNE if len(A_XNE) == len(dA_BNE) else dA_BNE.sum(0, keepdim=True)
@@ -180,7 +195,7 @@ def _product(row_TBX: Tensor, matrix_TBXY: Tensor) -> Tensor:
 def _fused(scan: Scan) -> tuple[Tensor, Tensor]:
     """Call the authors' kernel, which has time last."""
     interface = require("mamba_ssm.ops.selective_scan_interface", extra="cuda")
-    x_BET, delta_BET, z_BET, B_BNT, C_BNT = (value.transpose(1, 2) for value in scan[:5])
+    x_BET, delta_BET, z_BET, B_BNT, C_BNT = (value.transpose(1, 2) for value in scan.columns)
     y_BET, last_BEN = interface.selective_scan_fn(
         x_BET, delta_BET, scan.A_EN.float(), B_BNT.contiguous(), C_BNT.contiguous(),
         scan.D_E.float(), z=z_BET, delta_bias=scan.bias_E.float(), delta_softplus=True,

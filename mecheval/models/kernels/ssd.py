@@ -8,19 +8,20 @@ the authors' Triton kernel. Suffixes: see :mod:`.scan`, and ``P`` channels of a 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
 from torch.nn import functional
 
 from mecheval.errors import require
 from mecheval.models.kernels.chunks import CHUNK, attend, chunk_length, in_chunks, joined
 from mecheval.models.kernels.decays import head_decays
 from mecheval.models.kernels.scan import needs_gradient, repeated, skip_and_gate
-from mecheval.models.kernels.selective import selective_scan
+from mecheval.models.kernels.selective import in_full, selective_scan
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mecheval.models.kernels.scan import Implementation, Scan
 
 _FUSED_CHUNK = 256
@@ -29,22 +30,18 @@ _FUSED_CHUNK = 256
 def dual_scan(
     scan: Scan,
     *,
-    signed: bool,
     implementation: Implementation,
     chunk: int = CHUNK,
     state_BEN: Tensor | None = None,
-    going_on: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Run the scan.
 
     Args:
         scan: Its inputs, with delta, A, D and bias per head.
-        signed: Whether the eigenvalues lie in [-1, 1] instead of [0, 1].
         implementation: What :func:`mecheval.models.kernels.scan.choose` chose. ``torch`` takes the
             place of ``c`` where the state needs a gradient.
         chunk: Positions of a chunk, roughly: chunks are made of equal length.
         state_BEN: The state before the first position; zeros without one.
-        going_on: Whether the last state is wanted.
 
     Returns:
         The output ``(B, T, E)`` in the type of the input, and the last state ``(B, E, N)`` in
@@ -57,24 +54,19 @@ def dual_scan(
         implementation = "torch"
     if implementation != "torch":
         return selective_scan(
-            scan.per_channel(), signed=signed, implementation=implementation,
-            state_BEN=state_BEN, going_on=going_on,
+            scan.per_channel(), implementation=implementation, state_BEN=state_BEN
         )  # fmt: skip
-    with torch.autocast(scan.x_BTE.device.type, enabled=False):
-        wide = scan.upcast()
-        given_BEN = None if state_BEN is None else state_BEN.to(wide.x_BTE.dtype)
-        y_BTE, last_BEN = _chunked(wide, given_BEN, signed=signed, chunk=chunk)
-    return y_BTE.to(scan.x_BTE.dtype), last_BEN
+    return in_full(partial(_chunked, chunk=chunk), scan, state_BEN)
 
 
-def _chunked(
-    scan: Scan, state_BEN: Tensor | None, *, signed: bool, chunk: int
-) -> tuple[Tensor, Tensor]:
+def _chunked(scan: Scan, state_BEN: Tensor | None, *, chunk: int) -> tuple[Tensor, Tensor]:
     _, n_positions, width = scan.x_BTE.shape
     heads, length = scan.delta_BTE.shape[2], chunk_length(n_positions, chunk)
     delta_BTH = functional.softplus(scan.delta_BTE + scan.bias_E)
     input_BTHP = delta_BTH[..., None] * scan.x_BTE.unflatten(2, (heads, -1))
-    between_BCHLS, decays = head_decays(in_chunks(delta_BTH * scan.A_EN, length), signed=signed)
+    between_BCHLS, decays = head_decays(
+        in_chunks(delta_BTH * scan.A_EN, length), signed=scan.signed
+    )
     B_BC1LN, C_BC1LN = (in_chunks(value[:, :, None], length) for value in (scan.B_BTN, scan.C_BTN))
     start_BHNP = None
     if state_BEN is not None:

@@ -26,6 +26,7 @@ class ShortGatedConvolution(Mixer):
 
     n_recent = 1
     inner = ("conv_out",)
+    writes = ()
 
     def __init__(self, width: int, d_conv: int) -> None:
         """Draw the weights."""
@@ -36,30 +37,19 @@ class ShortGatedConvolution(Mixer):
 
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Convolve the inputs; the state is the last of them."""
-        chosen = choose("auto", normed_BTD, signed=False)
+        chosen = choose("auto", normed_BTD)
         conv_BTD = self.conv(normed_BTD, chosen, state[0] if state else None)
         return {"normed": normed_BTD, "conv": edit("conv_out", conv_BTD)}
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Gate every position alone."""
-        normed_BTD, conv_BTD = at(signals["normed"], only_B), at(signals["conv"], only_B)
         tail_BKD = self.conv.tail(signals["normed"], state[0] if state else None)
-        return conv_BTD * self.gate(normed_BTD) + normed_BTD, (tail_BKD,)
+        return self.read_at(signals, state, None), (tail_BKD,)
 
-    def written(self, signals: Signals, state: State) -> Written:
-        """Return nothing: no position writes into a memory beyond the convolution."""
-        return ()
-
-    def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
-        """Return the output, which depends on no memory."""
-        return self.output(signals, state)
+    def read_at(self, signals: Signals, state: State, only_B: Tensor | None) -> Tensor:
+        """Make the gates that are wanted."""
+        normed_BTD, conv_BTD = at(signals["normed"], only_B), at(signals["conv"], only_B)
+        return conv_BTD * self.gate(normed_BTD) + normed_BTD
 
     def taps(self) -> dict[str, Tap]:
         """Return the output of the convolution."""
@@ -78,17 +68,14 @@ class LongGatedConvolution(Mixer):
         self.gate = affine(width, width)
         self.filter = ReluFilter(width, positions, std)
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Convolve and gate; the state is all inputs so far."""
+        return self.read_at(signals, state, None), self.advance(signals, state)
+
+    def read_at(self, signals: Signals, state: State, only_B: Tensor | None) -> Tensor:
+        """Make the gates that are wanted."""
         (past_BSD,) = self.advance(signals, state)
-        return self._gated(signals["normed"], past_BSD, only_B), (past_BSD,)
+        return self._gated(signals["normed"], past_BSD, only_B)
 
     def advance(self, signals: Signals, state: State) -> State:
         """Return all inputs."""
@@ -103,8 +90,7 @@ class LongGatedConvolution(Mixer):
         return self._gated(signals["normed"], torch.cat([*state, *written], 1), None)
 
     def _gated(self, normed_BTD: Tensor, past_BSD: Tensor, only_B: Tensor | None) -> Tensor:
-        sum_BTD = long_convolution(
-            past_BSD, self.filter(past_BSD.shape[1]), n_last=normed_BTD.shape[1]
-        )
+        n_last = normed_BTD.shape[1]
+        sum_BTD = long_convolution(past_BSD, self.filter(past_BSD.shape[1]), n_last=n_last)
         sum_BTD, normed_BTD = at(sum_BTD, only_B), at(normed_BTD, only_B)
         return (sum_BTD + normed_BTD) * self.gate(normed_BTD) + normed_BTD

@@ -17,7 +17,7 @@ from mecheval.models.layers.linear import projection
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.short_convolution import ShortConvolution
 from mecheval.models.layouts import Columns
-from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
+from mecheval.models.mixing import Edit, Signals, State, unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,30 +95,17 @@ class MatrixMemory(Mixer):
         signals = self.signal(normed_BTD, q_BTHK, k_BTHK, v_BTHV)
         return {**signals, "qkv": qkv_BTX} if self.n_recent else signals
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Run the matrices on, and read them; they are the last part of the state."""
         y_BTHV, last_BHKV = self.remember(signals, state[-1] if state else None)
-        output_BTD = self._write(signals, y_BTHV, only_B, edit)
+        if self.output_norm:
+            y_BTHV = functional.rms_norm(y_BTHV, y_BTHV.shape[-1:], eps=NORM_EPSILON)
+        z_BTX = y_BTHV.flatten(2)
+        if "gate" in signals:
+            z_BTX = z_BTX * signals["gate"]
         if not self.n_recent:
-            return output_BTD, (last_BHKV,)
-        recent_BKX = state[0] if state else None
-        return output_BTD, (self.conv.tail(signals["qkv"], recent_BKX), last_BHKV)
-
-    def written(self, signals: Signals, state: State) -> Written:
-        """Return the signals that go into the matrices."""
-        return tuple(signals[name] for name in self.writes)
-
-    def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
-        """Run the matrices on with what was written; queries and output gates stay."""
-        signals = {**signals, **dict(zip(self.writes, written, strict=True))}
-        return self.output(signals, state)
+            return z_BTX, (last_BHKV,)
+        return z_BTX, (self.conv.tail(signals["qkv"], state[0] if state else None), last_BHKV)
 
     def taps(self) -> dict[str, Tap]:
         """Return queries, keys and values before their activation, and what the heads read."""
@@ -134,13 +121,4 @@ class MatrixMemory(Mixer):
         return found
 
     def _convolution(self, x_BTX: Tensor) -> Implementation:
-        return "torch" if self.kernel == "reference" else choose("auto", x_BTX, signed=False)
-
-    def _write(self, signals: Signals, y_BTHV: Tensor, only_B: Tensor | None, edit: Edit) -> Tensor:
-        read_BTHV = at(y_BTHV, only_B)
-        if self.output_norm:
-            read_BTHV = functional.rms_norm(read_BTHV, read_BTHV.shape[-1:], eps=NORM_EPSILON)
-        read_BTX = read_BTHV.flatten(2)
-        if "gate" in signals:
-            read_BTX = read_BTX * at(signals["gate"], only_B)
-        return self.out(edit("z", read_BTX))
+        return "torch" if self.kernel == "reference" else choose("auto", x_BTX)

@@ -1,4 +1,4 @@
-"""Where half precision is not to be had."""
+"""Operations that are computed in float32 although a run is in half precision (autocast)."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ gives to the candidate.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -23,6 +24,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mecheval.models.mixing import State
+
+
+def draw(layer: nn.RNNBase) -> None:
+    """Draw the weights of a layer from N(0, 1 / width), with biases of 0."""
+    for name, parameter in layer.named_parameters():
+        if name.startswith("weight"):
+            nn.init.normal_(parameter, std=1 / math.sqrt(layer.hidden_size))
+        else:
+            nn.init.zeros_(parameter)
+
+
+def given_to_gates(
+    layer: nn.RNNBase, normed_BTD: Tensor, output_BTD: Tensor, state: State
+) -> tuple[Tensor, Tensor]:
+    """Return what goes into all gates of a run at every position, ``(B, T, G)`` each.
+
+    Args:
+        layer: The layer.
+        normed_BTD: Its inputs.
+        output_BTD: Its outputs.
+        state: Its state before the first position.
+
+    Returns:
+        What the inputs give, and what the outputs of the positions before do.
+    """
+    first_BD = state[0] if state else torch.zeros_like(output_BTD[:, 0])
+    before_BTD = torch.cat([first_BD[:, None], output_BTD[:, :-1]], 1)
+    from_input_BTG, back = _input_and_back(layer, normed_BTD)
+    return from_input_BTG, back(before_BTD)
 
 
 def run_lstm(layer: nn.LSTM, normed_BTD: Tensor, state: State) -> tuple[Tensor, State]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mecheval.models.kernels.convolution import causal_convolution
+from mecheval.models.kernels.convolution import causal_convolution, last_inputs
 
 if TYPE_CHECKING:
     from mecheval.models.kernels.scan import Implementation
@@ -50,29 +50,6 @@ class ShortConvolution(nn.Module):
             before_BKE=before_BKE,
         )  # fmt: skip
 
-    def start(self, batch_size: int, like: Tensor) -> Tensor:
-        """Return the inputs before the start, all zero, ``(B, K - 1, E)``."""
-        return like.new_zeros(batch_size, max(self.taps - 1, 0), self.channels)
-
     def tail(self, x_BTE: Tensor, before_BKE: Tensor | None = None) -> Tensor:
-        """Return the last inputs ``(B, K - 1, E)``, which the next position will need.
-
-        Args:
-            x_BTE: The inputs.
-            before_BKE: What this returned for the positions before; zeros without it.
-        """
-        kept, positions = max(self.taps - 1, 0), x_BTE.shape[1]
-        if positions >= kept:
-            # A copy, because a view would keep the inputs at all positions in memory.
-            return x_BTE[:, positions - kept :].clone()
-        if before_BKE is None:
-            before_BKE = self.start(len(x_BTE), x_BTE)
-        return torch.cat([before_BKE[:, positions:], x_BTE], 1)
-
-    def step(self, x_BE: Tensor, tail_BKE: Tensor) -> tuple[Tensor, Tensor]:
-        """Convolve one position; return the output ``(B, E)`` and the new tail."""
-        if not self.taps:
-            return x_BE, tail_BKE
-        window_BKE = torch.cat([tail_BKE, x_BE[:, None]], 1)
-        y_BE = self.bias + (window_BKE * self.weight[:, 0].T).sum(1)
-        return y_BE, window_BKE[:, 1:]
+        """Return the last inputs: see :func:`.convolution.last_inputs`."""
+        return last_inputs(x_BTE, self.taps, before_BKE)

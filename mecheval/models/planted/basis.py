@@ -5,7 +5,7 @@ Shape suffixes: ``D`` residual width, ``X`` rows of a weight, ``Y`` what else it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +13,6 @@ from torch import Tensor, nn
 
 from mecheval import exact, seeding
 from mecheval.models.layers.linear import READING, WRITING
-
-if TYPE_CHECKING:
-    from mecheval.models.stack.residual import ResidualStack
 
 DISTRACTION = 32
 """Dimensions that say nothing of interest, so that a random direction misses those that do."""
@@ -68,15 +65,14 @@ def distract(weight: Tensor, columns: slice) -> None:
 
 
 @torch.no_grad()
-def blur(stack: ResidualStack, noise: float) -> None:
-    """Add Gaussian noise to the token embeddings, the same at every call."""
-    weight = stack.embedding.weight
+def blur(weight: Tensor, noise: float) -> None:
+    """Add Gaussian noise to a table of embeddings, the same at every call."""
     drawn = seeding.Draws(0, "noise").normal(tuple(weight.shape))
     weight.add_(torch.from_numpy(noise * drawn).to(weight.dtype))
 
 
 @torch.no_grad()
-def perturb(stack: ResidualStack, noise: float) -> None:
+def perturb(stack: nn.Module, noise: float) -> None:
     """Add Gaussian noise to every weight, the same at every call.
 
     Args:
@@ -92,15 +88,19 @@ def perturb(stack: ResidualStack, noise: float) -> None:
 
 
 @torch.no_grad()
-def rotate(stack: ResidualStack, seed: int) -> None:
+def rotate(stack: nn.Module, width: int, seed: int) -> None:
     """Turn the basis of the residual stream; logits stay the same up to rounding.
 
     The turned weights are the same everywhere: no library sums them up.
 
+    Args:
+        stack: The network.
+        width: Width D of its stream.
+        seed: Seed of the turn.
+
     Raises:
         ValueError: A part of the network reads or writes the stream in a basis of its own.
     """
-    width = stack.d_model
     turn_DD, _ = exact.qr(seeding.Draws(seed, "rotated").normal((width, width)))
     for name, module in stack.named_modules():
         part = name.rpartition(".")[2]

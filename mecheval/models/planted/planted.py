@@ -9,7 +9,6 @@ Shape suffix: ``C`` vocabulary.
 
 from __future__ import annotations
 
-import dataclasses
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -18,23 +17,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from mecheval.errors import ContractError, UsageError
-from mecheval.models.contract import Encoding, ModelCard, ModelIdentity, ModelSource
+from mecheval.errors import UsageError
+from mecheval.models.contract import Encoding, ModelIdentity
 from mecheval.models.drawing import drawing
 from mecheval.models.layers.linear import Mlp
 from mecheval.models.planted.basis import blur, perturb, rotate
 from mecheval.models.stack.architecture import Architecture
-from mecheval.models.stack.residual import ResidualStack
+from mecheval.models.stack.declared import Declared, register
 from mecheval.models.stack.shell import BARE, Shell
 from mecheval.recipe import Recipe
-from mecheval.registry import declare
-from mecheval.spec import configured
 from mecheval.tasks import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from mecheval.models.layers.mixer import Mixer
+    from mecheval.models.stack.residual import ResidualStack
 
 FOLDER = "planted"
 """Folder of the model registry that holds these models; their names begin with it."""
@@ -81,7 +79,7 @@ class TaskEncoding(Encoding):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planted(ModelSource, Generic[TaskT]):
+class Planted(Declared, Generic[TaskT]):
     """A network with weights set by hand for one family of tasks; a subclass says which weights."""
 
     fits: ClassVar[tuple[type[Task], ...]]
@@ -100,11 +98,6 @@ class Planted(ModelSource, Generic[TaskT]):
     def objection(self, task: TaskT) -> str | None:
         """Say what the task would have to be, if there are no weights for this one."""
         return None
-
-    @property
-    def args(self) -> dict[str, Any]:
-        """Return all arguments by name."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     def identity(self) -> ModelIdentity:
         """Return the name and all arguments: they and the task decide the weights."""
@@ -162,29 +155,7 @@ class Planted(ModelSource, Generic[TaskT]):
                 f"task={tasks}."
             )
         with drawing(seed, "init"):
-            return ResidualStack(self.blueprint(encoding.task), encoding.vocab_size)  # type: ignore[arg-type]
-
-    @classmethod
-    def configure(cls, args: Mapping[str, Any], *, name: str) -> Planted[Any]:
-        """Return the model with arguments from the command line.
-
-        Raises:
-            UsageError: An argument is unknown, or a value is of the wrong type or out of range.
-        """
-        chosen = configured(cls, args, what=name, see=f"`mecheval show model {name}`")
-        if name != cls.card.name:
-            object.__setattr__(chosen, "card", dataclasses.replace(cls.card, name=name))
-        return chosen
-
-    def check(self, holds: bool, needs: str) -> None:
-        """Check a condition on the arguments.
-
-        Raises:
-            UsageError: It does not hold; the message says what the model needs.
-        """
-        if not holds:
-            given = ", ".join(f"{name}={value}" for name, value in self.args.items())
-            raise UsageError(f"Model '{self.card.name}' needs {needs}; it was given {given}.")
+            return self.blueprint(encoding.task).stack(encoding.vocab_size)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,11 +178,11 @@ class Turnable(Planted[TaskT]):
     def build(self, encoding: Encoding, *, seed: int) -> ResidualStack:
         """Build the network with its weights, blurred and turned if it is asked for."""
         stack = super().build(encoding, seed=seed)
-        blur(stack, self.noise)
+        blur(stack.embedding.weight, self.noise)
         if self.weight_noise:
             perturb(stack, self.weight_noise)
         if self.rotated:
-            rotate(stack, self.rotated)
+            rotate(stack, stack.d_model, self.rotated)
         return stack
 
 
@@ -229,16 +200,11 @@ def planted(
         architecture: The family that its mixers belong to.
     """
 
-    def register(cls: PlantedClass) -> PlantedClass:
-        summary = (cls.__doc__ or "").strip().partition("\n")[0]
-        if not summary:
-            raise ContractError(f"Model '{name}' has no docstring. Say in one line what it is.")
-        cls.card = ModelCard(
-            name=f"{FOLDER}/{name}", summary=summary, architecture=architecture,
-            reference=reference, license="Apache-2.0",
-            recipes={cls.size: Recipe(steps=0, gate=0.0)},
+    def registered(cls: PlantedClass) -> PlantedClass:
+        register(
+            cls, name, folder=f"{FOLDER}/", architecture=architecture, reference=reference,
+            license="Apache-2.0", recipes={cls.size: Recipe(steps=0, gate=0.0)},
         )  # fmt: skip
-        declare("model", name, cls.__module__, cls)
         return cls
 
-    return register
+    return registered

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
-from mecheval.errors import ContractError, UsageError, unknown
-from mecheval.models.contract import Encoding, ModelCard, ModelIdentity, ModelSource
+from mecheval.errors import ContractError, unknown
+from mecheval.models.contract import Encoding, ModelIdentity
 from mecheval.models.drawing import drawing
-from mecheval.models.layers.linear import Mlp
+from mecheval.models.layers.linear import Mlp, table
+from mecheval.models.stack.declared import Declared, register
 from mecheval.models.stack.residual import Block, ResidualStack
 from mecheval.models.stack.shell import OWN, PAPER, SHELLS, Shell
-from mecheval.registry import declare
-from mecheval.spec import configured
+from mecheval.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,14 +28,25 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mecheval.models.layers.mixer import Mixer
-    from mecheval.recipe import Recipe
     from mecheval.tasks import Task
 
 DEFAULT_SIZE = "tiny"
 
+SIZES: Mapping[str, Mapping[str, Any]] = {
+    "tiny": {"layers": 4, "width": 32},
+    "formal": {"layers": 4, "width": 128},
+}
+"""Sizes of an architecture: for a first look, and for the study of formal languages."""
+
+RECIPES = {
+    "tiny": Recipe(lr=1e-2),
+    "formal": Recipe(lr=3e-3, warmup=100, steps=5000),
+}
+"""How most architectures are trained at these sizes."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Architecture(ModelSource):
+class Architecture(Declared):
     """A residual stack with its arguments; a subclass adds arguments of its own and the mixer.
 
     Attributes:
@@ -123,10 +134,14 @@ class Architecture(ModelSource):
         """Return by how much weights that write to the stream are smaller: 1 / sqrt(2 layers)."""
         return 1 / math.sqrt(2 * self.layers)
 
-    @property
-    def args(self) -> dict[str, Any]:
-        """Return all arguments by name."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "size"}
+    @classmethod
+    def defaults(cls, args: Mapping[str, Any], *, name: str) -> Mapping[str, Any]:
+        """Return the arguments of the size that is asked for."""
+        size = args.get("size", DEFAULT_SIZE)
+        if size not in cls.card.sizes:
+            see = f"`mecheval show model {name}`"
+            raise unknown(f"size of {name}", str(size), cls.card.sizes, see=see)
+        return {**cls.card.sizes[size], "size": size}
 
     def identity(self) -> ModelIdentity:
         """Return the name and the arguments: the weights come from the seed."""
@@ -149,17 +164,17 @@ class Architecture(ModelSource):
     def build(self, encoding: Encoding, *, seed: int) -> ResidualStack:
         """Build the model in float32 on the CPU; the global random state is left as it was."""
         with drawing(seed, "init"):
-            return ResidualStack(self, encoding.vocab_size)
+            return self.stack(encoding.vocab_size)
 
-    def check(self, holds: bool, needs: str) -> None:
-        """Check a condition on the arguments.
-
-        Raises:
-            UsageError: It does not hold; the message says what the model needs.
-        """
-        if not holds:
-            given = ", ".join(f"{name}={value}" for name, value in self.args.items())
-            raise UsageError(f"Model '{self.card.name}' needs {needs}; it was given {given}.")
+    def stack(self, vocab_size: int) -> ResidualStack:
+        """Build the model, its weights drawn in this order: table, positions, blocks, head."""
+        shell = self.shell_of(0)  # outside the blocks all layers' shells are alike
+        std, context = shell.embedding_std or self.embedding_std, self.context_limit
+        embedding = table(vocab_size, self.width, std)
+        positions = None if context is None else table(context, self.width, std)
+        blocks = [self.block(layer) for layer in range(self.layers)]
+        norm, head = shell.last_norm(self.width), shell.head(embedding)
+        return ResidualStack(embedding, blocks, norm, head, positions=positions)
 
 
 ArchitectureClass = TypeVar("ArchitectureClass", bound=type[Architecture])
@@ -170,8 +185,8 @@ def model(
     name: str,
     reference: str,
     architecture: str,
-    recipes: Mapping[str, Recipe],
-    sizes: Mapping[str, Mapping[str, Any]],
+    recipes: Mapping[str, Recipe] = RECIPES,
+    sizes: Mapping[str, Mapping[str, Any]] = SIZES,
     license: str | None = "Apache-2.0",
 ) -> Callable[[ArchitectureClass], ArchitectureClass]:
     """Register an architecture under a name.
@@ -180,50 +195,21 @@ def model(
         name: The name on the command line; a literal, because listings read it from the source.
         reference: The paper that the architecture is from.
         architecture: Its family, such as "state-space model".
-        recipes: How a model of each size is trained.
+        recipes: How a model of each size is trained; :data:`RECIPES` suits most.
         sizes: The arguments of each size; ``tiny`` is the one taken when none is asked for.
         license: Licence of the code.
     """
 
-    def register(cls: ArchitectureClass) -> ArchitectureClass:
-        summary = (cls.__doc__ or "").strip().partition("\n")[0]
-        if not summary:
-            raise ContractError(f"Model '{name}' has no docstring. Say in one line what it is.")
+    def registered(cls: ArchitectureClass) -> ArchitectureClass:
         if set(recipes) != set(sizes) or DEFAULT_SIZE not in sizes:
             raise ContractError(
                 f"Model '{name}' has the sizes {', '.join(sizes)} and recipes for "
                 f"{', '.join(recipes)}. Give the same names to both, '{DEFAULT_SIZE}' among them."
             )
-        cls.card = ModelCard(
-            name=name, summary=summary, architecture=architecture, reference=reference,
-            license=license, recipes=recipes, sizes=sizes,
+        register(
+            cls, name, architecture=architecture, reference=reference, license=license,
+            recipes=recipes, sizes=sizes,
         )  # fmt: skip
-        declare("model", name, cls.__module__, cls)
         return cls
 
-    return register
-
-
-def configure_model(
-    cls: type[Architecture], args: Mapping[str, Any], *, name: str | None = None
-) -> Architecture:
-    """Build an architecture from command-line arguments.
-
-    Args:
-        cls: The registered class.
-        args: Its arguments; ``size`` picks defaults for the others.
-        name: The registered name where it differs from the declared one, such as ``local/mine``.
-
-    Raises:
-        UsageError: An argument or size is unknown, or a value is of the wrong type or out of range.
-    """
-    name = name or cls.card.name
-    size = args.get("size", DEFAULT_SIZE)
-    if size not in cls.card.sizes:
-        see = f"`mecheval show model {name}`"
-        raise unknown(f"size of {name}", str(size), cls.card.sizes, see=see)
-    values = {**cls.card.sizes[size], **args, "size": size}
-    chosen = configured(cls, values, what=name, see=f"`mecheval show model {name}`")
-    if name != cls.card.name:
-        object.__setattr__(chosen, "card", dataclasses.replace(cls.card, name=name))
-    return chosen
+    return registered

@@ -8,8 +8,7 @@ import inspect
 from typing import Any
 
 from mecheval.errors import UsageError, unknown
-from mecheval.models.planted.planted import Planted
-from mecheval.models.stack.architecture import Architecture, configure_model
+from mecheval.models.stack.architecture import Architecture
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
 
@@ -52,7 +51,7 @@ def configure_part(text: str, **whole: Any) -> Architecture:
             )
     fields = {field.name: field.default for field in dataclasses.fields(cls)}
     without = {"positions": "none"} if fields["positions"] == "learned" else {}
-    return configure_model(cls, {**without, **spec.args, **whole}, name=spec.name)
+    return cls.configure({**without, **spec.args, **whole}, name=spec.name)
 
 
 @functools.cache
@@ -80,7 +79,7 @@ def _wrong_kind(name: str, registry: Registry, *, shown: str = "") -> UsageError
     found, kind = registry.load("model", name), "a hybrid itself"
     if not inspect.isclass(found):
         kind = "a pretrained checkpoint"
-    elif issubclass(found, Planted):
+    elif not issubclass(found, Architecture):
         kind = "a network with weights set by hand"
     return UsageError(
         f"A hybrid is made of architectures that are trained, such as mamba and attention; "

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from mecheval.errors import UsageError
 from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.decomposition import Decomposition, Layer, chosen_logits
-from mecheval.models.layers.linear import table
 from mecheval.models.sites import Site
 
 if TYPE_CHECKING:
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 
     from mecheval.models.layers.mixer import Mixer
     from mecheval.models.mixing import State
-    from mecheval.models.stack.architecture import Architecture
-    from mecheval.models.stack.shell import Shell
+    from mecheval.models.stack.shell import Shell, TiedHead
 
 
 class Block(nn.Module):
@@ -74,25 +72,31 @@ class Block(nn.Module):
 class ResidualStack(SequenceModel):
     """A model of our own: embedding, blocks, norm, head."""
 
-    def __init__(self, architecture: Architecture, vocab_size: int) -> None:
-        """Draw the weights from torch's global generator; ``Architecture.build`` sets its seed.
+    def __init__(
+        self,
+        embedding: nn.Embedding,
+        blocks: Sequence[Block],
+        norm: nn.Module,
+        head: nn.Linear | TiedHead,
+        *,
+        positions: nn.Embedding | None = None,
+    ) -> None:
+        """Take the parts.
 
         Args:
-            architecture: Which mixers and feed-forward parts, how many, how wide.
-            vocab_size: Number of token ids C.
+            embedding: Of the C token ids, D wide.
+            blocks: The layers in order.
+            norm: What the last stream goes through.
+            head: Maps it to the logits.
+            positions: What is added to the embedding of tokens; a model without it has no limit.
         """
         super().__init__()
-        self.n_layers, self.d_model = architecture.layers, architecture.width
-        self.vocab_size, self.context_limit = vocab_size, architecture.context_limit
-        shell = architecture.shell_of(0)  # outside the blocks all layers' shells are alike
-        std = shell.embedding_std or architecture.embedding_std
-        self.embedding = table(vocab_size, self.d_model, std)
-        self.positions = (
-            table(self.context_limit, self.d_model, std) if self.context_limit is not None else None
-        )
-        self.layers = nn.ModuleList(map(architecture.block, range(self.n_layers)))
-        self.norm = shell.last_norm(self.d_model)
-        self.head = shell.head(self.embedding)
+        self.n_layers, self.d_model = len(blocks), embedding.embedding_dim
+        self.vocab_size = embedding.num_embeddings
+        self.context_limit = None if positions is None else positions.num_embeddings
+        self.embedding, self.positions = embedding, positions
+        self.layers = nn.ModuleList(blocks)
+        self.norm, self.head = norm, head
 
     @property
     def blocks(self) -> Sequence[Block]:

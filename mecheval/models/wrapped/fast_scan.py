@@ -119,7 +119,7 @@ def is_faster(module: nn.Module) -> bool:
         not torch.is_grad_enabled()
         and not module.training
         and parameter.dtype == torch.float32
-        and choose("auto", parameter, signed=False) == "c"
+        and choose("auto", parameter) == "c"
     )
 
 

@@ -24,13 +24,14 @@ from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.hooks import unvisited
 from mecheval.models.wrapped.configured import context_limit, kernels_of, parts_of
+from mecheval.models.wrapped.decomposition.cache_context import cache_argument
 from mecheval.models.wrapped.decomposition.decompose import take_apart
 from mecheval.models.wrapped.discovery.structure import Structure, find_structure, probe_tokens
 from mecheval.models.wrapped.fast_scan import FastScan, has_state_space, is_faster
 from mecheval.models.wrapped.recording.calls import evaluating, logits_of, run
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
 from mecheval.models.wrapped.replay.blocks import Replayer
-from mecheval.models.wrapped.replay.caches import cache_argument, tells_recent, with_layer_of
+from mecheval.models.wrapped.replay.caches import tells_recent, with_layer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

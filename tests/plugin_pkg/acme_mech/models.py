@@ -6,15 +6,18 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from mecheval.models.layers.linear import projection
 from mecheval.models.layers.mixer import Mixer
-from mecheval.models.mixing import Edit, Signals, State, at, unchanged
 from mecheval.models.stack.architecture import Architecture, model
 from mecheval.recipe import Recipe
+
+if TYPE_CHECKING:
+    from mecheval.models.mixing import Signals, State
 
 
 class DecayingAverage(Mixer):
@@ -26,21 +29,14 @@ class DecayingAverage(Mixer):
         self.rate_D = nn.Parameter(torch.zeros(width))
         self.out = projection(width, width, scale=scale)
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Read the positions that follow the state, which is the average so far."""
         rate_D, averages = self.rate_D.sigmoid(), []
         average_BD = state[0] if state else torch.zeros_like(signals["normed"][:, 0])
         for normed_BD in signals["normed"].unbind(1):
             average_BD = torch.lerp(normed_BD, average_BD, rate_D)
             averages.append(average_BD)
-        return self.out(at(torch.stack(averages, 1), only_B)), (average_BD,)
+        return torch.stack(averages, 1), (average_BD,)
 
 
 @model(

@@ -42,7 +42,10 @@ class Library(NamedTuple):
 
 @functools.cache
 def library() -> Library:
-    """Load the kernels, compiling them if the cache has none for these sources and this CPU."""
+    """Load the kernels, compiling them if the cache has none of these sources for this machine.
+
+    One was made for it if the CPU, ``$CC`` and the flags of the compiler are the same.
+    """
     try:
         path = _cached() or _compile(_path())
         return Library(ctypes.CDLL(str(path)), str(path))
@@ -57,7 +60,8 @@ def _cached() -> Path | None:
 def _path() -> Path:
     given = os.environ.get("MECHEVAL_CACHE")
     cache = expanded(Path(given)) if given else platformdirs.user_cache_path("mecheval")
-    content = hashlib.sha256(_cpu().encode())
+    build = (os.environ.get("CC", ""), _FLAGS, _TUNINGS)
+    content = hashlib.sha256(f"{_cpu()} {build}".encode())
     for source in sorted([*SOURCES.glob("*.c"), *SOURCES.glob("*.h")]):
         content.update(source.read_bytes())
     return cache / "kernels" / f"{content.hexdigest()[:20]}.so"

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mecheval.errors import UsageError
 from mecheval.models.kernels.c.compile import library
 
 if TYPE_CHECKING:
@@ -57,6 +58,29 @@ def _functions() -> ctypes.CDLL:
     return functions
 
 
+def _check(kernel: str, **tensors: tuple[Tensor | None, tuple[int, ...]]) -> None:
+    """Check what C code reads by its address alone; strides are seen to where it is called.
+
+    Args:
+        kernel: Its name, for the message.
+        **tensors: Every tensor that there is, and the shape that it must have.
+
+    Raises:
+        UsageError: One is of another type or shape, or lies elsewhere.
+    """
+    for name, (tensor, shape) in tensors.items():
+        if tensor is None:
+            continue
+        found = (tensor.dtype, tensor.device.type, tuple(tensor.shape))
+        if found != (torch.float32, "cpu", shape):
+            dtype, device = str(tensor.dtype).removeprefix("torch."), tensor.device.type
+            raise UsageError(
+                f"The C kernel {kernel} takes {name} in float32 on the CPU, of shape {shape}; it "
+                f"was given {dtype} on {device}, of shape {found[2]}. Convert it, or use "
+                "implementation='torch'."
+            )
+
+
 def _pointer(tensor: Tensor | None) -> c_void_p | None:
     return None if tensor is None else c_void_p(tensor.data_ptr())
 
@@ -84,6 +108,7 @@ class SelectiveScan(torch.autograd.Function):
         Neither has the state before the first position, ``start_BNE``. The last state of no
         examples is returned unless one is ``going_on``.
         """
+        _check_scan(start_BNE, *inputs)
         rows = [_in_rows(value) for value in inputs[:5]]
         tensors = [*rows, *(value.contiguous() for value in inputs[5:])]
         functions, scan = _functions(), _described(tensors, signed)
@@ -127,6 +152,17 @@ class SelectiveScan(torch.autograd.Function):
         return (None, None, None, *gradients)
 
 
+def _check_scan(start_BNE: Tensor | None, *inputs: Tensor) -> None:
+    x_BTE, delta_BTE, z_BTE, B_BTN, C_BTN, A_NE, D_E, bias_E = inputs
+    rows, width, states = tuple(x_BTE.shape), x_BTE.shape[-1], B_BTN.shape[-1]
+    decays = 1 if len(A_NE) == 1 else states
+    _check(
+        "selective_scan", x=(x_BTE, rows), delta=(delta_BTE, rows), z=(z_BTE, rows),
+        B=(B_BTN, (*rows[:2], states)), C=(C_BTN, (*rows[:2], states)), A=(A_NE, (decays, width)),
+        D=(D_E, (width,)), bias=(bias_E, (width,)), state=(start_BNE, (rows[0], states, width)),
+    )  # fmt: skip
+
+
 def _parts(scan: _Scan) -> list[slice]:
     """Share the examples out among torch's threads, but not in shares too small for a thread."""
     work = scan.batch * scan.time * scan.width * scan.n
@@ -162,6 +198,12 @@ class CausalConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_BTE: Tensor, before_BKE: Tensor | None, *parameters: Tensor) -> Tensor:
         """Return ``(B, T, E)``; the K - 1 inputs before the first have no gradient."""
+        taps, width = parameters[0].shape
+        before = (len(x_BTE), taps - 1, width)
+        _check(
+            "causal_convolution", x=(x_BTE, (*x_BTE.shape[:2], width)), before=(before_BKE, before),
+            weight=(parameters[0], (taps, width)), bias=(parameters[1], (width,)),
+        )  # fmt: skip
         before_BKE = None if before_BKE is None else before_BKE.contiguous()
         x_BTE, parameters = _in_rows(x_BTE), tuple(value.contiguous() for value in parameters)
         ctx.save_for_backward(x_BTE, before_BKE, *parameters)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mecheval.models.hooks import visiting
-from mecheval.models.mixing import Edit, Mixing, Signals, State, Written, at, unchanged
+from mecheval.models.mixing import Edit, Mixing, Signals, State, at, unchanged
 from mecheval.models.wrapped.recording.attention_functions import (
     Caught,
     attention_function,
@@ -79,26 +79,14 @@ class HookedAttention(Mixing):
                 return dict(zip(("q", "k", "v"), heads, strict=True))
         raise RuntimeError("An attention module returned without calling its attention function.")
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Attend to the position itself and all earlier ones that the mask leaves."""
-        state_after = self.advance(signals, state)
-        last = state_after[0].shape[1]
-        first = last - signals["k"].shape[1]
-        heads = (at(signals["q"], only_B), *state_after)
-        read_BTHK, *_ = attention_function(self.attention)(
-            self.attention,
-            *(x_BTHK.transpose(1, 2) for x_BTHK in heads),
-            self.attention_context.mask(self.index, first, last, only_B=only_B),
-            **self.attention_context.options(self.index),
-        )
-        return self.out(edit("z", read_BTHK.flatten(2))), state_after
+        after = self.advance(signals, state)
+        return self._attend(signals, after, None), after
+
+    def read_at(self, signals: Signals, state: State, only_B: Tensor | None) -> Tensor:
+        """Ask only the queries whose answer is wanted."""
+        return self._attend(signals, self.advance(signals, state), only_B)
 
     def advance(self, signals: Signals, state: State) -> State:
         """Append keys and values."""
@@ -107,13 +95,17 @@ class HookedAttention(Mixing):
             return new
         return tuple(torch.cat(pair, 1) for pair in zip(state, new, strict=True))
 
-    def written(self, signals: Signals, state: State) -> Written:
-        """Return keys and values."""
-        return signals["k"], signals["v"]
-
-    def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
-        """Attend to other keys and values with the same queries."""
-        return self.output({**signals, "k": written[0], "v": written[1]}, state)
+    def _attend(self, signals: Signals, after: State, only_B: Tensor | None) -> Tensor:
+        last = after[0].shape[1]
+        first = last - signals["k"].shape[1]
+        heads = (at(signals["q"], only_B), *after)
+        read_BTHK, *_ = attention_function(self.attention)(
+            self.attention,
+            *(x_BTHK.transpose(1, 2) for x_BTHK in heads),
+            self.attention_context.mask(self.index, first, last, only_B=only_B),
+            **self.attention_context.options(self.index),
+        )
+        return read_BTHK.flatten(2)
 
 
 def _editing(edit: Edit, name: str) -> Callable[[Tensor], Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mecheval.models.hooks import stream_output, visiting
-from mecheval.models.mixing import Edit, Mixing, Signals, State, at, unchanged
+from mecheval.models.mixing import Edit, Mixing, Signals, State, unchanged
 from mecheval.models.wrapped.recording.arguments import Arguments
 from mecheval.models.wrapped.recording.calls import Call, reach
 
@@ -35,6 +35,7 @@ class Convolved(Mixing):
 
     n_recent = 1
     inner = ("conv_out",)
+    writes = ()
 
     def __init__(self, call: Call, given: Arguments, *, tap: Tap, taps: int) -> None:
         """Take the mixer.
@@ -60,16 +61,9 @@ class Convolved(Mixing):
             mixed_BTD = stream_output(self.given.call(self.module, seen_BTD))
         return {"normed": normed_BTD, "mixed": mixed_BTD[:, earlier:]}
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Return the outputs as they are; the state is the last K - 1 inputs, or all if fewer."""
-        return at(signals["mixed"], only_B), self.advance(signals, state)
+        return signals["mixed"], self.advance(signals, state)
 
     def advance(self, signals: Signals, state: State) -> State:
         """Keep the last inputs."""

@@ -9,7 +9,6 @@ states, ``K`` taps, ``R`` rank of the step size, ``X`` channels of the convoluti
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mecheval.models.kernels.convolution import causal_convolution
-from mecheval.models.kernels.scan import Scan, choose, repeated
+from mecheval.models.kernels.scan import Implementation, Scan
 from mecheval.models.kernels.selective import selective_scan
 from mecheval.models.kernels.ssd import dual_scan
-from mecheval.models.mixing import Edit, Mixing, Signals, State, Written, at, unchanged
+from mecheval.models.layers.scan_mixer import ScanMixing
+from mecheval.models.mixing import Edit, Mixing, Signals, State, unchanged
 from mecheval.models.wrapped.recording.chains import same
 
 if TYPE_CHECKING:
@@ -47,75 +47,20 @@ def find_state_space(call: Call) -> Mixing | None:
     return None
 
 
-class _StateSpace(Mixing):
-    """What both have: a short convolution, then a scan; the state is both's."""
-
-    n_recent = 1
-    inner = ("conv_out",)
-    writes = ("delta", "x", "B")
+class _StateSpace(ScanMixing):
+    """The module's own weights, and the package's convolution and scan."""
 
     def __init__(self, mixer: Any) -> None:
         self.mixer = mixer
         self.reach = mixer.conv1d.weight.shape[2]
 
-    def read(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only_B: Tensor | None = None,
-        edit: Edit = unchanged,
-    ) -> tuple[Tensor, State]:
-        """Scan and gate; the second part of the state is that of the scan, ``(B, E, N)``."""
-        y_BTE, last_BEN = self._run(signals, state)
-        return self._out(at(y_BTE, only_B)), (self._recent(signals, state), last_BEN)
-
-    def output(self, signals: Signals, state: State, *, only_B: Tensor | None = None) -> Tensor:
-        """Scan and gate, without the last state."""
-        return self._out(at(self._run(signals, state, going_on=False)[0], only_B))
-
-    def advance(self, signals: Signals, state: State) -> State:
-        """Scan."""
-        return self._recent(signals, state), self._run(signals, state)[1]
-
-    def written(self, signals: Signals, state: State) -> Written:
-        """Return step size, input and direction, which make up Abar and Bbar x."""
-        return signals["delta"], signals["u"], signals["B"]
-
-    def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
-        """Scan what was written; gate, skip connection and C stay."""
-        delta_BTE, u_BTE, B_BTN = written
-        written_signals = {**signals, "delta": delta_BTE, "u": u_BTE, "B": B_BTN}
-        y_BTE, _ = self._run(written_signals, state, going_on=False)
-        skip_E = repeated(self.mixer.D, u_BTE.shape[-1])
-        skipped_BTE = skip_E * (signals["u"] - u_BTE) * functional.silu(signals["z"])
-        return self._out(y_BTE + skipped_BTE.to(y_BTE.dtype))
-
-    def _convolved(self, x_BTX: Tensor, state: State, edit: Edit) -> Tensor:
+    def convolve(self, x_BTX: Tensor, before_BKX: Tensor | None) -> Tensor:
+        """Convolve with the weights of the module's own convolution."""
         conv = self.mixer.conv1d
-        conv_BTX = causal_convolution(
-            x_BTX, conv.weight[:, 0], conv.bias, implementation=choose("auto", x_BTX, signed=False),
-            before_BKE=state[0] if state else None,
+        return causal_convolution(
+            x_BTX, conv.weight[:, 0], conv.bias, implementation=self.choose(x_BTX),
+            before_BKE=before_BKX,
         )  # fmt: skip
-        return functional.silu(edit("conv_out", conv_BTX))
-
-    def _recent(self, signals: Signals, state: State) -> Tensor:
-        x_BTX, kept = signals["x"], self.reach - 1
-        if x_BTX.shape[1] >= kept:
-            # A copy, because a view would keep the inputs at all positions in memory.
-            return x_BTX[:, x_BTX.shape[1] - kept :].clone()
-        before_BKX = state[0] if state else x_BTX.new_zeros(len(x_BTX), kept, x_BTX.shape[2])
-        return torch.cat([before_BKX[:, x_BTX.shape[1] :], x_BTX], 1)
-
-    @abstractmethod
-    def _run(
-        self, signals: Signals, state: State, *, going_on: bool = True
-    ) -> tuple[Tensor, Tensor]:
-        """Return the gated output of the scan ``(B, T, E)`` and its last state, if wanted."""
-
-    @abstractmethod
-    def _out(self, y_BTE: Tensor) -> Tensor:
-        """Return the mixer's output."""
 
 
 class Selective(_StateSpace):
@@ -131,31 +76,36 @@ class Selective(_StateSpace):
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Convolve, and steer the scan; the first part of the state is the last inputs."""
         mixer = self.mixer
-        x_BTE, z_BTE = mixer.in_proj(normed_BTD).chunk(2, -1)
-        u_BTE = self._convolved(x_BTE, state, edit)
-        steering = mixer.x_proj(u_BTE).split(self.sizes, -1)
+        conv_in_BTE, gate_BTE = mixer.in_proj(normed_BTD).chunk(2, -1)
+        x_BTE = self.convolved(conv_in_BTE, state, edit)
+        steering = mixer.x_proj(x_BTE).split(self.sizes, -1)
         delta_BTR, B_BTN, C_BTN = (
             norm(part) for norm, part in zip(self.norms, steering, strict=True)
         )
         delta_BTE = functional.linear(delta_BTR, mixer.dt_proj.weight)
-        return {"x": x_BTE, "u": u_BTE, "delta": delta_BTE, "z": z_BTE, "B": B_BTN, "C": C_BTN}
+        return {
+            "conv_in": conv_in_BTE, "x": x_BTE, "delta": delta_BTE, "gate": gate_BTE,
+            "B": B_BTN, "C": C_BTN,
+        }  # fmt: skip
 
-    def _run(
-        self, signals: Signals, state: State, *, going_on: bool = True
+    def constants(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return A, D and the bias of the step size, 0 where the module has none."""
+        skip_E, bias_E = self.mixer.D, self.mixer.dt_proj.bias
+        return (
+            -self.mixer.A_log.exp(),
+            skip_E,
+            torch.zeros_like(skip_E) if bias_E is None else bias_E,
+        )
+
+    def scan(
+        self, scan: Scan, implementation: Implementation, state_BEN: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        mixer, u_BTE = self.mixer, signals["u"]
-        bias_E = mixer.dt_proj.bias
-        bias_E = u_BTE.new_zeros(u_BTE.shape[-1]) if bias_E is None else bias_E
-        given = [signals[name] for name in ("u", "delta", "z", "B", "C")]
-        scan = Scan._make([*given, -mixer.A_log.exp(), mixer.D, bias_E])
-        return selective_scan(
-            scan, signed=False,
-            implementation=choose("auto", u_BTE, signed=False),
-            state_BEN=state[1] if state else None, going_on=going_on,
-        )  # fmt: skip
+        """Scan channel by channel."""
+        return selective_scan(scan, implementation=implementation, state_BEN=state_BEN)
 
-    def _out(self, y_BTE: Tensor) -> Tensor:
-        return self.mixer.out_proj(y_BTE)
+    def out(self, z_BTE: Tensor) -> Tensor:
+        """Write to the stream."""
+        return self.mixer.out_proj(z_BTE)
 
 
 class Dual(_StateSpace):
@@ -170,12 +120,13 @@ class Dual(_StateSpace):
         self.conv_sizes = [channels, *[(conv_channels - channels) // 2] * 2]
 
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
-        """Convolve X, B and C; the first part of the state is their last values."""
-        z_BTE, x_BTX, delta_BTH = self.mixer.in_proj(normed_BTD).split(self.sizes, -1)
-        conv_BTX = self._convolved(x_BTX, state, edit)
-        u_BTE, B_BTN, C_BTN = conv_BTX.split(self.conv_sizes, -1)
-        delta_BTH = self._limited(delta_BTH)
-        return {"x": x_BTX, "u": u_BTE, "delta": delta_BTH, "z": z_BTE, "B": B_BTN, "C": C_BTN}
+        """Convolve x, B and C; the first part of the state is their last values."""
+        gate_BTE, conv_in_BTX, delta_BTH = self.mixer.in_proj(normed_BTD).split(self.sizes, -1)
+        x_BTE, B_BTN, C_BTN = self.convolved(conv_in_BTX, state, edit).split(self.conv_sizes, -1)
+        return {
+            "conv_in": conv_in_BTX, "x": x_BTE, "delta": self._limited(delta_BTH),
+            "gate": gate_BTE, "B": B_BTN, "C": C_BTN,
+        }  # fmt: skip
 
     def _limited(self, delta_BTH: Tensor) -> Tensor:
         """Keep the step size between the module's limits, before its bias and softplus."""
@@ -186,29 +137,31 @@ class Dual(_StateSpace):
         low_, high_ = (ends + torch.log(-torch.expm1(-ends))).unbind()  # softplus backwards
         return (delta_BTH + self.mixer.dt_bias).clamp(low_, high_) - self.mixer.dt_bias
 
-    def _run(
-        self, signals: Signals, state: State, *, going_on: bool = True
+    def constants(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return A, D and the bias of the step size."""
+        return -self.mixer.A_log.exp(), self.mixer.D, self.mixer.dt_bias
+
+    def scan(
+        self, scan: Scan, implementation: Implementation, state_BEN: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        mixer = self.mixer
-        given = [signals[name] for name in ("u", "delta", "z", "B", "C")]
-        given += [-mixer.A_log.exp(), mixer.D, mixer.dt_bias]
-        parts = zip(*(value.chunk(self.groups, -1) for value in given), strict=True)
-        states = state[1].chunk(self.groups, 1) if state else (None,) * self.groups
+        """Scan group by group: a scan has one B and one C."""
+        if self.groups == 1:
+            return dual_scan(scan, implementation=implementation, state_BEN=state_BEN)
+        tensors = (value.chunk(self.groups, -1) for value in (*scan.columns, *scan.parameters))
+        states = (None,) * self.groups if state_BEN is None else state_BEN.chunk(self.groups, 1)
         runs = [
             dual_scan(
-                Scan._make(part), signed=False, state_BEN=state_BEN, going_on=going_on,
-                implementation=choose("auto", signals["u"], signed=False),
+                Scan(*part, going_on=scan.going_on), implementation=implementation, state_BEN=own
             )
-            for part, state_BEN in zip(parts, states, strict=True)
-        ]  # fmt: skip
+            for part, own in zip(zip(*tensors, strict=True), states, strict=True)
+        ]
         y_BTE, last_BEN = zip(*runs, strict=True)
-        if self.groups == 1:
-            return y_BTE[0], last_BEN[0]
         return torch.cat(y_BTE, -1), torch.cat(last_BEN, 1)
 
-    def _out(self, y_BTE: Tensor) -> Tensor:
+    def out(self, z_BTE: Tensor) -> Tensor:
+        """Norm where the module does, and write to the stream."""
         norm = getattr(self.mixer, "norm", None)
-        return self.mixer.out_proj(y_BTE if norm is None else norm(y_BTE))
+        return self.mixer.out_proj(z_BTE if norm is None else norm(z_BTE))
 
 
 def _norms(mixer: Any, call: Call) -> tuple[Norm, Norm, Norm]:

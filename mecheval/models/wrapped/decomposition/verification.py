@@ -28,7 +28,9 @@ _ROUNDING = 16
 
 
 def check_layer(layer: Layer, stream_BTD: Tensor, after_BTD: Tensor, *, dtype: torch.dtype) -> None:
-    """Check a block's parts: on all positions, on the later half, and on single positions.
+    """Check a block's parts: on all positions, from some of them on, and on single positions.
+
+    One token is what modules know a way of their own for; so it stands before a rest, and behind.
 
     Args:
         layer: The parts.
@@ -39,19 +41,21 @@ def check_layer(layer: Layer, stream_BTD: Tensor, after_BTD: Tensor, *, dtype: t
     Raises:
         Inseparable: The parts do something else than the block.
     """
-    half = stream_BTD.shape[1] // 2
-    mixing, early_BTD, late_BTD = layer.mixing, stream_BTD[:, :half], stream_BTD[:, half:]
+    mixing, n_positions = layer.mixing, stream_BTD.shape[1]
     whole_BTD = mixing.output(mixing.project(layer.enter(stream_BTD), ()), ())
-    state = mixing.advance(mixing.project(layer.enter(early_BTD), ()), ())
-    signals = mixing.project(layer.enter(late_BTD), state)
-    only_B = torch.arange(1, len(stream_BTD) + 1, device=stream_BTD.device)
-    later_BTD, _ = mixing.read(signals, state)
-    single_B1D = mixing.output(signals, state, only_B=only_B)
-    pairs = (
-        (layer.leave(stream_BTD, whole_BTD), after_BTD),
-        (layer.leave(late_BTD, later_BTD), after_BTD[:, half:]),
-        (layer.leave(at(late_BTD, only_B), single_B1D), at(after_BTD[:, half:], only_B)),
-    )
+    pairs = [(layer.leave(stream_BTD, whole_BTD), after_BTD)]
+    for first in (1, n_positions // 2, n_positions - 1):
+        early_BTD, late_BTD = stream_BTD[:, :first], stream_BTD[:, first:]
+        wanted_BTD = after_BTD[:, first:]
+        state = mixing.advance(mixing.project(layer.enter(early_BTD), ()), ())
+        signals = mixing.project(layer.enter(late_BTD), state)
+        later_BTD, _ = mixing.read(signals, state)
+        only_B = torch.arange(len(stream_BTD), device=stream_BTD.device) % late_BTD.shape[1]
+        single_B1D = mixing.output(signals, state, only_B=only_B)
+        pairs += [
+            (layer.leave(late_BTD, later_BTD), wanted_BTD),
+            (layer.leave(at(late_BTD, only_B), single_B1D), at(wanted_BTD, only_B)),
+        ]
     added = float((after_BTD - stream_BTD).abs().max())
     for made_BTD, wanted_BTD in pairs:
         check_same(made_BTD, wanted_BTD, dtype=dtype, what="its parts", scale=added)

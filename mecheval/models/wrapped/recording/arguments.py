@@ -77,7 +77,7 @@ class Arguments:
 
     def swapped(self, old: object, new: object) -> Arguments:
         """Return the same arguments with one object, that is no tensor, replaced by another."""
-        return Arguments(_swapped(self.args, old, new), _swapped(dict(self.kwargs), old, new))
+        return Arguments(swapped(self.args, old, new), swapped(dict(self.kwargs), old, new))
 
     def call(self, function: Callable[..., Any], stream_BTD: Tensor) -> Any:
         """Call a module on a stream."""
@@ -159,11 +159,12 @@ def _mapped(value: Any, change: Callable[[Place, Any], Any], place: Place = ()) 
     return value
 
 
-def _swapped(value: Any, old: object, new: object) -> Any:
+def swapped(value: Any, old: object, new: object) -> Any:
+    """Return a nested value with one object, that is no tensor, replaced by another."""
     if value is old:
         return new
     if type(value) in (tuple, list):
-        return type(value)(_swapped(item, old, new) for item in value)
+        return type(value)(swapped(item, old, new) for item in value)
     if type(value) is dict:
-        return {name: _swapped(item, old, new) for name, item in value.items()}
+        return {name: swapped(item, old, new) for name, item in value.items()}
     return value

@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from mecheval.models.hooks import stream_output
+from mecheval.models.wrapped.decomposition.cache_context import CACHE, cache_argument
 from mecheval.models.wrapped.decomposition.readout import RealReadout
 from mecheval.models.wrapped.decomposition.verification import check_same
 from mecheval.models.wrapped.discovery.structure import probe_tokens
 from mecheval.models.wrapped.recording.arguments import Arguments, Place, growing_axes, receiving
+from mecheval.models.wrapped.recording.cache_tensors import (
+    Path,
+    changed_paths,
+    copies,
+    tensors,
+    with_tensors,
+)
 from mecheval.models.wrapped.recording.calls import evaluating, logits_of, noise_like, run
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
-from mecheval.models.wrapped.replay.caches import beginning, cache_argument, with_rows
 from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
@@ -28,9 +36,6 @@ if TYPE_CHECKING:
 
 SIZES = (2, 3)
 """Two numbers of examples to tell axes of examples from others."""
-
-CACHE = object()
-"""Stands where a block was given the model's cache."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,9 @@ class RealBlocks:
 
         given = self.given[layer].changed(rows)
         if self.cache is not None:
-            given = given.swapped(CACHE, with_rows(self.cache, layer, run_R))
+            found, paths = tensors(self.cache), self.replayer.kept[layer]
+            own = {path: found[path][run_R.to(found[path].device)] for path in paths}
+            given = given.swapped(CACHE, with_tensors(self.cache, own))
         block = self.replayer.structure.blocks[layer]
         return stream_output(given.call(block, stream_RTD.contiguous()))
 
@@ -96,6 +103,7 @@ class Replayer:
     Attributes:
         axes: Along which axes what the blocks are given counts examples, by layer and place.
         tail_axes: The same for positions behind others.
+        kept: The paths of what every block keeps in the model's cache.
         has_tails: Whether blocks can go on from the model's own cache.
     """
 
@@ -108,7 +116,7 @@ class Replayer:
         """
         self.module, self.structure = module, structure
         self.cache_name: str | None = None
-        self._remembered: tuple[Tensor, Any] | None = None
+        self._remembered: tuple[Tensor, int, Any] | None = None
         with evaluating(module):
             try:
                 self._examine(probe_tokens(module))
@@ -122,11 +130,10 @@ class Replayer:
         return self._record(tokens_PT)[0]
 
     def tail(self, tokens_PT: Tensor, first: int) -> RealBlocks:
-        """Run tokens from a position on, with what the whole run remembers of those before."""
-        name, n_forgotten = str(self.cache_name), tokens_PT.shape[1] - first
-        cache = beginning(self._whole_cache(tokens_PT), n_forgotten)
+        """Run tokens from a position on, with what the run remembers of those before."""
+        cache = self._cache_before(tokens_PT, first)
         kept = copy.deepcopy(cache)  # the run adds to the one that it is given
-        options = {name: cache, "use_cache": True}
+        options = {str(self.cache_name): cache, "use_cache": True}
         found, streams = self._received(tokens_PT[:, first:], options)
         given = [each.swapped(cache, CACHE) for each in found]
         return RealBlocks(self, tokens_PT[:, first:], given, streams, kept)
@@ -136,11 +143,23 @@ class Replayer:
         pairs = zip(tail.given, self.tail_axes, strict=True)
         return all(set(given.tensors) <= set(axes) for given, axes in pairs)
 
-    def _whole_cache(self, tokens_PT: Tensor) -> Any:
-        if self._remembered is None or self._remembered[0] is not tokens_PT:
-            output = self.module(tokens_PT, use_cache=True)
-            self._remembered = tokens_PT, output[self.cache_name]
-        return self._remembered[1]
+    @torch.no_grad()
+    def _cache_before(self, tokens_PT: Tensor, first: int) -> Any:
+        """Return what a run remembers of the positions before one.
+
+        Positions are asked for one after the other, so that the run goes on from the last one.
+        """
+        before, remembered = 0, self._remembered
+        options: dict[str, Any] = {"use_cache": True}
+        if remembered and remembered[0] is tokens_PT and 0 < remembered[1] <= first:
+            before = remembered[1]
+            options[str(self.cache_name)] = copy.deepcopy(remembered[2])
+        if before == first:
+            return options[str(self.cache_name)]
+        output = self.module(tokens_PT[:, before:first], **options)
+        cache = output[self.cache_name]
+        self._remembered = tokens_PT, first, copy.deepcopy(cache)
+        return cache
 
     def _tails_agree(self, tokens_BT: Tensor) -> bool:
         """Go on from the middle with other rows, and compare with the whole run."""
@@ -149,6 +168,7 @@ class Replayer:
             self.cache_name = cache_argument(self.module)
             if self.cache_name is None:
                 return False
+            self.kept = self._kept(tokens_BT)
             whole, half = self.record(tokens_BT), self.tail(tokens_BT, first)
             more = self.tail(torch.cat([tokens_BT, tokens_BT[:1]]), first)
             pairs = zip(half.given, more.given, strict=True)
@@ -164,6 +184,29 @@ class Replayer:
         except (*FAILURES, Inseparable):
             return False
         return True
+
+    def _kept(self, tokens_BT: Tensor) -> list[list[Path]]:
+        """Return the paths of what every block changes in the cache, at some tokens in the middle.
+
+        Raises:
+            Inseparable: A block keeps something that is not one row per example.
+        """
+        half, found = tokens_BT.shape[1] // 2, []
+        cache = self._cache_before(tokens_BT, half)
+        seen = [copies(cache)]
+        handles = [
+            block.register_forward_hook(lambda *_: seen.append(copies(cache)))
+            for block in self.structure.blocks
+        ]
+        try:
+            options = {str(self.cache_name): cache, "use_cache": True}
+            self.module(tokens_BT[:, half:], **options)
+        finally:
+            for handle in handles:
+                handle.remove()
+        for before, after in pairwise(seen):
+            found.append(changed_paths(before, after, len(tokens_BT)))
+        return found
 
     def _examine(self, tokens_BT: Tensor) -> None:
         base, logits_BTC = self._record(tokens_BT)

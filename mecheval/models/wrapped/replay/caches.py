@@ -1,4 +1,4 @@
-"""Caches of transformers: one layer's part, some of the runs, and the first positions.
+"""Caches of transformers: one layer's part taken from another cache.
 
 Caches hold what each layer remembers in lists, mappings or a last axis with one entry per layer.
 That these are found shows when all of them, exchanged one by one, are the other cache.
@@ -7,56 +7,13 @@ That these are found shows when all of them, exchanged one by one, are the other
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from mecheval.models.wrapped.discovery.structure import probe_tokens
-
 KEYS_VALUES = {"keys", "values"}
 """Names of what attention alone remembers, which is no short convolution's."""
-
-
-def cache_argument(module: nn.Module) -> str | None:
-    """Find the output of a model that can be given back as an argument of the same name."""
-    known = inspect.signature(module.forward).parameters
-    if not hasattr(getattr(module, "config", None), "use_cache"):
-        return None
-    output = module(probe_tokens(module)[:, :1], use_cache=True)
-    given_back = [
-        name
-        for name, value in (output.items() if hasattr(output, "items") else ())
-        if name in known and not isinstance(value, Tensor)
-    ]
-    return given_back[0] if given_back else None
-
-
-def beginning(cache: Any, n_forgotten: int) -> Any:
-    """Return what a cache held before its last positions, at least one.
-
-    Raises:
-        AttributeError: The cache cannot forget.
-    """
-    shorter = copy.deepcopy(cache)
-    shorter.crop(-n_forgotten)  # versions of transformers agree on the negative form alone
-    return shorter
-
-
-def with_rows(cache: Any, layer: int, row_R: Tensor) -> Any:
-    """Return a cache whose keys and values of one layer are those of some runs.
-
-    A block that adds to it leaves the given cache as it is.
-
-    Raises:
-        AttributeError: The cache does not hold keys and values in layers.
-    """
-    chosen = copy.copy(cache)
-    chosen.layers = list(cache.layers)
-    own = chosen.layers[layer] = copy.copy(cache.layers[layer])
-    own.keys, own.values = own.keys[row_R], own.values[row_R]
-    return chosen
 
 
 def tells_recent(cache: Any) -> bool:

@@ -1,0 +1,263 @@
+"""What modules need to go on from the model's own cache: the cache, and all else they are given.
+
+A module that is given the cache remembers by itself. What it is given at some positions behind
+others is recorded from the model's own forward pass over just these positions, with a cache of the
+right length: whatever masks, distances or positions the model makes of it are its own. The pass is
+made on one example, and stops before every such module, so that it costs next to nothing.
+
+Shape suffixes: ``B`` examples, ``N`` positions that go on, ``D`` width of the stream.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections import OrderedDict
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mecheval.models.hooks import unvisited, with_stream_output
+from mecheval.models.wrapped.decomposition.readout import instead
+from mecheval.models.wrapped.discovery.structure import LENGTH, Structure, probe_tokens
+from mecheval.models.wrapped.recording.arguments import (
+    Arguments,
+    Place,
+    growing_axes,
+    swapped,
+)
+from mecheval.models.wrapped.recording.cache_tensors import tensors, with_tensors
+from mecheval.models.wrapped.recording.inseparable import Inseparable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+CACHE = object()
+"""Stands where a module was given the model's cache."""
+
+SIZES = (2, 3)
+"""Two numbers of examples to tell axes of examples from others."""
+
+_KEPT = 8
+"""How many stretches of positions are remembered; engines ask for few of them in turn."""
+
+
+class _Stop(Exception):  # noqa: N818 - a way out of a forward pass, no error
+    """Nothing behind this module is wanted."""
+
+
+def cache_argument(module: nn.Module) -> str | None:
+    """Find the output of a model that can be given back as an argument of the same name."""
+    known = inspect.signature(module.forward).parameters
+    if not hasattr(getattr(module, "config", None), "use_cache"):
+        return None
+    output = module(probe_tokens(module)[:, :1], use_cache=True)
+    given_back = [
+        name
+        for name, value in (output.items() if hasattr(output, "items") else ())
+        if name in known and not isinstance(value, Tensor)
+    ]
+    return given_back[0] if given_back else None
+
+
+class CacheContext:
+    """Knows what modules are given on any positions of a run that keeps a cache.
+
+    Attributes:
+        modules: One module of every block, or the block itself, by the number of the block.
+    """
+
+    def __init__(
+        self, module: nn.Module, structure: Structure, modules: Mapping[int, nn.Module]
+    ) -> None:
+        """Look how the model keeps its cache.
+
+        Args:
+            module: The whole model, from tokens to logits.
+            structure: Its blocks.
+            modules: The modules that are to go on, by the number of their block.
+
+        Raises:
+            Inseparable: The model has no cache, or modules are given what depends on the tokens.
+        """
+        self.module, self.structure, self.modules = module, structure, dict(modules)
+        self._parameter = next(module.parameters())
+        name = cache_argument(module)
+        if name is None:
+            raise Inseparable("the model returns no cache that it takes again")
+        self.name = name
+        ids = probe_tokens(module).unique().tolist()
+        self._token, other = ids[-1], ids[0]
+        self._outputs: dict[int, Any] = {}
+        self._caches: dict[int, Any] = {0: self._empty_cache()}
+        self._found: OrderedDict[tuple[int, int], dict[int, Arguments]] = OrderedDict()
+        half = LENGTH // 2
+        self._axes: dict[int, dict[Place, tuple[int, ...]]] = {number: {} for number in modules}
+        for stretch in ((0, 1), (0, half), (half, half + 1), (half, LENGTH)):
+            few, many = (self._record(*stretch, n_examples=n) for n in SIZES)
+            others = self._record(*stretch, n_examples=SIZES[0], token=other)
+            for number in modules:
+                if not _equal(few[number], others[number]):
+                    raise Inseparable("it is given something that depends on the tokens")
+                axes = growing_axes(few[number], many[number], SIZES)
+                if any(len(found) > 1 for found in axes.values()):
+                    raise Inseparable("it is given a tensor with two axes of examples")
+                self._axes[number] |= axes
+
+    def going(self, number: int, first: int, last: int, n_examples: int) -> tuple[Arguments, Any]:
+        """Return what a block's module is given on the positions from first to last.
+
+        Returns:
+            Its arguments with :data:`CACHE` for the cache, and the cache before these positions,
+            of one example of no meaning.
+
+        Raises:
+            RuntimeError: It is given something there that it was not given elsewhere.
+        """
+        if (first, last) not in self._found:
+            self._found[first, last] = self._record(first, last)
+            if len(self._found) > _KEPT:
+                self._found.popitem(last=False)
+        self._found.move_to_end((first, last))
+        axes = self._axes[number]
+
+        def widened(place: Place, tensor: Tensor) -> Tensor:
+            if place not in axes:
+                raise RuntimeError("A module is given something that is not known from elsewhere.")
+            for axis in axes[place]:
+                repeats = [1] * tensor.dim()
+                repeats[axis] = n_examples  # examples come first where heads stand beside them
+                tensor = tensor.repeat(repeats)
+            return tensor
+
+        given = self._found[first, last][number].changed(widened)
+        return given, self._caches[first]
+
+    def _empty_cache(self) -> Any:
+        """Return the cache that the model makes for itself, before anything is in it."""
+        before: list[tuple[Any, Any]] = []
+
+        def keep(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+            given = (*args, *kwargs.values())
+            before.extend((value, copy.deepcopy(value)) for value in given if _can_keep(value))
+
+        handle = self.structure.blocks[0].register_forward_pre_hook(keep, with_kwargs=True)
+        try:
+            output = self._run(0, 1, None)
+        finally:
+            handle.remove()
+        cache = output[self.name]
+        for value, copied in before:
+            if value is cache:
+                return copied
+        raise Inseparable("its blocks are not given the cache that the model returns")
+
+    def _run(self, first: int, last: int, cache: Any, n_examples: int = 1, token: int = -1) -> Any:
+        token = self._token if token < 0 else token
+        tokens_BN = torch.full((n_examples, last - first), token, device=self._parameter.device)
+        options = {"use_cache": True} if cache is None else {"use_cache": True, self.name: cache}
+        # Inference mode is left, because what is kept must serve outside of it too.
+        with torch.inference_mode(False), torch.no_grad(), unvisited():
+            return self.module(tokens_BN, **options)
+
+    def _cache(self, first: int) -> Any:
+        """Return a cache as long as some positions, whose tensors are zeros without memory."""
+        if first not in self._caches:
+            before = max(known for known in self._caches if known < first)
+            cache = dense(self._caches[before], 1)
+            output = self._run(before, first, cache)
+            self._caches[first] = _hollow(output[self.name])
+        return self._caches[first]
+
+    def _record(
+        self, first: int, last: int, *, n_examples: int = 1, token: int = -1
+    ) -> dict[int, Arguments]:
+        """Return what the modules are given, by the number of their block."""
+        cache, found = dense(self._cache(first), n_examples), {}
+        if not self._outputs:
+            self._outputs = self._returned()
+
+        def block_stub(number: int) -> Callable[..., Any]:
+            block = self.structure.blocks[number]
+            real, wanted = block.forward, self.modules.get(number)
+
+            def catch(*args: Any, **kwargs: Any) -> None:
+                whole = Arguments(args, kwargs).swapped(cache, CACHE)
+                found[number], _ = Arguments.of(whole.args, whole.kwargs)
+                raise _Stop
+
+            def stub(*args: Any, **kwargs: Any) -> Any:
+                _, stream_BND = Arguments.of(args, kwargs)
+                try:
+                    if wanted is block:
+                        catch(*args, **kwargs)
+                    elif wanted is not None:
+                        with instead(wanted, catch):
+                            real(*args, **kwargs)
+                except _Stop:
+                    pass
+                if number == last_block:
+                    raise _Stop
+                output = swapped(self._outputs[number], CACHE, cache)
+                return with_stream_output(output, stream_BND)
+
+            return stub
+
+        last_block = len(self.structure.blocks) - 1
+        with ExitStack() as stack:
+            for number, block in enumerate(self.structure.blocks):
+                stack.enter_context(instead(block, block_stub(number)))
+            with suppress(_Stop):
+                self._run(first, last, cache, n_examples, token)
+        if set(found) != set(self.modules):
+            raise Inseparable("its module is not called in a run that keeps a cache")
+        return found
+
+    def _returned(self) -> dict[int, Any]:
+        outputs: dict[int, Any] = {}
+
+        def keep(number: int) -> Callable[..., None]:
+            return lambda module, args, output: outputs.update({number: output})
+
+        handles = [
+            block.register_forward_hook(keep(number))
+            for number, block in enumerate(self.structure.blocks)
+        ]
+        try:
+            cache = self._run(0, 1, None)[self.name]
+        finally:
+            for handle in handles:
+                handle.remove()
+        return {number: swapped(output, cache, CACHE) for number, output in outputs.items()}
+
+
+def _can_keep(value: Any) -> bool:
+    return isinstance(value, list) or (hasattr(value, "__dict__") and not isinstance(value, Tensor))
+
+
+def dense(cache: Any, n_examples: int) -> Any:
+    """Return a copy of a cache of one example that modules can add to, for several alike."""
+    # Inference mode is left, because models write into what they keep, also outside of it.
+    with torch.inference_mode(False), torch.no_grad():
+        found = {
+            path: tensor.repeat(n_examples, *[1] * (tensor.dim() - 1)) if tensor.dim() else tensor
+            for path, tensor in tensors(cache).items()
+        }
+        return with_tensors(cache, found)
+
+
+def _hollow(cache: Any) -> Any:
+    """Return a copy whose numbers are zeros that take no memory: only shapes and flags count."""
+    found = {
+        path: tensor.new_zeros(1).expand(tensor.shape)
+        for path, tensor in tensors(cache).items()
+        if tensor.is_floating_point() and tensor.dim()
+    }
+    return with_tensors(cache, found)
+
+
+def _equal(one: Arguments, other: Arguments) -> bool:
+    first, second = one.tensors, other.tensors
+    return set(first) == set(second) and all(torch.equal(first[p], second[p]) for p in first)

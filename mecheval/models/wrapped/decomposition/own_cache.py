@@ -1,0 +1,140 @@
+"""A module that remembers by the model's own cache: taken up at any position by calling it.
+
+Whatever it does inside, a module of transformers that is given the cache goes on from it. Nothing
+is known of what its positions signal, so that the signals are its input; what it remembers is what
+it changes in the cache. It serves for mixers that are no others, and for whole blocks.
+
+Shape suffixes: ``B`` examples, ``N`` positions that go on, ``D`` width of the stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from mecheval.models.hooks import stream_output, visiting
+from mecheval.models.layouts import ChannelsFirst
+from mecheval.models.mixing import Edit, Mixing, Signals, State, at, unchanged
+from mecheval.models.wrapped.decomposition.cache_context import CACHE, SIZES, CacheContext, dense
+from mecheval.models.wrapped.recording.cache_tensors import (
+    Path,
+    changed_paths,
+    copies,
+    is_recent,
+    tensors,
+    with_tensors,
+)
+from mecheval.models.wrapped.recording.calls import noise_like
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mecheval.models.contract import Tap
+
+POSITIONS = 5
+"""How many are run to see what a module remembers."""
+
+
+class OwnCache(Mixing):
+    """A module that goes on from the cache.
+
+    The state is a counter of the positions so far, ``(B, 1)``, then the last inputs of short
+    convolutions, then all else that the module keeps.
+    """
+
+    def __init__(
+        self, context: CacheContext, number: int, *, width: int, taps: Mapping[str, Tap]
+    ) -> None:
+        """Look what the module keeps.
+
+        Args:
+            context: Knows what the module is given.
+            number: The number of its block.
+            width: Width of the stream, D.
+            taps: The sites inside the module.
+
+        Raises:
+            Inseparable: It keeps something that is not one row per example.
+        """
+        self.context, self.number = context, number
+        self.module: nn.Module = context.modules[number]
+        self.taps = taps
+        self.inner = self.late = tuple(taps)
+        self.paths = self._kept(width)
+        self.remembers = ("positions", *(".".join(map(str, path)) for path in self.paths))
+        self.n_recent = 1 + sum(is_recent(path) for path in self.paths)
+        # A module that keeps nothing works on each position alone, or it would not pass the check.
+        self.opaque = bool(self.paths)
+        self.writes = None if self.opaque else ()
+
+    def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
+        """Return the input."""
+        return {"input": normed_BTD}
+
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
+        """Call the module with a cache that holds the state."""
+        return self._called(signals["input"], state)
+
+    def output(
+        self,
+        signals: Signals,
+        state: State,
+        *,
+        only_B: Tensor | None = None,
+        edit: Edit = unchanged,
+    ) -> Tensor:
+        """Call the module, with hooks on its sites where something is edited."""
+        input_BND, visits = signals["input"], {}
+        if edit is not unchanged:
+            n_positions = input_BND.shape[1]
+            alone = n_positions == 1 and bool(state)
+            visits = {
+                _unpadded(tap) if alone else tap: _shown(edit, name, n_positions)
+                for name, tap in self.taps.items()
+            }
+        with visiting(visits):
+            return at(self._called(input_BND, state)[0], only_B)
+
+    def _called(self, input_BND: Tensor, state: State) -> tuple[Tensor, State]:
+        n_examples, n_positions, _ = input_BND.shape
+        first = int(state[0][0, 0]) if state else 0
+        last = first + n_positions
+        given, cache = self.context.going(self.number, first, last, n_examples)
+        if state:
+            # Copies, because modules write into some of the tensors that they keep.
+            own = (part.clone() for part in state[1:])
+            cache = with_tensors(cache, dict(zip(self.paths, own, strict=True)))
+        else:
+            cache = dense(cache, n_examples)
+        output = given.swapped(CACHE, cache).call(self.module, input_BND.contiguous())
+        kept = tensors(cache)
+        counter_B1 = torch.full((n_examples, 1), last, device=input_BND.device)
+        return stream_output(output), (counter_B1, *(kept[path] for path in self.paths))
+
+    def _kept(self, width: int) -> list[Path]:
+        """Return the paths of what the module changes, recent inputs first."""
+        parameter = next(self.context.module.parameters())
+        input_BND = noise_like(parameter.new_zeros(SIZES[1], POSITIONS, width))
+        given, cache = self.context.going(self.number, 0, POSITIONS, SIZES[1])
+        cache = dense(cache, SIZES[1])
+        before = copies(cache)
+        given.swapped(CACHE, cache).call(self.module, input_BND)
+        return changed_paths(before, tensors(cache), SIZES[1])
+
+
+def _unpadded(tap: Tap) -> Tap:
+    """Return where a convolution's output is when it is given no more than it sees."""
+    return replace(tap, layout=ChannelsFirst()) if tap.side == "function" else tap
+
+
+def _shown(edit: Edit, name: str, n_positions: int) -> Callable[[Tensor], Tensor]:
+    def visit(value_BMX: Tensor) -> Tensor:
+        # A convolution runs over its last inputs in the cache, too, which come first.
+        earlier = value_BMX.shape[1] - n_positions
+        edited_BNX = edit(name, value_BMX[:, earlier:])
+        return torch.cat([value_BMX[:, :earlier], edited_BNX], 1) if earlier else edited_BNX
+
+    return visit

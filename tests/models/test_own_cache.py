@@ -1,0 +1,165 @@
+"""Modules that go on from the model's own cache: what they keep, and what is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from hf_families import build, is_new, known_here
+from torch import Tensor, nn
+
+from mecheval.models.decomposition import Decomposition, Refusal
+from mecheval.models.wrapped.decomposition.own_cache import OwnCache
+from mecheval.models.wrapped.model import WrappedModel
+from mecheval.models.wrapped.recording.cache_tensors import changed_paths, tensors, with_tensors
+from mecheval.models.wrapped.recording.inseparable import Inseparable
+
+if TYPE_CHECKING:
+    from mecheval.models.decomposition import Layer
+
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+
+TOKENS_BT = torch.randint(3, 61, (3, 9), generator=torch.Generator().manual_seed(0))
+
+
+def layers(family: str, **changes: Any) -> tuple[WrappedModel, tuple[Layer, ...]]:
+    known_here(family)
+    model = WrappedModel(build(family, **changes))
+    found = model.decomposition()
+    assert isinstance(found, Decomposition), found
+    return model, found.layers
+
+
+@pytest.mark.parametrize("family", ["gpt_neo", "falcon", "mpt", "bloom", "falcon_h1"])
+def test_modules_that_show_nothing_go_on_from_their_cache(family: str) -> None:
+    if family == "falcon_h1" and not is_new():
+        pytest.skip("its Mamba starts again from zeros before transformers 5")
+    _, found = layers(family)
+    for layer in found:
+        assert isinstance(layer.mixing, OwnCache)
+        assert layer.mixing.writes is None
+
+
+@torch.no_grad()
+def test_a_state_that_was_given_stays_as_it_is() -> None:
+    """Also where the module writes into the tensors of its cache."""
+    if not is_new():
+        pytest.skip("its mixer starts again from zeros before transformers 5")
+    _, found = layers("qwen3_next")
+    mixing, input_BND = found[0].mixing, torch.randn(2, 6, 32)
+    signals = mixing.project(input_BND, ())
+    early, late = ({"input": signals["input"][:, part]} for part in (slice(4), slice(4, 5)))
+    state = mixing.advance(early, ())
+    kept = [part.clone() for part in state]
+    once_B1D, _ = mixing.read(late, state)
+    again_B1D, _ = mixing.read(late, state)
+    assert torch.equal(once_B1D, again_B1D)
+    assert all(torch.equal(one, other) for one, other in zip(kept, state, strict=True))
+    assert mixing.n_recent == 2  # the counter of positions, and the convolution's last inputs
+
+
+@torch.no_grad()
+def test_parts_follow_the_weights_outside_of_the_blocks() -> None:
+    model, found = layers("gpt_neo")
+    for parameter in model.parameters():
+        parameter.mul_(1.25)
+    stream_BTD = torch.randn(2, 9, 32)
+    whole_BTD = model.blocks[0].attn(found[0].enter(stream_BTD))[0]
+    mixing = found[0].mixing
+    state = mixing.advance({"input": found[0].enter(stream_BTD[:, :5])}, ())
+    late_BTD, _ = mixing.read({"input": found[0].enter(stream_BTD[:, 5:])}, state)
+    torch.testing.assert_close(late_BTD, whole_BTD[:, 5:], rtol=1e-4, atol=1e-5)
+
+
+def test_what_depends_on_the_tokens_is_refused() -> None:
+    """Zamba hands the embeddings to its shared block, besides the stream."""
+    known_here("zamba2")
+    model = WrappedModel(build("zamba2"))
+    found = model.decomposition()
+    assert isinstance(found, Refusal)
+    assert found.reason.endswith("as a whole: it is given something that depends on the tokens")
+    replay = model.replay(TOKENS_BT)
+    assert not isinstance(replay, Refusal)
+
+
+def test_a_block_that_mixes_examples_over_one_token_is_refused() -> None:
+    """RWKV of transformers adds the states of all examples to each, where it reads one token."""
+    model = WrappedModel(build("rwkv"))
+    found = model.decomposition()
+    assert isinstance(found, Refusal)
+    assert "as a whole: its parts are off by" in found.reason
+
+
+@torch.no_grad()
+def test_blocks_are_replayed_from_any_cache() -> None:
+    """Caches that cannot forget serve as well: the run goes on from position to position."""
+    known_here("zamba2")
+    if not is_new():
+        pytest.skip("its Mamba starts again from zeros before transformers 5")
+    model, run_R = WrappedModel(build("zamba2")), torch.tensor([2, 0, 1, 2])
+    replay = model.replay(TOKENS_BT)
+    assert not isinstance(replay, Refusal)
+    stream_RTD = replay.stream_PTD[run_R]  # pyright: ignore[reportAttributeAccessIssue]
+    streams = [stream_RTD]
+    for layer in range(model.n_layers):
+        streams.append(replay.run(layer, streams[-1], run_R))
+    for first in (1, 4, 8, 3):
+        tail = replay.behind(first)
+        assert tail is not None
+        for layer, wanted_RTD in enumerate(streams[1:]):
+            made_RTD = tail.run(layer, streams[layer][:, first:], run_R)
+            torch.testing.assert_close(made_RTD, wanted_RTD[:, first:], rtol=1e-4, atol=1e-5)
+
+
+class Kept:
+    """A cache: what two layers keep, and how far they are."""
+
+    def __init__(self, *layers: Tensor) -> None:
+        self.layers = [Part(tensor) for tensor in layers]
+
+
+class Part:
+    def __init__(self, tensor: Tensor) -> None:
+        self.conv_states, self.seen = {0: tensor}, {0: True}
+
+
+def test_a_copy_of_a_cache_shares_what_is_not_put() -> None:
+    cache = Kept(torch.zeros(2, 3), torch.ones(2, 3))
+    path = ("layers", 1, "conv_states", 0)
+    put = torch.full((4, 3), 2.0)
+    copied = with_tensors(cache, {path: put})
+    assert tensors(copied)[path] is put
+    assert copied.layers[0] is cache.layers[0]
+    copied.layers[1].seen[0] = False
+    assert cache.layers[1].seen[0]
+    assert torch.equal(tensors(cache)[path], torch.ones(2, 3))
+
+
+def test_a_tensor_without_one_row_per_example_is_refused() -> None:
+    before = {("a",): torch.zeros(2, 3)}
+    assert changed_paths(before, {("a",): torch.zeros(2, 3)}, 2) == []
+    assert changed_paths(before, {("a",): torch.ones(2, 3)}, 2) == [("a",)]
+    with pytest.raises(Inseparable, match="one row per example"):
+        changed_paths(before, {("a",): torch.ones(3, 3)}, 2)
+
+
+class Forgetful(nn.Module):
+    """A mixer that starts again from zeros when it goes on with several tokens."""
+
+    def __init__(self, real: nn.Module) -> None:
+        super().__init__()
+        self.real = real
+
+    def forward(self, hidden_states: Tensor, layer_past: Any = None, **kwargs: Any) -> Any:
+        several = hidden_states.shape[1] > 1 and layer_past is not None
+        given = None if several and layer_past.get_seq_length() else layer_past
+        return self.real(hidden_states, layer_past=given, **{**kwargs, "attention_mask": None})
+
+
+def test_a_mixer_that_forgets_its_cache_is_refused() -> None:
+    module: Any = build("gpt_neo")
+    for block in module.transformer.h:
+        block.attn = Forgetful(block.attn)
+    found = WrappedModel(module).decomposition()
+    assert isinstance(found, Refusal)
