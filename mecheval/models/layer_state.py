@@ -99,11 +99,9 @@ def _exchanged(mixing: Mixing, normed_BTD: Tensor, n_read: int, state: LayerStat
 
 
 def _named(mixing: Mixing, memory: State, layer: int, position: int) -> LayerState:
-    recent, behind = memory[: mixing.n_recent], memory[mixing.n_recent :]
-    names = mixing.remembers or (
-        *_numbered("recent", len(recent)),
-        *_numbered("state", len(behind)),
-    )
+    n_behind = len(memory) - mixing.n_recent
+    usual = (*_numbered("recent", mixing.n_recent), *_numbered("state", n_behind))
+    names = mixing.remembers or usual
     return LayerState(layer, position, dict(zip(names, memory, strict=True)))
 
 
