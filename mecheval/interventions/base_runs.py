@@ -7,7 +7,7 @@ tokens that decide the readout.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import torch
@@ -144,6 +144,5 @@ def checked_runs(
 
 
 def _integers(model: SequenceModel, values: ArrayLike | Tensor) -> Tensor:
-    if not isinstance(values, Tensor):
-        values = torch.as_tensor(np.asarray(values))
-    return values.to(model.device).long()
+    given = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+    return cast("Tensor", given).to(model.device).long()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from mecheval.models.wrapped.discovery.structure import Structure
 
@@ -28,21 +28,21 @@ def parts_of(module: nn.Module) -> Any:
     """Return what decides how a module comes apart, to be compared by ``==``.
 
     Its parts, their code, hooks and configuration; not the numbers in them, nor type and device.
+    It is asked for before every grid, so that it must not take longer than a small forward pass.
     """
+    found, todo, seen = [], [module], set()
+    while todo:
+        part = todo.pop()
+        if part in seen:
+            continue
+        seen.add(part)
+        inner = tuple(part._modules.items())  # the parts themselves: an address may come twice
+        own = (*part._parameters.items(), *part._buffers.items())
+        found.append((
+            part, inner, type(part).forward, part.__dict__.get("forward"),
+            (*part._forward_pre_hooks, *part._forward_hooks),
+            [(name, None if tensor is None else tensor.shape) for name, tensor in own],
+        ))  # fmt: skip
+        todo += [child for _, child in inner if child is not None]
     config = getattr(module, "config", None)
-    return str(getattr(config, "__dict__", None)), [
-        (
-            path,
-            part,  # itself: an address may come twice
-            type(part).forward,
-            part.__dict__.get("forward"),
-            [*part._forward_pre_hooks, *part._forward_hooks],
-            [*map(_size, part._parameters.items()), *map(_size, part._buffers.items())],
-        )
-        for path, part in module.named_modules()
-    ]  # fmt: skip
-
-
-def _size(named: tuple[str, Tensor | None]) -> tuple[str, Any]:
-    name, tensor = named
-    return name, None if tensor is None else tensor.shape
+    return str(getattr(config, "__dict__", None)), found
