@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mecheval.api import load_task as load_task
     from mecheval.interventions import ablation_grid as ablation_grid
     from mecheval.interventions import gradient_guess as gradient_guess
+    from mecheval.interventions import naturalness as naturalness
     from mecheval.interventions import recovery_grid as recovery_grid
     from mecheval.interventions import trace as trace
     from mecheval.metrics import Metric as Metric
@@ -49,6 +50,7 @@ _INDEX = {
     "load_task": ("mecheval.api", "load_task"),
     "metric": ("mecheval.metrics", "metric"),
     "model": ("mecheval.models.stack.architecture", "model"),
+    "naturalness": ("mecheval.interventions", "naturalness"),
     "recovery_grid": ("mecheval.interventions", "recovery_grid"),
     "task": ("mecheval.tasks", "task"),
     "trace": ("mecheval.interventions", "trace"),

@@ -217,6 +217,8 @@ def load_model(
 ) -> SequenceModel:
     """Return a model by name before any training on a task, in float32 and evaluation mode.
 
+    A checkpoint that is stored in float64 stays in it.
+
     Args:
         spec: A registered name, ``hf:REPO`` or ``hf:DIRECTORY``, with arguments; a module in memory
             becomes a model as by :func:`mecheval.wrap`, in its own type of number.
@@ -226,7 +228,7 @@ def load_model(
         include_path: Files and folders of local models.
 
     Raises:
-        UsageError: The name, an argument or a checkpoint is not there.
+        UsageError: The name, an argument or a checkpoint is not there, or the model not causal.
 
     Example:
         >>> import mecheval, torch
@@ -234,6 +236,7 @@ def load_model(
         >>> model.n_layers, model.vocab_size, model(torch.tensor([[0, 1, 2]])).shape
         (2, 3, torch.Size([1, 3, 3]))
     """
+    from mecheval.models.admission import admit
     from mecheval.models.contract import Encoding
     from mecheval.models.wrapping import as_model
 
@@ -246,7 +249,7 @@ def load_model(
             encoding = source.encode(load_task(task) if isinstance(task, str) else task)
         else:
             encoding = Encoding(np.arange(vocab_size), vocab_size)
-        return source.build(encoding, seed=seed).eval()
+        return admit(source.build(encoding, seed=seed), name=spec).eval()
 
 
 def _listed(given: Any) -> list[Any]:

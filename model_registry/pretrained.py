@@ -8,77 +8,75 @@ For the checkpoints in this file that come without a branch of that kind, ``main
 that is known; reports carry the commit and the hash of the weights.
 """
 
+from typing import Any
+
 from mecheval.models.hub.pretrained import pretrained
 
-PYTHIA = "Biderman et al. 2023, Pythia, arXiv:2304.01373"
-MAMBA = "Gu and Dao 2023, Mamba, arXiv:2312.00752"
-NEOX = {"model_type": "gpt_neox", "vocab_size": 50304, "max_position_embeddings": 2048}
-SELECTIVE = {"model_type": "mamba", "vocab_size": 50280, "state_size": 16}
+
+def pythia(size: str, *, layers: int, width: int, heads: int) -> dict[str, Any]:
+    """Return what is known of a Pythia: attention and MLP in parallel, four times as wide."""
+    return {
+        "repo": f"EleutherAI/pythia-{size}",
+        "revisions": ("step143000", "main"),
+        "reference": "Biderman et al. 2023, Pythia, arXiv:2304.01373",
+        "license": "Apache-2.0",
+        "config": {
+            "model_type": "gpt_neox", "vocab_size": 50304, "max_position_embeddings": 2048,
+            "num_hidden_layers": layers, "hidden_size": width, "num_attention_heads": heads,
+            "intermediate_size": 4 * width,
+        },
+    }  # fmt: skip
+
+
+def mamba(size: str, *, layers: int, width: int) -> dict[str, Any]:
+    """Return what is known of a Mamba, whose step sizes have a sixteenth of the width as rank."""
+    return {
+        "repo": f"state-spaces/mamba-{size}-hf",
+        "revisions": ("main",),
+        "reference": "Gu and Dao 2023, Mamba, arXiv:2312.00752",
+        "license": "Apache-2.0",
+        "config": {
+            "model_type": "mamba", "vocab_size": 50280, "state_size": 16,
+            "num_hidden_layers": layers, "hidden_size": width, "time_step_rank": width // 16,
+        },
+    }  # fmt: skip
+
 
 pretrained(
     name="pythia-70m",
     summary="Pythia, 6 layers: attention and MLP in parallel, rotary positions, the Pile.",
-    repo="EleutherAI/pythia-70m",
-    revisions=("step143000", "main"),
-    config=NEOX
-    | {
-        "num_hidden_layers": 6,
-        "hidden_size": 512,
-        "num_attention_heads": 8,
-        "intermediate_size": 2048,
-    },
-    reference=PYTHIA,
-    license="Apache-2.0",
+    **pythia("70m", layers=6, width=512, heads=8),
 )
-
 pretrained(
     name="pythia-160m",
     summary="Pythia, 12 layers: attention and MLP in parallel, rotary positions, the Pile.",
-    repo="EleutherAI/pythia-160m",
-    revisions=("step143000", "main"),
-    config=NEOX
-    | {
-        "num_hidden_layers": 12,
-        "hidden_size": 768,
-        "num_attention_heads": 12,
-        "intermediate_size": 3072,
-    },
-    reference=PYTHIA,
-    license="Apache-2.0",
+    **pythia("160m", layers=12, width=768, heads=12),
 )
-
 pretrained(
     name="pythia-410m",
     summary="Pythia, 24 layers of width 1024: attention and MLP in parallel, the Pile.",
-    repo="EleutherAI/pythia-410m",
-    revisions=("step143000", "main"),
-    config=NEOX
-    | {
-        "num_hidden_layers": 24,
-        "hidden_size": 1024,
-        "num_attention_heads": 16,
-        "intermediate_size": 4096,
-    },
-    reference=PYTHIA,
-    license="Apache-2.0",
+    **pythia("410m", layers=24, width=1024, heads=16),
 )
-
 pretrained(
     name="pythia-1.4b",
     summary="Pythia, 24 layers of width 2048: attention and MLP in parallel, the Pile.",
-    repo="EleutherAI/pythia-1.4b",
-    revisions=("step143000", "main"),
-    config=NEOX
-    | {
-        "num_hidden_layers": 24,
-        "hidden_size": 2048,
-        "num_attention_heads": 16,
-        "intermediate_size": 8192,
-    },
-    reference=PYTHIA,
-    license="Apache-2.0",
+    **pythia("1.4b", layers=24, width=2048, heads=16),
 )
-
+pretrained(
+    name="mamba-130m",
+    summary="Mamba, 24 layers without MLP, the Pile.",
+    **mamba("130m", layers=24, width=768),
+)
+pretrained(
+    name="mamba-370m",
+    summary="Mamba, 48 layers of width 1024 without MLP, the Pile.",
+    **mamba("370m", layers=48, width=1024),
+)
+pretrained(
+    name="mamba-1.4b",
+    summary="Mamba, 48 layers of width 2048 without MLP, the Pile.",
+    **mamba("1.4b", layers=48, width=2048),
+)
 pretrained(
     name="gpt2",
     summary="GPT-2, 12 layers: learned positions, WebText.",
@@ -94,36 +92,6 @@ pretrained(
     },
     reference="Radford et al. 2019, Language Models are Unsupervised Multitask Learners",
     license="MIT",
-)
-
-pretrained(
-    name="mamba-130m",
-    summary="Mamba, 24 layers without MLP, the Pile.",
-    repo="state-spaces/mamba-130m-hf",
-    revisions=("main",),
-    config=SELECTIVE | {"num_hidden_layers": 24, "hidden_size": 768, "time_step_rank": 48},
-    reference=MAMBA,
-    license="Apache-2.0",
-)
-
-pretrained(
-    name="mamba-370m",
-    summary="Mamba, 48 layers of width 1024 without MLP, the Pile.",
-    repo="state-spaces/mamba-370m-hf",
-    revisions=("main",),
-    config=SELECTIVE | {"num_hidden_layers": 48, "hidden_size": 1024, "time_step_rank": 64},
-    reference=MAMBA,
-    license="Apache-2.0",
-)
-
-pretrained(
-    name="mamba-1.4b",
-    summary="Mamba, 48 layers of width 2048 without MLP, the Pile.",
-    repo="state-spaces/mamba-1.4b-hf",
-    revisions=("main",),
-    config=SELECTIVE | {"num_hidden_layers": 48, "hidden_size": 2048, "time_step_rank": 128},
-    reference=MAMBA,
-    license="Apache-2.0",
 )
 
 # state-spaces/mamba2-130m has no configuration that transformers reads; this is a conversion of

@@ -20,6 +20,7 @@ WIDE = {
     "contract.metric": "a declaration has a keyword per thing that is declared",
     "grid.recovery_grid": "the public call takes the pairs as five arrays",
     "grid.ablation_grid": "the public call takes the runs as four arrays",
+    "naturalness.naturalness": "takes what ablation_grid takes, and natural runs",
     "attribution.gradient_guess": "takes what recovery_grid takes",
     "preparation.prepare": "everything that decides trained weights, and what watches the training",
 }

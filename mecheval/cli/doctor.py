@@ -1,4 +1,4 @@
-"""``mecheval doctor``: what this installation has, and what is missing for it to work."""
+"""``mecheval doctor``: what this installation has, lacks, and can do with families of models."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import json
 import os
 import platform
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mecheval.checks import Check, all_passed
 from mecheval.cli import options
 from mecheval.cli.printing import say
+from mecheval.errors import UsageError
 from mecheval.escape import line
 from mecheval.paths import exists
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
-    from pathlib import Path
 
 OPTIONAL = {
     "mamba_ssm": "fused scans on CUDA: pip install 'mecheval[cuda]'",
@@ -37,12 +38,25 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         "doctor",
         help="check the installation",
         description="Check the installation: packages, devices, memory, disk, kernels, network. "
-        "Exit code 1 if something that is needed is missing.",
+        "Exit code 1 if something that is needed is missing. With --families: build a tiny random "
+        "model of every causal family of the installed transformers, and say which engine patches "
+        "it, how exactly, and why no faster one. Exit code 1 if anything raises, is off, or is "
+        "not as the table of --check says.",
     )
-    options.add_output(parser, help="folder for reports whose disk is looked at")
+    options.add_output(
+        parser, help="folder for reports whose disk is looked at; with --families, file of a table"
+    )
+    parser.add_argument(
+        "--families", nargs="*", action="extend", metavar="FAMILY",
+        help="measure these families of transformers, all if none is named",
+    )  # fmt: skip
+    parser.add_argument(
+        "--check", type=options.path, metavar="FILE",
+        help="with --families: say what is outdated in a table that --output wrote",
+    )  # fmt: skip
     options.add_include_path(parser)
     options.add_json(parser, help="print one JSON object per finding")
-    parser.set_defaults(command=doctor)
+    parser.set_defaults(command=doctor, output=None)
 
 
 def doctor(args: argparse.Namespace) -> int:
@@ -50,7 +64,16 @@ def doctor(args: argparse.Namespace) -> int:
 
     Returns:
         0 if nothing that is needed is missing, 1 otherwise.
+
+    Raises:
+        UsageError: A family is unknown, or a flag goes with ``--families`` alone.
     """
+    if args.families is not None:
+        from mecheval.cli.doctor_families import measure
+
+        return measure(args)
+    if args.check is not None:
+        raise UsageError("--check holds a table of families. Give --families as well.")
     findings = []
     for finding in _findings(args):
         findings.append(finding)
@@ -67,7 +90,7 @@ def _findings(args: argparse.Namespace) -> Iterator[Check]:
     yield Check("python", True, f"{platform.python_version()} on {platform.platform()}")
     yield from _packages()
     yield from _devices()
-    yield from _disks(args.output)
+    yield from _disks(args.output or Path("results"))
     yield from _kernels()
     yield _compiler()
     yield _network()
@@ -75,8 +98,6 @@ def _findings(args: argparse.Namespace) -> Iterator[Check]:
 
 
 def _installation() -> Check:
-    from pathlib import Path
-
     import mecheval
     from mecheval.reports.environment import package
 

@@ -107,14 +107,15 @@ def _suites() -> list[Row]:
 def _sites(args: argparse.Namespace) -> list[Row]:
     import dataclasses
 
-    from mecheval.models.hub.pretrained import Pretrained
+    from mecheval.models.hub.source import Pretrained
     from mecheval.models.listing import site_infos
     from mecheval.models.load import resolve
     from mecheval.models.sites import COMPONENTS
     from mecheval.spec import parse_spec
 
     source = resolve(parse_spec(args.model), options.registry_of(args))
-    if isinstance(source, Pretrained):  # where activations live does not depend on the weights
+    # Where activations live does not depend on the weights, unless another model is asked for.
+    if isinstance(source, Pretrained) and source.adapter != "merged":
         source = dataclasses.replace(source, weights="random")
     model = source.build(source.example(), seed=0)
     order = list(COMPONENTS)

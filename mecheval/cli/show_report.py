@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
 from mecheval.escape import cause, line, sentence
+from mecheval.reports import grid_checks
 from mecheval.reports.files import read_report
 from mecheval.reports.markdown import table
 from mecheval.spec import Spec, format_args
@@ -40,6 +41,13 @@ def print_report(path: Path, *, as_json: bool) -> None:
         return
     say()
     say(table(HEADERS, [_row(metric) for metric in report.metrics]))
+    checks = grid_checks.rows(report.metrics)
+    if checks:
+        say()
+        say(line(grid_checks.CAPTION))
+        say()
+        say(table(grid_checks.HEADERS, checks))
+        say()
     for metric in report.metrics:
         for warning in metric.warnings:
             say(line(f"{metric.id}: {warning}"))

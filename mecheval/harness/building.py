@@ -62,7 +62,7 @@ def model_label(
         value = getattr(source, key, written)  # of the field's type, however it was written
         if getattr(plain if key == "size" else sized, key, None) != value:
             found[key] = list(value) if isinstance(value, tuple) else value
-    return found
+    return found | dict(source.labels)
 
 
 def differences(given: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def _measure(cell: Cell, stages: _Stages, found: dict[str, Any]) -> None:
         found["environment"] = environment() | {"device": settings.device}
         found["seeds"] = seeding.listed(seed)
         asked = metrics_on(task, cell.metrics, registry)
-        check_unchanged(cell, task, asked, registry)
+        check_unchanged(cell, source, task, asked, registry)
         found["captions"] = {metric.id: metric.card.caption for metric in asked}
         found["plugin"] = parts.plugin(_entries(cell, asked, registry))
     with stages("train"):

@@ -67,7 +67,9 @@ def _planned(request: Request) -> list[Cell]:
             declared.append(_declared_at("model", model.given, registry))
             with said_in_a_sentence(" and ".join(filter(None, declared)) or None):
                 encoding = model.source.encode(task.task)
-                notes = _notes(model, task, encoding)
+                notes = _notes(model, task, encoding) + model.source.notes(
+                    request.dtype or model.source.dtype
+                )
                 for seed in request.chosen_seeds:
                     cell = _cell(request, model, task, seed, notes)
                     cells.setdefault(cell.key, cell)

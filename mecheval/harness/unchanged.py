@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from mecheval.harness.request import Cell
     from mecheval.metrics import Metric
+    from mecheval.models.contract import ModelIdentity, ModelSource
     from mecheval.registry import Registry
+    from mecheval.reports.schema import ModelPart
     from mecheval.tasks.contract import Task
 
 
@@ -56,11 +58,14 @@ def file_sha256(spec: Spec, registry: Registry) -> str | None:
     return None if builtin else source_sha256(entry.path, entry.module)
 
 
-def check_unchanged(cell: Cell, task: Task, metrics: Iterable[Metric], registry: Registry) -> None:
+def check_unchanged(
+    cell: Cell, source: ModelSource, task: Task, metrics: Iterable[Metric], registry: Registry
+) -> None:
     """Check that the files of a cell's task, model and metrics are those that it was planned with.
 
     Args:
         cell: The cell.
+        source: Its model, as it was found now.
         task: Its task, as it was loaded now.
         metrics: Its metrics, as they were loaded now.
         registry: Where its model is looked up.
@@ -76,7 +81,8 @@ def check_unchanged(cell: Cell, task: Task, metrics: Iterable[Metric], registry:
     )
     same = {
         f"task '{identity.task.name}'": sample_sha256(task) == identity.task.sample_sha256,
-        f"model '{identity.model.name}'": model == identity.model.file_sha256,
+        f"model '{identity.model.name}'": model == identity.model.file_sha256
+        and _content(source.identity()) == _content(identity.model),
     }
     # What is given as an object is not loaded again, and constants of its module may have moved on.
     given = {type(metric) for metric in cell.metrics or () if not isinstance(metric, Spec)}
@@ -89,3 +95,8 @@ def check_unchanged(cell: Cell, task: Task, metrics: Iterable[Metric], registry:
                 f"The file of {what} changed after this run was planned. Run the same command "
                 "again."
             )
+
+
+def _content(model: ModelIdentity | ModelPart) -> tuple[str | None, str | None]:
+    """Return what tells a model's files; a revision that was asked for is a commit by now."""
+    return model.commit, model.weights_sha256

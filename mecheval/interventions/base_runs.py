@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mecheval.errors import UsageError
+from mecheval.models.admission import keeps_whole
 from mecheval.models.wrapping import as_model
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class BaseRuns:
 
     Attributes:
         model: The model, in evaluation mode.
-        tokens_PT: Token ids, cut behind the last readout.
+        tokens_PT: Token ids, cut behind the last readout unless the model needs them whole.
         answers_P: Token id whose logit counts.
         foils_P: Token id that it is compared with.
         readout_P: Position at which both are read.
@@ -56,6 +57,11 @@ class BaseRuns:
     def n_positions(self) -> int:
         """Return the number of positions T."""
         return self.tokens_PT.shape[1]
+
+    @property
+    def n_read(self) -> int:
+        """Return the number of positions up to the last readout; no later one changes it."""
+        return int(self.readout_P.max()) + 1
 
     def of(self, tokens_PT: Tensor) -> BaseRuns:
         """Ask the same of other tokens."""
@@ -140,6 +146,8 @@ def checked_runs(
             )
     answers, foils, _ = vectors
     end = int(readout.max()) + 1
+    if keeps_whole(model, runs[0], end):
+        end = shape[1]
     return [BaseRuns(model, run[:, :end], answers, foils, readout, kind) for run in runs]
 
 

@@ -22,6 +22,7 @@ from mecheval.interventions.engines.blocks import run_blocks
 from mecheval.interventions.engines.hooks import run_hooks
 from mecheval.interventions.engines.steps import COMPONENTS, run_steps
 from mecheval.interventions.engines.tails import run_tails
+from mecheval.models.admission import check_causal, largest_of
 from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.sites import MEMORY
 from mecheval.own_code.explaining import in_words
@@ -77,7 +78,7 @@ def choose(base_runs: BaseRuns, donor: Donor, plan: Plan) -> EngineChoice:
     )  # fmt: skip
     choices = _known.setdefault(base_runs.model, {})
     if key not in choices:
-        _check_causal(base_runs)
+        check_causal(base_runs.model, base_runs.tokens_PT[:RUNS])
         choices[key] = _chosen(base_runs, donor, plan)
     return choices[key]
 
@@ -212,29 +213,4 @@ def _sample(base_runs: BaseRuns, plan: Plan) -> Plan:
 
 
 def _scale(base_runs: BaseRuns) -> float:
-    return float(base_runs.model(base_runs.tokens_PT).abs().max())
-
-
-def _check_causal(base_runs: BaseRuns) -> None:
-    """Check that a later token changes no earlier logit.
-
-    Raises:
-        UsageError: It does.
-    """
-    if base_runs.n_positions < 2 or base_runs.model.vocab_size < 2:
-        return
-    tokens_PT = base_runs.tokens_PT[:RUNS]
-    other_PT = tokens_PT.clone()
-    other_PT[:, -1] = (other_PT[:, -1] + 1) % base_runs.model.vocab_size
-    logits_PTC, other_PTC = (base_runs.model(tokens)[:, :-1] for tokens in (tokens_PT, other_PT))
-    difference = float((logits_PTC - other_PTC).abs().max())
-    if difference > 1e-3 * _largest(logits_PTC):
-        raise UsageError(
-            f"The model is not causal: the last token moves earlier logits by {difference:.1e}. "
-            "Patching by position is defined for causal models only; `mecheval validate MODEL` "
-            "runs this check."
-        )
-
-
-def _largest(logits_PTC: Tensor) -> float:
-    return float(logits_PTC.abs().max())
+    return largest_of(base_runs.model(base_runs.tokens_PT))

@@ -12,6 +12,7 @@ import numpy as np
 
 from mecheval.errors import UsageError
 from mecheval.interventions.activations import BATCH_SIZE
+from mecheval.interventions.agreement import N_SPLITS, SplitHalf, split_half
 from mecheval.interventions.base_runs import Readout, checked_runs
 from mecheval.interventions.donors import Donor, Interchange
 from mecheval.interventions.engine import Execution, patch
@@ -55,6 +56,17 @@ class RecoveryGrid:
         """Return the patched readouts of one component, ``(layer, position, pair)``."""
         return self.patched[self.axes["component"].index(name)]
 
+    def split_half(self, *, n_splits: int = N_SPLITS, seed: int = 0) -> SplitHalf:
+        """Say how well the grid of one half of the pairs predicts the other's, over all cells.
+
+        Cells that no pair can change are left out: all their readouts are those of a run as it
+        is, bit for bit. For a choice of cells give :func:`mecheval.interventions.split_half` an
+        array.
+        """
+        return split_half(
+            _open((self.corrupted, self.clean), self.patched), n_splits=n_splits, seed=seed
+        )
+
 
 @dataclass(frozen=True)
 class AblationGrid:
@@ -76,6 +88,15 @@ class AblationGrid:
     def component(self, name: str) -> np.ndarray:
         """Return the patched readouts of one component, ``(layer, position, run)``."""
         return self.patched[self.axes["component"].index(name)]
+
+    def split_half(self, *, n_splits: int = N_SPLITS, seed: int = 0) -> SplitHalf:
+        """Say how well the grid of one half of the runs predicts the other's, over all cells.
+
+        Cells that no run can change are left out: all their readouts are those of a run as it
+        is, bit for bit. For a choice of cells give :func:`mecheval.interventions.split_half` an
+        array.
+        """
+        return split_half(_open((self.base,), self.patched), n_splits=n_splits, seed=seed)
 
 
 def recovery_grid(
@@ -219,6 +240,13 @@ def ablation_grid(
     )  # fmt: skip
     done = patch(base, donor, plan)
     return AblationGrid(done.base_P, done.patched_KIJP, plan.axes(base.n_runs), done.execution)
+
+
+def _open(ends: tuple[np.ndarray, ...], patched_KIJP: np.ndarray) -> np.ndarray:
+    """Return what patches change, NaN in cells that hold one run as it is in all pairs."""
+    absent_KIJP = np.isnan(patched_KIJP)
+    held_KIJ = np.any([((patched_KIJP == end_P) | absent_KIJP).all(-1) for end_P in ends], 0)
+    return np.where(held_KIJ[..., None], np.nan, patched_KIJP - ends[0])
 
 
 def _listed(positions: ArrayLike | None) -> list[int] | None:

@@ -107,6 +107,6 @@ def plan_of(
     return Plan(
         tuple(components),
         tuple(range(base_runs.model.n_layers) if layers is None else layers),
-        tuple(range(base_runs.n_positions) if positions is None else positions),
+        tuple(range(base_runs.n_read) if positions is None else positions),
         **how,
     )

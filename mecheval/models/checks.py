@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mecheval import seeding
 from mecheval.checks import Check
+from mecheval.models.admission import moved_by_later_tokens
 from mecheval.models.hooks import visiting
 from mecheval.models.sites import Site
 from mecheval.models.wrapping import as_model
@@ -87,13 +88,8 @@ def _finite(model: SequenceModel, tokens_BT: Tensor) -> Outcome:
 def _causal(model: SequenceModel, tokens_BT: Tensor) -> Outcome:
     if model.vocab_size < 2:
         return None, "with one token nothing can be changed"
-    logits_BTC, worst = model(tokens_BT), 0.0
-    last = tokens_BT.shape[1] - 1
-    for first in {last // 2 + 1, last}:
-        changed_BT = tokens_BT.clone()
-        changed_BT[:, first:] = (changed_BT[:, first:] + 1) % model.vocab_size
-        changed_BTC = model(changed_BT)
-        worst = max(worst, _difference(changed_BTC[:, :first], logits_BTC[:, :first]))
+    logits_BTC = model(tokens_BT)
+    worst = moved_by_later_tokens(model, tokens_BT, logits_BTC)
     return _within(worst, logits_BTC, "earlier logits moved by")
 
 

@@ -37,8 +37,9 @@ class SequenceModel(nn.Module, ABC):
         vocab_size: Number of token ids C.
         context_limit: Most positions T that the model accepts, None if unbounded.
         kernels: Names of the kernels that its forward uses, for the report.
-        no_blocks: Why there are no layers, where none were found: then the model can be run, and
-            modules looked at by their paths, but nothing that is of layers can be asked.
+        no_blocks: Why there are no layers, where none were found: then nothing of layers is known.
+        needs_whole_input: Whether logits change when the input is cut behind them, although no
+            later token changes them; found out by :mod:`mecheval.models.admission`.
     """
 
     n_layers: int
@@ -47,6 +48,7 @@ class SequenceModel(nn.Module, ABC):
     context_limit: int | None = None
     kernels: tuple[str, ...] = ()
     no_blocks: str | None = None
+    needs_whole_input: bool = False
 
     @abstractmethod
     def forward(self, tokens_BT: Tensor) -> Tensor:
@@ -275,6 +277,15 @@ class ModelSource(ABC):
     def dtype(self) -> str:
         """Return the type of number that :meth:`build` gives the weights."""
         return "float32"
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Return what tells the model apart in tables beside the arguments that were given."""
+        return {}
+
+    def notes(self, dtype: str) -> tuple[str, ...]:
+        """Return what to know of the model before it is measured in a type of number."""
+        return ()
 
     def example(self) -> Encoding:
         """Return some encoding to build the model for, where its task does not matter."""

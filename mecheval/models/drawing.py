@@ -129,7 +129,7 @@ _FUNCTIONS = {
 
 def _put(made_X: Tensor, values_X: np.ndarray) -> Tensor:
     """Write rounded values into a tensor."""
-    return made_X.copy_(torch.from_numpy(np.ascontiguousarray(values_X)))
+    return made_X.copy_(torch.from_numpy(np.asarray(values_X, order="C")))
 
 
 def _doubles(value: Any) -> Any:

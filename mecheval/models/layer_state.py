@@ -56,7 +56,8 @@ def read_state(
     """Return what a layer remembers after a position of a run; see :meth:`SequenceModel.state`."""
     tokens_BT = torch.as_tensor(tokens_BT, device=model.device)
     part, last = _layer(model, layer), _position(position, tokens_BT)
-    normed_BTD = part.enter(_stream(model, tokens_BT[:, : last + 1], layer))
+    # Of the whole run: some models compute otherwise for a shorter input.
+    normed_BTD = part.enter(_stream(model, tokens_BT, layer)[:, : last + 1])
     return _named(part.mixing, part.mixing.advance(part.mixing.project(normed_BTD, ()), ()),
                   layer, last)  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -10,9 +9,9 @@ from torch import nn
 from mecheval.errors import UsageError
 from mecheval.escape import quoted
 from mecheval.models.contract import ModelCard, ModelSource
+from mecheval.models.hub.place import from_hub
 from mecheval.models.hub.pretrained import Checkpoint
 from mecheval.models.module_source import ModuleSource
-from mecheval.paths import expanded, is_dir
 from mecheval.text.quoting import HUB as HUB
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def resolve(spec: Spec, registry: Registry, *, trust_remote_code: bool = False) 
         UsageError: The name or an argument is unknown, or the directory is not there.
     """
     if spec.name.startswith(HUB):
-        return _from_hub(spec, trust_remote_code=trust_remote_code)
+        return from_hub(spec, trust_remote_code=trust_remote_code)
     found = registry.load("model", spec.name)
     if isinstance(found, Checkpoint):
         return found.configure(
@@ -70,22 +69,3 @@ def source_of(given: Any) -> ModelSource:
     if is_tokenizer:
         return ModuleSource(module, tokenizer=beside)
     return ModuleSource(module, beside if isinstance(beside, ModelCard) else None)
-
-
-def _from_hub(spec: Spec, *, trust_remote_code: bool) -> ModelSource:
-    """Read ``hf:PLACE@revision``; a directory whose name contains @ wins over a revision."""
-    place, revision = spec.name.removeprefix(HUB), spec.revision
-    if not place:
-        raise UsageError("The name 'hf:' is not whole. Write hf:OWNER/NAME or hf:DIRECTORY.")
-    if revision and is_dir(expanded(Path(f"{place}@{revision}"))):
-        place, revision = f"{place}@{revision}", None
-    directory = expanded(Path(place))
-    if is_dir(directory):
-        found = Checkpoint(place=directory)
-    elif place.startswith((".", "~", "/")) or place.count("/") > 1:
-        raise UsageError(f"There is no directory {place}. Give hf: one that holds config.json.")
-    else:
-        found = Checkpoint(place=place)
-    return found.configure(
-        spec.args, name=HUB + place, revision=revision, trust_remote_code=trust_remote_code
-    )

@@ -24,8 +24,8 @@ from mecheval.models.contract import (
     SequenceModel,
     own_codes,
 )
-from mecheval.models.hub import loading, tokens
-from mecheval.models.hub.pretrained import FINE_TUNING
+from mecheval.models.hub import added_tokens, tokens
+from mecheval.models.hub.source import FINE_TUNING
 from mecheval.models.wrapped.model import WrappedModel
 from mecheval.models.wrapping import as_model
 from mecheval.own_code.loose import file_of, loose_sha256
@@ -117,7 +117,7 @@ class ModuleSource(ModelSource):
         built = copy.deepcopy(self._model).to("cpu")
         if not encoding.added or not isinstance(built, WrappedModel):
             return built
-        loading.add_tokens(built.module, encoding.vocab_size, seed=seed)
+        added_tokens.add_tokens(built.module, encoding.vocab_size, seed=seed)
         return WrappedModel(built.module, built.named_blocks)
 
     @torch.no_grad()

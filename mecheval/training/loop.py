@@ -167,9 +167,9 @@ class Trainer:
         """Return the tokens and targets ``(B, T)`` of the first positions, on the device.
 
         What lies behind the last scored position of all examples changes nothing: no causal model
-        sees it where it answers.
+        sees it where it answers, though some need inputs as long as they will be.
         """
-        part = examples.until(end)
+        part = examples if self.model.needs_whole_input else examples.until(end)
         return self._on_device(part.tokens_BT), self._on_device(part.targets_BT)
 
     def step(self) -> float:

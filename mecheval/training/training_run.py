@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mecheval.models.admission import admit
 from mecheval.recipe import PROTOCOL
 from mecheval.reports.files import checkpoint_id
 from mecheval.reports.schema import TrainingPart
@@ -79,8 +80,13 @@ class TrainingRun:
         return Checkpoint(cache / "checkpoints" / self.key)
 
     def build(self) -> SequenceModel:
-        """Return the model before training."""
-        return self.source.build(self.encoding, seed=self.seed)
+        """Return the model before training.
+
+        Raises:
+            UsageError: It is not causal, or its weights are no numbers.
+        """
+        model = self.source.build(self.encoding, seed=self.seed)
+        return admit(model, name=self.source.card.name)
 
     def trainer(self, cache: Path, *, device: str, emit: Emit) -> Trainer:
         """Return what trains the model.

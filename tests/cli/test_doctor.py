@@ -85,3 +85,40 @@ def test_an_unreachable_hub_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> No
     finding = doctor._network()
     assert finding.passed is None
     assert "http://127.0.0.1:1 cannot be reached" in finding.detail
+
+
+def test_families_are_measured_and_held_against_their_table(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    table = tmp_path / "FAMILIES.md"
+    assert main(["doctor", "--families", "gpt2", "--output", str(tmp_path)]) == 0
+    line, last = capsys.readouterr().out.splitlines()
+    assert line.split()[:2] == ["tails", "gpt2"]
+    assert last.startswith("1 families in ")
+    assert main(["doctor", "--families", "gpt2", "--check", str(table)]) == 0
+    table.write_text(table.read_text().replace("| tails |", "| hooks |"))
+    capsys.readouterr()
+    assert main(["doctor", "--families", "gpt2", "--check", str(table)]) == 1
+    assert "gpt2: engine is 'tails' now, and not 'hooks'." in capsys.readouterr().out
+
+
+def test_families_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--families", "gpt2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["name"] == "gpt2"
+    assert found["measured"]["float64"]["engine"] == "tails"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--families", "gpt"], "Unknown family 'gpt'"),
+        (["--check", "x.md"], "Give --families as well"),
+        (["--families", "gpt2", "--check", "x.md"], "x.md is no table of families"),
+    ],
+)
+def test_wrong_requests_for_families(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main(["doctor", *arguments]) == 2
+    assert said in capsys.readouterr().err

@@ -12,6 +12,7 @@ from mecheval.cli.docs import attributes, parameters
 from mecheval.cli.printing import print_card
 from mecheval.metrics import configured_metric
 from mecheval.registry import Registry
+from mecheval.reports import grid_checks
 from mecheval.spec import Spec, parse_assignments
 
 
@@ -118,6 +119,29 @@ def test_a_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "| readability/top" in out
     assert "not learned: token accuracy 0.612" in out
     assert card(capsys, "report", str(path))["identity"]["model"]["name"] == "lstm"
+
+
+def test_a_report_says_how_far_its_grids_can_be_relied_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    report = synthetic("lstm", "parity")
+    (path,) = write(tmp_path / "without", report)
+    assert main(["show", "report", str(path)]) == 0
+    assert grid_checks.CAPTION not in capsys.readouterr().out
+    beside = {"split_half": 0.81, "split_half_corrected": 0.895, "distance_rank_patch": 0.97}
+    metrics = [
+        result.model_copy(update={"scalars": beside}) if result.name == "recovery" else result
+        for result in report.metrics
+    ]
+    (path,) = write(tmp_path / "with", report.model_copy(update={"metrics": metrics}))
+    assert main(["show", "report", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert grid_checks.CAPTION in out
+    table = out.partition(grid_checks.CAPTION)[2]
+    assert [cell.strip() for cell in table.splitlines()[2].split("|")[1:-1]] == [
+        *grid_checks.HEADERS
+    ]
+    assert re.search(r"\| recovery/block_in +\| 0\.810 +\| 0\.895 +\| 0\.97 ", table)
 
 
 @pytest.mark.parametrize(

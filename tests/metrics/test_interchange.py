@@ -176,7 +176,7 @@ def test_no_pass_is_patched_without_a_gap(monkeypatch) -> None:
     n_patched, store = [], Chunk.store
 
     def counting(work, k, i, j, run_R, value_R):
-        if len(work.question.tokens_PT) > RUNS:  # the check of an engine takes few
+        if len(work.base_runs.tokens_PT) > RUNS:  # the check of an engine takes few
             n_patched.append(len(run_R))
         store(work, k, i, j, run_R, value_R)
 

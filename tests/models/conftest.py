@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_hub import serving
+from fake_hub import Fault, serving
 from hf_families import build
 from hf_tokenizers import character_tokenizer
 
@@ -67,12 +67,14 @@ class LocalHub:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, stack: ExitStack) -> None:
         self.monkeypatch, self.stack = monkeypatch, stack
 
-    def __call__(self, repositories: dict[str, dict[str, Path]]) -> None:
-        """Serve folders as revisions of repositories."""
+    def __call__(
+        self, repositories: dict[str, dict[str, Path]], faults: dict[str, Fault] | None = None
+    ) -> None:
+        """Serve folders as revisions of repositories, some of them at fault."""
         from huggingface_hub import constants, file_download
 
         self.stack.close()
-        address = self.stack.enter_context(serving(repositories))
+        address = self.stack.enter_context(serving(repositories, faults))
         template = address + "/{repo_id}/resolve/{revision}/{filename}"
         self.monkeypatch.setattr(constants, "ENDPOINT", address)
         for module in (constants, file_download):  # some versions copy it

@@ -14,7 +14,7 @@ import torch
 from own_models import OWN, build
 
 import mecheval
-from mecheval.models.hub import loading
+from mecheval.models.hub import added_tokens, loading
 from mecheval.models.load import resolve
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
@@ -58,7 +58,9 @@ def of_transformers(family: str, n_added: int = 0) -> nn.Module:
 
     module = loading.draw_weights(config_of(family), seed=0)
     if n_added:
-        loading.add_tokens(module, loading.vocabulary(module.config) + n_added, seed=0)
+        added_tokens.add_tokens(
+            module, loading.vocabulary(module.config, name=family) + n_added, seed=0
+        )
     return module
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,17 +18,38 @@ if TYPE_CHECKING:
 Revisions = dict[str, Path]
 
 
+@dataclass(frozen=True)
+class Fault:
+    """What the hub answers in place of a repository, or of its files alone.
+
+    Attributes:
+        status: The status of the answer.
+        code: What the hub calls the error, if it does.
+        message: What it says.
+        files: Whether the repository is described as if there were no fault.
+        cut: Number of bytes after which a file ends, instead of an answer that is an error.
+    """
+
+    status: int = 200
+    code: str = ""
+    message: str = ""
+    files: bool = False
+    cut: int | None = None
+
+
 def commit_of(folder: Path) -> str:
     """Return the commit that the hub gives for a folder."""
     return hashlib.sha1(str(folder).encode()).hexdigest()
 
 
 @contextmanager
-def serving(repositories: dict[str, Revisions]) -> Iterator[str]:
-    """Serve folders as revisions of repositories; give the address."""
+def serving(
+    repositories: dict[str, Revisions], faults: dict[str, Fault] | None = None
+) -> Iterator[str]:
+    """Serve folders as revisions of repositories, some of them at fault; give the address."""
 
     class Handler(_Handler):
-        known = repositories
+        known, at_fault = repositories, faults or {}
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -42,6 +64,7 @@ def serving(repositories: dict[str, Revisions]) -> Iterator[str]:
 
 class _Handler(BaseHTTPRequestHandler):
     known: dict[str, Revisions]
+    at_fault: dict[str, Fault]
 
     def log_message(self, *args: Any) -> None:
         pass
@@ -60,10 +83,14 @@ class _Handler(BaseHTTPRequestHandler):
         repository, _, rest = path.removeprefix("/api/models").partition(kind)
         revision, _, file = rest.partition("/")
         folder = self._folder(repository.strip("/"), revision)
-        if isinstance(folder, str):
+        fault = self.at_fault.get(repository.strip("/"), Fault())
+        if fault.status != 200 and (kind == "/resolve/" or not fault.files):
+            headers = {"X-Error-Code": fault.code, "X-Error-Message": fault.message}
+            self._answer(fault.status, b"{}", {k: v for k, v in headers.items() if v})
+        elif isinstance(folder, str):
             self._answer(404, b"{}", {"X-Error-Code": folder, "X-Error-Message": folder})
         elif kind == "/resolve/":
-            self._file(folder, file)
+            self._file(folder, file, fault.cut)
         else:
             told = _tree(folder) if kind == "/tree/" else _info(repository.strip("/"), folder)
             self._answer(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
@@ -75,20 +102,22 @@ class _Handler(BaseHTTPRequestHandler):
         by_commit = {commit_of(folder): folder for folder in revisions.values()}
         return revisions.get(revision) or by_commit.get(revision) or "RevisionNotFound"
 
-    def _file(self, folder: Path, name: str) -> None:
+    def _file(self, folder: Path, name: str, cut: int | None) -> None:
         content = (folder / name).read_bytes()
         etag = hashlib.sha1(content).hexdigest()
         headers = {"ETag": f'"{etag}"', "X-Repo-Commit": commit_of(folder)}
-        self._answer(200, content, headers)
+        self._answer(200, content, headers, cut)
 
-    def _answer(self, status: int, content: bytes, headers: dict[str, str]) -> None:
+    def _answer(
+        self, status: int, content: bytes, headers: dict[str, str], cut: int | None = None
+    ) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(content)
+            self.wfile.write(content[:cut])
 
 
 def _info(repository: str, folder: Path) -> dict[str, Any]:

@@ -144,3 +144,8 @@ def test_functions_are_rounded_from_float64(name: str) -> None:
         assert getattr(changed_X, f"{name}_")() is changed_X
     assert torch.equal(found_X, wanted_X)
     assert torch.equal(changed_X, wanted_X)
+
+
+def test_a_single_number_keeps_its_shape() -> None:
+    with drawing(0, "init"):
+        assert torch.expm1(torch.tensor(0.8)).shape == torch.randn(()).shape == ()

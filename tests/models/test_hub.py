@@ -10,10 +10,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_hub import commit_of
+from fake_hub import Fault, commit_of
 
 from mecheval.errors import UsageError
-from mecheval.models.hub.locate import locate_directory, locate_repository
+from mecheval.models.hub.contents import Wanted
+from mecheval.models.hub.locate import locate_directory
+from mecheval.models.hub.repository import locate_repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +103,7 @@ def test_pickled_weights_are_never_read(checkpoint: Path, tmp_path: Path) -> Non
     folder = pickled(checkpoint, tmp_path / "old")
     with pytest.raises(UsageError, match=r"only pytorch_model.bin; pickled weights are never read"):
         locate_directory(folder)
-    assert locate_directory(folder, weights=False).files == ()
+    assert locate_directory(folder, wanted=Wanted(weights=False)).files == ()
 
 
 def test_a_repository_is_downloaded_once_and_then_cached(
@@ -148,7 +150,7 @@ def test_what_the_hub_does_not_have(hub: Any, checkpoint: Path) -> None:
 
 def test_a_download_without_its_weights(hub: Any, checkpoint: Path) -> None:
     hub({"org/tiny": {"main": checkpoint}})
-    found = locate_repository("org/tiny", ["main"], ways_on=WAYS_ON, weights=False)
+    found = locate_repository("org/tiny", ["main"], ways_on=WAYS_ON, wanted=Wanted(weights=False))
     assert not (found.path / "model.safetensors").exists()
     assert found.config["model_type"] == "gpt_neox"
 
@@ -172,3 +174,76 @@ def test_without_network_and_cache_the_answer_comes_at_once(
 def test_offline_mode_is_named() -> None:
     with pytest.raises(UsageError, match=r"cannot be reached \(HF_HUB_OFFLINE is set\)"):
         locate_repository("org/tiny", ["main"], ways_on=WAYS_ON)
+
+
+INVALID = "Invalid credentials in Authorization header"
+DISABLED = "Access to this resource is disabled."
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentences"),
+    [
+        (Fault(401, "GatedRepo"), ("is gated", "Accept them at https://huggingface.co/org/tiny")),
+        (Fault(403, "GatedRepo", files=True), ("is gated", "then set HF_TOKEN")),
+        (Fault(404, "RepoNotFound"), ("no public repository of that name", "set HF_TOKEN")),
+        (Fault(403, message=DISABLED), ("has disabled it",)),
+        (Fault(401, message=INVALID), ("does not accept the token", "Set HF_TOKEN to one that")),
+        (Fault(403), ("forbids it to your token",)),
+        (Fault(429), ("wants fewer requests (429)", "Wait a few minutes")),
+        (Fault(503), ("has a fault (it answers 503)", "Try again later")),
+    ],
+)
+def test_what_keeps_a_repository_away_is_told_apart(
+    hub: Any, checkpoint: Path, fault: Fault, sentences: tuple[str, ...]
+) -> None:
+    hub({"org/tiny": {"main": checkpoint}}, {"org/tiny": fault})
+    with pytest.raises(UsageError) as caught:
+        locate_repository("org/tiny", ["main"], ways_on=WAYS_ON)
+    for sentence in sentences:
+        assert sentence in str(caught.value)
+    assert "broke off" not in str(caught.value)
+
+
+def test_what_is_cached_serves_when_the_hub_keeps_it_away(hub: Any, checkpoint: Path) -> None:
+    repositories = {"org/tiny": {"main": checkpoint}}
+    hub(repositories)
+    found = locate_repository("org/tiny", ["main"], ways_on=WAYS_ON)
+    for fault in (Fault(401, "GatedRepo"), Fault(503), Fault(401, message=INVALID)):
+        hub(repositories, {"org/tiny": fault})
+        again = locate_repository("org/tiny", ["main"], ways_on=WAYS_ON)
+        assert (again.commit, again.weights_sha256) == (found.commit, found.weights_sha256)
+
+
+def test_a_download_that_breaks_off_is_told_from_the_rest(
+    hub: Any, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    hub({"org/tiny": {"main": checkpoint}})
+    for error, sentence in (
+        (ConnectionResetError("peer"), "broke off .* Run the same command again"),
+        (OSError(28, "No space left on device"), "no room left .* HF_HOME at another disk"),
+        (PermissionError(13, "Permission denied"), "cannot be written .* HF_HOME"),
+    ):
+
+        def fails(*args: Any, error: Exception = error, **kwargs: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", fails)
+        with pytest.raises(UsageError, match=sentence):
+            locate_repository("org/tiny", ["main"], ways_on=WAYS_ON)
+
+
+def test_shards_of_any_name_are_downloaded_and_no_others(
+    hub: Any, make_checkpoint: Callable[..., Path]
+) -> None:
+    folder = make_checkpoint(shard_size="20KB")
+    index = folder / "model.safetensors.index.json"
+    index.write_text(index.read_text().replace("model-0", "part-0"))
+    for file in folder.glob("model-*.safetensors"):
+        file.rename(folder / file.name.replace("model-0", "part-0"))
+    (folder / "consolidated.safetensors").write_bytes(b"never wanted")
+    hub({"org/tiny": {"main": folder}})
+    found = locate_repository("org/tiny", ["main"], ways_on=WAYS_ON)
+    assert len(found.files) > 2
+    assert not (found.path / "consolidated.safetensors").exists()

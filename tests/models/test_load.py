@@ -39,7 +39,9 @@ def test_a_checkpoint_on_disk_is_the_library_s_own_model(
     identity, encoding = source.identity(), source.encode(dyck)
     assert (identity.source, identity.revision) == ("pretrained", None)
     assert (identity.name, source.address) == ("hf:checkpoint", f"hf:{checkpoint}")
-    assert identity.args == {"weights": "pretrained", "symbols": "text"}
+    assert identity.args == {
+        "weights": "pretrained", "symbols": "text", "adapter": "none", "attention": "own",
+    }  # fmt: skip
     assert source.card.architecture == "gpt_neox"
     assert source.recipe.lr == 5e-5
     assert encoding.added == ()

@@ -18,7 +18,7 @@ import mecheval
 from mecheval.errors import UsageError
 from mecheval.models.contract import ModelCard
 from mecheval.models.drawing import drawing
-from mecheval.models.hub.pretrained import FINE_TUNING
+from mecheval.models.hub.source import FINE_TUNING
 from mecheval.models.load import source_of
 from mecheval.recipe import Recipe
 from mecheval.registry import Registry

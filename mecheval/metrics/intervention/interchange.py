@@ -19,6 +19,8 @@ import numpy as np
 from mecheval import stats
 from mecheval.metrics import resampling
 from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.intervention import grid_checks
+from mecheval.metrics.intervention.patching import NOWHERE
 from mecheval.metrics.intervention.shares import (
     DIRECTIONS,
     MIN_PAIRS,
@@ -86,6 +88,11 @@ class Interchange(Metric):
     Cells that are known by construction are marked ``trivial``; how far any of them is from what it
     must be is ``trivial_error``.
 
+    ``split_half`` is the correlation, over the cells that are not known by construction, between
+    the mean effects of two halves of the pairs, ``split_half_corrected`` what it would be for all
+    pairs; ``distance_rank_patch`` and ``distance_rank_readout`` say how natural the runs behind the
+    value are, 0.5 as any run, 1 as none: see ``mecheval show metric recovery``.
+
     Null without a gap of ``min_gap`` in probability; with one layer; and if fewer than 8 pairs have
     a query or a value that is nothing else before it.
 
@@ -145,6 +152,11 @@ def _measured(metric: Interchange, subject: Subject, layout: Layout, pairs: Pair
             f"a probability that is known by construction is off by {error:.2g}: the sites of "
             "this model do not mean what they should"
         ]
+    grid_checks.add(fields, grid_checks.agreement(grid_checks.open_effects(shown, names)))
+    if estimate.value is not None:
+        value_P = shown.position_GP[ROLES.index("value")]
+        patched = grid_checks.Patched(pairs, value_P, value_P != NOWHERE)
+        grid_checks.add(fields, grid_checks.ranks(subject, patched, *ALWAYS, [scalars["layer"]]))
     return metric.result(layout, estimate, len(pairs), **fields)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.metrics import resampling
 from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.intervention import grid_checks
 from mecheval.metrics.intervention.mechanism_answers import binding_answer, retrieval_answer
 from mecheval.metrics.intervention.mechanism_evidence import KIND, ends, measured
 from mecheval.metrics.intervention.shares import (
@@ -82,7 +83,9 @@ class Mechanism(Metric):
     same verdict.
     Cells that decide are scalars ``sufficiency_*`` and ``necessity_*``, at the layer ``layer``;
     ``profiles["rivals"]`` names the verdicts that the evidence excludes, each by the cell in which
-    it lacks most. None of these cells is known by construction.
+    it lacks most. None of these cells is known by construction. ``split_half`` is the correlation
+    over all cells between the mean effects of two halves of the pairs, ``split_half_corrected``
+    what it would be for all pairs (Spearman-Brown).
 
     It costs as much as ``interchange`` with three components, and one role of a fourth, the memory.
     What ``interchange`` has measured on the same pairs is not measured again.
@@ -150,12 +153,14 @@ def judged(
         (binding_answer(weighed, threshold), ("mixer_out", "conv_out")),
     ):
         profile, profiles = _profiles(shown, components, weight_RP)
+        halves = grid_checks.agreement(grid_checks.open_effects(shown, components))
         fields.append(
             {
                 **shared,
                 "estimate": Estimate(answer.agreement),
                 "verdict": answer.verdict,
-                "scalars": {**shared["scalars"], **answer.scalars},
+                "scalars": {**shared["scalars"], **answer.scalars, **halves["scalars"]},
+                "config": halves["config"],
                 "profile": profile,
                 "profiles": {**profiles, "rivals": answer.rivals},
                 "warnings": answer.warnings,

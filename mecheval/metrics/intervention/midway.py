@@ -39,12 +39,14 @@ class Midway:
         unit_P: What each pair contributes: their mean is the value; NaN for one without a middle.
         scalars: The layer that the value is of, in how many resamples it is this one, and what all
             layers bring back, added up. None of them for the stream.
+        layers: The layers that the value is a mean over.
     """
 
     value: float
     interval: Interval
     unit_P: np.ndarray
     scalars: dict[str, Any]
+    layers: tuple[int, ...]
 
 
 def midway(part: Recovered, means_RLG: np.ndarray, component: str) -> Midway | None:
@@ -72,7 +74,8 @@ def midway(part: Recovered, means_RLG: np.ndarray, component: str) -> Midway | N
     unit_LP = np.where(np.isnan(unit_LP).any(0), np.nan, unit_LP)
     if component in STREAM:
         interval = stats.percentile_interval(mean_RL[:, layers].mean(1), unit="pair")
-        return Midway(float(mean_L[layers].mean()), interval, unit_LP.mean(0), {})
+        over = tuple(layers.tolist())
+        return Midway(float(mean_L[layers].mean()), interval, unit_LP.mean(0), {}, over)
     chosen, chosen_R = _halfway(mean_L[None, layers])[0], _halfway(mean_RL[:, layers])
     drawn_R = mean_RL[np.arange(len(mean_RL)), layers[chosen_R]]
     carried = np.maximum(mean_L[layers], 0.0).sum() >= MIN_CARRIED
@@ -85,6 +88,7 @@ def midway(part: Recovered, means_RLG: np.ndarray, component: str) -> Midway | N
             "layer_agreement": (chosen_R == chosen).mean() if carried else None,
             "all_layers": mean_L[layers].sum(),
         },
+        (int(layers[chosen]),),
     )
 
 

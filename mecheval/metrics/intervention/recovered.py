@@ -119,6 +119,13 @@ class Recovered:
         found = np.concatenate(off)
         return None if np.isnan(found).all() else float(np.nanmax(found))
 
+    @property
+    def open(self) -> np.ndarray:
+        """Return the recoveries that the model decides, ``(L, X, P)``; NaN for the others."""
+        if self.grid_LTP is None:
+            return np.where(np.isnan(self.known_LGP), self.role_LGP, np.nan)
+        return np.where(np.isnan(self.known_LTP), self.grid_LTP, np.nan)
+
     def means(self, weight_RP: np.ndarray | None = None) -> np.ndarray:
         """Return means over the pairs that have a value, ``(R, L, G)``; each once by default."""
         n_layers, n_roles, n_pairs = self.role_LGP.shape

@@ -11,6 +11,7 @@ Shape suffixes: ``P`` pairs, ``L`` layers, ``T`` positions, ``G`` roles, ``R`` r
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,8 +21,11 @@ from mecheval.interventions import RecoveryGrid
 from mecheval.metrics import resampling
 from mecheval.metrics.circuit.gap import gap_of
 from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.intervention import grid_checks
 from mecheval.metrics.intervention.midway import STREAM, handover, midway
+from mecheval.metrics.intervention.patching import NOWHERE
 from mecheval.metrics.intervention.recovered import (
+    MIDDLE,
     counted,
     grid_profile,
     recovered,
@@ -33,10 +37,13 @@ from mecheval.metrics.parameters import Amount, Components, Count
 from mecheval.metrics.results import Estimate, Layout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mecheval.metrics.intervention.recovered import Counted, Recovered
     from mecheval.metrics.intervention.recovery_runs import Grid
     from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import MetricResult
+    from mecheval.tasks import Pairs
 
 MIN_PAIRS = 8
 _EXACT = 1e-3  # largest deviation from a recovery that is known by construction
@@ -106,6 +113,19 @@ class Recovery(Metric):
     at another position have the same values: ``planted/mamba-recall`` and its off-by-one twin. The
     component ``write`` tells them apart, and so does the metric ``write_offset``.
 
+    How far the grid can be relied on: ``split_half`` is the correlation, over all cells that are
+    not known by construction, between the mean recoveries of two halves of the pairs (1: the same
+    picture, 0: nothing in common; mean of 200 random splits), and ``split_half_corrected`` what it
+    would be for as many pairs as there are (Spearman-Brown). ``distance_rank_patch`` says how
+    natural runs are that are patched at the middle: the share of unpatched test runs whose stream
+    is nearer to their mean at that position (Mahalanobis), behind the patched layer where the patch
+    is first seen; ``distance_rank_readout`` the same behind the last layer at the readout. 0.5 is
+    as natural as any run, 1 further away than every one, 0 nearer than every one;
+    ``*_unpatched`` is the rank of the same runs unpatched, ``distance_ratio_*`` the median distance
+    over the natural one, and ``own_stream_*`` the share of pairs whose stream there is one of its
+    two runs' own: for these nothing is learned (in all of them for ``block_out`` at the patch). All
+    layers stand in ``profiles["distance_rank"]``.
+
     Attributes:
         n_pairs: Pairs of a clean and a corrupted sequence.
         components: Which activations are patched, one at a time; ``state`` and ``cache``, the
@@ -166,8 +186,17 @@ class Recovery(Metric):
             known_LTP = by_construction(pairs, layout.part, anatomy, frozen=self.frozen)
             counts = counted(pairs, right_P, grid.clean, grid.corrupted, min_gap=self.min_gap)
             rng = subject.stream("bootstrap", "recovery", layout.part)
-            results.append(_result(self, layout, grid, counts, known_LTP, rng))
+            ranks = partial(grid_checks.ranks, subject, self._patched(pairs, counts), layout.part)
+            results.append(_result(self, layout, grid, counts, known_LTP, rng, ranks))
         return results
+
+    def _patched(self, pairs: Pairs, counts: Counted) -> grid_checks.Patched | str:
+        """Return which runs may be held against natural ones, or why none are."""
+        if self.frozen or self.method != "exact":
+            return "no run is patched as this grid is"
+        middle_P = counts.role_GP[MIDDLE]
+        counts_P = counts.kept_P & (middle_P != NOWHERE)
+        return grid_checks.Patched(pairs, middle_P, counts_P, self.direction == "noising")
 
 
 def _result(
@@ -177,6 +206,7 @@ def _result(
     counts: Counted,
     known_LTP: np.ndarray,
     rng: np.random.Generator,
+    ranks: Callable[[tuple[int, ...]], dict[str, Any]],
 ) -> MetricResult:
     fields = _fields(grid, counts)
     n_scored, component = counts.n_scored, layout.part
@@ -196,11 +226,13 @@ def _result(
     if component == "block_in":
         fields["scalars"] |= handover(part, means_RLG)
     fields["warnings"] += _warnings(fields["scalars"])
+    grid_checks.add(fields, grid_checks.agreement(part.open))
     found = midway(part, means_RLG, component)
     if n_scored < MIN_PAIRS or found is None:
         missing = Estimate(None, reason=_no_middle(part, n_scored))
         return metric.result(layout, missing, n_scored, **fields)
     fields["scalars"] |= found.scalars
+    grid_checks.add(fields, ranks(found.layers))
     unit_P = np.full(len(counts.kept_P), np.nan)
     unit_P[counts.kept_P] = found.unit_P
     fields["units"] = unit_P

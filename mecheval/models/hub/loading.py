@@ -1,73 +1,67 @@
-"""Loading a located checkpoint with transformers, or drawing the weights of its shape.
-
-Shape suffixes: ``C`` vocabulary, ``D`` embedding width.
-"""
+"""Loading a located checkpoint with transformers, or drawing the weights of its shape."""
 
 from __future__ import annotations
 
 import copy
 import re
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
-from mecheval import exact, seeding
-from mecheval.errors import UsageError, did_you_mean
+from mecheval.errors import UsageError
+from mecheval.models.admission import check_finite_weights
 from mecheval.models.drawing import drawing
+from mecheval.models.hub import adapters, gguf, quantised
+from mecheval.models.hub.calling import explained, quiet, restored
+from mecheval.models.hub.kinds import auto_class, check_config
+from mecheval.models.hub.staging import staged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from torch import nn
 
     from mecheval.models.hub.locate import Located
 
+OWN = "own"
+"""The attention implementation that a configuration asks for, or else transformers' choice."""
+
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
-_COLUMNS = 64  # of a table at a time, in float64
 _LISTED = 3  # names of weights in a message; a wrong configuration misses hundreds
+_ANYWHERE = (None, "eager", "sdpa", "flex_attention")
 
 
-def check_config(config: Mapping[str, Any], *, name: str, trust_remote_code: bool) -> None:
-    """Check that transformers knows the kind of model, before anything is built.
-
-    Raises:
-        UsageError: The model type is unknown, is no causal language model, or needs its own code.
-    """
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-
-    kind = str(config.get("model_type", ""))
-    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or (trust_remote_code and "auto_map" in config):
-        return
-    if "auto_map" in config:
-        raise UsageError(
-            f"The model '{name}' of type '{kind}' comes with its own Python code, which is not run "
-            "unless you ask for it. Read the code, then give --trust-remote-code."
-        )
-    if kind in CONFIG_MAPPING:
-        raise UsageError(
-            f"The model '{name}' of type '{kind}' is not a causal language model of transformers. "
-            "Give a decoder."
-        )
-    raise UsageError(
-        f"The model '{name}' has the unknown type '{kind}' in its config.json."
-        f"{did_you_mean(kind, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)} Update transformers if the type "
-        "is newer than it."
-    )
-
-
-def load_config(located: Located, *, name: str, trust_remote_code: bool) -> Any:
+def load_config(located: Located, *, name: str, attention: str = OWN) -> Any:
     """Return the transformers configuration of a checkpoint.
 
-    Raises:
-        UsageError: It is not one that transformers can read.
-    """
-    from transformers import AutoConfig
+    Args:
+        located: The checkpoint.
+        name: Its name, for messages.
+        attention: Which implementation of attention runs.
 
-    check_config(located.config, name=name, trust_remote_code=trust_remote_code)
-    with quiet(), _explained(f"The configuration of '{name}' cannot be read"):
-        return AutoConfig.from_pretrained(located.path, trust_remote_code=trust_remote_code)
+    Raises:
+        UsageError: It is not one that transformers can read, or that runs here.
+    """
+    check_config(located.config, name=name, runs_code=located.runs_code)
+    with quiet():
+        packed = None if located.gguf else quantised.unpacking(located.config, name=name)
+    with _folder(located) as folder, explained(f"The configuration of '{name}' cannot be read"):
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(
+            folder, trust_remote_code=located.runs_code, **_gguf(located)
+        )
+    if packed is not None:
+        config.quantization_config = packed
+    asked = getattr(config, "_attn_implementation_internal", None)
+    if attention == OWN and asked not in _ANYWHERE:
+        raise UsageError(
+            f"The configuration of '{name}' asks for the attention implementation '{asked}', which "
+            f"is not for float32 on a CPU. Give {name}[attention=sdpa], or [attention=eager]."
+        )
+    return config
 
 
 def named_config(fields: Mapping[str, Any], *, name: str) -> Any:
@@ -79,33 +73,63 @@ def named_config(fields: Mapping[str, Any], *, name: str) -> Any:
     """
     from transformers import AutoConfig
 
-    check_config(fields, name=name, trust_remote_code=False)
+    check_config(fields, name=name, runs_code=False)
     others = {key: value for key, value in fields.items() if key != "model_type"}
     return AutoConfig.for_model(fields["model_type"], **others)
 
 
-def vocabulary(config: Any) -> int:
-    """Return the number of rows of the embedding of a configuration."""
-    return config.get_text_config().vocab_size
-
-
-def load_weights(located: Located, *, name: str, trust_remote_code: bool) -> nn.Module:
-    """Load a checkpoint in float32 on the CPU, in evaluation mode.
+def vocabulary(config: Any, *, name: str) -> int:
+    """Return the number of rows of the embedding of a configuration.
 
     Raises:
-        UsageError: A weight is missing or has another shape than the configuration says.
+        UsageError: It does not say.
     """
-    from transformers import AutoModelForCausalLM
+    rows = getattr(config.get_text_config(), "vocab_size", None)
+    if not isinstance(rows, int):
+        raise UsageError(
+            f"The configuration of '{name}' has no vocab_size, so it reads no token ids. Give a "
+            "causal language model."
+        )
+    return rows
 
-    load_config(located, name=name, trust_remote_code=trust_remote_code)
-    with quiet(), _explained(f"The checkpoint '{name}' cannot be loaded"), _restored():
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            located.path,
+
+def stored_dtype(located: Located) -> torch.dtype:
+    """Return float64 if any weight is stored so, else float32, which every other one becomes."""
+    if located.gguf is None:
+        from safetensors import safe_open
+
+        for file in located.weights.values():
+            with safe_open(file, framework="pt") as opened:
+                if any(opened.get_slice(key).get_dtype() == "F64" for key in opened.keys()):  # noqa: SIM118
+                    return torch.float64
+    return torch.float32
+
+
+def load_weights(located: Located, *, name: str, attention: str = OWN) -> nn.Module:
+    """Load a checkpoint on the CPU, in evaluation mode: in float32, or float64 if stored so.
+
+    Raises:
+        UsageError: A weight is missing, is not finite, or has another shape than the configuration
+            says; or an adapter does not fit.
+    """
+    config = load_config(located, name=name, attention=attention)
+    kind = auto_class(located.config, runs_code=located.runs_code)
+    options = _gguf(located) | (gguf.loading_options() if located.gguf else {})
+    with (
+        _folder(located) as folder,
+        explained(f"The checkpoint '{name}' cannot be loaded"),
+        restored(),
+    ):
+        loaded: Any = kind.from_pretrained(
+            folder,
+            config=config,
             use_safetensors=True,
-            trust_remote_code=trust_remote_code,
-            dtype=torch.float32,
+            trust_remote_code=located.runs_code,
+            dtype=stored_dtype(located),
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are named below
+            **options,
+            **_attention(attention),
         )
     module, found = loaded
     _refuse(found["missing_keys"], "has no weights for", name)
@@ -113,96 +137,88 @@ def load_weights(located: Located, *, name: str, trust_remote_code: bool) -> nn.
     _refuse(mismatched, "has weights of another shape than its config.json says for", name)
     surplus = [key for key in found["unexpected_keys"] if _numbered_like(key, module)]
     _refuse(surplus, "has more layers than its config.json says:", name)
+    with explained(f"The weights of '{name}' cannot be unpacked"):
+        module = quantised.unpacked(module, name=name)
+    if located.adapter:
+        module = adapters.merge(module, located, name=name)
+    check_finite_weights(module, name=name)
     return module.eval()
 
 
-def draw_weights(config: Any, *, seed: int, trust_remote_code: bool = False) -> nn.Module:
+def draw_weights(
+    config: Any, *, seed: int, attention: str = OWN, located: Located | None = None
+) -> nn.Module:
     """Build a model of a configuration, its weights initialised by transformers from a seed.
 
     What is drawn, and in which order, is the library's own, so that another version of it may give
     other weights; the numbers are the same on every processor, see :func:`.drawing`. The
     initialisation of Mamba (initializer_range 0.1) makes the 130M shape chaotic: a change of 1e-6
     of the embedding moves its logits by 1e-2.
-    """
-    from transformers import AutoModelForCausalLM
 
-    with quiet(), drawing(seed, "init"):
-        module = AutoModelForCausalLM.from_config(
-            # A copy, because the model keeps its configuration and new tokens change it.
-            copy.deepcopy(config),
-            dtype=torch.float32,
-            trust_remote_code=trust_remote_code,
+    Args:
+        config: The configuration.
+        seed: The seed.
+        attention: Which implementation of attention runs.
+        located: Where own code lies, if it is to run.
+    """
+    config = copy.deepcopy(config)  # the model keeps it, and new tokens change it
+    vars(config).pop("quantization_config", None)
+    runs_code = located is not None and located.runs_code
+    kind = auto_class({"model_type": config.model_type}, runs_code=runs_code)
+    with ExitStack() as stack:
+        stack.enter_context(quiet())
+        if located is not None and runs_code:
+            config.name_or_path = str(stack.enter_context(_folder(located)))
+        stack.enter_context(drawing(seed, "init"))
+        module = kind.from_config(
+            config, dtype=torch.float32, trust_remote_code=runs_code, **_attention(attention)
         )
     return module.eval()
 
 
-def load_tokenizer(located: Located, *, name: str, trust_remote_code: bool) -> Any | None:
+def has_tokenizer(located: Located) -> bool:
+    """Return whether a checkpoint has a tokenizer's vocabulary."""
+    if located.gguf is not None:
+        return gguf.has_tokenizer(located.weights[located.gguf])
+    return located.has_tokenizer
+
+
+def load_tokenizer(located: Located, *, name: str) -> Any | None:
     """Return the checkpoint's tokenizer, None where it has none.
 
     Raises:
         UsageError: Its files cannot be read.
     """
-    if not located.has_tokenizer:
+    if not has_tokenizer(located):
         return None
     from transformers import AutoTokenizer
 
-    with quiet(), _explained(f"The tokenizer of '{name}' cannot be loaded"):
-        return AutoTokenizer.from_pretrained(located.path, trust_remote_code=trust_remote_code)
+    with _folder(located) as folder, explained(f"The tokenizer of '{name}' cannot be loaded"):
+        return AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=located.runs_code, **_gguf(located)
+        )
 
 
-@torch.no_grad()
-def add_tokens(module: Any, vocab_size: int, *, seed: int) -> None:
-    """Append rows to the embedding and the head of a model of transformers.
+@contextmanager
+def _folder(located: Located) -> Iterator[Path]:
+    """Give a folder of what was hashed, and keep transformers quiet."""
+    files = {**located.others, **located.weights}
+    with quiet(), staged(files, name=located.commit.removeprefix("sha256:")[:16]) as folder:
+        yield folder
 
-    Every coordinate of a new row is drawn with the mean and spread that it has in the old rows,
-    so that a new symbol looks like any other token and no two symbols look alike.
 
-    Args:
-        module: The model.
-        vocab_size: Number of rows afterwards.
-        seed: Decides the rows.
+def _gguf(located: Located) -> dict[str, str]:
+    return {} if located.gguf is None else {"gguf_file": located.gguf}
 
-    Raises:
-        UsageError: The model does not say which module its embedding is.
-    """
-    problem = f"The embedding of {type(module).__name__} takes no new tokens"
-    with quiet(), _explained(problem, "Use symbols=text."), _restored():
-        old = module.get_input_embeddings().weight.shape[0]
-        module.resize_token_embeddings(vocab_size, mean_resizing=False)
-    draws = seeding.Draws(seed, "added_tokens")
-    tables = {id(part.weight): part for part in _tables(module)}
-    for part in tables.values():
-        _fill(part.weight, old, draws)
-        bias_C: Any = getattr(part, "bias", None)
-        if bias_C is not None:
-            bias_C[old:] = float(exact.total(_doubles(bias_C[:old])) / old)
+
+def _attention(attention: str) -> dict[str, str]:
+    return {} if attention == OWN else {"attn_implementation": attention}
 
 
 def _numbered_like(key: str, module: nn.Module) -> bool:
     """Say whether a weight that found no place differs from one that did by its layer alone."""
     pattern = _NUMBER.sub("#", key)
     return any(_NUMBER.sub("#", known).endswith(pattern) for known in module.state_dict())
-
-
-def _tables(module: Any) -> Iterator[Any]:
-    for part in (module.get_input_embeddings(), module.get_output_embeddings()):
-        if part is not None:
-            yield part
-
-
-def _fill(weight_CD: Tensor, old: int, draws: seeding.Draws) -> None:
-    drawn_CD = draws.normal(tuple(weight_CD[old:].shape))
-    for first in range(0, weight_CD.shape[1], _COLUMNS):
-        columns = slice(first, first + _COLUMNS)
-        known_CD = _doubles(weight_CD[:old, columns])
-        mean_D = exact.total(known_CD) / old
-        spread_D = np.sqrt(exact.total(np.square(known_CD - mean_D)) / max(old - 1, 1))
-        made_CD = mean_D + spread_D * drawn_CD[:, columns]
-        weight_CD[old:, columns] = torch.from_numpy(made_CD).to(weight_CD)
-
-
-def _doubles(weight: Tensor) -> np.ndarray:
-    return weight.double().cpu().numpy()
 
 
 def _refuse(keys: Iterable[str], problem: str, name: str) -> None:
@@ -213,41 +229,3 @@ def _refuse(keys: Iterable[str], problem: str, name: str) -> None:
             f"The checkpoint '{name}' {problem} {', '.join(named[:_LISTED])}{more}. Its weights "
             "and its config.json do not belong together; download it again."
         )
-
-
-@contextmanager
-def _restored() -> Iterator[None]:
-    """Leave torch's generator on the CPU as it was; what is drawn meanwhile is written over."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        yield
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers from printing: what goes wrong is said in an error of ours."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-
-
-@contextmanager
-def _explained(
-    problem: str, advice: str = "Check its files, or download it again."
-) -> Iterator[None]:
-    """Turn the many errors of transformers into one of ours."""
-    try:
-        yield
-    except UsageError:
-        raise
-    except Exception as error:
-        said = " ".join(str(error).split())[:200]
-        raise UsageError(f"{problem} ({type(error).__name__}: {said}). {advice}") from error

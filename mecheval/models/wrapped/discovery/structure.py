@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mecheval.errors import UsageError
 from mecheval.escape import quoted
+from mecheval.models.admission import check_finite_weights
 from mecheval.models.contract import Tap
 from mecheval.models.hooks import stream_argument
 from mecheval.models.sites import Site
@@ -79,8 +80,9 @@ def find_structure(module: nn.Module, named: Sequence[str] | None = None) -> Str
         named: Paths of the blocks, in the order in which they run, where they are known.
 
     Raises:
-        UsageError: The module does not map tokens to logits, or a named part is no block.
+        UsageError: It maps no tokens to logits, a named part is no block, or a weight is no number.
     """
+    check_finite_weights(module, name=type(module).__name__)  # NaN hides every part
     with evaluating(module):
         tokens_BT = probe_tokens(module)
         root = _recorded(module, tokens_BT)

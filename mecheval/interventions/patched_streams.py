@@ -1,0 +1,267 @@
+"""The residual stream of patched runs: where a patch is first seen, and where the answer is read.
+
+Whole runs, one patched component and layer at a time: what the engines save is what is asked for
+here. Tensors of the forward pass are replaced by hooks, in any model; memory in the parts of a
+model that comes apart.
+
+Shape suffixes: ``P`` runs, ``T`` positions, ``U`` positions that are kept, ``D`` residual width,
+``W`` width of a site, ``S`` places: behind the patched layer, behind the last one.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mecheval.errors import UsageError
+from mecheval.interventions.activations import activations, taps_of
+from mecheval.interventions.donors import Interchange
+from mecheval.interventions.engines.hooks import putting
+from mecheval.interventions.stream_edits import through
+from mecheval.models.decomposition import Refusal
+from mecheval.models.hooks import visiting
+from mecheval.models.sites import MEMORY, Site, stream_sites
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mecheval.interventions.base_runs import BaseRuns
+    from mecheval.interventions.donors import Donor
+    from mecheval.models.contract import SequenceModel, Tap
+    from mecheval.models.decomposition import Decomposition
+    from mecheval.models.hooks import Visit
+    from mecheval.models.mixing import Mixing, Signals, State
+
+READ_LATER = ("state", "cache")
+"""Memory after a position, which the next one is the first to read."""
+
+
+@torch.inference_mode()
+def streams_at(
+    model: SequenceModel,
+    tokens_PT: Tensor,
+    positions: Mapping[Site, Tensor],
+    *,
+    visits: Mapping[Tap, Visit] | None = None,
+) -> dict[Site, Tensor]:
+    """Run a model once and keep activations at some positions of every run.
+
+    Args:
+        model: The model, in evaluation mode.
+        tokens_PT: Token ids.
+        positions: For every site that is kept, its positions ``(P, U)``.
+        visits: What is done to activations on the way; before they are kept.
+
+    Returns:
+        Activations ``(P, U, D)`` by site.
+
+    Raises:
+        UsageError: The model has no such site.
+    """
+    kept: dict[Site, Tensor] = {}
+    chains = {tap: [visit] for tap, visit in (visits or {}).items()}
+    for site, tap in zip(positions, taps_of(model, list(positions)), strict=True):
+        chains.setdefault(tap, []).append(partial(_keep, kept, site, positions[site]))
+    with visiting({tap: partial(_chained, chain) for tap, chain in chains.items()}):
+        model.logits_at(tokens_PT, tokens_PT.new_zeros(len(tokens_PT)))
+    return kept
+
+
+def _keep(kept: dict[Site, Tensor], site: Site, position_PU: Tensor, value_PTD: Tensor) -> None:
+    row_P1 = torch.arange(len(position_PU), device=position_PU.device)[:, None]
+    kept[site] = value_PTD[row_P1, position_PU].clone()
+
+
+def _chained(chain: Sequence[Visit], value_PTD: Tensor) -> Tensor:
+    for visit in chain:
+        changed_PTD = visit(value_PTD)
+        value_PTD = value_PTD if changed_PTD is None else changed_PTD
+    return value_PTD
+
+
+class PatchedStreams:
+    """Base runs, each with one position of its own that is patched."""
+
+    def __init__(
+        self,
+        base_runs: BaseRuns,
+        donor: Donor,
+        position_P: Tensor,
+        layers: Sequence[int],
+        *,
+        batch_size: int,
+    ) -> None:
+        """Take the runs.
+
+        Args:
+            base_runs: The runs; their readout says where the answer is read.
+            donor: What is put into them.
+            position_P: Where.
+            layers: The layers that will be asked for.
+            batch_size: Runs per forward pass.
+        """
+        self.base_runs, self.donor, self.position_P = base_runs, donor, position_P
+        self.layers, self.batch_size = tuple(layers), batch_size
+        self._given: dict[str, dict[Site, Tensor]] = {}
+        self._own: dict[bool, list[dict[int, Tensor]]] = {}
+
+    def seen_P(self, component: str) -> Tensor:
+        """Return the first position at which a patch is seen: the next one where it is memory."""
+        later = int(component in READ_LATER)
+        return torch.minimum(self.position_P + later, self.base_runs.readout_P)
+
+    def of(self, component: str, layer: int) -> Tensor | None:
+        """Return the streams behind the patched layer and behind the last one, ``(P, S, D)``.
+
+        The first is at the first position at which the patch is seen, the second at the readout.
+
+        Returns:
+            None where the model has no such component in that layer.
+
+        Raises:
+            UsageError: Memory is patched, and the model does not come apart, or the donor is no
+                other run; or the donor does not fit.
+        """
+        if component in MEMORY:
+            return self._remembering(component, layer)
+        if component not in self._given:
+            self._given[component] = self._donated(component)
+        site = Site(layer, component)
+        if site not in self._given[component]:
+            return None
+        model, donor_PW = self.base_runs.model, self._given[component][site]
+
+        def patched(rows: slice) -> Mapping[Tap, Visit]:
+            return {model.taps()[site]: putting(donor_PW[rows], self.position_P[rows])}
+
+        tokens_PT = self.base_runs.tokens_PT
+        return self._streams(tokens_PT, [layer], self.seen_P(component), patched)[layer]
+
+    def own(self, component: str, layer: int) -> list[Tensor]:
+        """Return the same of runs as they are: the base runs', and those that donate if any do."""
+        later = component in READ_LATER
+        if later not in self._own:
+            runs = [self.base_runs.tokens_PT]
+            if self.donor.tokens_PT is not None:
+                runs.append(self.donor.tokens_PT[:, : self.base_runs.n_positions])
+            seen_P = self.seen_P(component)
+            self._own[later] = [self._streams(each, self.layers, seen_P) for each in runs]
+        return [streams[layer] for streams in self._own[later]]
+
+    @torch.inference_mode()
+    def _donated(self, component: str) -> dict[Site, Tensor]:
+        """Return what is put into every layer that has the component, ``(P, W)`` each."""
+        base_runs, taps = self.base_runs, self.base_runs.model.taps()
+        sites = [Site(layer, component) for layer in self.layers]
+        sites = [site for site in sites if site in taps]
+        if not sites:
+            return {}
+        base = activations(base_runs.model, base_runs.tokens_PT, sites, batch_size=self.batch_size)
+        given = self.donor.values(base_runs.model, base, batch_size=self.batch_size)
+        row_P = torch.arange(len(self.position_P), device=self.position_P.device)
+        return {site: given[site][row_P, self.position_P] for site in sites}
+
+    def _streams(
+        self,
+        tokens_PT: Tensor,
+        layers: Sequence[int],
+        seen_P: Tensor,
+        patched: Callable[[slice], Mapping[Tap, Visit]] = lambda _: {},
+    ) -> dict[int, Tensor]:
+        """Run some tokens, and return the streams at both places for every layer."""
+        both_PU = torch.stack([seen_P, self.base_runs.readout_P], 1)
+        end = Site(self.base_runs.model.n_layers - 1, "block_out")
+        sites = [*(Site(layer, "block_out") for layer in layers), end]
+        parts: dict[Site, list[Tensor]] = {site: [] for site in sites}
+        for first in range(0, len(tokens_PT), self.batch_size):
+            rows = slice(first, first + self.batch_size)
+            found = streams_at(
+                self.base_runs.model, tokens_PT[rows], dict.fromkeys(sites, both_PU[rows]),
+                visits=patched(rows),
+            )  # fmt: skip
+            for site, value_PUD in found.items():
+                parts[site].append(value_PUD)
+        whole = {site: torch.cat(values) for site, values in parts.items()}
+        return {
+            layer: torch.stack([whole[Site(layer, "block_out")][:, 0], whole[end][:, 1]], 1)
+            for layer in layers
+        }
+
+    @cached_property
+    def _parts(self) -> tuple[Decomposition, list[list[Tensor]]]:
+        """Return the model in parts, and the streams before its layers in both runs."""
+        model = self.base_runs.model
+        decomposition = model.decomposition()
+        if isinstance(decomposition, Refusal):
+            raise UsageError(
+                "Memory can be followed in a model that can be taken apart alone, and here "
+                f"{decomposition.reason}. Choose among tensors of the forward pass."
+            )
+        if not isinstance(self.donor, Interchange):
+            raise UsageError(
+                "Memory can only be exchanged with another run's. Give donor=Interchange(runs), or "
+                "choose among tensors of the forward pass."
+            )
+        sites, end = stream_sites(model.n_layers)[:-1], self.base_runs.n_positions
+        streams = []
+        for tokens_PT in (self.base_runs.tokens_PT, self.donor.tokens_PT[:, :end]):
+            found = activations(model, tokens_PT, sites, batch_size=self.batch_size)
+            streams.append([found[site] for site in sites])
+        return decomposition, streams
+
+    @torch.inference_mode()
+    def _remembering(self, component: str, layer: int) -> Tensor | None:
+        decomposition, (base, donor) = self._parts
+        part = decomposition.layers[layer]
+        if component == "write" and not part.mixing.writes:
+            return None
+        own, donated = (
+            part.mixing.project(part.enter(streams[layer]), ()) for streams in (base, donor)
+        )
+        if component == "write":
+            mixed_PTD = self._rewritten(part.mixing, own, donated)
+            after_PTD = part.leave(base[layer], mixed_PTD)
+        else:
+            after_PTD = part.leave(base[layer], part.mixing.output(own, ()))
+            for position in self.position_P.unique().tolist():
+                run_R = (self.position_P == position).nonzero()[:, 0]
+                tail_RTD = base[layer][run_R, position + 1 :]
+                if tail_RTD.shape[1]:
+                    read = (_until(signals, run_R, position + 1) for signals in (own, donated))
+                    memory = _exchanged(part.mixing, *read, only_long=component == "state")
+                    later = part.mixing.project(part.enter(tail_RTD), memory)
+                    mixed_RTD = part.mixing.output(later, memory)
+                    after_PTD[run_R, position + 1 :] = part.leave(tail_RTD, mixed_RTD)
+        return self._followed(decomposition, layer, component, after_PTD)
+
+    def _rewritten(self, mixing: Mixing, own: Signals, donated: Signals) -> Tensor:
+        """Return the mixer's output where one position wrote what the donor wrote there."""
+        row_P = torch.arange(len(self.position_P), device=self.position_P.device)
+        written = tuple(part_PTX.clone() for part_PTX in mixing.written(own, ()))
+        for part_PTX, donor_PTX in zip(written, mixing.written(donated, ()), strict=True):
+            part_PTX[row_P, self.position_P] = donor_PTX[row_P, self.position_P]
+        return mixing.reread(own, written, ())
+
+    def _followed(
+        self, decomposition: Decomposition, layer: int, component: str, after_PTD: Tensor
+    ) -> Tensor:
+        """Run the later layers, and return the stream at both places."""
+        row_P = torch.arange(len(after_PTD), device=after_PTD.device)
+        here_PD = after_PTD[row_P, self.seen_P(component)]
+        for later in decomposition.layers[layer + 1 :]:
+            after_PTD = through(later, after_PTD)
+        return torch.stack([here_PD, after_PTD[row_P, self.base_runs.readout_P]], 1)
+
+
+def _until(signals: Signals, run_R: Tensor, end: int) -> Signals:
+    return {name: value_PTX[run_R, :end] for name, value_PTX in signals.items()}
+
+
+def _exchanged(mixing: Mixing, own: Signals, donated: Signals, *, only_long: bool) -> State:
+    """Return the donor's memory after the signals; the base's recent inputs stay, if asked."""
+    memory = mixing.advance(donated, ())
+    kept = mixing.n_recent if only_long else 0
+    return (*mixing.advance(own, ())[:kept], *memory[kept:]) if kept else memory

@@ -1,0 +1,1 @@
+"""Tiny random checkpoints of every family of causal models that transformers knows."""
