@@ -13,13 +13,14 @@ import torch
 
 from mecheval.harness.ceilings import ceiling_of
 from mecheval.interventions import Execution, recovery_grid
+from mecheval.models import logits
 from mecheval.models.hooks import visiting
 from mecheval.reports.schema import DataPart, Fidelity, ModelCardPart, TaskCardPart
 from mecheval.tasks.floors import task_floors
 from mecheval.tasks.splits import in_split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from torch import Tensor
@@ -100,19 +101,30 @@ def fidelity(subject: Subject) -> Fidelity:
     model = subject.model
     tokens = subject.test(subject.task.max_length, N_FIDELITY).tokens_BT
     tokens_BT = torch.as_tensor(tokens, device=model.device)
-    plain_BTC, again_BTC = model(tokens_BT), model(tokens_BT)
-    with visiting(dict.fromkeys(model.taps().values(), _look)):
-        hooked_BTC = model(tokens_BT)
+    hooks, repeat_equal = 0.0, True
+    for plain_BPC, again_BPC, hooked_BPC in _logits(model, tokens_BT):
+        hooks = max(hooks, _largest_difference(hooked_BPC, plain_BPC))
+        repeat_equal &= torch.equal(plain_BPC, again_BPC)
     native = getattr(model, "native_difference", None)
     engine = _engine(subject)
     return Fidelity(
         engine=engine.engine,
         engine_reason=engine.reason,
         engine_difference=engine.difference,
-        hooks=_largest_difference(hooked_BTC, plain_BTC),
+        hooks=hooks,
         native=float(native(tokens_BT)) if native else 0.0,
-        repeat_equal=torch.equal(plain_BTC, again_BTC),
+        repeat_equal=repeat_equal,
     )
+
+
+def _logits(model: SequenceModel, tokens_BT: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Yield logits as they are, a second time, and with idle hooks; at some positions at once."""
+    plain, again = logits.of_runs(model, tokens_BT), logits.of_runs(model, tokens_BT)
+    hooked = logits.of_runs(model, tokens_BT)
+    for (plain_BPC,), (again_BPC,) in zip(plain, again, strict=True):
+        with visiting(dict.fromkeys(model.taps().values(), _look)):
+            (hooked_BPC,) = next(hooked)
+        yield plain_BPC, again_BPC, hooked_BPC
 
 
 def _engine(subject: Subject) -> Execution:

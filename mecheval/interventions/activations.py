@@ -1,6 +1,7 @@
 """Traces and edited forward passes, in batches of examples.
 
-Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of a site, ``A`` answer tokens.
+Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of a site, ``A`` answer tokens, ``C``
+vocabulary.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def observed(
     sites: Sequence[Site],
     *,
     readout_B: Tensor,
+    read: Callable[[Tensor, Tensor], Tensor],
     batch_size: int = BATCH_SIZE,
 ) -> tuple[dict[Site, Tensor], Tensor]:
     """Record the activations ``(B, T, D)`` at sites, on the model's device and in its type.
@@ -64,7 +66,9 @@ def observed(
         model: The model; put into evaluation mode.
         tokens_BT: Token ids.
         sites: Where to record.
-        readout_B: The position of each example whose logits ``(B, C)`` are returned too.
+        readout_B: The position of each example whose logits are read.
+        read: Maps the logits ``(R, C)`` of some examples at their readouts, and their rows in
+            ``tokens_BT``, to what is returned of them, ``(R, ...)``.
         batch_size: Examples per forward pass.
 
     Raises:
@@ -73,20 +77,25 @@ def observed(
     taps = taps_of(model, sites)
     kept: dict[Site, list[Tensor]] = {site: [] for site in sites}
     visits = {tap: _keeper(kept[site]) for site, tap in zip(sites, taps, strict=True)}
+    row_B, found = torch.arange(len(tokens_BT), device=model.device), []
     with visiting(visits):
-        logits = [
-            model.logits_at(batch_BT, readout_B[rows])
-            for rows, batch_BT in _batches(model, tokens_BT, batch_size)
-        ]
-    return {site: torch.cat(parts) for site, parts in kept.items()}, torch.cat(logits)
+        for rows, batch_BT in _batches(model, tokens_BT, batch_size):
+            logits_R1C = model.logits_at(batch_BT, readout_B[rows, None])
+            found.append(read(logits_R1C[:, 0], row_B[rows]))
+    return {site: torch.cat(parts) for site, parts in kept.items()}, torch.cat(found)
 
 
+@torch.inference_mode()
 def activations(
     model: SequenceModel, tokens_BT: Tensor, sites: Sequence[Site], *, batch_size: int = BATCH_SIZE
 ) -> dict[Site, Tensor]:
     """Record the activations ``(B, T, D)`` at sites and nothing else; see :func:`observed`."""
-    readout_B = tokens_BT.new_zeros(len(tokens_BT))
-    return observed(model, tokens_BT, sites, readout_B=readout_B, batch_size=batch_size)[0]
+    taps = taps_of(model, sites)
+    kept: dict[Site, list[Tensor]] = {site: [] for site in sites}
+    with visiting({tap: _keeper(kept[site]) for site, tap in zip(sites, taps, strict=True)}):
+        for _, batch_BT in _batches(model, tokens_BT, batch_size):
+            model.logits_at(batch_BT, batch_BT[:, :0])
+    return {site: torch.cat(parts) for site, parts in kept.items()}
 
 
 def _keeper(kept: list[Tensor]) -> Callable[[Tensor], None]:
@@ -148,8 +157,7 @@ def trace(
     for rows, batch_BT in _batches(model, tokens_BT, batch_size):
         visits = {tap: keeper(site, rows) for site, tap in zip(sites, taps, strict=True)}
         with visiting(visits):
-            # Logits are not wanted, and those of a large vocabulary cost a quarter of the pass.
-            model.logits_at(batch_BT, batch_BT.new_zeros(len(batch_BT)))
+            model.logits_at(batch_BT, batch_BT[:, :0])  # none are wanted
     return {site: np.concatenate(parts) for site, parts in kept.items()}
 
 
@@ -160,9 +168,12 @@ def answer_logits(
     answers_A: Sequence[int] | np.ndarray,
     *,
     edits: Mapping[At, Edit] | None = None,
+    read_BT: np.ndarray | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> np.ndarray:
     """Run the model, with edits at sites if given, and read the logits of the answer tokens.
+
+    Those of other tokens are never kept, so that memory does not grow with the vocabulary.
 
     Args:
         model: The model, or a module that :func:`mecheval.wrap` makes one of; put into evaluation
@@ -171,6 +182,8 @@ def answer_logits(
         answers_A: Token ids that can be an answer.
         edits: What to do to the activation of a site, or to the output of a module by its path, for
             all examples alike.
+        read_BT: Where logits are wanted; at other positions may stand anything. A large vocabulary
+            costs less with few of them. Everywhere if None.
         batch_size: Examples per forward pass.
 
     Returns:
@@ -194,8 +207,10 @@ def answer_logits(
     chosen_A = torch.as_tensor(np.asarray(answers_A), device=model.device)
     parts = []
     with visiting(visits):
-        for _, batch_BT in _batches(model, tokens_BT, batch_size):
-            parts.append(model(batch_BT)[..., chosen_A].float().cpu().numpy())
+        for rows, batch_BT in _batches(model, tokens_BT, batch_size):
+            where_BT = None if read_BT is None else torch.as_tensor(read_BT[rows]).to(model.device)
+            logits_BTA = model.answer_logits(batch_BT, chosen_A, where_BT)
+            parts.append(logits_BTA.float().cpu().numpy())
     return np.concatenate(parts)
 
 

@@ -214,9 +214,8 @@ def _gradients(
     run_B = torch.arange(base_runs.n_runs, device=stream_BTD.device)
     # cuDNN's recurrent layers have no backward pass in evaluation mode.
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False), visiting(visits):
-        total = base_runs.value(
-            base_runs.model.logits_at(base_runs.tokens_PT, base_runs.readout_P), run_B
-        ).sum()
+        logits_B1C = base_runs.model.logits_at(base_runs.tokens_PT, base_runs.readout_P[:, None])
+        total = base_runs.value(logits_B1C[:, 0], run_B).sum()
         found = torch.autograd.grad(total, [seen[site] for site in sites], allow_unused=True)
     return {
         site: torch.zeros_like(seen[site]) if gradient is None else gradient.detach()

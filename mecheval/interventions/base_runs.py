@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from mecheval.errors import UsageError
+from mecheval.models import logits
 from mecheval.models.admission import keeps_whole
 from mecheval.models.wrapping import as_model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike
     from torch import nn
@@ -79,10 +80,28 @@ class BaseRuns:
             logits_RC: Logits of some rows.
             run_R: Which run each of them is.
         """
-        logits_RC = logits_RC.double()
-        if self.kind == "log_prob":
-            logits_RC = logits_RC.log_softmax(-1)
-        return self.from_columns(logits_RC.gather(1, self.columns(run_R)))
+        columns_RA = self.columns(run_R)
+        if self.kind == "logit_difference":
+            return self.from_columns(logits_RC.gather(1, columns_RA))
+
+        def log_probs(logits_RC: Tensor, rows: slice) -> Tensor:
+            return logits_RC.double().log_softmax(-1).gather(1, columns_RA[rows])
+
+        return self.from_columns(logits.read(logits_RC, logits_RC.shape[1], log_probs))
+
+    def read(self, readout: Callable[[Tensor], Tensor], stream_RD: Tensor, run_R: Tensor) -> Tensor:
+        """Return the readout ``(R,)`` in float64 from streams after the last block.
+
+        Args:
+            readout: Maps streams ``(R, D)`` to all logits ``(R, C)``.
+            stream_RD: Streams at the readout position of some rows.
+            run_R: Which run each of them is.
+        """
+
+        def values(stream_RD: Tensor, rows: slice) -> Tensor:
+            return self.value(readout(stream_RD), run_R[rows])
+
+        return logits.read(stream_RD, self.model.vocab_size, values)
 
     def columns(self, run_R: Tensor) -> Tensor:
         """Return the tokens whose logits decide the readout, ``(R, A)``."""

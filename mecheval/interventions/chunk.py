@@ -156,8 +156,7 @@ def _observed(
     base_runs: BaseRuns, sites: list[Site], plan: Plan
 ) -> tuple[dict[Site, Tensor], Tensor]:
     """Run a question's tokens once; return activations and readouts."""
-    found, logits_PC = observed(
+    return observed(
         base_runs.model, base_runs.tokens_PT, sites,
-        readout_B=base_runs.readout_P, batch_size=plan.batch_size,
+        readout_B=base_runs.readout_P, read=base_runs.value, batch_size=plan.batch_size,
     )  # fmt: skip
-    return found, base_runs.value(logits_PC, torch.arange(len(logits_PC), device=logits_PC.device))

@@ -104,6 +104,8 @@ def _runs_per_chunk(base_runs: BaseRuns, plan: Plan, chosen: EngineChoice) -> in
     model = base_runs.model
     parameter = next(model.parameters())
     numbers = model.d_model * (3 * model.n_layers + 2 * len(plan.sites()))
+    if chosen.engine == "steps":
+        numbers += 4 * model.vocab_size  # a step makes the logits of all runs
     decomposition = model.decomposition() if chosen.engine == "tails" else None
     for layer in decomposition.layers if isinstance(decomposition, Decomposition) else ():
         signals = layer.mixing.project(layer.enter(parameter.new_zeros(1, 1, model.d_model)), ())

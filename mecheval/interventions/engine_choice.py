@@ -22,6 +22,7 @@ from mecheval.interventions.engines.blocks import run_blocks
 from mecheval.interventions.engines.hooks import run_hooks
 from mecheval.interventions.engines.steps import COMPONENTS, run_steps
 from mecheval.interventions.engines.tails import run_tails
+from mecheval.models import logits
 from mecheval.models.admission import check_causal, largest_of
 from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.sites import MEMORY
@@ -175,7 +176,7 @@ def _tolerance(base_runs: BaseRuns) -> float:
 def _computes_in_float32(base_runs: BaseRuns) -> bool:
     """Say whether a model in float64 brings some tensor to float32 on the way."""
     with _Watch() as watch:
-        base_runs.model(base_runs.tokens_PT)
+        base_runs.model.logits_at(base_runs.tokens_PT, base_runs.readout_P[:, None])
     return watch.seen
 
 
@@ -213,4 +214,5 @@ def _sample(base_runs: BaseRuns, plan: Plan) -> Plan:
 
 
 def _scale(base_runs: BaseRuns) -> float:
-    return largest_of(base_runs.model(base_runs.tokens_PT))
+    parts = logits.of_runs(base_runs.model, base_runs.tokens_PT)
+    return max(largest_of(part_PTC) for (part_PTC,) in parts)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mecheval.interventions.activations import answer_logits, observed
+from mecheval.interventions.activations import activations, answer_logits
 from mecheval.models.decomposition import Refusal
 from mecheval.models.sites import stream_sites
 
@@ -78,10 +78,8 @@ class StreamEdits:
     def _streams(self, decomposition: Decomposition, layer: int) -> Tensor:
         """Return the base runs' stream at a layer; that of the last layer asked for is kept."""
         if not 0 <= self._layer <= layer:
-            start, first_B = stream_sites(self.model.n_layers)[0], self.tokens_BT[:, 0] * 0
-            found, _ = observed(
-                self.model, self.tokens_BT, [start], readout_B=first_B, batch_size=self.batch_size
-            )
+            start = stream_sites(self.model.n_layers)[0]
+            found = activations(self.model, self.tokens_BT, [start], batch_size=self.batch_size)
             self._layer, self._stream_BTD = 0, found[start]
         for part in decomposition.layers[self._layer : layer]:
             pieces = self._stream_BTD.split(self.batch_size)

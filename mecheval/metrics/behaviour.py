@@ -72,11 +72,16 @@ class Behaviour(Metric):
 
 
 def predict(subject: Subject, batch: Batch) -> np.ndarray:
-    """Return the likeliest answer token after every position, shape ``(B, T)``."""
+    """Return the likeliest answer token at every scored position; any token elsewhere.
+
+    Returns:
+        Token ids ``(B, T)``.
+    """
     answers_A = subject.answers_A
     logits_BTA = answer_logits(
-        subject.model, batch.tokens_BT, answers_A, batch_size=subject.batch_size
-    )
+        subject.model, batch.tokens_BT, answers_A,
+        read_BT=batch.targets_BT != UNSCORED, batch_size=subject.batch_size,
+    )  # fmt: skip
     return answers_A[logits_BTA.argmax(-1)]
 
 

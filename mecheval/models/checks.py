@@ -6,6 +6,7 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of a site, ``C`` vo
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from mecheval import seeding
 from mecheval.checks import Check
+from mecheval.errors import UsageError
 from mecheval.models.admission import moved_by_later_tokens
 from mecheval.models.hooks import visiting
 from mecheval.models.sites import Site
@@ -32,6 +34,9 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 COARSE = 3e-2
 """Largest difference between two ways to the same logits, relative to the largest logit; the
 coarse one is for half precision."""
+
+TIMES_LONGER = 4
+"""How much longer the text is that may leave no trace."""
 
 RECURRENT_FACTOR = 10
 """How much more two different algorithms, a step and a parallel form, may differ."""
@@ -97,6 +102,20 @@ def _batch_invariant(model: SequenceModel, tokens_BT: Tensor) -> Outcome:
     logits_BTC = model(tokens_BT)
     alone_BTC = torch.cat([model(tokens_BT[i : i + 1]) for i in range(len(tokens_BT))])
     return _within(_difference(alone_BTC, logits_BTC), logits_BTC, "logits differ by")
+
+
+def _forgets(model: SequenceModel, tokens_BT: Tensor) -> Outcome:
+    """Read other texts, within the context limit and beyond, between two runs on the same tokens.
+
+    Rotary tables can depend on the longest text that was read, and routers count.
+    """
+    before_BTC, n_positions = model(tokens_BT), tokens_BT.shape[1]
+    other_BT = tokens_BT.flip(0, 1).repeat(1, TIMES_LONGER)
+    model(other_BT[:, : max(n_positions, model.context_limit or other_BT.shape[1])])
+    if model.device.type == "cpu":  # elsewhere a look-up beyond a table ends the process
+        with suppress(IndexError, RuntimeError, UsageError, ValueError):
+            model(other_BT)
+    return _within(_difference(model(tokens_BT), before_BTC), before_BTC, "logits moved by")
 
 
 def _sites_exist(model: SequenceModel, tokens_BT: Tensor) -> Outcome:
@@ -180,6 +199,7 @@ CHECKS: dict[str, Callable[[SequenceModel, Tensor], Outcome]] = {
     "idle hooks change no bit": _idle_hooks,
     "patching a site with itself changes no bit": _patch_with_self,
     "an edit at any site reaches the logits": _edits_act,
+    "the same tokens give the same logits after a longer text": _forgets,
     "recurrent steps equal the parallel form": _step_equals_parallel,
     "the state holds all that the rest needs": _state_is_everything,
 }

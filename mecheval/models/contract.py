@@ -1,6 +1,7 @@
 """What the harness and the engine need of a model, and what a model card declares.
 
-Shape suffixes: ``B`` batch, ``T`` position, ``D`` residual width, ``C`` vocabulary.
+Shape suffixes: ``B`` batch, ``T`` position, ``D`` residual width, ``C`` vocabulary, ``P`` positions
+at which logits are wanted, ``A`` answer tokens.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 from mecheval.errors import UsageError, unknown
 from mecheval.models.decomposition import Refusal
+from mecheval.models.encoding import Encoding as Encoding
+from mecheval.models.encoding import own_codes as own_codes
 from mecheval.models.taps import Layout as Layout
 from mecheval.models.taps import Tap as Tap
 
@@ -54,10 +57,26 @@ class SequenceModel(nn.Module, ABC):
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Return the logits of the next answer after every position, ``(B, T, C)``."""
 
-    def logits_at(self, tokens_BT: Tensor, position_B: Tensor) -> Tensor:
-        """Return the logits ``(B, C)`` at one position per example."""
-        row_B = torch.arange(len(position_B), device=position_B.device)
-        return self(tokens_BT)[row_B, position_B]
+    def logits_at(self, tokens_BT: Tensor, positions_BP: Tensor) -> Tensor:
+        """Return the logits ``(B, P, C)`` at some positions of every example; there may be none.
+
+        A model whose vocabulary can be large makes no others, as its logits at all positions would
+        be larger than all that it computes on the way to them.
+        """
+        row_B1 = torch.arange(len(positions_BP), device=positions_BP.device)[:, None]
+        return self(tokens_BT)[row_B1, positions_BP]
+
+    def answer_logits(
+        self, tokens_BT: Tensor, answers_A: Tensor, read_BT: Tensor | None = None
+    ) -> Tensor:
+        """Return the logits ``(B, T, A)`` of some tokens, without keeping those of all others.
+
+        Args:
+            tokens_BT: Token ids.
+            answers_A: The tokens whose logits are wanted.
+            read_BT: Where they are; at other positions may stand anything. Everywhere if None.
+        """
+        return self(tokens_BT)[..., answers_A]
 
     @property
     @abstractmethod
@@ -196,36 +215,6 @@ class ModelIdentity:
     commit: str | None = None
     weights_sha256: str | None = None
     file_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """How a task's symbols become a model's token ids.
-
-    Attributes:
-        code_C: Token id of every symbol of the task, in the task's order.
-        vocab_size: Number of token ids that the model must have.
-        added: Symbols that became new tokens of a pretrained vocabulary.
-    """
-
-    code_C: np.ndarray
-    vocab_size: int
-    added: tuple[str, ...] = ()
-
-
-def own_codes(task: Task, *, vocab_size: int, name: str) -> Encoding:
-    """Let every symbol be the token id of its index, for weights that know no text.
-
-    Raises:
-        UsageError: The task has more symbols than the model has token ids.
-    """
-    n_symbols = len(task.symbols)
-    if n_symbols > vocab_size:
-        raise UsageError(
-            f"Task '{task.card.name}' has {n_symbols} symbols, but '{name}' has only {vocab_size} "
-            "token ids. Give the model a larger vocabulary."
-        )
-    return Encoding(code_C=np.arange(n_symbols), vocab_size=vocab_size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,7 +116,7 @@ def _stream(model: SequenceModel, tokens_BT: Tensor, layer: int) -> Tensor:
     with visiting(
         {model.taps()[Site(layer, "block_in")]: lambda value: seen.append(value.clone())}
     ):
-        model.eval().logits_at(tokens_BT, tokens_BT.new_zeros(len(tokens_BT)))
+        model.eval().logits_at(tokens_BT, tokens_BT[:, :1] * 0)
     return seen[0]
 
 

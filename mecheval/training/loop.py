@@ -259,8 +259,8 @@ class Trainer:
         for first in range(0, len(batch), EVALUATION_BATCH):
             part = batch.take(slice(first, first + EVALUATION_BATCH))
             tokens_BT, targets_BT = self.inputs(part, part.end_B.max())
-            logits_BTA = self.model(tokens_BT)[..., self.answers_A]
             asked_BT = targets_BT != UNSCORED
+            logits_BTA = self.model.answer_logits(tokens_BT, self.answers_A, asked_BT)
             hit_BT = self.answers_A[logits_BTA.argmax(-1)] == targets_BT
             right += int((hit_BT & asked_BT).sum())
             scored += int(asked_BT.sum())

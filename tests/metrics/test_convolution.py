@@ -153,9 +153,12 @@ def test_what_stays_of_taps_is_what_plain_hooks_make_of_it(build, kind: str) -> 
     for layer, weight in short_convolutions(model).items():
         for lags in ([1], range(1, weight.shape[-1])):
             found = [
-                TapAblation(replace(subject, batch_size=size), tokens_BT, kind).without(
-                    layer, weight, lags
-                )
+                TapAblation(
+                    replace(subject, batch_size=size),
+                    tokens_BT,
+                    np.ones_like(tokens_BT, bool),
+                    kind,
+                ).without(layer, weight, lags)
                 for size in (64, 4)
             ]
             taken_BTE = contributions(model, layer, lags, tokens_BT)

@@ -93,9 +93,9 @@ def test_what_decides_nothing_makes_no_other_cell(checkpoint: Path) -> None:
 
 def test_two_files_are_not_one(checkpoint: Path) -> None:
     """What is hashed is which file says what, not a run of bytes."""
-    (checkpoint / "added_tokens.json").write_text("{}")
+    (checkpoint / "vocab.json").write_text("{}")
     before = planned(f"hf:{checkpoint}").key
-    (checkpoint / "added_tokens.json").rename(checkpoint / "special_tokens_map.json")
+    (checkpoint / "vocab.json").rename(checkpoint / "vocab.txt")
     assert planned(f"hf:{checkpoint}").key != before
 
 

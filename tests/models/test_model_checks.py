@@ -8,7 +8,7 @@ from mecheval.models.sites import Site
 from mecheval.models.stack.residual import ResidualStack
 from mecheval.registry import Registry
 
-FINITE, CAUSAL, BATCH, SITES, IDLE, SELF, ACTS, STEP, STATE = CHECKS
+FINITE, CAUSAL, BATCH, SITES, IDLE, SELF, ACTS, FORGETS, STEP, STATE = CHECKS
 
 
 class Sound(ResidualStack):
@@ -76,6 +76,17 @@ class CopiesBeforeTheHook(Sound):
         return super().resume(layer, stream_BTD)
 
 
+class RemembersItsLongestText(Sound):
+    """As a rotary table that grows."""
+
+    longest = 12
+
+    def embed(self, tokens_BT, *, first=0):
+        if not first:
+            self.longest = max(self.longest, tokens_BT.shape[1])
+        return super().embed(tokens_BT, first=first) * (self.longest / 12)
+
+
 class StepsOtherwise(Sound):
     def step(self, tokens_B, state):
         logits_BC, state = super().step(tokens_B, state)
@@ -121,6 +132,7 @@ def test_a_sound_model_passes_everything():
         (LacksASite, {SITES}),
         (NoticesHooks, {IDLE, SELF}),
         (CopiesBeforeTheHook, {ACTS}),
+        (RemembersItsLongestText, {FORGETS}),
         (StepsOtherwise, {STEP, STATE}),
         (KeepsStateAside, {STATE}),
     ],

@@ -156,7 +156,7 @@ def test_logits_at_one_position_are_those_of_all_positions(family: str) -> None:
         lambda module, args, output: shapes.append(output.shape[:2])
     )
     position_B = torch.arange(len(TOKENS_BT)) + 1
-    logits_BC = model.logits_at(TOKENS_BT, position_B)
+    logits_BC = model.logits_at(TOKENS_BT, position_B[:, None])[:, 0]
     handle.remove()
     assert shapes[-1] == (len(TOKENS_BT), 1)
     wanted_BC = model(TOKENS_BT)[torch.arange(len(TOKENS_BT)), position_B]

@@ -222,7 +222,8 @@ def test_without_blocks_a_sentence_says_so() -> None:
     assert False not in checks.values()
     position_B = torch.tensor([0, 2, 6])
     wanted_BC = model(CLEAN_BT)[torch.arange(3), position_B]
-    torch.testing.assert_close(model.logits_at(CLEAN_BT, position_B), wanted_BC)
+    made_B1C = model.logits_at(CLEAN_BT, position_B[:, None])
+    torch.testing.assert_close(made_B1C[:, 0], wanted_BC)
 
 
 def test_grids_of_named_blocks() -> None:

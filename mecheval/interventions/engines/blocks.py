@@ -104,7 +104,7 @@ def _pass(blocks: Replay, chunk: Chunk, cells: _Cells, first: int) -> Tensor:
         stream_RTD = torch.cat(parts)
     row_R = torch.arange(len(run_R), device=run_R.device)
     readout_RD = stream_RTD[row_R, chunk.base_runs.readout_P[run_R] - first]
-    return chunk.base_runs.value(blocks.readout(readout_RD), run_R)
+    return chunk.base_runs.read(blocks.readout, readout_RD, run_R)
 
 
 def _entering(blocks: Replay, chunk: Chunk, cells: _Cells, first: int) -> Tensor:

@@ -44,10 +44,10 @@ def patched_rows(chunk: Chunk, site_patch: SitePatch, run_R: Tensor, position_R:
     base_runs = chunk.base_runs
     tap = base_runs.model.taps()[site_patch.site]
     with visiting({tap: putting(site_patch.donor_PTD[run_R, position_R], position_R)}):
-        logits_RC = base_runs.model.logits_at(
-            base_runs.tokens_PT[run_R], base_runs.readout_P[run_R]
+        logits_R1C = base_runs.model.logits_at(
+            base_runs.tokens_PT[run_R], base_runs.readout_P[run_R, None]
         )
-    return base_runs.value(logits_RC, run_R)
+    return base_runs.value(logits_R1C[:, 0], run_R)
 
 
 def putting(donor_RD: Tensor, position_R: Tensor) -> Callable[[Tensor], Tensor]:

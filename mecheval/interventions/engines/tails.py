@@ -108,9 +108,12 @@ class Tails:
 
     def _read(self, stream_RD: Tensor, run_R: Tensor) -> Tensor:
         if self.base_runs.kind == "log_prob":
-            return self.base_runs.value(self.decomposition.readout(stream_RD, None), run_R)
+            return self.base_runs.read(self._all_logits, stream_RD, run_R)
         logits_RA = self.decomposition.readout(stream_RD, self.base_runs.columns(run_R))
         return self.base_runs.from_columns(logits_RA)
+
+    def _all_logits(self, stream_RD: Tensor) -> Tensor:
+        return self.decomposition.readout(stream_RD, None)
 
     def _whole(self, index: int, position: int, stream_RND: Tensor, run_R: Tensor) -> Tensor:
         """Run one layer on tails all of whose positions differ from the base runs'."""

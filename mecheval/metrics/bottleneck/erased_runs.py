@@ -71,11 +71,13 @@ class ErasedRuns:
     @cached_property
     def clean(self) -> Right:
         """Answer all sequences without erasure."""
+        row_B, read_BT = np.arange(len(self.batch)), self.batch.targets_BT != UNSCORED
+        read_BT[row_B, self.batch.roles["readout"]] = True
         logits_BTA = answer_logits(
             self.subject.model, self.batch.tokens_BT, self.subject.answers_A,
-            batch_size=self.subject.batch_size,
+            read_BT=read_BT, batch_size=self.subject.batch_size,
         )  # fmt: skip
-        return self._right(logits_BTA, np.arange(len(self.batch)))
+        return self._right(logits_BTA, row_B)
 
     def answers(self, layer: int, eraser: Eraser) -> Right:
         """Answer all sequences with one eraser at a layer."""

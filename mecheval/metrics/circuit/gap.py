@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from mecheval.interventions.activations import observed
+from mecheval.interventions.base_runs import BaseRuns
 from mecheval.metrics import resampling
 from mecheval.metrics.results import profile
 
@@ -118,14 +119,12 @@ def gap_of(subject: Subject, pairs: Pairs) -> Gap:
 
 
 def _readouts(subject: Subject, tokens_PT: np.ndarray, pairs: Pairs) -> np.ndarray:
-    model = subject.model
-    model.eval()
-    _, logits = observed(
-        model,
-        torch.as_tensor(tokens_PT, device=model.device),
-        [],
-        readout_B=torch.as_tensor(pairs.readout_P, device=model.device),
-        batch_size=subject.batch_size,
-    )
-    row_P, logits_PC = np.arange(len(pairs)), logits.double().cpu().numpy()
-    return logits_PC[row_P, pairs.answers_P] - logits_PC[row_P, pairs.foils_P]
+    model = subject.model.eval()
+    arrays = (tokens_PT, pairs.answers_P, pairs.foils_P, pairs.readout_P)
+    tensors = [torch.as_tensor(array, device=model.device) for array in arrays]
+    runs = BaseRuns(model, *tensors, kind="logit_difference")
+    _, value_P = observed(
+        model, runs.tokens_PT, [],
+        readout_B=runs.readout_P, read=runs.value, batch_size=subject.batch_size,
+    )  # fmt: skip
+    return value_P.cpu().numpy()

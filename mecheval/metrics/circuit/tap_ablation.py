@@ -44,19 +44,21 @@ class TapAblation:
     Attributes:
         subject: The model on its task.
         tokens_NT: The sequences.
+        read_NT: Where the answers are read.
         kind: What stays of the taps.
     """
 
     subject: Subject
     tokens_NT: np.ndarray
+    read_NT: np.ndarray
     kind: Ablation
 
     def whole(self) -> np.ndarray:
-        """Return the answers' logits of the model as it is, ``(N, T, A)``."""
+        """Return the answers' logits of the model as it is, ``(N, T, A)``, where they are read."""
         return self._logits(slice(None), None)
 
     def without(self, layer: int, weight_E1K: Tensor, lags: Iterable[int]) -> np.ndarray:
-        """Return the answers' logits without some taps, ``(N, T, A)``.
+        """Return the answers' logits without some taps, ``(N, T, A)``, where they are read.
 
         Args:
             layer: The layer of the convolution.
@@ -82,7 +84,7 @@ class TapAblation:
             edits = {Site(layer, COMPONENT): lambda out_NTE: out_NTE + added_NTE.to(out_NTE.dtype)}
         return answer_logits(
             self.subject.model, self.tokens_NT[rows], self.subject.answers_A,
-            edits=edits, batch_size=self.subject.batch_size,
+            edits=edits, read_BT=self.read_NT[rows], batch_size=self.subject.batch_size,
         )  # fmt: skip
 
     def _stays(self, layer: int, weight_E1K: Tensor, left_E1K: Tensor) -> Tensor:

@@ -108,7 +108,7 @@ def ablated(
         weights: The convolutions, by layer.
         kind: What stays of taps that are taken away.
     """
-    runs = TapAblation(subject, batch.tokens_BT, kind)
+    runs = TapAblation(subject, batch.tokens_BT, batch.targets_BT != UNSCORED, kind)
     taps_LC: dict[tuple[int, int], Scores] = {}
     lagged_L: dict[int, Scores] = {}
 

@@ -14,11 +14,11 @@ from mecheval.models.wrapped.model import WrappedModel
 
 def names() -> dict[str, str]:
     """Return the class of every causal family of the installed transformers, and our variants."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers import CONFIG_MAPPING
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     classes = dict(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
-    found = {name: classes[name] for name in classes if name in CONFIG_MAPPING_NAMES}
+    found = {name: classes[name] for name in classes if name in CONFIG_MAPPING}
     return found | {name: found[of] for name, (of, _) in VARIANTS.items() if of in found}
 
 
@@ -40,7 +40,7 @@ def causal_module(config: Any) -> Any:
     """Build the causal model of a configuration, or of its text part where the class takes that."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
-    architecture = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    architecture: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     if isinstance(config, architecture.config_class):
         return AutoModelForCausalLM.from_config(config)
     return architecture(config.get_text_config())

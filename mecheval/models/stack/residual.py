@@ -5,7 +5,8 @@ has a feed-forward part, ``mlp(norm(stream))``. A norm and an untied head read t
 By default norms are LayerNorm without parameters of its own, since a matrix follows each of them;
 :mod:`.shell` has what else there can be around the mixers.
 
-Shape suffixes: ``B`` examples, ``T`` positions, ``D`` residual width, ``C`` vocabulary.
+Shape suffixes: ``B`` examples, ``T`` positions, ``D`` residual width, ``C`` vocabulary, ``P``
+positions at which logits are wanted, ``A`` answer tokens.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from mecheval.errors import UsageError
+from mecheval.models import logits
 from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.decomposition import Decomposition, Layer, chosen_logits
 from mecheval.models.sites import Site
@@ -107,6 +109,23 @@ class ResidualStack(SequenceModel):
         """Return the logits of the next answer after every position, ``(B, T, C)``."""
         return self.resume(0, self.embed(tokens_BT))
 
+    def logits_at(self, tokens_BT: Tensor, positions_BP: Tensor) -> Tensor:
+        """Return the logits ``(B, P, C)`` at some positions of every example; there may be none."""
+        stream_BTD = self._through(0, self.embed(tokens_BT))
+        row_B1 = torch.arange(len(positions_BP), device=positions_BP.device)[:, None]
+        if self._all_fit(stream_BTD):
+            return self.readout(stream_BTD)[row_B1, positions_BP]
+        return self.readout(stream_BTD[row_B1, positions_BP])
+
+    def answer_logits(
+        self, tokens_BT: Tensor, answers_A: Tensor, read_BT: Tensor | None = None
+    ) -> Tensor:
+        """Return the logits ``(B, T, A)`` of some tokens, those of all others block by block."""
+        stream_BTD = self._through(0, self.embed(tokens_BT))
+        if self._all_fit(stream_BTD):
+            return self.readout(stream_BTD)[..., answers_A]
+        return logits.of_answers(stream_BTD, self.readout, self.vocab_size, answers_A, read_BT)
+
     def embed(self, tokens_BT: Tensor, *, first: int = 0) -> Tensor:
         """Return the stream before the first block, ``(B, T, D)``, of positions ``first`` on.
 
@@ -122,10 +141,7 @@ class ResidualStack(SequenceModel):
 
     def resume(self, layer: int, stream_BTD: Tensor) -> Tensor:
         """Run the blocks from ``layer`` on and read out, from the stream that enters that block."""
-        for block in self.blocks[layer:]:
-            stream_BTD = block(stream_BTD)
-        self._note_kernels()
-        return self.readout(stream_BTD)
+        return self.readout(self._through(layer, stream_BTD))
 
     def readout(self, stream_BTD: Tensor) -> Tensor:
         """Return the logits ``(B, T, C)`` of the stream after the last block."""
@@ -204,6 +220,16 @@ class ResidualStack(SequenceModel):
             return chosen_logits(normed_BD, tokens_BA, self.head.weight)
 
         return Decomposition(tuple(block.decomposition() for block in self.blocks), readout)
+
+    def _through(self, layer: int, stream_BTD: Tensor) -> Tensor:
+        for block in self.blocks[layer:]:
+            stream_BTD = block(stream_BTD)
+        self._note_kernels()
+        return stream_BTD
+
+    def _all_fit(self, stream_BTD: Tensor) -> bool:
+        n_rows = stream_BTD.shape[:2].numel()
+        return logits.fit(n_rows, self.vocab_size, stream_BTD.element_size())
 
     def _check_length(self, n_positions: int) -> None:
         if self.context_limit is not None and n_positions > self.context_limit:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import nn
 
     from mecheval.models.wrapped.discovery.structure import Structure
@@ -46,3 +51,14 @@ def parts_of(module: nn.Module) -> Any:
         todo += [child for _, child in inner if child is not None]
     config = getattr(module, "config", None)
     return str(getattr(config, "__dict__", None)), found
+
+
+@contextmanager
+def same_path_with_and_without_hooks() -> Iterator[None]:
+    """Switch off torch's fused encoder layer, which it uses only where no hook is registered."""
+    was_enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_enabled)

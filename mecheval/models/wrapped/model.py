@@ -1,18 +1,18 @@
 """Any causal torch module as a :class:`SequenceModel`.
 
-Its own forward pass is what runs, with one exception: without CUDA kernels the Mambas of
-transformers scan position by position in plain torch, and their mixers run on the kernels of this
-package instead, without gradients and in float32 (:mod:`.fast_scan`). The logits are then those of
-the bare module up to rounding; :attr:`kernels` names what runs, and
-:meth:`WrappedModel.native_difference` says how far off it is.
+Its own forward pass is what runs, with one exception: the Mambas of transformers, which scan
+position by position without CUDA kernels, run on kernels of this package, without gradients and in
+float32 (:mod:`.fast_scan`). Logits are then those of the bare module up to rounding, as
+:meth:`WrappedModel.native_difference` says; :attr:`kernels` names what runs.
 
-Shape suffixes: ``B`` examples, ``T`` positions, ``C`` vocabulary.
+Shape suffixes: ``B`` examples, ``T`` positions, ``C`` vocabulary, ``P`` positions at which logits
+are wanted, ``A`` answer tokens.
 """
 
 from __future__ import annotations
 
 import copy
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,21 +20,30 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from mecheval.models import logits
 from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.hooks import unvisited
-from mecheval.models.wrapped.configured import context_limit, kernels_of, parts_of
+from mecheval.models.wrapped.configured import (
+    context_limit,
+    kernels_of,
+    parts_of,
+    same_path_with_and_without_hooks,
+)
 from mecheval.models.wrapped.decomposition.cache_context import cache_argument
 from mecheval.models.wrapped.decomposition.decompose import take_apart
+from mecheval.models.wrapped.decomposition.head import AnswersOnly, at_positions
+from mecheval.models.wrapped.discovery.repeatable import check_repeatable
 from mecheval.models.wrapped.discovery.structure import Structure, find_structure, probe_tokens
 from mecheval.models.wrapped.fast_scan import FastScan, has_state_space, is_faster
 from mecheval.models.wrapped.recording.calls import evaluating, logits_of, run
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
+from mecheval.models.wrapped.recording.module_state import left_as_found
 from mecheval.models.wrapped.replay.blocks import Replayer
 from mecheval.models.wrapped.replay.caches import tells_recent, with_layer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mecheval.models.decomposition import Replay
     from mecheval.models.sites import Site
@@ -78,7 +87,8 @@ class WrappedModel(SequenceModel):
             blocks: Paths of the blocks, where they are known.
 
         Raises:
-            UsageError: The module does not map tokens to logits, or a named part is no block.
+            UsageError: The module does not map tokens to logits, a named part is no block, or it
+                remembers earlier texts.
         """
         super().__init__()
         self.module, self.named_blocks = module, blocks
@@ -93,6 +103,7 @@ class WrappedModel(SequenceModel):
         self.d_model = self.structure.d_model
         self.vocab_size = self.structure.vocab_size
         self.context_limit = context_limit(module, self.structure)
+        check_repeatable(module, self.context_limit)
         self.kernels = kernels_of(module)
         self._taken: dict[Any, Any] = {}
         self._has_state_space = has_state_space(module)
@@ -105,7 +116,7 @@ class WrappedModel(SequenceModel):
         """Return the logits of the next answer after every position, ``(B, T, C)``."""
         with ExitStack() as stack:
             if self._has_fast_path:
-                stack.enter_context(_same_path_with_and_without_hooks())
+                stack.enter_context(same_path_with_and_without_hooks())
             if self._has_state_space and is_faster(self.module):
                 fast_scan = self._found(self._fast_scan)
                 if isinstance(fast_scan, FastScan):
@@ -113,27 +124,28 @@ class WrappedModel(SequenceModel):
                     stack.enter_context(fast_scan.taken())
             return run(self.module, tokens_BT)
 
-    def logits_at(self, tokens_BT: Tensor, position_B: Tensor) -> Tensor:
-        """Return the logits ``(B, C)`` at one position per example, the only ones that are made."""
-        row_B = torch.arange(len(position_B), device=position_B.device)
-        wanted = []
+    def logits_at(self, tokens_BT: Tensor, positions_BP: Tensor) -> Tensor:
+        """Return the logits ``(B, P, C)`` at some positions per example, the only ones made."""
+        with at_positions(self.structure.head, tokens_BT.shape, positions_BP) as chosen:
+            logits_BXC = self(tokens_BT)
+        if chosen and positions_BP.numel():
+            if logits_BXC.shape[1] == positions_BP.shape[1]:
+                return logits_BXC
+            logits_BXC = self(tokens_BT)  # what an adapter adds to the head has all positions
+        row_B1 = torch.arange(len(positions_BP), device=positions_BP.device)[:, None]
+        return logits_BXC[row_B1, positions_BP]
 
-        def choose(head: nn.Module, args: tuple) -> tuple | None:
-            if len(args) != 1 or args[0].shape[:2] != tokens_BT.shape:
-                return None
-            wanted.append(args[0][row_B, position_B][:, None])
-            return (wanted[-1],)
-
-        with ExitStack() as stack:
-            if self.structure.head is not None:
-                handle = self.structure.head.register_forward_pre_hook(choose)
-                stack.callback(handle.remove)
-            logits_BTC = self(tokens_BT)
-        if wanted and logits_BTC.shape[1] == 1:
-            return logits_BTC[:, 0]
-        if wanted:  # what an adapter has learned since to add to the head has all positions
-            logits_BTC = self(tokens_BT)
-        return logits_BTC[row_B, position_B]
+    def answer_logits(
+        self, tokens_BT: Tensor, answers_A: Tensor, read_BT: Tensor | None = None
+    ) -> Tensor:
+        """Return the logits ``(B, T, A)`` of some tokens, those of all others block by block."""
+        size = next(self.parameters()).element_size()
+        if not logits.fit(tokens_BT.numel(), self.vocab_size, size):
+            answers_only = self._found(AnswersOnly)
+            if isinstance(answers_only, AnswersOnly):
+                with answers_only.taken(answers_A, read_BT):
+                    return self(tokens_BT)
+        return self(tokens_BT)[..., answers_A]
 
     @property
     def tree(self) -> nn.Module:
@@ -188,8 +200,17 @@ class WrappedModel(SequenceModel):
     def native_difference(self, tokens_BT: Tensor) -> float:
         """Return the largest absolute logit difference to the bare module, called as users do."""
         self.eval()
-        difference_BTC = self(tokens_BT) - logits_of(self.module(tokens_BT))
-        return float(difference_BTC.abs().max())
+        size = next(self.parameters()).element_size()
+        if logits.fit(tokens_BT.numel(), self.vocab_size, size):
+            parts = [tokens_BT]
+        else:
+            parts = tokens_BT.split(1)
+        differences = []
+        for part_BT in parts:
+            with left_as_found(self.module):
+                native_BTC = logits_of(self.module(part_BT))
+            differences.append(float((self(part_BT) - native_BTC).abs().max()))
+        return max(differences)
 
     @property
     def streams(self) -> bool:
@@ -213,7 +234,8 @@ class WrappedModel(SequenceModel):
         options: dict[str, Any] = {"use_cache": True}
         if state.length:
             options[name] = copy.deepcopy(state.cache)
-        output = self.module(tokens_B[:, None], **options)
+        with left_as_found(self.module):
+            output = self.module(tokens_B[:, None], **options)
         return logits_of(output)[:, 0], CacheState(output[name], state.length + 1)
 
     @property
@@ -283,14 +305,3 @@ class WrappedModel(SequenceModel):
             stepped.append(logits_BC)
         difference_BTC = torch.stack(stepped, 1) - whole_BTC
         return bool(difference_BTC.abs().max() <= _STEP_TOLERANCE * whole_BTC.abs().max())
-
-
-@contextmanager
-def _same_path_with_and_without_hooks() -> Iterator[None]:
-    """Switch off torch's fused encoder layer, which it uses only where no hook is registered."""
-    was_enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(was_enabled)

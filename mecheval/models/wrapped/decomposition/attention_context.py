@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mecheval.models.wrapped.decomposition.head import no_logits
 from mecheval.models.wrapped.discovery.structure import LENGTH, probe_tokens
 from mecheval.models.wrapped.recording.arguments import Arguments, Place, growing_axes, receiving
 from mecheval.models.wrapped.recording.attention_functions import implementation, watching
@@ -51,7 +52,12 @@ class AttentionContext:
     """Knows what attention modules are given with the stream of some positions."""
 
     def __init__(
-        self, module: nn.Module, mixers: Sequence[nn.Module], attentions: Sequence[nn.Module]
+        self,
+        module: nn.Module,
+        mixers: Sequence[nn.Module],
+        attentions: Sequence[nn.Module],
+        *,
+        head: nn.Module | None = None,
     ) -> None:
         """Find out which axes are positions.
 
@@ -59,12 +65,14 @@ class AttentionContext:
             module: The whole model, from tokens to logits.
             mixers: The attention layers' modules that take the stream.
             attentions: The modules in them that attend.
+            head: The module that makes the logits, which are not needed.
 
         Raises:
             Inseparable: The modules are given something that depends on the tokens, or a mask that
                 cannot be cut.
         """
         self.module, self.mixers, self.attentions = module, mixers, attentions
+        self.head = head
         self._parameter = next(module.parameters())
         for attention in attentions:
             if implementation(attention) not in MASKED:
@@ -171,8 +179,13 @@ class AttentionContext:
         # Inference mode is left, because what is kept must serve outside of it too.
         with torch.inference_mode(False):
             tokens_1T = torch.full((1, length), self._token if token is None else token)
-            with receiving(self.mixers, receive), watching(self.attentions, see):
-                run(self.module, tokens_1T.to(self._parameter.device))
+            tokens_1T = tokens_1T.to(self._parameter.device)
+            with (
+                receiving(self.mixers, receive),
+                watching(self.attentions, see),
+                no_logits(self.head, tokens_1T),
+            ):
+                run(self.module, tokens_1T)
         return found
 
     def _continues(self, shorter: list[_Seen], longer: list[_Seen]) -> bool:

@@ -30,6 +30,7 @@ from mecheval.models.wrapped.recording.arguments import (
 )
 from mecheval.models.wrapped.recording.cache_tensors import tensors, with_tensors
 from mecheval.models.wrapped.recording.inseparable import Inseparable
+from mecheval.models.wrapped.recording.module_state import left_as_found
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,7 +54,8 @@ def cache_argument(module: nn.Module) -> str | None:
     known = inspect.signature(module.forward).parameters
     if not hasattr(getattr(module, "config", None), "use_cache"):
         return None
-    output = module(probe_tokens(module)[:, :1], use_cache=True)
+    with left_as_found(module):
+        output = module(probe_tokens(module)[:, :1], use_cache=True)
     given_back = [
         name
         for name, value in (output.items() if hasattr(output, "items") else ())

@@ -53,7 +53,10 @@ class Contexts:
         """
         mixers = [self.mixers[number] for number in self.attending]
         attentions = list(self.attentions.values())
-        return self._once("attention", lambda: AttentionContext(self.module, mixers, attentions))
+        return self._once(
+            "attention",
+            lambda: AttentionContext(self.module, mixers, attentions, head=self.structure.head),
+        )
 
     def mixer_caches(self) -> CacheContext:
         """Return what mixers are given with the model's cache.

@@ -19,14 +19,19 @@ from mecheval import seeding
 from mecheval.models.convolution_hooks import Convolving, is_short_convolution
 from mecheval.models.hooks import stream_argument
 from mecheval.models.wrapped.recording.attention_functions import watching
+from mecheval.models.wrapped.recording.module_state import left_as_found
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
 def run(module: nn.Module, tokens_BT: Tensor) -> Tensor:
-    """Call a module that maps tokens to logits, without a cache, and return the logits."""
-    return logits_of(module(tokens_BT, **without_cache(module)))
+    """Call a module that maps tokens to logits, without a cache, and return the logits.
+
+    What it notes down beside them is put back.
+    """
+    with left_as_found(module):
+        return logits_of(module(tokens_BT, **without_cache(module)))
 
 
 def without_cache(module: nn.Module) -> dict[str, Any]:

@@ -7,6 +7,7 @@ vocabulary.
 from __future__ import annotations
 
 import copy
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from mecheval.models.hooks import stream_output
 from mecheval.models.wrapped.decomposition.cache_context import CACHE, cache_argument
+from mecheval.models.wrapped.decomposition.head import no_logits
 from mecheval.models.wrapped.decomposition.readout import RealReadout
 from mecheval.models.wrapped.decomposition.verification import check_same
 from mecheval.models.wrapped.discovery.structure import probe_tokens
@@ -27,8 +29,14 @@ from mecheval.models.wrapped.recording.cache_tensors import (
     tensors,
     with_tensors,
 )
-from mecheval.models.wrapped.recording.calls import evaluating, logits_of, noise_like, run
+from mecheval.models.wrapped.recording.calls import (
+    evaluating,
+    logits_of,
+    noise_like,
+    without_cache,
+)
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
+from mecheval.models.wrapped.recording.module_state import left_as_found
 from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
@@ -76,7 +84,8 @@ class RealBlocks:
             own = {path: found[path][run_R.to(found[path].device)] for path in paths}
             given = given.swapped(CACHE, with_tensors(self.cache, own))
         block = self.replayer.structure.blocks[layer]
-        return stream_output(given.call(block, stream_RTD.contiguous()))
+        with left_as_found(block):
+            return stream_output(given.call(block, stream_RTD.contiguous()))
 
     def behind(self, first: int) -> RealBlocks | None:
         """Return the blocks of positions ``first`` on, which remember the run before them.
@@ -127,7 +136,7 @@ class Replayer:
     def record(self, tokens_PT: Tensor) -> RealBlocks:
         """Run tokens once and keep what every block is given."""
         self._remembered = None  # the weights may have changed since
-        return self._record(tokens_PT)[0]
+        return RealBlocks(self, tokens_PT, *self._received(tokens_PT, None))
 
     def tail(self, tokens_PT: Tensor, first: int) -> RealBlocks:
         """Run tokens from a position on, with what the run remembers of those before."""
@@ -156,7 +165,9 @@ class Replayer:
             options[str(self.cache_name)] = copy.deepcopy(remembered[2])
         if before == first:
             return options[str(self.cache_name)]
-        output = self.module(tokens_PT[:, before:first], **options)
+        read_PT = tokens_PT[:, before:first]
+        with left_as_found(self.module), no_logits(self.structure.head, read_PT):
+            output = self.module(read_PT, **options)
         cache = output[self.cache_name]
         self._remembered = tokens_PT, first, copy.deepcopy(cache)
         return cache
@@ -254,11 +265,13 @@ class Replayer:
             streams.append(stream_PTD.clone())
             return noise_like(stream_PTD) if noisy else None
 
-        with receiving(self.structure.blocks, receive):
-            if options is None:
-                made_PTC = run(self.module, tokens_PT)
-            else:
-                made_PTC = logits_of(self.module(tokens_PT, **options))
+        given = without_cache(self.module) if options is None else options
+        with ExitStack() as stack:
+            stack.enter_context(left_as_found(self.module))
+            stack.enter_context(receiving(self.structure.blocks, receive))
+            if logits is None:
+                stack.enter_context(no_logits(self.structure.head, tokens_PT))
+            made_PTC = logits_of(self.module(tokens_PT, **given))
         if logits is not None:
             logits.append(made_PTC)
         return [found[number] for number in range(len(self.structure.blocks))], streams[0]
