@@ -13,8 +13,10 @@ from torch import nn
 from mecheval.errors import UsageError
 from mecheval.escape import quoted
 from mecheval.models.contract import SequenceModel
+from mecheval.models.kept import Kept
 from mecheval.models.wrapped.configured import parts_of
 from mecheval.models.wrapped.model import WrappedModel
+from mecheval.models.wrapped.recording.module_state import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,9 +64,10 @@ def wrap(
             )
         module = module.tree
     module = _unwrapped(module)
+    module.__dict__.pop(STATE, None)  # its parts may be others since
     model = WrappedModel(module.eval(), blocks)
     model.tokenizer = tokenizer
-    module.__dict__[_KEPT] = _Kept(model)
+    module.__dict__[_KEPT] = Kept(model)
     return model
 
 
@@ -98,26 +101,13 @@ def as_model(given: SequenceModel | nn.Module) -> SequenceModel:
 def _current(module: nn.Module, given: WrappedModel | None) -> WrappedModel:
     """Return the model of a module, made anew where there is none or its parts have changed."""
     kept, parts = module.__dict__.get(_KEPT), parts_of(module)
-    known = [model for model in (given, kept and kept.model) if model is not None]
+    known = [model for model in (given, kept and kept.value) if model is not None]
     for model in known:
         if model.parts == parts:
             return model
     if not known:
         return wrap(module)
     return wrap(module, known[0].tokenizer, blocks=known[0].named_blocks)
-
-
-class _Kept:
-    """A model that is kept with its module, but neither copied nor saved with it."""
-
-    def __init__(self, model: WrappedModel) -> None:
-        self.model = model
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> None:
-        return None
-
-    def __reduce__(self) -> Any:
-        return type(None), ()
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,7 +39,7 @@ from mecheval.models.wrapped.recording.calls import evaluating, logits_of, run
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
 from mecheval.models.wrapped.recording.module_state import left_as_found
 from mecheval.models.wrapped.replay.blocks import Replayer
-from mecheval.models.wrapped.replay.caches import tells_recent, with_layer_of
+from mecheval.models.wrapped.replay.caches import CacheState, tells_recent, with_layer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,19 +50,6 @@ if TYPE_CHECKING:
 Part = TypeVar("Part")
 
 _STEP_TOLERANCE = 1e-4  # of the largest logit; a cache that is driven wrongly is off by its size
-
-
-@dataclass(frozen=True)
-class CacheState:
-    """A model's own cache after some tokens.
-
-    Attributes:
-        cache: What the model returned, None before the first token.
-        length: Number of tokens that were read.
-    """
-
-    cache: Any = None
-    length: int = 0
 
 
 class WrappedModel(SequenceModel):
