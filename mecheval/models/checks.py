@@ -18,6 +18,7 @@ from mecheval.errors import UsageError
 from mecheval.models.admission import moved_by_later_tokens
 from mecheval.models.hooks import visiting
 from mecheval.models.sites import Site
+from mecheval.models.tolerance import tolerance
 from mecheval.models.wrapping import as_model
 from mecheval.own_code.explaining import in_words
 
@@ -30,11 +31,6 @@ if TYPE_CHECKING:
     from mecheval.models.contract import SequenceModel
 
 EXAMPLES, POSITIONS = 4, 12
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
-COARSE = 3e-2
-"""Largest difference between two ways to the same logits, relative to the largest logit; the
-coarse one is for half precision."""
-
 TIMES_LONGER = 4
 """How much longer the text is that may leave no trace."""
 
@@ -250,6 +246,6 @@ def _identical(one_BTC: Tensor, other_BTC: Tensor, what: str) -> Outcome:
 
 
 def _within(difference: float, logits_BTC: Tensor, what: str, *, factor: float = 1) -> Outcome:
-    limit = factor * TOLERANCE.get(logits_BTC.dtype, COARSE)
+    limit = factor * tolerance(logits_BTC.dtype)
     relative = difference / float(logits_BTC.double().abs().max())
     return relative <= limit, f"{what} {relative:.1e} of the largest, at most {limit:.0e} allowed"

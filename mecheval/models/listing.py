@@ -36,7 +36,8 @@ def site_infos(model: SequenceModel | nn.Module) -> list[SiteInfo]:
     model.check_blocks()
     taps = model.taps()
     found = [
-        SiteInfo(site, tap.path, tap.side, f"(B, T, {tap.width})") for site, tap in taps.items()
+        SiteInfo(site, tap.path, tap.side, f"{tap.holds} (B, T, {tap.width})".strip())
+        for site, tap in taps.items()
     ]
     decomposition = model.decomposition()
     for index, layer in enumerate(
