@@ -7,6 +7,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from hf_families import FAMILIES, build, is_new, known_here
@@ -14,6 +15,7 @@ from plain_modules import Recurrent
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from mecheval.interventions.grid import recovery_grid
 from mecheval.models.decomposition import Refusal
 from mecheval.models.hooks import visiting
 from mecheval.models.mixing import at
@@ -387,6 +389,23 @@ def test_attention_functions_are_put_back() -> None:
     assert attention_function(attention) is before
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
     assert not any("forward" in vars(part) for part in model.modules())
+
+
+def test_a_layer_that_only_convolves_stands_in_a_grid_of_writes() -> None:
+    model = wrapped("lfm2").float()
+    mixings = [layer.mixing for layer in parts(model).layers]
+    assert {mixing.writes for mixing in mixings} == {(), ("k", "v")}
+    clean_PT = TOKENS_BT.numpy()
+    corrupted_PT = clean_PT.copy()
+    corrupted_PT[:, 2] = (corrupted_PT[:, 2] + 5) % 58 + 3
+    last_P = np.full(len(clean_PT), clean_PT.shape[1] - 1)
+    grid = recovery_grid(
+        model, clean_PT, corrupted_PT, clean_PT[:, 0], clean_PT[:, 1], last_P,
+        components=("write",), frozen=True, engine="tails",
+    )  # fmt: skip
+    for layer, mixing in enumerate(mixings):
+        patched_JP = grid.component("write")[layer]
+        assert (np.abs(patched_JP - grid.corrupted).max() > 0) == bool(mixing.writes)
 
 
 def test_parts_serve_training_after_inference_mode() -> None:

@@ -169,7 +169,7 @@ class CacheContext:
         tokens_BN = torch.full((n_examples, last - first), token, device=self._parameter.device)
         options = {"use_cache": True} if cache is None else {"use_cache": True, self.name: cache}
         # Inference mode is left, because what is kept must serve outside of it too.
-        with torch.inference_mode(False), torch.no_grad(), unvisited():
+        with torch.inference_mode(False), torch.no_grad(), unvisited(), left_as_found(self.module):
             return self.module(tokens_BN, **options)
 
     def _cache(self, first: int) -> Any:

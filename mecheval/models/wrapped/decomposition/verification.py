@@ -12,16 +12,12 @@ import torch
 from torch import Tensor
 
 from mecheval.models.mixing import at
+from mecheval.models.tolerance import tolerance
 from mecheval.models.wrapped.recording.inseparable import Inseparable
 
 if TYPE_CHECKING:
     from mecheval.models.decomposition import Layer
     from mecheval.models.wrapped.decomposition.readout import RealReadout
-
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
-COARSE = 3e-2
-"""Largest difference relative to what a block adds to the stream, or to the largest logit; the
-coarse one is for half precision."""
 
 _ROUNDING = 16
 """By how many units in the last place of the largest value two sums can differ."""
@@ -99,6 +95,6 @@ def check_same(
     largest = float(wanted.abs().max())
     scale = largest if scale is None else scale
     difference = float((made.double() - wanted.double()).abs().max())
-    limit = TOLERANCE.get(dtype, COARSE) * scale + _ROUNDING * torch.finfo(dtype).eps * largest
+    limit = tolerance(dtype) * scale + _ROUNDING * torch.finfo(dtype).eps * largest
     if not difference <= limit:
         raise Inseparable(f"{what} are off by {difference / scale:.1e}")

@@ -165,9 +165,9 @@ class Replayer:
             options[str(self.cache_name)] = copy.deepcopy(remembered[2])
         if before == first:
             return options[str(self.cache_name)]
-        read_PT = tokens_PT[:, before:first]
-        with left_as_found(self.module), no_logits(self.structure.head, read_PT):
-            output = self.module(read_PT, **options)
+        tokens_PN = tokens_PT[:, before:first]
+        with left_as_found(self.module), no_logits(self.structure.head, tokens_PN):
+            output = self.module(tokens_PN, **options)
         cache = output[self.cache_name]
         self._remembered = tokens_PT, first, copy.deepcopy(cache)
         return cache
@@ -211,7 +211,8 @@ class Replayer:
         ]
         try:
             options = {str(self.cache_name): cache, "use_cache": True}
-            self.module(tokens_BT[:, half:], **options)
+            with left_as_found(self.module):
+                self.module(tokens_BT[:, half:], **options)
         finally:
             for handle in handles:
                 handle.remove()
