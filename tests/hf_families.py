@@ -25,6 +25,7 @@ FAMILIES = (
 OWN: dict[str, dict[str, Any]] = {
     "recurrent_gemma": {"num_key_value_heads": 4},
     "jamba": {"num_hidden_layers": 4},
+    "nemotron_h": {"layers_block_type": ["mamba", "mlp", "attention", "mlp"]},
     "qwen3_next": {
         "num_hidden_layers": 4, "layer_types": ["linear_attention"] * 3 + ["full_attention"],
         "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16,

@@ -26,6 +26,8 @@ WIDTHS = (7, 26, 8, 8)
 def measure(args: argparse.Namespace) -> int:
     """Print a line per family, then write the table, or hold one against it.
 
+    Rows of a table that is there stay, where their families were not asked for.
+
     Returns:
         0 if nothing raised, every engine is exact, and the table of ``--check`` is as it would be
         written now; 1 otherwise.
@@ -48,7 +50,8 @@ def measure(args: argparse.Namespace) -> int:
     stale = [] if held is None else list(outdated(held, families, whole=not chosen))
     if args.output is not None:
         path = args.output / TABLE if is_dir(args.output) else args.output
-        write_document(path, page(families))
+        old = path.read_text(encoding="utf-8") if exists(path) else ""
+        write_document(path, page(families, held=old))
     if not args.json:
         for said in faults:
             say(line(f"FAILED: {said}"))

@@ -181,7 +181,7 @@ class _Survey:
             return found
         found.keeps = self._tried("a longer text", lambda: self._kept() > SAME[self.dtype] * scale)
         found.cut = self._tried("a cut input", lambda: self._cut() / scale)
-        tensors = list(_sites(self.model))
+        tensors = list(_sites(self.model)) or ["block_in"]  # which is refused in a sentence
         fast, plain = self._grid(tensors, "auto"), self._grid(tensors, "hooks")
         if fast is None:
             found.reason = next(iter(self.refused), None) or next(iter(found.raised.values()))

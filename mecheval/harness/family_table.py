@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from mecheval.escape import markdown
+from mecheval.models.families.building import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,17 +54,28 @@ are run with `is_decoder=True`, those of encoders and decoders by their decoder.
 """
 
 
-def page(families: Sequence[Family]) -> str:
-    """Return the whole table with its head, as Markdown."""
-    counts = Counter(_engine(family) for family in families)
+def page(families: Sequence[Family], *, held: str = "") -> str:
+    """Return the whole table with its head, as Markdown.
+
+    Args:
+        families: What was measured.
+        held: A table; the rows of other families are taken from it, if it was made with the
+            installed transformers.
+    """
+    found = version("transformers")
+    rows = _rows(held) if made_with(held) == found else {}
+    rows |= {cells[0]: cells for cells in map(row, families)}
+    order = [markdown(name) for name in names()]
+    lines = [rows[name] for name in order if name in rows]
+    counts = Counter(cells[COLUMNS.index("engine")] for cells in lines)
     in_words = ", ".join(f"{counts[name]} {name}" for name in ENGINES if counts[name])
     head = _HEAD.format(
-        transformers=version("transformers"),
+        transformers=found,
         torch=version("torch").partition("+")[0],
-        counts=f"Of {len(families)} rows: {in_words}.",
+        counts=f"Of {len(lines)} rows: {in_words}.",
     )
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *map(row, families)]
-    return head + "\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    table = [COLUMNS, ["---"] * len(COLUMNS), *lines]
+    return head + "\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in table) + "\n"
 
 
 def row(family: Family) -> list[str]:

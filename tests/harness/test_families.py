@@ -100,25 +100,19 @@ def test_an_engine_that_is_off_is_a_fault() -> None:
         assert "tails has a difference of" in faults[0]
 
 
-class Counting(nn.Module):
-    """Adds to its input how many positions it has ever seen."""
+class Growing(WrappedModel):
+    """Multiplies its logits by the most positions that it has ever read."""
 
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner, self.seen = inner, 0
+    seen = 0
 
-    def forward(self, stream_BTD: torch.Tensor) -> torch.Tensor:
-        self.seen = max(self.seen, stream_BTD.shape[1])
-        return self.inner(stream_BTD * (1 + self.seen / 10))
+    def forward(self, tokens_BT: torch.Tensor) -> torch.Tensor:
+        self.seen = max(self.seen, tokens_BT.shape[1])
+        return super().forward(tokens_BT) * self.seen
 
 
 def test_a_state_that_outlives_a_pass_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def change(model: WrappedModel) -> WrappedModel:
-        module: Any = model.module
-        module.transformer.h[0].mlp = Counting(module.transformer.h[0].mlp)
-        return WrappedModel(module)
-
-    assert replacing(monkeypatch, change).measured["float32"].keeps is True
+    family = replacing(monkeypatch, lambda model: Growing(model.module))
+    assert family.measured["float32"].keeps is True
 
 
 class Looking(nn.Module):

@@ -70,10 +70,19 @@ def test_hooks_are_not_held_against_themselves() -> None:
 def test_a_table_as_it_was_made_is_not_outdated() -> None:
     found = [family(), family("gpt-sw3"), family("llama[rope=dynamic]", reason="a; b | c")]
     text = page(found)
-    assert listed(text) == ["llama", "gpt-sw3", "llama[rope=dynamic]"]
+    assert listed(text) == ["gpt-sw3", "llama", "llama[rope=dynamic]"]
     assert made_with(text) == version("transformers")
     assert "Of 3 rows: 3 tails." in text
     assert not list(outdated(text, found, whole=True))
+
+
+def test_rows_of_other_families_stay() -> None:
+    old = page([family("phi"), family("llama", engine="blocks")])
+    new = page([family("bert"), family("llama")], held=old)
+    assert listed(new) == ["bert", "llama", "phi"]
+    assert "Of 3 rows: 3 tails." in new
+    older = old.replace(version("transformers"), "1.2.3")
+    assert listed(page([family("bert")], held=older)) == ["bert"]
 
 
 def test_rounding_is_not_outdated() -> None:

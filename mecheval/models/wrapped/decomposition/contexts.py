@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mecheval.models.wrapped.decomposition.attention_context import AttentionContext
 from mecheval.models.wrapped.decomposition.cache_context import CacheContext
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, in_short
+from mecheval.models.wrapped.recording.inseparable import (
+    FAILURES,
+    Inseparable,
+    in_short,
+    pass_shortage,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,6 +90,7 @@ class Contexts:
             try:
                 self._found[name] = find()
             except (*FAILURES, Inseparable) as reason:
+                pass_shortage(reason)
                 self._found[name] = Inseparable(in_short(reason))
         found = self._found[name]
         if isinstance(found, Inseparable):

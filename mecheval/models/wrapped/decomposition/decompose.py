@@ -19,7 +19,12 @@ from mecheval.models.wrapped.decomposition.verification import check_readout
 from mecheval.models.wrapped.discovery.structure import probe_tokens
 from mecheval.models.wrapped.recording.arguments import receiving
 from mecheval.models.wrapped.recording.calls import evaluating, record
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, in_short
+from mecheval.models.wrapped.recording.inseparable import (
+    FAILURES,
+    Inseparable,
+    in_short,
+    pass_shortage,
+)
 
 if TYPE_CHECKING:
     from mecheval.models.wrapped.discovery.structure import Structure
@@ -39,6 +44,7 @@ def take_apart(module: nn.Module, structure: Structure) -> Decomposition:
         try:
             return _taken_apart(module, structure)
         except FAILURES as error:
+            pass_shortage(error)
             raise Inseparable(in_short(error)) from error
 
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from mecheval.own_code.explaining import in_words, is_out_of_memory
 
 FAILURES = (AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)
-"""What modules raise that are called in a way that they do not know."""
+"""What modules raise that are called in a way that they do not know.
+
+Whoever catches them lets pass what :func:`pass_shortage` lets pass: torch says that memory is short
+by a RuntimeError, and that says nothing of a model.
+"""
+
+
+def pass_shortage(error: Exception) -> None:
+    """Raise an error of too little memory again: it is no verdict, and nobody remembers it."""
+    if is_out_of_memory(error):
+        raise error
 
 
 class Inseparable(Exception):  # noqa: N818 - an answer, no error of the user's

@@ -35,7 +35,7 @@ from mecheval.models.wrapped.recording.calls import (
     noise_like,
     without_cache,
 )
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
+from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
 from mecheval.models.wrapped.recording.module_state import left_as_found
 from mecheval.own_code.explaining import in_words
 
@@ -130,6 +130,7 @@ class Replayer:
             try:
                 self._examine(probe_tokens(module))
             except FAILURES as error:
+                pass_shortage(error)
                 raise Inseparable(f"a block alone fails ({in_words(error)})") from error
             self.has_tails = self._tails_agree(probe_tokens(module))
 
@@ -192,7 +193,8 @@ class Replayer:
             check_same(
                 made_BTD, wanted_BTD[:, first:], dtype=wanted_BTD.dtype, what="its own cache"
             )
-        except (*FAILURES, Inseparable):
+        except (*FAILURES, Inseparable) as error:
+            pass_shortage(error)
             return False
         return True
 
