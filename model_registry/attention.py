@@ -49,7 +49,7 @@ class LearnedPositions(FeedForwardArchitecture):
     def __post_init__(self) -> None:
         """Check the number of heads."""
         super().__post_init__()
-        self.check(self.heads >= 1 and self.width % self.heads == 0, "a width that heads divide")
+        self.check_heads(self.heads)
 
     def mixer(self, layer: int) -> Attention:
         """Build the attention of a layer."""

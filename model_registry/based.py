@@ -105,7 +105,7 @@ class Based(FeedForwardArchitecture):
     def __post_init__(self) -> None:
         """Check the arguments."""
         super().__post_init__()
-        self.check(self.heads >= 1 and self.width % self.heads == 0, "a width that heads divide")
+        self.check_heads(self.heads)
         self.check(self.d_key >= 1 and self.d_conv >= 1, "d_key and d_conv of at least 1")
         self.check(self.kernel in ("auto", "reference"), "kernel=auto or kernel=reference")
         self.kind_of(0, self.pattern, KINDS)

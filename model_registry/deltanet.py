@@ -24,12 +24,11 @@ from typing import TYPE_CHECKING
 from torch.nn import functional
 
 from mecheval.models.kernels.delta import delta_rule
-from mecheval.models.kernels.fla import PACKAGE, choose_linear
-from mecheval.models.kernels.scan import Kernel, check_kernel
+from mecheval.models.kernels.fla import choose_linear
 from mecheval.models.layers.linear import projection
 from mecheval.models.layers.matrix_memory import MatrixMemory
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.arguments import EIGENVALUES, FeedForwardArchitecture
+from mecheval.models.stack.arguments import EIGENVALUES, LinearAttentionArchitecture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,33 +75,25 @@ class DeltaMemory(MatrixMemory):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeltaRuleArchitecture(FeedForwardArchitecture):
+class DeltaRuleArchitecture(LinearAttentionArchitecture):
     """Arguments of DeltaNet and gated DeltaNet.
 
     Attributes:
-        heads: Number of heads; 1 in the study of retrieval.
         d_conv: Taps of the convolution of queries, keys and values, the present included; 0 is no
             convolution.
         eigenvalues: Range of the eigenvalues of a write: ``[0,1]``, or ``[-1,1]`` with beta
             in (0, 2).
-        kernel: ``auto`` takes flash-linear-attention's on CUDA in half precision if installed,
-            plain torch otherwise; ``reference`` is the definition, one position at a time;
-            ``fused`` is flash-linear-attention's or an error.
     """
 
-    heads: int = 1
     d_conv: int = 4
     eigenvalues: tuple[int, int] = (0, 1)
-    kernel: Kernel = "auto"
 
     def __post_init__(self) -> None:
         """Check the arguments."""
         super().__post_init__()
-        self.check(self.heads >= 1 and self.width % self.heads == 0, "a width that heads divide")
         self.check(self.d_conv >= 0, "d_conv of at least 0")
         self.check(self.eigenvalues in EIGENVALUES, "eigenvalues=[0,1] or eigenvalues=[-1,1]")
         object.__setattr__(self, "eigenvalues", (int(self.eigenvalues[0]), 1))
-        check_kernel(self.kernel, PACKAGE)
 
 
 @model(

@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING
 
 from torch.nn import functional
 
-from mecheval.models.kernels.fla import PACKAGE, choose_linear
+from mecheval.models.kernels.fla import choose_linear
 from mecheval.models.kernels.linear import linear_attention
-from mecheval.models.kernels.scan import Kernel, check_kernel
 from mecheval.models.layers.linear import affine, projection
 from mecheval.models.layers.matrix_memory import MatrixMemory
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.arguments import FeedForwardArchitecture
+from mecheval.models.stack.arguments import LinearAttentionArchitecture
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,34 +83,26 @@ class GatedLinearAttention(MatrixMemory):
     architecture="linear attention",
 )
 @dataclass(frozen=True, kw_only=True)
-class GLA(FeedForwardArchitecture):
+class GLA(LinearAttentionArchitecture):
     """Linear attention with a decay per channel of the keys, behind a short convolution.
 
     Attributes:
-        heads: Number of heads.
         d_key: Width of the keys of all heads together; half the width of the stream where 0.
         d_conv: Taps of the convolution of queries, keys and values; 0 is the paper's form, without
             a convolution.
         rank: Rank of the matrix that the decays come from.
-        kernel: ``auto`` takes flash-linear-attention's on CUDA in half precision if installed,
-            plain torch otherwise; ``reference`` is the definition, one position at a time;
-            ``fused`` is flash-linear-attention's or an error.
     """
 
-    heads: int = 1
     d_key: int = 0
     d_conv: int = 4
     rank: int = 16
-    kernel: Kernel = "auto"
 
     def __post_init__(self) -> None:
         """Check the arguments."""
         super().__post_init__()
-        self.check(self.heads >= 1 and self.width % self.heads == 0, "a width that heads divide")
         divides = self.d_key >= 0 and self.all_keys >= 1 and self.all_keys % self.heads == 0
         self.check(divides, "a d_key that heads divide")
         self.check(self.d_conv >= 0 and self.rank >= 1, "d_conv from 0 and rank from 1 on")
-        check_kernel(self.kernel, PACKAGE)
 
     @property
     def all_keys(self) -> int:

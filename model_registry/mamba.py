@@ -69,10 +69,10 @@ class SelectiveStateSpace(ScanMixer):
 
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Convolve the inputs, and let them steer the scan."""
-        conv_in_BTE, gate_BTE = self.in_proj(normed_BTD).chunk(2, -1)
-        x_BTE = self.convolved(conv_in_BTE, state, edit)
-        delta_BTR, B_BTN, C_BTN = self.x_proj(x_BTE).split(self.sizes, -1)
-        delta_BTE = functional.linear(delta_BTR, self.dt_weight)
+        conv_in_BTE, gate_BTE = self.in_proj(normed_BTD).chunk(2, -1)  # x, z of Mamba.forward
+        x_BTE = self.convolved(conv_in_BTE, state, edit)  # causal_conv1d_fn, with SiLU
+        delta_BTR, B_BTN, C_BTN = self.x_proj(x_BTE).split(self.sizes, -1)  # x_dbl
+        delta_BTE = functional.linear(delta_BTR, self.dt_weight)  # its bias belongs to the scan
         return {
             "conv_in": conv_in_BTE, "x": x_BTE, "delta": delta_BTE, "gate": gate_BTE,
             "B": B_BTN, "C": C_BTN,
@@ -85,7 +85,7 @@ class SelectiveStateSpace(ScanMixer):
     def scan(
         self, scan: Scan, implementation: Implementation, state_BEN: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Run the states of every channel on, read them, and gate."""
+        """Run the states of every channel on, read them, and gate: ``selective_scan_ref``."""
         self.kernels = (f"selective_scan:{implementation}",)
         return selective_scan(scan, implementation=implementation, state_BEN=state_BEN)
 

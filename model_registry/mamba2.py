@@ -69,7 +69,7 @@ class DualStateSpace(ScanMixer):
 
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Convolve x, B and C."""
-        gate_BTE, xBC_BTX, delta_BTH = self.in_proj(normed_BTD).split(self.sizes, -1)
+        gate_BTE, xBC_BTX, delta_BTH = self.in_proj(normed_BTD).split(self.sizes, -1)  # zxbcdt
         x_BTE, B_BTN, C_BTN = self.convolved(xBC_BTX, state, edit).split(self.conv_sizes, -1)
         return {
             "conv_in": xBC_BTX, "x": x_BTE, "delta": delta_BTH, "gate": gate_BTE,
@@ -83,7 +83,7 @@ class DualStateSpace(ScanMixer):
     def scan(
         self, scan: Scan, implementation: Implementation, state_BEN: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Run the states of every head on, read them, and gate."""
+        """Run the states of every head on, read them, and gate: ``ssd_minimal_discrete``."""
         self.kernels = (f"dual_scan:{implementation}",)
         return dual_scan(scan, implementation=implementation, state_BEN=state_BEN)
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -32,13 +33,15 @@ from torch.nn import functional
 from mecheval import exact
 from mecheval.models.contract import Tap
 from mecheval.models.kernels.dplr_delta_rule import Writes, dplr_delta_rule
-from mecheval.models.kernels.fla import PACKAGE, choose_linear
-from mecheval.models.kernels.scan import Kernel, check_kernel
+from mecheval.models.kernels.fla import choose_linear
 from mecheval.models.layers.linear import projection
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.mixing import Edit, Signals, State, Written, unchanged
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.arguments import FeedForwardArchitecture
+from mecheval.models.stack.arguments import LinearAttentionArchitecture
+
+if TYPE_CHECKING:
+    from mecheval.models.kernels.scan import Kernel
 
 STRONGEST_DECAY = math.exp(-0.5)
 NORM_EPSILON = 64e-5
@@ -129,7 +132,13 @@ class TimeMixing(Mixer):
         """Return the mixtures, receptance, keys and values, and what the heads read."""
         width = self.out.in_features
         return {
-            "conv_out": Tap(self.shift, "output", "shift", len(MIXED) * width),
+            "conv_out": Tap(
+                self.shift,
+                "output",
+                "shift",
+                len(MIXED) * width,
+                holds=f"token-shift mixtures {' '.join(MIXED)}",
+            ),
             "q": Tap(self.receptance, "output", "receptance", width),
             "k": Tap(self.key, "output", "key", width),
             "v": Tap(self.value, "output", "value", width),
@@ -161,28 +170,20 @@ class TimeMixing(Mixer):
     architecture="linear attention",
 )
 @dataclass(frozen=True, kw_only=True)
-class RWKV7(FeedForwardArchitecture):
+class RWKV7(LinearAttentionArchitecture):
     """A matrix memory with decays and removals per channel, behind a token shift.
 
     Attributes:
-        heads: Number of heads.
         rank: Rank of the matrices that decays, rates and gates come from.
-        kernel: ``auto`` takes flash-linear-attention's on CUDA in half precision if installed,
-            plain torch otherwise; ``reference`` is the definition, one position at a time;
-            ``fused`` is flash-linear-attention's or an error.
     """
 
-    heads: int = 1
     rank: int = 32
-    kernel: Kernel = "auto"
 
     def __post_init__(self) -> None:
         """Check the arguments."""
         super().__post_init__()
-        divides = self.heads >= 1 and self.width % self.heads == 0
-        self.check(divides and self.width > self.heads, "heads that divide the width and are fewer")
+        self.check(self.width > self.heads, "heads of more than one channel")
         self.check(self.rank >= 1, "rank of at least 1")
-        check_kernel(self.kernel, PACKAGE)
 
     def mixer(self, layer: int) -> TimeMixing:
         """Build the time mixing of a layer."""

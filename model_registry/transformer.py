@@ -161,7 +161,7 @@ class Transformer(Architecture):
     def __post_init__(self) -> None:
         """Check heads and positions."""
         super().__post_init__()
-        self.check(self.heads >= 1 and self.width % self.heads == 0, "a width that heads divide")
+        self.check_heads(self.heads)
         self.check(
             self.positions != "rope" or self.width // self.heads % 2 == 0,
             "an even width per head for rotary positions",

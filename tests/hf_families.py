@@ -46,8 +46,6 @@ def known_here(family: str) -> None:
 
     if family not in CONFIG_MAPPING:
         pytest.skip(f"this transformers has no {family}")
-    if family == "recurrent_gemma" and not is_new():
-        pytest.skip("its state stays from call to call before transformers 5")
 
 
 def config_of(family: str, **changes: Any) -> Any:

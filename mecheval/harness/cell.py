@@ -21,7 +21,7 @@ from mecheval.harness.failure import failed, failure_of, is_interruption, now
 from mecheval.harness.gate import gated
 from mecheval.harness.measures import metrics_on
 from mecheval.harness.unchanged import check_unchanged
-from mecheval.interventions.budget import is_out_of_memory
+from mecheval.own_code.explaining import is_out_of_memory
 from mecheval.registry import KINDS, Registry
 from mecheval.reports.environment import environment
 from mecheval.reports.files import as_stored

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from mecheval.harness.ceilings import ceiling_of
-from mecheval.interventions import recovery_grid
+from mecheval.interventions import Interchange, engine_of
+from mecheval.interventions.base_runs import checked_runs
 from mecheval.models import logits
 from mecheval.models.hooks import visiting
 from mecheval.reports.schema import DataPart, Fidelity, ModelCardPart, TaskCardPart
@@ -129,13 +130,13 @@ def _logits(model: SequenceModel, tokens_BT: Tensor) -> Iterator[tuple[Tensor, .
 
 
 def _engine(subject: Subject) -> Execution:
-    """Patch a few cells, and say by which engine and how exactly."""
+    """Say by which engine the model is patched, and how exactly."""
     pairs = subject.pairs(N_FIDELITY, subject.length)
-    grid = recovery_grid(
-        subject.model, pairs.clean.tokens_BT, pairs.corrupted.tokens_BT,
-        pairs.answers_P, pairs.foils_P, pairs.readout_P, positions=[int(pairs.changed_P.min())],
+    corrupted, clean = checked_runs(
+        subject.model, [pairs.corrupted.tokens_BT, pairs.clean.tokens_BT],
+        pairs.answers_P, pairs.foils_P, pairs.readout_P, kind="logit_difference",
     )  # fmt: skip
-    return grid.execution
+    return engine_of(corrupted, Interchange(clean.tokens_PT))
 
 
 def _look(stream_BTD: Tensor) -> None:

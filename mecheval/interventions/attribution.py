@@ -151,7 +151,7 @@ def _exact(corrupted: BaseRuns, clean: BaseRuns, plan: Plan, seed: int) -> _Exac
     drawn = seeding.stream(seed, "attribution").choice(rest, size=n, replace=False).tolist()
     positions = tuple(sorted([*first, *drawn]))
     narrow = plan_of(corrupted, plan.components, plan.layers, positions, batch_size=plan.batch_size)
-    done = patch(corrupted, Interchange(clean.tokens_PT), narrow)
+    done, _ = patch(corrupted, Interchange(clean.tokens_PT), narrow)
     return _Exact(done.donor_P, done.base_P, done.patched_KIJP, positions)
 
 

@@ -58,6 +58,22 @@ class BaseRuns:
         return self.tokens_PT.shape[1]
 
     @property
+    def logits_bytes(self) -> int:
+        """Return what all logits of one row take while :meth:`value` reads them."""
+        size = next(self.model.parameters()).element_size()
+        return self.model.vocab_size * (size + (16 if self.kind == "log_prob" else 0))
+
+    @property
+    def row_bytes(self) -> int:
+        """Return roughly what one row takes in a whole forward pass, with logits at one position.
+
+        Of the positions that is what a block holds at a time: the stream, a feed-forward part of
+        four times its width, keys, queries and values, and copies of them.
+        """
+        size = next(self.model.parameters()).element_size()
+        return 16 * self.model.d_model * size * self.n_positions + self.logits_bytes
+
+    @property
     def n_read(self) -> int:
         """Return the number of positions up to the last readout; no later one changes it."""
         return int(self.readout_P.max()) + 1

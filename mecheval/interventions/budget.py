@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import torch
+from mecheval.own_code.explaining import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import torch
     from torch import Tensor
 
 
@@ -58,13 +60,6 @@ class Budget:
         self.largest = max(self.largest, n_rows)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error means that the device has no memory left; CPUs have no error type."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    )
-
-
 def fitting(
     n_rows: int, rows: int, compute: Callable[[slice], Tensor], budget: Budget
 ) -> Iterator[tuple[slice, Tensor]]:
@@ -78,7 +73,7 @@ def fitting(
         part = slice(first, min(first + rows, n_rows))
         try:
             value = compute(part)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             rows = (part.stop - first) // 2
             if rows == 0 or not is_out_of_memory(error):
                 raise
@@ -89,27 +84,53 @@ def fitting(
         first = part.stop
 
 
+class _Holders:
+    """Counts the blocks of :func:`keeping_freed_memory` that are open, in whatever thread."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.n_open = 0
+
+    def enter(self, libc: ctypes.CDLL) -> None:
+        """Let the first one change the settings."""
+        with self.lock:
+            self.n_open += 1
+            if self.n_open == 1:
+                libc.mallopt(_MMAP_MAX, 0)
+                libc.mallopt(_TRIM_THRESHOLD, _NEVER)
+
+    def leave(self, libc: ctypes.CDLL) -> None:
+        """Let the last one change them back."""
+        with self.lock:
+            self.n_open -= 1
+            if self.n_open == 0:
+                libc.mallopt(_MMAP_MAX, 65536)
+                libc.mallopt(_MMAP_THRESHOLD, _LARGEST)
+                libc.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST)
+                libc.malloc_trim(0)
+
+
+_holders = _Holders()
+
+
 @contextmanager
 def keeping_freed_memory(device: torch.device) -> Iterator[None]:
     """Keep what tensors on the CPU free, and return it to the system at the end.
 
     Does nothing for other devices, for C libraries other than glibc, and where the environment
-    says how memory is to be allocated. The settings are those of the process; behind the block
-    they are where glibc's own adjustment leads.
+    says how memory is to be allocated. The settings are those of the process, so they also hold
+    for what other threads do meanwhile, and until the last of several blocks that are open at once
+    ends; behind it they are where glibc's own adjustment leads.
     """
     libc = _glibc() if device.type == "cpu" else None
     if libc is None:
         yield
         return
-    libc.mallopt(_MMAP_MAX, 0)
-    libc.mallopt(_TRIM_THRESHOLD, _NEVER)
+    _holders.enter(libc)
     try:
         yield
     finally:
-        libc.mallopt(_MMAP_MAX, 65536)
-        libc.mallopt(_MMAP_THRESHOLD, _LARGEST)
-        libc.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST)
-        libc.malloc_trim(0)
+        _holders.leave(libc)
 
 
 def _glibc() -> ctypes.CDLL | None:

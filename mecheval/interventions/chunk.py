@@ -50,14 +50,14 @@ class Chunk:
     """One chunk of a grid.
 
     Attributes:
-        question: The base runs and their readout.
+        base_runs: The runs and their readout.
         donor: What is put into them.
         plan: What is patched.
         site_patches: The sites that are tensors of the forward pass.
         base: Activations of the base runs: the stream before every block, the mixer's output
             where the output of a feed-forward part is patched, and the output of every
             feed-forward part that reads the stream before the block.
-        donor_fed: Outputs of these parts in the donating runs, where there are such runs.
+        donor_mlp_out: Outputs of these parts in the donating runs, where there are such runs.
         donor_streams: Streams before every block in the donating runs, where memory is patched.
         base_P: Readout of the base runs.
         donor_P: Readout of the donating runs; of the base runs where there are no such runs.
@@ -101,7 +101,7 @@ class Chunk:
 
 
 def chunk_of(base_runs: BaseRuns, donor: Donor, plan: Plan) -> Chunk:
-    """Run base and donor once, and record what the engines need.
+    """Run base and donor once, and record what the plan's engine needs, and those after it.
 
     Raises:
         UsageError: The donor does not fit, or the model is not causal.
@@ -146,8 +146,8 @@ def chunk_of(base_runs: BaseRuns, donor: Donor, plan: Plan) -> Chunk:
 
 
 def _parallel_mlp_sites(model: SequenceModel, plan: Plan) -> list[Site]:
-    """Return the feed-forward parts that read the stream before their block, if an engine asks."""
-    found = model.decomposition() if plan.engine in ("auto", "tails") else None
+    """Return the feed-forward parts that read the stream before their block, which tails need."""
+    found = model.decomposition() if plan.engine == "tails" else None
     layers = found.layers if isinstance(found, Decomposition) else ()
     return [Site(index, "mlp_out") for index, layer in enumerate(layers) if layer.parallel]
 

@@ -39,7 +39,23 @@ class Donor(ABC):
             UsageError: The donor does not fit the base runs.
         """
 
-    def take(self, runs: slice) -> Donor:
+    def prepared(
+        self, model: SequenceModel, sites: Sequence[Site], n_positions: int, *, batch_size: int
+    ) -> Donor:
+        """Return an equal donor that has done what is done once, for all runs of a grid.
+
+        Args:
+            model: The model.
+            sites: Sites of which :meth:`values` will be asked, and no others.
+            n_positions: Number of positions of the base runs.
+            batch_size: Rows per forward pass.
+
+        Raises:
+            UsageError: The donor does not fit.
+        """
+        return self
+
+    def take(self, runs: slice | Sequence[int]) -> Donor:
         """Return the donor of some of the base runs."""
         return self
 
@@ -64,7 +80,7 @@ class Interchange(Donor):
         positions = next((value_PTD.shape[1] for value_PTD in base.values()), None)
         return activations(model, self.runs_PT[:, :positions], list(base), batch_size=batch_size)
 
-    def take(self, runs: slice) -> Interchange:
+    def take(self, runs: slice | Sequence[int]) -> Interchange:
         """Return the donors of some of the base runs."""
         return Interchange(self.runs_PT[runs])
 
@@ -95,16 +111,39 @@ class Mean(Donor):
 
     def values(self, model: SequenceModel, base: Values, *, batch_size: int) -> Values:
         """Return the means, the same for every base run."""
-        shape = next(iter(base.values())).shape
-        if self.reference_NT.dim() != 2 or self.reference_NT.shape[1] < shape[1]:
+        n_positions = next(iter(base.values())).shape[1]
+        whole = self.prepared(model, list(base), n_positions, batch_size=batch_size)
+        return whole.values(model, base, batch_size=batch_size)
+
+    def prepared(
+        self, model: SequenceModel, sites: Sequence[Site], n_positions: int, *, batch_size: int
+    ) -> Donor:
+        """Run the reference."""
+        if self.reference_NT.dim() != 2 or self.reference_NT.shape[1] < n_positions:
             raise UsageError(
-                f"Mean ablation needs reference runs (N, T) of at least {shape[1]} positions; "
+                f"Mean ablation needs reference runs (N, T) of at least {n_positions} positions; "
                 f"got {tuple(self.reference_NT.shape)}."
             )
-        sums = _sums(model, self.reference_NT[:, : shape[1]], list(base), batch_size=batch_size)
+        tokens_NT = self.reference_NT[:, :n_positions]
+        sums = _sums(model, tokens_NT, sites, batch_size=batch_size)
+        return _Constant({site: sum_TD / len(tokens_NT) for site, sum_TD in sums.items()})
+
+
+@dataclass(frozen=True)
+class _Constant(Donor):
+    """The same for every base run.
+
+    Attributes:
+        given: By site, ``(T, D)`` in float64.
+    """
+
+    given: Values
+
+    def values(self, model: SequenceModel, base: Values, *, batch_size: int) -> Values:
+        """Return it in the type of the base runs."""
         return {
-            site: (sum_TD / len(self.reference_NT)).to(base[site].dtype).expand_as(base[site])
-            for site, sum_TD in sums.items()
+            site: self.given[site].to(value_PTD.dtype).expand_as(value_PTD)
+            for site, value_PTD in base.items()
         }
 
 
@@ -126,7 +165,7 @@ class Added(Donor):
             for site, value_PTD in base.items()
         }
 
-    def take(self, runs: slice) -> Added:
+    def take(self, runs: slice | Sequence[int]) -> Added:
         """Return the donor of some of the base runs."""
         return Added({site: added_PTD[runs] for site, added_PTD in self.added.items()})
 
@@ -159,7 +198,14 @@ class Subspace(Donor):
             mixed[site] = value_PTD + (given[site] - value_PTD) @ q_DK @ q_DK.T
         return mixed
 
-    def take(self, runs: slice) -> Subspace:
+    def prepared(
+        self, model: SequenceModel, sites: Sequence[Site], n_positions: int, *, batch_size: int
+    ) -> Subspace:
+        """Prepare the donor of the part that is replaced."""
+        given = self.donor.prepared(model, sites, n_positions, batch_size=batch_size)
+        return replace(self, donor=given)
+
+    def take(self, runs: slice | Sequence[int]) -> Subspace:
         """Return the donor of some of the base runs."""
         return replace(self, donor=self.donor.take(runs))
 

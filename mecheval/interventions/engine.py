@@ -6,68 +6,33 @@ layers, ``J`` patched positions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from mecheval.errors import UsageError
-from mecheval.interventions.budget import Budget, is_out_of_memory, keeping_freed_memory
+from mecheval.interventions.budget import Budget, keeping_freed_memory
 from mecheval.interventions.chunk import chunk_of
-from mecheval.interventions.engine_choice import EngineChoice, choose, run
-from mecheval.interventions.grid_file import GridFile
+from mecheval.interventions.engine_choice import NO_MEMORY, Engines, Execution
+from mecheval.interventions.grid_file import GridFile, GridResult, grid_sha256
+from mecheval.interventions.plan import plan_of
 from mecheval.models.decomposition import Decomposition
+from mecheval.own_code.explaining import is_out_of_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mecheval.interventions.base_runs import BaseRuns
+    from mecheval.interventions.chunk import Chunk
     from mecheval.interventions.donors import Donor
-    from mecheval.interventions.plan import Engine, Plan
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How the passes of a grid were made.
-
-    Attributes:
-        engine: ``tails``, ``blocks`` or ``hooks``.
-        reason: Why no faster engine was taken; None where ``tails`` was.
-        difference: Largest difference to plain hooks on cells that were checked, relative to the
-            largest logit; None where none was checked.
-        checked: Number of cells that were checked.
-        rows: Most rows in one pass.
-        halvings: How often the memory for one pass was halved because the device had less.
-    """
-
-    engine: Engine
-    reason: str | None
-    difference: float | None
-    checked: int
-    rows: int
-    halvings: int
-
-
-@dataclass(frozen=True)
-class Patched:
-    """Readouts of a grid as arrays in float64.
-
-    Attributes:
-        base_P: Of the base runs.
-        donor_P: Of the runs that donate; of the base runs where there are no such runs.
-        patched_KIJP: Of the patched runs; NaN where there is no such site.
-        execution: How the passes were made.
-    """
-
-    base_P: np.ndarray
-    donor_P: np.ndarray
-    patched_KIJP: np.ndarray
-    execution: Execution
+    from mecheval.interventions.plan import Plan
 
 
 @torch.inference_mode()
-def patch(base_runs: BaseRuns, donor: Donor, plan: Plan, *, partial: Path | None = None) -> Patched:
+def patch(
+    base_runs: BaseRuns, donor: Donor, plan: Plan, *, partial: Path | None = None
+) -> tuple[GridResult, Execution]:
     """Patch every cell of a grid.
 
     Raises:
@@ -75,57 +40,82 @@ def patch(base_runs: BaseRuns, donor: Donor, plan: Plan, *, partial: Path | None
             plan asks for is not exact for it, or not even one run fits into memory.
     """
     plan.check(base_runs)
-    chosen, budget = choose(base_runs, donor, plan), Budget(plan.memory)
-    kept = GridFile(partial, base_runs, donor, plan)
-    base_P, donor_P = np.empty(base_runs.n_runs), np.empty(base_runs.n_runs)
-    first, size = 0, _runs_per_chunk(base_runs, plan, chosen)
+    plan, model = plan.sized(base_runs), base_runs.model
+    sites = [site for site in plan.sites() if site in model.taps()]
+    given = donor.prepared(model, sites, base_runs.n_positions, batch_size=plan.batch_size)
+    engines, budget = Engines(base_runs, given, plan), Budget(plan.memory)
+    result = GridResult.unknown(plan, base_runs.n_runs)
+    begun = engines.execution.engine
+    file = GridFile(partial, grid_sha256(base_runs, donor, plan, begun) if partial else "")
+    file.load(result)
+    first, size = 0, _runs_per_chunk(base_runs, plan, begun)
     while first < base_runs.n_runs:
         runs = slice(first, min(first + size, base_runs.n_runs))
         try:
-            chunk = chunk_of(base_runs.take(runs), donor.take(runs), plan.take(runs))
-            kept.attach(chunk, runs)
-            with keeping_freed_memory(chunk.base_P.device):
-                run(chunk, chosen.engine, budget)
-        except RuntimeError as error:
+            how = replace(plan.take(runs), engine=engines.execution.engine)
+            chunk = chunk_of(base_runs.take(runs), given.take(runs), how)
+            _compute(chunk, runs, result, engines, budget, file)
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            size = _fewer(size, budget)
+            size = _fewer(runs.stop - runs.start, budget)
             continue
-        kept.save()
-        base_P[runs] = chunk.base_P.cpu().numpy()
-        donor_P[runs] = chunk.donor_P.cpu().numpy()
         first = runs.stop
-    kept.remove()
-    return Patched(base_P, donor_P, kept.patched_KIJP, _execution(chosen, budget))
+    file.remove()
+    execution = replace(
+        engines.execution,
+        engine="+".join(result.used) or engines.execution.engine,
+        rows=budget.largest,
+        halvings=budget.halvings,
+    )
+    return result, execution
 
 
-def _runs_per_chunk(base_runs: BaseRuns, plan: Plan, chosen: EngineChoice) -> int:
+def _compute(
+    chunk: Chunk, runs: slice, result: GridResult, engines: Engines, budget: Budget, file: GridFile
+) -> None:
+    """Compute the cells of a chunk that are not known yet, and keep them as they come."""
+
+    def keep() -> None:
+        if file.is_due():
+            result.take(chunk, runs)
+            file.write(result)
+
+    result.fill(chunk, runs)
+    chunk.keep = keep
+    with keeping_freed_memory(chunk.base_P.device):
+        engines.run(chunk, budget, result.used)
+    result.take(chunk, runs)
+
+
+@torch.inference_mode()
+def engine_of(base_runs: BaseRuns, donor: Donor) -> Execution:
+    """Say which engine computes large grids of such runs, and how exactly; compute none.
+
+    Raises:
+        UsageError: The model is not causal, or memory is too short to tell.
+    """
+    plan = plan_of(base_runs, ("block_in",), None, None, engine="fastest")
+    return Engines(base_runs, donor, plan).execution
+
+
+def _runs_per_chunk(base_runs: BaseRuns, plan: Plan, engine: str) -> int:
     """Return how many base runs can be kept with all that is remembered of them."""
     model = base_runs.model
     parameter = next(model.parameters())
     numbers = model.d_model * (3 * model.n_layers + 2 * len(plan.sites()))
-    if chosen.engine == "steps":
+    if engine == "steps":
         numbers += 4 * model.vocab_size  # a step makes the logits of all runs
-    decomposition = model.decomposition() if chosen.engine == "tails" else None
+    decomposition = model.decomposition() if engine == "tails" else None
     for layer in decomposition.layers if isinstance(decomposition, Decomposition) else ():
         signals = layer.mixing.project(layer.enter(parameter.new_zeros(1, 1, model.d_model)), ())
         numbers += 2 * sum(value_PTX.numel() for value_PTX in signals.values())
     run_bytes = base_runs.n_positions * numbers * parameter.element_size()
-    return max(1, plan.memory // run_bytes)
+    return max(1, plan.memory // (run_bytes + base_runs.logits_bytes))
 
 
 def _fewer(size: int, budget: Budget) -> int:
     if size == 1:
-        raise UsageError(
-            "The device runs out of memory with a single run of this grid. Use shorter sequences, "
-            "a smaller model or --dtype bfloat16, or a device with more memory."
-        )
+        raise UsageError(NO_MEMORY)
     budget.halvings += 1
     return size // 2
-
-
-def _execution(chosen: EngineChoice, budget: Budget) -> Execution:
-    return Execution(
-        chosen.engine, chosen.reason, chosen.difference, chosen.checked,
-        budget.largest, budget.halvings,
-    )  # fmt: skip

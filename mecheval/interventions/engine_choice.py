@@ -1,218 +1,284 @@
-"""Which engine is exact for a model: each is held against plain hooks on a few cells.
+"""Which engine computes a grid: the fastest that was seen to be exact, and the next if it fails.
 
-Shape suffixes: ``P`` runs, ``T`` positions, ``C`` vocabulary, ``J`` patched positions.
+1. A grid whose cells cost less by plain hooks than a faster engine and its check takes plain hooks
+   (:mod:`engine_cost`).
+2. The others are checked from the fastest on (:mod:`engine_check`); the first that is exact is
+   taken, and remembered for later grids of the model that lie where it was checked.
+3. Where an engine fails after all, on a longer text or another cache, the cells that are left go to
+   the next one in the same way (:mod:`engine_faults` says which errors mean that).
+
+Shape suffixes: ``P`` runs, ``C`` vocabulary.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import torch
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
-
-from mecheval import seeding
 from mecheval.errors import UsageError
-from mecheval.interventions.budget import Budget
-from mecheval.interventions.chunk import chunk_of
+from mecheval.interventions import engine_check, engines
 from mecheval.interventions.donors import Interchange
-from mecheval.interventions.engines.blocks import run_blocks
-from mecheval.interventions.engines.hooks import run_hooks
-from mecheval.interventions.engines.steps import COMPONENTS, run_steps
-from mecheval.interventions.engines.tails import run_tails
-from mecheval.models import logits
-from mecheval.models.admission import check_causal, largest_of
-from mecheval.models.decomposition import Decomposition, Refusal
+from mecheval.interventions.engine_check import RUNS, Extent, extent_of
+from mecheval.interventions.engine_cost import cost_of
+from mecheval.interventions.engine_faults import reason_of
+from mecheval.interventions.engines.steps import COMPONENTS
+from mecheval.interventions.plan import SEVERAL
+from mecheval.models.admission import check_causal
 from mecheval.models.sites import MEMORY
-from mecheval.own_code.explaining import in_words
+from mecheval.own_code.explaining import is_out_of_memory
 
 if TYPE_CHECKING:
     from mecheval.interventions.base_runs import BaseRuns
+    from mecheval.interventions.budget import Budget
     from mecheval.interventions.chunk import Chunk
     from mecheval.interventions.donors import Donor
     from mecheval.interventions.plan import Engine, Plan
     from mecheval.models.contract import SequenceModel
 
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
-COARSE = 3e-2
-"""Largest difference to plain hooks relative to the largest logit; the last is for half precision.
-"""
+NO_MEMORY = (
+    "The device runs out of memory with a single run of this grid. Use shorter sequences, "
+    "a smaller model or --dtype bfloat16, or a device with more memory."
+)
 
-MIXED = 1e-6
-"""The same for models in float64 that compute parts in float32."""
 
-RUNS, LAYERS, POSITIONS = 2, 3, 2
-"""How many of each are checked, at most."""
+SMALL = "{} cells cost less by plain hooks than by a faster engine and its check"
 
 
 @dataclass(frozen=True)
-class EngineChoice:
-    """An engine, and how it was found.
+class Execution:
+    """How the passes of a grid are made.
 
     Attributes:
-        engine: The engine.
-        reason: Why no faster one was taken.
-        difference: Largest difference to plain hooks, relative to the largest logit.
-        checked: Number of cells that it was checked on.
+        engine: ``tails``, ``blocks``, ``hooks`` or ``steps``; several, joined by ``+`` in the order
+            of their use, where one failed on the way and the next one went on.
+        reason: Why no faster engine was taken, and why one that failed did; None where ``tails``
+            made all passes.
+        difference: Largest difference to plain hooks on cells that were checked, relative to the
+            largest logit; None where none was checked.
+        checked: Number of cells that were checked.
+        rows: Most rows in one pass.
+        halvings: How often the memory for one pass was halved because the device had less.
     """
 
-    engine: Engine
+    engine: str
     reason: str | None = None
     difference: float | None = None
     checked: int = 0
+    rows: int = 0
+    halvings: int = 0
 
 
-_known: WeakKeyDictionary[SequenceModel, dict[object, EngineChoice]] = WeakKeyDictionary()
+@dataclass
+class _Known:
+    """What is known of a model while its weights and hooks are what they are.
+
+    Attributes:
+        state: What :func:`state_of` says of it.
+        causal: Numbers of positions at which it was seen to be causal.
+        choices: Engines, by :func:`_key`, each with where it was checked.
+    """
+
+    state: object
+    causal: set[int]
+    choices: dict[object, list[tuple[Extent, Execution]]]
 
 
-def choose(base_runs: BaseRuns, donor: Donor, plan: Plan) -> EngineChoice:
-    """Choose the fastest engine that is exact, and remember the choice for the model.
+_known: WeakKeyDictionary[SequenceModel, _Known] = WeakKeyDictionary()
+
+
+class Engines:
+    """The engines of one grid, from the fastest that is exact on.
+
+    Attributes:
+        execution: The engine that computes now, and how it was found.
+    """
+
+    def __init__(self, base_runs: BaseRuns, donor: Donor, plan: Plan) -> None:
+        """Choose an engine.
+
+        Raises:
+            UsageError: The model is not causal; or the engine that the plan asks for is not exact,
+                or cannot do what is asked; or memory is too short to tell.
+        """
+        self._asked = base_runs, donor, plan
+        self._extent, self._key = extent_of(base_runs, donor, plan), _key(base_runs, donor, plan)
+        self._left = _candidates(donor, plan)
+        self._reasons: list[str] = []
+        self._known = _known_of(base_runs.model)
+        if base_runs.n_positions not in self._known.causal:
+            check_causal(base_runs.model, base_runs.tokens_PT[:RUNS])
+            self._known.causal.add(base_runs.n_positions)
+        self.execution = self._first()
+
+    def run(self, chunk: Chunk, budget: Budget, used: list[str]) -> None:
+        """Compute the pending cells of a chunk, if need be with one engine after the other.
+
+        Those that computed some are added to ``used``.
+
+        Raises:
+            UsageError: None is left.
+            Exception: Memory is short, or a fault of this package.
+        """
+        while True:
+            engine, pending = self.execution.engine, int(chunk.pending_KIJP.sum())
+            try:
+                return engines.run(chunk, engine, budget)
+            except Exception as error:
+                if engine == "hooks":
+                    raise
+                self._reasons.append(f"{engine}: {reason_of(error)}")
+            finally:
+                if int(chunk.pending_KIJP.sum()) < pending and engine not in used:
+                    used.append(engine)
+            self.execution = self._next()
+            self._remember()
+
+    def _first(self) -> Execution:
+        _, _, plan = self._asked
+        if plan.engine == "auto" and "hooks" in self._left:
+            cost = cost_of(*self._asked)
+            if not cost.pays:
+                return Execution("hooks", SMALL.format(cost.n_cells))
+        known = self._remembered()
+        if known is not None:
+            names: list[str] = [*self._left]
+            self._left = self._left[names.index(known.engine) + 1 :]
+            self._reasons = [known.reason] if known.reason else []
+            return known
+        choice = self._next()
+        self._remember(choice)
+        return choice
+
+    def _next(self) -> Execution:
+        """Return the next engine that is exact.
+
+        Raises:
+            UsageError: There is none.
+        """
+        base_runs, _, plan = self._asked
+        while self._left:
+            engine = self._left.pop(0)
+            if engine == "hooks":
+                return Execution("hooks", "; ".join(self._reasons) or "asked for")
+            if engine == "steps":
+                if set(plan.components) <= set(base_runs.model.exchanges):
+                    return Execution("steps", "; ".join(self._reasons) or "asked for")
+                continue
+            reason, difference, checked = self._checked(engine)
+            if reason is None:
+                return Execution(engine, "; ".join(self._reasons) or None, difference, checked)
+            self._reasons.append(f"{engine}: {reason}")
+        raise self._refusal()
+
+    def _checked(self, engine: Engine) -> engine_check.Verdict:
+        """Check an engine, with one run where memory is too short for more.
+
+        Raises:
+            UsageError: It is too short even for that.
+        """
+        base_runs, donor, plan = self._asked
+        for one in (slice(None), slice(1)):
+            try:
+                return engine_check.check(
+                    engine, base_runs.take(one), donor.take(one), plan.take(one)
+                )
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+        raise UsageError(NO_MEMORY)
+
+    def _refusal(self) -> UsageError:
+        base_runs, _, plan = self._asked
+        can = base_runs.model.exchanges
+        instead = "" if plan.engine in SEVERAL else ", or use engine=auto"
+        return UsageError(
+            f"This grid cannot be computed on this model ({'; '.join(self._reasons) or plan.engine}"
+            "). The components write, state and cache and frozen=True need a model that can be "
+            f"taken apart; token by token this one exchanges {' and '.join(can) or 'neither'}. "
+            f"Leave the others out{instead}."
+        )
+
+    def _remembered(self) -> Execution | None:
+        found = self._known.choices.get(self._key, [])
+        return next((choice for extent, choice in found if extent.holds(self._extent)), None)
+
+    def _remember(self, choice: Execution | None = None) -> None:
+        found = self._known.choices.setdefault(self._key, [])
+        kept = [pair for pair in found if not self._extent.holds(pair[0])]
+        self._known.choices[self._key] = [*kept, (self._extent, choice or self.execution)]
+
+
+def _candidates(donor: Donor, plan: Plan) -> list[Engine]:
+    """Return the engines that can compute a plan, from the fastest on.
 
     Raises:
-        UsageError: The engine that the plan asks for is not exact, or cannot do what is asked.
+        UsageError: Memory is asked for without runs that remember; or ``steps`` for more than that.
     """
-    key = (
-        base_runs.n_positions, base_runs.kind, plan.components, plan.engine, plan.frozen,
-        next(base_runs.model.parameters()).dtype, base_runs.model.device,
-    )  # fmt: skip
-    choices = _known.setdefault(base_runs.model, {})
-    if key not in choices:
-        check_causal(base_runs.model, base_runs.tokens_PT[:RUNS])
-        choices[key] = _chosen(base_runs, donor, plan)
-    return choices[key]
-
-
-def run(chunk: Chunk, engine: Engine, budget: Budget) -> None:
-    """Patch every cell of a chunk with an engine that is known to work for its model."""
-    model = chunk.base_runs.model
-    decomposition = model.decomposition() if engine == "tails" else None
-    replay = model.replay(chunk.base_runs.tokens_PT) if engine == "blocks" else None
-    if isinstance(decomposition, Decomposition):
-        run_tails(decomposition, chunk, budget)
-    elif replay is not None and not isinstance(replay, Refusal):
-        run_blocks(replay, chunk, budget)
-    elif engine == "hooks":
-        run_hooks(chunk, budget)
-    elif engine == "steps":
-        run_steps(chunk)
-    else:
-        raise RuntimeError(f"the engine {engine} was possible for this model, and is not any more")
-
-
-def _chosen(base_runs: BaseRuns, donor: Donor, plan: Plan) -> EngineChoice:
     remembered = [component for component in plan.components if component in MEMORY]
     if remembered and not isinstance(donor, Interchange):
         raise UsageError(
             f"'{remembered[0]}' can only be exchanged with another run's: use "
             "donor=Interchange(runs), or patch tensors of the forward pass."
         )
-    needs_tails = plan.frozen or bool(remembered)
-    reasons: list[str] = []
-    for engine in ("tails", "blocks"):
-        if plan.engine not in ("auto", engine) or (needs_tails and engine != "tails"):
-            continue
-        reason, difference, checked = _tried(engine, base_runs, donor, plan)
-        if reason is None:
-            return EngineChoice(engine, "; ".join(reasons) or None, difference, checked)
-        reasons.append(f"{engine}: {reason}")
-    if plan.engine in ("auto", "hooks") and not needs_tails:
-        return EngineChoice("hooks", "; ".join(reasons) or "asked for")
     alone = set(plan.components) <= set(COMPONENTS) and not plan.frozen
     if plan.engine == "steps" and not alone:
         raise UsageError(
             f"engine=steps exchanges {' and '.join(COMPONENTS)} alone, without frozen; got "
             f"{', '.join(plan.components)}. Use engine=auto, or components=['cache']."
         )
-    can = base_runs.model.exchanges
-    if plan.engine in ("auto", "steps") and alone and set(plan.components) <= set(can):
-        return EngineChoice("steps", "; ".join(reasons) or "asked for")
-    instead = "" if plan.engine == "auto" else ", or use engine=auto"
-    raise UsageError(
-        f"This grid cannot be computed on this model ({'; '.join(reasons) or plan.engine}). "
-        "The components write, state and cache and frozen=True need a model that can be taken "
-        f"apart; token by token this one exchanges {' and '.join(can) or 'neither'}. Leave the "
-        f"others out{instead}."
-    )
+    able: tuple[Engine, ...] = ("tails", "blocks", "hooks")
+    if remembered or plan.frozen:
+        able = ("tails", "steps") if alone else ("tails",)
+    return [engine for engine in able if plan.engine in (*SEVERAL, engine)]
 
 
-def _tried(
-    engine: Engine, base_runs: BaseRuns, donor: Donor, plan: Plan
-) -> tuple[str | None, float | None, int]:
-    """Return why an engine cannot be taken, or how far it is from plain hooks."""
-    model = base_runs.model
-    decomposition = model.decomposition() if engine == "tails" else None
-    if isinstance(decomposition, Refusal):
-        return decomposition.reason, None, 0
-    sample = base_runs.take(slice(RUNS))
-    if engine == "blocks" and isinstance(model.replay(sample.tokens_PT), Refusal):
-        return "its blocks cannot be called one by one", None, 0
-    checked = _sample(sample, plan)
-    chunks = [chunk_of(sample, donor.take(slice(RUNS)), checked) for _ in range(2)]
-    try:
-        run(chunks[0], engine, Budget(plan.memory))
-    except (LookupError, RuntimeError, TypeError, ValueError) as error:
-        return in_words(error), None, 0
-    run_hooks(chunks[1], Budget(plan.memory))
-    made, wanted = (chunk.patched_KIJP for chunk in chunks)
-    exists = ~wanted.isnan()
-    if not exists.any():
-        return None, None, 0
-    difference = float((made - wanted)[exists].abs().max() / _scale(sample))
-    if not difference <= _tolerance(sample):
-        return f"off by {difference:.1e} of the largest logit", difference, int(exists.sum())
-    return None, difference, int(exists.sum())
+def _key(base_runs: BaseRuns, donor: Donor, plan: Plan) -> object:
+    """Return what decides whether an engine is exact, beside where the cells lie.
 
-
-def _tolerance(base_runs: BaseRuns) -> float:
-    """Return how far an exact engine may be off: by rounding, and no more."""
-    dtype = next(base_runs.model.parameters()).dtype
-    if dtype == torch.float64 and _computes_in_float32(base_runs):
-        return MIXED
-    return TOLERANCE.get(dtype, COARSE)
-
-
-def _computes_in_float32(base_runs: BaseRuns) -> bool:
-    """Say whether a model in float64 brings some tensor to float32 on the way."""
-    with _Watch() as watch:
-        base_runs.model.logits_at(base_runs.tokens_PT, base_runs.readout_P[:, None])
-    return watch.seen
-
-
-class _Watch(TorchFunctionMode):
-    """Sees whether any function returns a tensor in float32."""
-
-    seen = False
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output = func(*args, **(kwargs or {}))
-        self.seen |= isinstance(output, Tensor) and output.dtype == torch.float32
-        return output
-
-
-def _sample(base_runs: BaseRuns, plan: Plan) -> Plan:
-    """Choose a few cells for a plan's components; what cannot be hooked is left to the streams.
-
-    They are of the whole model, because the choice holds for later plans with other cells too.
+    Left out are the tokens and ``wanted_JP``, which decide only which cells need a pass, and
+    ``batch_size`` and ``memory``, because rows of any number share passes in every grid.
     """
-    rng = seeding.stream(0, "fidelity")
-
-    def some(total: int, n: int) -> tuple[int, ...]:
-        return tuple(sorted(rng.choice(total, size=min(n, total), replace=False).tolist()))
-
-    last = base_runs.n_positions - 1
-    hooked = tuple(name for name in plan.components if name not in MEMORY)
-    return replace(
-        plan,
-        components=hooked or ("block_in",),
-        layers=some(base_runs.model.n_layers, LAYERS),
-        positions=(*some(last, POSITIONS - 1), last),  # a tail of one token can be special
-        frozen=False,
-        wanted_JP=None,
-    )
+    parameter = next(base_runs.model.parameters())
+    return (
+        base_runs.n_positions, base_runs.kind, plan.components, _asked_for(plan), plan.frozen,
+        _kind(donor), parameter.dtype, parameter.device,
+    )  # fmt: skip
 
 
-def _scale(base_runs: BaseRuns) -> float:
-    parts = logits.of_runs(base_runs.model, base_runs.tokens_PT)
-    return max(largest_of(part_PTC) for (part_PTC,) in parts)
+def _asked_for(plan: Plan) -> str | None:
+    return None if plan.engine in SEVERAL else plan.engine
+
+
+def _kind(donor: Donor) -> tuple[type, ...]:
+    """Return the class of a donor, and of the one that it is made of."""
+    inner = getattr(donor, "donor", None)
+    return (type(donor), *(_kind(inner) if inner is not None else ()))
+
+
+def _known_of(model: SequenceModel) -> _Known:
+    """Return what is known of a model; nothing if it was changed since."""
+    state = state_of(model)
+    known = _known.get(model)
+    if known is None or known.state != state:
+        known = _known[model] = _Known(state, set(), {})
+    return known
+
+
+def state_of(model: SequenceModel) -> object:
+    """Return what is another value when parameters, hooks or forward functions were changed.
+
+    torch counts the changes of a tensor, but for those through ``.data`` or another library's view
+    of its memory, after which a choice made before still stands. Engines read the parameters as
+    they are, so such a change makes no number wrong by itself.
+    """
+    found: list[Any] = []
+    for module in model.modules():
+        own = vars(module)
+        hooks = (*module._forward_hooks, *module._forward_pre_hooks)
+        config = own.get("config")
+        found.append((hooks, id(own.get("forward")), getattr(config, "_attn_implementation", None)))
+    for parameter in model.parameters():
+        version = 0 if parameter.is_inference() else parameter._version
+        found.append((parameter.data_ptr(), version))
+    return tuple(found)

@@ -15,7 +15,7 @@ from mecheval.interventions.activations import BATCH_SIZE
 from mecheval.interventions.agreement import N_SPLITS, SplitHalf, split_half
 from mecheval.interventions.base_runs import Readout, checked_runs
 from mecheval.interventions.donors import Donor, Interchange
-from mecheval.interventions.engine import Execution, patch
+from mecheval.interventions.engine import patch
 from mecheval.interventions.plan import Engine, Plan, plan_of
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mecheval.interventions.base_runs import BaseRuns
+    from mecheval.interventions.engine_choice import Execution
     from mecheval.models.contract import SequenceModel
 
 Direction = Literal["denoising", "noising"]
@@ -140,10 +141,11 @@ def recovery_grid(
             ones into clean runs.
         frozen: Hold the memory of all layers above the patched one at the unpatched run's.
         engine: ``tails`` (from the patched layer and position on), ``blocks`` (from the patched
-            layer on), ``hooks`` (whole forward passes), or ``auto``: the first of them that is
-            exact for this model. ``steps`` exchanges ``state`` and ``cache`` in runs token by
-            token; ``auto`` takes it where a model cannot be taken apart.
-        batch_size: Sequences per whole forward pass.
+            layer on), ``hooks`` (whole forward passes), or ``fastest``: the first of them that is
+            exact for this model. ``auto`` is that too, but takes ``hooks`` for a grid that is too
+            small to gain by it. ``steps`` exchanges ``state`` and ``cache`` in runs token by
+            token; both take it where a model cannot be taken apart.
+        batch_size: Sequences per whole forward pass, at most.
         memory: Bytes that the activations of one pass may take; halved when there are fewer.
         partial: A file in which finished parts are kept, so that an interrupted grid goes on
             where it stopped; removed when the grid is whole.
@@ -165,14 +167,14 @@ def recovery_grid(
         frozen=frozen, engine=engine, batch_size=batch_size, memory=memory,
         wanted_JP=None if own_BJ is None else (np.asarray(union)[:, None, None] == own_BJ).any(-1),
     )  # fmt: skip
-    done = patch(base, Interchange(donor.tokens_PT), plan, partial=partial)
+    done, execution = patch(base, Interchange(donor.tokens_PT), plan, partial=partial)
     ends = (done.donor_P, done.base_P)
     clean_P, corrupted_P = ends if direction == "denoising" else ends[::-1]
     patched, axes = done.patched_KIJP, plan.axes(base.n_runs)
     if own_BJ is not None:
         patched = _at_own(patched, plan.positions, own_BJ)
         axes["position"] = tuple(range(own_BJ.shape[1]))
-    return RecoveryGrid(clean_P, corrupted_P, patched, axes, done.execution)
+    return RecoveryGrid(clean_P, corrupted_P, patched, axes, execution)
 
 
 def ablation_grid(
@@ -206,8 +208,8 @@ def ablation_grid(
         base, components, layers, positions,
         frozen=frozen, engine=engine, batch_size=batch_size, memory=memory,
     )  # fmt: skip
-    done = patch(base, donor, plan)
-    return AblationGrid(done.base_P, done.patched_KIJP, plan.axes(base.n_runs), done.execution)
+    done, execution = patch(base, donor, plan)
+    return AblationGrid(done.base_P, done.patched_KIJP, plan.axes(base.n_runs), execution)
 
 
 def _open(ends: tuple[np.ndarray, ...], patched_KIJP: np.ndarray) -> np.ndarray:

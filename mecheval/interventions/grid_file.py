@@ -5,15 +5,17 @@ Shape suffixes: ``P`` runs, ``K`` components, ``I`` patched layers, ``J`` patche
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 import zipfile
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
+from mecheval.interventions.content import code_of, content_sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,36 +29,60 @@ SECONDS = 5.0
 """Least time between two writes."""
 
 
-class GridFile:
-    """The result so far, in memory and perhaps in a file.
+@dataclass
+class GridResult:
+    """Readouts of a whole grid in float64, as far as they are known: their one home.
 
     Attributes:
-        patched_KIJP: The readouts of the whole grid.
-        pending_KIJP: Cells that are not known yet.
+        base_P: Of the base runs.
+        donor_P: Of the runs that donate; of the base runs where there are no such runs.
+        patched_KIJP: Of the patched runs; NaN where there is no such site.
+        pending_KIJP: Which of these are not known yet.
+        used: Engines that computed them, in order.
     """
 
-    def __init__(self, path: Path | None, base_runs: BaseRuns, donor: Donor, plan: Plan) -> None:
-        """Take up what the file holds, if it is of this very grid."""
-        shape = (*plan.shape, base_runs.n_runs)
-        self.path, self.written = path, time.monotonic()
-        self.patched_KIJP = np.full(shape, np.nan)
-        self.pending_KIJP = np.ones(shape, bool)
-        self.digest = "" if path is None else _digest(base_runs, donor, plan)
-        self._attached: tuple[Chunk, slice] | None = None
-        self._load()
+    base_P: np.ndarray
+    donor_P: np.ndarray
+    patched_KIJP: np.ndarray
+    pending_KIJP: np.ndarray
+    used: list[str] = field(default_factory=list)
 
-    def attach(self, chunk: Chunk, runs: slice) -> None:
-        """Fill a chunk with what is known of it, and take over what it finds out."""
+    @classmethod
+    def unknown(cls, plan: Plan, n_runs: int) -> GridResult:
+        """Return the result of a grid of which nothing is known."""
+        shape = (*plan.shape, n_runs)
+        base_P, donor_P, patched_KIJP = (np.full(n, np.nan) for n in (n_runs, n_runs, shape))
+        return cls(base_P, donor_P, patched_KIJP, np.ones(shape, bool))
+
+    def fill(self, chunk: Chunk, runs: slice) -> None:
+        """Tell a chunk what is known of its runs."""
         known = torch.as_tensor(~self.pending_KIJP[..., runs], device=chunk.base_P.device)
         patched = torch.as_tensor(self.patched_KIJP[..., runs], device=chunk.base_P.device)
         chunk.patched_KIJP[known] = patched[known]
         chunk.pending_KIJP &= ~known
-        self._attached, chunk.keep = (chunk, runs), self._keep
 
-    def save(self) -> None:
-        """Take over a finished chunk."""
-        self._take()
-        self._attached = None
+    def take(self, chunk: Chunk, runs: slice) -> None:
+        """Take over what a chunk has found out of its runs."""
+        for name in ("base_P", "donor_P", "patched_KIJP", "pending_KIJP"):
+            getattr(self, name)[..., runs] = getattr(chunk, name).cpu().numpy()
+
+
+class GridFile:
+    """Where a result is kept while it is computed; nowhere if there is no path."""
+
+    def __init__(self, path: Path | None, digest: str) -> None:
+        """Take the path of the file, and what :func:`grid_sha256` says of the grid."""
+        self.path, self.digest, self.written = path, digest, time.monotonic()
+
+    def is_due(self) -> bool:
+        """Say whether it is time to write again."""
+        return self.path is not None and time.monotonic() - self.written >= SECONDS
+
+    def write(self, result: GridResult) -> None:
+        """Write what is known."""
+        if self.path is not None:
+            self._write(self.path, result)
+            self.written = time.monotonic()
 
     def remove(self) -> None:
         """Remove the file: the grid is whole."""
@@ -65,49 +91,42 @@ class GridFile:
             with suppress(OSError):  # another part is still in it
                 self.path.parent.rmdir()
 
-    def _keep(self) -> None:
-        if self.path is not None and time.monotonic() - self.written >= SECONDS:
-            self._take()
-            self._write(self.path)
-            self.written = time.monotonic()
-
-    def _take(self) -> None:
-        if self._attached is not None:
-            chunk, runs = self._attached
-            self.patched_KIJP[..., runs] = chunk.patched_KIJP.cpu().numpy()
-            self.pending_KIJP[..., runs] = chunk.pending_KIJP.cpu().numpy()
-
-    def _load(self) -> None:
+    def load(self, result: GridResult) -> None:
+        """Take up what the file holds, if it is of this very grid."""
         if self.path is None or not self.path.exists():
             return
         try:
             with np.load(self.path, allow_pickle=False) as kept:
-                if str(kept["digest"]) == self.digest:
-                    self.patched_KIJP, self.pending_KIJP = kept["patched"], kept["pending"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+                found = kept["patched"], kept["pending"]
+                if str(kept["digest"]) == self.digest and found[0].shape == found[1].shape:
+                    result.patched_KIJP, result.pending_KIJP = found
+                    result.used = kept["used"].tolist()
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return  # half written or another kind of file: the grid starts anew
 
-    def _write(self, path: Path) -> None:
+    def _write(self, path: Path, result: GridResult) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             with temporary.open("wb") as file:
                 np.savez(
-                    file, digest=self.digest, patched=self.patched_KIJP, pending=self.pending_KIJP
-                )
+                    file, digest=self.digest, patched=result.patched_KIJP,
+                    pending=result.pending_KIJP, used=np.array(result.used, dtype=str),
+                )  # fmt: skip
             temporary.replace(path)
         except OSError:
             temporary.unlink(missing_ok=True)  # a full disk costs the resumption, not the grid
 
 
-def _digest(base_runs: BaseRuns, donor: Donor, plan: Plan) -> str:
-    """Identify a grid by its runs, its donor, its sites, and the weights of its model."""
-    weights = [(p.double().sum(), p.double().abs().sum()) for p in base_runs.model.parameters()]
-    fields = ("tokens_PT", "answers_P", "foils_P", "readout_P")
-    content = [
-        base_runs.kind, plan.components, plan.layers, plan.positions, plan.frozen, repr(donor),
-        donor.tokens_PT is None or donor.tokens_PT.tolist(),
-        *(getattr(base_runs, name).tolist() for name in fields),
-        [(float(total), float(size)) for total, size in weights],
-    ]  # fmt: skip
-    return hashlib.sha256(repr(content).encode()).hexdigest()
+def grid_sha256(base_runs: BaseRuns, donor: Donor, plan: Plan, engine: str) -> str:
+    """Identify a grid by all that decides its numbers to the last bit.
+
+    Its runs and what is read of them, its donor, what is patched in which run, the engine that it
+    is begun with (two differ by rounding), the bits of the model's tensors, and the code.
+    ``batch_size`` and ``memory`` are left out: they move numbers by rounding as well, but are what
+    somebody changes whose grid was ended for want of memory.
+    """
+    model = base_runs.model
+    how = replace(plan, batch_size=0, memory=0)
+    runs = {name: value for name, value in vars(base_runs).items() if name != "model"}
+    return content_sha256(runs, donor, how, engine, model, code_of(model))

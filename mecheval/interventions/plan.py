@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
     from mecheval.interventions.base_runs import BaseRuns
 
-Engine = Literal["auto", "tails", "blocks", "hooks", "steps"]
-ENGINES: tuple[Engine, ...] = ("auto", "tails", "blocks", "hooks", "steps")
-"""``auto``, then from the fastest to the one that needs nothing of a model; ``steps`` is for the
-components ``state`` and ``cache`` alone, and needs a model that reads token by token."""
+Engine = Literal["auto", "fastest", "tails", "blocks", "hooks", "steps"]
+ENGINES: tuple[Engine, ...] = ("auto", "fastest", "tails", "blocks", "hooks", "steps")
+"""Two ways to choose, then from the fastest to the one that needs nothing of a model; ``steps`` is
+for the components ``state`` and ``cache`` alone, and needs a model that reads token by token."""
+
+SEVERAL: tuple[Engine, ...] = ("auto", "fastest")
+"""``fastest`` is the first of the others that is exact for the model; ``auto`` takes plain hooks
+for a grid that is too small to gain by it."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,8 @@ class Plan:
         positions: Positions, likewise.
         frozen: Whether the memory of all later layers is held at the base run's, so that only the
             path through the patched layer's own memory and the residual stream is left.
-        engine: One of :data:`ENGINES`; ``auto`` is the fastest that is exact for the model.
-        batch_size: Rows per whole forward pass.
+        engine: One of :data:`ENGINES`.
+        batch_size: Rows per whole forward pass, at most.
         memory: Bytes that the activations of one pass may take, roughly.
         wanted_JP: Whether a position is patched in a run; all are where None.
     """
@@ -58,6 +62,11 @@ class Plan:
         """Return the plan of some of the runs."""
         wanted_JP = None if self.wanted_JP is None else self.wanted_JP[:, runs]
         return replace(self, wanted_JP=wanted_JP)
+
+    def sized(self, base_runs: BaseRuns) -> Plan:
+        """Return the plan with no more rows per forward pass than its memory allows."""
+        rows = max(1, self.memory // base_runs.row_bytes)
+        return replace(self, batch_size=min(self.batch_size, rows))
 
     def axes(self, n_runs: int) -> dict[str, tuple]:
         """Return the labels along the axes of a result."""

@@ -18,6 +18,7 @@ from mecheval.errors import UsageError
 from mecheval.models.admission import moved_by_later_tokens
 from mecheval.models.hooks import visiting
 from mecheval.models.sites import Site
+from mecheval.models.tolerance import tolerance
 from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
     from mecheval.models.contract import SequenceModel
 
 EXAMPLES, POSITIONS = 4, 12
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
-COARSE = 3e-2
-"""Largest difference between two ways to the same logits, relative to the largest logit; the
-coarse one is for half precision."""
-
 TIMES_LONGER = 4
 """How much longer the text is that may leave no trace."""
 
@@ -108,10 +104,11 @@ def _forgets(model: SequenceModel, tokens_BT: Tensor) -> Outcome:
     """
     before_BTC, n_positions = model(tokens_BT), tokens_BT.shape[1]
     other_BT = tokens_BT.flip(0, 1).repeat(1, TIMES_LONGER)
-    model(other_BT[:, : max(n_positions, model.context_limit or other_BT.shape[1])])
+    longest = max(n_positions, model.context_limit or other_BT.shape[1])
+    model.logits_at(other_BT[:, :longest], other_BT[:, :0])
     if model.device.type == "cpu":  # elsewhere a look-up beyond a table ends the process
         with suppress(IndexError, RuntimeError, UsageError, ValueError):
-            model(other_BT)
+            model.logits_at(other_BT, other_BT[:, :0])
     return _within(_difference(model(tokens_BT), before_BTC), before_BTC, "logits moved by")
 
 
@@ -245,6 +242,6 @@ def _identical(one_BTC: Tensor, other_BTC: Tensor, what: str) -> Outcome:
 
 
 def _within(difference: float, logits_BTC: Tensor, what: str, *, factor: float = 1) -> Outcome:
-    limit = factor * TOLERANCE.get(logits_BTC.dtype, COARSE)
+    limit = factor * tolerance(logits_BTC.dtype)
     relative = difference / float(logits_BTC.double().abs().max())
     return relative <= limit, f"{what} {relative:.1e} of the largest, at most {limit:.0e} allowed"

@@ -50,6 +50,7 @@ class Tap:
         path: The module's name in the real module tree.
         width: Size of the activation's last dimension.
         layout: How the activation lies in that tensor; None if it is the tensor.
+        holds: What it holds, where that is another thing than its component says.
     """
 
     module: nn.Module
@@ -57,6 +58,7 @@ class Tap:
     path: str
     width: int
     layout: Layout | None = None
+    holds: str = ""
 
 
 class SequenceModel(nn.Module, ABC):

@@ -27,7 +27,8 @@ def site_infos(model: SequenceModel) -> list[SiteInfo]:
     """Return every site: the tensors of the forward pass, and what mixers write and remember."""
     taps = model.taps()
     found = [
-        SiteInfo(site, tap.path, tap.side, f"(B, T, {tap.width})") for site, tap in taps.items()
+        SiteInfo(site, tap.path, tap.side, f"{tap.holds} (B, T, {tap.width})".strip())
+        for site, tap in taps.items()
     ]
     decomposition = model.decomposition()
     for index, layer in enumerate(

@@ -98,13 +98,13 @@ def of_answers(
         answers_A: The tokens whose logits are wanted.
         read_BT: Where they are; zeros stand elsewhere. Everywhere if None.
     """
-    if read_BT is None:
-        read_BT = stream_BTD.new_ones(stream_BTD.shape[:2], dtype=torch.bool)
+    everywhere_BT = stream_BTD.new_ones(stream_BTD.shape[:2], dtype=torch.bool)
+    here_BT = everywhere_BT if read_BT is None else read_BT
 
     def take(row_ND: Tensor, _: slice) -> Tensor:
         return readout(row_ND[None])[0][:, answers_A]
 
-    taken_NA = read(stream_BTD[read_BT], vocab_size, take)
-    logits_BTA = taken_NA.new_zeros(*read_BT.shape, len(answers_A))
-    logits_BTA[read_BT] = taken_NA
+    taken_NA = read(stream_BTD[here_BT], vocab_size, take)
+    logits_BTA = taken_NA.new_zeros(*here_BT.shape, len(answers_A))
+    logits_BTA[here_BT] = taken_NA
     return logits_BTA

@@ -11,7 +11,8 @@ from typing import NamedTuple
 COMPONENTS = {
     "block_in": "residual stream before the block",
     "mixer_in": "input of the sequence mixer, after its norm",
-    "conv_out": "output of the mixer's short convolution, before its activation",
+    "conv_out": "output of the mixer's short convolution, before its activation; in RWKV-7, which "
+    "has a token shift in its place, the mixtures of that, side by side",
     "write": "what one position writes into the mixer's memory, all else as it was",
     "state": "the mixer's long-range memory after a position",
     "cache": "the same with the last inputs of its short convolution: all that later positions see",

@@ -13,7 +13,11 @@ from mecheval.errors import MechevalError, StorageError, UsageError
 from mecheval.escape import MOST_OF_OTHERS, MOST_SAID, cause
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-_OF_MEMORY = ("cannot allocate memory", "failed to map segment", "can't allocate memory")
+_OF_MEMORY = (
+    "out of memory", "allocate memory", "not enough memory", "failed to map segment",
+    "alloc_failed",
+)  # fmt: skip
+"""What systems and torch's devices say; torch has an error type for accelerators alone."""
 
 
 class OutOfMemory(MechevalError):  # noqa: N818 - reads as a sentence where it is raised
@@ -26,8 +30,9 @@ def explained(error: BaseException) -> MechevalError | None:
         return error
     if is_out_of_memory(error):
         return OutOfMemory(
-            f"There is too little memory ({in_words(error)}). Free some, or raise the limit that "
-            "`ulimit -v` shows: importing torch alone takes gigabytes of addresses."
+            f"There is too little memory ({in_words(error)}). Free some, use a smaller model "
+            "or --batch-size, or raise the limit that `ulimit -v` shows: importing torch alone "
+            "takes gigabytes of addresses."
         )
     if in_users_code := _of_users_code(error):
         return UsageError(in_users_code)
@@ -55,10 +60,16 @@ def message_of(error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Say whether an error, or one that it came from, is one of too little memory."""
-    while error is not None:
+    """Say whether an error, or one that it came from, is one of too little memory.
+
+    A sentence of ours that speaks of memory is none: whoever wrote it has seen to it already.
+    """
+    while error is not None and not isinstance(error, MechevalError):
         text = str(error).casefold()
-        if isinstance(error, MemoryError) or any(sign in text for sign in _OF_MEMORY):
+        # The type of torch is known by its name, because nothing here imports torch.
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            return True
+        if any(sign in text for sign in _OF_MEMORY):
             return True
         if isinstance(error, OSError) and error.errno == errno.ENOMEM:
             return True

@@ -129,6 +129,15 @@ def test_sites(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
+def test_a_component_that_holds_something_else_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    for model, shape in (
+        ("rwkv7", "token-shift mixtures r k v w a g (B, T, 96)"),
+        ("deltanet", "(B, T, 48)"),
+    ):
+        rows = listed(capsys, "sites", f"{model}[layers=1,width=16]")
+        assert [row["shape"] for row in rows if row["component"] == "conv_out"] == [shape]
+
+
 def test_sites_of_a_checkpoint_need_no_weights(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

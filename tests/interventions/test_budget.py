@@ -2,6 +2,7 @@
 
 import platform
 import resource
+import threading
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,29 @@ def test_the_memory_is_given_back_behind_the_block() -> None:
         touch()
         inside = resident()
     assert inside - resident() > SIZE // 2
+
+
+def test_the_memory_stays_until_the_last_of_several_blocks_ends() -> None:
+    """Two grids at once, in two threads of a user, do not undo each other's settings."""
+    inside, outside = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with keeping_freed_memory(CPU):
+            inside.set()
+            outside.wait()
+
+    thread = threading.Thread(target=other)
+    with keeping_freed_memory(CPU):
+        thread.start()
+        inside.wait()
+        with keeping_freed_memory(CPU):
+            touch()
+        assert faults(5) < 5 * SIZE // resource.getpagesize() // 4
+    assert faults(5) < 5 * SIZE // resource.getpagesize() // 4
+    before = resident()
+    outside.set()
+    thread.join()
+    assert before - resident() > SIZE // 2
 
 
 def failing() -> None:

@@ -209,7 +209,7 @@ def test_donors_that_do_not_fit_are_refused(pairs) -> None:
 
 def test_memory_runs_out_and_the_grid_goes_on(pairs, monkeypatch) -> None:
     model = build("mamba")
-    expected = recovery_grid(model, **pairs)
+    expected = recovery_grid(model, **pairs, engine="fastest")
     run, passes = tails_engine.Tails.run, []
 
     def scarce(self, position, groups):
@@ -220,7 +220,7 @@ def test_memory_runs_out_and_the_grid_goes_on(pairs, monkeypatch) -> None:
         return run(self, position, groups)
 
     monkeypatch.setattr(tails_engine.Tails, "run", scarce)
-    grid = recovery_grid(model, **pairs)
+    grid = recovery_grid(model, **pairs, engine="fastest")
     np.testing.assert_allclose(grid.patched, expected.patched, **EXACT)
     assert max(passes) > 3
     assert grid.execution.halvings > 0
@@ -229,7 +229,7 @@ def test_memory_runs_out_and_the_grid_goes_on(pairs, monkeypatch) -> None:
         tails_engine.Tails, "run", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("none"))
     )
     with pytest.raises(UsageError, match="out of memory with a single run"):
-        recovery_grid(model, **pairs)
+        recovery_grid(model, **pairs, engine="fastest")
 
 
 def test_an_engine_that_is_not_exact_is_not_taken(pairs) -> None:
@@ -238,7 +238,7 @@ def test_an_engine_that_is_not_exact_is_not_taken(pairs) -> None:
     layer = replace(decomposition.layers[1], join=lambda stream, mixed: stream + 1.01 * mixed)
     wrong = replace(decomposition, layers=(decomposition.layers[0], layer, decomposition.layers[2]))
     model.decomposition = lambda: wrong
-    grid = recovery_grid(model, **pairs)
+    grid = recovery_grid(model, **pairs, engine="fastest")
     assert grid.execution.engine == "hooks"
     assert "tails: off by" in grid.execution.reason
     with pytest.raises(UsageError, match="cannot be computed on this model"):
@@ -257,7 +257,7 @@ def test_a_model_that_looks_ahead_is_refused(pairs) -> None:
 
 def test_an_interrupted_grid_goes_on_where_it_stopped(pairs, monkeypatch, tmp_path) -> None:
     model, path = build("gru"), tmp_path / "grid.npz"
-    expected = recovery_grid(model, **pairs)
+    expected = recovery_grid(model, **pairs, engine="fastest")
     monkeypatch.setattr("mecheval.interventions.grid_file.SECONDS", 0.0)
     run, seen = tails_engine.Tails.run, []
 
@@ -268,7 +268,7 @@ def test_an_interrupted_grid_goes_on_where_it_stopped(pairs, monkeypatch, tmp_pa
 
     monkeypatch.setattr(tails_engine.Tails, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        recovery_grid(model, **pairs, partial=path)
+        recovery_grid(model, **pairs, engine="fastest", partial=path)
     assert path.exists()
 
     def watched(self, position, groups):
@@ -277,10 +277,10 @@ def test_an_interrupted_grid_goes_on_where_it_stopped(pairs, monkeypatch, tmp_pa
 
     monkeypatch.setattr(tails_engine.Tails, "run", watched)
     other = {**pairs, "answers_B": (pairs["answers_B"] + 1) % 7}
-    recovery_grid(model, **other, partial=tmp_path / "other.npz")
+    recovery_grid(model, **other, engine="fastest", partial=tmp_path / "other.npz")
     assert 0 in seen
     seen.clear()
-    grid = recovery_grid(model, **pairs, partial=path)
+    grid = recovery_grid(model, **pairs, engine="fastest", partial=path)
     np.testing.assert_array_equal(grid.patched, expected.patched)
     assert min(seen) == 5
     assert not path.exists()

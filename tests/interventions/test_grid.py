@@ -157,15 +157,24 @@ def test_edits_reach_the_answer_and_traces_see_them(pairs: dict[str, np.ndarray]
     np.testing.assert_array_equal(plain, again)
 
 
-def test_the_budget_bounds_the_rows_of_a_pass_whatever_the_number_of_pairs() -> None:
-    model = mecheval.load_model("transformer[layers=2,width=16]", vocab_size=7)
-    rows = []
-    for n_pairs in (4, 32):
-        tokens_BT = np.random.default_rng(0).integers(0, 7, (n_pairs, 6))
-        other_BT = (tokens_BT + np.eye(1, 6, 1, dtype=int)) % 7
-        answers_B = np.zeros(n_pairs, int)
-        grid = recovery_grid(
-            model, other_BT, tokens_BT, answers_B, answers_B + 1, answers_B + 5, memory=2**15
-        )
-        rows.append(grid.execution.rows)
-    assert rows[0] == rows[1] > 1
+def rows_of(n_pairs: int, *, vocabulary: int = 7, **how) -> int:
+    """Return the most rows in a pass of a grid on pairs of six tokens."""
+    model = mecheval.load_model("transformer[layers=2,width=16]", vocab_size=vocabulary)
+    tokens_BT = np.random.default_rng(0).integers(0, 7, (n_pairs, 6))
+    other_BT = (tokens_BT + np.eye(1, 6, 1, dtype=int)) % 7
+    ends = (np.zeros(n_pairs, int), np.ones(n_pairs, int), np.full(n_pairs, 5))
+    return recovery_grid(model, other_BT, tokens_BT, *ends, **how).execution.rows
+
+
+@pytest.mark.parametrize("engine", ["tails", "hooks"])
+def test_the_budget_bounds_the_rows_of_a_pass_whatever_the_number_of_pairs(engine) -> None:
+    few, many = (rows_of(n_pairs, engine=engine, memory=2**15) for n_pairs in (4, 32))
+    assert few == many > 1
+
+
+@pytest.mark.parametrize("engine", ["tails", "hooks"])
+def test_the_logits_of_a_large_vocabulary_count(engine) -> None:
+    """Where they are all needed: a row of 5000 takes 4 bytes of each as it is, and 16 as logs."""
+    how = {"engine": engine, "readout": "log_prob", "memory": 10**6}
+    assert 1 < rows_of(40, vocabulary=5000, **how) <= 10**6 // (20 * 5000)
+    assert rows_of(40, **how) > 10**6 // (20 * 5000)

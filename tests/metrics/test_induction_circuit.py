@@ -470,10 +470,20 @@ def test_where_it_means_nothing_there_is_a_reason(monkeypatch) -> None:
     assert "does not stand behind what the query repeats" in (reason(small, by_value) or "")
     assert (reason(small, recall) or "").startswith("no gap: ")
     assert (reason(small, recall, learned=False) or "").startswith("not learned")
+    from mecheval.models.decomposition import Refusal
     from mecheval.models.stack.residual import ResidualStack
 
-    monkeypatch.setattr(ResidualStack, "apart", lambda self: None)
-    assert (reason(small, recall) or "").startswith("not applicable: ")
+    monkeypatch.setattr(ResidualStack, "decomposition", lambda self: Refusal("it is one piece"))
+    assert reason(small, recall) == "not applicable: it is one piece"
+
+
+def test_mixers_that_are_called_as_a_whole_have_no_circuit(monkeypatch) -> None:
+    """Their heads would be taken for none, and attention for a recurrence."""
+    from mecheval.builtin.model_registry.transformer import Attention
+
+    monkeypatch.setattr(Attention, "opaque", True)
+    result = result_of(subject_of(SMALL), "induction_circuit", n_pairs=12)
+    assert result.reason.startswith("not applicable: layer 0: its mixer is called as a whole")
 
 
 def test_a_path_that_carries_little_is_not_named(monkeypatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from retrieval_subjects import RECALL, planted, results
 
 from mecheval.interventions.chunk import Chunk
-from mecheval.interventions.engine_choice import RUNS
+from mecheval.interventions.engine_check import RUNS
 from mecheval.metrics.intervention.patching import NOWHERE
 from mecheval.metrics.intervention.shares import (
     MIN_PAIRS,

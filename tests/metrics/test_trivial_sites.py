@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from circuit_subjects import checkpoint, subject_of
+from hf_families import build
 from test_patching import pairs_of
 from test_retrieval_invariants import ARCHITECTURES
 
@@ -26,6 +27,7 @@ from mecheval.metrics.intervention.trivial_sites import (
 )
 from mecheval.models.decomposition import Refusal
 from mecheval.models.sites import COMPONENTS, MEMORY
+from mecheval.models.wrapped.model import WrappedModel
 
 TASKS = {"ar[keys=12,values=12,pairs=6]": "key", "parity": None}
 N_PAIRS = 10
@@ -188,3 +190,8 @@ def test_cells_that_are_the_same_in_all_pairs_are_marked(name: str, layers: int)
     }  # fmt: skip
     allowed = OPEN_KIND.get(name, set())
     assert {cell for cell in missing if cell[0] not in allowed} == set()
+
+
+def test_nothing_is_known_of_mixers_that_are_called_as_a_whole() -> None:
+    """Where a model's own cache is all that a layer shows, no cell is decided by construction."""
+    assert anatomy_of(WrappedModel(build("gpt_neo"))) == (UNKNOWN, UNKNOWN)

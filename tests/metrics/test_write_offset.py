@@ -80,9 +80,10 @@ def test_without_a_gap_there_is_no_offset() -> None:
 
 
 def test_what_cannot_be_taken_apart_is_not_applicable(monkeypatch) -> None:
+    from mecheval.models.decomposition import Refusal
     from mecheval.models.stack.residual import ResidualStack
 
-    monkeypatch.setattr(ResidualStack, "apart", lambda self: None)
+    monkeypatch.setattr(ResidualStack, "decomposition", lambda self: Refusal("it is one piece"))
     for result in offsets("lstm[width=16,layers=1]").values():
         assert result.value is None
         assert result.reason.startswith("not applicable: ")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from hf_families import TOKENS, build, known_here
+from hf_families import build, known_here
 from hf_tokenizers import character_tokenizer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mecheval.registry import Registry
     from mecheval.tasks import Task
 
+TOKENS = {"vocab_size": 61, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 NEVER_GIVEN = torch.finfo(torch.float32).min
 
 

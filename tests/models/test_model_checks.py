@@ -110,10 +110,14 @@ class DoesNotStream(Sound):
         return False
 
 
+def built(kind: type[ResidualStack]) -> ResidualStack:
+    stack = Registry().load("model", "gru").configure({"layers": 2, "width": 8}).stack(5)
+    return kind(stack.embedding, stack.blocks, stack.norm, stack.head)
+
+
 def outcomes(kind: type[ResidualStack], **how) -> dict[str, bool | None]:
-    architecture = Registry().load("model", "gru").configure({"layers": 2, "width": 8})
     torch.manual_seed(0)
-    checks = check_model(kind(architecture, 5), **how)
+    checks = check_model(built(kind), **how)
     assert [check.name for check in checks] == list(CHECKS)
     return {check.name: check.passed for check in checks}
 
@@ -159,7 +163,6 @@ def test_an_exception_fails_its_check_and_not_the_others():
         def start(self, batch_size):
             raise ValueError("no state here")
 
-    architecture = Registry().load("model", "gru").configure({"layers": 2, "width": 8})
-    checks = {check.name: check for check in check_model(Breaks(architecture, 5))}
+    checks = {check.name: check for check in check_model(built(Breaks))}
     assert "ValueError: no state here" in str(checks[STEP])
     assert checks[CAUSAL].passed

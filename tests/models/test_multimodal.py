@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from hf_families import GROUPED, HEADED, TOKENS, known_here
+from hf_families import known_here
 from hf_tokenizers import character_tokenizer
 
 from mecheval.errors import UsageError
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from mecheval.registry import Registry
     from mecheval.tasks import Task
 
+TOKENS = {"vocab_size": 61, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+GROUPED = {
+    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 64,
+}  # fmt: skip
+HEADED = GROUPED | {"head_dim": 8}
 SEEING = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4,
     "image_size": 28, "patch_size": 14,

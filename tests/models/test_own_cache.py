@@ -10,6 +10,7 @@ from hf_families import build, is_new, known_here
 from torch import Tensor, nn
 
 from mecheval.models.decomposition import Decomposition, Refusal
+from mecheval.models.wrapped.decomposition import block, contexts
 from mecheval.models.wrapped.decomposition.own_cache import OwnCache
 from mecheval.models.wrapped.model import WrappedModel
 from mecheval.models.wrapped.recording.cache_tensors import changed_paths, tensors, with_tensors
@@ -59,17 +60,59 @@ def test_a_state_that_was_given_stays_as_it_is() -> None:
     assert mixing.n_recent == 2  # the counter of positions, and the convolution's last inputs
 
 
+class Turned(nn.Module):
+    """Rotary positions that are scaled by a weight, which no block holds."""
+
+    def __init__(self, real: nn.Module) -> None:
+        super().__init__()
+        self.real, self.scale = real, nn.Parameter(torch.ones(()))
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        cos_BTK, sin_BTK = self.real(*args, **kwargs)
+        return cos_BTK * self.scale, sin_BTK * self.scale
+
+
 @torch.no_grad()
-def test_parts_follow_the_weights_outside_of_the_blocks() -> None:
-    model, found = layers("gpt_neo")
-    for parameter in model.parameters():
-        parameter.mul_(1.25)
-    stream_BTD = torch.randn(2, 9, 32)
-    whole_BTD = model.blocks[0].attn(found[0].enter(stream_BTD))[0]
-    mixing = found[0].mixing
-    state = mixing.advance({"input": found[0].enter(stream_BTD[:, :5])}, ())
-    late_BTD, _ = mixing.read({"input": found[0].enter(stream_BTD[:, 5:])}, state)
-    torch.testing.assert_close(late_BTD, whole_BTD[:, 5:], rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("opaque", [False, True])
+def test_parts_follow_the_weights_outside_of_the_blocks(
+    opaque: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if opaque:
+        monkeypatch.setattr(block, "attention_of", lambda call: None)
+    module: Any = build("llama")
+    module.model.rotary_emb = Turned(module.model.rotary_emb)
+    model = WrappedModel(module)
+    found = model.decomposition()
+    assert isinstance(found, Decomposition)
+    layer = found.layers[0]
+    assert isinstance(layer.mixing, OwnCache) == opaque
+    seen = []
+    handle = model.blocks[0].register_forward_hook(lambda _, args, out: seen.append((args[0], out)))
+    for scale in (1.0, 1.5):
+        module.model.rotary_emb.scale.fill_(scale)
+        model(TOKENS_BT)
+        stream_BTD, wanted = seen[-1]
+        mixing = layer.mixing
+        mixed_BTD = mixing.output(mixing.project(layer.enter(stream_BTD), ()), ())
+        wanted_BTD = wanted if isinstance(wanted, Tensor) else wanted[0]
+        torch.testing.assert_close(
+            layer.leave(stream_BTD, mixed_BTD), wanted_BTD, rtol=1e-5, atol=1e-6
+        )
+    handle.remove()
+
+
+def test_shortage_of_memory_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+
+    model = WrappedModel(build("gpt_neo"))
+    for where in (block, contexts):
+        with monkeypatch.context() as patched:
+            name = "check_layer" if where is block else "CacheContext"
+            patched.setattr(where, name, short)
+            with pytest.raises(RuntimeError, match="can't allocate"):
+                model.decomposition()
+    assert isinstance(model.decomposition(), Decomposition)
 
 
 def test_what_depends_on_the_tokens_is_refused() -> None:
@@ -159,7 +202,7 @@ class Forgetful(nn.Module):
 
 def test_a_mixer_that_forgets_its_cache_is_refused() -> None:
     module: Any = build("gpt_neo")
-    for block in module.transformer.h:
-        block.attn = Forgetful(block.attn)
+    for real in module.transformer.h:
+        real.attn = Forgetful(real.attn)
     found = WrappedModel(module).decomposition()
     assert isinstance(found, Refusal)

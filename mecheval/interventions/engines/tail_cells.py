@@ -1,5 +1,10 @@
 """The cells of one position, each with the layer at which it is taken up and what differs there.
 
+A patch of the stream, or of what is added to it, is known for all positions at once: the stream
+that enters the next layer is one sum away (:class:`FirstDifference`). So the projections of that
+layer are computed for all positions in one product, and every cell takes its row of them. A patch
+inside a mixer has no such short cut: its cells start in the layer itself (:class:`CellGroup`).
+
 Shape suffixes: ``P`` base runs, ``T`` positions, ``R`` rows (cells), ``D`` width of the stream.
 """
 
@@ -28,7 +33,7 @@ class Base:
         layer: The layer.
         stream_PTD: Stream before the block.
         signals: What the mixer's positions signal.
-        fed_PTD: Output of a feed-forward part that reads the same stream, if there is one.
+        mlp_out_PTD: Output of a feed-forward part that reads the same stream, if there is one.
     """
 
     layer: Layer
@@ -73,15 +78,21 @@ class FirstDifference:
 class CellGroup:
     """Cells of one site at one position, to be taken up at a layer.
 
+    What differs there is one of two: the stream at the position (``value_RD``), or something inside
+    the layer's mixer, which ``component`` names and ``donor`` gives.
+
     Attributes:
         layer: The first layer whose work is not the base run's; the number of layers if none is.
         run_R: The base run of every row.
         place: Component and layer in the result.
-        value_RD: The stream that enters the layer at the position, where that is what differs.
+        value_RD: The stream that enters the layer at the position; None if it is the base run's.
         signals: What the position then signals ``(R, 1, ...)``, where that is known already.
-        fed_R1D: What a feed-forward part that reads that stream makes of it, likewise.
-        component: Else the inner component of the layer's mixer that differs.
-        donor: Its value at the position: ``(R, width)``, or what the donors write or remember.
+        mlp_out_R1D: What a feed-forward part that reads that stream makes of it, likewise.
+        component: What is patched inside the mixer: its input (``mixer_in``), an inner component
+            (``conv_out``, ``q``, ...), or its memory (``write``, ``state``, ``cache``); empty where
+            the stream is what differs.
+        donor: The value of ``component`` at the position: one tensor ``(R, width)``, or what the
+            donors write or remember, a tensor for each part of the memory.
     """
 
     layer: int
@@ -94,7 +105,7 @@ class CellGroup:
     donor: State = ()
 
     def split(self, rows: int) -> list[CellGroup]:
-        """Return the entry in parts of at most that many rows."""
+        """Return the group in parts of at most that many rows."""
         firsts = range(0, len(self.run_R), rows)
         return [self._part(slice(first, first + rows)) for first in firsts]
 
@@ -115,15 +126,15 @@ class CellGroup:
 
 @dataclass(frozen=True)
 class CellFinder:
-    """Finds the entries of one chunk of a grid.
+    """Finds the groups of cells of one chunk of a grid.
 
     Attributes:
-        apart: The model in parts.
-        work: The chunk.
+        decomposition: The model in parts.
+        chunk: The chunk.
         bases: The layers of its base runs.
         states: Memory of the base runs.
         donors: Memory of the donor runs; of the base runs again where memory is not patched.
-        landings: Of the sites that were patched so far.
+        differences: Of the sites that were patched so far.
     """
 
     decomposition: Decomposition
@@ -134,7 +145,7 @@ class CellFinder:
     differences: dict[Site, FirstDifference] = field(default_factory=dict)
 
     def groups(self, j: int, position: int) -> list[CellGroup]:
-        """Return the entries of the cells that need a pass, sorted by layer."""
+        """Return the cells of a position that need a pass, sorted by layer."""
         found: list[CellGroup] = []
         for k, i, site in self.chunk.present():
             pending_P = self.chunk.pending_KIJP[k, i, j]
@@ -171,6 +182,8 @@ class CellFinder:
         """Find where the stream differs, with one pass of the parts over all later positions."""
         value_PTD = self._after(site, first)
         layer = site.layer + (site.component != "block_in")
+        # Behind a short convolution a position's signals depend on the inputs before it, which are
+        # the base run's here and the donor's in a pass over all positions.
         if layer == len(self.bases) or self.bases[layer].layer.mixing.reach > 1:
             return FirstDifference(layer, first, value_PTD, None)
         mlp_out_PTD = self.chunk.donor_mlp_out.get(Site(layer, "mlp_out"))

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from mecheval.errors import UsageError
-from mecheval.interventions.budget import is_out_of_memory
 from mecheval.interventions.donors import Interchange
 from mecheval.interventions.engines.tail_cells import Base, CellFinder, CellGroup, putting
 from mecheval.interventions.engines.tail_states import TailStates
 from mecheval.models.mixing import at, unchanged
 from mecheval.models.sites import Site
+from mecheval.own_code.explaining import is_out_of_memory
 
 if TYPE_CHECKING:
     from mecheval.interventions.budget import Budget
@@ -52,7 +52,7 @@ def run_tails(decomposition: Decomposition, chunk: Chunk, budget: Budget) -> Non
             sizes = [len(group.run_R) for group in pack]
             try:
                 value_R = tails.run(position, pack)
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if sum(sizes) == 1 or not is_out_of_memory(error):
                     raise
                 budget.halve(sum(sizes) * row_bytes)
@@ -86,12 +86,15 @@ class Tails:
     def row_bytes(self, n_positions: int) -> int:
         """Return roughly what one row takes while tails of that length are run."""
         per_token = max(_token_bytes(base) for base in self.bases)
-        return n_positions * per_token + self.states.row_bytes()
+        logits = self.base_runs.logits_bytes if self.base_runs.kind == "log_prob" else 0
+        return n_positions * per_token + self.states.row_bytes() + logits
 
     def run(self, position: int, groups: list[CellGroup]) -> Tensor:
-        """Return the readout of the entries' rows, in their order; they are sorted by layer."""
+        """Return the readout of the groups' rows, in their order; they are sorted by layer."""
         n_layers, stream_RND = len(self.bases), None
         run_R = groups[0].run_R[:0]
+        # Going up, rows of lower patches are joined in each layer by those that are patched there:
+        # above its patch a cell is a tail like any other, so they all share one product.
         for index in range(groups[0].layer, n_layers):
             new = [group for group in groups if group.layer == index]
             parts = [self._first(group, position) for group in new]
@@ -121,6 +124,7 @@ class Tails:
         mixing, state = base.layer.mixing, self.states.rows(index, run_R)
         signals = mixing.project(base.layer.enter(stream_RND), state)
         if self.chunk.plan.frozen:
+            # The patched run asks (its own signals), but of what the base run had written.
             written = mixing.written(_tail(base, run_R, position), state)
             mixed_RND = at(mixing.reread(signals, written, state), only_R)
         else:
@@ -170,6 +174,7 @@ class Tails:
         if group.component in mixing.late:
             edit = putting(group.component, group.donor[0][:, None])
             return mixing.output(tail, state, only_B=only_R, edit=edit)
+        # Only W positions in reach of the patch signal anything new; the rest of the tail stands.
         for name, value_RWX in self._projected(group, position).items():
             tail[name][:, : value_RWX.shape[1]] = value_RWX
         return mixing.output(tail, state, only_B=only_R)
@@ -197,6 +202,8 @@ class Tails:
         self, group: CellGroup, position: int, tail: Signals, only_R: Tensor | None
     ) -> Tensor:
         """Go on with another memory behind the position, whose own output stays."""
+        # The position itself has read before it wrote, so that its output is the base run's; those
+        # behind it go on from the donor's memory with the base run's signals.
         base = self.bases[group.layer]
         mixing, memory = base.layer.mixing, group.donor
         later = {name: value_RNX[:, 1:] for name, value_RNX in tail.items()}
@@ -238,7 +245,14 @@ def _check_written(decomposition: Decomposition, plan: Plan) -> None:
 
 
 def _settle(chunk: Chunk) -> None:
-    """Read the donors where a patch makes the whole stream theirs: prompts of one other token."""
+    """Store the donors' own readouts where a patch turns the run into theirs.
+
+    If the stream before or behind some block differs from the donor's at one position alone, then
+    with that position patched all of it is the donor's, and so is everything that follows from it.
+    So it is at the first layer where prompts differ in one token; further up the difference has
+    spread to later positions. Not with frozen memory, of which the upper layers keep the base
+    run's; and only where the donor is a run, whose readout is known.
+    """
     if chunk.plan.frozen or not isinstance(chunk.donor, Interchange):
         return
     for k, i, site in chunk.present():
@@ -252,7 +266,7 @@ def _settle(chunk: Chunk) -> None:
 
 
 def _packs(groups: list[CellGroup], rows: int) -> list[list[CellGroup]]:
-    """Fill passes with entries in order, none with more rows than fit."""
+    """Fill passes with groups in order, none with more rows than fit."""
     packs: list[list[CellGroup]] = []
     free = 0
     for part in (part for group in groups for part in group.split(rows)):
@@ -276,6 +290,10 @@ def _tail(base: Base, run_R: Tensor, position: int) -> dict[str, Tensor]:
 
 
 def _token_bytes(base: Base) -> int:
-    """Return roughly what one position of one row takes while a layer is run on it."""
+    """Return roughly what one position of one row takes while a layer is run on it.
+
+    Its signals and a copy of them; of the stream's width, the stream before and behind, a
+    feed-forward part of four times that with its copy, and what norms and sums hold on the way.
+    """
     signals = sum(value_PTX[0, 0].nbytes for value_PTX in base.signals.values())
     return 2 * signals + 16 * base.stream_PTD[0, 0].nbytes

@@ -96,6 +96,14 @@ class Architecture(Declared):
         self.check(self.positions != "learned" or self.context >= 1, "context of at least 1")
         self.check(self.shell in SHELLS, f"shell to be one of {', '.join(SHELLS)}")
 
+    def check_heads(self, heads: int) -> None:
+        """Check that the width can be shared out among heads.
+
+        Raises:
+            UsageError: It cannot.
+        """
+        self.check(heads >= 1 and self.width % heads == 0, "a width that heads divide")
+
     @abstractmethod
     def mixer(self, layer: int) -> Mixer:
         """Build the sequence mixer of a layer, its weights drawn as torch draws them.

@@ -1,10 +1,11 @@
-"""Arguments that architectures share: feed-forward parts, and those of state-space models."""
+"""Arguments that families of architectures share: feed-forward parts, heads, scans."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from mecheval.models.kernels.fla import PACKAGE
 from mecheval.models.kernels.scan import Kernel, check_kernel
 from mecheval.models.stack.architecture import Architecture
 from mecheval.models.stack.shell import PAPER_STATE_SPACE, Shell
@@ -39,6 +40,27 @@ class FeedForwardArchitecture(Architecture):
         needs = f"a pattern of {', '.join(kinds)}, joined by -"
         self.check(all(name in kinds for name in names), needs)
         return names[layer % len(names)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearAttentionArchitecture(FeedForwardArchitecture):
+    """Arguments of linear attention and the delta rule, with their kin.
+
+    Attributes:
+        heads: Number of heads; 1 in the study of retrieval.
+        kernel: ``auto`` takes flash-linear-attention's on CUDA in half precision if installed,
+            plain torch otherwise; ``reference`` is the definition, one position at a time;
+            ``fused`` is flash-linear-attention's or an error.
+    """
+
+    heads: int = 1
+    kernel: Kernel = "auto"
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        super().__post_init__()
+        self.check_heads(self.heads)
+        check_kernel(self.kernel, PACKAGE)
 
 
 @dataclass(frozen=True, kw_only=True)

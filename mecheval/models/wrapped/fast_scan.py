@@ -26,7 +26,7 @@ from mecheval.models.wrapped.decomposition.verification import check_same
 from mecheval.models.wrapped.discovery.structure import Structure, probe_tokens
 from mecheval.models.wrapped.recording.arguments import STREAM, Arguments
 from mecheval.models.wrapped.recording.calls import evaluating, run
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
+from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
 from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class FastScan:
                 with self.taken():
                     made_BTC = run(module, tokens_BT)
             except FAILURES as error:
+                pass_shortage(error)
                 raise Inseparable(in_words(error)) from error
         check_same(made_BTC, wanted_BTC, dtype=wanted_BTC.dtype, what="the mixers on other kernels")
 

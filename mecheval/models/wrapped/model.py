@@ -26,7 +26,7 @@ from mecheval.models.wrapped.discovery.repeatable import check_repeatable
 from mecheval.models.wrapped.discovery.structure import Structure, find_structure, probe_tokens
 from mecheval.models.wrapped.fast_scan import FastScan, has_state_space, is_faster
 from mecheval.models.wrapped.recording.calls import evaluating, logits_of, run
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
+from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
 from mecheval.models.wrapped.recording.module_state import left_as_found
 from mecheval.models.wrapped.replay.blocks import Replayer
 from mecheval.models.wrapped.replay.caches import tells_recent, with_layer_of
@@ -226,7 +226,8 @@ class WrappedModel(SequenceModel):
         with evaluating(self):
             try:
                 return self._layers_of_the_cache()
-            except FAILURES:
+            except FAILURES as error:
+                pass_shortage(error)
                 return ()
 
     @torch.no_grad()
@@ -257,7 +258,8 @@ class WrappedModel(SequenceModel):
         with evaluating(self):
             try:
                 return self._stepping_agrees()
-            except FAILURES:
+            except FAILURES as error:
+                pass_shortage(error)
                 return False  # the model's cache wants to be driven in another way
 
     @torch.no_grad()

@@ -21,6 +21,7 @@ from mecheval.models.wrapped.discovery.structure import LENGTH, probe_tokens
 from mecheval.models.wrapped.recording.arguments import Arguments, Place, growing_axes, receiving
 from mecheval.models.wrapped.recording.attention_functions import implementation, watching
 from mecheval.models.wrapped.recording.calls import run
+from mecheval.models.wrapped.recording.changes import n_writes, outside_of
 from mecheval.models.wrapped.recording.inseparable import Inseparable
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class AttentionContext:
         attentions: Sequence[nn.Module],
         *,
         head: nn.Module | None = None,
+        blocks: Sequence[nn.Module] = (),
     ) -> None:
         """Find out which axes are positions.
 
@@ -66,6 +68,7 @@ class AttentionContext:
             mixers: The attention layers' modules that take the stream.
             attentions: The modules in them that attend.
             head: The module that makes the logits, which are not needed.
+            blocks: The blocks; what attention is given can depend on weights outside of them.
 
         Raises:
             Inseparable: The modules are given something that depends on the tokens, or a mask that
@@ -74,6 +77,7 @@ class AttentionContext:
         self.module, self.mixers, self.attentions = module, mixers, attentions
         self.head = head
         self._parameter = next(module.parameters())
+        self._outside = outside_of(module, blocks) if blocks else []
         for attention in attentions:
             if implementation(attention) not in MASKED:
                 raise Inseparable(f"attention by {implementation(attention)} takes no mask per row")
@@ -159,8 +163,8 @@ class AttentionContext:
             self._seen, self._length = longer, length
         return self._seen[index]
 
-    def _where(self) -> tuple[torch.device, torch.dtype]:
-        return self._parameter.device, self._parameter.dtype
+    def _where(self) -> tuple[torch.device, torch.dtype, int]:
+        return self._parameter.device, self._parameter.dtype, n_writes(self._outside)
 
     @torch.no_grad()
     def _record(self, length: int, *, token: int | None = None) -> list[_Seen]:

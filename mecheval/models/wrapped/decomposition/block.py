@@ -30,7 +30,12 @@ from mecheval.models.wrapped.decomposition.state_space import find_state_space
 from mecheval.models.wrapped.decomposition.verification import check_layer
 from mecheval.models.wrapped.discovery.mixer_sites import attention_of, factors
 from mecheval.models.wrapped.recording.chains import Chain, find_chain
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, in_short
+from mecheval.models.wrapped.recording.inseparable import (
+    FAILURES,
+    Inseparable,
+    in_short,
+    pass_shortage,
+)
 from mecheval.models.wrapped.recording.narrowing import narrows
 
 if TYPE_CHECKING:
@@ -89,6 +94,7 @@ class Block:
             try:
                 return way(contexts)
             except (*FAILURES, Inseparable) as reason:
+                pass_shortage(reason)
                 reasons.append(in_short(reason))
         raise Inseparable(f"layer {self.number}: {reasons[0]}; as a whole: {reasons[-1]}")
 
@@ -122,7 +128,11 @@ class Block:
 
     @cached_property
     def _dtype(self) -> torch.dtype:
-        dtype = self.call.output.dtype
+        """Return the type of number that the block computes in; its stream can be wider."""
+        weights = next(self.call.module.parameters(), self.call.output)
+        dtype = max(
+            (self.call.output.dtype, weights.dtype), key=lambda dtype: torch.finfo(dtype).eps
+        )
         if dtype == torch.float64 and narrows(lambda: self.call.replay(self.stream_BTD)):
             return torch.float32
         return dtype

@@ -29,6 +29,7 @@ from mecheval.models.wrapped.recording.arguments import (
     swapped,
 )
 from mecheval.models.wrapped.recording.cache_tensors import tensors, with_tensors
+from mecheval.models.wrapped.recording.changes import n_writes, outside_of
 from mecheval.models.wrapped.recording.inseparable import Inseparable
 from mecheval.models.wrapped.recording.module_state import left_as_found
 
@@ -86,6 +87,8 @@ class CacheContext:
         """
         self.module, self.structure, self.modules = module, structure, dict(modules)
         self._parameter = next(module.parameters())
+        self._outside = outside_of(module, structure.blocks)
+        self._written = n_writes(self._outside)
         name = cache_argument(module)
         if name is None:
             raise Inseparable("the model returns no cache that it takes again")
@@ -118,6 +121,11 @@ class CacheContext:
         Raises:
             RuntimeError: It is given something there that it was not given elsewhere.
         """
+        written = n_writes(self._outside)
+        if written != self._written:
+            # What modules are given can depend on weights outside of the blocks.
+            self._found.clear()
+            self._written = written
         if (first, last) not in self._found:
             self._found[first, last] = self._record(first, last)
             if len(self._found) > _KEPT:
@@ -161,7 +169,7 @@ class CacheContext:
         tokens_BN = torch.full((n_examples, last - first), token, device=self._parameter.device)
         options = {"use_cache": True} if cache is None else {"use_cache": True, self.name: cache}
         # Inference mode is left, because what is kept must serve outside of it too.
-        with torch.inference_mode(False), torch.no_grad(), unvisited():
+        with torch.inference_mode(False), torch.no_grad(), unvisited(), left_as_found(self.module):
             return self.module(tokens_BN, **options)
 
     def _cache(self, first: int) -> Any:

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mecheval.models.wrapped.decomposition.attention_context import AttentionContext
 from mecheval.models.wrapped.decomposition.cache_context import CacheContext
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, in_short
+from mecheval.models.wrapped.recording.inseparable import (
+    FAILURES,
+    Inseparable,
+    in_short,
+    pass_shortage,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,11 +57,14 @@ class Contexts:
             Inseparable: It is given what depends on the tokens, or a mask that cannot be cut.
         """
         mixers = [self.mixers[number] for number in self.attending]
-        attentions = list(self.attentions.values())
-        return self._once(
-            "attention",
-            lambda: AttentionContext(self.module, mixers, attentions, head=self.structure.head),
-        )
+        attentions, structure = list(self.attentions.values()), self.structure
+
+        def find() -> AttentionContext:
+            return AttentionContext(
+                self.module, mixers, attentions, head=structure.head, blocks=structure.blocks
+            )
+
+        return self._once("attention", find)
 
     def mixer_caches(self) -> CacheContext:
         """Return what mixers are given with the model's cache.
@@ -82,6 +90,7 @@ class Contexts:
             try:
                 self._found[name] = find()
             except (*FAILURES, Inseparable) as reason:
+                pass_shortage(reason)
                 self._found[name] = Inseparable(in_short(reason))
         found = self._found[name]
         if isinstance(found, Inseparable):

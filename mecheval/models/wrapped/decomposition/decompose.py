@@ -19,8 +19,12 @@ from mecheval.models.wrapped.decomposition.verification import check_readout
 from mecheval.models.wrapped.discovery.structure import probe_tokens
 from mecheval.models.wrapped.recording.arguments import receiving
 from mecheval.models.wrapped.recording.calls import evaluating, record
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
-from mecheval.own_code.explaining import in_words
+from mecheval.models.wrapped.recording.inseparable import (
+    FAILURES,
+    Inseparable,
+    in_short,
+    pass_shortage,
+)
 
 if TYPE_CHECKING:
     from mecheval.models.wrapped.discovery.structure import Structure
@@ -40,7 +44,8 @@ def take_apart(module: nn.Module, structure: Structure) -> Decomposition:
         try:
             return _taken_apart(module, structure)
         except FAILURES as error:
-            raise Inseparable(f"a part alone fails ({in_words(error)})") from error
+            pass_shortage(error)
+            raise Inseparable(in_short(error)) from error
 
 
 def _taken_apart(module: nn.Module, structure: Structure) -> Decomposition:

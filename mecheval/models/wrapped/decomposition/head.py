@@ -19,7 +19,7 @@ from mecheval.models.wrapped.decomposition.readout import instead
 from mecheval.models.wrapped.decomposition.verification import check_same
 from mecheval.models.wrapped.discovery.structure import probe_tokens
 from mecheval.models.wrapped.recording.calls import evaluating, run
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
+from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
 from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class AnswersOnly:
                 with self.taken(answers_A):
                     made_BTA = run(module, tokens_BT)
             except FAILURES as error:
+                pass_shortage(error)
                 raise Inseparable(in_words(error)) from error
         check_same(made_BTA, wanted_BTA, dtype=wanted_BTA.dtype, what="the logits of some tokens")
 

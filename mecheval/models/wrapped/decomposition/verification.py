@@ -12,25 +12,22 @@ import torch
 from torch import Tensor
 
 from mecheval.models.mixing import at
+from mecheval.models.tolerance import tolerance
 from mecheval.models.wrapped.recording.inseparable import Inseparable
 
 if TYPE_CHECKING:
     from mecheval.models.decomposition import Layer
     from mecheval.models.wrapped.decomposition.readout import RealReadout
 
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
-COARSE = 3e-2
-"""Largest difference relative to what a block adds to the stream, or to the largest logit; the
-coarse one is for half precision."""
-
 _ROUNDING = 16
 """By how many units in the last place of the largest value two sums can differ."""
 
 
 def check_layer(layer: Layer, stream_BTD: Tensor, after_BTD: Tensor, *, dtype: torch.dtype) -> None:
-    """Check a block's parts: on all positions, from some of them on, and on single positions.
+    """Check a block's parts: on all positions, on the later half, and on single positions.
 
-    One token is what modules know a way of their own for; so it stands before a rest, and behind.
+    Modules know ways of their own for one token. So where nothing is known of a mixer but what its
+    module returns, one token also stands before the rest, and behind it.
 
     Args:
         layer: The parts.
@@ -44,7 +41,8 @@ def check_layer(layer: Layer, stream_BTD: Tensor, after_BTD: Tensor, *, dtype: t
     mixing, n_positions = layer.mixing, stream_BTD.shape[1]
     whole_BTD = mixing.output(mixing.project(layer.enter(stream_BTD), ()), ())
     pairs = [(layer.leave(stream_BTD, whole_BTD), after_BTD)]
-    for first in (1, n_positions // 2, n_positions - 1):
+    half = n_positions // 2
+    for first in (half, 1, n_positions - 1) if mixing.opaque else (half,):
         early_BTD, late_BTD = stream_BTD[:, :first], stream_BTD[:, first:]
         wanted_BTD = after_BTD[:, first:]
         state = mixing.advance(mixing.project(layer.enter(early_BTD), ()), ())
@@ -97,6 +95,6 @@ def check_same(
     largest = float(wanted.abs().max())
     scale = largest if scale is None else scale
     difference = float((made.double() - wanted.double()).abs().max())
-    limit = TOLERANCE.get(dtype, COARSE) * scale + _ROUNDING * torch.finfo(dtype).eps * largest
+    limit = tolerance(dtype) * scale + _ROUNDING * torch.finfo(dtype).eps * largest
     if not difference <= limit:
         raise Inseparable(f"{what} are off by {difference / scale:.1e}")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mecheval.errors import UsageError
 from mecheval.models.wrapped.discovery.structure import probe_tokens
 from mecheval.models.wrapped.recording.calls import Call, evaluating, record, run
-from mecheval.models.wrapped.recording.inseparable import FAILURES
+from mecheval.models.wrapped.recording.inseparable import FAILURES, pass_shortage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,8 @@ def check_repeatable(module: nn.Module, context_limit: int | None) -> None:
             first = record(module, tokens_BT)
             run(module, other_BT)
             second = record(module, tokens_BT)
-        except FAILURES:
+        except FAILURES as error:
+            pass_shortage(error)
             return  # what does not run at all is told where it is needed
     names = {part: name for name, part in module.named_modules()}
     part = next((call.module for call in _others(first, second)), module)

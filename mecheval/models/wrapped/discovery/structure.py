@@ -25,7 +25,7 @@ from mecheval.models.sites import Site
 from mecheval.models.wrapped.discovery.block_parts import find_parts, takes_stream
 from mecheval.models.wrapped.discovery.mixer_sites import inner_sites
 from mecheval.models.wrapped.recording.calls import Call, evaluating, reach, record, run
-from mecheval.models.wrapped.recording.inseparable import FAILURES
+from mecheval.models.wrapped.recording.inseparable import FAILURES, pass_shortage
 from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def find_structure(module: nn.Module) -> Structure:
         try:
             return _examined(module, probe_tokens(module))
         except FAILURES as error:
+            pass_shortage(error)
             raise UsageError(
                 f"{type(module).__name__} does not run on token ids of shape ({BATCH}, {LENGTH}), "
                 f"or its parts not one by one ({in_words(error)}). A model must map "

@@ -35,7 +35,7 @@ from mecheval.models.wrapped.recording.calls import (
     noise_like,
     without_cache,
 )
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable
+from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
 from mecheval.models.wrapped.recording.module_state import left_as_found
 from mecheval.own_code.explaining import in_words
 
@@ -130,6 +130,7 @@ class Replayer:
             try:
                 self._examine(probe_tokens(module))
             except FAILURES as error:
+                pass_shortage(error)
                 raise Inseparable(f"a block alone fails ({in_words(error)})") from error
             self.has_tails = self._tails_agree(probe_tokens(module))
 
@@ -165,9 +166,9 @@ class Replayer:
             options[str(self.cache_name)] = copy.deepcopy(remembered[2])
         if before == first:
             return options[str(self.cache_name)]
-        read_PT = tokens_PT[:, before:first]
-        with left_as_found(self.module), no_logits(self.structure.head, read_PT):
-            output = self.module(read_PT, **options)
+        tokens_PN = tokens_PT[:, before:first]
+        with left_as_found(self.module), no_logits(self.structure.head, tokens_PN):
+            output = self.module(tokens_PN, **options)
         cache = output[self.cache_name]
         self._remembered = tokens_PT, first, copy.deepcopy(cache)
         return cache
@@ -192,7 +193,8 @@ class Replayer:
             check_same(
                 made_BTD, wanted_BTD[:, first:], dtype=wanted_BTD.dtype, what="its own cache"
             )
-        except (*FAILURES, Inseparable):
+        except (*FAILURES, Inseparable) as error:
+            pass_shortage(error)
             return False
         return True
 
@@ -211,7 +213,8 @@ class Replayer:
         ]
         try:
             options = {str(self.cache_name): cache, "use_cache": True}
-            self.module(tokens_BT[:, half:], **options)
+            with left_as_found(self.module):
+                self.module(tokens_BT[:, half:], **options)
         finally:
             for handle in handles:
                 handle.remove()

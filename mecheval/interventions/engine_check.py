@@ -1,0 +1,253 @@
+"""Whether an engine is exact for a model: it is held against another way to compute a few cells.
+
+The cells are of the grid itself, where an engine could go wrong: its first and last layer and one
+between, its longest and its shortest tail (one token, where the last position is patched) and one
+between; many rows in a pass, and one. Tensors of the forward pass are held against plain hooks,
+``state`` and ``cache`` against a run token by token where the model has one. ``write`` and frozen
+memory can be computed in no other way: what they stand on is checked by the input of every block.
+
+Shape suffixes: ``P`` runs, ``T`` positions, ``C`` vocabulary, ``J`` patched positions, ``K``
+components, ``I`` patched layers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from mecheval import seeding
+from mecheval.interventions.budget import Budget
+from mecheval.interventions.chunk import chunk_of
+from mecheval.interventions.donors import Interchange
+from mecheval.interventions.engine_cost import first_changes
+from mecheval.interventions.engine_faults import reason_of
+from mecheval.interventions.engines import run
+from mecheval.interventions.engines.steps import COMPONENTS
+from mecheval.models.decomposition import Refusal
+from mecheval.models.sites import MEMORY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mecheval.interventions.base_runs import BaseRuns
+    from mecheval.interventions.chunk import Chunk
+    from mecheval.interventions.donors import Donor
+    from mecheval.interventions.plan import Engine, Plan
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+COARSE = 3e-2
+"""Largest difference to plain hooks relative to the largest logit; the last is for half precision.
+"""
+
+MIXED = 1e-6
+"""The same for models in float64 that compute parts in float32."""
+
+STEPWISE = 1e-4
+"""Least tolerance against a run token by token, whose sums are added up in another order."""
+
+RUNS = 2
+"""How many runs are checked, at most."""
+
+STEPS = 8
+"""Positions of the runs on which memory is held against steps, at most."""
+
+
+class Verdict(NamedTuple):
+    """What a check found.
+
+    Attributes:
+        reason: Why the engine cannot be taken; None if it can.
+        difference: Largest difference to the other way, relative to the largest logit.
+        checked: Number of cells that were compared.
+    """
+
+    reason: str | None
+    difference: float | None = None
+    checked: int = 0
+
+
+class Extent(NamedTuple):
+    """Layers and positions between which cells of a grid lie, both ends included."""
+
+    layers: tuple[int, int]
+    positions: tuple[int, int]
+
+    def holds(self, other: Extent) -> bool:
+        """Say whether another extent lies within this one."""
+        pairs = zip(self, other, strict=True)
+        return all(a <= c and d <= b for (a, b), (c, d) in pairs)
+
+
+def extent_of(base_runs: BaseRuns, donor: Donor, plan: Plan) -> Extent:
+    """Return where a grid has cells that can change something; where it has cells, if none can."""
+    first, last = int(first_changes(base_runs, donor).min()), int(base_runs.readout_P.max())
+    inside = [position for position in plan.positions if first <= position <= last]
+    positions = inside or list(plan.positions) or [0]
+    layers = plan.layers or (0,)
+    return Extent((min(layers), max(layers)), (min(positions), max(positions)))
+
+
+def check(engine: Engine, base_runs: BaseRuns, donor: Donor, plan: Plan) -> Verdict:
+    """Say whether an engine can be taken, and how far it is from plain hooks.
+
+    Raises:
+        RuntimeError: Memory is too short to tell.
+        Exception: A fault of this package.
+    """
+    model = base_runs.model
+    decomposition = model.decomposition() if engine == "tails" else None
+    if isinstance(decomposition, Refusal):
+        return Verdict(decomposition.reason)
+    extent = extent_of(base_runs, donor, plan)
+    runs = _runs(base_runs, donor)
+    sample, given = base_runs.take(runs), donor.take(runs)
+    if engine == "blocks" and isinstance(model.replay(sample.tokens_PT), Refusal):
+        return Verdict("its blocks cannot be called one by one")
+    try:
+        plan = replace(plan, engine=engine)
+        verdict = _against_hooks(engine, sample, given, _sample(plan, extent))
+        memory = tuple(name for name in plan.components if name in COMPONENTS)
+        if verdict.reason is None and memory and set(memory) <= set(model.exchanges):
+            return _worse(verdict, _against_steps(engine, sample, plan, memory))
+    except Exception as error:
+        return Verdict(reason_of(error))
+    return verdict
+
+
+def _runs(base_runs: BaseRuns, donor: Donor) -> list[int]:
+    """Choose the run that differs from its donor the earliest, and another one."""
+    earliest = int(first_changes(base_runs, donor).argmin())
+    others = [run for run in range(base_runs.n_runs) if run != earliest]
+    return sorted([earliest, *others[: RUNS - 1]])
+
+
+def _sample(plan: Plan, extent: Extent) -> Plan:
+    """Choose a few cells for a plan's components; what cannot be hooked is left to the streams."""
+    rng = seeding.stream(0, "fidelity")
+
+    def some(values: tuple[int, ...], ends: tuple[int, int]) -> tuple[int, ...]:
+        between = [value for value in sorted(set(values)) if ends[0] < value < ends[1]]
+        drawn = [int(rng.choice(between))] if between else []
+        return tuple(sorted({*ends, *drawn}))
+
+    hooked = tuple(name for name in plan.components if name not in MEMORY)
+    return replace(
+        plan,
+        components=hooked or ("block_in",),
+        layers=some(plan.layers, extent.layers),
+        positions=some(plan.positions, extent.positions),
+        frozen=False,
+        wanted_JP=None,
+    )
+
+
+def _against_hooks(engine: Engine, sample: BaseRuns, donor: Donor, plan: Plan) -> Verdict:
+    chunk = chunk_of(sample, donor, plan)
+    many, one, wanted = _copy(chunk), _copy(_single(chunk)), _copy(chunk)
+    run(many, engine, Budget(plan.memory))
+    run(one, engine, Budget(1))
+    run(wanted, "hooks", Budget(plan.memory))
+    asked_KIJP = _asked(chunk)
+    pairs = [
+        (many.patched_KIJP, wanted.patched_KIJP),
+        (one.patched_KIJP[asked_KIJP], wanted.patched_KIJP[asked_KIJP]),
+    ]
+    return _compared(pairs, sample, _tolerance(sample))
+
+
+def _against_steps(
+    engine: Engine, sample: BaseRuns, plan: Plan, memory: tuple[str, ...]
+) -> Verdict:
+    """Exchange memory in the first tokens of runs, with runs that are one token ahead."""
+    n = min(STEPS, sample.n_positions - 1)
+    if n < 2:
+        return Verdict(None)
+    last_P = torch.full_like(sample.readout_P, n - 1)
+    short = replace(sample, tokens_PT=sample.tokens_PT[:, :n], readout_P=last_P)
+    layers = tuple(sorted({min(plan.layers), max(plan.layers)}))
+    how = replace(
+        plan, components=memory, layers=layers, positions=tuple(sorted({0, n // 2, n - 2})),
+        frozen=False, wanted_JP=None,
+    )  # fmt: skip
+    chunk = chunk_of(short, Interchange(sample.tokens_PT[:, 1 : n + 1]), how)
+    made, wanted = _copy(chunk), _copy(chunk)
+    run(made, engine, Budget(plan.memory))
+    run(wanted, "steps", Budget(plan.memory))
+    limit = max(STEPWISE, _tolerance(sample))
+    return _compared([(made.patched_KIJP, wanted.patched_KIJP)], short, limit, what="memory ")
+
+
+def _copy(chunk: Chunk) -> Chunk:
+    return replace(
+        chunk, patched_KIJP=chunk.patched_KIJP.clone(), pending_KIJP=chunk.pending_KIJP.clone()
+    )
+
+
+def _asked(chunk: Chunk) -> Tensor:
+    """Return which cells are also run in passes of one row: the two that are farthest apart."""
+    asked_KIJP = torch.zeros_like(chunk.pending_KIJP)
+    for ends in ((0, 0), (-1, -1)):
+        asked_KIJP[:, ends[0], ends[1], 0] = True
+    return asked_KIJP & chunk.pending_KIJP
+
+
+def _single(chunk: Chunk) -> Chunk:
+    """Leave a few cells, one row per pass."""
+    return replace(
+        chunk, plan=replace(chunk.plan, batch_size=1, memory=1), pending_KIJP=_asked(chunk)
+    )
+
+
+def _compared(
+    pairs: Sequence[tuple[Tensor, Tensor]], sample: BaseRuns, tolerance: float, *, what: str = ""
+) -> Verdict:
+    """Compare readouts with those of another way, which are NaN where there is no such site."""
+    exists = [~wanted.isnan() for _, wanted in pairs]
+    found = torch.cat(
+        [(made - wanted)[where] for (made, wanted), where in zip(pairs, exists, strict=True)]
+    )
+    if not len(found):
+        return Verdict(None)
+    scale = sample.model.logits_at(sample.tokens_PT, sample.readout_P[:, None]).abs().max()
+    difference, checked = float(found.abs().max() / scale), int(exists[0].sum())
+    if not difference <= tolerance:  # which NaN is not either
+        reason = f"{what}off by {difference:.1e} of the largest logit"
+        return Verdict(reason, difference, checked)
+    return Verdict(None, difference, checked)
+
+
+def _worse(one: Verdict, other: Verdict) -> Verdict:
+    """Join what two checks found of different components."""
+    differences = [v.difference for v in (one, other) if v.difference is not None]
+    reason, checked = one.reason or other.reason, one.checked + other.checked
+    return Verdict(reason, max(differences, default=None), checked)
+
+
+def _tolerance(base_runs: BaseRuns) -> float:
+    """Return how far an exact engine may be off: by rounding, and no more."""
+    dtype = next(base_runs.model.parameters()).dtype
+    if dtype == torch.float64 and _computes_in_float32(base_runs):
+        return MIXED
+    return TOLERANCE.get(dtype, COARSE)
+
+
+def _computes_in_float32(base_runs: BaseRuns) -> bool:
+    """Say whether a model in float64 brings some tensor to float32 on the way."""
+    with _Watch() as watch:
+        base_runs.model.logits_at(base_runs.tokens_PT[:1], base_runs.readout_P[:1, None])
+    return watch.seen
+
+
+class _Watch(TorchFunctionMode):
+    """Sees whether any function returns a tensor in float32."""
+
+    seen = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        self.seen |= isinstance(output, Tensor) and output.dtype == torch.float32
+        return output
