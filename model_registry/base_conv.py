@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mecheval.models.layers.gated_convolution import LongGatedConvolution, ShortGatedConvolution
-from mecheval.models.layers.implicit_filter import ImplicitFilterArchitecture
 from mecheval.models.stack.architecture import model
+from mecheval.models.stack.arguments import ImplicitFilterArchitecture
 
 if TYPE_CHECKING:
     from mecheval.models.layers.mixer import Mixer

@@ -25,12 +25,13 @@ from torch import Tensor, nn
 from mecheval.models.contract import Tap
 from mecheval.models.kernels.long_convolution import long_convolution
 from mecheval.models.kernels.scan import choose
-from mecheval.models.layers.implicit_filter import ImplicitFilterArchitecture, SineFilter
+from mecheval.models.layers.implicit_filter import SineFilter
 from mecheval.models.layers.linear import affine
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.short_convolution import ShortConvolution
 from mecheval.models.mixing import Edit, Signals, State, Written, unchanged
 from mecheval.models.stack.architecture import model
+from mecheval.models.stack.arguments import ImplicitFilterArchitecture
 
 
 class HyenaOperator(Mixer):

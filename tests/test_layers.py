@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,12 @@ LEVELS = (
 
 A recipe is a value that model cards carry, so it lies beneath the models.
 """
+
+FLOORS = ("recording", "discovery", "decomposition", "replay")
+"""Rooms of ``models/wrapped``, each resting on those before it; its own files rest on all."""
+
+LAZY = "mecheval.reports"
+"""The one room whose index imports from within what it also is imported by, when it is used."""
 
 FOR_REGISTRIES = {
     "task_registry": {"tasks", "errors"},
@@ -104,6 +111,34 @@ def test_registries_use_contracts_only(registry: str) -> None:
     for path in (ROOT / registry).rglob("*.py"):
         used = rooms_of(path)
         assert used <= FOR_REGISTRIES[registry], f"{path.name} uses {sorted(used)}"
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_floors_of_wrapped_models_rest_on_those_below(floor: str) -> None:
+    above = FLOORS[FLOORS.index(floor) + 1 :]
+    for path in (PACKAGE / "models" / "wrapped" / floor).glob("*.py"):
+        used = [n.split(".")[3] for n in imports(tree_of(path)) if wrapped_room(n)]
+        assert not [n for n in used if n in above or n not in FLOORS], path.name
+
+
+def wrapped_room(name: str) -> bool:
+    return name.startswith("mecheval.models.wrapped.")
+
+
+def test_rooms_have_no_circles() -> None:
+    """Hold every depth: what a room imports, also inside functions, never leads back to it."""
+    for depth in (2, 3, 4):
+        graph: dict[str, set[str]] = {}
+        for path in MODULES:
+            own = ".".join(path.relative_to(ROOT).with_suffix("").parts[:depth])
+            used = {".".join(n.split(".")[:depth]) for n in imports(tree_of(path)) if is_own(n)}
+            if not own.startswith(LAZY):
+                graph.setdefault(own, set()).update(used - {own})
+        tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+def is_own(name: str) -> bool:
+    return name.startswith("mecheval.") and ROOT.joinpath(*name.split(".")[:2]).exists()
 
 
 def test_every_room_has_a_level() -> None:

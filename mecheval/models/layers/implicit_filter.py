@@ -12,41 +12,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mecheval.models.layers.linear import affine, projection
-from mecheval.models.stack.arguments import FeedForwardArchitecture
 
 FEATURES = 3
 RELU_UNITS = 16
 SINE_UNITS = 64
 FAST, SLOW, TARGET = 0.3, 1.5, 1e-2
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImplicitFilterArchitecture(FeedForwardArchitecture):
-    """Arguments of architectures with such filters.
-
-    Attributes:
-        filter_positions: Lags that the filter's input is a share of; the length of the sequences,
-            as far as it can be known. The study has 1024.
-        filter_std: Standard deviation of the filter network's weights. At 0 it is their number
-            of inputs to the power of -1/2, and that of the last matrix is such that a sum over
-            ``filter_positions`` lags starts of order 1. The study has 0.02.
-    """
-
-    filter_positions: int = 64
-    filter_std: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Check the arguments."""
-        super().__post_init__()
-        self.check(self.filter_positions >= 1, "filter_positions of at least 1")
-        self.check(self.filter_std >= 0, "filter_std of at least 0")
 
 
 class ReluFilter(nn.Module):
@@ -55,7 +31,7 @@ class ReluFilter(nn.Module):
     draws_itself = True  # by filter_std, whatever the shell does
 
     def __init__(self, width: int, positions: int, std: float) -> None:
-        """Draw the weights: see :class:`ImplicitFilterArchitecture`."""
+        """Draw the weights: see :class:`.stack.arguments.ImplicitFilterArchitecture`."""
         super().__init__()
         self.positions = positions
         self.up = affine(FEATURES, RELU_UNITS)
@@ -74,7 +50,7 @@ class SineFilter(nn.Module):
     draws_itself = True  # by filter_std, whatever the shell does
 
     def __init__(self, width: int, positions: int, std: float) -> None:
-        """Draw the weights: see :class:`ImplicitFilterArchitecture`."""
+        """Draw the weights: see :class:`.stack.arguments.ImplicitFilterArchitecture`."""
         super().__init__()
         self.positions = positions
         sizes = (FEATURES, SINE_UNITS, SINE_UNITS, SINE_UNITS)

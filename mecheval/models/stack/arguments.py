@@ -64,6 +64,28 @@ class LinearAttentionArchitecture(FeedForwardArchitecture):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImplicitFilterArchitecture(FeedForwardArchitecture):
+    """Arguments of architectures with such filters.
+
+    Attributes:
+        filter_positions: Lags that the filter's input is a share of; the length of the sequences,
+            as far as it can be known. The study has 1024.
+        filter_std: Standard deviation of the filter network's weights. At 0 it is their number
+            of inputs to the power of -1/2, and that of the last matrix is such that a sum over
+            ``filter_positions`` lags starts of order 1. The study has 0.02.
+    """
+
+    filter_positions: int = 64
+    filter_std: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        super().__post_init__()
+        self.check(self.filter_positions >= 1, "filter_positions of at least 1")
+        self.check(self.filter_std >= 0, "filter_std of at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class StateSpaceArchitecture(Architecture):
     """Arguments of Mamba and Mamba-2.
 
