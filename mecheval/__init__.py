@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mecheval.models.contract import ModelCard as ModelCard
     from mecheval.models.contract import SequenceModel as SequenceModel
     from mecheval.models.stack.architecture import model as model
+    from mecheval.models.wrapping import wrap as wrap
     from mecheval.reports.collection import load_results as load_results
     from mecheval.reports.comparison import compare as compare
     from mecheval.reports.files import read_report as load_report  # noqa: F401 - listed below
@@ -53,6 +54,7 @@ _INDEX = {
     "recovery_grid": ("mecheval.interventions", "recovery_grid"),
     "task": ("mecheval.tasks", "task"),
     "trace": ("mecheval.interventions", "trace"),
+    "wrap": ("mecheval.models.wrapping", "wrap"),
 }
 
 __all__ = ["__version__", *_INDEX]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -14,10 +14,12 @@ import numpy as np
 
 from mecheval.cli.progress import display
 from mecheval.errors import UsageError
+from mecheval.escape import quoted
 from mecheval.harness.building import build_source, build_task
 from mecheval.harness.devices import find_devices
 from mecheval.harness.events import Silence
 from mecheval.harness.execute import execute
+from mecheval.harness.python_arguments import checked_arguments
 from mecheval.harness.request import Request, Settings
 from mecheval.harness.suites import load_suite
 from mecheval.harness.users_code import said_in_a_sentence
@@ -28,7 +30,10 @@ from mecheval.tasks.contract import Task, configure
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from torch import nn
+
     from mecheval.harness.devices import Devices
+    from mecheval.harness.python_arguments import Arguments
     from mecheval.metrics import Metric
     from mecheval.models.contract import ModelSource, SequenceModel
     from mecheval.reports.schema import Report
@@ -46,7 +51,7 @@ def evaluate(
     snapshots: int | None = None,
     metrics: Sequence[str | Metric] | None = None,
     limit: int | None = None,
-    dtype: str = "float32",
+    dtype: str | None = None,
     device: str = "auto",
     jobs: int | None = None,
     progress: bool = False,
@@ -56,8 +61,10 @@ def evaluate(
     """Train, measure and report every model on every task with every seed.
 
     Args:
-        models: Names such as ``"mamba[layers=2]"``; modules with an attribute ``card``, or
-            ``(module, card)`` tuples; configured sources.
+        models: Names such as ``"mamba[layers=2]"``; models and modules in memory, alone or as
+            ``(module, tokenizer)`` or ``(module, card)``; configured sources. A module is copied,
+            and the copy fine-tuned as checkpoints are; ``recipe={"steps": 0}`` measures it as it
+            is.
         tasks: Names such as ``"dyck[k=3]"``, or tasks.
         seeds: The seeds; by default 0, and 0 to 3 for the size ``formal``.
         output: Folder for the reports, from which a second call resumes; in memory by default.
@@ -69,7 +76,8 @@ def evaluate(
         metrics: Metrics to measure besides the behavioural one, as names such as
             ``"bottleneck[eraser=leace]"`` or as objects; those of the task by default.
         limit: Largest number of examples per metric; marks the reports partial.
-        dtype: Floating-point type of the measurements.
+        dtype: Floating-point type of the measurements; by default that of a module in memory, and
+            float32 for all others.
         device: auto, cpu, cuda or cuda:N.
         jobs: Worker processes; by default all cells run in this process. Models and tasks that
             are given as objects always do.
@@ -85,25 +93,41 @@ def evaluate(
     Raises:
         UsageError: A name or argument is wrong; nothing has been computed.
         StorageError: A report could not be written.
+
+    Example:
+        >>> import mecheval
+        >>> reports = mecheval.evaluate(
+        ...     "gru[layers=1,width=16]", "parity", seeds=[0, 1], recipe={"steps": 2}, limit=16
+        ... )
+        >>> [report.status for report in reports], reports[0].learned
+        (['success', 'success'], False)
+        >>> model = mecheval.load_model("gru[layers=1,width=16]", task="parity")  # or any module
+        >>> report, = mecheval.evaluate(model, "parity", recipe={"steps": 0}, limit=16)
+        >>> report.identity.model.source, report.training.steps
+        ('module', 0)
     """
-    devices = find_devices(device)
+    given = {
+        "seeds": seeds, "output": output, "size": size, "recipe": recipe, "sweep": sweep,
+        "snapshots": snapshots, "limit": limit, "dtype": dtype, "device": device, "jobs": jobs,
+        "progress": progress, "include_path": include_path,
+    }  # fmt: skip
+    checked = checked_arguments("mecheval.evaluate", given | settings)
+    devices = find_devices(checked.device)
     request = Request(
         models=tuple(_model(model) for model in _listed(models)),
         tasks=tuple(_task(task) for task in _listed(tasks)),
-        seeds=None if seeds is None else tuple(seeds),
-        size=size,
-        recipe=dict(recipe or {}),
-        sweep=sweep,
-        snapshots=snapshots,
+        seeds=checked.seeds,
+        size=checked.size,
+        recipe=checked.recipe or {},
+        sweep=checked.sweep,
+        snapshots=checked.snapshots,
         metrics=None if metrics is None else tuple(map(_metric, _listed(metrics))),
-        limit=limit,
-        dtype=dtype,
-        output=None if output is None else Path(output),
-        settings=Settings(
-            include_paths=tuple(map(Path, include_path)), device=devices.kind, **settings
-        ),
+        limit=checked.limit,
+        dtype=checked.dtype,
+        output=checked.output,
+        settings=_settings(checked, devices),
     )
-    return _reports([request], devices, jobs=jobs, progress=progress)
+    return _reports([request], devices, jobs=checked.jobs, progress=checked.progress)
 
 
 def evaluate_suite(
@@ -125,7 +149,8 @@ def evaluate_suite(
         device: auto, cpu, cuda or cuda:N.
         jobs: Worker processes; by default all cells run in this process.
         progress: Whether to show what is going on.
-        settings: Fields of :class:`mecheval.harness.request.Settings`, as for :func:`evaluate`.
+        settings: ``include_path``, and further fields of
+            :class:`mecheval.harness.request.Settings`, as for :func:`evaluate`.
 
     Returns:
         One report per cell, grid by grid.
@@ -134,15 +159,29 @@ def evaluate_suite(
         UsageError: There is no such suite, or its file is malformed; nothing has been computed.
         StorageError: A report could not be written.
     """
-    devices = find_devices(device)
-    suite, chosen = load_suite(name), Settings(device=devices.kind, **settings)
+    given = {
+        "seeds": seeds, "output": output, "device": device, "jobs": jobs, "progress": progress,
+    }  # fmt: skip
+    checked = checked_arguments("mecheval.evaluate_suite", given | settings)
+    devices = find_devices(checked.device)
+    suite, chosen = load_suite(_text(name, "suite")), _settings(checked, devices)
     suite.check_claims(chosen)
-    requests = suite.requests(
-        seeds=None if seeds is None else tuple(seeds),
-        output=None if output is None else Path(output),
-        settings=chosen,
+    requests = suite.requests(seeds=checked.seeds, output=checked.output, settings=chosen)
+    return _reports(requests, devices, jobs=checked.jobs, progress=checked.progress)
+
+
+def _settings(checked: Arguments, devices: Devices) -> Settings:
+    return Settings(
+        include_paths=checked.include_path,
+        trust_remote_code=checked.trust_remote_code,
+        cache=checked.cache,
+        device=devices.kind,
+        threads=checked.threads,
+        batch_size=checked.batch_size,
+        overwrite=checked.overwrite,
+        command=checked.command,
+        ensemble=checked.ensemble,
     )
-    return _reports(requests, devices, jobs=jobs, progress=progress)
 
 
 def _reports(
@@ -158,13 +197,18 @@ def load_task(spec: str, *, include_path: Sequence[Path | str] = ()) -> Task:
 
     Raises:
         UsageError: The name or an argument is unknown.
+
+    Example:
+        >>> import mecheval
+        >>> mecheval.load_task("dyck[k=3,m=6]").params["k"]
+        3
     """
     with said_in_a_sentence():
         return build_task(parse_spec(spec), Registry(tuple(map(Path, include_path))))
 
 
 def load_model(
-    spec: str,
+    spec: str | nn.Module,
     *,
     task: Task | str | None = None,
     vocab_size: int = 256,
@@ -176,7 +220,8 @@ def load_model(
     A checkpoint that is stored in float64 stays in it.
 
     Args:
-        spec: A registered name, ``hf:REPO`` or ``hf:DIRECTORY``, with arguments.
+        spec: A registered name, ``hf:REPO`` or ``hf:DIRECTORY``, with arguments; a module in memory
+            becomes a model as by :func:`mecheval.wrap`, in its own type of number.
         task: Gives the vocabulary.
         vocab_size: Number of token ids without a task; checkpoints have their own.
         seed: Decides weights that are drawn.
@@ -184,10 +229,19 @@ def load_model(
 
     Raises:
         UsageError: The name, an argument or a checkpoint is not there, or the model not causal.
+
+    Example:
+        >>> import mecheval, torch
+        >>> model = mecheval.load_model("deltanet[layers=2,width=16]", task="parity")
+        >>> model.n_layers, model.vocab_size, model(torch.tensor([[0, 1, 2]])).shape
+        (2, 3, torch.Size([1, 3, 3]))
     """
     from mecheval.models.admission import admit
     from mecheval.models.contract import Encoding
+    from mecheval.models.wrapping import as_model
 
+    if not isinstance(spec, str):
+        return as_model(spec).eval()
     registry = Registry(tuple(map(Path, include_path)))
     with said_in_a_sentence():
         source = build_source(parse_spec(spec), registry, Settings())
@@ -199,7 +253,14 @@ def load_model(
 
 
 def _listed(given: Any) -> list[Any]:
-    return list(given) if isinstance(given, list) else [given]
+    names = isinstance(given, tuple) and all(isinstance(item, str) for item in given)
+    return list(given) if isinstance(given, list) or names else [given]
+
+
+def _text(given: Any, what: str) -> str:
+    if not isinstance(given, str):
+        raise UsageError(f"{quoted(given)} is not the name of a {what}. Give a name.")
+    return given
 
 
 def _task(given: Any) -> Spec | Task:
@@ -209,11 +270,17 @@ def _task(given: Any) -> Spec | Task:
         return configure(given, {}, name=given.card.name)
     if isinstance(given, Task):
         return given
-    raise UsageError(f"{given!r} is not a task. Give a name such as 'parity' or a Task.")
+    raise UsageError(f"{quoted(given)} is not a task. Give a name such as 'parity' or a Task.")
 
 
-def _metric(given: str | Metric) -> Spec | Metric:
-    return parse_spec(given) if isinstance(given, str) else given
+def _metric(given: Any) -> Spec | Metric:
+    from mecheval.metrics import Metric
+
+    if isinstance(given, str):
+        return parse_spec(given)
+    if isinstance(given, Metric):
+        return given
+    raise UsageError(f"{quoted(given)} is no metric. Give a name such as 'recovery', or a Metric.")
 
 
 def _model(given: Any) -> Spec | ModelSource:

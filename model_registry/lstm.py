@@ -16,7 +16,7 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,7 @@ class LongShortTermMemory(Mixer):
     """One LSTM layer; its output is what is added to the stream."""
 
     writes = ("forget", "input")
+    remembers = ("h", "c")
     gated = True
 
     def __init__(self, width: int) -> None:
@@ -42,7 +43,8 @@ class LongShortTermMemory(Mixer):
         super().__init__()
         self.lstm = nn.LSTM(width, width, batch_first=True)
         draw(self.lstm)
-        nn.init.ones_(self.lstm.bias_ih_l0[width : 2 * width])
+        bias_G = cast("Tensor", self.lstm.bias_ih_l0)
+        nn.init.ones_(bias_G[width : 2 * width])
 
     def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Run on; the state is the output and the cell of the last position, ``(B, D)`` each."""

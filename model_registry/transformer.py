@@ -41,6 +41,7 @@ class Attention(Mixer):
     kernels = ("attention:scaled_dot_product",)
     inner = ("q", "k", "v", "z")
     writes = ("k", "v")
+    remembers = ("k", "v")
 
     def __init__(
         self, width: int, heads: int, *, rotary: bool, scale: float, bias: bool = False

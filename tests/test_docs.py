@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+import torch
 
 from mecheval.cli import COMMANDS, build_parser, main, options
 
@@ -72,6 +73,16 @@ def test_commands_and_flags_that_are_mentioned_exist(path: Path) -> None:
         known = options.chosen_command(parser, [command, *words])[0].flags
         flags = {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)}
         assert flags <= set(known), f"{command}: {flags - set(known)}"
+
+
+def test_the_example_with_a_module_in_memory_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    (example,) = [block for block in blocks if "MambaForCausalLM" in block]
+    exec(compile(example, "README.md", "exec"), scope := {})
+    assert capsys.readouterr().out.strip() == example.rpartition("  # ")[2].strip()
+    assert (scope["report"].status, scope["grid"].patched.shape) == ("success", (1, 2, 5, 1))
+    assert scope["found"]["backbone.layers.0.mixer"].shape == (1, 5, 32)
+    assert not torch.allclose(scope["logits_BTC"], scope["model"](scope["other_BT"]))
 
 
 def test_links_lead_somewhere() -> None:

@@ -15,7 +15,7 @@ from mecheval.errors import StorageError
 from mecheval.harness import parts
 from mecheval.harness.along import measure_along, undefined
 from mecheval.harness.building import build_source, build_task
-from mecheval.harness.cell_training import cache_of, trained_model
+from mecheval.harness.cell_training import cache_of, measured_dtype, trained_model
 from mecheval.harness.events import Progress
 from mecheval.harness.failure import failed, failure_of, is_interruption, now
 from mecheval.harness.gate import gated
@@ -123,7 +123,7 @@ def _measure(cell: Cell, stages: _Stages, found: dict[str, Any]) -> None:
         found["plugin"] = parts.plugin(_entries(cell, asked, registry))
     with stages("train"):
         trained = trained_model(cell, source, task, encoding, stages.emit)
-        dtype = getattr(torch, cell.identity.dtype)
+        dtype = measured_dtype(cell, source)
         subject = metrics.Subject(
             model=trained.model.to(dtype).eval(),
             task=task,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from mecheval.training import sweeps
 from mecheval.training.checkpoints import cache_folder
 from mecheval.training.preparation import Trained, Workplace, prepare_best
@@ -49,3 +51,10 @@ def cache_of(cell: Cell) -> Path:
     folder = cell.settings.cache or cache_folder()
     parts = (cell.identity.task.sample_sha256, cell.identity.model.file_sha256)
     return folder.joinpath(*(part[:16] for part in parts if part))
+
+
+def measured_dtype(cell: Cell, source: ModelSource) -> torch.dtype | None:
+    """Return the type to measure in; None for a module that is to stay as it is, types mixed."""
+    if cell.identity.model.source == "module" and cell.identity.dtype == source.dtype:
+        return None
+    return getattr(torch, cell.identity.dtype)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mecheval.harness.ceilings import ceiling_of
-from mecheval.interventions import Interchange, engine_of
+from mecheval.interventions import Execution, Interchange, engine_of
 from mecheval.interventions.base_runs import checked_runs
 from mecheval.models import logits
 from mecheval.models.hooks import visiting
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mecheval.interventions import Execution
     from mecheval.metrics import Subject
     from mecheval.models.contract import Encoding, ModelCard, SequenceModel
     from mecheval.registry import Entry
@@ -131,6 +130,8 @@ def _logits(model: SequenceModel, tokens_BT: Tensor) -> Iterator[tuple[Tensor, .
 
 def _engine(subject: Subject) -> Execution:
     """Say by which engine the model is patched, and how exactly."""
+    if subject.model.no_blocks is not None:
+        return Execution("hooks", subject.model.no_blocks, None, 0, 0, 0)
     pairs = subject.pairs(N_FIDELITY, subject.length)
     corrupted, clean = checked_runs(
         subject.model, [pairs.corrupted.tokens_BT, pairs.clean.tokens_BT],

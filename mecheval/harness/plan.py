@@ -67,7 +67,9 @@ def _planned(request: Request) -> list[Cell]:
             declared.append(_declared_at("model", model.given, registry))
             with said_in_a_sentence(" and ".join(filter(None, declared)) or None):
                 encoding = model.source.encode(task.task)
-                notes = _notes(model, task, encoding) + model.source.notes(request.dtype)
+                notes = _notes(model, task, encoding) + model.source.notes(
+                    request.dtype or model.source.dtype
+                )
                 for seed in request.chosen_seeds:
                     cell = _cell(request, model, task, seed, notes)
                     cells.setdefault(cell.key, cell)
@@ -105,7 +107,7 @@ def _check(request: Request) -> None:
     for given in request.metrics or ():
         if isinstance(given, Spec):
             registry.get("metric", given.name)
-    if request.dtype not in DTYPES:
+    if request.dtype is not None and request.dtype not in DTYPES:
         raise unknown("dtype", request.dtype, DTYPES, see=f"these: {', '.join(DTYPES)}")
     if request.limit is not None and request.limit < 1:
         raise UsageError(f"The limit is {request.limit}; give --limit a number of at least 1.")
@@ -174,7 +176,7 @@ def _model(given: Spec | ModelSource, request: Request, registry: Registry) -> _
     found = source.identity()
     if isinstance(given, Spec) and found.commit is not None:
         given = replace(given, name=source.address, revision=found.commit)
-    identity = ModelPart(**vars(found), file_sha256=file_hash)
+    identity = ModelPart(**{**vars(found), "file_sha256": file_hash or found.file_sha256})
     recipe = source.recipe.replace(request.recipe)
     if identity.source == "planted" and recipe.steps:
         raise UsageError(
@@ -209,6 +211,7 @@ def _cell(
     notes: tuple[str, ...],
 ) -> Cell:
     sweep = sweep_of(request, model.recipe, model=model.identity.name)
+    dtype = request.dtype or model.source.dtype
     identity = Identity(
         protocol=PROTOCOL,
         task=task.identity,
@@ -216,14 +219,14 @@ def _cell(
         recipe=model.recipe.to_dict(),
         metrics=list(map(identity_of, task.metrics)),
         seed=seed,
-        dtype=request.dtype,
+        dtype=dtype,
         limit=request.limit,
         sweep=sweep or None,
         snapshots=request.snapshots,
     )
     run = differences(identity.recipe, model.source.recipe.to_dict())
     run |= {"limit": request.limit} if request.limit is not None else {}
-    run |= {"dtype": request.dtype} if request.dtype != "float32" else {}
+    run |= {"dtype": dtype} if dtype != "float32" else {}
     run |= {"metrics": task.chosen} if task.chosen is not None else {}
     run |= {f"sweep.{name}": values for name, values in sweep.items()}
     run |= {"snapshots": request.snapshots} if request.snapshots is not None else {}

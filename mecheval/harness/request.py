@@ -61,7 +61,8 @@ class Request:
         snapshots: At how many points along training the metrics are measured as well.
         metrics: Metrics to measure besides the behavioural one; None for those of the task.
         limit: Largest number of examples per metric.
-        dtype: Floating-point type of the measurements.
+        dtype: Floating-point type of the measurements; None for that of each model, which is
+            float32 for all but modules in memory.
         output: Folder for the reports; None keeps them in memory.
         settings: How cells are computed.
         origin: Where it is written, for messages: the file of a suite and the grid in it.
@@ -76,7 +77,7 @@ class Request:
     snapshots: int | None = None
     metrics: tuple[Spec | Metric, ...] | None = None
     limit: int | None = None
-    dtype: str = "float32"
+    dtype: str | None = None
     output: Path | None = None
     settings: Settings = Settings()
     origin: str = ""

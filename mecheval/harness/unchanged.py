@@ -74,7 +74,11 @@ def check_unchanged(
         UsageError: One of them is another one.
     """
     identity = cell.identity
-    model = file_sha256(cell.model, registry) if isinstance(cell.model, Spec) else None
+    model = (
+        file_sha256(cell.model, registry)
+        if isinstance(cell.model, Spec)
+        else cell.model.identity().file_sha256
+    )
     same = {
         f"task '{identity.task.name}'": sample_sha256(task) == identity.task.sample_sha256,
         f"model '{identity.model.name}'": model == identity.model.file_sha256

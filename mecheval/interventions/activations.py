@@ -7,7 +7,7 @@ vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -15,32 +15,39 @@ from torch import Tensor
 
 from mecheval.errors import UsageError
 from mecheval.models.hooks import visiting
+from mecheval.models.wrapping import as_model
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mecheval.models.contract import SequenceModel, Tap
     from mecheval.models.sites import Site
 
 Edit = Callable[[Tensor], Tensor]
 """Maps a site's activation ``(B, T, D)`` to what replaces it."""
 
+At = TypeVar("At", bound="Site | str")
+"""A site, or the path of a module."""
+
 BATCH_SIZE = 128
 
 
-def taps_of(model: SequenceModel, sites: Sequence[Site]) -> list[Tap]:
-    """Return the taps of sites.
+def taps_of(model: SequenceModel, sites: Sequence[Site | str]) -> list[Tap]:
+    """Return the taps of sites, and of modules by their paths.
 
     Raises:
-        UsageError: The model has no such site.
+        UsageError: The model has no such site or module.
     """
     taps = model.taps()
     for site in sites:
-        if site not in taps:
+        if not isinstance(site, str) and site not in taps:
+            model.check_blocks()
             has = ", ".join(sorted({known.component for known in taps}))
             raise UsageError(
                 f"The model has no site {site}: it has {model.n_layers} layers (from 0) "
                 f"with the components {has}."
             )
-    return [taps[site] for site in sites]
+    return [model.tap(site) if isinstance(site, str) else taps[site] for site in sites]
 
 
 @torch.inference_mode()
@@ -97,19 +104,21 @@ def _keeper(kept: list[Tensor]) -> Callable[[Tensor], None]:
 
 @torch.inference_mode()
 def trace(
-    model: SequenceModel,
+    model: SequenceModel | nn.Module,
     tokens_BT: np.ndarray | Tensor,
-    sites: Sequence[Site],
+    sites: Sequence[At],
     *,
     positions_B: np.ndarray | None = None,
     batch_size: int = BATCH_SIZE,
-) -> dict[Site, np.ndarray]:
+) -> dict[At, np.ndarray]:
     """Record the activations at sites.
 
     Args:
-        model: The model; put into evaluation mode.
+        model: The model, or a module that :func:`mecheval.wrap` makes one of; put into evaluation
+            mode.
         tokens_BT: Token ids.
-        sites: Where to record.
+        sites: Where to record: sites, such as ``Site(0, "mixer_out")``, or paths of modules whose
+            output is recorded, such as ``"encoder.layer.1"``.
         positions_B: One position per example; all positions are kept where None.
         batch_size: Examples per forward pass.
 
@@ -118,12 +127,24 @@ def trace(
         model is, float32 otherwise.
 
     Raises:
-        UsageError: The model has no such site.
-    """
-    taps = taps_of(model, sites)
-    kept: dict[Site, list[np.ndarray]] = {site: [] for site in sites}
+        UsageError: It is no model, or has no such site or module.
 
-    def keeper(site: Site, rows: slice) -> Callable[[Tensor], None]:
+    Example:
+        >>> import mecheval, torch
+        >>> from mecheval.models.sites import Site
+        >>> model = mecheval.load_model("lstm[layers=2,width=16]", vocab_size=7)
+        >>> tokens_BT = torch.tensor([[0, 1, 2, 3], [0, 3, 2, 1]])
+        >>> found = mecheval.trace(model, tokens_BT, [Site(1, "mixer_out"), "layers.1.mixer"])
+        >>> found[Site(1, "mixer_out")].shape
+        (2, 4, 16)
+        >>> bool((found[Site(1, "mixer_out")] == found["layers.1.mixer"]).all())
+        True
+    """
+    model = as_model(model)
+    taps = taps_of(model, sites)
+    kept: dict[At, list[np.ndarray]] = {site: [] for site in sites}
+
+    def keeper(site: At, rows: slice) -> Callable[[Tensor], None]:
         def keep(stream_BTD: Tensor) -> None:
             if positions_B is not None:
                 chosen_B = torch.as_tensor(positions_B[rows], device=stream_BTD.device)
@@ -142,11 +163,11 @@ def trace(
 
 @torch.inference_mode()
 def answer_logits(
-    model: SequenceModel,
+    model: SequenceModel | nn.Module,
     tokens_BT: np.ndarray | Tensor,
     answers_A: Sequence[int] | np.ndarray,
     *,
-    edits: Mapping[Site, Edit] | None = None,
+    edits: Mapping[At, Edit] | None = None,
     read_BT: np.ndarray | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> np.ndarray:
@@ -155,10 +176,12 @@ def answer_logits(
     Those of other tokens are never kept, so that memory does not grow with the vocabulary.
 
     Args:
-        model: The model; put into evaluation mode.
+        model: The model, or a module that :func:`mecheval.wrap` makes one of; put into evaluation
+            mode.
         tokens_BT: Token ids.
         answers_A: Token ids that can be an answer.
-        edits: What to do to the activation of a site, for all examples alike.
+        edits: What to do to the activation of a site, or to the output of a module by its path, for
+            all examples alike.
         read_BT: Where logits are wanted; at other positions may stand anything. A large vocabulary
             costs less with few of them. Everywhere if None.
         batch_size: Examples per forward pass.
@@ -167,9 +190,19 @@ def answer_logits(
         Logits of shape ``(B, T, A)`` in float32.
 
     Raises:
-        UsageError: The model has no such site.
+        UsageError: It is no model, or has no such site or module.
+
+    Example:
+        >>> import mecheval, torch
+        >>> from mecheval.interventions import answer_logits
+        >>> from mecheval.models.sites import Site
+        >>> model = mecheval.load_model("lstm[layers=2,width=16]", vocab_size=7)
+        >>> tokens_BT = torch.tensor([[0, 1, 2, 3]])
+        >>> edits = {Site(0, "block_out"): torch.zeros_like}
+        >>> answer_logits(model, tokens_BT, [5, 6], edits=edits).shape
+        (1, 4, 2)
     """
-    edits = edits or {}
+    model, edits = as_model(model), edits or {}
     visits = dict(zip(taps_of(model, list(edits)), edits.values(), strict=True))
     chosen_A = torch.as_tensor(np.asarray(answers_A), device=model.device)
     parts = []

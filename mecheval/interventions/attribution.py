@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
+    from torch import nn
 
     from mecheval.interventions.base_runs import BaseRuns, Readout
     from mecheval.models.contract import SequenceModel
@@ -76,7 +77,7 @@ class GuessedGrid:
 
 
 def gradient_guess(
-    model: SequenceModel,
+    model: SequenceModel | nn.Module,
     clean_BT: ArrayLike | Tensor,
     corrupted_BT: ArrayLike | Tensor,
     answers_B: ArrayLike | Tensor,
@@ -94,7 +95,8 @@ def gradient_guess(
     """Guess what patching clean activations into corrupted runs does, from gradients.
 
     Args:
-        model: The model; put into evaluation mode.
+        model: The model, or a module that :func:`mecheval.wrap` makes one of; put into evaluation
+            mode.
         clean_BT: Token ids of the clean sequences.
         corrupted_BT: Token ids of their counterfactuals, of the same shape.
         answers_B: Token id of the clean answer.
@@ -112,13 +114,22 @@ def gradient_guess(
     Raises:
         UsageError: As for recovery_grid; ``steps`` is less than 1; or a component is no tensor of
             the forward pass.
+
+    Example:
+        >>> import mecheval
+        >>> model = mecheval.load_model("gru[layers=2,width=16]", vocab_size=7)
+        >>> guess = mecheval.gradient_guess(model, [[0, 1, 2, 3]], [[0, 4, 2, 3]], [5], [6], [3])
+        >>> guess.guessed.shape  # component, layer, position, pair
+        (1, 2, 4, 1)
+        >>> str(guess)[:57]  # how far it can be trusted comes with it
+        'a gradient guess, of one gradient: correlation with 8 exa'
     """
     clean, corrupted = checked_runs(
         model, [clean_BT, corrupted_BT], answers_B, foils_B, readout_B, kind=readout
     )
     plan = plan_of(corrupted, components, layers, positions, batch_size=batch_size)
     plan.check(corrupted)
-    _check(plan, model, steps)
+    _check(plan, corrupted.model, steps)
     exact = _exact(corrupted, clean, plan, seed)
     guesses = [
         _guess(corrupted.take(rows), clean.take(rows), plan, steps)

@@ -7,7 +7,7 @@ tokens that decide the readout.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import torch
@@ -16,11 +16,13 @@ from torch import Tensor
 from mecheval.errors import UsageError
 from mecheval.models import logits
 from mecheval.models.admission import keeps_whole
+from mecheval.models.wrapping import as_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike
+    from torch import nn
 
     from mecheval.models.contract import SequenceModel
 
@@ -129,7 +131,7 @@ class BaseRuns:
 
 
 def checked_runs(
-    model: SequenceModel,
+    model: SequenceModel | nn.Module,
     tokens: Sequence[ArrayLike | Tensor],
     answers_P: ArrayLike | Tensor,
     foils_P: ArrayLike | Tensor,
@@ -140,7 +142,7 @@ def checked_runs(
     """Check what the user gave, move it to the model's device, and put it into evaluation mode.
 
     Args:
-        model: The model.
+        model: The model, or a module that :func:`mecheval.wrap` makes one of.
         tokens: Token ids of equal shape ``(P, T)``: the base runs, and those that donate.
         answers_P: Token id whose logit counts.
         foils_P: Token id that it is compared with.
@@ -148,9 +150,10 @@ def checked_runs(
         kind: What is read.
 
     Raises:
-        UsageError: Shapes do not agree, a readout lies outside, or a token id does not exist.
+        UsageError: It is no model, shapes do not agree, a readout lies outside, or a token id does
+            not exist.
     """
-    model.eval()
+    model = as_model(model).eval()
     try:
         runs = [_integers(model, given) for given in tokens]
     except ValueError as error:
@@ -184,6 +187,5 @@ def checked_runs(
 
 
 def _integers(model: SequenceModel, values: ArrayLike | Tensor) -> Tensor:
-    if not isinstance(values, Tensor):
-        values = torch.as_tensor(np.asarray(values))
-    return values.to(model.device).long()
+    given = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+    return cast("Tensor", given).to(model.device).long()

@@ -71,6 +71,15 @@ class Interchange(Donor):
 
     Attributes:
         runs_PT: Token ids, one run for each base run.
+
+    Example:
+        >>> import mecheval, torch
+        >>> from mecheval.interventions import Interchange
+        >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)
+        >>> runs = Interchange(torch.tensor([[0, 4, 2, 3]]))
+        >>> base = [[0, 1, 2, 3]], [5], [6], [3]
+        >>> mecheval.ablation_grid(model, *base, donor=runs, components=["state"]).patched.shape
+        (1, 2, 4, 1)
     """
 
     runs_PT: Tensor
@@ -92,7 +101,15 @@ class Interchange(Donor):
 
 @dataclass(frozen=True)
 class Zero(Donor):
-    """Zero ablation."""
+    """Zero ablation.
+
+    Example:
+        >>> import mecheval
+        >>> from mecheval.interventions import Zero
+        >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)
+        >>> mecheval.ablation_grid(model, [[0, 1, 2, 3]], [5], [6], [3], donor=Zero()).patched.shape
+        (1, 2, 4, 1)
+    """
 
     def values(self, model: SequenceModel, base: Values, *, batch_size: int) -> Values:
         """Return zeros."""
@@ -105,6 +122,14 @@ class Mean(Donor):
 
     Attributes:
         reference_NT: Token ids of the reference runs, at least as long as the base runs.
+
+    Example:
+        >>> import mecheval, torch
+        >>> from mecheval.interventions import Mean
+        >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)
+        >>> mean = Mean(torch.tensor([[0, 1, 2, 3], [0, 4, 5, 6]]))
+        >>> mecheval.ablation_grid(model, [[0, 1, 2, 3]], [5], [6], [3], donor=mean).patched.shape
+        (1, 2, 4, 1)
     """
 
     reference_NT: Tensor
@@ -154,6 +179,16 @@ class Added(Donor):
     Attributes:
         added: What is added at every patched site, ``(P, T, D)``, with at least the positions of
             the base runs; where it is zero the activation stays, bit for bit.
+
+    Example:
+        >>> import mecheval, torch
+        >>> from mecheval.interventions import Added
+        >>> from mecheval.models.sites import Site
+        >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)
+        >>> added = Added({Site(layer, "block_in"): torch.ones(1, 4, 16) for layer in range(2)})
+        >>> base = [[0, 1, 2, 3]], [5], [6], [3]
+        >>> mecheval.ablation_grid(model, *base, donor=added).patched.shape
+        (1, 2, 4, 1)
     """
 
     added: Mapping[Site, Tensor]
@@ -177,6 +212,16 @@ class Subspace(Donor):
     Attributes:
         donor: Where that part is taken from.
         bases: A basis ``(D, K)`` of the subspace at every patched site; it need not be orthonormal.
+
+    Example:
+        >>> import mecheval, numpy as np
+        >>> from mecheval.interventions import Subspace, Zero
+        >>> from mecheval.models.sites import Site
+        >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)
+        >>> bases = {Site(layer, "block_in"): np.eye(16)[:, :2] for layer in range(2)}
+        >>> base = [[0, 1, 2, 3]], [5], [6], [3]
+        >>> mecheval.ablation_grid(model, *base, donor=Subspace(Zero(), bases)).patched.shape
+        (1, 2, 4, 1)
     """
 
     donor: Donor

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import ArrayLike
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from mecheval.interventions.base_runs import BaseRuns
     from mecheval.interventions.engine_choice import Execution
@@ -101,7 +101,7 @@ class AblationGrid:
 
 
 def recovery_grid(
-    model: SequenceModel,
+    model: SequenceModel | nn.Module,
     clean_BT: ArrayLike | Tensor,
     corrupted_BT: ArrayLike | Tensor,
     answers_B: ArrayLike | Tensor,
@@ -126,7 +126,8 @@ def recovery_grid(
     runs, or its position lies behind the readout.
 
     Args:
-        model: The model; put into evaluation mode.
+        model: The model, or a module that :func:`mecheval.wrap` makes one of; put into evaluation
+            mode.
         clean_BT: Token ids of the clean sequences.
         corrupted_BT: Token ids of their counterfactuals, of the same shape.
         answers_B: Token id of the clean answer.
@@ -153,6 +154,25 @@ def recovery_grid(
     Raises:
         UsageError: Shapes do not agree, a component, layer or position does not exist, the model is
             not causal, or the engine that was asked for is not exact for it.
+
+    Example:
+        >>> import mecheval
+        >>> model = mecheval.load_model("transformer[layers=2,width=16]", vocab_size=7)
+        >>> clean_BT, corrupted_BT = [[0, 1, 2, 3], [0, 2, 2, 3]], [[0, 4, 2, 3], [0, 5, 2, 3]]
+        >>> answers_B, foils_B, readout_B = [5, 6], [6, 5], [3, 3]
+        >>> grid = mecheval.recovery_grid(
+        ...     model, clean_BT, corrupted_BT, answers_B, foils_B, readout_B,
+        ...     components=["block_in", "mixer_out"],
+        ... )
+        >>> grid.patched.shape  # component, layer, position, pair
+        (2, 2, 4, 2)
+        >>> grid.execution.engine
+        'tails'
+        >>> stream = grid.component("block_in")
+        >>> bool((stream[0, 1] == grid.clean).all())  # the embedding of the changed token is all
+        True
+        >>> bool((stream[:, 0] == grid.corrupted).all())  # nothing differs before it
+        True
     """
     asked = checked_runs(
         model, [clean_BT, corrupted_BT], answers_B, foils_B, readout_B, kind=readout
@@ -178,7 +198,7 @@ def recovery_grid(
 
 
 def ablation_grid(
-    model: SequenceModel,
+    model: SequenceModel | nn.Module,
     tokens_BT: ArrayLike | Tensor,
     answers_B: ArrayLike | Tensor,
     foils_B: ArrayLike | Tensor,
@@ -202,6 +222,18 @@ def ablation_grid(
 
     Raises:
         UsageError: As for :func:`recovery_grid`, or the donor does not fit.
+
+    Example:
+        >>> import mecheval
+        >>> from mecheval.interventions import Zero
+        >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)
+        >>> grid = mecheval.ablation_grid(
+        ...     model, [[0, 1, 2, 3]], [5], [6], [3], donor=Zero(), components=["mixer_out"]
+        ... )
+        >>> grid.patched.shape  # component, layer, position, run
+        (1, 2, 4, 1)
+        >>> bool((grid.component("mixer_out")[0] != grid.base).any())
+        True
     """
     (base,) = checked_runs(model, [tokens_BT], answers_B, foils_B, readout_B, kind=readout)
     plan = plan_of(

@@ -85,8 +85,9 @@ class Plan:
         """Check components, layers, positions and engine.
 
         Raises:
-            UsageError: One of them does not exist.
+            UsageError: One of them does not exist, or no blocks were found in the model.
         """
+        base_runs.model.check_blocks()
         for component in self.components:
             if component not in COMPONENTS:
                 raise UsageError(

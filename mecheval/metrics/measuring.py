@@ -100,7 +100,12 @@ def unmet_by_task(metric: Metric, task: Task) -> str | None:
 
 
 def unmet_by_model(metric: Metric, model: SequenceModel) -> str | None:
-    """Say what a model lacks that a metric needs, None where it has all."""
+    """Say what a model lacks that a metric needs, None where it has all.
+
+    What is no behaviour is of layers, so that a model without blocks lacks it.
+    """
+    if model.no_blocks is not None and metric.card.family != BEHAVIOUR:
+        return model.no_blocks
     return next(filter(None, (need.of_model(model) for need in metric.card.needs)), None)
 
 

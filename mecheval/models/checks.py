@@ -19,12 +19,14 @@ from mecheval.models.admission import moved_by_later_tokens
 from mecheval.models.hooks import visiting
 from mecheval.models.sites import Site
 from mecheval.models.tolerance import tolerance
+from mecheval.models.wrapping import as_model
 from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
+    from torch import nn
 
     from mecheval.models.contract import SequenceModel
 
@@ -37,17 +39,18 @@ RECURRENT_FACTOR = 10
 
 
 def check_model(
-    model: SequenceModel, *, tokens_BT: np.ndarray | Tensor | None = None, seed: int = 0
+    model: SequenceModel | nn.Module, *, tokens_BT: np.ndarray | Tensor | None = None, seed: int = 0
 ) -> list[Check]:
     """Check that a model keeps the contract that the engine and the metrics rely on.
 
     Args:
-        model: The model; put into evaluation mode.
+        model: The model, or a module that :func:`mecheval.wrap` makes one of; put into evaluation
+            mode.
         tokens_BT: Token ids to run it on, at least two examples of three positions; random ones if
             None.
         seed: Seed of random tokens and edits.
     """
-    model.eval()
+    model = as_model(model).eval()
     if tokens_BT is None:
         positions = min(POSITIONS, model.context_limit or POSITIONS)
         drawn = seeding.stream(seed, "checks")
@@ -113,6 +116,8 @@ def _forgets(model: SequenceModel, tokens_BT: Tensor) -> Outcome:
 
 
 def _sites_exist(model: SequenceModel, tokens_BT: Tensor) -> Outcome:
+    if model.no_blocks is not None:
+        return None, model.no_blocks
     taps, own = model.taps(), set(model.modules())
     if len(model.blocks) != model.n_layers:
         return False, f"{len(model.blocks)} blocks, but n_layers is {model.n_layers}"

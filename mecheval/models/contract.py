@@ -14,51 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mecheval.errors import UsageError
+from mecheval.errors import UsageError, unknown
 from mecheval.models.decomposition import Refusal
+from mecheval.models.encoding import Encoding as Encoding
+from mecheval.models.encoding import own_codes as own_codes
+from mecheval.models.taps import Layout as Layout
+from mecheval.models.taps import Tap as Tap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mecheval.models.decomposition import Decomposition, Replay
+    from mecheval.models.layer_state import LayerState
     from mecheval.models.sites import Site
     from mecheval.recipe import Recipe
     from mecheval.tasks import Task
-
-
-class Layout(ABC):
-    """How an activation ``(B, T, width)`` lies in the tensor that a module takes or returns."""
-
-    @abstractmethod
-    def get(self, tensor: Tensor) -> Tensor:
-        """Return the activation ``(B, T, width)``."""
-
-    @abstractmethod
-    def put(self, tensor: Tensor, value_BTD: Tensor) -> Tensor:
-        """Return a copy of the tensor with the activation replaced."""
-
-
-@dataclass(frozen=True)
-class Tap:
-    """The place in the module tree where a site's activation can be read and replaced.
-
-    Attributes:
-        module: The module that is hooked.
-        side: Whether the activation is the module's first tensor argument or its first output; or
-            the output of the torch function that is given its weight, where the module itself is
-            not called.
-        path: The module's name in the real module tree.
-        width: Size of the activation's last dimension.
-        layout: How the activation lies in that tensor; None if it is the tensor.
-        holds: What it holds, where that is another thing than its component says.
-    """
-
-    module: nn.Module
-    side: Literal["input", "output", "function"]
-    path: str
-    width: int
-    layout: Layout | None = None
-    holds: str = ""
 
 
 class SequenceModel(nn.Module, ABC):
@@ -70,6 +40,7 @@ class SequenceModel(nn.Module, ABC):
         vocab_size: Number of token ids C.
         context_limit: Most positions T that the model accepts, None if unbounded.
         kernels: Names of the kernels that its forward uses, for the report.
+        no_blocks: Why there are no layers, where none were found: then nothing of layers is known.
         needs_whole_input: Whether logits change when the input is cut behind them, although no
             later token changes them; found out by :mod:`mecheval.models.admission`.
     """
@@ -79,6 +50,7 @@ class SequenceModel(nn.Module, ABC):
     vocab_size: int
     context_limit: int | None = None
     kernels: tuple[str, ...] = ()
+    no_blocks: str | None = None
     needs_whole_input: bool = False
 
     @abstractmethod
@@ -115,6 +87,37 @@ class SequenceModel(nn.Module, ABC):
     def taps(self) -> Mapping[Site, Tap]:
         """Return every site that exists in this model."""
 
+    def check_blocks(self) -> None:
+        """Check that the model has layers that can be asked for.
+
+        Raises:
+            UsageError: No blocks were found in it.
+        """
+        if self.no_blocks is not None:
+            raise UsageError(
+                f"{self.no_blocks[:1].upper()}{self.no_blocks[1:]}. So there are no layers to ask "
+                "for. Name the modules to take for the blocks, mecheval.wrap(module, blocks=[...]),"
+                " or look at any module by its path: mecheval.trace(model, tokens_BT, [path])."
+            )
+
+    @property
+    def tree(self) -> nn.Module:
+        """Return the module in which the paths of taps begin."""
+        return self
+
+    def tap(self, path: str, side: Literal["input", "output"] = "output") -> Tap:
+        """Return the place behind a module, or before it, by its path in the module tree.
+
+        Its width is not known before a run, and -1.
+
+        Raises:
+            UsageError: There is no such module.
+        """
+        known = dict(self.tree.named_modules())
+        if path not in known:
+            raise unknown("module", path, known, see="`named_modules()` of the model")
+        return Tap(known[path], side, path, width=-1)
+
     def decomposition(self) -> Decomposition | Refusal:
         """Return the model in parts that run one by one, or why it can only run whole."""
         return Refusal("the model cannot be taken apart")
@@ -135,6 +138,48 @@ class SequenceModel(nn.Module, ABC):
     def step(self, tokens_B: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Read one token; return its logits ``(B, C)`` and the new state."""
         raise NotImplementedError("abstract: this model has no recurrent form")
+
+    def state(self, tokens_BT: Tensor, layer: int, position: int = -1) -> LayerState:
+        """Return what the mixer of one layer remembers after a position of a run.
+
+        Args:
+            tokens_BT: Token ids.
+            layer: The layer.
+            position: The last position that is read; the last one of all by default.
+
+        Raises:
+            UsageError: There is no such layer or position, or the model cannot be taken apart.
+
+        Example:
+            >>> import mecheval, torch
+            >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)
+            >>> clean_BT, other_BT = torch.tensor([[1, 2, 3, 4]]), torch.tensor([[1, 5, 3, 4]])
+            >>> state = model.state(clean_BT, layer=1, position=2)
+            >>> print(state)
+            layer 1 after position 2: recent (1, 3, 32), state (1, 32, 16)
+            >>> model.continued(other_BT, state).shape  # its logits with that memory
+            torch.Size([1, 4, 7])
+        """
+        from mecheval.models.layer_state import read_state
+
+        return read_state(self, tokens_BT, layer, position)
+
+    def continued(self, tokens_BT: Tensor, state: LayerState) -> Tensor:
+        """Return the logits ``(B, T, C)`` of a run in which one layer remembers something else.
+
+        The run goes on behind the state's position as if its layer had remembered that; up to there
+        it is as it was. With the state of the same tokens the logits are those of the run.
+
+        Args:
+            tokens_BT: Token ids of the whole run.
+            state: What :meth:`state` returned for this or other tokens, changed or not.
+
+        Raises:
+            UsageError: As for :meth:`state`, or the state is of another shape.
+        """
+        from mecheval.models.layer_state import continued
+
+        return continued(self, tokens_BT, state)
 
     @property
     def exchanges(self) -> tuple[str, ...]:
@@ -169,36 +214,7 @@ class ModelIdentity:
     revision: str | None = None
     commit: str | None = None
     weights_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """How a task's symbols become a model's token ids.
-
-    Attributes:
-        code_C: Token id of every symbol of the task, in the task's order.
-        vocab_size: Number of token ids that the model must have.
-        added: Symbols that became new tokens of a pretrained vocabulary.
-    """
-
-    code_C: np.ndarray
-    vocab_size: int
-    added: tuple[str, ...] = ()
-
-
-def own_codes(task: Task, *, vocab_size: int, name: str) -> Encoding:
-    """Let every symbol be the token id of its index, for weights that know no text.
-
-    Raises:
-        UsageError: The task has more symbols than the model has token ids.
-    """
-    n_symbols = len(task.symbols)
-    if n_symbols > vocab_size:
-        raise UsageError(
-            f"Task '{task.card.name}' has {n_symbols} symbols, but '{name}' has only {vocab_size} "
-            "token ids. Give the model a larger vocabulary."
-        )
-    return Encoding(code_C=np.arange(n_symbols), vocab_size=vocab_size)
+    file_sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +263,11 @@ class ModelSource(ABC):
         return self.identity().name
 
     @property
+    def dtype(self) -> str:
+        """Return the type of number that :meth:`build` gives the weights."""
+        return "float32"
+
+    @property
     def labels(self) -> Mapping[str, str]:
         """Return what tells the model apart in tables beside the arguments that were given."""
         return {}
@@ -261,7 +282,7 @@ class ModelSource(ABC):
 
     @abstractmethod
     def build(self, encoding: Encoding, *, seed: int) -> SequenceModel:
-        """Build the model in float32 on the CPU: initialised from the seed, or with its weights."""
+        """Build the model on the CPU: initialised from the seed, or with its weights."""
 
     def untrained(self, encoding: Encoding, *, seed: int) -> SequenceModel:
         """Build the same shape with weights drawn from the seed, which a metric is held against."""

@@ -11,9 +11,12 @@ import torch
 
 from mecheval.models.decomposition import Refusal
 from mecheval.models.sites import Site, SiteInfo
+from mecheval.models.wrapping import as_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from torch import nn
 
     from mecheval.models.contract import SequenceModel
     from mecheval.models.decomposition import Layer
@@ -23,8 +26,14 @@ POSITIONS = 11  # a size that no axis of a model is likely to have
 
 
 @torch.inference_mode()
-def site_infos(model: SequenceModel) -> list[SiteInfo]:
-    """Return every site: the tensors of the forward pass, and what mixers write and remember."""
+def site_infos(model: SequenceModel | nn.Module) -> list[SiteInfo]:
+    """Return every site: the tensors of the forward pass, and what mixers write and remember.
+
+    Raises:
+        UsageError: It is no model, or no blocks were found in it.
+    """
+    model = as_model(model)
+    model.check_blocks()
     taps = model.taps()
     found = [
         SiteInfo(site, tap.path, tap.side, f"{tap.holds} (B, T, {tap.width})".strip())

@@ -11,7 +11,7 @@ from mecheval.escape import quoted
 from mecheval.models.contract import ModelCard, ModelSource
 from mecheval.models.hub.place import from_hub
 from mecheval.models.hub.pretrained import Checkpoint
-from mecheval.models.wrapped.module_source import ModuleSource
+from mecheval.models.module_source import ModuleSource
 from mecheval.text.quoting import HUB as HUB
 
 if TYPE_CHECKING:
@@ -47,19 +47,25 @@ def resolve(spec: Spec, registry: Registry, *, trust_remote_code: bool = False) 
 
 
 def source_of(given: Any) -> ModelSource:
-    """Turn a module with a card into a source.
+    """Turn a module in memory into a source.
 
     Args:
-        given: A module with an attribute ``card``, or ``(module, card)``.
+        given: A module, which may have its card as an attribute ``card``; a model that was made of
+            one; ``(module, card)``, or ``(module, tokenizer)``.
 
     Raises:
-        UsageError: It is neither, or the module has no blocks that can be told apart.
+        UsageError: It is none of these, or the module does not map tokens to logits.
     """
     is_pair = isinstance(given, tuple) and len(given) == 2
-    module, card = given if is_pair else (given, getattr(given, "card", None))
-    if not isinstance(module, nn.Module) or not isinstance(card, ModelCard):
+    module, beside = given if is_pair else (given, getattr(given, "card", None))
+    is_tokenizer = callable(beside) and hasattr(beside, "convert_ids_to_tokens")
+    known = isinstance(beside, ModelCard) or is_tokenizer or not (is_pair or beside)
+    if not isinstance(module, nn.Module) or not known:
         raise UsageError(
-            f"A {type(given).__name__} is not a model. Give a name such as 'mamba', or a "
-            "torch.nn.Module with a mecheval.models.contract.ModelCard: (module, card)."
+            f"A {type(given).__name__} is not a model. Give a name such as 'mamba', a "
+            "torch.nn.Module, or one with its tokenizer or with a "
+            "mecheval.models.contract.ModelCard: (module, tokenizer) or (module, card)."
         )
-    return ModuleSource(module, card)
+    if is_tokenizer:
+        return ModuleSource(module, tokenizer=beside)
+    return ModuleSource(module, beside if isinstance(beside, ModelCard) else None)

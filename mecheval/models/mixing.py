@@ -55,6 +55,7 @@ class Mixing(ABC):
             rather than long-range memory.
         inner: Components inside the mixer that have a site: of those that :meth:`project` shows to
             ``edit``, and ``z``, which :meth:`output` does.
+        remembers: Names of the tensors of the state; ``recent`` and ``state`` where there are none.
         writes: Names of what a position writes; empty if it writes nothing beyond a short
             convolution, None if that is not defined for this mixer.
         gated: Whether what a position writes depends on the memory before it, as in a nonlinear
@@ -68,6 +69,7 @@ class Mixing(ABC):
     reach: int = 1
     n_recent: int = 0
     inner: tuple[str, ...] = ()
+    remembers: tuple[str, ...] = ()
     writes: tuple[str, ...] | None = None
     gated: bool = False
     late: tuple[str, ...] = ()

@@ -47,13 +47,15 @@ class ModelPart(Record):
     """Where the initial weights come from; random is a pretrained shape without its weights, and
     planted ones are set by hand."""
     revision: Title | None = None
-    """Branch, tag or commit that was asked for."""
+    """Branch, tag or commit that was asked for; of a module in memory, the beginning of the hash of
+    what it is."""
     commit: Title | None = None
     """Commit that it resolved to."""
     weights_sha256: Sha256 | None = None
     """Hash of the initial weights' files; null for weights drawn from the seed."""
     file_sha256: Sha256 | None = None
-    """Hash of the declaring file, for models that are not built in."""
+    """Hash of the declaring file, for models that are not built in; of a module in memory, of its
+    classes, their own code and what is set on them."""
 
 
 class MetricIdentity(Record):
@@ -153,7 +155,9 @@ class Fidelity(Record):
     hooks: Number
     """Largest absolute logit difference between idle hooks on and off."""
     native: Number
-    """Largest absolute logit difference between the wrapped and the unwrapped model."""
+    """Largest absolute logit difference between the wrapped and the unwrapped model: 0, or that of
+    rounding where kernels of this package run in place of the model's own; ``kernels`` of the model
+    card names them."""
     repeat_equal: bool
     """Whether the same forward pass twice gave the same bits."""
     engine: Title = "hooks"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from mecheval.errors import UsageError
 from mecheval.training.muon import Muon
 
 if TYPE_CHECKING:
@@ -24,8 +25,16 @@ def build_optimizers(model: SequenceModel, recipe: Recipe) -> list[torch.optim.O
 
     ``muon`` takes the matrices inside the blocks; AdamW takes the embedding, the head and
     everything that is not a matrix. Weight decay applies to matrices only.
+
+    Raises:
+        UsageError: No weight is to be trained.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not trained:
+        raise UsageError(
+            "No weight of this model is to be trained: requires_grad is False for all of them. Set "
+            "it for those that are, or measure the model as it is, with steps=0 in the recipe."
+        )
     matrices = {id(p) for name, p in trained.items() if _is_matrix(name, p)}
     inside = {id(p) for block in model.blocks for p in block.parameters() if p.ndim == 2}
     chosen = matrices & inside if recipe.optimizer == "muon" else set()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from mecheval.models.admission import admit
 from mecheval.recipe import PROTOCOL
 from mecheval.reports.files import checkpoint_id
@@ -62,6 +64,8 @@ class TrainingRun:
     def _model(self) -> dict[str, Any]:
         identity = self.source.identity()
         fields = dataclasses.asdict(identity)
+        if identity.file_sha256 is None:
+            del fields["file_sha256"]
         if checkpoint_id(identity):
             del fields["name"]  # as in a cell's key
         return fields
@@ -93,7 +97,7 @@ class TrainingRun:
             emit: Called with (stage, step, steps, accuracy) as training goes on.
         """
         trainer = Trainer(
-            self.build(), self.task, self.encoding, self.recipe,
+            _widened(self.build()), self.task, self.encoding, self.recipe,
             seed=self.seed, device=device, emit=emit,
         )  # fmt: skip
         trainer.snapshots = self.snapshots_in(cache)
@@ -130,3 +134,15 @@ class TrainingRun:
             weights_sha256=weights_sha256,
             together=progress.together if progress else 1,
         )
+
+
+def _widened(model: SequenceModel) -> SequenceModel:
+    """Bring weights in half precision to float32, in which the steps of an optimizer are not lost.
+
+    What is trained is measured in the module's own type again.
+    """
+    return model._apply(lambda tensor: tensor.to(_wide(tensor.dtype)))
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32) if dtype.is_floating_point else dtype

@@ -25,7 +25,7 @@ COARSE_INSIDE = (
 )
 """Families that compute parts in float32, whatever the type of the model."""
 
-ONLY_SINGLE = {"mixtral", "jamba", "qwen3_next"}
+ONLY_SINGLE = {"mixtral", "jamba", "qwen3_next", "nemotron_h"}
 """Families whose experts do not run in float64."""
 
 ONLY_SINGLE_BEFORE_5 = {"mpt"}

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hf_families import FAMILIES, build, known_here
 from plain_modules import (
+    WIDTH,
     AddsInside,
     Attention,
     GatedAttention,
@@ -23,12 +24,14 @@ from plain_modules import (
     Stacked,
     TwoMixers,
 )
-from torch import nn
+from torch import Tensor, nn
 
 from mecheval.errors import UsageError
+from mecheval.models.decomposition import Decomposition
 from mecheval.models.layouts import Columns
 from mecheval.models.sites import Site
 from mecheval.models.wrapped.discovery.structure import Structure, find_structure
+from mecheval.models.wrapped.model import WrappedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +39,11 @@ if TYPE_CHECKING:
 INNER = {"q", "k", "v", "z", "conv_out"}
 
 
-def paths(module: nn.Module) -> tuple[Structure, dict[str, str | None]]:
+def paths(module: nn.Module, *, block: bool = True) -> tuple[Structure, dict[str, str | None]]:
     found = find_structure(module)
     names = {part: path for path, part in module.named_modules()}
     return found, {
-        "block": names[found.blocks[0]],
+        **({"block": names[found.blocks[0]]} if block else {}),
         "embedding": names[found.embedding] if found.embedding else None,
         "norm": names[found.norm] if found.norm else None,
         "head": names[found.head] if found.head else None,
@@ -69,6 +72,81 @@ def test_the_frame_of_a_model_is_found(
     head = head or ("lm_head" if hasattr(module, "lm_head") else "embed_out")
     assert named == {"block": block, "embedding": embedding, "norm": norm, "head": head}
     assert (found.vocab_size, found.d_model, len(found.blocks)) == (61, 32, 2)
+
+
+@pytest.mark.parametrize(
+    ("family", "head"),
+    [("llama", "lm_head"), ("gpt2", "lm_head"), ("mamba", "lm_head"), ("gpt_neox", "embed_out"),
+     ("granite", "lm_head"), ("gemma2", "lm_head"), ("opt", "lm_head"), ("cohere", "lm_head")],
+)  # fmt: skip
+def test_a_norm_as_wide_as_the_vocabulary_is_not_the_head(family: str, head: str) -> None:
+    wide, square = (paths(build(family, vocab_size=size))[1] for size in (61, 32))
+    assert square == wide
+    assert square["head"] in (head, "lm_head")
+    model = WrappedModel(build(family, vocab_size=32))
+    assert isinstance(model.decomposition(), Decomposition)
+
+
+class Answering(nn.Module):
+    """A block, a norm, and a head that is given."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.embedding, self.blocks = nn.Embedding(WIDTH, WIDTH), nn.ModuleList([OneMixer()])
+        self.norm, self.head = nn.LayerNorm(WIDTH), head
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        return self.head(self.norm(self.blocks[0](self.embedding(tokens_BT))))
+
+
+class Adapted(nn.Module):
+    """A matrix with an adapter that adds nothing at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base, self.down, self.up = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        nn.init.zeros_(self.up.weight), nn.init.zeros_(self.up.bias)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        return self.base(x_BTD) + self.up(self.down(x_BTD))
+
+
+class Tied(nn.Module):
+    """A head whose matrix is no module's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = torch.randn(WIDTH, WIDTH)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        return x_BTD @ self.matrix
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (nn.Linear(WIDTH, WIDTH), "head"),
+        (nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)), "head.1"),
+        (nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh()), "head.0"),
+        (nn.Sequential(Tied(), nn.Tanh()), "head.0"),
+        (Adapted(), None),
+    ],
+)
+def test_the_head_is_what_the_logits_come_from(head: nn.Module, name: str | None) -> None:
+    module = Answering(head)
+    assert paths(module)[1]["head"] == name
+    model = WrappedModel(module.eval())
+    assert_logits_at_one_position(model)
+    adapted = Adapted()
+    nn.init.normal_(adapted.up.weight)
+    adapted.base, module.head = head, adapted  # as peft puts an adapter around a part
+    assert_logits_at_one_position(model)
+
+
+def assert_logits_at_one_position(model: WrappedModel) -> None:
+    tokens_BT, position_B = torch.arange(18).view(3, 6), torch.tensor([0, 2, 5])
+    logits_BC = model(tokens_BT)[torch.arange(3), position_B]
+    torch.testing.assert_close(model.logits_at(tokens_BT, position_B[:, None])[:, 0], logits_BC)
 
 
 @pytest.mark.parametrize(
@@ -251,10 +329,28 @@ def test_residuals_and_norms_in_modules_of_their_own_are_opened() -> None:
     }  # fmt: skip
 
 
-def test_residuals_outside_the_list_are_refused() -> None:
-    """Patching the members would not replace the stream: they are no blocks."""
-    with pytest.raises(UsageError, match=r"No blocks were found in Recurrent.*ModuleList"):
-        find_structure(Recurrent(in_list=True, residual=True))
+def test_members_with_residuals_outside_the_list_are_no_blocks() -> None:
+    """Patching them would not replace the stream."""
+    found, named = paths(Recurrent(in_list=True, residual=True), block=False)
+    assert (found.blocks, dict(found.taps)) == ((), {})
+    assert re.match("none of its module lists runs each member once, in order", found.no_blocks)
+    assert named == {"embedding": "embedding", "norm": None, "head": "head"}
+
+
+def test_blocks_can_be_named() -> None:
+    module = Recurrent(in_list=True, residual=True)
+    found = find_structure(module, ["layers.0", "layers.2"])
+    assert found.blocks == (module.layers[0], module.layers[2])
+    assert found.no_blocks is None
+    for wrong, said in (
+        (["layers.0", "layers.7"], "'layers.7' cannot be a block: it does not exist"),
+        (["embedding"], "'embedding' cannot be a block: it works on something else"),
+        (["layers"], "'layers' cannot be a block: it is called 0 times"),
+        (["layers.1", "layers.0"], "in the order in which they run"),
+        ([], "at least one block"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            find_structure(module, wrong)
 
 
 def test_a_module_that_does_not_take_tokens_is_refused() -> None:

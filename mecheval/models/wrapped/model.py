@@ -1,4 +1,9 @@
-"""Any causal torch module as a :class:`SequenceModel`; its own forward pass is what runs.
+"""Any causal torch module as a :class:`SequenceModel`.
+
+Its own forward pass is what runs, with one exception: the Mambas of transformers, which scan
+position by position without CUDA kernels, run on kernels of this package, without gradients and in
+float32 (:mod:`.fast_scan`). Logits are then those of the bare module up to rounding, as
+:meth:`WrappedModel.native_difference` says; :attr:`kernels` names what runs.
 
 Shape suffixes: ``B`` examples, ``T`` positions, ``C`` vocabulary, ``P`` positions at which logits
 are wanted, ``A`` answer tokens.
@@ -7,8 +12,7 @@ are wanted, ``A`` answer tokens.
 from __future__ import annotations
 
 import copy
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +23,12 @@ from mecheval.models import logits
 from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.hooks import unvisited
+from mecheval.models.wrapped.configured import (
+    context_limit,
+    kernels_of,
+    parts_of,
+    same_path_with_and_without_hooks,
+)
 from mecheval.models.wrapped.decomposition.cache_context import cache_argument
 from mecheval.models.wrapped.decomposition.decompose import take_apart
 from mecheval.models.wrapped.decomposition.head import AnswersOnly, at_positions
@@ -29,10 +39,10 @@ from mecheval.models.wrapped.recording.calls import evaluating, logits_of, run
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
 from mecheval.models.wrapped.recording.module_state import left_as_found
 from mecheval.models.wrapped.replay.blocks import Replayer
-from mecheval.models.wrapped.replay.caches import tells_recent, with_layer_of
+from mecheval.models.wrapped.replay.caches import CacheState, tells_recent, with_layer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mecheval.models.decomposition import Replay
     from mecheval.models.sites import Site
@@ -42,44 +52,45 @@ Part = TypeVar("Part")
 _STEP_TOLERANCE = 1e-4  # of the largest logit; a cache that is driven wrongly is off by its size
 
 
-@dataclass(frozen=True)
-class CacheState:
-    """A model's own cache after some tokens.
-
-    Attributes:
-        cache: What the model returned, None before the first token.
-        length: Number of tokens that were read.
-    """
-
-    cache: Any = None
-    length: int = 0
-
-
 class WrappedModel(SequenceModel):
     """A module that maps tokens ``(B, T)`` to logits ``(B, T, C)``, batch first.
 
     Attributes:
         module: The wrapped module.
         structure: What was found in it; ``structure.absent`` says why a site does not exist.
+        parts: What its parts were then.
+        named_blocks: Paths of the blocks that somebody named; None where they were looked for.
+        tokenizer: The module's tokenizer, if it is known.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    tokenizer: Any = None
+
+    def __init__(self, module: nn.Module, blocks: Sequence[str] | None = None) -> None:
         """Wrap a module and find its parts.
 
+        Args:
+            module: The module; it is not copied.
+            blocks: Paths of the blocks, where they are known.
+
         Raises:
-            UsageError: The module has no blocks that can be told apart, or it remembers earlier
-                texts.
+            UsageError: The module does not map tokens to logits, a named part is no block, or it
+                remembers earlier texts.
         """
         super().__init__()
-        self.module = module
+        self.module, self.named_blocks = module, blocks
         self.training = module.training
-        self.structure: Structure = find_structure(module)
+        self.structure: Structure = find_structure(module, blocks)
+        self.parts = parts_of(module)
+        if self.structure.no_blocks is not None:
+            self.no_blocks = (
+                f"no blocks were found in {type(module).__name__}: {self.structure.no_blocks}"
+            )
         self.n_layers = len(self.structure.blocks)
         self.d_model = self.structure.d_model
         self.vocab_size = self.structure.vocab_size
-        self.context_limit = _context_limit(module, self.structure)
+        self.context_limit = context_limit(module, self.structure)
         check_repeatable(module, self.context_limit)
-        self.kernels = _kernels(module)
+        self.kernels = kernels_of(module)
         self._taken: dict[Any, Any] = {}
         self._has_state_space = has_state_space(module)
         self._has_fast_path = any(
@@ -91,7 +102,7 @@ class WrappedModel(SequenceModel):
         """Return the logits of the next answer after every position, ``(B, T, C)``."""
         with ExitStack() as stack:
             if self._has_fast_path:
-                stack.enter_context(_same_path_with_and_without_hooks())
+                stack.enter_context(same_path_with_and_without_hooks())
             if self._has_state_space and is_faster(self.module):
                 fast_scan = self._found(self._fast_scan)
                 if isinstance(fast_scan, FastScan):
@@ -104,7 +115,9 @@ class WrappedModel(SequenceModel):
         with at_positions(self.structure.head, tokens_BT.shape, positions_BP) as chosen:
             logits_BXC = self(tokens_BT)
         if chosen and positions_BP.numel():
-            return logits_BXC
+            if logits_BXC.shape[1] == positions_BP.shape[1]:
+                return logits_BXC
+            logits_BXC = self(tokens_BT)  # what an adapter adds to the head has all positions
         row_B1 = torch.arange(len(positions_BP), device=positions_BP.device)[:, None]
         return logits_BXC[row_B1, positions_BP]
 
@@ -121,6 +134,11 @@ class WrappedModel(SequenceModel):
         return self(tokens_BT)[..., answers_A]
 
     @property
+    def tree(self) -> nn.Module:
+        """Return the wrapped module, in which paths begin."""
+        return self.module
+
+    @property
     def blocks(self) -> Sequence[nn.Module]:
         """Return the blocks in the order in which they run."""
         return self.structure.blocks
@@ -134,10 +152,12 @@ class WrappedModel(SequenceModel):
 
         They are looked for once per device and type of number.
         """
-        return self._found(take_apart)
+        return self._found(take_apart) if self.no_blocks is None else Refusal(self.no_blocks)
 
     def replay(self, tokens_PT: Tensor) -> Replay | Refusal:
         """Record what the real blocks are given in a run, to call them one by one."""
+        if self.no_blocks is not None:
+            return Refusal(self.no_blocks)
         found = self._found(Replayer)
         return found if isinstance(found, Refusal) else found.record(tokens_PT)
 
@@ -273,26 +293,3 @@ class WrappedModel(SequenceModel):
             stepped.append(logits_BC)
         difference_BTC = torch.stack(stepped, 1) - whole_BTC
         return bool(difference_BTC.abs().max() <= _STEP_TOLERANCE * whole_BTC.abs().max())
-
-
-@contextmanager
-def _same_path_with_and_without_hooks() -> Iterator[None]:
-    """Switch off torch's fused encoder layer, which it uses only where no hook is registered."""
-    was_enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(was_enabled)
-
-
-def _context_limit(module: nn.Module, structure: Structure) -> int | None:
-    text_config = getattr(getattr(module, "config", None), "get_text_config", None)
-    if text_config is not None:
-        return getattr(text_config(), "max_position_embeddings", None)
-    return structure.positions
-
-
-def _kernels(module: nn.Module) -> tuple[str, ...]:
-    chosen = getattr(getattr(module, "config", None), "_attn_implementation", None)
-    return (f"attention: {chosen}",) if chosen and getattr(module, "_supports_sdpa", False) else ()

@@ -119,6 +119,15 @@ def load_results(folder: Path | str, *, judge: Judge | None = None) -> Collectio
 
     Raises:
         UsageError: There is no such folder.
+
+    Example:
+        >>> import mecheval, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> how = {"recipe": {"steps": 2}, "limit": 16, "metrics": ["behaviour"]}
+        >>> _ = mecheval.evaluate("gru[width=16]", "parity", seeds=[0, 1], output=folder, **how)
+        >>> results = mecheval.load_results(folder)
+        >>> [report.identity.seed for report in results.reports]
+        [0, 1]
     """
     found, refused = loading.read_folder(Path(folder), judge)
     return _collected([item.report for item in found], refused)

@@ -131,6 +131,14 @@ def compare(a: Reports, b: Reports) -> Comparison:
     Raises:
         UsageError: A file is not there, no cell of one side has a partner on the other, or several
             recipes could be meant.
+
+    Example:
+        >>> import mecheval
+        >>> how = {"recipe": {"steps": 2}, "limit": 16, "metrics": ["behaviour"]}
+        >>> a, b = mecheval.evaluate(["gru[width=16]", "lstm[width=16]"], "parity", **how)
+        >>> found = mecheval.compare(a, b)
+        >>> {difference.task for difference in found.differences}
+        {'parity@1'}
     """
     left, right = _reports(a), _reports(b)
     names = names_of([*left, *right])

@@ -34,6 +34,7 @@ class HookedAttention(Mixing):
     """An attention layer; its state is the keys and values of all earlier positions."""
 
     writes = ("k", "v")
+    remembers = ("k", "v")
 
     def __init__(
         self,

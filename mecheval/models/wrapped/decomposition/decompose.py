@@ -23,7 +23,6 @@ from mecheval.models.wrapped.recording.inseparable import (
     FAILURES,
     Inseparable,
     in_short,
-    pass_shortage,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +43,6 @@ def take_apart(module: nn.Module, structure: Structure) -> Decomposition:
         try:
             return _taken_apart(module, structure)
         except FAILURES as error:
-            pass_shortage(error)
             raise Inseparable(in_short(error)) from error
 
 

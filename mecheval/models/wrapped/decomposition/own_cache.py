@@ -64,6 +64,7 @@ class OwnCache(Mixing):
         self.taps = taps
         self.inner = self.late = tuple(taps)
         self.paths = self._kept(width)
+        self.remembers = ("positions", *(".".join(map(str, path)) for path in self.paths))
         self.n_recent = 1 + sum(is_recent(path) for path in self.paths)
         # A module that keeps nothing works on each position alone, or it would not pass the check.
         self.opaque = bool(self.paths)

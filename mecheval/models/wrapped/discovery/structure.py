@@ -12,20 +12,28 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from mecheval.errors import UsageError
+from mecheval.escape import quoted
 from mecheval.models.admission import check_finite_weights
 from mecheval.models.contract import Tap
 from mecheval.models.hooks import stream_argument
 from mecheval.models.sites import Site
-from mecheval.models.wrapped.discovery.block_parts import find_parts, takes_stream
-from mecheval.models.wrapped.discovery.mixer_sites import inner_sites
+from mecheval.models.wrapped.discovery.block_parts import Parts, find_parts
+from mecheval.models.wrapped.discovery.frame import (
+    find_embedding,
+    find_head,
+    find_norm,
+    learned_positions,
+    rows,
+)
+from mecheval.models.wrapped.discovery.mixer_sites import Found, inner_sites
 from mecheval.models.wrapped.recording.calls import Call, evaluating, reach, record, run
-from mecheval.models.wrapped.recording.inseparable import FAILURES, pass_shortage
+from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
 from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
@@ -39,7 +47,8 @@ class Structure:
     """The parts of a module that maps tokens to logits.
 
     Attributes:
-        blocks: The blocks, in the order in which they run.
+        blocks: The blocks, in the order in which they run; none where none were found.
+        no_blocks: Why there are none, in one sentence without a full stop.
         embedding: The module that turns token ids into vectors.
         norm: The last module between the blocks and the head that keeps the width, if any.
         head: The module whose output is the logits before any scaling, if it is a module.
@@ -59,45 +68,100 @@ class Structure:
     positions: int | None
     taps: Mapping[Site, Tap]
     absent: Mapping[Site, str]
+    no_blocks: str | None = None
 
 
 @torch.no_grad()
-def find_structure(module: nn.Module) -> Structure:
+def find_structure(module: nn.Module, named: Sequence[str] | None = None) -> Structure:
     """Find the parts of a module that maps tokens ``(B, T)`` to logits ``(B, T, C)``.
 
+    Args:
+        module: The module; one that can only run whole has no blocks.
+        named: Paths of the blocks, in the order in which they run, where they are known.
+
     Raises:
-        UsageError: The module has no blocks that can be told apart, or a weight is not finite.
+        UsageError: It maps no tokens to logits, a named part is no block, or a weight is no number.
     """
     check_finite_weights(module, name=type(module).__name__)  # NaN hides every part
     with evaluating(module):
+        tokens_BT = probe_tokens(module)
+        root = _recorded(module, tokens_BT)
+        if named is not None:
+            return _examined(module, root, tokens_BT, _named_blocks(root, named))
         try:
-            return _examined(module, probe_tokens(module))
+            return _examined(module, root, tokens_BT, _blocks(module, root))
+        except Inseparable as reason:
+            why = str(reason)
         except FAILURES as error:
             pass_shortage(error)
-            raise UsageError(
-                f"{type(module).__name__} does not run on token ids of shape ({BATCH}, {LENGTH}), "
-                f"or its parts not one by one ({in_words(error)}). A model must map "
-                "token ids (batch, position) to logits (batch, position, vocabulary)."
-            ) from error
+            why = f"its parts do not run one by one ({in_words(error)})"
+        return _examined(module, root, tokens_BT, [], no_blocks=why)
 
 
-def _examined(module: nn.Module, tokens_BT: Tensor) -> Structure:
-    root = record(module, tokens_BT)
-    blocks = _blocks(module, root)
+def _recorded(module: nn.Module, tokens_BT: Tensor) -> Call:
+    problem = "it returns something else"
+    try:
+        root = record(module, tokens_BT)
+        logits = root.output
+        if isinstance(logits, Tensor) and logits.dim() == 3 and logits.is_floating_point():
+            return root
+    except FAILURES as error:
+        pass_shortage(error)
+        problem = in_words(error)
+    raise UsageError(
+        f"{type(module).__name__} does not run on token ids of shape ({BATCH}, {LENGTH}) "
+        f"({problem}). A model must map token ids (batch, position) to logits (batch, position, "
+        "vocabulary)."
+    )
+
+
+def _examined(
+    module: nn.Module,
+    root: Call,
+    tokens_BT: Tensor,
+    blocks: list[Call],
+    *,
+    no_blocks: str | None = None,
+) -> Structure:
     taps, absent = _sites(module, root, blocks)
-    embedding, head = _embedding(root, tokens_BT), _head(root, blocks[-1])
-    answered = root.output.shape[-1]
+    last = blocks[-1] if blocks else None
+    embedding, head = find_embedding(root, tokens_BT), find_head(root, last)
+    answered, stream = root.output.shape[-1], blocks[0] if blocks else embedding
     return Structure(
         blocks=tuple(call.module for call in blocks),
         embedding=embedding.module if embedding else None,
-        norm=_norm(root, blocks[-1], head),
+        norm=None if last is None else find_norm(root, last, head),
         head=head.module if head else None,
-        d_model=blocks[0].output.shape[-1],
-        vocab_size=min(answered, _rows(embedding) or answered),
-        positions=_positions(root, embedding),
+        d_model=stream.output.shape[-1] if stream else 0,
+        vocab_size=min(answered, rows(embedding) or answered),
+        positions=learned_positions(root, embedding),
         taps=taps,
         absent=absent,
+        no_blocks=no_blocks,
     )
+
+
+def _named_blocks(root: Call, paths: Sequence[str]) -> list[Call]:
+    """Return the calls of modules that somebody takes for the blocks.
+
+    Raises:
+        UsageError: There is no such module, or it is called several times, or on no stream.
+    """
+    names = dict(root.module.named_modules())
+    found = []
+    for path in paths:
+        calls = [call for call in root.descendants() if call.module is names.get(path)]
+        if path not in names or len(calls) != 1 or not _keeps_shape(calls[0]):
+            what = f"is called {len(calls)} times" if len(calls) != 1 else "works on something else"
+            raise UsageError(
+                f"The module {quoted(path)} cannot be a block: it "
+                f"{what if path in names else 'does not exist'}. A block is called once, on a "
+                "stream (batch, position, width), and returns one of that shape."
+            )
+        found += calls
+    if not found or [call.order for call in found] != sorted(call.order for call in found):
+        raise UsageError("Name at least one block, in the order in which they run.")
+    return found
 
 
 def probe_tokens(module: nn.Module, seed: int = 0) -> Tensor:
@@ -116,11 +180,9 @@ def _blocks(module: nn.Module, root: Call) -> list[Call]:
     chains = [chain for members in _lists(module) if (chain := _chain(members, calls))]
     found = max(chains, key=_size) if chains else _mixing_chain(root)
     if not found:
-        raise UsageError(
-            f"No blocks were found in {type(module).__name__}: none of its module lists runs each "
-            "member once, in order, on the stream (batch, position, width) that the one before "
-            "returned. Keep whole blocks, residual connections included, in one "
-            "torch.nn.ModuleList."
+        raise Inseparable(
+            "none of its module lists runs each member once, in order, on the stream (batch, "
+            "position, width) that the one before returned"
         )
     return found
 
@@ -210,10 +272,10 @@ def _sites(
             taps[site] = Tap(found.module, side, names[found.module], stream_BTD.shape[-1])
 
     for layer, block in enumerate(blocks):
-        parts = find_parts(block, names=names, counts=counts)
+        parts, inner = _inside(block, names, counts)
         put(Site(layer, "block_in"), "input", block)
         put(Site(layer, "mixer_in"), "input", parts.mixer_in)
-        for component, tap in inner_sites(block, names=names, counts=counts).items():
+        for component, tap in inner.items():
             if isinstance(tap, Tap):
                 taps[Site(layer, component)] = tap
             else:
@@ -224,51 +286,14 @@ def _sites(
     return taps, absent
 
 
-def _embedding(root: Call, tokens_BT: Tensor) -> Call | None:
-    """Return the innermost call that is given the tokens first."""
-    for call in root.descendants():
-        reads_tokens = any(torch.equal(given, tokens_BT) for given in call.given)
-        if reads_tokens and not call.children and isinstance(call.output, Tensor):
-            return call
-    return None
-
-
-def _rows(embedding: Call | None) -> int | None:
-    weight_CD: Any = getattr(embedding.module, "weight", None) if embedding else None
-    return None if weight_CD is None else len(weight_CD)
-
-
-def _head(root: Call, last: Call) -> Call | None:
-    """Return the first innermost call behind the blocks whose output has the logits' shape."""
-    for call in _behind(root, last):
-        is_logits = isinstance(call.output, Tensor) and call.output.shape == root.output.shape
-        if is_logits and not call.children:
-            return call
-    return None
-
-
-def _norm(root: Call, last: Call, head: Call | None) -> nn.Module | None:
-    """Return the last call between the blocks and the head that keeps the stream's width."""
-    found = None
-    for call in _behind(root, last):
-        if call is head:
-            break
-        if takes_stream(call, last.output) and call.output.shape == last.output.shape:
-            found = call.module
-    return found
-
-
-def _behind(root: Call, last: Call) -> list[Call]:
-    inside = set(last.descendants())
-    return [call for call in root.descendants() if call.order > last.order and call not in inside]
-
-
-def _positions(root: Call, embedding: Call | None) -> int | None:
-    """Return the rows of a table that is looked up by position: column t reads row t."""
-    for call in root.descendants():
-        if isinstance(call.module, nn.Embedding) and call is not embedding and call.given:
-            index = call.given[0]
-            columns_T = torch.arange(LENGTH, device=index.device)
-            if index.shape[-1:] == (LENGTH,) and bool((index == columns_T).all()):
-                return call.module.num_embeddings
-    return None
+def _inside(
+    block: Call, names: Mapping[nn.Module, str], counts: Mapping[nn.Module, int]
+) -> tuple[Parts, Found]:
+    """Return what is in a block, or why nothing was found where its parts only run in it."""
+    try:
+        parts = find_parts(block, names=names, counts=counts)
+        return parts, inner_sites(block, names=names, counts=counts)
+    except FAILURES as error:
+        pass_shortage(error)
+        why = f"a part of {names[block.module]} does not run alone ({in_words(error)})"
+        return Parts(why, why, why), dict.fromkeys(("q", "k", "v", "z", "conv_out"), why)

@@ -11,13 +11,17 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from mecheval.models.kept import Kept
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+STATE = "_mecheval_state"
+"""Attribute of a module that holds where it can note something down."""
 
 _MISSING = object()
 
@@ -32,9 +36,9 @@ def left_as_found(module: nn.Module) -> Iterator[None]:
     if module.training:
         yield
         return
-    if module not in _known:
-        _known[module] = _State(module)
-    found = _known[module].found()
+    if module.__dict__.get(STATE) is None:
+        module.__dict__[STATE] = Kept(_State(module))
+    found = module.__dict__[STATE].value.found()
     try:
         yield
     finally:
@@ -91,9 +95,6 @@ class _Found:
             if _version(tensor) != version or version < 0:
                 with torch.inference_mode():  # only there such tensors can be written to
                     tensor.copy_(copied)
-
-
-_known: WeakKeyDictionary[nn.Module, _State] = WeakKeyDictionary()
 
 
 def _notes_nothing(part: nn.Module) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -98,3 +99,16 @@ def _with_slice(own: Tensor, other: Tensor, layer: int, n_layers: int) -> Tensor
     changed = own.clone()
     changed[..., layer] = other[..., layer]
     return changed
+
+
+@dataclass(frozen=True)
+class CacheState:
+    """A model's own cache after some tokens.
+
+    Attributes:
+        cache: What the model returned, None before the first token.
+        length: Number of tokens that were read.
+    """
+
+    cache: Any = None
+    length: int = 0
