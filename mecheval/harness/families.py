@@ -1,9 +1,9 @@
 """What can be done with each family of causal models of the installed transformers, measured.
 
-Every family is built tiny, with drawn weights, in float32 and in float64: which engine ``auto``
-takes and how far it is from plain hooks, which sites there are, how the memory of a layer is
-exchanged and how far that is from runs token by token, and whether anything is kept outside of
-weights and cache. What raises is written down where it was raised; nothing goes unsaid.
+Every family is built tiny, with drawn weights, in float32 and in float64: which engine is the
+fastest that is exact and how far it is from plain hooks, which sites there are, how the memory of a
+layer is exchanged and how far that is from runs token by token, and whether anything is kept
+outside of weights and cache. What raises is written down where it was raised; nothing goes unsaid.
 
 Shape suffixes: ``B`` pairs, ``T`` positions, ``C`` vocabulary.
 """
@@ -49,8 +49,8 @@ class Measured:
     """What was measured of a family in one floating-point type.
 
     Attributes:
-        engine: The engine that ``auto`` takes; None where nothing can be patched.
-        reason: Why it takes no faster one, or why nothing can be patched.
+        engine: The fastest engine that is exact; None where nothing can be patched.
+        reason: Why no faster one is, or why nothing can be patched.
         difference: Largest difference to plain hooks, relative to the largest logit.
         moved: How far patches move the answer, likewise.
         memory: The engine that exchanges each of ``write``, ``state`` and ``cache``.
@@ -182,7 +182,7 @@ class _Survey:
         found.keeps = self._tried("a longer text", lambda: self._kept() > SAME[self.dtype] * scale)
         found.cut = self._tried("a cut input", lambda: self._cut() / scale)
         tensors = list(_sites(self.model)) or ["block_in"]  # which is refused in a sentence
-        fast, plain = self._grid(tensors, "auto"), self._grid(tensors, "hooks")
+        fast, plain = self._grid(tensors, "fastest"), self._grid(tensors, "hooks")
         if fast is None:
             found.reason = next(iter(self.refused), None) or next(iter(found.raised.values()))
             return found
@@ -199,7 +199,7 @@ class _Survey:
         """Exchange the memory of every layer in the two ways that there are."""
         made: dict[str, np.ndarray] = {}
         for name in MEMORY:
-            grid = self._grid([name], "auto")
+            grid = self._grid([name], "fastest")
             if grid is not None:
                 self.found.memory[name], made[name] = grid.execution.engine, grid.patched[0]
         exchanged = [name for name in self.model.exchanges if name in made]

@@ -38,10 +38,10 @@ models with drawn weights, in float32 and in float64. {counts}
     mecheval doctor --families --output model_registry/FAMILIES.md   # makes this table
     mecheval doctor --families --check model_registry/FAMILIES.md    # says whether it is outdated
 
-- *engine*: what `engine="auto"` takes. `tails` takes the model apart and computes from the patched
-  layer and position on; `blocks` calls the model's own blocks from the patched layer on; `hooks`
-  makes a whole forward pass per patch. All are exact; *remarks* say why a faster one was not taken,
-  or why nothing can be patched.
+- *engine*: the fastest that is exact; `engine="auto"` takes it where a grid is not too small to
+  gain by it. `tails` takes the model apart and computes from the patched layer and position on;
+  `blocks` calls the model's own blocks from the patched layer on; `hooks` makes a whole forward
+  pass per patch. *Remarks* say why a faster one was not taken, or why nothing can be patched.
 - *sites*: the components that exist besides `block_in` and `block_out`, with the layers in brackets
   where not all have one. `mecheval ls sites` says what they are.
 - *memory*: which of `write`, `state` and `cache` can be exchanged; by `steps`, token by token with

@@ -86,8 +86,10 @@ def test_a_fault_of_ours_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     family = only("gpt2")
     found = family.measured["float32"]
     assert found.engine is None
-    assert found.reason == "ZeroDivisionError: auto"
-    assert set(found.raised) == {f"all sites with engine={engine}" for engine in ("auto", "hooks")}
+    assert found.reason == "ZeroDivisionError: fastest"
+    assert set(found.raised) == {
+        f"all sites with engine={engine}" for engine in ("fastest", "hooks")
+    }
     said = "gpt2 in float64: all sites with engine=hooks raises ZeroDivisionError: hooks"
     assert said in list(family.faults())
 
