@@ -103,7 +103,10 @@ def _cell(kernel: Kernel, sizes: Sizes, implementation: str, repeats: int) -> st
     missing = implementation == "c" and library().functions is None
     if missing or implementation not in kernel.implementations:
         return "-"
-    inputs = {name: value.requires_grad_() for name, value in kernel.inputs(sizes).items()}
+    inputs = kernel.inputs(sizes)
+    for value in inputs.values():
+        if isinstance(value, Tensor):
+            value.requires_grad_()
     dy = torch.randn_like(kernel.run(**inputs, implementation=implementation))
     forward = both = float("inf")
     # The definition is slow: it is only there to compare with.

@@ -178,7 +178,8 @@ def _against_steps(
     run(made, engine, Budget(plan.memory))
     run(wanted, "steps", Budget(plan.memory))
     limit = max(STEPWISE, _tolerance(sample))
-    return _compared([(made.patched_KIJP, wanted.patched_KIJP)], short, limit, what="memory ")
+    # Relative to the logits that the grid reads: those of a beginning can all be about nothing.
+    return _compared([(made.patched_KIJP, wanted.patched_KIJP)], sample, limit, what="memory ")
 
 
 def _copy(chunk: Chunk) -> Chunk:
@@ -213,7 +214,8 @@ def _compared(
     if not len(found):
         return Verdict(None)
     scale = sample.model.logits_at(sample.tokens_PT, sample.readout_P[:, None]).abs().max()
-    difference, checked = float(found.abs().max() / scale), int(exists[0].sum())
+    largest, checked = found.abs().max(), int(exists[0].sum())
+    difference = float(largest / scale) if largest else 0.0  # also of logits that are all zero
     if not difference <= tolerance:  # which NaN is not either
         reason = f"{what}off by {difference:.1e} of the largest logit"
         return Verdict(reason, difference, checked)

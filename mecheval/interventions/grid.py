@@ -166,8 +166,8 @@ def recovery_grid(
         ... )
         >>> grid.patched.shape  # component, layer, position, pair
         (2, 2, 4, 2)
-        >>> grid.execution.engine
-        'tails'
+        >>> grid.execution.engine  # of so few cells; others are computed by faster ones
+        'hooks'
         >>> stream = grid.component("block_in")
         >>> bool((stream[0, 1] == grid.clean).all())  # the embedding of the changed token is all
         True

@@ -66,7 +66,7 @@ def streams_at(
     for site, tap in zip(positions, taps_of(model, list(positions)), strict=True):
         chains.setdefault(tap, []).append(partial(_keep, kept, site, positions[site]))
     with visiting({tap: partial(_chained, chain) for tap, chain in chains.items()}):
-        model.logits_at(tokens_PT, tokens_PT.new_zeros(len(tokens_PT)))
+        model.logits_at(tokens_PT, tokens_PT[:, :0])  # none are wanted
     return kept
 
 

@@ -55,7 +55,7 @@ def check_finite_weights(module: nn.Module, *, name: str) -> None:
 def admit(model: SequenceModel, *, name: str) -> SequenceModel:
     """Check that a model is causal, and find out whether it needs whole inputs.
 
-    Three forward passes over a few positions of random tokens. The model comes out in the mode that
+    A few forward passes over a few positions of random tokens. The model comes out in the mode that
     it was in.
 
     Args:
@@ -77,6 +77,11 @@ def admit(model: SequenceModel, *, name: str) -> SequenceModel:
     model.eval()
     try:
         with torch.inference_mode():
+            if bool(model(tokens_BT).isnan().any()):
+                raise UsageError(
+                    f"The model '{name}' gives logits that are no numbers, from weights that are. "
+                    "Check its configuration; `mecheval validate MODEL` runs this check."
+                )
             check_causal(model, tokens_BT, name=name)
             keeps_whole(model, tokens_BT, (limit + 1) // 2)
     finally:
@@ -100,11 +105,6 @@ def check_causal(model: SequenceModel, tokens_BT: Tensor, *, name: str = "") -> 
         return
     logits_BTC = model(tokens_BT)
     called = f"The model '{name}'" if name else "The model"
-    if bool(logits_BTC.isnan().any()):
-        raise UsageError(
-            f"{called} gives logits that are no numbers, from weights that are. Check its "
-            "configuration; `mecheval validate MODEL` runs this check."
-        )
     difference = moved_by_later_tokens(model, tokens_BT, logits_BTC)
     if difference > MOST * largest_of(logits_BTC):
         raise UsageError(

@@ -35,11 +35,11 @@ RECALL, PARITY = "ar[keys=44,values=44,pairs=21,longer=[]]", "parity[max_length=
 """Tasks with examples of 65 positions."""
 
 PAIRS = {"n_pairs": BATCH}
-PROBED = {"n_train": BATCH, "n_validation": BATCH, "n_test": BATCH, "n_controls": 1}
+PROBED = {"n_train": BATCH, "n_validation": BATCH, "n_test": BATCH}
 METRICS: dict[str, tuple[str, dict[str, Any]]] = {
     "behaviour": (PARITY, {"n": BATCH}),
     "recovery": (PARITY, {**PAIRS, "components": ["block_in"]}),
-    "readability": (PARITY, PROBED),
+    "readability": (PARITY, {**PROBED, "n_controls": 1}),
     "bottleneck": (PARITY, {**PROBED, "n_fit": BATCH, "n_erase": 32, "n_random": 2}),
     "interchange": (RECALL, PAIRS),
     "mechanism": (RECALL, PAIRS),

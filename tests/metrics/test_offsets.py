@@ -101,10 +101,10 @@ def test_pairs_of_both_halves_count() -> None:
         ([[0, 0, 0.05], [0, 0.02, 0]], [], np.nan, False),
     ],
 )
-def test_storage(effect_LO: list, stores: list[int], mean: float, decomposition: bool) -> None:
+def test_storage(effect_LO: list, stores: list[int], mean: float, apart: bool) -> None:
     storage = Offsets(np.array(effect_LO, float)[None]).storage
     assert np.flatnonzero(storage.stores_RL[0]).tolist() == stores
     assert storage.mean_R[0] == pytest.approx(mean, nan_ok=True)
-    assert storage.apart_R.tolist() == [decomposition]
+    assert storage.apart_R.tolist() == [apart]
     carried = np.array(effect_LO, float)[stores].sum()
     assert storage.carried_R[0] == pytest.approx(carried)

@@ -158,7 +158,7 @@ def test_attention_to_the_best_positions_is_measured_on_whole_inputs() -> None:
         pytest.skip("this transformers chooses the same positions whatever follows")
     grid = recovery_grid(
         WrappedModel(module), clean_BT, corrupted_BT, [5, 6], [7, 8], [8, 8],
-        components=["block_in"],
+        components=["block_in"], engine="fastest",
     )  # fmt: skip
     wanted_B = [
         float(whole_BTC[b, 8, a] - whole_BTC[b, 8, f]) for b, a, f in ((0, 5, 7), (1, 6, 8))

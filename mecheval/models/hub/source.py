@@ -99,14 +99,14 @@ class Pretrained(ModelSource):
 
     @property
     def args(self) -> dict[str, Any]:
-        """Return all arguments by name, and whether the checkpoint's own code runs.
+        """Return all arguments by name; nothing is looked for.
 
         A GGUF file is told by its content, and weights without their adapter are the same whether
         it lay beside them or not.
         """
         given = {key: getattr(self, key) for key in CHOICES}
         given["adapter"] = "merged" if self.adapter == "merged" else "none"
-        return given | self.labels
+        return given
 
     @property
     def labels(self) -> dict[str, str]:
@@ -166,11 +166,11 @@ class Pretrained(ModelSource):
             UsageError: The weights cannot be reached.
         """
         if self._is_declared_shape:
-            return ModelIdentity(name=self.name, args=self.args, source="random")
+            return ModelIdentity(name=self.name, args=self.args | self.labels, source="random")
         located = self.located
         return ModelIdentity(
             name=self._name_in_reports,
-            args=self.args,
+            args=self.args | self.labels,
             source="random" if self.weights == "random" else "pretrained",
             revision=located.revision,
             commit=located.commit,
