@@ -20,6 +20,7 @@ import torch
 
 from mecheval import seeding
 from mecheval.errors import MechevalError, unknown
+from mecheval.harness.threads import one_thread
 from mecheval.interventions import recovery_grid
 from mecheval.models.families.building import build, names
 from mecheval.models.families.by_hand import UNFIT
@@ -116,7 +117,7 @@ def survey(chosen: Sequence[str] = ()) -> Iterator[Family]:
 
 
 def _family(name: str, architecture: str) -> Family:
-    with _without_warnings():
+    with _without_warnings(), one_thread():
         return _measured(name, architecture)
 
 

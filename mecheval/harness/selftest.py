@@ -9,16 +9,13 @@ from __future__ import annotations
 import multiprocessing
 import tomllib
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from threadpoolctl import threadpool_limits
-
 from mecheval.errors import ContractError
 from mecheval.harness.building import build_task
+from mecheval.harness.threads import one_thread
 from mecheval.metrics import Subject, configured_metric, measure
 from mecheval.models.load import resolve
 from mecheval.models.planted.planted import FOLDER
@@ -183,7 +180,7 @@ def run_case(case: Case) -> list[Outcome]:
     """Measure metrics on one planted model, and hold the results against what is known."""
     subject = subject_of(case.model, case.task)
     found: dict[str, MetricResult | str] = {}
-    with _one_thread():
+    with one_thread():
         for name, params in case.params.items():
             try:
                 metric = configured_metric(Spec(name), Registry(), params)
@@ -192,18 +189,6 @@ def run_case(case: Case) -> list[Outcome]:
             except Exception as error:  # a metric that fails is off; the others are still measured
                 found[name] = in_words(error)
     return [_outcome(case, known, found) for known in case.known]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Use one thread: these networks are too small for more, and processes run side by side."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def subject_of(model: str, task: str) -> Subject:
