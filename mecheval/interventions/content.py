@@ -8,9 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence, Set
-from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mecheval.own_code.importing import source_of
-from mecheval.reports.environment import files_sha256, source_folders
+from mecheval.reports.environment import own_files_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,18 +42,11 @@ def code_of(module: nn.Module) -> dict[str, str | None]:
     A class that was typed into a notebook has no file: its edits show in its weights alone.
     """
     found: dict[str, str | None] = {name: _version(name) for name in PACKAGES}
-    found["mecheval"] = _own_files()
+    found["mecheval"] = own_files_sha256()
     for name in {type(part).__module__ for part in module.modules()}:
         if name.partition(".")[0] not in (*PACKAGES, "mecheval"):
             found[name] = source_of(name)
     return found
-
-
-@lru_cache(maxsize=1)
-def _own_files() -> str:
-    import mecheval
-
-    return files_sha256(source_folders(Path(mecheval.__file__).parent))
 
 
 def _feed(take: Callable[[bytes], None], value: Any) -> None:

@@ -13,11 +13,10 @@ components, ``I`` patched layers.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from mecheval import seeding
 from mecheval.interventions.budget import Budget
@@ -28,6 +27,7 @@ from mecheval.interventions.engine_faults import reason_of
 from mecheval.interventions.engines import run
 from mecheval.interventions.engines.steps import COMPONENTS
 from mecheval.models.decomposition import Refusal
+from mecheval.models.narrowing import narrows
 from mecheval.models.sites import MEMORY
 
 if TYPE_CHECKING:
@@ -232,24 +232,9 @@ def _worse(one: Verdict, other: Verdict) -> Verdict:
 def _tolerance(base_runs: BaseRuns) -> float:
     """Return how far an exact engine may be off: by rounding, and no more."""
     dtype = next(base_runs.model.parameters()).dtype
-    if dtype == torch.float64 and _computes_in_float32(base_runs):
+    few = base_runs.take(slice(1))
+    if dtype == torch.float64 and narrows(
+        lambda: few.model.logits_at(few.tokens_PT, few.readout_P[:, None])
+    ):
         return MIXED
     return TOLERANCE.get(dtype, COARSE)
-
-
-def _computes_in_float32(base_runs: BaseRuns) -> bool:
-    """Say whether a model in float64 brings some tensor to float32 on the way."""
-    with _Watch() as watch:
-        base_runs.model.logits_at(base_runs.tokens_PT[:1], base_runs.readout_P[:1, None])
-    return watch.seen
-
-
-class _Watch(TorchFunctionMode):
-    """Sees whether any function returns a tensor in float32."""
-
-    seen = False
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output = func(*args, **(kwargs or {}))
-        self.seen |= isinstance(output, Tensor) and output.dtype == torch.float32
-        return output

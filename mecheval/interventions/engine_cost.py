@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mecheval.models.sites import Site
-from mecheval.models.wrapped.model import WrappedModel
 
 if TYPE_CHECKING:
     from mecheval.interventions.base_runs import BaseRuns
@@ -97,7 +96,7 @@ def cost_of(base_runs: BaseRuns, donor: Donor, plan: Plan) -> Cost:
     tails += n_passes * overhead * _above(first, n_layers)
     tails += 0.5 * (overhead + base_runs.n_runs * n_positions)
     check = CHECKED_PASSES * overhead + CHECKED_ROWS * n_positions
-    if isinstance(base_runs.model, WrappedModel):  # those of our own are made of parts
+    if not base_runs.model.made_of_parts:
         check += APART + APART_PASSES * overhead
     return Cost(hooks, tails, check, n_cells)
 

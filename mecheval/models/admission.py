@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mecheval import seeding
 from mecheval.errors import UsageError
+from mecheval.models.modes import evaluating
 
 if TYPE_CHECKING:
     from mecheval.models.contract import SequenceModel
@@ -73,20 +74,14 @@ def admit(model: SequenceModel, *, name: str) -> SequenceModel:
         return model
     drawn = seeding.stream(0, "admission").integers(model.vocab_size, size=(EXAMPLES, limit))
     tokens_BT = torch.as_tensor(drawn, device=model.device)
-    modes = {part: part.training for part in model.modules()}
-    model.eval()
-    try:
-        with torch.inference_mode():
-            if bool(model(tokens_BT).isnan().any()):
-                raise UsageError(
-                    f"The model '{name}' gives logits that are no numbers, from weights that are. "
-                    "Check its configuration; `mecheval validate MODEL` runs this check."
-                )
-            check_causal(model, tokens_BT, name=name)
-            keeps_whole(model, tokens_BT, (limit + 1) // 2)
-    finally:
-        for part, training in modes.items():
-            part.training = training
+    with evaluating(model), torch.inference_mode():
+        if bool(model(tokens_BT).isnan().any()):
+            raise UsageError(
+                f"The model '{name}' gives logits that are no numbers, from weights that are. "
+                "Check its configuration; `mecheval validate MODEL` runs this check."
+            )
+        check_causal(model, tokens_BT, name=name)
+        keeps_whole(model, tokens_BT, (limit + 1) // 2)
     return model
 
 

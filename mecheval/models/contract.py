@@ -43,6 +43,7 @@ class SequenceModel(nn.Module, ABC):
         no_blocks: Why there are no layers, where none were found: then nothing of layers is known.
         needs_whole_input: Whether logits change when the input is cut behind them, although no
             later token changes them; found out by :mod:`mecheval.models.admission`.
+        made_of_parts: Whether :meth:`decomposition` has nothing to find out, and costs nothing.
     """
 
     n_layers: int
@@ -52,6 +53,7 @@ class SequenceModel(nn.Module, ABC):
     kernels: tuple[str, ...] = ()
     no_blocks: str | None = None
     needs_whole_input: bool = False
+    made_of_parts: bool = False
 
     @abstractmethod
     def forward(self, tokens_BT: Tensor) -> Tensor:

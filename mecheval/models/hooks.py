@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from mecheval.models.contract import Tap
+    from mecheval.models.taps import Tap
 
     Visit = Callable[[Tensor], Tensor | None]
     """Sees an activation; returns its replacement, or None to leave it as it is."""

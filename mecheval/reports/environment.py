@@ -25,6 +25,7 @@ PACKAGES = (
 """Distributions whose version a report gives, where they are installed."""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_ROOT = Path(__file__).parents[1]
 _SOURCES = ("*.py", "*.json", "*.txt", "*.c", "*.h")
 
 
@@ -48,10 +49,14 @@ def package() -> dict[str, Any]:
     """Describe the mecheval that runs: its version, its files, and its commit if it has one."""
     import mecheval
 
-    root = Path(mecheval.__file__).parent
-    folders = source_folders(root)
-    found = {"version": mecheval.__version__, "files_sha256": files_sha256(folders)}
-    return found | (commit_of(*folders) or {})
+    found = {"version": mecheval.__version__, "files_sha256": own_files_sha256()}
+    return found | (commit_of(*source_folders(_ROOT)) or {})
+
+
+@lru_cache(maxsize=1)
+def own_files_sha256() -> str:
+    """Hash the code of the package and of the registries."""
+    return files_sha256(source_folders(_ROOT))
 
 
 def source_folders(root: Path) -> list[Path]:

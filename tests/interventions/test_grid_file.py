@@ -177,7 +177,7 @@ def test_the_code_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     code = content.code_of(model_of())
     assert set(code) == {"torch", "transformers", "mecheval"}
     before = digest(asked())
-    monkeypatch.setattr(content, "_own_files", lambda: "other files")
+    monkeypatch.setattr(content, "own_files_sha256", lambda: "other files")
     assert digest(asked()) != before
 
 

@@ -74,6 +74,8 @@ class Block(nn.Module):
 class ResidualStack(SequenceModel):
     """A model of our own: embedding, blocks, norm, head."""
 
+    made_of_parts = True
+
     def __init__(
         self,
         embedding: nn.Embedding,

@@ -19,13 +19,14 @@ from torch.nn import functional
 from mecheval.models.convolution_hooks import shown
 from mecheval.models.kernels.scan import choose
 from mecheval.models.mixing import unchanged
+from mecheval.models.modes import evaluating
 from mecheval.models.sites import Site
 from mecheval.models.wrapped.decomposition.readout import instead
 from mecheval.models.wrapped.decomposition.state_space import Dual, Selective
 from mecheval.models.wrapped.decomposition.verification import check_same
 from mecheval.models.wrapped.discovery.structure import Structure, probe_tokens
 from mecheval.models.wrapped.recording.arguments import STREAM, Arguments
-from mecheval.models.wrapped.recording.calls import evaluating, run
+from mecheval.models.wrapped.recording.calls import run
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
 from mecheval.own_code.explaining import in_words
 

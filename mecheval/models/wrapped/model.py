@@ -23,6 +23,7 @@ from mecheval.models import logits
 from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.hooks import unvisited
+from mecheval.models.modes import evaluating
 from mecheval.models.wrapped.configured import (
     context_limit,
     kernels_of,
@@ -35,7 +36,7 @@ from mecheval.models.wrapped.decomposition.head import AnswersOnly, at_positions
 from mecheval.models.wrapped.discovery.repeatable import check_repeatable
 from mecheval.models.wrapped.discovery.structure import Structure, find_structure, probe_tokens
 from mecheval.models.wrapped.fast_scan import FastScan, has_state_space, is_faster
-from mecheval.models.wrapped.recording.calls import evaluating, logits_of, run
+from mecheval.models.wrapped.recording.calls import logits_of, run
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
 from mecheval.models.wrapped.recording.module_state import left_as_found
 from mecheval.models.wrapped.replay.blocks import Replayer

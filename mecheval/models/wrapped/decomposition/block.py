@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from mecheval.models.decomposition import Layer
+from mecheval.models.narrowing import narrows
 from mecheval.models.sites import COMPONENTS, Site
 from mecheval.models.wrapped.decomposition.attention import HookedAttention
 from mecheval.models.wrapped.decomposition.convolution_only import find_convolution
@@ -36,7 +37,6 @@ from mecheval.models.wrapped.recording.inseparable import (
     in_short,
     pass_shortage,
 )
-from mecheval.models.wrapped.recording.narrowing import narrows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -12,13 +12,14 @@ import torch
 from torch import nn
 
 from mecheval.models.decomposition import Decomposition
+from mecheval.models.modes import evaluating
 from mecheval.models.wrapped.decomposition.block import Block
 from mecheval.models.wrapped.decomposition.contexts import Contexts
 from mecheval.models.wrapped.decomposition.readout import RealReadout
 from mecheval.models.wrapped.decomposition.verification import check_readout
 from mecheval.models.wrapped.discovery.structure import probe_tokens
 from mecheval.models.wrapped.recording.arguments import receiving
-from mecheval.models.wrapped.recording.calls import evaluating, record
+from mecheval.models.wrapped.recording.calls import record
 from mecheval.models.wrapped.recording.inseparable import (
     FAILURES,
     Inseparable,

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mecheval.models import logits
+from mecheval.models.modes import evaluating
 from mecheval.models.wrapped.decomposition.readout import instead
 from mecheval.models.wrapped.decomposition.verification import check_same
 from mecheval.models.wrapped.discovery.structure import probe_tokens
-from mecheval.models.wrapped.recording.calls import evaluating, run
+from mecheval.models.wrapped.recording.calls import run
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
 from mecheval.own_code.explaining import in_words
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from mecheval.errors import UsageError
+from mecheval.models.modes import evaluating
 from mecheval.models.wrapped.discovery.structure import probe_tokens
-from mecheval.models.wrapped.recording.calls import Call, evaluating, record, run
+from mecheval.models.wrapped.recording.calls import Call, record, run
 from mecheval.models.wrapped.recording.inseparable import FAILURES, pass_shortage
 
 if TYPE_CHECKING:

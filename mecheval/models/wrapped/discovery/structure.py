@@ -22,6 +22,7 @@ from mecheval.escape import quoted
 from mecheval.models.admission import check_finite_weights
 from mecheval.models.contract import Tap
 from mecheval.models.hooks import stream_argument
+from mecheval.models.modes import evaluating
 from mecheval.models.sites import Site
 from mecheval.models.wrapped.discovery.block_parts import Parts, find_parts
 from mecheval.models.wrapped.discovery.frame import (
@@ -32,7 +33,7 @@ from mecheval.models.wrapped.discovery.frame import (
     rows,
 )
 from mecheval.models.wrapped.discovery.mixer_sites import Found, inner_sites
-from mecheval.models.wrapped.recording.calls import Call, evaluating, reach, record, run
+from mecheval.models.wrapped.recording.calls import Call, reach, record, run
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
 from mecheval.own_code.explaining import in_words
 

@@ -7,7 +7,6 @@ width of a head, ``E`` channels.
 from __future__ import annotations
 
 import inspect
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -47,18 +46,6 @@ def logits_of(output: Any) -> Tensor:
     if isinstance(output, Tensor):
         return output
     return output.logits if hasattr(output, "logits") else output[0]
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode, and every part of it back into its own mode afterwards."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
 
 
 @dataclass(frozen=True)

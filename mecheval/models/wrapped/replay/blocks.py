@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mecheval.models.hooks import stream_output
+from mecheval.models.modes import evaluating
 from mecheval.models.wrapped.decomposition.cache_context import CACHE, cache_argument
 from mecheval.models.wrapped.decomposition.head import no_logits
 from mecheval.models.wrapped.decomposition.readout import RealReadout
@@ -29,12 +30,7 @@ from mecheval.models.wrapped.recording.cache_tensors import (
     tensors,
     with_tensors,
 )
-from mecheval.models.wrapped.recording.calls import (
-    evaluating,
-    logits_of,
-    noise_like,
-    without_cache,
-)
+from mecheval.models.wrapped.recording.calls import logits_of, noise_like, without_cache
 from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
 from mecheval.models.wrapped.recording.module_state import left_as_found
 from mecheval.own_code.explaining import in_words
