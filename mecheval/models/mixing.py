@@ -132,6 +132,25 @@ class Mixing(ABC):
         """
         return self._out(edit("z", self.read_at(signals, state, only_B)))
 
+    def output_of_both(
+        self, near: Signals, far: Signals, state: State, *, only_B: Tensor | None = None
+    ) -> Tensor:
+        """Return the output of positions whose signals come in two parts, the one behind the other.
+
+        As :meth:`output` does for both put together, without a copy of the second part.
+
+        Args:
+            near: Signals of the positions that follow the state.
+            far: Signals of those that follow them.
+            state: Memory before them.
+            only_B: One of the positions of ``far`` per example, counted from the state on.
+        """
+        if only_B is not None:
+            n_near = next(iter(near.values())).shape[1]
+            return self.output(far, self.advance(near, state), only_B=only_B - n_near)
+        near_BTD, after = self.read(near, state)
+        return torch.cat([near_BTD, self.output(far, after)], 1)
+
     def advance(self, signals: Signals, state: State) -> State:
         """Return the state after positions whose output is not wanted."""
         return self.mix(signals, state)[1]
@@ -171,3 +190,8 @@ def at(value_BTX: Tensor, only_B: Tensor | None) -> Tensor:
         return value_BTX
     index_B = only_B.to(value_BTX.device)
     return value_BTX[torch.arange(len(index_B), device=index_B.device), index_B][:, None]
+
+
+def behind_each_other(near: Signals, far: Signals) -> Signals:
+    """Return the signals of positions in two parts as those of one."""
+    return {name: torch.cat([value_BTX, far[name]], 1) for name, value_BTX in near.items()}

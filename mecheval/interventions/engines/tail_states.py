@@ -37,9 +37,9 @@ class TailStates:
             self.before = [self._until(layer, position) for layer in range(len(self.mixings))]
             self.position = position
 
-    def rows(self, layer: int, run_R: Tensor) -> State:
+    def rows(self, layer: int, runs: Tensor | slice) -> State:
         """Return the memory of rows before the position."""
-        return tuple(part[run_R] for part in self.before[layer])
+        return tuple(part[runs] for part in self.before[layer])
 
     def after(self, layer: int) -> State:
         """Return the memory of all runs after the position."""
