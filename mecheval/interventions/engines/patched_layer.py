@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mecheval.interventions.engines.tail_cells import putting
-from mecheval.models.mixing import at, behind_each_other, unchanged
+from mecheval.models.mixing import LAST, Only, at, behind_each_other, cut, length_of, unchanged
 
 if TYPE_CHECKING:
     from mecheval.interventions.engines.tail_cells import Base, CellGroup
@@ -36,53 +36,51 @@ class PatchedLayers:
         """
         self.bases, self.states, self.first_readout = bases, states, first_readout
 
-    def run(self, group: CellGroup, position: int, only_R: Tensor | None) -> Tensor:
-        """Return the stream behind the layer, ``(R, N, D)``, or ``(R, 1, D)`` at ``only_R``."""
+    def run(self, group: CellGroup, position: int, only: Only) -> Tensor:
+        """Return the stream behind the layer, ``(R, N, D)``, or ``(R, 1, D)`` at ``only``."""
         base = self.bases[group.layer]
         value_R1D = None if group.value_RD is None else group.value_RD[:, None]
-        stream_RND = _changed(base.stream_PTD[group.runs, position:], value_R1D, only_R)
-        mixed_RND = self._mixed(group, position, only_R)
+        stream_RND = _changed(base.stream_PTD[group.runs, position:], value_R1D, only)
+        mixed_RND = self._mixed(group, position, only)
         resid_mid_RND = base.layer.join(stream_RND, mixed_RND)
-        mlp_out_RND = self._parallel_mlp_out(group, position, only_R)
+        mlp_out_RND = self._parallel_mlp_out(group, position, only)
         if mlp_out_RND is None:
             mlp_out_RND = base.layer.mlp_out(resid_mid_RND, resid_mid_RND)
         return base.layer.closed(resid_mid_RND, mlp_out_RND)
 
-    def _parallel_mlp_out(
-        self, group: CellGroup, position: int, only_R: Tensor | None
-    ) -> Tensor | None:
+    def _parallel_mlp_out(self, group: CellGroup, position: int, only: Only) -> Tensor | None:
         """Return the output of a feed-forward part beside the mixer: it differs at one position."""
         base, mlp_out_R1D = self.bases[group.layer], group.mlp_out_R1D
         if base.mlp_out_PTD is None or base.layer.feed is None:
             return None
         if mlp_out_R1D is None and group.value_RD is not None:
             mlp_out_R1D = base.layer.feed(group.value_RD[:, None])
-        return _changed(base.mlp_out_PTD[group.runs, position:], mlp_out_R1D, only_R)
+        return _changed(base.mlp_out_PTD[group.runs, position:], mlp_out_R1D, only)
 
-    def _mixed(self, group: CellGroup, position: int, only_R: Tensor | None) -> Tensor:
+    def _mixed(self, group: CellGroup, position: int, only: Only) -> Tensor:
         """Return the output of the mixer, ``(R, N, D)`` or ``(R, 1, D)``."""
         base, state = self.bases[group.layer], self.states.rows(group.layer, group.runs)
         mixing, tail = base.layer.mixing, tail_of(base, group.runs, position)
         if group.component in ("state", "cache"):
-            return self._remembering(group, position, tail, only_R)
+            return self._remembering(group, position, tail, only)
         if group.component == "write":
             # Copies, because what is written can be a signal that is also read.
             written = tuple(part_RNX.clone() for part_RNX in mixing.written(tail, state))
             for part_RNX, donor_RX in zip(written, group.donor, strict=True):
                 part_RNX[:, 0] = donor_RX
-            return at(mixing.reread(tail, written, state), only_R)
+            return at(mixing.reread(tail, written, state), only)
         if group.component in mixing.late:
             edit = putting(group.component, group.donor[0][:, None])
-            return mixing.output(tail, state, only_B=only_R, edit=edit)
+            return mixing.output(tail, state, only=only, edit=edit)
         # Only W positions in reach of the patch signal anything new; the rest of the tail stands.
         near = self._projected(group, position)
-        n_near = _length(near)
-        if n_near == _length(tail):
-            return mixing.output(near, state, only_B=only_R)
-        far = _behind(tail, n_near)
-        if only_R is not None and self.first_readout < position + n_near:
-            return mixing.output(behind_each_other(near, far), state, only_B=only_R)
-        return mixing.output_of_both(near, far, state, only_B=only_R)
+        n_near = length_of(near)
+        if n_near == length_of(tail):
+            return mixing.output(near, state, only=only)
+        far = cut(tail, slice(n_near, None))
+        if isinstance(only, Tensor) and self.first_readout < position + n_near:
+            return mixing.output(behind_each_other(near, far), state, only=only)
+        return mixing.output_of_both(near, far, state, only=only)
 
     def _projected(self, group: CellGroup, position: int) -> Signals:
         """Return the signals that differ from the base runs': those in reach of the patch."""
@@ -103,15 +101,13 @@ class PatchedLayers:
             normed_RWD = torch.cat([group.donor[0][:, None].to(normed_RWD), normed_RWD[:, 1:]], 1)
         return mixing.project(normed_RWD, state, edit=edit)
 
-    def _remembering(
-        self, group: CellGroup, position: int, tail: Signals, only_R: Tensor | None
-    ) -> Tensor:
+    def _remembering(self, group: CellGroup, position: int, tail: Signals, only: Only) -> Tensor:
         """Go on with another memory behind the position, whose own output stays."""
         # The position itself has read before it wrote, so that its output is the base run's; those
         # behind it go on from the donor's memory with the base run's signals.
         base = self.bases[group.layer]
         mixing, memory = base.layer.mixing, group.donor
-        later = _behind(tail, 1)
+        later = cut(tail, slice(1, None))
         if mixing.n_recent and group.component == "state":
             own = self.states.after(group.layer)[: mixing.n_recent]
             memory = (*(part[group.runs] for part in own), *memory)
@@ -120,12 +116,12 @@ class PatchedLayers:
             stream_RWD = base.stream_PTD[group.runs, position + 1 : position + mixing.reach]
             if stream_RWD.numel():
                 near = mixing.project(base.layer.enter(stream_RWD), memory)
-                later = behind_each_other(near, _behind(later, _length(near)))
-        later_R = None if only_R is None else only_R - 1
-        mixed_RND = mixing.output(later, memory, only_B=later_R)
-        if only_R is not None:
+                later = behind_each_other(near, cut(later, slice(length_of(near), None)))
+        later_only = only - 1 if isinstance(only, Tensor) else only
+        mixed_RND = mixing.output(later, memory, only=later_only)
+        if only is not None:
             return mixed_RND
-        here = {name: value_RNX[:, :1] for name, value_RNX in tail.items()}
+        here = cut(tail, slice(1))
         own_R1D = mixing.output(here, self.states.rows(group.layer, group.runs))
         return torch.cat([own_R1D, mixed_RND], 1)
 
@@ -135,19 +131,13 @@ def tail_of(base: Base, runs: Tensor | slice, position: int) -> Signals:
     return {name: value_PTX[runs, position:] for name, value_PTX in base.signals.items()}
 
 
-def _changed(tail_RND: Tensor, first_R1D: Tensor | None, only_R: Tensor | None) -> Tensor:
+def _changed(tail_RND: Tensor, first_R1D: Tensor | None, only: Only) -> Tensor:
     """Put another first position into a copy of a tail, of which one position can be wanted."""
     if first_R1D is None:
-        return at(tail_RND, only_R)
-    if only_R is None:
+        return at(tail_RND, only)
+    if only is None:
         return torch.cat([first_R1D.to(tail_RND), tail_RND[:, 1:]], 1)
-    is_first_R11 = (only_R == 0).to(tail_RND.device)[:, None, None]
-    return torch.where(is_first_R11, first_R1D.to(tail_RND), at(tail_RND, only_R))
-
-
-def _behind(signals: Signals, n_positions: int) -> Signals:
-    return {name: value_RNX[:, n_positions:] for name, value_RNX in signals.items()}
-
-
-def _length(signals: Signals) -> int:
-    return next(iter(signals.values())).shape[1]
+    if only is LAST:
+        return first_R1D.to(tail_RND) if tail_RND.shape[1] == 1 else at(tail_RND, only)
+    is_first_R11 = (only == 0).to(tail_RND.device)[:, None, None]
+    return torch.where(is_first_R11, first_R1D.to(tail_RND), at(tail_RND, only))

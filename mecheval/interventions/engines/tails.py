@@ -22,7 +22,7 @@ from mecheval.interventions.donors import Interchange
 from mecheval.interventions.engines.patched_layer import PatchedLayers, tail_of
 from mecheval.interventions.engines.tail_cells import Base, CellFinder, CellGroup
 from mecheval.interventions.engines.tail_states import TailStates
-from mecheval.models.mixing import at
+from mecheval.models.mixing import LAST, Only, at
 from mecheval.models.sites import Site
 from mecheval.own_code.explaining import is_out_of_memory
 
@@ -125,20 +125,23 @@ class Tails:
 
     def _whole(self, index: int, position: int, stream_RND: Tensor, run_R: Tensor) -> Tensor:
         """Run one layer on tails all of whose positions differ from the base runs'."""
-        base, only_R = self.bases[index], self._only(index, position, run_R)
+        base, only = self.bases[index], self._only(index, position, run_R)
         mixing, state = base.layer.mixing, self.states.rows(index, run_R)
-        signals = mixing.project(base.layer.enter(stream_RND), state)
+        normed_RND = base.layer.enter(stream_RND)
         if self.chunk.plan.frozen:
             # The patched run asks (its own signals), but of what the base run had written.
+            signals = mixing.project(normed_RND, state)
             written = mixing.written(tail_of(base, run_R, position), state)
-            mixed_RND = at(mixing.reread(signals, written, state), only_R)
+            mixed_RND = at(mixing.reread(signals, written, state), only)
         else:
-            mixed_RND = mixing.output(signals, state, only_B=only_R)
-        return base.layer.leave(at(stream_RND, only_R), mixed_RND)
+            mixed_RND = mixing.output_from(normed_RND, state, only=only)
+        return base.layer.leave(at(stream_RND, only), mixed_RND)
 
-    def _only(self, index: int, position: int, run_R: Tensor) -> Tensor | None:
+    def _only(self, index: int, position: int, run_R: Tensor) -> Only:
         if index < len(self.bases) - 1:
             return None
+        if self.patched_layers.first_readout == self.base_runs.n_positions - 1:
+            return LAST
         return self.base_runs.readout_P[run_R] - position
 
 

@@ -48,11 +48,11 @@ def check_layer(layer: Layer, stream_BTD: Tensor, after_BTD: Tensor, *, dtype: t
         state = mixing.advance(mixing.project(layer.enter(early_BTD), ()), ())
         signals = mixing.project(layer.enter(late_BTD), state)
         later_BTD, _ = mixing.read(signals, state)
-        only_B = torch.arange(len(stream_BTD), device=stream_BTD.device) % late_BTD.shape[1]
-        single_B1D = mixing.output(signals, state, only_B=only_B)
+        only = torch.arange(len(stream_BTD), device=stream_BTD.device) % late_BTD.shape[1]
+        single_B1D = mixing.output(signals, state, only=only)
         pairs += [
             (layer.leave(late_BTD, later_BTD), wanted_BTD),
-            (layer.leave(at(late_BTD, only_B), single_B1D), at(wanted_BTD, only_B)),
+            (layer.leave(at(late_BTD, only), single_B1D), at(wanted_BTD, only)),
         ]
     added = float((after_BTD - stream_BTD).abs().max())
     for made_BTD, wanted_BTD in pairs:
