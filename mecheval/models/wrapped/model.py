@@ -37,7 +37,7 @@ from mecheval.models.wrapped.discovery.repeatable import check_repeatable
 from mecheval.models.wrapped.discovery.structure import Structure, find_structure, probe_tokens
 from mecheval.models.wrapped.fast_scan import FastScan, has_state_space, is_faster
 from mecheval.models.wrapped.recording.calls import logits_of, run
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
+from mecheval.models.wrapped.recording.inseparable import Inseparable, failing_as
 from mecheval.models.wrapped.recording.module_state import left_as_found
 from mecheval.models.wrapped.replay.blocks import Replayer
 from mecheval.models.wrapped.replay.caches import CacheState, tells_recent, with_layer_of
@@ -244,12 +244,11 @@ class WrappedModel(SequenceModel):
 
     @cached_property
     def _exchanges(self) -> tuple[str, ...]:
-        with evaluating(self):
-            try:
+        try:
+            with evaluating(self), failing_as():
                 return self._layers_of_the_cache()
-            except FAILURES as error:
-                pass_shortage(error)
-                return ()
+        except Inseparable:
+            return ()
 
     @torch.no_grad()
     def _layers_of_the_cache(self) -> tuple[str, ...]:
@@ -276,12 +275,11 @@ class WrappedModel(SequenceModel):
 
     @cached_property
     def _streams(self) -> bool:
-        with evaluating(self):
-            try:
+        try:
+            with evaluating(self), failing_as():
                 return self._stepping_agrees()
-            except FAILURES as error:
-                pass_shortage(error)
-                return False  # the model's cache wants to be driven in another way
+        except Inseparable:
+            return False  # the model's cache wants to be driven in another way
 
     @torch.no_grad()
     def _stepping_agrees(self) -> bool:

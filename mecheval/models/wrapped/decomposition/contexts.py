@@ -6,12 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mecheval.models.wrapped.decomposition.attention_context import AttentionContext
 from mecheval.models.wrapped.decomposition.cache_context import CacheContext
-from mecheval.models.wrapped.recording.inseparable import (
-    FAILURES,
-    Inseparable,
-    in_short,
-    pass_shortage,
-)
+from mecheval.models.wrapped.recording.inseparable import Inseparable, failing_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -88,10 +83,10 @@ class Contexts:
     def _once(self, name: str, find: Callable[[], Context]) -> Context:
         if name not in self._found:
             try:
-                self._found[name] = find()
-            except (*FAILURES, Inseparable) as reason:
-                pass_shortage(reason)
-                self._found[name] = Inseparable(in_short(reason))
+                with failing_as("a part alone fails ({})"):
+                    self._found[name] = find()
+            except Inseparable as reason:
+                self._found[name] = Inseparable(str(reason))  # without what its traceback holds
         found = self._found[name]
         if isinstance(found, Inseparable):
             raise found

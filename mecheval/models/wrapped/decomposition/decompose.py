@@ -20,11 +20,7 @@ from mecheval.models.wrapped.decomposition.verification import check_readout
 from mecheval.models.wrapped.discovery.structure import probe_tokens
 from mecheval.models.wrapped.recording.arguments import receiving
 from mecheval.models.wrapped.recording.calls import record
-from mecheval.models.wrapped.recording.inseparable import (
-    FAILURES,
-    Inseparable,
-    in_short,
-)
+from mecheval.models.wrapped.recording.inseparable import failing_as
 
 if TYPE_CHECKING:
     from mecheval.models.wrapped.discovery.structure import Structure
@@ -40,11 +36,8 @@ def take_apart(module: nn.Module, structure: Structure) -> Decomposition:
     Raises:
         Inseparable: A block is not of that kind, or its parts do not do what it does.
     """
-    with evaluating(module):
-        try:
-            return _taken_apart(module, structure)
-        except FAILURES as error:
-            raise Inseparable(in_short(error)) from error
+    with evaluating(module), failing_as("a part alone fails ({})"):
+        return _taken_apart(module, structure)
 
 
 def _taken_apart(module: nn.Module, structure: Structure) -> Decomposition:

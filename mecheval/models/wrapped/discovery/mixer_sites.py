@@ -10,7 +10,7 @@ a head, ``X`` width of a module's output.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +104,7 @@ def _source(attention: Call, given_BHTK: Tensor, names: Mapping[nn.Module, str])
     return f"no module in {path} returns what its attention function is given at position 0"
 
 
-def _layouts(output: object, stream_BTD: Tensor | None) -> Iterator[tuple[Layout | None, Tensor]]:
+def _layouts(output: Any, stream_BTD: Tensor | None) -> Iterator[tuple[Layout | None, Tensor]]:
     """Yield the ways in which an output holds all positions side by side, ``(B, T, X)``."""
     if not isinstance(output, Tensor) or stream_BTD is None or not output.is_floating_point():
         return

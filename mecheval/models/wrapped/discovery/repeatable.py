@@ -14,7 +14,7 @@ from mecheval.errors import UsageError
 from mecheval.models.modes import evaluating
 from mecheval.models.wrapped.discovery.structure import probe_tokens
 from mecheval.models.wrapped.recording.calls import Call, record, run
-from mecheval.models.wrapped.recording.inseparable import FAILURES, pass_shortage
+from mecheval.models.wrapped.recording.inseparable import Inseparable, failing_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,16 +34,16 @@ def check_repeatable(module: nn.Module, context_limit: int | None) -> None:
     other_BT = probe_tokens(module, seed=1).repeat(1, TIMES)[:, :context_limit]
     with evaluating(module):
         try:
-            before_BTC = run(module, tokens_BT)
-            run(module, other_BT)
-            after_BTC = run(module, tokens_BT)
-            if _same(before_BTC, after_BTC):
-                return
-            first = record(module, tokens_BT)
-            run(module, other_BT)
-            second = record(module, tokens_BT)
-        except FAILURES as error:
-            pass_shortage(error)
+            with failing_as():
+                before_BTC = run(module, tokens_BT)
+                run(module, other_BT)
+                after_BTC = run(module, tokens_BT)
+                if _same(before_BTC, after_BTC):
+                    return
+                first = record(module, tokens_BT)
+                run(module, other_BT)
+                second = record(module, tokens_BT)
+        except Inseparable:
             return  # what does not run at all is told where it is needed
     names = {part: name for name, part in module.named_modules()}
     part = next((call.module for call in _others(first, second)), module)

@@ -21,7 +21,6 @@ from mecheval.errors import UsageError
 from mecheval.escape import quoted
 from mecheval.models.admission import check_finite_weights
 from mecheval.models.contract import Tap
-from mecheval.models.hooks import stream_argument
 from mecheval.models.modes import evaluating
 from mecheval.models.sites import Site
 from mecheval.models.wrapped.discovery.block_parts import Parts, find_parts
@@ -33,9 +32,9 @@ from mecheval.models.wrapped.discovery.frame import (
     rows,
 )
 from mecheval.models.wrapped.discovery.mixer_sites import Found, inner_sites
+from mecheval.models.wrapped.recording.arguments import Arguments, receiving
 from mecheval.models.wrapped.recording.calls import Call, reach, record, run
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
-from mecheval.own_code.explaining import in_words
+from mecheval.models.wrapped.recording.inseparable import Inseparable, failing_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -90,25 +89,22 @@ def find_structure(module: nn.Module, named: Sequence[str] | None = None) -> Str
         if named is not None:
             return _examined(module, root, tokens_BT, _named_blocks(root, named))
         try:
-            return _examined(module, root, tokens_BT, _blocks(module, root))
+            with failing_as("its parts do not run one by one ({})"):
+                return _examined(module, root, tokens_BT, _blocks(module, root))
         except Inseparable as reason:
-            why = str(reason)
-        except FAILURES as error:
-            pass_shortage(error)
-            why = f"its parts do not run one by one ({in_words(error)})"
-        return _examined(module, root, tokens_BT, [], no_blocks=why)
+            return _examined(module, root, tokens_BT, [], no_blocks=str(reason))
 
 
 def _recorded(module: nn.Module, tokens_BT: Tensor) -> Call:
     problem = "it returns something else"
     try:
-        root = record(module, tokens_BT)
-        logits = root.output
-        if isinstance(logits, Tensor) and logits.dim() == 3 and logits.is_floating_point():
-            return root
-    except FAILURES as error:
-        pass_shortage(error)
-        problem = in_words(error)
+        with failing_as():
+            root = record(module, tokens_BT)
+            logits = root.output
+            if isinstance(logits, Tensor) and logits.dim() == 3 and logits.is_floating_point():
+                return root
+    except Inseparable as reason:
+        problem = str(reason)
     raise UsageError(
         f"{type(module).__name__} does not run on token ids of shape ({BATCH}, {LENGTH}) "
         f"({problem}). A model must map token ids (batch, position) to logits (batch, position, "
@@ -238,21 +234,14 @@ def _mixing_chain(root: Call) -> list[Call]:
 
 def _is_cut(root: Call, part: Call) -> bool:
     """Say whether the input of a part decides the logits: put in another run's, get its answer."""
-    other_BT = probe_tokens(root.module, seed=1)
     seen: list[Tensor] = []
 
-    def replace(_: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        place = stream_argument(args, kwargs)
-        seen.append(args[place] if isinstance(place, int) else kwargs[place])
-        if isinstance(place, int):
-            return (*args[:place], part.stream_BTD, *args[place + 1 :]), kwargs
-        return args, {**kwargs, place: part.stream_BTD}
+    def replace(number: int, given: Arguments, stream_BTD: Tensor) -> Tensor | None:
+        seen.append(stream_BTD)
+        return part.stream_BTD
 
-    handle = part.module.register_forward_pre_hook(replace, with_kwargs=True)
-    try:
-        logits_BTC = run(root.module, other_BT)
-    finally:
-        handle.remove()
+    with receiving([part.module], replace):
+        logits_BTC = run(root.module, probe_tokens(root.module, seed=1))
     return len(seen) == 1 and torch.allclose(logits_BTC, root.output, rtol=1e-4, atol=1e-5)
 
 
@@ -292,9 +281,9 @@ def _inside(
 ) -> tuple[Parts, Found]:
     """Return what is in a block, or why nothing was found where its parts only run in it."""
     try:
-        parts = find_parts(block, names=names, counts=counts)
-        return parts, inner_sites(block, names=names, counts=counts)
-    except FAILURES as error:
-        pass_shortage(error)
-        why = f"a part of {names[block.module]} does not run alone ({in_words(error)})"
+        with failing_as(f"a part of {names[block.module]} does not run alone ({{}})"):
+            parts = find_parts(block, names=names, counts=counts)
+            return parts, inner_sites(block, names=names, counts=counts)
+    except Inseparable as reason:
+        why = str(reason)
         return Parts(why, why, why), dict.fromkeys(("q", "k", "v", "z", "conv_out"), why)

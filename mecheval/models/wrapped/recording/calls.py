@@ -7,6 +7,7 @@ width of a head, ``E`` channels.
 from __future__ import annotations
 
 import inspect
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -102,10 +103,9 @@ class Call:
     def stream_BTD(self) -> Tensor | None:
         """Return the stream that the module was called with, if any."""
         try:
-            place = stream_argument(self.args, self.kwargs)
+            return stream_argument(self.args, self.kwargs)[1]
         except LookupError:
             return None
-        return self.args[place] if isinstance(place, int) else self.kwargs[place]
 
     @property
     def given_stream(self) -> Tensor | None:
@@ -140,18 +140,17 @@ def record(module: nn.Module, tokens_BT: Tensor) -> Call:
 
     The root is the module's own call, with the logits as its output.
     """
-    recorder, handles = _Recorder(), []
+    recorder = _Recorder()
     short = [part for part in module.modules() if is_short_convolution(part)]
-    for part in module.modules():
-        handles.append(part.register_forward_pre_hook(recorder.before, with_kwargs=True))
-        handles.append(part.register_forward_hook(recorder.after))
-    try:
-        visits = [(part, recorder.convolution(part)) for part in short]
-        with watching(module.modules(), recorder.attended), Convolving(visits):
-            root_output = run(module, tokens_BT)
-    finally:
-        for handle in handles:
-            handle.remove()
+    visits = [(part, recorder.convolution(part)) for part in short]
+    with ExitStack() as stack:
+        for part in module.modules():
+            before = part.register_forward_pre_hook(recorder.before, with_kwargs=True)
+            stack.enter_context(before)
+            stack.enter_context(part.register_forward_hook(recorder.after))
+        stack.enter_context(watching(module.modules(), recorder.attended))
+        stack.enter_context(Convolving(visits))
+        root_output = run(module, tokens_BT)
     root = recorder.roots[0]
     root.output = root_output
     return root
