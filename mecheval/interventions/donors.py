@@ -29,7 +29,19 @@ Values = Mapping[Site, Tensor]
 
 
 class Donor(ABC):
-    """Gives the activations that are put into the base runs."""
+    """Gives the activations that are put into the base runs.
+
+    Example:
+        >>> import mecheval
+        >>> from mecheval.interventions import Donor
+        >>> class Halved(Donor):
+        ...     def values(self, model, base, *, batch_size):
+        ...         return {site: value_PTD / 2 for site, value_PTD in base.items()}
+        >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)
+        >>> base = [[0, 1, 2, 3]], [5], [6], [3]
+        >>> mecheval.ablation_grid(model, *base, donor=Halved()).patched.shape
+        (1, 2, 4, 1)
+    """
 
     @abstractmethod
     def values(self, model: SequenceModel, base: Values, *, batch_size: int) -> Values:

@@ -178,6 +178,15 @@ class SequenceModel(nn.Module, ABC):
 
         Raises:
             UsageError: As for :meth:`state`, or the state is of another shape.
+
+        Example:
+            >>> import mecheval, torch
+            >>> model = mecheval.load_model("lstm[layers=2,width=16]", vocab_size=7)
+            >>> tokens_BT = torch.tensor([[1, 2, 3, 4]])
+            >>> state = model.state(tokens_BT, layer=0, position=1)
+            >>> _ = state["c"].zero_()  # what the cell holds after two tokens is forgotten
+            >>> model.continued(tokens_BT, state).isclose(model(tokens_BT)).all(-1)
+            tensor([[ True,  True, False, False]])
         """
         from mecheval.models.layer_state import continued
 
