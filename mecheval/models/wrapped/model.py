@@ -24,6 +24,7 @@ from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.hooks import unvisited
 from mecheval.models.modes import evaluating
+from mecheval.models.tolerance import STEPWISE
 from mecheval.models.wrapped.configured import (
     context_limit,
     kernels_of,
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
     from mecheval.models.sites import Site
 
 Part = TypeVar("Part")
-
-_STEP_TOLERANCE = 1e-4  # of the largest logit; a cache that is driven wrongly is off by its size
 
 
 class WrappedModel(SequenceModel):
@@ -263,7 +262,7 @@ class WrappedModel(SequenceModel):
         for layer in range(self.n_layers):
             mixed = self.exchanged(mixed, donor, layer, "cache")
         made_BC, own_BC, wanted_BC = (self.step(last_B, s)[0] for s in (mixed, own, donor))
-        limit = _STEP_TOLERANCE * wanted_BC.abs().max()
+        limit = STEPWISE * wanted_BC.abs().max()
         moved = (own_BC - wanted_BC).abs().max() > limit
         if not moved or (made_BC - wanted_BC).abs().max() > limit:
             return ()
@@ -291,4 +290,4 @@ class WrappedModel(SequenceModel):
             logits_BC, state = self.step(tokens_B, state)
             stepped.append(logits_BC)
         difference_BTC = torch.stack(stepped, 1) - whole_BTC
-        return bool(difference_BTC.abs().max() <= _STEP_TOLERANCE * whole_BTC.abs().max())
+        return bool(difference_BTC.abs().max() <= STEPWISE * whole_BTC.abs().max())

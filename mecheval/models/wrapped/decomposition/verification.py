@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mecheval.models.mixing import at
-from mecheval.models.tolerance import tolerance
+from mecheval.models.tolerance import PARTS
 from mecheval.models.wrapped.recording.inseparable import Inseparable
 
 if TYPE_CHECKING:
@@ -95,6 +95,6 @@ def check_same(
     largest = float(wanted.abs().max())
     scale = largest if scale is None else scale
     difference = float((made.double() - wanted.double()).abs().max())
-    limit = tolerance(dtype) * scale + _ROUNDING * torch.finfo(dtype).eps * largest
+    limit = PARTS.of(dtype) * scale + _ROUNDING * torch.finfo(dtype).eps * largest
     if not difference <= limit:
         raise Inseparable(f"{what} are off by {difference / scale:.1e}")

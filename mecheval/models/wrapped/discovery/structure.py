@@ -23,6 +23,7 @@ from mecheval.models.admission import check_finite_weights
 from mecheval.models.contract import Tap
 from mecheval.models.modes import evaluating
 from mecheval.models.sites import Site
+from mecheval.models.tolerance import alike
 from mecheval.models.wrapped.discovery.block_parts import Parts, find_parts
 from mecheval.models.wrapped.discovery.frame import (
     find_embedding,
@@ -242,7 +243,7 @@ def _is_cut(root: Call, part: Call) -> bool:
 
     with receiving([part.module], replace):
         logits_BTC = run(root.module, probe_tokens(root.module, seed=1))
-    return len(seen) == 1 and torch.allclose(logits_BTC, root.output, rtol=1e-4, atol=1e-5)
+    return len(seen) == 1 and alike(logits_BTC, root.output)
 
 
 def _sites(

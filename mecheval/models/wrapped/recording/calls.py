@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mecheval import seeding
 from mecheval.models.convolution_hooks import Convolving, is_short_convolution
 from mecheval.models.hooks import stream_argument
+from mecheval.models.tolerance import CARRIED
 from mecheval.models.wrapped.recording.attention_functions import watching
 from mecheval.models.wrapped.recording.module_state import left_as_found
 
@@ -219,7 +220,7 @@ def reach(call: Call) -> int:
     changed_BTD = stream_BTD.clone()
     changed_BTD[:, :half] = noise_like(stream_BTD[:, :half]) * stream_BTD.std()
     before_BTD, after_BTD = call.replay(stream_BTD.clone()), call.replay(changed_BTD)
-    moved_T = (after_BTD - before_BTD).abs().amax((0, 2)) > 1e-5 * before_BTD.abs().max()
+    moved_T = (after_BTD - before_BTD).abs().amax((0, 2)) > CARRIED * before_BTD.abs().max()
     beyond = moved_T[half:].nonzero()
     return int(beyond.max()) + 1 if len(beyond) else 0
 
