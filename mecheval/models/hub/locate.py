@@ -38,6 +38,7 @@ class Located:
         adapter: Configuration and weights of the adapter that is merged, by name.
         base: The commit of the adapter's base model, where that lies elsewhere.
         runs_code: Whether the checkpoint's own Python code runs.
+        name: The model's name, for messages.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Located:
     adapter: Mapping[str, Path] = field(default_factory=dict)
     base: str | None = None
     runs_code: bool = False
+    name: str = ""
 
     @property
     def files(self) -> tuple[str, ...]:
