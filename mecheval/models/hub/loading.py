@@ -176,20 +176,13 @@ def draw_weights(
     return module.eval()
 
 
-def has_tokenizer(located: Located) -> bool:
-    """Return whether a checkpoint has a tokenizer's vocabulary."""
-    if located.gguf is not None:
-        return gguf.has_tokenizer(located.weights[located.gguf])
-    return located.has_tokenizer
-
-
 def load_tokenizer(located: Located) -> Any | None:
     """Return the checkpoint's tokenizer, None where it has none.
 
     Raises:
         UsageError: Its files cannot be read.
     """
-    if not has_tokenizer(located):
+    if not located.has_tokenizer:
         return None
     from transformers import AutoTokenizer
 

@@ -118,8 +118,7 @@ class WrappedModel(SequenceModel):
             if logits_BXC.shape[1] == positions_BP.shape[1]:
                 return logits_BXC
             logits_BXC = self(tokens_BT)  # what an adapter adds to the head has all positions
-        row_B1 = torch.arange(len(positions_BP), device=positions_BP.device)[:, None]
-        return logits_BXC[row_B1, positions_BP]
+        return logits.at_positions(logits_BXC, positions_BP)
 
     def answer_logits(
         self, tokens_BT: Tensor, answers_A: Tensor, read_BT: Tensor | None = None
@@ -198,10 +197,14 @@ class WrappedModel(SequenceModel):
             differences.append(float((self(part_BT) - native_BTC).abs().max()))
         return max(differences)
 
-    @property
-    def streams(self) -> bool:
+    @cached_property
+    def streams(self) -> bool:  # type: ignore[override] - found once
         """Return whether the model's own cache was seen to reproduce its forward pass."""
-        return self._streams
+        try:
+            with evaluating(self), failing_as():
+                return self._stepping_agrees()
+        except Inseparable:
+            return False  # the model's cache wants to be driven in another way
 
     def start(self, batch_size: int) -> CacheState:
         """Return the state before the first token."""
@@ -224,13 +227,17 @@ class WrappedModel(SequenceModel):
             output = self.module(tokens_B[:, None], **options)
         return logits_of(output)[:, 0], CacheState(output[name], state.length + 1)
 
-    @property
-    def exchanges(self) -> tuple[str, ...]:
+    @cached_property
+    def exchanges(self) -> tuple[str, ...]:  # type: ignore[override] - found once
         """Return ``cache`` if it was seen to be made of parts that belong to one layer each.
 
         And ``state`` if the parts say which of them are the last inputs of a short convolution.
         """
-        return self._exchanges if self.streams else ()
+        try:
+            with evaluating(self), failing_as():
+                return self._layers_of_the_cache() if self.streams else ()
+        except Inseparable:
+            return ()
 
     def exchanged(
         self, state: CacheState, donor: CacheState, layer: int, component: str
@@ -240,14 +247,6 @@ class WrappedModel(SequenceModel):
             state.cache, donor.cache, layer, self.n_layers, recent=component == "cache"
         )
         return CacheState(cache, state.length)
-
-    @cached_property
-    def _exchanges(self) -> tuple[str, ...]:
-        try:
-            with evaluating(self), failing_as():
-                return self._layers_of_the_cache()
-        except Inseparable:
-            return ()
 
     @torch.no_grad()
     def _layers_of_the_cache(self) -> tuple[str, ...]:
@@ -271,14 +270,6 @@ class WrappedModel(SequenceModel):
     @cached_property
     def _cache_name(self) -> str | None:
         return cache_argument(self.module)
-
-    @cached_property
-    def _streams(self) -> bool:
-        try:
-            with evaluating(self), failing_as():
-                return self._stepping_agrees()
-        except Inseparable:
-            return False  # the model's cache wants to be driven in another way
 
     @torch.no_grad()
     def _stepping_agrees(self) -> bool:

@@ -44,14 +44,14 @@ def at_positions(
     Yields:
         What the head was given, in turn; nothing as long as it sees all positions.
     """
-    row_B1 = torch.arange(len(positions_BP), device=positions_BP.device)[:, None]
     given: list[Tensor] = []
 
     def choose(_: nn.Module, args: tuple) -> tuple | None:
         if len(args) != 1 or args[0].shape[:2] != shape_BT:
             return None
         # A head may not run on nothing at all.
-        given.append(args[0][row_B1, positions_BP] if positions_BP.numel() else args[0][:1, :1])
+        none = not positions_BP.numel()
+        given.append(args[0][:1, :1] if none else logits.at_positions(args[0], positions_BP))
         return (given[-1],)
 
     with nullcontext() if head is None else head.register_forward_pre_hook(choose):

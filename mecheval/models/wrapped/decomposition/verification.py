@@ -39,8 +39,7 @@ def check_layer(layer: Layer, stream_BTD: Tensor, after_BTD: Tensor, *, dtype: t
         Inseparable: The parts do something else than the block.
     """
     mixing, n_positions = layer.mixing, stream_BTD.shape[1]
-    whole_BTD = mixing.output(mixing.project(layer.enter(stream_BTD), ()), ())
-    pairs = [(layer.leave(stream_BTD, whole_BTD), after_BTD)]
+    pairs = [(layer.run(stream_BTD), after_BTD)]
     half = n_positions // 2
     for first in (half, 1, n_positions - 1) if mixing.opaque else (half,):
         early_BTD, late_BTD = stream_BTD[:, :first], stream_BTD[:, first:]
