@@ -46,7 +46,6 @@ class ShiftAndDiagonal(Mixer):
 
     kernels = ("long_convolution:torch",)
     n_recent = 1
-    inner = ("conv_out", "q", "v", "z")
     writes = ("k", "v")
 
     def __init__(self, arguments: H3) -> None:

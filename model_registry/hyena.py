@@ -46,7 +46,6 @@ class HyenaOperator(Mixer):
         super().__init__()
         width = arguments.width
         self.reach = max(arguments.d_conv, 1)
-        self.inner = (("conv_out",) if arguments.d_conv else ()) + ("z",)
         self.in_proj = affine(width, 3 * width)
         self.conv = ShortConvolution(3 * width, arguments.d_conv)
         self.filter = SineFilter(width, arguments.filter_positions, arguments.filter_std)

@@ -25,7 +25,6 @@ class ShortGatedConvolution(Mixer):
     """Every channel's last few values, times a gate of the present; it remembers nothing else."""
 
     n_recent = 1
-    inner = ("conv_out",)
     writes = ()
 
     def __init__(self, width: int, d_conv: int) -> None:

@@ -39,6 +39,7 @@ class Block(nn.Module):
         super().__init__()
         self.mixer_norm = shell.norm(width)
         self.mixer = mixer
+        mixer.inner = tuple(mixer.taps())
         self.mlp_norm = shell.norm(width) if mlp else None
         self.mlp = mlp
 
