@@ -35,7 +35,10 @@ from mecheval.models.stack.arguments import ImplicitFilterArchitecture
 
 
 class HyenaOperator(Mixer):
-    """A gate, a sum over all that went through it, weighed by lag, and another gate."""
+    """A gate, a sum over all that went through it, weighed by lag, and another gate.
+
+    A filter of any form has no recurrence, so that the memory is all inputs of the sum.
+    """
 
     kernels = ("long_convolution:torch",)
     n_recent = 1
@@ -83,6 +86,8 @@ class HyenaOperator(Mixer):
 
     def _gated(self, signals: Signals, past_BSD: Tensor) -> Tensor:
         u_BTD = signals["u"]
+        # A filter for all positions so far, of which the last outputs are wanted: it is one of the
+        # lag alone, so that a run from a state weighs the past as the whole run does.
         sum_BTD = long_convolution(past_BSD, self.filter(past_BSD.shape[1]), n_last=u_BTD.shape[1])
         if self.D is not None:
             sum_BTD = sum_BTD + self.D * u_BTD

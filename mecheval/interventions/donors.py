@@ -250,6 +250,7 @@ class Subspace(Donor):
                     f"{site}. Give one for every patched site."
                 )
             basis_DK = torch.as_tensor(np.asarray(self.bases[site])).to(value_PTD)
+            # In float64, because the vectors of a basis may be almost the same.
             q_DK, _ = torch.linalg.qr(basis_DK.double())
             q_DK = q_DK.to(value_PTD)
             mixed[site] = value_PTD + (given[site] - value_PTD) @ q_DK @ q_DK.T

@@ -52,12 +52,14 @@ class RealReadout:
             Inseparable: Logits of some tokens are asked for, and no module returns the logits.
         """
         with ExitStack() as stack:
+            # Every block returns the stream, so that whatever is read behind them reads this one.
             for block, output in zip(self.structure.blocks, self._outputs, strict=True):
                 returned = with_stream_output(output, stream_RD[:, None])
                 stack.enter_context(instead(block, lambda *_, returned=returned, **__: returned))
             if tokens_RA is not None:
                 head = self._columns(tokens_RA.to(stream_RD.device))
                 stack.enter_context(instead(self._head, head))
+            # One position per row: what follows the blocks works on every position alone.
             tokens_R1 = self._token_11.to(stream_RD.device).expand(len(stream_RD), 1)
             return run(self.module, tokens_R1)[:, 0]
 
@@ -90,6 +92,7 @@ def returning(modules: Sequence[nn.Module]) -> Iterator[list[Any]]:
 @contextmanager
 def instead(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Let a module return what a function returns."""
+    # Libraries put a forward of their own on the instance; else the class's shows again behind it.
     before = module.__dict__.get("forward", _MISSING)
     module.forward = forward
     try:

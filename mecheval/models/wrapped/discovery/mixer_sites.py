@@ -62,7 +62,11 @@ def output_projection(call: Call, heads: Attended) -> Call | None:
 
 
 def factors(module: nn.Module) -> list[float]:
-    """Return 1 and the numbers that a module keeps, which it could multiply something by."""
+    """Return 1, and the numbers among a module's attributes.
+
+    By one of them it may multiply what it hands on: attention its queries by 1 / sqrt(K), a block
+    what it adds to the stream. None of their names is relied on.
+    """
     own = {value for value in vars(module).values() if isinstance(value, float)}
     return [1.0, *sorted(own - {0.0, 1.0})]
 
@@ -93,6 +97,7 @@ def _heads(block: Call, names: Mapping[nn.Module, str]) -> Found:
 def _source(attention: Call, given_BHTK: Tensor, names: Mapping[nn.Module, str]) -> Tap | str:
     """Find the last module whose output holds what the heads were given, up to a known factor."""
     for factor in factors(attention.module):
+        # From the last call on: behind a projection there can be a norm of what it returns.
         for call in reversed(list(attention.descendants())):
             for layout, output_BTX in _layouts(call.output, attention.stream_BTD):
                 columns = _columns(output_BTX[:, : given_BHTK.shape[2]] * factor, given_BHTK)
@@ -130,6 +135,7 @@ def _columns(output_BTX: Tensor, given_BHTK: Tensor) -> tuple[int, ...]:
     width, columns = given_BHTK.shape[-1], []
     for head_BTK in given_BHTK.unbind(1):
         head_KN = head_BTK.flatten(0, 1).T
+        # Where the first number agrees; only there is it worth to compare the whole head.
         firsts = (output_XN == head_KN[0]).all(1).nonzero()[:, 0].tolist()
         starts = [i for i in firsts if torch.equal(output_XN[i : i + width], head_KN)]
         if len(starts) != 1:

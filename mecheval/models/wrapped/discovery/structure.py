@@ -176,6 +176,7 @@ def _blocks(module: nn.Module, root: Call) -> list[Call]:
     for call in root.descendants():
         calls.setdefault(call.module, []).append(call)
     chains = [chain for members in _lists(module) if (chain := _chain(members, calls))]
+    # What is inside of a block can be such a list as well; the blocks are the largest one.
     found = max(chains, key=_size) if chains else _mixing_chain(root)
     if not found:
         raise Inseparable(

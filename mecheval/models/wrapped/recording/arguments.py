@@ -117,6 +117,7 @@ def growing_axes(
     for place, tensor in small.items():
         lengths = list(zip(tensor.shape, large[place].shape, strict=True))
         axes = tuple(axis for axis, (short, long) in enumerate(lengths) if short != long)
+        # In proportion, because heads can stand beside the examples in one axis.
         if any(lengths[axis][0] * sizes[1] != lengths[axis][1] * sizes[0] for axis in axes):
             raise Inseparable("a part is given a tensor without axes of examples and positions")
         found[place] = axes

@@ -168,6 +168,8 @@ class _Recorder:
     def before(self, called: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         parent = self.open[-1] if self.open else None
         given = [value for value in [*args, *kwargs.values()] if isinstance(value, Tensor)]
+        # Copies, because modules write into what they are given; the tensors themselves as well,
+        # because whether two calls share one is seen by where it lies.
         call = Call(called, self.count, _copied(args), _copied(kwargs), given, parent)
         self.count += 1
         (parent.children if parent else self.roots).append(call)
