@@ -46,9 +46,8 @@ def check_repeatable(module: nn.Module, context_limit: int | None) -> None:
                 second = record(module, tokens_BT)
         except Inseparable:
             return  # what does not run at all is told where it is needed
-    names = {part: name for name, part in module.named_modules()}
-    part = next((call.module for call in _others(first, second)), module)
-    where = f"'{names.get(part)}' ({type(part).__name__})"
+    part = next(_others(first, second), first)
+    where = f"'{part.path}' ({type(part.module).__name__})"
     raise UsageError(
         f"{type(module).__name__} returns other logits for the same tokens once it has read "
         f"another text: {where} remembers it, outside of weights and cache. Keep what it remembers "

@@ -9,7 +9,6 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` residual width, ``C`` voc
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, cast
@@ -121,7 +120,7 @@ def _examined(
     *,
     no_blocks: str | None = None,
 ) -> Structure:
-    taps, absent = _sites(module, root, blocks)
+    taps, absent = _sites(blocks)
     last = blocks[-1] if blocks else None
     embedding, head = find_embedding(root, tokens_BT), find_head(root, last)
     answered, stream = root.output.shape[-1], blocks[0] if blocks else embedding
@@ -247,12 +246,8 @@ def _is_cut(root: Call, part: Call) -> bool:
     return len(seen) == 1 and alike(logits_BTC, root.output)
 
 
-def _sites(
-    module: nn.Module, root: Call, blocks: list[Call]
-) -> tuple[dict[Site, Tap], dict[Site, str]]:
+def _sites(blocks: list[Call]) -> tuple[dict[Site, Tap], dict[Site, str]]:
     """Return the taps of the sites that exist, and why the others do not."""
-    names = {part: path for path, part in module.named_modules()}
-    counts = Counter(call.module for call in root.descendants())
     taps: dict[Site, Tap] = {}
     absent: dict[Site, str] = {}
 
@@ -261,10 +256,10 @@ def _sites(
             absent[site] = found
         else:
             stream_BTD = cast("Tensor", found.output if side == "output" else found.stream_BTD)
-            taps[site] = Tap(found.module, side, names[found.module], stream_BTD.shape[-1])
+            taps[site] = Tap(found.module, side, found.path, stream_BTD.shape[-1])
 
     for layer, block in enumerate(blocks):
-        parts, inner = _inside(block, names, counts)
+        parts, inner = _inside(block)
         put(Site(layer, "block_in"), "input", block)
         put(Site(layer, "mixer_in"), "input", parts.mixer_in)
         for component, tap in inner.items():
@@ -278,14 +273,11 @@ def _sites(
     return taps, absent
 
 
-def _inside(
-    block: Call, names: Mapping[nn.Module, str], counts: Mapping[nn.Module, int]
-) -> tuple[Parts, Found]:
+def _inside(block: Call) -> tuple[Parts, Found]:
     """Return what is in a block, or why nothing was found where its parts only run in it."""
     try:
-        with failing_as(f"a part of {names[block.module]} does not run alone ({{}})"):
-            parts = find_parts(block, names=names, counts=counts)
-            return parts, inner_sites(block, names=names, counts=counts)
+        with failing_as(f"a part of {block.path} does not run alone ({{}})"):
+            return find_parts(block), inner_sites(block)
     except Inseparable as reason:
         why = str(reason)
         return Parts(why, why, why), dict.fromkeys(("q", "k", "v", "z", "conv_out"), why)

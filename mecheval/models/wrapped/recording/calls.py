@@ -7,6 +7,7 @@ width of a head, ``E`` channels.
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,8 @@ class Call:
 
     Attributes:
         module: The module that was called.
+        path: Its name in the module tree.
+        counts: How often every module was called in the whole pass.
         order: Number of calls that began earlier.
         args: Copies of its positional arguments.
         kwargs: Copies of its keyword arguments.
@@ -84,11 +87,13 @@ class Call:
         output: Its output as a stream: the output itself or the first item of it, copied.
         returned: That output itself.
         attended: The calls of attention functions that its module made itself.
-        convolved: Short convolutions that its module ran, with the weights of which module, and
-            their outputs ``(B, E, T + extra)``.
+        convolved: Short convolutions that its module ran: with the weights of which module, the
+            path of that, and the output ``(B, E, T + extra)``.
     """
 
     module: nn.Module
+    path: str
+    counts: Counter[nn.Module]
     order: int
     args: tuple
     kwargs: dict[str, Any]
@@ -98,7 +103,7 @@ class Call:
     output: Any = None
     returned: Any = None
     attended: list[Attended] = field(default_factory=list)
-    convolved: list[tuple[nn.Module, Tensor]] = field(default_factory=list)
+    convolved: list[tuple[nn.Module, str, Tensor]] = field(default_factory=list)
 
     @property
     def stream_BTD(self) -> Tensor | None:
@@ -107,6 +112,12 @@ class Call:
             return stream_argument(self.args, self.kwargs)[1]
         except LookupError:
             return None
+
+    @property
+    def shared(self) -> str | None:
+        """Return why its activations are no site, if its module is called several times."""
+        times = self.counts[self.module]
+        return f"{self.path} is shared: it runs {times} times" if times > 1 else None
 
     @property
     def given_stream(self) -> Tensor | None:
@@ -141,7 +152,7 @@ def record(module: nn.Module, tokens_BT: Tensor) -> Call:
 
     The root is the module's own call, with the logits as its output.
     """
-    recorder = _Recorder()
+    recorder = _Recorder(module)
     short = [part for part in module.modules() if is_short_convolution(part)]
     visits = [(part, recorder.convolution(part)) for part in short]
     with ExitStack() as stack:
@@ -160,18 +171,22 @@ def record(module: nn.Module, tokens_BT: Tensor) -> Call:
 class _Recorder:
     """Builds the tree of calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: nn.Module) -> None:
+        self.paths = {part: path for path, part in module.named_modules()}
         self.roots: list[Call] = []
         self.open: list[Call] = []
-        self.count = 0
+        self.counts: Counter[nn.Module] = Counter()
 
     def before(self, called: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         parent = self.open[-1] if self.open else None
         given = [value for value in [*args, *kwargs.values()] if isinstance(value, Tensor)]
         # Copies, because modules write into what they are given; the tensors themselves as well,
         # because whether two calls share one is seen by where it lies.
-        call = Call(called, self.count, _copied(args), _copied(kwargs), given, parent)
-        self.count += 1
+        call = Call(
+            called, self.paths[called], self.counts, self.counts.total(),
+            _copied(args), _copied(kwargs), given, parent,
+        )  # fmt: skip
+        self.counts[called] += 1
         (parent.children if parent else self.roots).append(call)
         self.open.append(call)
 
@@ -186,7 +201,8 @@ class _Recorder:
         self.open[-1].attended.append(Attended(module, *heads))
 
     def convolution(self, part: nn.Module) -> Callable[[Tensor], None]:
-        return lambda output: self.open[-1].convolved.append((part, output.clone()))
+        path = self.paths[part]
+        return lambda output: self.open[-1].convolved.append((part, path, output.clone()))
 
 
 def first_item(output: Any) -> Any:
