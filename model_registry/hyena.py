@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from mecheval.models.contract import Tap
 from mecheval.models.kernels.long_convolution import long_convolution
-from mecheval.models.kernels.scan import choose
 from mecheval.models.layers.implicit_filter import SineFilter
 from mecheval.models.layers.linear import affine
 from mecheval.models.layers.mixer import Mixer
@@ -58,7 +57,7 @@ class HyenaOperator(Mixer):
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Convolve v, x1 and x2; the first part of the state is their last values."""
         x_BTX = self.in_proj(normed_BTD)
-        conv_BTX = self.conv(x_BTX, choose("auto", x_BTX), state[0] if state else None)
+        conv_BTX = self.conv(x_BTX, before_BKE=state[0] if state else None)
         conv_BTX = edit("conv_out", conv_BTX) if self.conv.taps else conv_BTX
         v_BTD, x1_BTD, x2_BTD = conv_BTX.chunk(3, -1)
         return {"x": x_BTX, "u": v_BTD * x1_BTD, "gate": x2_BTD}
