@@ -22,7 +22,13 @@ from torch import Tensor, nn
 from mecheval.models.kernels.vmap_rules import is_lifted
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.precision import full_precision_on_cpu
-from mecheval.models.layers.recurrence import draw, given_to_gates, run_gru, train_gru
+from mecheval.models.layers.recurrence import (
+    draw,
+    given_to_gates,
+    gru_gates,
+    run_gru,
+    train_gru,
+)
 from mecheval.models.stack.architecture import Architecture, model
 
 if TYPE_CHECKING:
@@ -56,11 +62,7 @@ class GatedRecurrentUnit(Mixer):
     def written(self, signals: Signals, state: State) -> Written:
         """Return the update gate and the candidate."""
         normed_BTD, output_BTD = signals["normed"], self.output(signals, state)
-        from_input_BT3D, back_BT3D = given_to_gates(self.gru, normed_BTD, output_BTD, state)
-        r_in, z_in, n_in = from_input_BT3D.chunk(3, -1)
-        r_back, z_back, n_back = back_BT3D.chunk(3, -1)
-        reset_BTD = (r_in + r_back).sigmoid()
-        return (z_in + z_back).sigmoid(), (n_in + reset_BTD * n_back).tanh()
+        return gru_gates(*given_to_gates(self.gru, normed_BTD, output_BTD, state))
 
     def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
         """Weigh old state and candidate with these gates."""

@@ -28,7 +28,6 @@ from mecheval import exact
 from mecheval.models.contract import Tap
 from mecheval.models.kernels.chunks import upcast
 from mecheval.models.kernels.long_convolution import rows_convolution
-from mecheval.models.kernels.scan import choose
 from mecheval.models.layers.linear import affine
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.short_convolution import ShortConvolution
@@ -46,7 +45,6 @@ class ShiftAndDiagonal(Mixer):
 
     kernels = ("long_convolution:torch",)
     n_recent = 1
-    inner = ("conv_out", "q", "v", "z")
     writes = ("k", "v")
 
     def __init__(self, arguments: H3) -> None:
@@ -69,8 +67,7 @@ class ShiftAndDiagonal(Mixer):
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Shift the keys; the first part of the state is the last of them."""
         q_BTD, before_BTD, v_BTD = self.qkv(normed_BTD).chunk(3, -1)
-        chosen = choose("auto", before_BTD)
-        shifted_BTD = self.shift(before_BTD, chosen, state[0] if state else None)
+        shifted_BTD = self.shift(before_BTD, before_BKE=state[0] if state else None)
         return {
             "q": edit("q", q_BTD),
             "before": before_BTD,

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from mecheval.models.contract import Tap
 from mecheval.models.kernels.long_convolution import long_convolution
-from mecheval.models.kernels.scan import choose
 from mecheval.models.layers.implicit_filter import SineFilter
 from mecheval.models.layers.linear import affine
 from mecheval.models.layers.mixer import Mixer
@@ -35,7 +34,10 @@ from mecheval.models.stack.arguments import ImplicitFilterArchitecture
 
 
 class HyenaOperator(Mixer):
-    """A gate, a sum over all that went through it, weighed by lag, and another gate."""
+    """A gate, a sum over all that went through it, weighed by lag, and another gate.
+
+    A filter of any form has no recurrence, so that the memory is all inputs of the sum.
+    """
 
     kernels = ("long_convolution:torch",)
     n_recent = 1
@@ -46,7 +48,6 @@ class HyenaOperator(Mixer):
         super().__init__()
         width = arguments.width
         self.reach = max(arguments.d_conv, 1)
-        self.inner = (("conv_out",) if arguments.d_conv else ()) + ("z",)
         self.in_proj = affine(width, 3 * width)
         self.conv = ShortConvolution(3 * width, arguments.d_conv)
         self.filter = SineFilter(width, arguments.filter_positions, arguments.filter_std)
@@ -56,7 +57,7 @@ class HyenaOperator(Mixer):
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Convolve v, x1 and x2; the first part of the state is their last values."""
         x_BTX = self.in_proj(normed_BTD)
-        conv_BTX = self.conv(x_BTX, choose("auto", x_BTX), state[0] if state else None)
+        conv_BTX = self.conv(x_BTX, before_BKE=state[0] if state else None)
         conv_BTX = edit("conv_out", conv_BTX) if self.conv.taps else conv_BTX
         v_BTD, x1_BTD, x2_BTD = conv_BTX.chunk(3, -1)
         return {"x": x_BTX, "u": v_BTD * x1_BTD, "gate": x2_BTD}
@@ -91,6 +92,8 @@ class HyenaOperator(Mixer):
 
     def _gated(self, signals: Signals, past_BSD: Tensor) -> Tensor:
         u_BTD = signals["u"]
+        # A filter for all positions so far, of which the last outputs are wanted: it is one of the
+        # lag alone, so that a run from a state weighs the past as the whole run does.
         sum_BTD = long_convolution(past_BSD, self.filter(past_BSD.shape[1]), n_last=u_BTD.shape[1])
         if self.D is not None:
             sum_BTD = sum_BTD + self.D * u_BTD

@@ -1,6 +1,7 @@
 """Mamba: a selective state-space model (Gu and Dao 2023, arXiv:2312.00752).
 
-With u the mixer's input, all of it per position t (``*`` is a causal convolution over positions):
+The block of figure 3 around Algorithm 2. With u the mixer's input, all of it per position t (``*``
+is a causal convolution over positions):
 
     x, gate      = W_in u                             ``in_proj``
     x            = silu(w * x + b)                    ``conv``, of ``d_conv`` taps
@@ -10,16 +11,23 @@ With u the mixer's input, all of it per position t (``*`` is a causal convolutio
     z_t          = (C_t h_t + D x_t) silu(gate_t)
     output       = W_out z                            ``out_proj``
 
+Up to W_Delta Delta this is :meth:`~SelectiveStateSpace.project`; from softplus to z it is one step
+of :func:`mecheval.models.kernels.selective.scan_step`, which :meth:`~SelectiveStateSpace.scan`
+takes for every position; the last line is :meth:`~SelectiveStateSpace.out`. Delta, B and C depend
+on the input, which is what makes the model selective; A and D do not. A is discretised by
+zero-order hold (equation 4), B by an Euler step in its place, Delta B, as in the official
+implementation. From a state the same lines run on: that is the recurrent form.
+
 Glossary (paper -> code): D, the dimension -> ``width``; E D, the expanded one -> ``E`` channels
-(``expand * width``); N -> ``d_state``; A -> ``-exp(A_log)``, N rates per channel; D, the skip ->
-``D``; sigma (SiLU) -> ``silu``. From a state the same lines run on: that is the recurrent form.
+(``expand * width``); N -> ``d_state``; R, the rank of Delta (section 3.6) -> ``R``; A ->
+``-exp(A_log)``, N rates per channel; D, the skip -> ``D``; sigma (SiLU) -> ``silu``.
 Difference from the paper: the norm before the mixer is LayerNorm without parameters of its own;
 RMSNorm with ``shell=paper``. With ``eigenvalues=[-1,1]`` the decay exp(Delta A) becomes
 2 exp(Delta A) - 1 (Grazzi et al. 2024, arXiv:2411.12537), which can flip the sign of a state.
 
 Official implementation: https://github.com/state-spaces/mamba, there ``Mamba.forward`` and
 ``Mamba.step`` (mamba_simple.py), ``causal_conv1d_fn``, and ``selective_scan_ref``, whose loop is
-:func:`mecheval.models.kernels.selective.scan_step` here.
+``scan_step`` here. Published weights, ``mamba-130m`` and larger, are in :mod:`.pretrained`.
 
 Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width, ``E`` channels, ``N`` states, ``R``
 rank of the step size.
@@ -55,14 +63,15 @@ class SelectiveStateSpace(ScanMixer):
         """Draw the weights as the official implementation does."""
         super().__init__(kernel=arguments.kernel, signed=arguments.signed, d_conv=arguments.d_conv)
         width, channels, states = arguments.width, arguments.channels, arguments.d_state
-        rank = math.ceil(width / 16)
+        rank = math.ceil(width / 16)  # dt_rank="auto"
         self.sizes = [rank, states, states]
         self.in_proj = projection(width, 2 * channels)
         self.conv = ShortConvolution(channels, arguments.d_conv)
         self.x_proj = projection(channels, sum(self.sizes))
-        bound = 1 / math.sqrt(rank)
+        bound = 1 / math.sqrt(rank)  # keeps the variance of Delta: dt_init="random"
         self.dt_weight = nn.Parameter(torch.empty(channels, rank).uniform_(-bound, bound))
         self.dt_bias = nn.Parameter(initial_step_bias(channels))
+        # S4D-Real: every channel has rates 1 to N. A logarithm keeps them negative in training.
         self.A_log = nn.Parameter(torch.arange(1.0, states + 1).log().repeat(channels, 1))
         self.D = nn.Parameter(torch.ones(channels))
         self.out_proj = projection(channels, width, scale=arguments.residual_scale)

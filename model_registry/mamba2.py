@@ -1,6 +1,7 @@
 """Mamba-2: state-space duality (Dao and Gu 2024, arXiv:2405.21060).
 
-With u the mixer's input, all of it per position t (``*`` is a causal convolution over positions):
+The block of figure 6 around the SSD model of listing 1. With u the mixer's input, all of it per
+position t (``*`` is a causal convolution over positions):
 
     gate, xBC, Delta = W_in u                         ``in_proj``, all at once, unlike Mamba's
     x, B, C      = silu(w * xBC + b)                  ``conv``, of ``d_conv`` taps
@@ -8,6 +9,9 @@ With u the mixer's input, all of it per position t (``*`` is a causal convolutio
     h_t          = exp(Delta_t A) h_{t-1} + Delta_t B_t x_t
     z_t          = (C_t h_t + D x_t) silu(gate_t)
     output       = W_out norm(z)                      ``out_proj`` behind ``rms_norm``
+
+The first two lines are :meth:`~DualStateSpace.project`, from softplus to z it is
+:meth:`~DualStateSpace.scan`, the last is :meth:`~DualStateSpace.out`.
 
 Glossary (paper -> code): D, the dimension -> ``width``; the expanded one -> ``E`` channels
 (``expand * width``) in H heads of P = ``head_dim`` channels; N -> ``d_state``; A -> ``-exp(A_log)``

@@ -76,7 +76,6 @@ class TimeMixing(Mixer):
     """A matrix per head, whose channels decay, and forget what a key held, each at its own rate."""
 
     reach, n_recent = 2, 1
-    inner = ("conv_out", "q", "k", "v", "z")
     writes = ("log_decay", "kappa", "a", "k", "v")
 
     def __init__(self, arguments: RWKV7, layer: int) -> None:
@@ -130,15 +129,9 @@ class TimeMixing(Mixer):
 
     def taps(self) -> dict[str, Tap]:
         """Return the mixtures, receptance, keys and values, and what the heads read."""
-        width = self.out.in_features
+        width, holds = self.out.in_features, f"token-shift mixtures {' '.join(MIXED)}"
         return {
-            "conv_out": Tap(
-                self.shift,
-                "output",
-                "shift",
-                len(MIXED) * width,
-                holds=f"token-shift mixtures {' '.join(MIXED)}",
-            ),
+            "conv_out": Tap(self.shift, "output", "shift", len(MIXED) * width, holds=holds),
             "q": Tap(self.receptance, "output", "receptance", width),
             "k": Tap(self.key, "output", "key", width),
             "v": Tap(self.value, "output", "value", width),

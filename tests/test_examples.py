@@ -1,9 +1,13 @@
-"""The examples in the docstrings of what users call are run, and print what they say."""
+"""The examples in the docstrings of what users call are run, and print what they say.
+
+Everything that the engine exports has one.
+"""
 
 from __future__ import annotations
 
 import doctest
 import warnings
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,16 +15,30 @@ import pytest
 import mecheval
 from mecheval import interventions
 
+WITHOUT = {
+    "Edit": "a type",
+    "Execution": "what a grid says of itself; the examples of grids show it",
+}
+"""What the engine exports without an example, and why."""
+
+EXPORTED = [
+    value for name, value in vars(interventions).items()
+    if name[0] != "_" and name not in WITHOUT and not isinstance(value, ModuleType)
+]  # fmt: skip
 CALLED = [
+    *EXPORTED,
     *(getattr(mecheval, name) for name in (
-        "ablation_grid", "compare", "evaluate", "gradient_guess", "load_model", "load_results",
-        "load_task", "recovery_grid", "trace", "wrap",
-    )),
-    *(getattr(interventions, name) for name in (
-        "Added", "Interchange", "Mean", "Subspace", "Zero", "answer_logits",
+        "compare", "evaluate", "load_model", "load_results", "load_task", "wrap",
     )),
     mecheval.SequenceModel.state,
+    mecheval.SequenceModel.continued,
 ]  # fmt: skip
+
+
+def test_the_engine_is_what_users_are_shown() -> None:
+    names = {called.__name__ for called in EXPORTED}
+    assert {"recovery_grid", "ablation_grid", "gradient_guess", "trace", "naturalness"} <= names
+    assert set(WITHOUT) <= set(vars(interventions))
 
 
 @pytest.mark.parametrize("called", CALLED, ids=lambda called: called.__qualname__)

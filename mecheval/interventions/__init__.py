@@ -47,7 +47,6 @@ from mecheval.interventions.activations import answer_logits as answer_logits
 from mecheval.interventions.activations import trace as trace
 from mecheval.interventions.agreement import SplitHalf as SplitHalf
 from mecheval.interventions.agreement import split_half as split_half
-from mecheval.interventions.attribution import GuessedGrid as GuessedGrid
 from mecheval.interventions.attribution import gradient_guess as gradient_guess
 from mecheval.interventions.donors import Added as Added
 from mecheval.interventions.donors import Donor as Donor
@@ -57,9 +56,10 @@ from mecheval.interventions.donors import Subspace as Subspace
 from mecheval.interventions.donors import Zero as Zero
 from mecheval.interventions.engine import engine_of as engine_of
 from mecheval.interventions.engine_choice import Execution as Execution
-from mecheval.interventions.grid import AblationGrid as AblationGrid
-from mecheval.interventions.grid import RecoveryGrid as RecoveryGrid
 from mecheval.interventions.grid import ablation_grid as ablation_grid
 from mecheval.interventions.grid import recovery_grid as recovery_grid
 from mecheval.interventions.naturalness import Naturalness as Naturalness
 from mecheval.interventions.naturalness import naturalness as naturalness
+from mecheval.interventions.results import AblationGrid as AblationGrid
+from mecheval.interventions.results import GuessedGrid as GuessedGrid
+from mecheval.interventions.results import RecoveryGrid as RecoveryGrid

@@ -43,6 +43,13 @@ class SplitHalf:
         n_cells: Cells that count.
         n_splits: Splits.
         reason: Why it is undefined.
+
+    Example:
+        >>> from mecheval.interventions import SplitHalf
+        >>> print(SplitHalf(0.5, 0.667, n_pairs=8, n_cells=24, n_splits=9))
+        halves of the pairs correlate by 0.50, 0.67 for all pairs (8 pairs, 24 cells, mean of 9 ...
+        >>> print(SplitHalf(None, None, 3, 24, 200, "3 pairs, and 4 are needed"))
+        undefined: 3 pairs, and 4 are needed
     """
 
     correlation: float | None
@@ -73,6 +80,14 @@ def split_half(effect_VP: np.ndarray, *, n_splits: int = N_SPLITS, seed: int = 0
             :data:`MIN_PAIRS` pairs have is left out.
         n_splits: Number of random splits.
         seed: Seed of the splits.
+
+    Example:
+        >>> import numpy as np
+        >>> from mecheval.interventions import split_half
+        >>> cell_V1, pair_P = np.array([[0.0], [1.0], [3.0]]), np.array([1.0, 2.0, 1.5, 0.5])
+        >>> found = split_half(cell_V1 * pair_P)  # of one shape in every pair
+        >>> round(found.correlation, 3), found.n_pairs, found.n_cells
+        (1.0, 4, 3)
     """
     effect_VP = np.asarray(effect_VP, np.float64).reshape(-1, np.shape(effect_VP)[-1])
     effect_VP = np.where(np.isfinite(effect_VP), effect_VP, np.nan)

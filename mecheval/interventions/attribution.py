@@ -26,6 +26,7 @@ from mecheval.interventions.base_runs import checked_runs
 from mecheval.interventions.donors import Interchange
 from mecheval.interventions.engine import patch
 from mecheval.interventions.plan import Plan, plan_of
+from mecheval.interventions.results import GuessedGrid
 from mecheval.models.hooks import visiting
 from mecheval.models.sites import Site
 
@@ -39,41 +40,6 @@ if TYPE_CHECKING:
     from mecheval.models.contract import SequenceModel
 
 EXACT_POSITIONS = 4
-
-
-@dataclass(frozen=True)
-class GuessedGrid:
-    """A guess at :class:`mecheval.interventions.RecoveryGrid`, and how good it is.
-
-    Attributes:
-        clean: Readout of the clean runs, shape ``(pair,)``.
-        corrupted: Readout of the corrupted runs, shape ``(pair,)``.
-        guessed: Guessed readout of the patched runs, ``(component, layer, position, pair)``; NaN
-            where the model has no such component in that layer.
-        axes: Labels along the axes of ``guessed``, in order.
-        steps: Number of gradients along the way; 1 is plain attribution patching.
-        correlation: Pearson correlation of guessed and exact effects over the cells that were
-            computed exactly; None where these do not vary.
-        checked: Number of those cells.
-    """
-
-    clean: np.ndarray
-    corrupted: np.ndarray
-    guessed: np.ndarray
-    axes: dict[str, tuple]
-    steps: int
-    correlation: float | None
-    checked: int
-
-    def component(self, name: str) -> np.ndarray:
-        """Return the guessed readouts of one component, ``(layer, position, pair)``."""
-        return self.guessed[self.axes["component"].index(name)]
-
-    def __str__(self) -> str:
-        """Say what this is and how far it can be trusted."""
-        of = "one gradient" if self.steps == 1 else f"{self.steps} integrated gradients"
-        r = "undefined" if self.correlation is None else f"{self.correlation:.2f}"
-        return f"a gradient guess, of {of}: correlation with {self.checked} exact cells {r}"
 
 
 def gradient_guess(

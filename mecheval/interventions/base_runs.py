@@ -180,6 +180,7 @@ def checked_runs(
                 f"got {int(ids.min())} to {int(ids.max())}."
             )
     answers, foils, _ = vectors
+    # Nothing behind the last readout is read, and in most models it decides nothing either.
     end = int(readout.max()) + 1
     if keeps_whole(model, runs[0], end):
         end = shape[1]

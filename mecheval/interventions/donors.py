@@ -29,7 +29,19 @@ Values = Mapping[Site, Tensor]
 
 
 class Donor(ABC):
-    """Gives the activations that are put into the base runs."""
+    """Gives the activations that are put into the base runs.
+
+    Example:
+        >>> import mecheval
+        >>> from mecheval.interventions import Donor
+        >>> class Halved(Donor):
+        ...     def values(self, model, base, *, batch_size):
+        ...         return {site: value_PTD / 2 for site, value_PTD in base.items()}
+        >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)
+        >>> base = [[0, 1, 2, 3]], [5], [6], [3]
+        >>> mecheval.ablation_grid(model, *base, donor=Halved()).patched.shape
+        (1, 2, 4, 1)
+    """
 
     @abstractmethod
     def values(self, model: SequenceModel, base: Values, *, batch_size: int) -> Values:
@@ -238,6 +250,7 @@ class Subspace(Donor):
                     f"{site}. Give one for every patched site."
                 )
             basis_DK = torch.as_tensor(np.asarray(self.bases[site])).to(value_PTD)
+            # In float64, because the vectors of a basis may be almost the same.
             q_DK, _ = torch.linalg.qr(basis_DK.double())
             q_DK = q_DK.to(value_PTD)
             mixed[site] = value_PTD + (given[site] - value_PTD) @ q_DK @ q_DK.T

@@ -94,6 +94,19 @@ def engine_of(base_runs: BaseRuns, donor: Donor) -> Execution:
 
     Raises:
         UsageError: The model is not causal, or memory is too short to tell.
+
+    Example:
+        >>> import mecheval, torch
+        >>> from mecheval.interventions import Interchange, engine_of
+        >>> from mecheval.interventions.base_runs import checked_runs
+        >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)
+        >>> clean_BT, corrupted_BT = torch.tensor([[0, 1, 2, 3]]), torch.tensor([[0, 4, 2, 3]])
+        >>> base, donor = checked_runs(
+        ...     model, [corrupted_BT, clean_BT], [5], [6], [3], kind="logit_difference"
+        ... )
+        >>> found = engine_of(base, Interchange(donor.tokens_PT))
+        >>> found.engine, found.difference < 1e-4  # to plain hooks, of the largest logit
+        ('tails', True)
     """
     plan = plan_of(base_runs, ("block_in",), None, None, engine="fastest")
     return Engines(base_runs, donor, plan).execution

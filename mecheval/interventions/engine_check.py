@@ -29,6 +29,7 @@ from mecheval.interventions.engines.steps import COMPONENTS
 from mecheval.models.decomposition import Refusal
 from mecheval.models.narrowing import narrows
 from mecheval.models.sites import MEMORY
+from mecheval.models.tolerance import NARROWED, PATCHED, STEPWISE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,17 +38,6 @@ if TYPE_CHECKING:
     from mecheval.interventions.chunk import Chunk
     from mecheval.interventions.donors import Donor
     from mecheval.interventions.plan import Engine, Plan
-
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
-COARSE = 3e-2
-"""Largest difference to plain hooks relative to the largest logit; the last is for half precision.
-"""
-
-MIXED = 1e-6
-"""The same for models in float64 that compute parts in float32."""
-
-STEPWISE = 1e-4
-"""Least tolerance against a run token by token, whose sums are added up in another order."""
 
 RUNS = 2
 """How many runs are checked, at most."""
@@ -236,5 +226,5 @@ def _tolerance(base_runs: BaseRuns) -> float:
     if dtype == torch.float64 and narrows(
         lambda: few.model.logits_at(few.tokens_PT, few.readout_P[:, None])
     ):
-        return MIXED
-    return TOLERANCE.get(dtype, COARSE)
+        return NARROWED
+    return PATCHED.of(dtype)

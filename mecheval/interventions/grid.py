@@ -5,18 +5,17 @@ Shape suffixes: ``P`` pairs, ``B`` pairs as the user gives them, ``T`` positions
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mecheval.errors import UsageError
 from mecheval.interventions.activations import BATCH_SIZE
-from mecheval.interventions.agreement import N_SPLITS, SplitHalf, split_half
 from mecheval.interventions.base_runs import Readout, checked_runs
 from mecheval.interventions.donors import Donor, Interchange
 from mecheval.interventions.engine import patch
 from mecheval.interventions.plan import Engine, Plan, plan_of
+from mecheval.interventions.results import AblationGrid, RecoveryGrid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,78 +25,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from mecheval.interventions.base_runs import BaseRuns
-    from mecheval.interventions.engine_choice import Execution
     from mecheval.models.contract import SequenceModel
 
 Direction = Literal["denoising", "noising"]
-
-
-@dataclass(frozen=True)
-class RecoveryGrid:
-    """What the readout says when one activation of a run is another run's.
-
-    The readout is logit(answer) - logit(foil), or log p(answer), at each pair's readout position.
-
-    Attributes:
-        clean: Readout of the clean runs, shape ``(pair,)``.
-        corrupted: Readout of the corrupted runs, shape ``(pair,)``.
-        patched: Readout of the patched runs, shape ``(component, layer, position, pair)``; NaN
-            where the model has no such component in that layer.
-        axes: Labels along the axes of ``patched``, in order.
-        execution: How the passes were made, and how far they were seen to be from plain hooks.
-    """
-
-    clean: np.ndarray
-    corrupted: np.ndarray
-    patched: np.ndarray
-    axes: dict[str, tuple]
-    execution: Execution
-
-    def component(self, name: str) -> np.ndarray:
-        """Return the patched readouts of one component, ``(layer, position, pair)``."""
-        return self.patched[self.axes["component"].index(name)]
-
-    def split_half(self, *, n_splits: int = N_SPLITS, seed: int = 0) -> SplitHalf:
-        """Say how well the grid of one half of the pairs predicts the other's, over all cells.
-
-        Cells that no pair can change are left out: all their readouts are those of a run as it
-        is, bit for bit. For a choice of cells give :func:`mecheval.interventions.split_half` an
-        array.
-        """
-        return split_half(
-            _open((self.corrupted, self.clean), self.patched), n_splits=n_splits, seed=seed
-        )
-
-
-@dataclass(frozen=True)
-class AblationGrid:
-    """What the readout says when one activation of a run is replaced.
-
-    Attributes:
-        base: Readout of the runs as they are, shape ``(run,)``.
-        patched: Readout of the patched runs, shape ``(component, layer, position, run)``; NaN
-            where the model has no such component in that layer.
-        axes: Labels along the axes of ``patched``, in order.
-        execution: How the passes were made, and how far they were seen to be from plain hooks.
-    """
-
-    base: np.ndarray
-    patched: np.ndarray
-    axes: dict[str, tuple]
-    execution: Execution
-
-    def component(self, name: str) -> np.ndarray:
-        """Return the patched readouts of one component, ``(layer, position, run)``."""
-        return self.patched[self.axes["component"].index(name)]
-
-    def split_half(self, *, n_splits: int = N_SPLITS, seed: int = 0) -> SplitHalf:
-        """Say how well the grid of one half of the runs predicts the other's, over all cells.
-
-        Cells that no run can change are left out: all their readouts are those of a run as it
-        is, bit for bit. For a choice of cells give :func:`mecheval.interventions.split_half` an
-        array.
-        """
-        return split_half(_open((self.base,), self.patched), n_splits=n_splits, seed=seed)
 
 
 def recovery_grid(
@@ -194,7 +124,9 @@ def recovery_grid(
     if own_BJ is not None:
         patched = _at_own(patched, plan.positions, own_BJ)
         axes["position"] = tuple(range(own_BJ.shape[1]))
-    return RecoveryGrid(clean_P, corrupted_P, patched, axes, execution)
+    return RecoveryGrid(
+        clean=clean_P, corrupted=corrupted_P, patched=patched, axes=axes, execution=execution
+    )
 
 
 def ablation_grid(
@@ -241,14 +173,12 @@ def ablation_grid(
         frozen=frozen, engine=engine, batch_size=batch_size, memory=memory,
     )  # fmt: skip
     done, execution = patch(base, donor, plan)
-    return AblationGrid(done.base_P, done.patched_KIJP, plan.axes(base.n_runs), execution)
-
-
-def _open(ends: tuple[np.ndarray, ...], patched_KIJP: np.ndarray) -> np.ndarray:
-    """Return what patches change, NaN in cells that hold one run as it is in all pairs."""
-    absent_KIJP = np.isnan(patched_KIJP)
-    held_KIJ = np.any([((patched_KIJP == end_P) | absent_KIJP).all(-1) for end_P in ends], 0)
-    return np.where(held_KIJ[..., None], np.nan, patched_KIJP - ends[0])
+    return AblationGrid(
+        base=done.base_P,
+        patched=done.patched_KIJP,
+        axes=plan.axes(base.n_runs),
+        execution=execution,
+    )
 
 
 def _listed(positions: ArrayLike | None) -> list[int] | None:

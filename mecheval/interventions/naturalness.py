@@ -12,7 +12,7 @@ looked at, ``K`` components, ``I`` patched layers, ``S`` places, ``D`` residual 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,12 +25,13 @@ from mecheval.interventions.natural import MIN_RUNS, Natural
 from mecheval.interventions.patched_streams import PatchedStreams, streams_at
 from mecheval.interventions.plan import plan_of
 from mecheval.models.sites import Site
+from mecheval.models.wrapping import as_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from mecheval.interventions.base_runs import BaseRuns
     from mecheval.interventions.donors import Donor
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 PLACES = ("patch", "readout")
 """Behind the patched layer where the patch is first seen; behind the last one at the readout."""
 
+_MEASURED = ("rank", "distance", "unpatched_rank", "natural_distance", "own", "shrinkage")
 _SAME = 1e-4  # of the largest entry: nearer to a run as it is, a stream is that run's own
 
 
@@ -63,6 +65,19 @@ class Naturalness:
         n_fitted: Natural runs that means and covariances are of.
         n_compared: Natural runs among which patched ones are ranked.
         axes: Labels along the axes of ``rank``, in order.
+
+    Example:
+        >>> import mecheval, torch
+        >>> from mecheval.interventions import Zero
+        >>> model = mecheval.load_model("lstm[layers=2,width=16]", vocab_size=7)
+        >>> others_NT = torch.arange(7).repeat(64)[:400].view(100, 4)
+        >>> found = mecheval.naturalness(
+        ...     model, [[0, 1, 2, 3]], [3], donor=Zero(), positions_B=[1], held_out_NT=others_NT
+        ... )
+        >>> found.component("block_in").shape  # layer, place, run
+        (2, 2, 1)
+        >>> bool(found.ratio[0, 0, 0] > 1)  # a stream of zeros lies far from every natural one
+        True
     """
 
     rank: np.ndarray
@@ -87,7 +102,7 @@ class Naturalness:
 
 
 def naturalness(
-    model: SequenceModel,
+    model: SequenceModel | nn.Module,
     tokens_BT: ArrayLike | Tensor,
     readout_B: ArrayLike | Tensor,
     *,
@@ -103,13 +118,9 @@ def naturalness(
     It takes a forward pass of the runs per component and layer, and one of the natural runs; a
     sample of the runs of a grid is enough.
 
-        donor = Interchange(torch.as_tensor(clean_BT))
-        found = naturalness(model, corrupted_BT, readout_B, donor=donor, positions_B=middle_B,
-                            held_out_NT=others_NT, components=["mixer_out", "state"])
-        found.rank.mean(-1)  # 0.5 as natural as any other run, 1 as no other run
-
     Args:
-        model: The model; put into evaluation mode.
+        model: The model, or a module that :func:`mecheval.wrap` makes one of; put into evaluation
+            mode.
         tokens_BT: Token ids of the runs that are patched.
         readout_B: Position of each at which the answer is read.
         donor: What is put into them: one of :mod:`mecheval.interventions.donors`.
@@ -123,7 +134,23 @@ def naturalness(
     Raises:
         UsageError: As for :func:`mecheval.interventions.recovery_grid`; there are too few natural
             runs or they are too short; or memory is patched in a model that does not come apart.
+
+    Example:
+        >>> import mecheval, torch
+        >>> from mecheval.interventions import Interchange
+        >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)
+        >>> clean_BT, corrupted_BT = torch.tensor([[0, 1, 2, 3]]), torch.tensor([[0, 4, 2, 3]])
+        >>> others_NT = torch.arange(7).repeat(64)[:400].view(100, 4)  # drawn like the runs
+        >>> found = mecheval.naturalness(
+        ...     model, corrupted_BT, [3], donor=Interchange(clean_BT), positions_B=[1],
+        ...     held_out_NT=others_NT, components=["mixer_out", "state"],
+        ... )
+        >>> found.rank.shape  # component, layer, place, run; 0.5 is typical, 1 as no other run
+        (2, 2, 2, 1)
+        >>> found.n_fitted, found.n_compared
+        (50, 50)
     """
+    model = as_model(model)
     position_P, natural_NT, unread_B = (
         torch.as_tensor(given, device=model.device).long()
         for given in (positions_B, held_out_NT, np.zeros(np.shape(readout_B)))
@@ -143,41 +170,33 @@ def naturalness(
     ]
 
     def stacked(name: str) -> np.ndarray:
-        found = np.array([getattr(cell, name) for cell in cells])
+        found = np.array([cell[name] for cell in cells])
         return found.reshape(*plan.shape[:2], *found.shape[1:])
 
     n_fitted = len(natural_NT) // 2
     axes = {"component": plan.components, "layer": plan.layers, "place": PLACES}
     return Naturalness(
-        *(stacked(field.name) for field in fields(_Cell)),
+        **{name: stacked(name) for name in _MEASURED},
         n_fitted=n_fitted,
         n_compared=len(natural_NT) - n_fitted,
         axes=axes | {"run": tuple(range(base.n_runs))},
     )
 
 
-@dataclass(frozen=True)
-class _Cell:
-    """What is found of one component and layer, in arrays ``(S, P)`` or ``(S,)``."""
+def _measured(
+    runs: PatchedStreams, references: _References, component: str, layer: int
+) -> dict[str, np.ndarray]:
+    """Return what is found of a component and layer, by its name in :class:`Naturalness`.
 
-    rank: np.ndarray
-    distance: np.ndarray
-    unpatched_rank: np.ndarray
-    natural_distance: np.ndarray
-    own: np.ndarray
-    shrinkage: np.ndarray
-
-    @classmethod
-    def missing(cls, n_runs: int) -> _Cell:
-        nan_SP = np.full((len(PLACES), n_runs), np.nan)
-        false_SP = np.zeros_like(nan_SP, bool)
-        return cls(nan_SP, nan_SP, nan_SP, nan_SP[:, 0], false_SP, nan_SP[:, 0])
-
-
-def _measured(runs: PatchedStreams, references: _References, component: str, layer: int) -> _Cell:
+    Returns:
+        Arrays ``(S, P)`` of runs, ``(S,)`` of the natural ones.
+    """
     patched_PSD = runs.of(component, layer)
     if patched_PSD is None:
-        return _Cell.missing(runs.base_runs.n_runs)
+        nan_SP = np.full((len(PLACES), runs.base_runs.n_runs), np.nan)
+        found = dict.fromkeys(("rank", "distance", "unpatched_rank"), nan_SP)
+        found |= dict.fromkeys(("natural_distance", "shrinkage"), nan_SP[:, 0])
+        return found | {"own": np.zeros_like(nan_SP, bool)}
     as_they_are = runs.own(component, layer)
     natural = references.of(component, layer)
     position_SP = [runs.seen_P(component).cpu().numpy(), runs.base_runs.readout_P.cpu().numpy()]
@@ -193,12 +212,15 @@ def _measured(runs: PatchedStreams, references: _References, component: str, lay
         return np.stack(distance_SP), np.stack(rank_SP)
 
     distance_SP, rank_SP = at_places(patched_PSD)
-    return _Cell(
-        rank_SP, distance_SP, at_places(as_they_are[0])[1],
-        np.array([known.median(at_P) for known, at_P in zip(natural, position_SP, strict=True)]),
-        np.any([_same(patched_PSD, own_PSD) for own_PSD in as_they_are], 0).T,
-        np.array([known.shrinkage for known in natural]),
-    )  # fmt: skip
+    medians = [known.median(at_P) for known, at_P in zip(natural, position_SP, strict=True)]
+    return {
+        "rank": rank_SP,
+        "distance": distance_SP,
+        "unpatched_rank": at_places(as_they_are[0])[1],
+        "natural_distance": np.array(medians),
+        "own": np.any([_same(patched_PSD, own_PSD) for own_PSD in as_they_are], 0).T,
+        "shrinkage": np.array([known.shrinkage for known in natural]),
+    }
 
 
 def _same(one_PSD: Tensor, other_PSD: Tensor) -> np.ndarray:

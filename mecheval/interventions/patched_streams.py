@@ -20,9 +20,10 @@ from mecheval.errors import UsageError
 from mecheval.interventions.activations import activations, taps_of
 from mecheval.interventions.donors import Interchange
 from mecheval.interventions.engines.hooks import putting
-from mecheval.interventions.stream_edits import through
 from mecheval.models.decomposition import Refusal
 from mecheval.models.hooks import visiting
+from mecheval.models.logits import at_positions
+from mecheval.models.mixing import at
 from mecheval.models.sites import MEMORY, Site, stream_sites
 
 if TYPE_CHECKING:
@@ -71,8 +72,7 @@ def streams_at(
 
 
 def _keep(kept: dict[Site, Tensor], site: Site, position_PU: Tensor, value_PTD: Tensor) -> None:
-    row_P1 = torch.arange(len(position_PU), device=position_PU.device)[:, None]
-    kept[site] = value_PTD[row_P1, position_PU].clone()
+    kept[site] = at_positions(value_PTD, position_PU).clone()
 
 
 def _chained(chain: Sequence[Visit], value_PTD: Tensor) -> Tensor:
@@ -161,8 +161,7 @@ class PatchedStreams:
             return {}
         base = activations(base_runs.model, base_runs.tokens_PT, sites, batch_size=self.batch_size)
         given = self.donor.values(base_runs.model, base, batch_size=self.batch_size)
-        row_P = torch.arange(len(self.position_P), device=self.position_P.device)
-        return {site: given[site][row_P, self.position_P] for site in sites}
+        return {site: at(given[site], self.position_P)[:, 0] for site in sites}
 
     def _streams(
         self,
@@ -249,11 +248,10 @@ class PatchedStreams:
         self, decomposition: Decomposition, layer: int, component: str, after_PTD: Tensor
     ) -> Tensor:
         """Run the later layers, and return the stream at both places."""
-        row_P = torch.arange(len(after_PTD), device=after_PTD.device)
-        here_PD = after_PTD[row_P, self.seen_P(component)]
+        here_P1D = at(after_PTD, self.seen_P(component))
         for later in decomposition.layers[layer + 1 :]:
-            after_PTD = through(later, after_PTD)
-        return torch.stack([here_PD, after_PTD[row_P, self.base_runs.readout_P]], 1)
+            after_PTD = later.run(after_PTD)
+        return torch.cat([here_P1D, at(after_PTD, self.base_runs.readout_P)], 1)
 
 
 def _until(signals: Signals, run_R: Tensor, end: int) -> Signals:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mecheval.models.contract import SequenceModel
-    from mecheval.models.decomposition import Decomposition, Layer
+    from mecheval.models.decomposition import Decomposition
 
     Change = Callable[[Tensor, slice], Tensor]
     """Maps the streams ``(R, T, D)`` of some rows, and which rows they are, to other streams."""
@@ -83,13 +83,13 @@ class StreamEdits:
             self._layer, self._stream_BTD = 0, found[start]
         for part in decomposition.layers[self._layer : layer]:
             pieces = self._stream_BTD.split(self.batch_size)
-            self._stream_BTD = torch.cat([through(part, piece_BTD) for piece_BTD in pieces])
+            self._stream_BTD = torch.cat([part.run(piece_BTD) for piece_BTD in pieces])
         self._layer = layer
         return self._stream_BTD
 
     def _finished(self, decomposition: Decomposition, first: int, stream_RTD: Tensor) -> Tensor:
         for part in decomposition.layers[first:]:
-            stream_RTD = through(part, stream_RTD)
+            stream_RTD = part.run(stream_RTD)
         stream_ND = stream_RTD.flatten(0, 1)
         tokens_NA = self.answers_A.expand(len(stream_ND), -1)
         return decomposition.readout(stream_ND, tokens_NA).unflatten(0, stream_RTD.shape[:2])
@@ -100,9 +100,3 @@ class StreamEdits:
             self.model, self.tokens_BT[row_N], self.answers_A.cpu().numpy(),
             edits={site: lambda stream_RTD: change(stream_RTD, rows)}, batch_size=self.batch_size,
         )  # fmt: skip
-
-
-def through(layer: Layer, stream_BTD: Tensor) -> Tensor:
-    """Run a whole block."""
-    mixed_BTD = layer.mixing.output(layer.mixing.project(layer.enter(stream_BTD), ()), ())
-    return layer.leave(stream_BTD, mixed_BTD)

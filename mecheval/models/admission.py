@@ -17,19 +17,12 @@ from torch import Tensor, nn
 from mecheval import seeding
 from mecheval.errors import UsageError
 from mecheval.models.modes import evaluating
+from mecheval.models.tolerance import CUT, LATER
 
 if TYPE_CHECKING:
     from mecheval.models.contract import SequenceModel
 
 EXAMPLES, POSITIONS = 2, 10
-MOST = 1e-3
-"""Share of the largest logit by which a later token may move an earlier one."""
-
-CUT = {torch.float64: 1e-6, torch.float32: 1e-4}
-COARSE = 3e-2
-"""Share of the largest logit by which a cut may move one: what engines may be off by, too. The
-coarse one is for half precision."""
-
 _MASKED = 1e30  # a logit beyond it is a token that the model never gives, whatever it reads
 
 _cuts: WeakKeyDictionary[SequenceModel, set[tuple[int, int]]] = WeakKeyDictionary()
@@ -101,7 +94,7 @@ def check_causal(model: SequenceModel, tokens_BT: Tensor, *, name: str = "") -> 
     logits_BTC = model(tokens_BT)
     called = f"The model '{name}'" if name else "The model"
     difference = moved_by_later_tokens(model, tokens_BT, logits_BTC)
-    if difference > MOST * largest_of(logits_BTC):
+    if difference > LATER * largest_of(logits_BTC):
         raise UsageError(
             f"{called} is not causal: later tokens move earlier logits by {difference:.1e}. "
             "Patching by position is defined for causal models only; `mecheval validate MODEL` "
@@ -148,7 +141,7 @@ def keeps_whole(model: SequenceModel, tokens_BT: Tensor, end: int) -> bool:
         with torch.no_grad():
             cut_BTC = model(few_BT[:, :end])  # first: some modules remember the longest input
             whole_BTC = model(few_BT)[:, :end]
-        most = CUT.get(whole_BTC.dtype, COARSE) * largest_of(whole_BTC)
+        most = CUT.of(whole_BTC.dtype) * largest_of(whole_BTC)
         model.needs_whole_input = _difference(whole_BTC, cut_BTC) > most
         seen.add(lengths)
     return model.needs_whole_input

@@ -18,7 +18,7 @@ from mecheval.errors import UsageError
 from mecheval.models.admission import moved_by_later_tokens
 from mecheval.models.hooks import visiting
 from mecheval.models.sites import Site
-from mecheval.models.tolerance import tolerance
+from mecheval.models.tolerance import PARTS
 from mecheval.models.wrapping import as_model
 from mecheval.own_code.explaining import in_words
 
@@ -247,6 +247,6 @@ def _identical(one_BTC: Tensor, other_BTC: Tensor, what: str) -> Outcome:
 
 
 def _within(difference: float, logits_BTC: Tensor, what: str, *, factor: float = 1) -> Outcome:
-    limit = factor * tolerance(logits_BTC.dtype)
+    limit = factor * PARTS.of(logits_BTC.dtype)
     relative = difference / float(logits_BTC.double().abs().max())
     return relative <= limit, f"{what} {relative:.1e} of the largest, at most {limit:.0e} allowed"

@@ -18,6 +18,7 @@ from mecheval.errors import UsageError, unknown
 from mecheval.models.decomposition import Refusal
 from mecheval.models.encoding import Encoding as Encoding
 from mecheval.models.encoding import own_codes as own_codes
+from mecheval.models.logits import at_positions
 from mecheval.models.taps import Layout as Layout
 from mecheval.models.taps import Tap as Tap
 
@@ -65,8 +66,7 @@ class SequenceModel(nn.Module, ABC):
         A model whose vocabulary can be large makes no others, as its logits at all positions would
         be larger than all that it computes on the way to them.
         """
-        row_B1 = torch.arange(len(positions_BP), device=positions_BP.device)[:, None]
-        return self(tokens_BT)[row_B1, positions_BP]
+        return at_positions(self(tokens_BT), positions_BP)
 
     def answer_logits(
         self, tokens_BT: Tensor, answers_A: Tensor, read_BT: Tensor | None = None
@@ -178,6 +178,15 @@ class SequenceModel(nn.Module, ABC):
 
         Raises:
             UsageError: As for :meth:`state`, or the state is of another shape.
+
+        Example:
+            >>> import mecheval, torch
+            >>> model = mecheval.load_model("lstm[layers=2,width=16]", vocab_size=7)
+            >>> tokens_BT = torch.tensor([[1, 2, 3, 4]])
+            >>> state = model.state(tokens_BT, layer=0, position=1)
+            >>> _ = state["c"].zero_()  # what the cell holds after two tokens is forgotten
+            >>> model.continued(tokens_BT, state).isclose(model(tokens_BT)).all(-1)
+            tensor([[ True,  True, False, False]])
         """
         from mecheval.models.layer_state import continued
 

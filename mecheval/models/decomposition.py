@@ -52,6 +52,11 @@ class Layer:
     close: Callable[[Tensor, Tensor], Tensor] | None = None
     parallel: bool = False
 
+    def run(self, stream_BTD: Tensor) -> Tensor:
+        """Run the whole block, from the start of sequences."""
+        signals = self.mixing.project(self.enter(stream_BTD), ())
+        return self.leave(stream_BTD, self.mixing.output(signals, ()))
+
     def mlp_out(self, stream_BTD: Tensor, resid_mid_BTD: Tensor) -> Tensor | None:
         """Return the output of the feed-forward part, if there is one."""
         if self.feed is None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from torch import nn
+    from torch.utils.hooks import RemovableHandle
 
     from mecheval.models.taps import Tap
 
@@ -33,18 +34,13 @@ def visiting(visits: Mapping[Tap, Visit]) -> Iterator[None]:
         RuntimeError: A convolution was not seen: something else than plain torch ran it.
     """
     functions = {tap: visit for tap, visit in visits.items() if tap.side == "function"}
-    handles = []
-    try:
-        with ExitStack() as stack:
-            if functions:
-                stack.enter_context(_convolving(functions))
-            for tap, visit in visits.items():
-                if tap not in functions:
-                    handles.append(_register(tap, visit))
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as stack:
+        if functions:
+            stack.enter_context(_convolving(functions))
+        for tap, visit in visits.items():
+            if tap not in functions:
+                stack.enter_context(_registered(tap, visit))
+        yield
 
 
 @contextmanager
@@ -68,13 +64,13 @@ def _convolving(visits: Mapping[Tap, Visit]) -> Iterator[None]:
             )
 
 
-def _register(tap: Tap, visit: Visit) -> Any:
+def _registered(tap: Tap, visit: Visit) -> RemovableHandle:
+    """Return the hook that calls a visit; leaving it as a context removes it."""
     if tap.side == "input":
 
         def before(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-            place = stream_argument(args, kwargs)
-            value = args[place] if isinstance(place, int) else kwargs[place]
-            changed = _visited(tap, visit, value)
+            place, stream = stream_argument(args, kwargs)
+            changed = _visited(tap, visit, stream)
             if changed is None:
                 return None
             if isinstance(place, int):
@@ -116,15 +112,15 @@ def _visited(tap: Tap, visit: Visit, tensor: Tensor) -> Tensor | None:
     return None if changed is None else tap.layout.put(tensor, changed)
 
 
-def stream_argument(args: tuple, kwargs: Mapping[str, Any]) -> int | str:
-    """Find the stream among a module's arguments: a position or a keyword.
+def stream_argument(args: tuple, kwargs: Mapping[str, Any]) -> tuple[int | str, Tensor]:
+    """Find the stream among a module's arguments, at a position or under a keyword.
 
     Raises:
         LookupError: No argument is a floating-point tensor with three dimensions.
     """
     for place, value in [*enumerate(args), *kwargs.items()]:
         if isinstance(value, Tensor) and value.is_floating_point() and value.dim() == 3:
-            return place
+            return place, value
     raise LookupError("The module was called without a residual stream of shape (B, T, D).")
 
 

@@ -58,8 +58,8 @@ def read_state(
     part, last = _layer(model, layer), _position(position, tokens_BT)
     # Of the whole run: some models compute otherwise for a shorter input.
     normed_BTD = part.enter(_stream(model, tokens_BT, layer)[:, : last + 1])
-    return _named(part.mixing, part.mixing.advance(part.mixing.project(normed_BTD, ()), ()),
-                  layer, last)  # fmt: skip
+    memory = part.mixing.advance(part.mixing.project(normed_BTD, ()), ())
+    return _named(part.mixing, memory, layer, last)
 
 
 @torch.no_grad()
@@ -70,13 +70,11 @@ def continued(model: SequenceModel, tokens_BT: Tensor, state: LayerState) -> Ten
     n_read = _position(state.position, tokens_BT) + 1
     stream_BTD = _stream(model, tokens_BT, state.layer)
     decomposition = _decomposed(model)
-    for index, part in enumerate(decomposition.layers[state.layer :], state.layer):
-        mixing, normed_BTD = part.mixing, part.enter(stream_BTD)
-        if index > state.layer:
-            mixed_BTD = mixing.output(mixing.project(normed_BTD, ()), ())
-        else:
-            mixed_BTD = _exchanged(mixing, normed_BTD, n_read, state)
-        stream_BTD = part.leave(stream_BTD, mixed_BTD)
+    first, *later = decomposition.layers[state.layer :]
+    mixed_BTD = _exchanged(first.mixing, first.enter(stream_BTD), n_read, state)
+    stream_BTD = first.leave(stream_BTD, mixed_BTD)
+    for part in later:
+        stream_BTD = part.run(stream_BTD)
     logits_NC = decomposition.readout(stream_BTD.flatten(0, 1), None)
     return logits_NC.unflatten(0, stream_BTD.shape[:2])
 

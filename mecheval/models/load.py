@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -31,17 +32,15 @@ def resolve(spec: Spec, registry: Registry, *, trust_remote_code: bool = False) 
         UsageError: The name or an argument is unknown, or the directory is not there.
     """
     if spec.name.startswith(HUB):
-        return from_hub(spec, trust_remote_code=trust_remote_code)
+        return replace(from_hub(spec), trust_remote_code=trust_remote_code)
     found = registry.load("model", spec.name)
     if isinstance(found, Checkpoint):
-        return found.configure(
-            spec.args, name=spec.name, revision=spec.revision, trust_remote_code=trust_remote_code
-        )
+        source = found.configure(spec.args, name=spec.name, revision=spec.revision)
+        return replace(source, trust_remote_code=trust_remote_code)
     if spec.revision is not None:
         raise UsageError(
             f"Model '{spec.name}' is trained from scratch and has no revision "
-            f"{quoted(spec.revision)}. "
-            "Leave out the part after @."
+            f"{quoted(spec.revision)}. Leave out the part after @."
         )
     return found.configure(spec.args, name=spec.name)
 

@@ -30,6 +30,12 @@ FEWEST = 16
 """Rows of a block at least."""
 
 
+def at_positions(value_BTX: Tensor, positions_BP: Tensor) -> Tensor:
+    """Return some positions of every example, ``(B, P, X)``."""
+    row_B1 = torch.arange(len(positions_BP), device=positions_BP.device)[:, None]
+    return value_BTX[row_B1, positions_BP]
+
+
 def fit(n_rows: int, vocab_size: int, element_size: int) -> bool:
     """Say whether all logits of some rows may exist at once."""
     return n_rows * vocab_size * element_size <= BYTES

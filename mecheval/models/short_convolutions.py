@@ -5,7 +5,7 @@ Shape suffixes: ``E`` channels, ``K`` taps, the last the present.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -23,7 +23,8 @@ def short_convolutions(model: SequenceModel) -> dict[int, Tensor]:
     """
     found: dict[int, Tensor] = {}
     for site, tap in model.taps().items():
-        weight = getattr(tap.module, "weight", None) if site.component == COMPONENT else None
-        if isinstance(weight, Tensor) and weight.dim() == 3 and weight.shape[1] == 1:
+        weight: Any = getattr(tap.module, "weight", None)
+        is_filter = isinstance(weight, Tensor) and weight.dim() == 3 and weight.shape[1] == 1
+        if site.component == COMPONENT and is_filter:
             found[site.layer] = weight
     return dict(sorted(found.items()))

@@ -58,6 +58,10 @@ def test_every_public_function_takes_a_module(module: nn.Module) -> None:
     edits = {site: torch.zeros_like}
     answers = [answer_logits(m, CLEAN_BT, [1, 2], edits=edits) for m in (module, model)]
     np.testing.assert_array_equal(*answers)
+    given = {"donor": mecheval.interventions.Zero(), "positions_B": [2, 2, 2]}
+    given["held_out_NT"] = torch.arange(3, 3 + 7 * 16).view(16, 7) % (VOCABULARY - 3)
+    ranks = [mecheval.naturalness(m, CLEAN_BT, PAIRS[4], **given).rank for m in (module, model)]
+    np.testing.assert_array_equal(*ranks)
     assert mecheval.load_model(module) is as_model(module)
     assert [str(c) for c in check_model(module)] == [str(c) for c in check_model(model)]
     assert site_infos(module) == site_infos(model)

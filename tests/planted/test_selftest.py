@@ -98,7 +98,7 @@ def test_another_network_in_the_place_of_one_is_noticed(
 
 
 def test_a_grid_that_is_off_by_one_position_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mecheval.interventions.grid import RecoveryGrid
+    from mecheval.interventions.results import RecoveryGrid
 
     def shifted(self: RecoveryGrid, name: str):
         grid_LTP = self.patched[self.axes["component"].index(name)]

@@ -69,7 +69,7 @@ def _base(named: str, revision: str, wanted: Wanted) -> Located:
     return locate_repository(named, [revision], ways_on="", wanted=wanted)
 
 
-def check_mergeable(located: Located, *, name: str) -> None:
+def check_mergeable(located: Located) -> None:
     """Check what can be checked of a merge before anything is loaded.
 
     Raises:
@@ -83,18 +83,18 @@ def check_mergeable(located: Located, *, name: str) -> None:
     tuner = peft.mapping.PEFT_TYPE_TO_TUNER_MAPPING.get(kind)
     if tuner is None or not hasattr(tuner, "merge_and_unload"):
         raise UsageError(
-            f"The adapter of '{name}' is of the kind {quoted(kind)}, which cannot be merged into "
-            f"weights. Give {name}[adapter=ignored] for the weights without it."
+            f"The adapter of '{located.name}' is of the kind {quoted(kind)}, which cannot be "
+            f"merged into weights. Give {located.name}[adapter=ignored] for the weights without it."
         )
 
 
-def merge(module: nn.Module, located: Located, *, name: str) -> Any:
+def merge(module: nn.Module, located: Located) -> Any:
     """Merge a checkpoint's adapter into the weights of its base model.
 
     Raises:
         UsageError: The adapter does not fit the model.
     """
-    check_mergeable(located, name=name)
+    check_mergeable(located)
     peft: Any = require("peft", extra="adapters")
     try:
         with staged(located.adapter, name="adapter") as folder, warnings.catch_warnings():
@@ -103,10 +103,10 @@ def merge(module: nn.Module, located: Located, *, name: str) -> Any:
             expected = set(peft.get_peft_model_state_dict(adapted))
     except Exception as error:  # whatever does not fit raises in its own way
         raise UsageError(
-            f"The adapter of '{name}' does not fit its base model ({short(error)}). Check "
+            f"The adapter of '{located.name}' does not fit its base model ({short(error)}). Check "
             "base_model_name_or_path, or merge it yourself and save the result."
         ) from error
-    _check_same(_stored(located.adapter[contents.ADAPTER_WEIGHTS]), expected, name)
+    _check_same(_stored(located.adapter[contents.ADAPTER_WEIGHTS]), expected, located.name)
     return adapted.merge_and_unload().requires_grad_(True)  # peft had frozen the base
 
 

@@ -33,17 +33,17 @@ _LISTED = 3  # names of weights in a message; a wrong configuration misses hundr
 _ANYWHERE = (None, "eager", "sdpa", "flex_attention")
 
 
-def load_config(located: Located, *, name: str, attention: str = OWN) -> Any:
+def load_config(located: Located, *, attention: str = OWN) -> Any:
     """Return the transformers configuration of a checkpoint.
 
     Args:
         located: The checkpoint.
-        name: Its name, for messages.
         attention: Which implementation of attention runs.
 
     Raises:
         UsageError: It is not one that transformers can read, or that runs here.
     """
+    name = located.name
     check_config(located.config, name=name, runs_code=located.runs_code)
     with quiet():
         packed = None if located.gguf else quantised.unpacking(located.config, name=name)
@@ -105,14 +105,14 @@ def stored_dtype(located: Located) -> torch.dtype:
     return torch.float32
 
 
-def load_weights(located: Located, *, name: str, attention: str = OWN) -> nn.Module:
+def load_weights(located: Located, *, attention: str = OWN) -> nn.Module:
     """Load a checkpoint on the CPU, in evaluation mode: in float32, or float64 if stored so.
 
     Raises:
         UsageError: A weight is missing, is not finite, or has another shape than the configuration
             says; or an adapter does not fit.
     """
-    config = load_config(located, name=name, attention=attention)
+    name, config = located.name, load_config(located, attention=attention)
     kind = auto_class(located.config, runs_code=located.runs_code)
     options = _gguf(located) | (gguf.loading_options() if located.gguf else {})
     with (
@@ -140,7 +140,7 @@ def load_weights(located: Located, *, name: str, attention: str = OWN) -> nn.Mod
     with explained(f"The weights of '{name}' cannot be unpacked"):
         module = quantised.unpacked(module, name=name)
     if located.adapter:
-        module = adapters.merge(module, located, name=name)
+        module = adapters.merge(module, located)
     check_finite_weights(module, name=name)
     return module.eval()
 
@@ -176,24 +176,18 @@ def draw_weights(
     return module.eval()
 
 
-def has_tokenizer(located: Located) -> bool:
-    """Return whether a checkpoint has a tokenizer's vocabulary."""
-    if located.gguf is not None:
-        return gguf.has_tokenizer(located.weights[located.gguf])
-    return located.has_tokenizer
-
-
-def load_tokenizer(located: Located, *, name: str) -> Any | None:
+def load_tokenizer(located: Located) -> Any | None:
     """Return the checkpoint's tokenizer, None where it has none.
 
     Raises:
         UsageError: Its files cannot be read.
     """
-    if not has_tokenizer(located):
+    if not located.has_tokenizer:
         return None
     from transformers import AutoTokenizer
 
-    with _folder(located) as folder, explained(f"The tokenizer of '{name}' cannot be loaded"):
+    problem = f"The tokenizer of '{located.name}' cannot be loaded"
+    with _folder(located) as folder, explained(problem):
         return AutoTokenizer.from_pretrained(
             folder, trust_remote_code=located.runs_code, **_gguf(located)
         )

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mecheval.errors import UsageError
-from mecheval.models.hub import contents
+from mecheval.models.hub import contents, gguf
 from mecheval.models.hub.contents import Wanted
 from mecheval.models.hub.refusals import short
 from mecheval.paths import is_dir, is_file
@@ -38,6 +38,7 @@ class Located:
         adapter: Configuration and weights of the adapter that is merged, by name.
         base: The commit of the adapter's base model, where that lies elsewhere.
         runs_code: Whether the checkpoint's own Python code runs.
+        name: The model's name, for messages.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Located:
     adapter: Mapping[str, Path] = field(default_factory=dict)
     base: str | None = None
     runs_code: bool = False
+    name: str = ""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -79,15 +81,15 @@ class Located:
     @property
     def has_tokenizer(self) -> bool:
         """Return whether the checkpoint has a tokenizer's vocabulary."""
+        if self.gguf is not None:
+            return gguf.has_tokenizer(self.weights[self.gguf])
         return bool(contents.tokenizer_of(self.others))
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """Return the contents of ``config.json``, or what a GGUF file says in its place."""
         if self.gguf is not None:
-            from mecheval.models.hub.gguf import read_config
-
-            return read_config(self.weights[self.gguf])
+            return gguf.read_config(self.weights[self.gguf])
         return contents.read_json(self.others[contents.CONFIG])
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mecheval.spec import Spec
 
 
-def from_hub(spec: Spec, *, trust_remote_code: bool) -> Pretrained:
+def from_hub(spec: Spec) -> Pretrained:
     """Read ``hf:PLACE@revision``; a directory whose name contains @ wins over a revision.
 
     Raises:
@@ -29,9 +29,7 @@ def from_hub(spec: Spec, *, trust_remote_code: bool) -> Pretrained:
     if revision and _is_there(f"{place}@{revision}"):
         place, revision = f"{place}@{revision}", None
     spec, found = _on_disk(spec, place)
-    return Checkpoint(place=found).configure(
-        spec.args, name=HUB + place, revision=revision, trust_remote_code=trust_remote_code
-    )
+    return Checkpoint(place=found).configure(spec.args, name=HUB + place, revision=revision)
 
 
 def _is_there(place: str) -> bool:

@@ -33,12 +33,7 @@ class Checkpoint:
     config: Mapping[str, Any] | None = None
 
     def configure(
-        self,
-        args: Mapping[str, Any],
-        *,
-        name: str,
-        revision: str | None = None,
-        trust_remote_code: bool = False,
+        self, args: Mapping[str, Any], *, name: str, revision: str | None = None
     ) -> Pretrained:
         """Build a source from command-line arguments.
 
@@ -46,13 +41,7 @@ class Checkpoint:
             UsageError: An argument or its value is unknown.
         """
         check_arguments(args, name=name)
-        return Pretrained(
-            checkpoint=self,
-            name=name,
-            revision=revision,
-            trust_remote_code=trust_remote_code,
-            **args,
-        )
+        return Pretrained(checkpoint=self, name=name, revision=revision, **args)
 
 
 def pretrained(

@@ -47,7 +47,10 @@ def unpacking(config: Mapping[str, Any], *, name: str) -> dict[str, Any] | None:
     if found is None:
         return None
     if not isinstance(found, dict):
-        raise UsageError(f"The quantization_config of '{name}' is no JSON object. {_again()}")
+        raise UsageError(
+            f"The quantization_config of '{name}' is no JSON object. Check config.json, or "
+            "download the checkpoint again."
+        )
     quantizer, found = _quantizer(dict(found), name)
     method = found.get("quant_method", "bitsandbytes")
     try:
@@ -107,7 +110,3 @@ def _has_own_way(quantizer: Any) -> bool:
     from transformers.quantizers.base import HfQuantizer
 
     return type(quantizer)._dequantize is not HfQuantizer._dequantize
-
-
-def _again() -> str:
-    return "Check config.json, or download the checkpoint again."

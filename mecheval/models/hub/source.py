@@ -146,7 +146,8 @@ class Pretrained(ModelSource):
                 "checkpoint on disk.",
                 wanted=wanted,
             )
-        adapters.check_mergeable(found, name=self.name)
+        found = dataclasses.replace(found, name=self.name)
+        adapters.check_mergeable(found)
         return adapters.with_base(found, wanted)
 
     @property
@@ -155,9 +156,9 @@ class Pretrained(ModelSource):
 
     @cached_property
     def _config(self) -> Any:
-        if self.weights == "random" and self.checkpoint.config is not None:
-            return loading.named_config(self.checkpoint.config, name=self.name)
-        return loading.load_config(self.located, name=self.name, attention=self.attention)
+        if self._is_declared_shape:
+            return loading.named_config(self.checkpoint.config or {}, name=self.name)
+        return loading.load_config(self.located, attention=self.attention)
 
     def identity(self) -> ModelIdentity:
         """Find the weights (downloading them if need be) and return what identifies the model.
@@ -188,9 +189,8 @@ class Pretrained(ModelSource):
         vocab_size = loading.vocabulary(self._config, name=self.name)
         if self.weights == "random" and self.symbols == "text":
             return own_codes(task, vocab_size=vocab_size, name=self.name)
-        tokenizer = None
-        if self.weights == "pretrained":
-            tokenizer = loading.load_tokenizer(self.located, name=self.name)
+        text = self.weights == "pretrained"
+        tokenizer = loading.load_tokenizer(self.located) if text else None
         return tokens.encode(
             task, tokenizer, symbols=self.symbols, vocab_size=vocab_size, name=self.name
         )
@@ -205,7 +205,7 @@ class Pretrained(ModelSource):
         """
         if self.weights == "random":
             return self.untrained(encoding, seed=seed)
-        module = loading.load_weights(self.located, name=self.name, attention=self.attention)
+        module = loading.load_weights(self.located, attention=self.attention)
         return _wrapped(module, encoding, seed=seed)
 
     def untrained(self, encoding: Encoding, *, seed: int) -> SequenceModel:

@@ -73,20 +73,16 @@ def dplr_delta_rule(
             "dplr_delta_rule", q_BTHK, writes.k, writes.v, state_BHKV,
             a=writes.direction, b=-writes.removal, gk=writes.log_decay,  # it adds along b
         )  # fmt: skip
-    way = _reference if implementation == "reference" else _chunked
-
-    def run(
-        v_BTHV: Tensor, q_BTHK: Tensor, state_BHKV: Tensor | None, *others: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        return way(q_BTHK, Writes._make((*others, v_BTHV)), state_BHKV)
-
-    return in_full(run, writes.v, q_BTHK, state_BHKV, *writes[:-1])
+    run = _reference if implementation == "reference" else _chunked
+    return in_full(run, writes.v, state_BHKV, q_BTHK, *writes[:-1])
 
 
-def _reference(q_BTHK: Tensor, writes: Writes, state_BHKV: Tensor | None) -> tuple[Tensor, Tensor]:
-    last_BHKV = started(state_BHKV, q_BTHK, writes.v)
+def _reference(
+    v_BTHV: Tensor, state_BHKV: Tensor | None, q_BTHK: Tensor, *others: Tensor
+) -> tuple[Tensor, Tensor]:
+    last_BHKV = started(state_BHKV, q_BTHK, v_BTHV)
     outputs = []
-    columns = (value.unbind(1) for value in (q_BTHK, *writes))
+    columns = (value.unbind(1) for value in (q_BTHK, *others, v_BTHV))
     for q_BHK, log_decay_BHK, p_BHK, c_BHK, k_BHK, v_BHV in zip(*columns, strict=True):
         held_BHV = (p_BHK[..., None, :] @ last_BHKV)[..., 0, :]
         last_BHKV = (
@@ -98,7 +94,9 @@ def _reference(q_BTHK: Tensor, writes: Writes, state_BHKV: Tensor | None) -> tup
     return torch.stack(outputs, 1), last_BHKV
 
 
-def _chunked(q_BTHK: Tensor, writes: Writes, state_BHKV: Tensor | None) -> tuple[Tensor, Tensor]:
+def _chunked(
+    v_BTHV: Tensor, state_BHKV: Tensor | None, q_BTHK: Tensor, *others: Tensor
+) -> tuple[Tensor, Tensor]:
     """Find what each position removes, u_t = p_t S_{t-1}, for a chunk at a time.
 
     With g_t, the product of the decays of a chunk up to t, these solve for a chunk that starts
@@ -107,8 +105,8 @@ def _chunked(q_BTHK: Tensor, writes: Writes, state_BHKV: Tensor | None) -> tuple
     """
     n_positions = q_BTHK.shape[1]
     length = chunk_length(n_positions, chunk_for(q_BTHK.shape[3]))
-    *others, v_BCHLV = (in_chunks(value, length) for value in (q_BTHK, *writes))
-    q_BCHLK, p_BCHLK, c_BCHLK, k_BCHLK, left_BCHK, middle_BCHK = folded(_Decayed.apply, *others)
+    v_BCHLV, *given = (in_chunks(value, length) for value in (v_BTHV, q_BTHK, *others))
+    q_BCHLK, p_BCHLK, c_BCHLK, k_BCHLK, left_BCHK, middle_BCHK = folded(_Decayed.apply, *given)
     factors_BCHLS = overlaps(p_BCHLK, c_BCHLK)
     inverse_BCHLS = unit_inverse(factors_BCHLS)
     right_BCHLV = overlaps(p_BCHLK, k_BCHLK, diagonal=-1) @ v_BCHLV
@@ -120,7 +118,7 @@ def _chunked(q_BTHK: Tensor, writes: Writes, state_BHKV: Tensor | None) -> tuple
         removed_BCHLV = substituted(factors_BCHLS, inverse_BCHLS, right_BCHLV)
         last_BCHKV = left_BCHK[..., None] * (written_BCHKV - c_BCHKL @ removed_BCHLV)
         return joined(sum_BCHLV - scores_BCHLS @ removed_BCHLV, n_positions), last_BCHKV[:, 0]
-    last_BHKV = started(state_BHKV, q_BTHK, writes.v)
+    last_BHKV = started(state_BHKV, q_BTHK, v_BTHV)
     columns = (
         factors_BCHLS, inverse_BCHLS, right_BCHLV, p_BCHLK, c_BCHKL, written_BCHKV,
         left_BCHK[..., None], middle_BCHK[..., None],

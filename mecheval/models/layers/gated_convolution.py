@@ -13,7 +13,6 @@ from torch import Tensor
 
 from mecheval.models.contract import Tap
 from mecheval.models.kernels.long_convolution import long_convolution
-from mecheval.models.kernels.scan import choose
 from mecheval.models.layers.implicit_filter import ReluFilter
 from mecheval.models.layers.linear import affine
 from mecheval.models.layers.mixer import Mixer
@@ -25,7 +24,6 @@ class ShortGatedConvolution(Mixer):
     """Every channel's last few values, times a gate of the present; it remembers nothing else."""
 
     n_recent = 1
-    inner = ("conv_out",)
     writes = ()
 
     def __init__(self, width: int, d_conv: int) -> None:
@@ -37,8 +35,7 @@ class ShortGatedConvolution(Mixer):
 
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Convolve the inputs; the state is the last of them."""
-        chosen = choose("auto", normed_BTD)
-        conv_BTD = self.conv(normed_BTD, chosen, state[0] if state else None)
+        conv_BTD = self.conv(normed_BTD, before_BKE=state[0] if state else None)
         return {"normed": normed_BTD, "conv": edit("conv_out", conv_BTD)}
 
     def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:

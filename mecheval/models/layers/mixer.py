@@ -53,5 +53,8 @@ class Mixer(nn.Module, Mixing):
         return super()._out(z_BTZ)
 
     def taps(self) -> Mapping[str, Tap]:
-        """Return the inner components, with paths relative to the mixer."""
+        """Return the inner components, with paths relative to the mixer.
+
+        A stack takes its mixers' ``inner`` from here.
+        """
         return {}

@@ -7,7 +7,7 @@ out.
 
 Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width, ``G`` all gates side by side, a ``4``
 what the recurrence gives to the candidate, the reset gate, the update gate, and what the input
-gives to the candidate.
+gives to the candidate, ``X`` any axes before the last.
 """
 
 from __future__ import annotations
@@ -75,13 +75,18 @@ def run_gru(layer: nn.GRU, normed_BTD: Tensor, state: State) -> tuple[Tensor, St
     from_input_BTG, back = _input_and_back(layer, normed_BTD)
     outputs = []
     for raw_BG in from_input_BTG.unbind(1):
-        r_in, z_in, n_in = raw_BG.chunk(3, -1)
-        back_BG = back(h_BD)
-        r_back, z_back, n_back = back_BG.chunk(3, -1)
-        candidate_BD = (n_in + (r_in + r_back).sigmoid() * n_back).tanh()
-        h_BD = torch.lerp(candidate_BD, h_BD, (z_in + z_back).sigmoid())
+        z_BD, candidate_BD = gru_gates(raw_BG, back(h_BD))
+        h_BD = torch.lerp(candidate_BD, h_BD, z_BD)
         outputs.append(h_BD)
     return torch.stack(outputs, 1), (h_BD,)
+
+
+def gru_gates(from_input_XG: Tensor, back_XG: Tensor) -> tuple[Tensor, Tensor]:
+    """Return update gate and candidate ``(..., D)``, from what input and last output give."""
+    r_in, z_in, n_in = from_input_XG.chunk(3, -1)
+    r_back, z_back, n_back = back_XG.chunk(3, -1)
+    reset_XD = (r_in + r_back).sigmoid()
+    return (z_in + z_back).sigmoid(), (n_in + reset_XD * n_back).tanh()
 
 
 def train_gru(layer: nn.GRU, normed_BTD: Tensor, state: State) -> tuple[Tensor, State]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mecheval.models.kernels.convolution import causal_convolution, last_inputs
+from mecheval.models.kernels.scan import choose
 
 if TYPE_CHECKING:
     from mecheval.models.kernels.scan import Implementation
@@ -34,20 +35,23 @@ class ShortConvolution(nn.Module):
             self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
 
     def forward(
-        self, x_BTE: Tensor, implementation: Implementation, before_BKE: Tensor | None = None
+        self,
+        x_BTE: Tensor,
+        implementation: Implementation | None = None,
+        before_BKE: Tensor | None = None,
     ) -> Tensor:
         """Convolve all positions at once.
 
         Args:
             x_BTE: The inputs.
-            implementation: See :func:`causal_convolution`.
+            implementation: See :func:`causal_convolution`; the fastest there is if None.
             before_BKE: What :meth:`tail` returned for the positions before; zeros without it.
         """
         if not self.taps:
             return x_BTE
         return causal_convolution(
-            x_BTE, self.weight[:, 0], self.bias, implementation=implementation,
-            before_BKE=before_BKE,
+            x_BTE, self.weight[:, 0], self.bias, before_BKE=before_BKE,
+            implementation=implementation or choose("auto", x_BTE),
         )  # fmt: skip
 
     def tail(self, x_BTE: Tensor, before_BKE: Tensor | None = None) -> Tensor:

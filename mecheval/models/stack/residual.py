@@ -39,6 +39,7 @@ class Block(nn.Module):
         super().__init__()
         self.mixer_norm = shell.norm(width)
         self.mixer = mixer
+        mixer.inner = tuple(mixer.taps())
         self.mlp_norm = shell.norm(width) if mlp else None
         self.mlp = mlp
 
@@ -114,10 +115,9 @@ class ResidualStack(SequenceModel):
     def logits_at(self, tokens_BT: Tensor, positions_BP: Tensor) -> Tensor:
         """Return the logits ``(B, P, C)`` at some positions of every example; there may be none."""
         stream_BTD = self._through(0, self.embed(tokens_BT))
-        row_B1 = torch.arange(len(positions_BP), device=positions_BP.device)[:, None]
         if self._all_fit(stream_BTD):
-            return self.readout(stream_BTD)[row_B1, positions_BP]
-        return self.readout(stream_BTD[row_B1, positions_BP])
+            return logits.at_positions(self.readout(stream_BTD), positions_BP)
+        return self.readout(logits.at_positions(stream_BTD, positions_BP))
 
     def answer_logits(
         self, tokens_BT: Tensor, answers_A: Tensor, read_BT: Tensor | None = None

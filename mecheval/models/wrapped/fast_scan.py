@@ -27,8 +27,7 @@ from mecheval.models.wrapped.decomposition.verification import check_same
 from mecheval.models.wrapped.discovery.structure import Structure, probe_tokens
 from mecheval.models.wrapped.recording.arguments import STREAM, Arguments
 from mecheval.models.wrapped.recording.calls import run
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
-from mecheval.own_code.explaining import in_words
+from mecheval.models.wrapped.recording.inseparable import Inseparable, failing_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,12 +104,8 @@ class FastScan:
         tokens_BT = probe_tokens(module)
         with evaluating(module):
             wanted_BTC = run(module, tokens_BT)
-            try:
-                with self.taken():
-                    made_BTC = run(module, tokens_BT)
-            except FAILURES as error:
-                pass_shortage(error)
-                raise Inseparable(in_words(error)) from error
+            with failing_as(), self.taken():
+                made_BTC = run(module, tokens_BT)
         check_same(made_BTC, wanted_BTC, dtype=wanted_BTC.dtype, what="the mixers on other kernels")
 
 

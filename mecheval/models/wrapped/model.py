@@ -24,6 +24,7 @@ from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.hooks import unvisited
 from mecheval.models.modes import evaluating
+from mecheval.models.tolerance import STEPWISE
 from mecheval.models.wrapped.configured import (
     context_limit,
     kernels_of,
@@ -37,7 +38,7 @@ from mecheval.models.wrapped.discovery.repeatable import check_repeatable
 from mecheval.models.wrapped.discovery.structure import Structure, find_structure, probe_tokens
 from mecheval.models.wrapped.fast_scan import FastScan, has_state_space, is_faster
 from mecheval.models.wrapped.recording.calls import logits_of, run
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
+from mecheval.models.wrapped.recording.inseparable import Inseparable, failing_as
 from mecheval.models.wrapped.recording.module_state import left_as_found
 from mecheval.models.wrapped.replay.blocks import Replayer
 from mecheval.models.wrapped.replay.caches import CacheState, tells_recent, with_layer_of
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
     from mecheval.models.sites import Site
 
 Part = TypeVar("Part")
-
-_STEP_TOLERANCE = 1e-4  # of the largest logit; a cache that is driven wrongly is off by its size
 
 
 class WrappedModel(SequenceModel):
@@ -119,8 +118,7 @@ class WrappedModel(SequenceModel):
             if logits_BXC.shape[1] == positions_BP.shape[1]:
                 return logits_BXC
             logits_BXC = self(tokens_BT)  # what an adapter adds to the head has all positions
-        row_B1 = torch.arange(len(positions_BP), device=positions_BP.device)[:, None]
-        return logits_BXC[row_B1, positions_BP]
+        return logits.at_positions(logits_BXC, positions_BP)
 
     def answer_logits(
         self, tokens_BT: Tensor, answers_A: Tensor, read_BT: Tensor | None = None
@@ -199,10 +197,14 @@ class WrappedModel(SequenceModel):
             differences.append(float((self(part_BT) - native_BTC).abs().max()))
         return max(differences)
 
-    @property
-    def streams(self) -> bool:
+    @cached_property
+    def streams(self) -> bool:  # type: ignore[override] - found once
         """Return whether the model's own cache was seen to reproduce its forward pass."""
-        return self._streams
+        try:
+            with evaluating(self), failing_as():
+                return self._stepping_agrees()
+        except Inseparable:
+            return False  # the model's cache wants to be driven in another way
 
     def start(self, batch_size: int) -> CacheState:
         """Return the state before the first token."""
@@ -225,13 +227,17 @@ class WrappedModel(SequenceModel):
             output = self.module(tokens_B[:, None], **options)
         return logits_of(output)[:, 0], CacheState(output[name], state.length + 1)
 
-    @property
-    def exchanges(self) -> tuple[str, ...]:
+    @cached_property
+    def exchanges(self) -> tuple[str, ...]:  # type: ignore[override] - found once
         """Return ``cache`` if it was seen to be made of parts that belong to one layer each.
 
         And ``state`` if the parts say which of them are the last inputs of a short convolution.
         """
-        return self._exchanges if self.streams else ()
+        try:
+            with evaluating(self), failing_as():
+                return self._layers_of_the_cache() if self.streams else ()
+        except Inseparable:
+            return ()
 
     def exchanged(
         self, state: CacheState, donor: CacheState, layer: int, component: str
@@ -241,15 +247,6 @@ class WrappedModel(SequenceModel):
             state.cache, donor.cache, layer, self.n_layers, recent=component == "cache"
         )
         return CacheState(cache, state.length)
-
-    @cached_property
-    def _exchanges(self) -> tuple[str, ...]:
-        with evaluating(self):
-            try:
-                return self._layers_of_the_cache()
-            except FAILURES as error:
-                pass_shortage(error)
-                return ()
 
     @torch.no_grad()
     def _layers_of_the_cache(self) -> tuple[str, ...]:
@@ -264,7 +261,7 @@ class WrappedModel(SequenceModel):
         for layer in range(self.n_layers):
             mixed = self.exchanged(mixed, donor, layer, "cache")
         made_BC, own_BC, wanted_BC = (self.step(last_B, s)[0] for s in (mixed, own, donor))
-        limit = _STEP_TOLERANCE * wanted_BC.abs().max()
+        limit = STEPWISE * wanted_BC.abs().max()
         moved = (own_BC - wanted_BC).abs().max() > limit
         if not moved or (made_BC - wanted_BC).abs().max() > limit:
             return ()
@@ -273,15 +270,6 @@ class WrappedModel(SequenceModel):
     @cached_property
     def _cache_name(self) -> str | None:
         return cache_argument(self.module)
-
-    @cached_property
-    def _streams(self) -> bool:
-        with evaluating(self):
-            try:
-                return self._stepping_agrees()
-            except FAILURES as error:
-                pass_shortage(error)
-                return False  # the model's cache wants to be driven in another way
 
     @torch.no_grad()
     def _stepping_agrees(self) -> bool:
@@ -293,4 +281,4 @@ class WrappedModel(SequenceModel):
             logits_BC, state = self.step(tokens_B, state)
             stepped.append(logits_BC)
         difference_BTC = torch.stack(stepped, 1) - whole_BTC
-        return bool(difference_BTC.abs().max() <= _STEP_TOLERANCE * whole_BTC.abs().max())
+        return bool(difference_BTC.abs().max() <= STEPWISE * whole_BTC.abs().max())

@@ -31,12 +31,7 @@ from mecheval.models.wrapped.decomposition.state_space import find_state_space
 from mecheval.models.wrapped.decomposition.verification import check_layer
 from mecheval.models.wrapped.discovery.mixer_sites import attention_of, factors
 from mecheval.models.wrapped.recording.chains import Chain, find_chain
-from mecheval.models.wrapped.recording.inseparable import (
-    FAILURES,
-    Inseparable,
-    in_short,
-    pass_shortage,
-)
+from mecheval.models.wrapped.recording.inseparable import Inseparable, failing_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -92,10 +87,10 @@ class Block:
         reasons = []
         for way in (self._known, self._remembering, self._whole):
             try:
-                return way(contexts)
-            except (*FAILURES, Inseparable) as reason:
-                pass_shortage(reason)
-                reasons.append(in_short(reason))
+                with failing_as("a part alone fails ({})"):
+                    return way(contexts)
+            except Inseparable as reason:
+                reasons.append(str(reason))
         raise Inseparable(f"layer {self.number}: {reasons[0]}; as a whole: {reasons[-1]}")
 
     def _known(self, contexts: Contexts) -> Layer:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from mecheval.models.hooks import unvisited, with_stream_output
-from mecheval.models.wrapped.decomposition.readout import instead
+from mecheval.models.wrapped.decomposition.readout import instead, returning
 from mecheval.models.wrapped.discovery.structure import LENGTH, Structure, probe_tokens
 from mecheval.models.wrapped.recording.arguments import (
     Arguments,
@@ -95,7 +95,7 @@ class CacheContext:
         self.name = name
         ids = probe_tokens(module).unique().tolist()
         self._token, other = ids[-1], ids[0]
-        self._outputs: dict[int, Any] = {}
+        self._outputs: list[Any] = []
         self._caches: dict[int, Any] = {0: self._empty_cache()}
         self._found: OrderedDict[tuple[int, int], dict[int, Arguments]] = OrderedDict()
         half = LENGTH // 2
@@ -104,7 +104,7 @@ class CacheContext:
             few, many = (self._record(*stretch, n_examples=n) for n in SIZES)
             others = self._record(*stretch, n_examples=SIZES[0], token=other)
             for number in modules:
-                if not _equal(few[number], others[number]):
+                if not few[number].equals(others[number]):
                     raise Inseparable("it is given something that depends on the tokens")
                 axes = growing_axes(few[number], many[number], SIZES)
                 if any(len(found) > 1 for found in axes.values()):
@@ -153,12 +153,8 @@ class CacheContext:
             given = (*args, *kwargs.values())
             before.extend((value, copy.deepcopy(value)) for value in given if _can_keep(value))
 
-        handle = self.structure.blocks[0].register_forward_pre_hook(keep, with_kwargs=True)
-        try:
-            output = self._run(0, 1, None)
-        finally:
-            handle.remove()
-        cache = output[self.name]
+        with self.structure.blocks[0].register_forward_pre_hook(keep, with_kwargs=True):
+            cache = self._run(0, 1, None)[self.name]
         for value, copied in before:
             if value is cache:
                 return copied
@@ -225,22 +221,10 @@ class CacheContext:
             raise Inseparable("its module is not called in a run that keeps a cache")
         return found
 
-    def _returned(self) -> dict[int, Any]:
-        outputs: dict[int, Any] = {}
-
-        def keep(number: int) -> Callable[..., None]:
-            return lambda module, args, output: outputs.update({number: output})
-
-        handles = [
-            block.register_forward_hook(keep(number))
-            for number, block in enumerate(self.structure.blocks)
-        ]
-        try:
+    def _returned(self) -> list[Any]:
+        with returning(self.structure.blocks) as outputs:
             cache = self._run(0, 1, None)[self.name]
-        finally:
-            for handle in handles:
-                handle.remove()
-        return {number: swapped(output, cache, CACHE) for number, output in outputs.items()}
+        return [swapped(output, cache, CACHE) for output in outputs]
 
 
 def _can_keep(value: Any) -> bool:
@@ -266,8 +250,3 @@ def _hollow(cache: Any) -> Any:
         if tensor.is_floating_point() and tensor.dim()
     }
     return with_tensors(cache, found)
-
-
-def _equal(one: Arguments, other: Arguments) -> bool:
-    first, second = one.tensors, other.tensors
-    return set(first) == set(second) and all(torch.equal(first[p], second[p]) for p in first)

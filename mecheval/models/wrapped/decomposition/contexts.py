@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from mecheval.models.wrapped.decomposition.attention_context import AttentionContext
 from mecheval.models.wrapped.decomposition.cache_context import CacheContext
-from mecheval.models.wrapped.recording.inseparable import (
-    FAILURES,
-    Inseparable,
-    in_short,
-    pass_shortage,
-)
+from mecheval.models.wrapped.recording.inseparable import Inseparable, failing_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,13 +54,8 @@ class Contexts:
         """
         mixers = [self.mixers[number] for number in self.attending]
         attentions, structure = list(self.attentions.values()), self.structure
-
-        def find() -> AttentionContext:
-            return AttentionContext(
-                self.module, mixers, attentions, head=structure.head, blocks=structure.blocks
-            )
-
-        return self._once("attention", find)
+        find = partial(AttentionContext, head=structure.head, blocks=structure.blocks)
+        return self._once("attention", lambda: find(self.module, mixers, attentions))
 
     def mixer_caches(self) -> CacheContext:
         """Return what mixers are given with the model's cache.
@@ -72,7 +63,7 @@ class Contexts:
         Raises:
             Inseparable: The model has none, or they are given what depends on the tokens.
         """
-        return self._once("mixers", lambda: self._caches(self.mixers))
+        return self._once("mixers", lambda: self._cache_context(self.mixers))
 
     def block_caches(self) -> CacheContext:
         """Return what whole blocks are given with the model's cache.
@@ -80,18 +71,19 @@ class Contexts:
         Raises:
             Inseparable: The model has none, or they are given what depends on the tokens.
         """
-        return self._once("blocks", lambda: self._caches(dict(enumerate(self.structure.blocks))))
+        blocks = dict(enumerate(self.structure.blocks))
+        return self._once("blocks", lambda: self._cache_context(blocks))
 
-    def _caches(self, modules: Mapping[int, nn.Module]) -> CacheContext:
+    def _cache_context(self, modules: Mapping[int, nn.Module]) -> CacheContext:
         return CacheContext(self.module, self.structure, modules)
 
     def _once(self, name: str, find: Callable[[], Context]) -> Context:
         if name not in self._found:
             try:
-                self._found[name] = find()
-            except (*FAILURES, Inseparable) as reason:
-                pass_shortage(reason)
-                self._found[name] = Inseparable(in_short(reason))
+                with failing_as("a part alone fails ({})"):
+                    self._found[name] = find()
+            except Inseparable as reason:
+                self._found[name] = Inseparable(str(reason))  # without what its traceback holds
         found = self._found[name]
         if isinstance(found, Inseparable):
             raise found

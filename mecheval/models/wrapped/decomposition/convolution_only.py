@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def find_convolution(call: Call, tap: Tap | None) -> Mixing | None:
     """Return a recorded mixer taken apart, if it carries nothing beyond its convolution."""
     calls = [call, *call.descendants()]
-    convolutions: list[Any] = [module for part in calls for module, _ in part.convolved]
+    convolutions: list[Any] = [module for part in calls for module, *_ in part.convolved]
     taps = [module.weight.shape[2] for module in convolutions]
     given, _ = Arguments.of(call.args, call.kwargs)
     if len(taps) != 1 or tap is None or given.tensors or reach(call) >= taps[0]:

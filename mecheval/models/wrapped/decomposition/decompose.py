@@ -20,17 +20,14 @@ from mecheval.models.wrapped.decomposition.verification import check_readout
 from mecheval.models.wrapped.discovery.structure import probe_tokens
 from mecheval.models.wrapped.recording.arguments import receiving
 from mecheval.models.wrapped.recording.calls import record
-from mecheval.models.wrapped.recording.inseparable import (
-    FAILURES,
-    Inseparable,
-    in_short,
-)
+from mecheval.models.wrapped.recording.inseparable import failing_as
 
 if TYPE_CHECKING:
     from mecheval.models.wrapped.discovery.structure import Structure
 
 _STRETCH = 1.0123456789012345
-"""Put on the first stream, so that no narrower type holds it."""
+"""Put on the first stream, so that no narrower type holds it: that of a checkpoint which was stored
+in a narrower one would pass through a part that rounds it, and would come out the same."""
 
 
 @torch.no_grad()
@@ -40,20 +37,19 @@ def take_apart(module: nn.Module, structure: Structure) -> Decomposition:
     Raises:
         Inseparable: A block is not of that kind, or its parts do not do what it does.
     """
-    with evaluating(module):
-        try:
-            return _taken_apart(module, structure)
-        except FAILURES as error:
-            raise Inseparable(in_short(error)) from error
+    with evaluating(module), failing_as("a part alone fails ({})"):
+        return _taken_apart(module, structure)
 
 
 def _taken_apart(module: nn.Module, structure: Structure) -> Decomposition:
     with receiving(structure.blocks[:1], lambda number, given, stream: stream * _STRETCH):
         root = record(module, probe_tokens(module))
+    # The last call of every module: blocks and what is in them run once, or are no parts.
     calls = {call.module: call for call in root.descendants()}
     blocks = [Block(structure, number, calls) for number in range(len(structure.blocks))]
     mixers = {block.number: block.mixer.module for block in blocks if block.mixer is not None}
     attentions = {block.number: block.heads.module for block in blocks if block.heads is not None}
+    # What attention is given is found once for all layers: it takes passes of the whole model.
     contexts = Contexts(module, structure, mixers, attentions)
     layers = [block.layer(contexts) for block in blocks]
     readout = RealReadout(module, structure)

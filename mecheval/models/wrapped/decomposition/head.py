@@ -9,7 +9,7 @@ positions at which logits are wanted.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,8 +20,7 @@ from mecheval.models.wrapped.decomposition.readout import instead
 from mecheval.models.wrapped.decomposition.verification import check_same
 from mecheval.models.wrapped.discovery.structure import probe_tokens
 from mecheval.models.wrapped.recording.calls import run
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
-from mecheval.own_code.explaining import in_words
+from mecheval.models.wrapped.recording.inseparable import Inseparable, failing_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,22 +44,18 @@ def at_positions(
     Yields:
         What the head was given, in turn; nothing as long as it sees all positions.
     """
-    row_B1 = torch.arange(len(positions_BP), device=positions_BP.device)[:, None]
     given: list[Tensor] = []
 
     def choose(_: nn.Module, args: tuple) -> tuple | None:
         if len(args) != 1 or args[0].shape[:2] != shape_BT:
             return None
         # A head may not run on nothing at all.
-        given.append(args[0][row_B1, positions_BP] if positions_BP.numel() else args[0][:1, :1])
+        none = not positions_BP.numel()
+        given.append(args[0][:1, :1] if none else logits.at_positions(args[0], positions_BP))
         return (given[-1],)
 
-    handle = None if head is None else head.register_forward_pre_hook(choose)
-    try:
+    with nullcontext() if head is None else head.register_forward_pre_hook(choose):
         yield given
-    finally:
-        if handle is not None:
-            handle.remove()
 
 
 def no_logits(head: nn.Module | None, tokens_BT: Tensor) -> AbstractContextManager[Any]:
@@ -85,12 +80,8 @@ class AnswersOnly:
         answers_A = tokens_BT[0].unique()
         with evaluating(module):
             wanted_BTA = run(module, tokens_BT)[..., answers_A]
-            try:
-                with self.taken(answers_A):
-                    made_BTA = run(module, tokens_BT)
-            except FAILURES as error:
-                pass_shortage(error)
-                raise Inseparable(in_words(error)) from error
+            with failing_as(), self.taken(answers_A):
+                made_BTA = run(module, tokens_BT)
         check_same(made_BTA, wanted_BTA, dtype=wanted_BTA.dtype, what="the logits of some tokens")
 
     @contextmanager

@@ -19,7 +19,7 @@ from mecheval.models.wrapped.recording.calls import run
 from mecheval.models.wrapped.recording.inseparable import Inseparable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from mecheval.models.wrapped.discovery.structure import Structure
 
@@ -42,7 +42,8 @@ class RealReadout:
         """
         self.module, self.structure = module, structure
         self._token_11 = probe_tokens(module)[:1, :1]
-        self._outputs = self._returned()
+        with torch.no_grad(), returning(structure.blocks) as self._outputs:
+            run(module, self._token_11)
 
     def __call__(self, stream_RD: Tensor, tokens_RA: Tensor | None = None) -> Tensor:
         """Return all logits ``(R, C)``, or those of some tokens ``(R, A)``.
@@ -51,28 +52,16 @@ class RealReadout:
             Inseparable: Logits of some tokens are asked for, and no module returns the logits.
         """
         with ExitStack() as stack:
+            # Every block returns the stream, so that whatever is read behind them reads this one.
             for block, output in zip(self.structure.blocks, self._outputs, strict=True):
                 returned = with_stream_output(output, stream_RD[:, None])
                 stack.enter_context(instead(block, lambda *_, returned=returned, **__: returned))
             if tokens_RA is not None:
                 head = self._columns(tokens_RA.to(stream_RD.device))
                 stack.enter_context(instead(self._head, head))
+            # One position per row: what follows the blocks works on every position alone.
             tokens_R1 = self._token_11.to(stream_RD.device).expand(len(stream_RD), 1)
             return run(self.module, tokens_R1)[:, 0]
-
-    @torch.no_grad()
-    def _returned(self) -> list[Any]:
-        outputs: list[Any] = []
-        handles = [
-            block.register_forward_hook(lambda module, args, output: outputs.append(output))
-            for block in self.structure.blocks
-        ]
-        try:
-            run(self.module, self._token_11)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return outputs
 
     @property
     def _head(self) -> Any:
@@ -90,8 +79,20 @@ class RealReadout:
 
 
 @contextmanager
+def returning(modules: Sequence[nn.Module]) -> Iterator[list[Any]]:
+    """Collect what modules return, in the order in which they do."""
+    outputs: list[Any] = []
+    with ExitStack() as stack:
+        for module in modules:
+            handle = module.register_forward_hook(lambda *called: outputs.append(called[-1]))
+            stack.enter_context(handle)
+        yield outputs
+
+
+@contextmanager
 def instead(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Let a module return what a function returns."""
+    # Libraries put a forward of their own on the instance; else the class's shows again behind it.
     before = module.__dict__.get("forward", _MISSING)
     module.forward = forward
     try:

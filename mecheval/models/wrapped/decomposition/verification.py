@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mecheval.models.mixing import at
-from mecheval.models.tolerance import tolerance
+from mecheval.models.mixing import LAST, at
+from mecheval.models.tolerance import PARTS
 from mecheval.models.wrapped.recording.inseparable import Inseparable
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ def check_layer(layer: Layer, stream_BTD: Tensor, after_BTD: Tensor, *, dtype: t
         Inseparable: The parts do something else than the block.
     """
     mixing, n_positions = layer.mixing, stream_BTD.shape[1]
-    whole_BTD = mixing.output(mixing.project(layer.enter(stream_BTD), ()), ())
-    pairs = [(layer.leave(stream_BTD, whole_BTD), after_BTD)]
+    pairs = [(layer.run(stream_BTD), after_BTD)]
     half = n_positions // 2
     for first in (half, 1, n_positions - 1) if mixing.opaque else (half,):
         early_BTD, late_BTD = stream_BTD[:, :first], stream_BTD[:, first:]
@@ -48,12 +47,16 @@ def check_layer(layer: Layer, stream_BTD: Tensor, after_BTD: Tensor, *, dtype: t
         state = mixing.advance(mixing.project(layer.enter(early_BTD), ()), ())
         signals = mixing.project(layer.enter(late_BTD), state)
         later_BTD, _ = mixing.read(signals, state)
+        # Another position in every example, so that one that is off by one does not pass.
         only = torch.arange(len(stream_BTD), device=stream_BTD.device) % late_BTD.shape[1]
         single_B1D = mixing.output(signals, state, only=only)
         pairs += [
             (layer.leave(late_BTD, later_BTD), wanted_BTD),
             (layer.leave(at(late_BTD, only), single_B1D), at(wanted_BTD, only)),
         ]
+        last_B1D = mixing.output_from(layer.enter(late_BTD), state, only=LAST)
+        pairs.append((layer.leave(at(late_BTD, LAST), last_B1D), at(wanted_BTD, LAST)))
+    # Relative to what the block adds: beside a large stream an error of its own would not show.
     added = float((after_BTD - stream_BTD).abs().max())
     for made_BTD, wanted_BTD in pairs:
         check_same(made_BTD, wanted_BTD, dtype=dtype, what="its parts", scale=added)
@@ -68,6 +71,7 @@ def check_readout(
         Inseparable: It does something else than the model, or the head has no weight per token.
     """
     stream_RD, logits_RC = last_BTD.flatten(0, 1), logits_BTC.flatten(0, 1)
+    # Other tokens in every row, so that exchanged rows or columns do not pass.
     rows_R1 = torch.arange(len(stream_RD), device=stream_RD.device)[:, None]
     tokens_RA = torch.cat([rows_R1, 2 * rows_R1], 1) % logits_RC.shape[1]
     check_same(readout(stream_RD), logits_RC, dtype=dtype, what="norm and head")
@@ -95,6 +99,7 @@ def check_same(
     largest = float(wanted.abs().max())
     scale = largest if scale is None else scale
     difference = float((made.double() - wanted.double()).abs().max())
-    limit = tolerance(dtype) * scale + _ROUNDING * torch.finfo(dtype).eps * largest
+    # What a block adds can be less than the rounding of the sum with the stream.
+    limit = PARTS.of(dtype) * scale + _ROUNDING * torch.finfo(dtype).eps * largest
     if not difference <= limit:
         raise Inseparable(f"{what} are off by {difference / scale:.1e}")

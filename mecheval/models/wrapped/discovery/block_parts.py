@@ -11,17 +11,11 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` residual width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from mecheval.models.wrapped.recording.calls import Call, is_same, reach
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -39,16 +33,8 @@ class Parts:
     mlp_out: Call | str
 
 
-def find_parts(
-    block: Call, *, names: Mapping[nn.Module, str], counts: Mapping[nn.Module, int]
-) -> Parts:
-    """Find the mixer and the feed-forward part of a block.
-
-    Args:
-        block: The recorded call of the block.
-        names: Path of every module, for the reasons.
-        counts: How often every module was called in the forward pass.
-    """
+def find_parts(block: Call) -> Parts:
+    """Find the mixer and the feed-forward part of a block, of which this is the recorded call."""
     mixing, pointwise = _sorted_parts(block)
     far = [call for call, steps in mixing if steps > 1]
     # A token shift looks one position back; beside a real mixer it belongs to the feed-forward.
@@ -56,9 +42,9 @@ def find_parts(
     shifted = [call for call, _ in mixing if call not in mixers and _has_matrices(call)]
     fed = sorted([*pointwise, *shifted], key=lambda call: call.order)
     return Parts(
-        mixer_in=_checked(_mixer_in(mixers, names), names, counts),
-        mixer_out=_checked(_mixer_out(mixers, block, names), names, counts),
-        mlp_out=_checked(_mlp_out(fed, mixers, block, names), names, counts),
+        mixer_in=_checked(_mixer_in(mixers)),
+        mixer_out=_checked(_mixer_out(mixers, block)),
+        mlp_out=_checked(_mlp_out(fed, mixers, block)),
     )
 
 
@@ -110,6 +96,7 @@ def _is_norm(call: Call) -> bool:
     stream_BTD = call.stream_BTD
     if stream_BTD is None or _has_matrices(call) or stream_BTD.shape != call.output.shape:
         return False
+    # Up to a hundredth, because of the epsilon that norms add to what they divide by.
     doubled_BTD = call.replay(2 * stream_BTD)
     return torch.allclose(doubled_BTD, call.output, rtol=1e-2, atol=1e-2 * float(call.output.std()))
 
@@ -127,24 +114,22 @@ def _adds_up(call: Call, added_BTD: Tensor | None, sum_BTD: Tensor) -> bool:
     )
 
 
-def _mixer_in(mixers: list[Call], names: Mapping[nn.Module, str]) -> Call | str:
+def _mixer_in(mixers: list[Call]) -> Call | str:
     if len(mixers) != 1:
-        return _not_one(mixers, names)
+        return _not_one(mixers)
     mixer = mixers[0]
     if sum(is_same(given, mixer.given_stream) for given in mixer.given) > 1:
-        return f"{names[mixer.module]} is given the same stream more than once"
+        return f"{mixer.path} is given the same stream more than once"
     return mixer
 
 
-def _mixer_out(mixers: list[Call], block: Call, names: Mapping[nn.Module, str]) -> Call | str:
+def _mixer_out(mixers: list[Call], block: Call) -> Call | str:
     if len(mixers) != 1:
-        return _not_one(mixers, names)
-    return _before_the_residual(mixers[0], block, names)
+        return _not_one(mixers)
+    return _before_the_residual(mixers[0], block)
 
 
-def _mlp_out(
-    fed: list[Call], mixers: list[Call], block: Call, names: Mapping[nn.Module, str]
-) -> Call | str:
+def _mlp_out(fed: list[Call], mixers: list[Call], block: Call) -> Call | str:
     """Choose the end of the feed-forward part: the one call that returns to the residual width.
 
     A projection that reads a mixer's output itself is not one: it belongs to the mixer.
@@ -153,16 +138,16 @@ def _mlp_out(
     if not ends:
         return "no module with matrices works on every position of a (B, T, D) stream alone"
     if len(ends) > 1:
-        return f"the block has several feed-forward modules: {_listed(ends, names)}"
+        return f"the block has several feed-forward modules: {_listed(ends)}"
     if ends[0] is not fed[-1]:
-        return f"{names[fed[-1].module]} follows the feed-forward module {names[ends[0].module]}"
+        return f"{fed[-1].path} follows the feed-forward module {ends[0].path}"
     for mixer in mixers:
         if is_same(ends[0].given_stream, mixer.returned):
-            return f"{names[ends[0].module]} projects the output of {names[mixer.module]}"
-    return _before_the_residual(ends[0], block, names)
+            return f"{ends[0].path} projects the output of {mixer.path}"
+    return _before_the_residual(ends[0], block)
 
 
-def _before_the_residual(part: Call, block: Call, names: Mapping[nn.Module, str]) -> Call | str:
+def _before_the_residual(part: Call, block: Call) -> Call | str:
     """Return the call whose output is a part's own, where the part adds a second stream to it."""
     streams = [
         (given, copied)
@@ -174,7 +159,7 @@ def _before_the_residual(part: Call, block: Call, names: Mapping[nn.Module, str]
             return call
     second = [pair for pair in streams if not is_same(pair[0], part.given_stream)]
     if second or _takes_twice(part):
-        return f"{names[part.module]} combines its result with a second stream inside"
+        return f"{part.path} combines its result with a second stream inside"
     return part
 
 
@@ -192,19 +177,15 @@ def _tensors(call: Call) -> list[Tensor]:
     return [v for v in [*call.args, *call.kwargs.values()] if isinstance(v, Tensor)]
 
 
-def _checked(
-    found: Call | str, names: Mapping[nn.Module, str], counts: Mapping[nn.Module, int]
-) -> Call | str:
-    if isinstance(found, Call) and counts[found.module] > 1:
-        return f"{names[found.module]} is shared: it runs {counts[found.module]} times"
-    return found
+def _checked(found: Call | str) -> Call | str:
+    return found if isinstance(found, str) else found.shared or found
 
 
-def _not_one(mixers: list[Call], names: Mapping[nn.Module, str]) -> str:
+def _not_one(mixers: list[Call]) -> str:
     if not mixers:
         return "no module inside the block carries information between positions"
-    return f"the block has several sequence mixers: {_listed(mixers, names)}"
+    return f"the block has several sequence mixers: {_listed(mixers)}"
 
 
-def _listed(calls: list[Call], names: Mapping[nn.Module, str]) -> str:
-    return ", ".join(names[call.module] for call in calls)
+def _listed(calls: list[Call]) -> str:
+    return ", ".join(call.path for call in calls)

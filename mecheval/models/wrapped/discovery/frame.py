@@ -45,6 +45,7 @@ def find_head(root: Call, last: Call | None) -> Call | None:
         for call in _behind(root, last)
         if isinstance(call.output, Tensor) and call.output.shape == shape and not call.children
     ]
+    # A matrix before what has none: scales and caps behind it keep the shape and the order.
     matrices = [call for call in alike if _has_matrix(call.module)]
     ordered = [call for call in matrices[-1:] or alike if _in_order_of(call.output, root.output)]
     return ordered[0] if ordered else None

@@ -10,7 +10,7 @@ a head, ``X`` width of a module's output.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from mecheval.models.contract import Tap
 from mecheval.models.layouts import ChannelsFirst, Columns, Heads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from mecheval.models.contract import Layout
     from mecheval.models.wrapped.recording.calls import Attended, Call
@@ -28,21 +28,9 @@ Found = dict[str, Tap | str]
 """Tap of every component, or why there is none."""
 
 
-def inner_sites(
-    block: Call, *, names: Mapping[nn.Module, str], counts: Mapping[nn.Module, int]
-) -> Found:
-    """Find the sites inside the mixer of a block.
-
-    Args:
-        block: The recorded call of the block.
-        names: Path of every module.
-        counts: How often every module was called in the forward pass.
-    """
-    found = {**_heads(block, names), "conv_out": _convolution(block, names, counts)}
-    for component, tap in found.items():
-        if isinstance(tap, Tap) and counts[tap.module] > 1:
-            found[component] = f"{tap.path} is shared: it runs {counts[tap.module]} times"
-    return found
+def inner_sites(block: Call) -> Found:
+    """Find the sites inside the mixer of a block, of which this is the recorded call."""
+    return {**_heads(block), "conv_out": _convolution(block)}
 
 
 def attention_of(call: Call) -> tuple[Call, Attended] | None:
@@ -62,12 +50,16 @@ def output_projection(call: Call, heads: Attended) -> Call | None:
 
 
 def factors(module: nn.Module) -> list[float]:
-    """Return 1 and the numbers that a module keeps, which it could multiply something by."""
+    """Return 1, and the numbers among a module's attributes.
+
+    By one of them it may multiply what it hands on: attention its queries by 1 / sqrt(K), a block
+    what it adds to the stream. None of their names is relied on.
+    """
     own = {value for value in vars(module).values() if isinstance(value, float)}
     return [1.0, *sorted(own - {0.0, 1.0})]
 
 
-def _heads(block: Call, names: Mapping[nn.Module, str]) -> Found:
+def _heads(block: Call) -> Found:
     components = ("q", "k", "v", "z")
     calls = [heads for part in [block, *block.descendants()] for heads in part.attended]
     found = attention_of(block)
@@ -77,34 +69,36 @@ def _heads(block: Call, names: Mapping[nn.Module, str]) -> Found:
         return dict.fromkeys(components, several if calls else none)
     attention, heads = found
     sites: Found = {
-        "q": _source(attention, heads.q_BHTK[:, :, :1], names),
-        "k": _source(attention, heads.k_BHTK[:, :, :1], names),
-        "v": _source(attention, heads.v_BHTK, names),
+        "q": _source(attention, heads.q_BHTK[:, :, :1]),
+        "k": _source(attention, heads.k_BHTK[:, :, :1]),
+        "v": _source(attention, heads.v_BHTK),
     }
     out = output_projection(block, heads)
     if out is None or out.stream_BTD is None:
-        sites["z"] = f"nothing in {names[attention.module]} takes what the heads read as it is"
+        sites["z"] = f"nothing in {attention.path} takes what the heads read as it is"
     else:
         width = out.stream_BTD.shape[-1]
-        sites["z"] = Tap(out.module, "input", names[out.module], width)
+        sites["z"] = out.shared or Tap(out.module, "input", out.path, width)
     return sites
 
 
-def _source(attention: Call, given_BHTK: Tensor, names: Mapping[nn.Module, str]) -> Tap | str:
+def _source(attention: Call, given_BHTK: Tensor) -> Tap | str:
     """Find the last module whose output holds what the heads were given, up to a known factor."""
     for factor in factors(attention.module):
+        # From the last call on: behind a projection there can be a norm of what it returns.
         for call in reversed(list(attention.descendants())):
             for layout, output_BTX in _layouts(call.output, attention.stream_BTD):
                 columns = _columns(output_BTX[:, : given_BHTK.shape[2]] * factor, given_BHTK)
                 whole = columns == tuple(range(output_BTX.shape[-1]))
                 if columns and (whole or layout is None):
                     layout = layout if whole else Columns(columns)
-                    return Tap(call.module, "output", names[call.module], len(columns), layout)
-    path = names[attention.module]
+                    tap = Tap(call.module, "output", call.path, len(columns), layout)
+                    return call.shared or tap
+    path = attention.path
     return f"no module in {path} returns what its attention function is given at position 0"
 
 
-def _layouts(output: object, stream_BTD: Tensor | None) -> Iterator[tuple[Layout | None, Tensor]]:
+def _layouts(output: Any, stream_BTD: Tensor | None) -> Iterator[tuple[Layout | None, Tensor]]:
     """Yield the ways in which an output holds all positions side by side, ``(B, T, X)``."""
     if not isinstance(output, Tensor) or stream_BTD is None or not output.is_floating_point():
         return
@@ -130,6 +124,7 @@ def _columns(output_BTX: Tensor, given_BHTK: Tensor) -> tuple[int, ...]:
     width, columns = given_BHTK.shape[-1], []
     for head_BTK in given_BHTK.unbind(1):
         head_KN = head_BTK.flatten(0, 1).T
+        # Where the first number agrees; only there is it worth to compare the whole head.
         firsts = (output_XN == head_KN[0]).all(1).nonzero()[:, 0].tolist()
         starts = [i for i in firsts if torch.equal(output_XN[i : i + width], head_KN)]
         if len(starts) != 1:
@@ -138,16 +133,16 @@ def _columns(output_BTX: Tensor, given_BHTK: Tensor) -> tuple[int, ...]:
     return tuple(dict.fromkeys(columns))
 
 
-def _convolution(
-    block: Call, names: Mapping[nn.Module, str], counts: Mapping[nn.Module, int]
-) -> Tap | str:
+def _convolution(block: Call) -> Tap | str:
     calls = [block, *block.descendants()]
     found = [(call, *seen) for call in calls for seen in call.convolved]
     if len(found) != 1 or block.stream_BTD is None:
         return "the block runs several short convolutions" if found else "no short convolution runs"
-    call, module, output_BET = found[0]
+    call, module, path, output_BET = found[0]
     extra = output_BET.shape[-1] - block.stream_BTD.shape[1]
     if output_BET.dim() != 3 or extra < 0:
-        return f"{names[module]} is not run along all positions"
-    side = "output" if call.module is module else "function"
-    return Tap(module, side, names[module], output_BET.shape[1], ChannelsFirst(extra))
+        return f"{path} is not run along all positions"
+    is_called = call.module is module
+    side = "output" if is_called else "function"
+    tap = Tap(module, side, path, output_BET.shape[1], ChannelsFirst(extra))
+    return (is_called and call.shared) or tap

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from mecheval.errors import UsageError
 from mecheval.models.modes import evaluating
+from mecheval.models.tolerance import alike
 from mecheval.models.wrapped.discovery.structure import probe_tokens
 from mecheval.models.wrapped.recording.calls import Call, record, run
-from mecheval.models.wrapped.recording.inseparable import FAILURES, pass_shortage
+from mecheval.models.wrapped.recording.inseparable import Inseparable, failing_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,20 +35,19 @@ def check_repeatable(module: nn.Module, context_limit: int | None) -> None:
     other_BT = probe_tokens(module, seed=1).repeat(1, TIMES)[:, :context_limit]
     with evaluating(module):
         try:
-            before_BTC = run(module, tokens_BT)
-            run(module, other_BT)
-            after_BTC = run(module, tokens_BT)
-            if _same(before_BTC, after_BTC):
-                return
-            first = record(module, tokens_BT)
-            run(module, other_BT)
-            second = record(module, tokens_BT)
-        except FAILURES as error:
-            pass_shortage(error)
+            with failing_as():
+                before_BTC = run(module, tokens_BT)
+                run(module, other_BT)
+                after_BTC = run(module, tokens_BT)
+                if alike(before_BTC, after_BTC):
+                    return
+                first = record(module, tokens_BT)
+                run(module, other_BT)
+                second = record(module, tokens_BT)
+        except Inseparable:
             return  # what does not run at all is told where it is needed
-    names = {part: name for name, part in module.named_modules()}
-    part = next((call.module for call in _others(first, second)), module)
-    where = f"'{names.get(part)}' ({type(part).__name__})"
+    part = next(_others(first, second), first)
+    where = f"'{part.path}' ({type(part.module).__name__})"
     raise UsageError(
         f"{type(module).__name__} returns other logits for the same tokens once it has read "
         f"another text: {where} remembers it, outside of weights and cache. Keep what it remembers "
@@ -63,17 +63,12 @@ def _others(first: Call, second: Call) -> Iterator[Call]:
             return
         inside = zip(one.descendants(), other.descendants(), strict=False)
         given = zip(one.given, other.given, strict=False)
-        alike = all(_same(*pair) for pair in given)
-        if alike and not _returns_same(one, other) and all(_returns_same(*pair) for pair in inside):
+        if not all(alike(*pair) for pair in given):
+            continue
+        if not _returns_same(one, other) and all(_returns_same(*pair) for pair in inside):
             yield one
 
 
 def _returns_same(one: Call, other: Call) -> bool:
     tensors = isinstance(one.output, Tensor) and isinstance(other.output, Tensor)
-    return not tensors or _same(one.output, other.output)
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    if one.shape != other.shape:
-        return False
-    return torch.allclose(one.float(), other.float(), rtol=1e-4, atol=1e-5, equal_nan=True)
+    return not tensors or alike(one.output, other.output)

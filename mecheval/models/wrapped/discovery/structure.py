@@ -9,7 +9,6 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` residual width, ``C`` voc
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, cast
@@ -21,9 +20,9 @@ from mecheval.errors import UsageError
 from mecheval.escape import quoted
 from mecheval.models.admission import check_finite_weights
 from mecheval.models.contract import Tap
-from mecheval.models.hooks import stream_argument
 from mecheval.models.modes import evaluating
 from mecheval.models.sites import Site
+from mecheval.models.tolerance import alike
 from mecheval.models.wrapped.discovery.block_parts import Parts, find_parts
 from mecheval.models.wrapped.discovery.frame import (
     find_embedding,
@@ -33,9 +32,9 @@ from mecheval.models.wrapped.discovery.frame import (
     rows,
 )
 from mecheval.models.wrapped.discovery.mixer_sites import Found, inner_sites
+from mecheval.models.wrapped.recording.arguments import Arguments, receiving
 from mecheval.models.wrapped.recording.calls import Call, reach, record, run
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
-from mecheval.own_code.explaining import in_words
+from mecheval.models.wrapped.recording.inseparable import Inseparable, failing_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -90,25 +89,22 @@ def find_structure(module: nn.Module, named: Sequence[str] | None = None) -> Str
         if named is not None:
             return _examined(module, root, tokens_BT, _named_blocks(root, named))
         try:
-            return _examined(module, root, tokens_BT, _blocks(module, root))
+            with failing_as("its parts do not run one by one ({})"):
+                return _examined(module, root, tokens_BT, _blocks(module, root))
         except Inseparable as reason:
-            why = str(reason)
-        except FAILURES as error:
-            pass_shortage(error)
-            why = f"its parts do not run one by one ({in_words(error)})"
-        return _examined(module, root, tokens_BT, [], no_blocks=why)
+            return _examined(module, root, tokens_BT, [], no_blocks=str(reason))
 
 
 def _recorded(module: nn.Module, tokens_BT: Tensor) -> Call:
     problem = "it returns something else"
     try:
-        root = record(module, tokens_BT)
-        logits = root.output
-        if isinstance(logits, Tensor) and logits.dim() == 3 and logits.is_floating_point():
-            return root
-    except FAILURES as error:
-        pass_shortage(error)
-        problem = in_words(error)
+        with failing_as():
+            root = record(module, tokens_BT)
+            logits = root.output
+            if isinstance(logits, Tensor) and logits.dim() == 3 and logits.is_floating_point():
+                return root
+    except Inseparable as reason:
+        problem = str(reason)
     raise UsageError(
         f"{type(module).__name__} does not run on token ids of shape ({BATCH}, {LENGTH}) "
         f"({problem}). A model must map token ids (batch, position) to logits (batch, position, "
@@ -124,7 +120,7 @@ def _examined(
     *,
     no_blocks: str | None = None,
 ) -> Structure:
-    taps, absent = _sites(module, root, blocks)
+    taps, absent = _sites(blocks)
     last = blocks[-1] if blocks else None
     embedding, head = find_embedding(root, tokens_BT), find_head(root, last)
     answered, stream = root.output.shape[-1], blocks[0] if blocks else embedding
@@ -179,6 +175,7 @@ def _blocks(module: nn.Module, root: Call) -> list[Call]:
     for call in root.descendants():
         calls.setdefault(call.module, []).append(call)
     chains = [chain for members in _lists(module) if (chain := _chain(members, calls))]
+    # What is inside of a block can be such a list as well; the blocks are the largest one.
     found = max(chains, key=_size) if chains else _mixing_chain(root)
     if not found:
         raise Inseparable(
@@ -238,30 +235,19 @@ def _mixing_chain(root: Call) -> list[Call]:
 
 def _is_cut(root: Call, part: Call) -> bool:
     """Say whether the input of a part decides the logits: put in another run's, get its answer."""
-    other_BT = probe_tokens(root.module, seed=1)
     seen: list[Tensor] = []
 
-    def replace(_: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        place = stream_argument(args, kwargs)
-        seen.append(args[place] if isinstance(place, int) else kwargs[place])
-        if isinstance(place, int):
-            return (*args[:place], part.stream_BTD, *args[place + 1 :]), kwargs
-        return args, {**kwargs, place: part.stream_BTD}
+    def replace(number: int, given: Arguments, stream_BTD: Tensor) -> Tensor | None:
+        seen.append(stream_BTD)
+        return part.stream_BTD
 
-    handle = part.module.register_forward_pre_hook(replace, with_kwargs=True)
-    try:
-        logits_BTC = run(root.module, other_BT)
-    finally:
-        handle.remove()
-    return len(seen) == 1 and torch.allclose(logits_BTC, root.output, rtol=1e-4, atol=1e-5)
+    with receiving([part.module], replace):
+        logits_BTC = run(root.module, probe_tokens(root.module, seed=1))
+    return len(seen) == 1 and alike(logits_BTC, root.output)
 
 
-def _sites(
-    module: nn.Module, root: Call, blocks: list[Call]
-) -> tuple[dict[Site, Tap], dict[Site, str]]:
+def _sites(blocks: list[Call]) -> tuple[dict[Site, Tap], dict[Site, str]]:
     """Return the taps of the sites that exist, and why the others do not."""
-    names = {part: path for path, part in module.named_modules()}
-    counts = Counter(call.module for call in root.descendants())
     taps: dict[Site, Tap] = {}
     absent: dict[Site, str] = {}
 
@@ -270,10 +256,10 @@ def _sites(
             absent[site] = found
         else:
             stream_BTD = cast("Tensor", found.output if side == "output" else found.stream_BTD)
-            taps[site] = Tap(found.module, side, names[found.module], stream_BTD.shape[-1])
+            taps[site] = Tap(found.module, side, found.path, stream_BTD.shape[-1])
 
     for layer, block in enumerate(blocks):
-        parts, inner = _inside(block, names, counts)
+        parts, inner = _inside(block)
         put(Site(layer, "block_in"), "input", block)
         put(Site(layer, "mixer_in"), "input", parts.mixer_in)
         for component, tap in inner.items():
@@ -287,14 +273,11 @@ def _sites(
     return taps, absent
 
 
-def _inside(
-    block: Call, names: Mapping[nn.Module, str], counts: Mapping[nn.Module, int]
-) -> tuple[Parts, Found]:
+def _inside(block: Call) -> tuple[Parts, Found]:
     """Return what is in a block, or why nothing was found where its parts only run in it."""
     try:
-        parts = find_parts(block, names=names, counts=counts)
-        return parts, inner_sites(block, names=names, counts=counts)
-    except FAILURES as error:
-        pass_shortage(error)
-        why = f"a part of {names[block.module]} does not run alone ({in_words(error)})"
+        with failing_as(f"a part of {block.path} does not run alone ({{}})"):
+            return find_parts(block), inner_sites(block)
+    except Inseparable as reason:
+        why = str(reason)
         return Parts(why, why, why), dict.fromkeys(("q", "k", "v", "z", "conv_out"), why)

@@ -6,10 +6,11 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of the stream.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mecheval.models.hooks import stream_argument
@@ -45,8 +46,7 @@ class Arguments:
         Raises:
             LookupError: No argument is a floating-point tensor with three dimensions.
         """
-        place = stream_argument(args, kwargs)
-        stream_BTD = args[place] if isinstance(place, int) else kwargs[place]
+        _, stream_BTD = stream_argument(args, kwargs)
 
         def left_out(at: Place, tensor: Tensor) -> Any:
             return STREAM if is_same(tensor, stream_BTD) else tensor
@@ -66,6 +66,11 @@ class Arguments:
         _mapped(self.args, keep)
         _mapped(dict(self.kwargs), keep)
         return found
+
+    def equals(self, other: Arguments) -> bool:
+        """Say whether another call was given the same tensors beside its stream."""
+        own, others = self.tensors, other.tensors
+        return set(own) == set(others) and all(torch.equal(own[p], others[p]) for p in own)
 
     def changed(self, change: Change) -> Arguments:
         """Return the same arguments with other tensors beside the stream."""
@@ -112,6 +117,7 @@ def growing_axes(
     for place, tensor in small.items():
         lengths = list(zip(tensor.shape, large[place].shape, strict=True))
         axes = tuple(axis for axis, (short, long) in enumerate(lengths) if short != long)
+        # In proportion, because heads can stand beside the examples in one axis.
         if any(lengths[axis][0] * sizes[1] != lengths[axis][1] * sizes[0] for axis in axes):
             raise Inseparable("a part is given a tensor without axes of examples and positions")
         found[place] = axes
@@ -132,15 +138,11 @@ def receiving(
 
         return before
 
-    handles = [
-        module.register_forward_pre_hook(watcher(number), with_kwargs=True)
-        for number, module in enumerate(modules)
-    ]
-    try:
+    with ExitStack() as stack:
+        for number, module in enumerate(modules):
+            handle = module.register_forward_pre_hook(watcher(number), with_kwargs=True)
+            stack.enter_context(handle)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _as_given(*args: Any, **kwargs: Any) -> tuple[tuple, dict[str, Any]]:

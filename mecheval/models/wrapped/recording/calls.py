@@ -7,6 +7,8 @@ width of a head, ``E`` channels.
 from __future__ import annotations
 
 import inspect
+from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from mecheval import seeding
 from mecheval.models.convolution_hooks import Convolving, is_short_convolution
 from mecheval.models.hooks import stream_argument
+from mecheval.models.tolerance import CARRIED
 from mecheval.models.wrapped.recording.attention_functions import watching
 from mecheval.models.wrapped.recording.module_state import left_as_found
 
@@ -73,6 +76,8 @@ class Call:
 
     Attributes:
         module: The module that was called.
+        path: Its name in the module tree.
+        counts: How often every module was called in the whole pass.
         order: Number of calls that began earlier.
         args: Copies of its positional arguments.
         kwargs: Copies of its keyword arguments.
@@ -82,11 +87,13 @@ class Call:
         output: Its output as a stream: the output itself or the first item of it, copied.
         returned: That output itself.
         attended: The calls of attention functions that its module made itself.
-        convolved: Short convolutions that its module ran, with the weights of which module, and
-            their outputs ``(B, E, T + extra)``.
+        convolved: Short convolutions that its module ran: with the weights of which module, the
+            path of that, and the output ``(B, E, T + extra)``.
     """
 
     module: nn.Module
+    path: str
+    counts: Counter[nn.Module]
     order: int
     args: tuple
     kwargs: dict[str, Any]
@@ -96,16 +103,21 @@ class Call:
     output: Any = None
     returned: Any = None
     attended: list[Attended] = field(default_factory=list)
-    convolved: list[tuple[nn.Module, Tensor]] = field(default_factory=list)
+    convolved: list[tuple[nn.Module, str, Tensor]] = field(default_factory=list)
 
     @property
     def stream_BTD(self) -> Tensor | None:
         """Return the stream that the module was called with, if any."""
         try:
-            place = stream_argument(self.args, self.kwargs)
+            return stream_argument(self.args, self.kwargs)[1]
         except LookupError:
             return None
-        return self.args[place] if isinstance(place, int) else self.kwargs[place]
+
+    @property
+    def shared(self) -> str | None:
+        """Return why its activations are no site, if its module is called several times."""
+        times = self.counts[self.module]
+        return f"{self.path} is shared: it runs {times} times" if times > 1 else None
 
     @property
     def given_stream(self) -> Tensor | None:
@@ -140,18 +152,17 @@ def record(module: nn.Module, tokens_BT: Tensor) -> Call:
 
     The root is the module's own call, with the logits as its output.
     """
-    recorder, handles = _Recorder(), []
+    recorder = _Recorder(module)
     short = [part for part in module.modules() if is_short_convolution(part)]
-    for part in module.modules():
-        handles.append(part.register_forward_pre_hook(recorder.before, with_kwargs=True))
-        handles.append(part.register_forward_hook(recorder.after))
-    try:
-        visits = [(part, recorder.convolution(part)) for part in short]
-        with watching(module.modules(), recorder.attended), Convolving(visits):
-            root_output = run(module, tokens_BT)
-    finally:
-        for handle in handles:
-            handle.remove()
+    visits = [(part, recorder.convolution(part)) for part in short]
+    with ExitStack() as stack:
+        for part in module.modules():
+            before = part.register_forward_pre_hook(recorder.before, with_kwargs=True)
+            stack.enter_context(before)
+            stack.enter_context(part.register_forward_hook(recorder.after))
+        stack.enter_context(watching(module.modules(), recorder.attended))
+        stack.enter_context(Convolving(visits))
+        root_output = run(module, tokens_BT)
     root = recorder.roots[0]
     root.output = root_output
     return root
@@ -160,16 +171,22 @@ def record(module: nn.Module, tokens_BT: Tensor) -> Call:
 class _Recorder:
     """Builds the tree of calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: nn.Module) -> None:
+        self.paths = {part: path for path, part in module.named_modules()}
         self.roots: list[Call] = []
         self.open: list[Call] = []
-        self.count = 0
+        self.counts: Counter[nn.Module] = Counter()
 
     def before(self, called: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         parent = self.open[-1] if self.open else None
         given = [value for value in [*args, *kwargs.values()] if isinstance(value, Tensor)]
-        call = Call(called, self.count, _copied(args), _copied(kwargs), given, parent)
-        self.count += 1
+        # Copies, because modules write into what they are given; the tensors themselves as well,
+        # because whether two calls share one is seen by where it lies.
+        call = Call(
+            called, self.paths[called], self.counts, self.counts.total(),
+            _copied(args), _copied(kwargs), given, parent,
+        )  # fmt: skip
+        self.counts[called] += 1
         (parent.children if parent else self.roots).append(call)
         self.open.append(call)
 
@@ -184,7 +201,8 @@ class _Recorder:
         self.open[-1].attended.append(Attended(module, *heads))
 
     def convolution(self, part: nn.Module) -> Callable[[Tensor], None]:
-        return lambda output: self.open[-1].convolved.append((part, output.clone()))
+        path = self.paths[part]
+        return lambda output: self.open[-1].convolved.append((part, path, output.clone()))
 
 
 def first_item(output: Any) -> Any:
@@ -220,7 +238,7 @@ def reach(call: Call) -> int:
     changed_BTD = stream_BTD.clone()
     changed_BTD[:, :half] = noise_like(stream_BTD[:, :half]) * stream_BTD.std()
     before_BTD, after_BTD = call.replay(stream_BTD.clone()), call.replay(changed_BTD)
-    moved_T = (after_BTD - before_BTD).abs().amax((0, 2)) > 1e-5 * before_BTD.abs().max()
+    moved_T = (after_BTD - before_BTD).abs().amax((0, 2)) > CARRIED * before_BTD.abs().max()
     beyond = moved_T[half:].nonzero()
     return int(beyond.max()) + 1 if len(beyond) else 0
 

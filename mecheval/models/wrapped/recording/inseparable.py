@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 from mecheval.own_code.explaining import in_words, is_out_of_memory
 
-FAILURES = (AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)
-"""What modules raise that are called in a way that they do not know.
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-Whoever catches them lets pass what :func:`pass_shortage` lets pass: torch says that memory is short
-by a RuntimeError, and that says nothing of a model.
-"""
-
-
-def pass_shortage(error: Exception) -> None:
-    """Raise an error of too little memory again: it is no verdict, and nobody remembers it."""
-    if is_out_of_memory(error):
-        raise error
+_FAILURES = (AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)
+"""What modules raise that are called in a way that they do not know."""
 
 
 class Inseparable(Exception):  # noqa: N818 - an answer, no error of the user's
     """A model, or a part of it, can only run whole; the message says why, in one sentence."""
 
 
-def in_short(reason: Exception) -> str:
-    """Return why a part does not serve, in one sentence without a full stop.
+@contextmanager
+def failing_as(sentence: str = "{}") -> Iterator[None]:
+    """Take what modules raise that are called in a way of ours for an answer: they cannot be.
+
+    Shortage of memory, which torch reports by a RuntimeError, says nothing of a model: it is let
+    through, so that nobody remembers it as a verdict.
+
+    Args:
+        sentence: The reason, without a full stop, with ``{}`` where the error's own words stand.
 
     Raises:
-        Exception: The reason itself, where memory is short: that is no verdict on a model.
+        Inseparable: Something fails inside, or was found to be inseparable there.
     """
-    if is_out_of_memory(reason):
-        raise reason
-    if isinstance(reason, Inseparable):
-        return str(reason)
-    return f"a part alone fails ({in_words(reason)})"
+    try:
+        yield
+    except _FAILURES as error:
+        if is_out_of_memory(error):
+            raise
+        raise Inseparable(sentence.format(in_words(error))) from error

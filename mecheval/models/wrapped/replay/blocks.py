@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mecheval.models.hooks import stream_output
 from mecheval.models.modes import evaluating
-from mecheval.models.wrapped.decomposition.cache_context import CACHE, cache_argument
+from mecheval.models.wrapped.decomposition.cache_context import CACHE, SIZES, cache_argument
 from mecheval.models.wrapped.decomposition.head import no_logits
 from mecheval.models.wrapped.decomposition.readout import RealReadout
 from mecheval.models.wrapped.decomposition.verification import check_same
@@ -31,15 +31,11 @@ from mecheval.models.wrapped.recording.cache_tensors import (
     with_tensors,
 )
 from mecheval.models.wrapped.recording.calls import logits_of, noise_like, without_cache
-from mecheval.models.wrapped.recording.inseparable import FAILURES, Inseparable, pass_shortage
+from mecheval.models.wrapped.recording.inseparable import Inseparable, failing_as
 from mecheval.models.wrapped.recording.module_state import left_as_found
-from mecheval.own_code.explaining import in_words
 
 if TYPE_CHECKING:
     from mecheval.models.wrapped.discovery.structure import Structure
-
-SIZES = (2, 3)
-"""Two numbers of examples to tell axes of examples from others."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +119,13 @@ class Replayer:
         self.cache_name: str | None = None
         self._remembered: tuple[Tensor, int, Any] | None = None
         with evaluating(module):
-            try:
+            with failing_as("a block alone fails ({})"):
                 self._examine(probe_tokens(module))
-            except FAILURES as error:
-                pass_shortage(error)
-                raise Inseparable(f"a block alone fails ({in_words(error)})") from error
-            self.has_tails = self._tails_agree(probe_tokens(module))
+            try:
+                with failing_as():
+                    self.has_tails = self._tails_agree(probe_tokens(module))
+            except Inseparable:
+                self.has_tails = False
 
     def record(self, tokens_PT: Tensor) -> RealBlocks:
         """Run tokens once and keep what every block is given."""
@@ -172,26 +169,20 @@ class Replayer:
     def _tails_agree(self, tokens_BT: Tensor) -> bool:
         """Go on from the middle with other rows, and compare with the whole run."""
         first = tokens_BT.shape[1] // 2
-        try:
-            self.cache_name = cache_argument(self.module)
-            if self.cache_name is None:
-                return False
-            self.kept = self._kept(tokens_BT)
-            whole, half = self.record(tokens_BT), self.tail(tokens_BT, first)
-            more = self.tail(torch.cat([tokens_BT, tokens_BT[:1]]), first)
-            pairs = zip(half.given, more.given, strict=True)
-            self.tail_axes = [growing_axes(*pair, SIZES) for pair in pairs]
-            swapped_B = torch.arange(len(tokens_BT), device=tokens_BT.device).flip(0)
-            wanted_BTD, made_BTD = whole.stream_PTD[swapped_B], half.stream_PTD[swapped_B]
-            for layer in range(len(self.structure.blocks)):
-                wanted_BTD = whole.run(layer, wanted_BTD, swapped_B)
-                made_BTD = half.run(layer, made_BTD, swapped_B)
-            check_same(
-                made_BTD, wanted_BTD[:, first:], dtype=wanted_BTD.dtype, what="its own cache"
-            )
-        except (*FAILURES, Inseparable) as error:
-            pass_shortage(error)
+        self.cache_name = cache_argument(self.module)
+        if self.cache_name is None:
             return False
+        self.kept = self._kept(tokens_BT)
+        whole, half = self.record(tokens_BT), self.tail(tokens_BT, first)
+        more = self.tail(torch.cat([tokens_BT, tokens_BT[:1]]), first)
+        pairs = zip(half.given, more.given, strict=True)
+        self.tail_axes = [growing_axes(*pair, SIZES) for pair in pairs]
+        swapped_B = torch.arange(len(tokens_BT), device=tokens_BT.device).flip(0)
+        wanted_BTD, made_BTD = whole.stream_PTD[swapped_B], half.stream_PTD[swapped_B]
+        for layer in range(len(self.structure.blocks)):
+            wanted_BTD = whole.run(layer, wanted_BTD, swapped_B)
+            made_BTD = half.run(layer, made_BTD, swapped_B)
+        check_same(made_BTD, wanted_BTD[:, first:], dtype=wanted_BTD.dtype, what="its own cache")
         return True
 
     def _kept(self, tokens_BT: Tensor) -> list[list[Path]]:
@@ -200,23 +191,16 @@ class Replayer:
         Raises:
             Inseparable: A block keeps something that is not one row per example.
         """
-        half, found = tokens_BT.shape[1] // 2, []
+        half = tokens_BT.shape[1] // 2
         cache = self._cache_before(tokens_BT, half)
         seen = [copies(cache)]
-        handles = [
-            block.register_forward_hook(lambda *_: seen.append(copies(cache)))
-            for block in self.structure.blocks
-        ]
-        try:
-            options = {str(self.cache_name): cache, "use_cache": True}
-            with left_as_found(self.module):
-                self.module(tokens_BT[:, half:], **options)
-        finally:
-            for handle in handles:
-                handle.remove()
-        for before, after in pairwise(seen):
-            found.append(changed_paths(before, after, len(tokens_BT)))
-        return found
+        with ExitStack() as stack:
+            for block in self.structure.blocks:
+                handle = block.register_forward_hook(lambda *_: seen.append(copies(cache)))
+                stack.enter_context(handle)
+            stack.enter_context(left_as_found(self.module))
+            self.module(tokens_BT[:, half:], **{str(self.cache_name): cache, "use_cache": True})
+        return [changed_paths(*pair, len(tokens_BT)) for pair in pairwise(seen)]
 
     def _examine(self, tokens_BT: Tensor) -> None:
         base, logits_BTC = self._record(tokens_BT)
@@ -226,7 +210,7 @@ class Replayer:
             growing_axes(*pair, SIZES) for pair in zip(base.given, more.given, strict=True)
         ]
         for given, other in zip(base.given, noisy.given, strict=True):
-            if not _equal(given.tensors, other.tensors):
+            if not given.equals(other):
                 raise Inseparable(
                     "blocks are given more than the stream that earlier blocks return"
                 )
@@ -274,7 +258,3 @@ class Replayer:
         if logits is not None:
             logits.append(made_PTC)
         return [found[number] for number in range(len(self.structure.blocks))], streams[0]
-
-
-def _equal(one: dict[Place, Tensor], other: dict[Place, Tensor]) -> bool:
-    return set(one) == set(other) and all(torch.equal(one[at], other[at]) for at in one)

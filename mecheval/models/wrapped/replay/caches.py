@@ -7,11 +7,13 @@ That these are found shows when all of them, exchanged one by one, are the other
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+
+from mecheval.models.wrapped.recording.cache_tensors import is_recent, tensors
 
 KEYS_VALUES = {"keys", "values"}
 """Names of what attention alone remembers, which is no short convolution's."""
@@ -19,27 +21,11 @@ KEYS_VALUES = {"keys", "values"}
 
 def tells_recent(cache: Any) -> bool:
     """Say whether names tell the last inputs of short convolutions from the rest of a cache."""
-    names = set(_names(cache, ""))
-    return "" not in names and (names <= KEYS_VALUES or any(map(_is_recent, names)))
-
-
-def _names(part: Any, name: str) -> Iterator[str]:
-    """Yield the name that every tensor of a cache lies under, empty for those that have none."""
-    if isinstance(part, Tensor):
-        yield name
-    elif isinstance(part, list | tuple):
-        for item in part:
-            yield from _names(item, name)
-    elif isinstance(part, Mapping):
-        for key, item in part.items():
-            yield from _names(item, key if isinstance(key, str) else name)
-    elif hasattr(part, "__dict__") and not isinstance(part, nn.Module | type):
-        for key, item in vars(part).items():
-            yield from _names(item, key)
-
-
-def _is_recent(name: Any) -> bool:
-    return isinstance(name, str) and "conv" in name
+    paths = tensors(cache)
+    named = [[step for step in path if isinstance(step, str)] for path in paths]
+    if not all(named):
+        return False
+    return {names[-1] for names in named} <= KEYS_VALUES or any(map(is_recent, paths))
 
 
 def with_layer_of(cache: Any, donor: Any, layer: int, n_layers: int, *, recent: bool = True) -> Any:
@@ -75,7 +61,7 @@ def with_layer_of(cache: Any, donor: Any, layer: int, n_layers: int, *, recent: 
     if hasattr(cache, "__dict__") and not isinstance(cache, nn.Module | type):
         changed = copy.copy(cache)
         for name, value in vars(cache).items():
-            if name in vars(donor) and (recent or not _is_recent(name)):
+            if name in vars(donor) and (recent or not is_recent((name,))):
                 object.__setattr__(changed, name, inside(value, vars(donor)[name]))
         return changed
     return cache
@@ -83,7 +69,7 @@ def with_layer_of(cache: Any, donor: Any, layer: int, n_layers: int, *, recent: 
 
 def _taken(own: Any, other: Any, *, recent: bool) -> Any:
     """Return what another cache keeps of a layer, if wanted with its own recent inputs."""
-    kept = [] if recent else [name for name in getattr(own, "__dict__", ()) if _is_recent(name)]
+    kept = [] if recent else [n for n in getattr(own, "__dict__", ()) if is_recent((n,))]
     if not kept:
         return other
     changed = copy.copy(other)
