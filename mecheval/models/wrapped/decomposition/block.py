@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from mecheval.models.decomposition import Layer
 from mecheval.models.narrowing import narrows
 from mecheval.models.sites import COMPONENTS, Site
+from mecheval.models.tolerance import ROUNDING
 from mecheval.models.wrapped.decomposition.attention import HookedAttention
 from mecheval.models.wrapped.decomposition.convolution_only import find_convolution
 from mecheval.models.wrapped.decomposition.own_cache import OwnCache
@@ -244,5 +245,5 @@ def _output(calls: list[Call], module: nn.Module) -> Tensor:
 
 def _close(made_BTD: Tensor, wanted_BTD: Tensor) -> bool:
     """Say whether two sums differ by rounding only."""
-    limit = 16 * torch.finfo(wanted_BTD.dtype).eps * float(wanted_BTD.abs().max())
+    limit = ROUNDING * torch.finfo(wanted_BTD.dtype).eps * float(wanted_BTD.abs().max())
     return float((made_BTD - wanted_BTD).abs().max()) <= limit
