@@ -33,7 +33,7 @@ from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.short_convolution import ShortConvolution
 from mecheval.models.layers.step_size import STEP_RANGE
 from mecheval.models.layouts import Columns
-from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
+from mecheval.models.mixing import LAST, Edit, Only, Signals, State, Written, at, unchanged
 from mecheval.models.stack.architecture import model
 from mecheval.models.stack.arguments import FeedForwardArchitecture
 
@@ -79,11 +79,13 @@ class ShiftAndDiagonal(Mixer):
         """Run the state spaces on; the second part of the state is theirs ``(B, H, X, M, 2)``."""
         return self.read_at(signals, state, None), self.advance(signals, state)
 
-    def read_at(self, signals: Signals, state: State, only_B: Tensor | None) -> Tensor:
+    def read_at(self, signals: Signals, state: State, only: Only) -> Tensor:
         """Leave out the last state, which nobody wants of a whole sequence."""
+        if only is LAST:
+            return super().read_at(signals, state, only)
         products_HPPBT = self._products(signals["k"], signals["v"])
         sums_HPPBT = self._remembered(products_HPPBT, state, skip=True)
-        return at(self._answer(signals, sums_HPPBT), only_B)
+        return at(self._answer(signals, sums_HPPBT), only)
 
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)

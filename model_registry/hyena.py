@@ -28,7 +28,7 @@ from mecheval.models.layers.implicit_filter import SineFilter
 from mecheval.models.layers.linear import affine
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.short_convolution import ShortConvolution
-from mecheval.models.mixing import Edit, Signals, State, Written, unchanged
+from mecheval.models.mixing import LAST, Edit, Only, Signals, State, Written, at, cut, unchanged
 from mecheval.models.stack.architecture import model
 from mecheval.models.stack.arguments import ImplicitFilterArchitecture
 
@@ -66,6 +66,13 @@ class HyenaOperator(Mixer):
         """Convolve and gate; the second part of the state is all that was convolved so far."""
         tail_BKX, past_BSD = self.advance(signals, state)
         return self._gated(signals, past_BSD), (tail_BKX, past_BSD)
+
+    def read_at(self, signals: Signals, state: State, only: Only) -> Tensor:
+        """Sum up at the last position alone, where that is all that is wanted."""
+        _, past_BSD = self.advance(signals, state)
+        if only is LAST:
+            signals = cut(signals, slice(-1, None))
+        return at(self._gated(signals, past_BSD), only)
 
     def advance(self, signals: Signals, state: State) -> State:
         """Return the last inputs of the short convolution, and all inputs of the long one."""

@@ -44,7 +44,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mecheval.models.kernels.selective import selective_scan
-from mecheval.models.layers.linear import projection
+from mecheval.models.layers.linear import projection, some_columns
 from mecheval.models.layers.scan_mixer import ScanMixer
 from mecheval.models.layers.short_convolution import ShortConvolution
 from mecheval.models.layers.step_size import initial_step_bias
@@ -79,12 +79,19 @@ class SelectiveStateSpace(ScanMixer):
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Convolve the inputs, and let them steer the scan."""
         conv_in_BTE, gate_BTE = self.in_proj(normed_BTD).chunk(2, -1)  # x, z of Mamba.forward
+        return {**self._steered(conv_in_BTE, state, edit), "gate": gate_BTE}
+
+    def unread(self, normed_BTD: Tensor, state: State) -> Signals:
+        """Leave out the gate."""
+        channels = slice(self.conv.channels)
+        return self._steered(some_columns(self.in_proj, normed_BTD, channels), state, unchanged)
+
+    def _steered(self, conv_in_BTE: Tensor, state: State, edit: Edit) -> dict[str, Tensor]:
         x_BTE = self.convolved(conv_in_BTE, state, edit)  # causal_conv1d_fn, with SiLU
         delta_BTR, B_BTN, C_BTN = self.x_proj(x_BTE).split(self.sizes, -1)  # x_dbl
         delta_BTE = functional.linear(delta_BTR, self.dt_weight)  # its bias belongs to the scan
         return {
-            "conv_in": conv_in_BTE, "x": x_BTE, "delta": delta_BTE, "gate": gate_BTE,
-            "B": B_BTN, "C": C_BTN,
+            "conv_in": conv_in_BTE, "x": x_BTE, "delta": delta_BTE, "B": B_BTN, "C": C_BTN,
         }  # fmt: skip
 
     def constants(self) -> tuple[Tensor, Tensor, Tensor]:

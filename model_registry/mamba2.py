@@ -40,7 +40,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mecheval.models.kernels.ssd import dual_scan
-from mecheval.models.layers.linear import projection
+from mecheval.models.layers.linear import projection, some_columns
 from mecheval.models.layers.scan_mixer import ScanMixer
 from mecheval.models.layers.short_convolution import ShortConvolution
 from mecheval.models.layers.step_size import initial_step_bias
@@ -74,10 +74,21 @@ class DualStateSpace(ScanMixer):
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Convolve x, B and C."""
         gate_BTE, xBC_BTX, delta_BTH = self.in_proj(normed_BTD).split(self.sizes, -1)  # zxbcdt
+        return {**self._steered(xBC_BTX, delta_BTH, state, edit), "gate": gate_BTE}
+
+    def unread(self, normed_BTD: Tensor, state: State) -> Signals:
+        """Leave out the gate."""
+        gate, *sizes = self.sizes
+        columns_BTX = some_columns(self.in_proj, normed_BTD, slice(gate, None))
+        xBC_BTX, delta_BTH = columns_BTX.split(sizes, -1)
+        return self._steered(xBC_BTX, delta_BTH, state, unchanged)
+
+    def _steered(
+        self, xBC_BTX: Tensor, delta_BTH: Tensor, state: State, edit: Edit
+    ) -> dict[str, Tensor]:
         x_BTE, B_BTN, C_BTN = self.convolved(xBC_BTX, state, edit).split(self.conv_sizes, -1)
         return {
-            "conv_in": xBC_BTX, "x": x_BTE, "delta": delta_BTH, "gate": gate_BTE,
-            "B": B_BTN, "C": C_BTN,
+            "conv_in": xBC_BTX, "x": x_BTE, "delta": delta_BTH, "B": B_BTN, "C": C_BTN,
         }  # fmt: skip
 
     def constants(self) -> tuple[Tensor, Tensor, Tensor]:

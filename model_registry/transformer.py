@@ -25,23 +25,22 @@ from torch.nn import functional
 
 from mecheval.models.contract import Tap
 from mecheval.models.kernels.vmap_rules import folded
+from mecheval.models.layers.key_values import KeyValueMixing
 from mecheval.models.layers.linear import affine, projection
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layouts import Columns
-from mecheval.models.mixing import Edit, Signals, State, at, unchanged
+from mecheval.models.mixing import LAST, Edit, Only, Signals, State, at, unchanged
 from mecheval.models.stack.architecture import Architecture, model
 from mecheval.recipe import Recipe
 
 ROPE_BASE = 10000.0
 
 
-class Attention(Mixer):
+class Attention(KeyValueMixing, Mixer):
     """Every position reads the values of earlier positions, weighted by query-key products."""
 
     kernels = ("attention:scaled_dot_product",)
     inner = ("q", "k", "v", "z")
-    writes = ("k", "v")
-    remembers = ("k", "v")
 
     def __init__(
         self, width: int, heads: int, *, rotary: bool, scale: float, bias: bool = False
@@ -63,21 +62,9 @@ class Attention(Mixer):
             q_BTHK, k_BTHK = rotate(torch.stack([q_BTHK, k_BTHK], 2), first).unbind(2)
         return {"q": q_BTHK, "k": k_BTHK, "v": v_BTHK}
 
-    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
-        """Attend to the position itself and all earlier ones; the state is all keys and values."""
-        keys_BTHK, values_BTHK = self.advance(signals, state)
-        return attend(signals["q"], keys_BTHK, values_BTHK).flatten(2), (keys_BTHK, values_BTHK)
-
-    def read_at(self, signals: Signals, state: State, only_B: Tensor | None) -> Tensor:
-        """Ask only the queries whose answer is wanted."""
-        return attend(signals["q"], *self.advance(signals, state), only_B=only_B).flatten(2)
-
-    def advance(self, signals: Signals, state: State) -> State:
-        """Return all keys and values."""
-        new = signals["k"], signals["v"]
-        if not state:
-            return new
-        return tuple(torch.cat(parts, 1) for parts in zip(state, new, strict=True))
+    def attend(self, q_BTHK: Tensor, keys_BSHK: Tensor, values_BSHK: Tensor, only: Only) -> Tensor:
+        """Weigh values by the softmax over products of queries and keys."""
+        return attend(q_BTHK, keys_BSHK, values_BSHK, only=only).flatten(2)
 
     def taps(self) -> dict[str, Tap]:
         """Return queries, keys and values, and what the heads read."""
@@ -89,21 +76,23 @@ class Attention(Mixer):
         return found
 
 
-def attend(
-    q_BTHK: Tensor, keys_BSHK: Tensor, values_BSHK: Tensor, *, only_B: Tensor | None = None
-) -> Tensor:
+def attend(q_BTHK: Tensor, keys_BSHK: Tensor, values_BSHK: Tensor, *, only: Only = None) -> Tensor:
     """Return what the last positions read from all, ``(B, T, H, K)``."""
     q_BHTK, k_BHSK, v_BHSK = (x.transpose(1, 2) for x in (q_BTHK, keys_BSHK, values_BSHK))
     n, total = q_BTHK.shape[1], keys_BSHK.shape[1]
-    if only_B is None and n == total:
+    if only is LAST:
+        return functional.scaled_dot_product_attention(q_BHTK[:, :, -1:], k_BHSK, v_BHSK).transpose(
+            1, 2
+        )
+    if only is None and n == total:
         causal = functools.partial(functional.scaled_dot_product_attention, is_causal=True)
         read_BHTK = folded(causal, q_BHTK, k_BHSK, v_BHSK)
         return read_BHTK.transpose(1, 2)
-    if only_B is None:
+    if only is None:
         last_BT = torch.arange(total - n, total, device=q_BTHK.device)[None]
     else:
-        q_BHTK = at(q_BTHK, only_B).transpose(1, 2)
-        last_BT = (total - n + only_B.to(q_BTHK.device))[:, None]
+        q_BHTK = at(q_BTHK, only).transpose(1, 2)
+        last_BT = (total - n + only.to(q_BTHK.device))[:, None]
     seen_BTS = torch.arange(total, device=q_BTHK.device) <= last_BT[..., None]
     read_BHTK = functional.scaled_dot_product_attention(
         q_BHTK, k_BHSK, v_BHSK, attn_mask=seen_BTS[:, None]

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -30,6 +32,21 @@ Signals = Mapping[str, Tensor]
 
 Written = tuple[Tensor, ...]
 """What the positions write into memory, ``(B, T, ...)`` each."""
+
+
+class Which(Enum):
+    """The same one of some positions for all examples."""
+
+    LAST = "last"
+
+
+LAST: Final = Which.LAST
+Only = Tensor | Which | None
+"""At which positions something is wanted: one per example ``(B,)``, the last one, or all of them.
+
+That it is the last one for all examples, as where an answer is read at the end, is told apart,
+because earlier positions then matter by what they write alone.
+"""
 
 Edit = Callable[[str, Tensor], Tensor]
 """Is shown every inner component by name, ``(B, T, width)``, and returns what to go on with."""
@@ -91,7 +108,7 @@ class Mixing(ABC):
             What each of them reads from memory, ``(B, T, Z)``, and the state after the last one.
         """
 
-    def read_at(self, signals: Signals, state: State, only_B: Tensor | None) -> Tensor:
+    def read_at(self, signals: Signals, state: State, only: Only) -> Tensor:
         """Return what :meth:`mix` reads, for callers who do not go on from there.
 
         A mixer that can leave work out writes it anew: one query is cheaper than all of them.
@@ -99,12 +116,16 @@ class Mixing(ABC):
         Args:
             signals: Signals of the positions that follow the state.
             state: Memory before them.
-            only_B: One of those positions per example, counted from the state on; None for all.
+            only: Where it is wanted among those positions, counted from the state on.
 
         Returns:
-            ``(B, T, Z)``, or ``(B, 1, Z)`` with ``only_B``.
+            ``(B, T, Z)``, or ``(B, 1, Z)`` with ``only``.
         """
-        return at(self.mix(signals, state)[0], only_B)
+        n_before = length_of(signals) - 1
+        if only is LAST and n_before and type(self).advance is not Mixing.advance:
+            state = self.advance(cut(signals, slice(n_before)), state)
+            signals = cut(signals, slice(n_before, None))
+        return at(self.mix(signals, state)[0], only)
 
     def read(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Return the output ``(B, T, D)`` of positions that follow a state, and the state after."""
@@ -116,7 +137,7 @@ class Mixing(ABC):
         signals: Signals,
         state: State,
         *,
-        only_B: Tensor | None = None,
+        only: Only = None,
         edit: Edit = unchanged,
     ) -> Tensor:
         """Return the output alone.
@@ -124,13 +145,42 @@ class Mixing(ABC):
         Args:
             signals: Signals of the positions that follow the state.
             state: Memory before them.
-            only_B: One of those positions per example; the output is wanted there alone.
+            only: Where the output is wanted among those positions.
             edit: Is shown what is read as ``z``.
 
         Returns:
-            ``(B, T, D)``, or ``(B, 1, D)`` with ``only_B``.
+            ``(B, T, D)``, or ``(B, 1, D)`` with ``only``.
         """
-        return self._out(edit("z", self.read_at(signals, state, only_B)))
+        return self._out(edit("z", self.read_at(signals, state, only)))
+
+    def output_from(self, normed_BTD: Tensor, state: State, *, only: Only = None) -> Tensor:
+        """Project and return the output: signals that nobody reads need not be made.
+
+        Args:
+            normed_BTD: The mixer's input at positions that follow a state.
+            state: Memory before them.
+            only: Where the output is wanted among those positions.
+        """
+        return self.output(self.project(normed_BTD, state), state, only=only)
+
+    def output_of_both(
+        self, near: Signals, far: Signals, state: State, *, only: Only = None
+    ) -> Tensor:
+        """Return the output of positions whose signals come in two parts, the one behind the other.
+
+        As :meth:`output` does for both put together, without a copy of the second part.
+
+        Args:
+            near: Signals of the positions that follow the state.
+            far: Signals of those that follow them.
+            state: Memory before them.
+            only: Where it is wanted among the positions of ``far``, counted from the state on.
+        """
+        if only is not None:
+            far_only = only if only is LAST else only - length_of(near)
+            return self.output(far, self.advance(near, state), only=far_only)
+        near_BTD, after = self.read(near, state)
+        return torch.cat([near_BTD, self.output(far, after)], 1)
 
     def advance(self, signals: Signals, state: State) -> State:
         """Return the state after positions whose output is not wanted."""
@@ -165,9 +215,26 @@ class Mixing(ABC):
         return self.writes
 
 
-def at(value_BTX: Tensor, only_B: Tensor | None) -> Tensor:
-    """Return one position per example, ``(B, 1, ...)``; all of them where ``only_B`` is None."""
-    if only_B is None:
+def at(value_BTX: Tensor, only: Only) -> Tensor:
+    """Return one position per example, ``(B, 1, ...)``; all of them where ``only`` is None."""
+    if only is None:
         return value_BTX
-    index_B = only_B.to(value_BTX.device)
+    if only is LAST:
+        return value_BTX[:, -1:]
+    index_B = only.to(value_BTX.device)
     return value_BTX[torch.arange(len(index_B), device=index_B.device), index_B][:, None]
+
+
+def cut(signals: Signals, positions: slice) -> Signals:
+    """Return the signals of some positions."""
+    return {name: value_BTX[:, positions] for name, value_BTX in signals.items()}
+
+
+def length_of(signals: Signals) -> int:
+    """Return the number of positions."""
+    return next(iter(signals.values())).shape[1]
+
+
+def behind_each_other(near: Signals, far: Signals) -> Signals:
+    """Return the signals of positions in two parts as those of one."""
+    return {name: torch.cat([value_BTX, far[name]], 1) for name, value_BTX in near.items()}

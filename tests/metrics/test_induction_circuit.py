@@ -243,7 +243,7 @@ def test_a_sharp_head_sees_no_less() -> None:
 class Squared:
     """Attention by squares of products, which reads nothing with queries of zeros."""
 
-    def output(self, signals, state, *, only_B=None, edit) -> torch.Tensor:
+    def output(self, signals, state, *, only=None, edit) -> torch.Tensor:
         weight_BHTT = torch.einsum("bthk,bshk->bhts", signals["q"], signals["k"]).square().tril()
         weight_BHTT = weight_BHTT / weight_BHTT.sum(-1, keepdim=True)
         read_BTHV = torch.einsum("bhts,bshv->bthv", weight_BHTT, signals["v"])

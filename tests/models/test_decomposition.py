@@ -183,9 +183,9 @@ def check_layer(layer: Layer, seen: dict[str, Tensor], split: int, tolerance: fl
     tail_BTD, after = mixing.read(later, before)
     assert_close(tail_BTD, mixed_BTD[:, late], tolerance)
     assert_states_close(after, state, tolerance)
-    only_B = torch.tensor([0, 2, tail_BTD.shape[1] - 1])
-    single_B1D = mixing.output(later, before, only_B=only_B)
-    assert_close(single_B1D, at(tail_BTD, only_B), tolerance)
+    only = torch.tensor([0, 2, tail_BTD.shape[1] - 1])
+    single_B1D = mixing.output(later, before, only=only)
+    assert_close(single_B1D, at(tail_BTD, only), tolerance)
     if mixing.writes is not None:
         written = mixing.written(later, before)
         assert len(written) == len(mixing.writes)

@@ -11,6 +11,7 @@ Shape suffixes: ``P`` base runs, ``T`` positions, ``R`` rows (cells), ``D`` widt
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -103,6 +104,11 @@ class CellGroup:
     mlp_out_R1D: Tensor | None = None
     component: str = ""
     donor: State = ()
+
+    @cached_property
+    def runs(self) -> Tensor | slice:
+        """The base run of every row, as a slice where that can be: what it takes is then a view."""
+        return consecutive(self.run_R)
 
     def split(self, rows: int) -> list[CellGroup]:
         """Return the group in parts of at most that many rows."""
@@ -239,6 +245,14 @@ class CellFinder:
         run_R = (changed_P & pending_P).nonzero()[:, 0]
         donor = tuple(part[run_R] for part in donated)
         return CellGroup(site.layer, run_R, place, component=site.component, donor=donor)
+
+
+def consecutive(run_R: Tensor) -> Tensor | slice:
+    """Return runs in ascending order as a slice where none is left out; else as they are."""
+    if not len(run_R):
+        return slice(0)
+    first, last = run_R[[0, -1]].tolist()
+    return slice(first, last + 1) if last - first + 1 == len(run_R) else run_R
 
 
 def putting(component: str, donor_RNX: Tensor) -> Edit:

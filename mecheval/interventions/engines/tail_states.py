@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mecheval.models.mixing import cut
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -37,9 +39,9 @@ class TailStates:
             self.before = [self._until(layer, position) for layer in range(len(self.mixings))]
             self.position = position
 
-    def rows(self, layer: int, run_R: Tensor) -> State:
+    def rows(self, layer: int, runs: Tensor | slice) -> State:
         """Return the memory of rows before the position."""
-        return tuple(part[run_R] for part in self.before[layer])
+        return tuple(part[runs] for part in self.before[layer])
 
     def after(self, layer: int) -> State:
         """Return the memory of all runs after the position."""
@@ -49,7 +51,7 @@ class TailStates:
         """Return what the position writes, or the memory after it, for all runs."""
         mixing = self.mixings[layer]
         if component == "write":
-            here = _cut(self.signals[layer], slice(position, position + 1))
+            here = cut(self.signals[layer], slice(position, position + 1))
             return tuple(part[:, 0] for part in mixing.written(here, self.before[layer]))
         return self.after(layer)[mixing.n_recent if component == "state" else 0 :]
 
@@ -58,9 +60,5 @@ class TailStates:
         return max((sum(part[0].nbytes for part in state) for state in self.before), default=0)
 
     def _until(self, layer: int, position: int) -> State:
-        signals = _cut(self.signals[layer], slice(self.position, position))
+        signals = cut(self.signals[layer], slice(self.position, position))
         return self.mixings[layer].advance(signals, self.before[layer])
-
-
-def _cut(signals: Signals, positions: slice) -> Signals:
-    return {name: value_PTX[:, positions] for name, value_PTX in signals.items()}

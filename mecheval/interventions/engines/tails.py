@@ -7,7 +7,7 @@ layer on whole tails are run, the cells of all layers side by side. In the last 
 readout is wanted. All of this is exact for a causal model.
 
 Shape suffixes: ``P`` base runs, ``T`` positions, ``R`` rows (cells), ``N`` positions of a tail,
-``W`` positions in reach of a patch, ``D`` width of the stream.
+``D`` width of the stream.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from torch import Tensor
 
 from mecheval.errors import UsageError
 from mecheval.interventions.donors import Interchange
-from mecheval.interventions.engines.tail_cells import Base, CellFinder, CellGroup, putting
+from mecheval.interventions.engines.patched_layer import PatchedLayers, tail_of
+from mecheval.interventions.engines.tail_cells import Base, CellFinder, CellGroup
 from mecheval.interventions.engines.tail_states import TailStates
-from mecheval.models.mixing import at, unchanged
+from mecheval.models.mixing import LAST, Only, at
 from mecheval.models.sites import Site
 from mecheval.own_code.explaining import is_out_of_memory
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from mecheval.interventions.chunk import Chunk
     from mecheval.interventions.plan import Plan
     from mecheval.models.decomposition import Decomposition
-    from mecheval.models.mixing import Signals
 
 
 def run_tails(decomposition: Decomposition, chunk: Chunk, budget: Budget) -> None:
@@ -77,6 +77,8 @@ class Tails:
         self.states = TailStates(decomposition, [base.signals for base in self.bases])
         self.donors = _donor_states(decomposition, chunk) if chunk.donor_streams else self.states
         self.finder = CellFinder(decomposition, chunk, self.bases, self.states, self.donors)
+        first_readout = int(chunk.base_runs.readout_P.min())
+        self.patched_layers = PatchedLayers(self.bases, self.states, first_readout)
 
     def advance(self, position: int) -> None:
         """Go on to a later position."""
@@ -97,10 +99,13 @@ class Tails:
         # above its patch a cell is a tail like any other, so they all share one product.
         for index in range(groups[0].layer, n_layers):
             new = [group for group in groups if group.layer == index]
-            parts = [self._first(group, position) for group in new]
+            parts = [
+                self.patched_layers.run(group, position, self._only(index, position, group.run_R))
+                for group in new
+            ]
             if stream_RND is not None:
                 parts = [self._whole(index, position, stream_RND, run_R), *parts]
-            stream_RND = torch.cat(parts)
+            stream_RND = torch.cat(parts) if len(parts) > 1 else parts[0]
             run_R = torch.cat([run_R, *(group.run_R for group in new)])
         streams = [] if stream_RND is None else [stream_RND[:, 0]]
         for group in groups:
@@ -120,114 +125,23 @@ class Tails:
 
     def _whole(self, index: int, position: int, stream_RND: Tensor, run_R: Tensor) -> Tensor:
         """Run one layer on tails all of whose positions differ from the base runs'."""
-        base, only_R = self.bases[index], self._only(index, position, run_R)
+        base, only = self.bases[index], self._only(index, position, run_R)
         mixing, state = base.layer.mixing, self.states.rows(index, run_R)
-        signals = mixing.project(base.layer.enter(stream_RND), state)
+        normed_RND = base.layer.enter(stream_RND)
         if self.chunk.plan.frozen:
             # The patched run asks (its own signals), but of what the base run had written.
-            written = mixing.written(_tail(base, run_R, position), state)
-            mixed_RND = at(mixing.reread(signals, written, state), only_R)
+            signals = mixing.project(normed_RND, state)
+            written = mixing.written(tail_of(base, run_R, position), state)
+            mixed_RND = at(mixing.reread(signals, written, state), only)
         else:
-            mixed_RND = mixing.output(signals, state, only_B=only_R)
-        return base.layer.leave(at(stream_RND, only_R), mixed_RND)
+            mixed_RND = mixing.output_from(normed_RND, state, only=only)
+        return base.layer.leave(at(stream_RND, only), mixed_RND)
 
-    def _first(self, group: CellGroup, position: int) -> Tensor:
-        """Run the patched layer: the stream and most signals are the base runs'."""
-        base, run_R = self.bases[group.layer], group.run_R
-        only_R = self._only(group.layer, position, run_R)
-        stream_RND = base.stream_PTD[run_R, position:]
-        if group.value_RD is not None:
-            stream_RND[:, 0] = group.value_RD
-        mixed_RND = self._mixed(group, position, only_R)
-        resid_mid_RND = base.layer.join(at(stream_RND, only_R), mixed_RND)
-        mlp_out_RND = self._parallel_mlp_out(group, position, only_R)
-        if mlp_out_RND is None:
-            mlp_out_RND = base.layer.mlp_out(resid_mid_RND, resid_mid_RND)
-        return base.layer.closed(resid_mid_RND, mlp_out_RND)
-
-    def _parallel_mlp_out(
-        self, group: CellGroup, position: int, only_R: Tensor | None
-    ) -> Tensor | None:
-        """Return the output of a feed-forward part beside the mixer: it differs at one position."""
-        base = self.bases[group.layer]
-        if base.mlp_out_PTD is None or base.layer.feed is None:
-            return None
-        mlp_out_RND = base.mlp_out_PTD[group.run_R, position:]
-        if group.mlp_out_R1D is not None:
-            mlp_out_RND[:, :1] = group.mlp_out_R1D
-        elif group.value_RD is not None:
-            mlp_out_RND[:, :1] = base.layer.feed(group.value_RD[:, None])
-        return at(mlp_out_RND, only_R)
-
-    def _mixed(self, group: CellGroup, position: int, only_R: Tensor | None) -> Tensor:
-        """Return the output of a patched layer's mixer, ``(R, N, D)`` or ``(R, 1, D)``."""
-        base, state = self.bases[group.layer], self.states.rows(group.layer, group.run_R)
-        mixing, tail = base.layer.mixing, _tail(base, group.run_R, position)
-        if group.component in ("state", "cache"):
-            return self._remembering(group, position, tail, only_R)
-        if group.component == "write":
-            # Copies, because what is written can be a signal that is also read.
-            written = tuple(part_RNX.clone() for part_RNX in mixing.written(tail, state))
-            for part_RNX, donor_RX in zip(written, group.donor, strict=True):
-                part_RNX[:, 0] = donor_RX
-            return at(mixing.reread(tail, written, state), only_R)
-        if group.component in mixing.late:
-            edit = putting(group.component, group.donor[0][:, None])
-            return mixing.output(tail, state, only_B=only_R, edit=edit)
-        # Only W positions in reach of the patch signal anything new; the rest of the tail stands.
-        for name, value_RWX in self._projected(group, position).items():
-            tail[name][:, : value_RWX.shape[1]] = value_RWX
-        return mixing.output(tail, state, only_B=only_R)
-
-    def _projected(self, group: CellGroup, position: int) -> Signals:
-        """Return the signals that differ from the base runs': those in reach of the patch."""
-        if group.signals is not None:
-            return group.signals
-        base, state = self.bases[group.layer], self.states.rows(group.layer, group.run_R)
-        mixing, edit = base.layer.mixing, unchanged
-        inner = group.component in mixing.inner
-        # A patch behind the convolution reaches the signals of its own position alone.
-        reach = 1 if inner else mixing.reach
-        window_RWD = base.stream_PTD[group.run_R, position : position + reach]
-        if group.value_RD is not None:
-            window_RWD[:, 0] = group.value_RD
-        normed_RWD = base.layer.enter(window_RWD)
-        if inner:
-            edit = putting(group.component, group.donor[0][:, None])
-        elif group.component == "mixer_in":
-            normed_RWD = torch.cat([group.donor[0][:, None].to(normed_RWD), normed_RWD[:, 1:]], 1)
-        return mixing.project(normed_RWD, state, edit=edit)
-
-    def _remembering(
-        self, group: CellGroup, position: int, tail: Signals, only_R: Tensor | None
-    ) -> Tensor:
-        """Go on with another memory behind the position, whose own output stays."""
-        # The position itself has read before it wrote, so that its output is the base run's; those
-        # behind it go on from the donor's memory with the base run's signals.
-        base = self.bases[group.layer]
-        mixing, memory = base.layer.mixing, group.donor
-        later = {name: value_RNX[:, 1:] for name, value_RNX in tail.items()}
-        if mixing.n_recent and group.component == "state":
-            own = self.states.after(group.layer)[: mixing.n_recent]
-            memory = (*(part[group.run_R] for part in own), *memory)
-        elif mixing.n_recent:
-            # Other recent inputs reach the signals of the next positions, by the convolution.
-            stream_RWD = base.stream_PTD[group.run_R, position + 1 : position + mixing.reach]
-            if stream_RWD.numel():
-                near = mixing.project(base.layer.enter(stream_RWD), memory)
-                for name, value_RWX in near.items():
-                    later[name][:, : value_RWX.shape[1]] = value_RWX
-        later_R = None if only_R is None else only_R - 1
-        mixed_RND = mixing.output(later, memory, only_B=later_R)
-        if only_R is not None:
-            return mixed_RND
-        here = {name: value_RNX[:, :1] for name, value_RNX in tail.items()}
-        own_R1D = mixing.output(here, self.states.rows(group.layer, group.run_R))
-        return torch.cat([own_R1D, mixed_RND], 1)
-
-    def _only(self, index: int, position: int, run_R: Tensor) -> Tensor | None:
+    def _only(self, index: int, position: int, run_R: Tensor) -> Only:
         if index < len(self.bases) - 1:
             return None
+        if self.patched_layers.first_readout == self.base_runs.n_positions - 1:
+            return LAST
         return self.base_runs.readout_P[run_R] - position
 
 
@@ -283,10 +197,6 @@ def _donor_states(decomposition: Decomposition, chunk: Chunk) -> TailStates:
     return TailStates(
         decomposition, [layer.mixing.project(layer.enter(x_PTD), ()) for layer, x_PTD in pairs]
     )
-
-
-def _tail(base: Base, run_R: Tensor, position: int) -> dict[str, Tensor]:
-    return {name: value_PTX[run_R, position:] for name, value_PTX in base.signals.items()}
 
 
 def _token_bytes(base: Base) -> int:

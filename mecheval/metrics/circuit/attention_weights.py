@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from mecheval.models.mixing import Edit, Mixing, Signals
+    from mecheval.models.mixing import Edit, Mixing, Only, Signals
 
 _ROUNDING = 1e-2
 
@@ -34,14 +34,14 @@ def heads_of(mixing: Mixing, signals: Signals) -> int:
 
 
 def read_by_heads(
-    mixing: Mixing, signals: Signals, *, only_B: Tensor | None = None, edit: Edit | None = None
+    mixing: Mixing, signals: Signals, *, only: Only = None, edit: Edit | None = None
 ) -> tuple[Tensor, Tensor]:
     """Read from all positions at once, and look at what the heads read.
 
     Args:
         mixing: A mixer with heads.
         signals: Signals of a whole sequence.
-        only_B: One position per run at which the output is wanted.
+        only: One position per run at which the output is wanted.
         edit: What to go on with in the place of what the heads read.
 
     Returns:
@@ -58,7 +58,7 @@ def read_by_heads(
         seen.append(value_BTX)
         return value_BTX if edit is None else edit(component, value_BTX)
 
-    output_BTD = mixing.output(signals, (), only_B=only_B, edit=see)
+    output_BTD = mixing.output(signals, (), only=only, edit=see)
     if len(seen) != 1:
         raise LookupError(f"{type(mixing).__name__} does not show what its heads read.")
     return output_BTD, seen[0]

@@ -161,10 +161,10 @@ class Paths:
         stream_P1D, mixing = at(stream_PTD, position_P), layer.mixing
         here = {name: at(value_PTX, position_P) for name, value_PTX in signals[0].items()}
         if self.weights[-1] is None:
-            own_P1D, other_P1D = (mixing.output(each, (), only_B=position_P) for each in signals)
+            own_P1D, other_P1D = (mixing.output(each, (), only=position_P) for each in signals)
             return _Place(stream_P1D, here, own_P1D, own_P1D, other_P1D)
         (mixed_P1D, own_P1X), (_, other_P1X) = (
-            read_by_heads(mixing, each, only_B=position_P) for each in signals
+            read_by_heads(mixing, each, only=position_P) for each in signals
         )
         return _Place(stream_P1D, here, mixed_P1D, own_P1X, other_P1X)
 
@@ -186,7 +186,7 @@ class Paths:
         row_P = torch.arange(len(stream_PTD), device=stream_PTD.device)
         stream_PTD[row_P, self.value_P] = moved_P1D[:, 0]
         signals = layer.mixing.project(layer.enter(stream_PTD), ())
-        return read_by_heads(layer.mixing, signals, only_B=self.readout_P)[1]
+        return read_by_heads(layer.mixing, signals, only=self.readout_P)[1]
 
     def _through(self, changed: Mapping[int, Tensor], units: Sequence[Unit]) -> Tensor:
         """Return the readout if units at the readout hand on something else.

@@ -44,6 +44,7 @@ class Scan(NamedTuple):
         bias_E: Bias of the step size; ``(H,)`` in Mamba-2.
         signed: Whether the eigenvalues lie in [-1, 1] instead of [0, 1].
         going_on: Whether the last state is wanted.
+        reading: Whether the output is wanted; where not, gates and C are not looked at.
     """
 
     x_BTE: Tensor
@@ -56,6 +57,7 @@ class Scan(NamedTuple):
     bias_E: Tensor
     signed: bool = False
     going_on: bool = True
+    reading: bool = True
 
     @property
     def columns(self) -> tuple[Tensor, ...]:
@@ -71,7 +73,7 @@ class Scan(NamedTuple):
         """Return the scan in float32, or in float64 where its input is that."""
         dtype = torch.float64 if self.x_BTE.dtype == torch.float64 else torch.float32
         tensors = (value.to(dtype) for value in (*self.columns, *self.parameters))
-        return Scan(*tensors, signed=self.signed, going_on=self.going_on)
+        return Scan._make((*tensors, *self[8:]))
 
     def per_channel(self) -> Scan:
         """Repeat what each head of Mamba-2 has for all of its channels."""

@@ -42,8 +42,8 @@ def selective_scan(
 
     Returns:
         The output ``(B, T, E)`` in the type of the input, and the last state ``(B, E, N)`` in
-        float32 or float64, which carries no gradient in ``c`` and ``mamba_ssm``, and which ``c``
-        leaves empty where it is not wanted.
+        float32 or float64, which carries no gradient in ``c`` and ``mamba_ssm``. What is not
+        wanted of the two is left empty by ``c``, and made all the same by others.
 
     Raises:
         UsageError: ``c`` was asked for float64, or the shapes do not fit.
@@ -102,7 +102,7 @@ def _native(scan: Scan, state_BEN: Tensor | None) -> tuple[Tensor, Tensor]:
         # The function cannot see that, and would keep states for the backward of the parameters.
         tensors = tuple(value.detach() for value in tensors)
     y_BTE, last_BNE = one_by_one(
-        SelectiveScan.apply, scan.signed, scan.going_on, start_BNE, *tensors
+        SelectiveScan.apply, scan.signed, scan.going_on, scan.reading, start_BNE, *tensors
     )
     return y_BTE, last_BNE.transpose(1, 2)
 

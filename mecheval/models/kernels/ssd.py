@@ -45,8 +45,8 @@ def dual_scan(
 
     Returns:
         The output ``(B, T, E)`` in the type of the input, and the last state ``(B, E, N)`` in
-        float32 or float64, which carries no gradient in ``c``, and which ``c`` leaves empty where
-        it is not wanted.
+        float32 or float64, which carries no gradient in ``c``. What is not wanted of the two is
+        left empty by ``c``, and made all the same by others.
     """
     if implementation == "mamba_ssm":
         return _fused(scan, state_BEN)

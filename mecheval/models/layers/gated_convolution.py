@@ -17,7 +17,7 @@ from mecheval.models.layers.implicit_filter import ReluFilter
 from mecheval.models.layers.linear import affine
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.short_convolution import ShortConvolution
-from mecheval.models.mixing import Edit, Signals, State, Written, at, unchanged
+from mecheval.models.mixing import LAST, Edit, Only, Signals, State, Written, at, unchanged
 
 
 class ShortGatedConvolution(Mixer):
@@ -43,9 +43,9 @@ class ShortGatedConvolution(Mixer):
         tail_BKD = self.conv.tail(signals["normed"], state[0] if state else None)
         return self.read_at(signals, state, None), (tail_BKD,)
 
-    def read_at(self, signals: Signals, state: State, only_B: Tensor | None) -> Tensor:
+    def read_at(self, signals: Signals, state: State, only: Only) -> Tensor:
         """Make the gates that are wanted."""
-        normed_BTD, conv_BTD = at(signals["normed"], only_B), at(signals["conv"], only_B)
+        normed_BTD, conv_BTD = at(signals["normed"], only), at(signals["conv"], only)
         return conv_BTD * self.gate(normed_BTD) + normed_BTD
 
     def taps(self) -> dict[str, Tap]:
@@ -69,10 +69,12 @@ class LongGatedConvolution(Mixer):
         """Convolve and gate; the state is all inputs so far."""
         return self.read_at(signals, state, None), self.advance(signals, state)
 
-    def read_at(self, signals: Signals, state: State, only_B: Tensor | None) -> Tensor:
+    def read_at(self, signals: Signals, state: State, only: Only) -> Tensor:
         """Make the gates that are wanted."""
         (past_BSD,) = self.advance(signals, state)
-        return self._gated(signals["normed"], past_BSD, only_B)
+        if only is LAST:
+            return self._gated(signals["normed"][:, -1:], past_BSD, None)
+        return self._gated(signals["normed"], past_BSD, only)
 
     def advance(self, signals: Signals, state: State) -> State:
         """Return all inputs."""
@@ -86,8 +88,8 @@ class LongGatedConvolution(Mixer):
         """Convolve what was written; the gate and what is added to the sum stay."""
         return self._gated(signals["normed"], torch.cat([*state, *written], 1), None)
 
-    def _gated(self, normed_BTD: Tensor, past_BSD: Tensor, only_B: Tensor | None) -> Tensor:
+    def _gated(self, normed_BTD: Tensor, past_BSD: Tensor, only: Only) -> Tensor:
         n_last = normed_BTD.shape[1]
         sum_BTD = long_convolution(past_BSD, self.filter(past_BSD.shape[1]), n_last=n_last)
-        sum_BTD, normed_BTD = at(sum_BTD, only_B), at(normed_BTD, only_B)
+        sum_BTD, normed_BTD = at(sum_BTD, only), at(normed_BTD, only)
         return (sum_BTD + normed_BTD) * self.gate(normed_BTD) + normed_BTD

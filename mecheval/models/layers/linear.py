@@ -49,6 +49,21 @@ def affine(n_in: int, n_out: int, *, scale: float = 1.0) -> nn.Linear:
     return linear
 
 
+def some_columns(linear: nn.Module, x_BTD: Tensor, columns: slice) -> Tensor:
+    """Return some columns of what a matrix makes, without making the others where it is plain.
+
+    One that is hooked, quantised or has an adapter is called as it is.
+    """
+    hooked = "_forward_hooks", "_forward_pre_hooks", "forward"
+    own = vars(linear)
+    if type(linear) is not nn.Linear or any(own.get(name) for name in hooked):
+        return linear(x_BTD)[..., columns]
+    if type(linear.weight) is not nn.Parameter:
+        return linear(x_BTD)[..., columns]
+    bias = None if linear.bias is None else linear.bias[columns]
+    return functional.linear(x_BTD, linear.weight[columns], bias)
+
+
 def table(entries: int, width: int, std: float) -> nn.Embedding:
     """Return embeddings drawn from N(0, std^2)."""
     embedding = nn.Embedding(entries, width, _weight=torch.empty(entries, width))

@@ -19,7 +19,7 @@ from mecheval.models.contract import Tap
 from mecheval.models.kernels.convolution import last_inputs
 from mecheval.models.kernels.scan import Implementation, Kernel, Scan, choose, repeated
 from mecheval.models.layers.mixer import Mixer
-from mecheval.models.mixing import Edit, Mixing, Signals, State, Written, at
+from mecheval.models.mixing import LAST, Edit, Mixing, Only, Signals, State, Written, at
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +47,10 @@ class ScanMixing(Mixing):
     signed: bool = False
 
     @abstractmethod
+    def unread(self, normed_BTD: Tensor, state: State) -> Signals:
+        """Return the signals of positions that are not read, without ``gate`` and ``C``."""
+
+    @abstractmethod
     def constants(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return A, D and the bias of the step size, which all positions share."""
 
@@ -71,9 +75,25 @@ class ScanMixing(Mixing):
         before_BKX = state[0] if state else None
         return y_BTE, (last_inputs(signals["conv_in"], self.reach, before_BKX), last_BEN)
 
-    def read_at(self, signals: Signals, state: State, only_B: Tensor | None) -> Tensor:
+    def advance(self, signals: Signals, state: State) -> State:
+        """Scan without reading."""
+        before_BKX = state[0] if state else None
+        _, last_BEN = self._scanned(signals, state, reading=False)
+        return last_inputs(signals["conv_in"], self.reach, before_BKX), last_BEN
+
+    def output_from(self, normed_BTD: Tensor, state: State, *, only: Only = None) -> Tensor:
+        """Make neither gates nor C of positions before the last, if that alone is read."""
+        n_before = normed_BTD.shape[1] - 1
+        if only is not LAST or n_before == 0:
+            return super().output_from(normed_BTD, state, only=only)
+        after = self.advance(self.unread(normed_BTD[:, :n_before], state), state)
+        return self.output(self.project(normed_BTD[:, n_before:], after), after)
+
+    def read_at(self, signals: Signals, state: State, only: Only) -> Tensor:
         """Scan and gate, without the last state."""
-        return at(self._scanned(signals, state, going_on=False)[0], only_B)
+        if only is LAST:
+            return super().read_at(signals, state, only)
+        return at(self._scanned(signals, state, going_on=False)[0], only)
 
     def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
         """Scan what was written; gate, skip connection and C stay."""
@@ -88,10 +108,12 @@ class ScanMixing(Mixing):
         return choose(self.kernel, x_BTX, signed=self.signed)
 
     def _scanned(
-        self, signals: Signals, state: State, *, going_on: bool = True
+        self, signals: Signals, state: State, *, going_on: bool = True, reading: bool = True
     ) -> tuple[Tensor, Tensor]:
+        if not reading:  # others of the same shape stand for what is not looked at
+            signals = {**signals, "gate": signals["x"], "C": signals["B"]}
         columns = (signals[name] for name in SCANNED)
-        scan = Scan._make((*columns, *self.constants(), self.signed, going_on))
+        scan = Scan._make((*columns, *self.constants(), self.signed, going_on, reading))
         return self.scan(scan, self.choose(scan.x_BTE), state[1] if state else None)
 
 

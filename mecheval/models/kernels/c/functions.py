@@ -101,18 +101,23 @@ class SelectiveScan(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, signed: bool, going_on: bool, start_BNE: Tensor | None, *inputs: Tensor
+        ctx: Any,
+        signed: bool,
+        going_on: bool,
+        reading: bool,
+        start_BNE: Tensor | None,
+        *inputs: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Return y ``(B, T, E)`` and the last state ``(B, N, E)``, which has no gradient.
 
         Neither has the state before the first position, ``start_BNE``. The last state of no
-        examples is returned unless one is ``going_on``.
+        examples is returned unless one is ``going_on``, and likewise y unless one is ``reading``.
         """
         _check_scan(start_BNE, *inputs)
         rows = [_in_rows(value) for value in inputs[:5]]
         tensors = [*rows, *(value.contiguous() for value in inputs[5:])]
         functions, scan = _functions(), _described(tensors, signed)
-        y_BTE = tensors[0].new_empty(tensors[0].shape)
+        y_BTE = tensors[0].new_empty(scan.batch if reading else 0, scan.time, scan.width)
         last_BNE = y_BTE.new_empty(scan.batch if going_on else 0, scan.n, scan.width)
         start_BNE = None if start_BNE is None else start_BNE.contiguous()
         checkpoints = None
@@ -123,7 +128,8 @@ class SelectiveScan(torch.autograd.Function):
         calls = []
         for part in _parts(scan):
             described = _described([*(value[part] for value in rows), *tensors[5:]], signed)
-            by_example = (start_BNE, y_BTE, checkpoints, last_BNE if going_on else None)
+            y_, last_ = (y_BTE if reading else None), (last_BNE if going_on else None)
+            by_example = (start_BNE, y_, checkpoints, last_)
             pointers = [_pointer(None if value is None else value[part]) for value in by_example]
             calls.append((byref(described), *pointers))
         _call_all(functions.selective_scan_forward, calls)
@@ -149,7 +155,7 @@ class SelectiveScan(torch.autograd.Function):
             byref(scan), _pointer(dy_BTE), _pointer(checkpoints), _pointer(scratch),
             byref(_Gradients(*(value.data_ptr() for value in gradients))),
         )  # fmt: skip
-        return (None, None, None, *gradients)
+        return (None, None, None, None, *gradients)
 
 
 def _check_scan(start_BNE: Tensor | None, *inputs: Tensor) -> None:

@@ -56,12 +56,13 @@ typedef struct {
 #define AT(row) ((row) + first + k * LANES)
 #define LEFT (s->width - first - k * LANES)
 
-INLINE void read_tile(const Scan *s, long b, long from, long length, long first, Tile *at) {
+INLINE void read_tile(const Scan *s, long b, long from, long length, long first, int reading, Tile *at) {
     for (long t = 0; t < length; t++) EACH_VECTOR {
         const vec x = load(AT(row_of(&s->x, b, from + t)), LEFT), bias = load(AT(s->bias), LEFT);
-        at->z[t][k] = load(AT(row_of(&s->z, b, from + t)), LEFT);
         at->delta[t][k] = softplus(load(AT(row_of(&s->raw, b, from + t)), LEFT) + bias);
         at->input[t][k] = at->delta[t][k] * x;
+        if (!reading) continue;
+        at->z[t][k] = load(AT(row_of(&s->z, b, from + t)), LEFT);
         at->y[t][k] = load(AT(s->D), LEFT) * x;
     }
 }
@@ -74,12 +75,13 @@ INLINE void find_decays(const Scan *s, const float *A, long length, long first, 
 }
 
 /* Take one state of every channel through a chunk; B and C are its entries at the first position. */
-INLINE void run_state(const Scan *s, const float *B, const float *C, long length, Tile *at, vec *state) {
+INLINE void run_state(const Scan *s, const float *B, const float *C, long length, int reading, Tile *at,
+                      vec *state) {
     vec h[TILE];
     EACH_VECTOR h[k] = state[k];
     for (long t = 0; t < length; t++, B += s->B.position, C += s->C.position) EACH_VECTOR {
         h[k] = at->decay[t][k] * h[k] + at->input[t][k] * *B;
-        at->y[t][k] += h[k] * *C;
+        if (reading) at->y[t][k] += h[k] * *C;
     }
     EACH_VECTOR state[k] = h[k];
 }
@@ -93,10 +95,8 @@ INLINE void write_states(const Scan *s, long n, long first, vec (*h)[TILE], floa
     for (long i = 0; i < n; i++) EACH_VECTOR store(AT(to + i * s->width), h[i][k], LEFT);
 }
 
-/* start and last: (batch, n, width), or null, for zeros and for a last state that is not wanted;
-   checkpoints, the states before every chunk: (batch, chunks, n, width), or null. */
-void selective_scan_forward(const Scan *s, const float *start, float *y, float *checkpoints,
-                            float *last) {
+INLINE void forward(const Scan *s, const float *start, int reading, float *y, float *checkpoints,
+                    float *last) {
     const long n = s->n, size = n * s->width;
     Tile at;
     for (long b = 0; b < s->batch; b++)
@@ -108,15 +108,27 @@ void selective_scan_forward(const Scan *s, const float *start, float *y, float *
                 const long from = chunk * CHUNK, length = smaller(CHUNK, s->time - from);
                 if (checkpoints)
                     write_states(s, n, first, h, checkpoints + (b * chunks_of(s) + chunk) * size);
-                read_tile(s, b, from, length, first, &at);
+                read_tile(s, b, from, length, first, reading, &at);
                 for (long i = 0; i < n; i++) {
                     if (i < s->decays) find_decays(s, s->A + i * s->width, length, first, &at);
-                    run_state(s, row_of(&s->B, b, from) + i, row_of(&s->C, b, from) + i, length, &at, h[i]);
+                    run_state(s, row_of(&s->B, b, from) + i, row_of(&s->C, b, from) + i, length, reading, &at,
+                              h[i]);
                 }
-                write_tile(s, b * s->time + from, length, first, &at, y);
+                if (reading) write_tile(s, b * s->time + from, length, first, &at, y);
             }
             if (last) write_states(s, n, first, h, last + b * size);
         }
+}
+
+/* start and last: (batch, n, width), or null, for zeros and for a last state that is not wanted;
+   y: null if it is not wanted, and then z and C are not looked at;
+   checkpoints, the states before every chunk: (batch, chunks, n, width), or null. */
+void selective_scan_forward(const Scan *s, const float *start, float *y, float *checkpoints,
+                            float *last) {
+    if (y)
+        forward(s, start, 1, y, checkpoints, last);
+    else
+        forward(s, start, 0, y, checkpoints, last);
 }
 
 typedef struct {

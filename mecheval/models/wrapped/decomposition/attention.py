@@ -12,11 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-
 from mecheval.models.hooks import visiting
-from mecheval.models.mixing import Edit, Mixing, Signals, State, at, unchanged
+from mecheval.models.layers.key_values import KeyValueMixing
+from mecheval.models.mixing import LAST, Edit, Only, Signals, State, at, unchanged
 from mecheval.models.wrapped.recording.attention_functions import (
     Caught,
     attention_function,
@@ -26,15 +24,14 @@ from mecheval.models.wrapped.recording.attention_functions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from torch import Tensor, nn
+
     from mecheval.models.contract import Tap
     from mecheval.models.wrapped.decomposition.attention_context import AttentionContext
 
 
-class HookedAttention(Mixing):
+class HookedAttention(KeyValueMixing):
     """An attention layer; its state is the keys and values of all earlier positions."""
-
-    writes = ("k", "v")
-    remembers = ("k", "v")
 
     def __init__(
         self,
@@ -79,30 +76,17 @@ class HookedAttention(Mixing):
                 return dict(zip(("q", "k", "v"), heads, strict=True))
         raise RuntimeError("An attention module returned without calling its attention function.")
 
-    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
-        """Attend to the position itself and all earlier ones that the mask leaves."""
-        after = self.advance(signals, state)
-        return self._attend(signals, after, None), after
-
-    def read_at(self, signals: Signals, state: State, only_B: Tensor | None) -> Tensor:
-        """Ask only the queries whose answer is wanted."""
-        return self._attend(signals, self.advance(signals, state), only_B)
-
-    def advance(self, signals: Signals, state: State) -> State:
-        """Append keys and values."""
-        new = (signals["k"], signals["v"])
-        if not state:
-            return new
-        return tuple(torch.cat(pair, 1) for pair in zip(state, new, strict=True))
-
-    def _attend(self, signals: Signals, after: State, only_B: Tensor | None) -> Tensor:
-        last = after[0].shape[1]
-        first = last - signals["k"].shape[1]
-        heads = (at(signals["q"], only_B), *after)
+    def attend(self, q_BTHK: Tensor, keys_BSHK: Tensor, values_BSHK: Tensor, only: Only) -> Tensor:
+        """Call the module's attention function, with the mask of the positions that ask."""
+        last = keys_BSHK.shape[1]
+        first = last - q_BTHK.shape[1]
+        heads = (at(q_BTHK, only), keys_BSHK, values_BSHK)
+        if only is LAST:
+            first, only = last - 1, None
         read_BTHK, *_ = attention_function(self.attention)(
             self.attention,
             *(x_BTHK.transpose(1, 2) for x_BTHK in heads),
-            self.attention_context.mask(self.index, first, last, only_B=only_B),
+            self.attention_context.mask(self.index, first, last, only_B=only),
             **self.attention_context.options(self.index),
         )
         return read_BTHK.flatten(2)

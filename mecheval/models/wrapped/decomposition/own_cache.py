@@ -17,7 +17,16 @@ from torch import Tensor, nn
 
 from mecheval.models.hooks import stream_output, visiting
 from mecheval.models.layouts import ChannelsFirst
-from mecheval.models.mixing import Edit, Mixing, Signals, State, at, unchanged
+from mecheval.models.mixing import (
+    Edit,
+    Mixing,
+    Only,
+    Signals,
+    State,
+    at,
+    behind_each_other,
+    unchanged,
+)
 from mecheval.models.wrapped.decomposition.cache_context import CACHE, SIZES, CacheContext, dense
 from mecheval.models.wrapped.recording.cache_tensors import (
     Path,
@@ -83,7 +92,7 @@ class OwnCache(Mixing):
         signals: Signals,
         state: State,
         *,
-        only_B: Tensor | None = None,
+        only: Only = None,
         edit: Edit = unchanged,
     ) -> Tensor:
         """Call the module, with hooks on its sites where something is edited."""
@@ -96,7 +105,13 @@ class OwnCache(Mixing):
                 for name, tap in self.taps.items()
             }
         with visiting(visits):
-            return at(self._called(input_BND, state)[0], only_B)
+            return at(self._called(input_BND, state)[0], only)
+
+    def output_of_both(
+        self, near: Signals, far: Signals, state: State, *, only: Only = None
+    ) -> Tensor:
+        """Call the module once for both."""
+        return self.output(behind_each_other(near, far), state, only=only)
 
     def _called(self, input_BND: Tensor, state: State) -> tuple[Tensor, State]:
         n_examples, n_positions, _ = input_BND.shape

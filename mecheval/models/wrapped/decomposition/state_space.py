@@ -20,6 +20,7 @@ from mecheval.models.kernels.convolution import causal_convolution
 from mecheval.models.kernels.scan import Implementation, Scan
 from mecheval.models.kernels.selective import selective_scan
 from mecheval.models.kernels.ssd import dual_scan
+from mecheval.models.layers.linear import some_columns
 from mecheval.models.layers.scan_mixer import ScanMixing
 from mecheval.models.mixing import Edit, Mixing, Signals, State, unchanged
 from mecheval.models.wrapped.recording.chains import same
@@ -75,8 +76,17 @@ class Selective(_StateSpace):
 
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Convolve, and steer the scan; the first part of the state is the last inputs."""
+        conv_in_BTE, gate_BTE = self.mixer.in_proj(normed_BTD).chunk(2, -1)
+        return {**self._steered(conv_in_BTE, state, edit), "gate": gate_BTE}
+
+    def unread(self, normed_BTD: Tensor, state: State) -> Signals:
+        """Leave out the gate, which is the second half."""
+        channels = slice(len(self.mixer.A_log))
+        conv_in_BTE = some_columns(self.mixer.in_proj, normed_BTD, channels)
+        return self._steered(conv_in_BTE, state, unchanged)
+
+    def _steered(self, conv_in_BTE: Tensor, state: State, edit: Edit) -> dict[str, Tensor]:
         mixer = self.mixer
-        conv_in_BTE, gate_BTE = mixer.in_proj(normed_BTD).chunk(2, -1)
         x_BTE = self.convolved(conv_in_BTE, state, edit)
         steering = mixer.x_proj(x_BTE).split(self.sizes, -1)
         delta_BTR, B_BTN, C_BTN = (
@@ -84,8 +94,7 @@ class Selective(_StateSpace):
         )
         delta_BTE = functional.linear(delta_BTR, mixer.dt_proj.weight)
         return {
-            "conv_in": conv_in_BTE, "x": x_BTE, "delta": delta_BTE, "gate": gate_BTE,
-            "B": B_BTN, "C": C_BTN,
+            "conv_in": conv_in_BTE, "x": x_BTE, "delta": delta_BTE, "B": B_BTN, "C": C_BTN,
         }  # fmt: skip
 
     def constants(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -122,10 +131,22 @@ class Dual(_StateSpace):
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Convolve x, B and C; the first part of the state is their last values."""
         gate_BTE, conv_in_BTX, delta_BTH = self.mixer.in_proj(normed_BTD).split(self.sizes, -1)
+        return {**self._steered(conv_in_BTX, delta_BTH, state, edit), "gate": gate_BTE}
+
+    def unread(self, normed_BTD: Tensor, state: State) -> Signals:
+        """Leave out the gate, which comes first."""
+        gate, *sizes = self.sizes
+        columns_BTX = some_columns(self.mixer.in_proj, normed_BTD, slice(gate, None))
+        conv_in_BTX, delta_BTH = columns_BTX.split(sizes, -1)
+        return self._steered(conv_in_BTX, delta_BTH, state, unchanged)
+
+    def _steered(
+        self, conv_in_BTX: Tensor, delta_BTH: Tensor, state: State, edit: Edit
+    ) -> dict[str, Tensor]:
         x_BTE, B_BTN, C_BTN = self.convolved(conv_in_BTX, state, edit).split(self.conv_sizes, -1)
         return {
-            "conv_in": conv_in_BTX, "x": x_BTE, "delta": self._limited(delta_BTH),
-            "gate": gate_BTE, "B": B_BTN, "C": C_BTN,
+            "conv_in": conv_in_BTX, "x": x_BTE, "delta": self._limited(delta_BTH), "B": B_BTN,
+            "C": C_BTN,
         }  # fmt: skip
 
     def _limited(self, delta_BTH: Tensor) -> Tensor:
@@ -150,9 +171,7 @@ class Dual(_StateSpace):
         tensors = (value.chunk(self.groups, -1) for value in (*scan.columns, *scan.parameters))
         states = (None,) * self.groups if state_BEN is None else state_BEN.chunk(self.groups, 1)
         runs = [
-            dual_scan(
-                Scan(*part, going_on=scan.going_on), implementation=implementation, state_BEN=own
-            )
+            dual_scan(Scan._make((*part, *scan[8:])), implementation=implementation, state_BEN=own)
             for part, own in zip(zip(*tensors, strict=True), states, strict=True)
         ]
         y_BTE, last_BEN = zip(*runs, strict=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mecheval.models.mixing import at
+from mecheval.models.mixing import LAST, at
 from mecheval.models.tolerance import PARTS, ROUNDING
 from mecheval.models.wrapped.recording.inseparable import Inseparable
 
@@ -45,12 +45,14 @@ def check_layer(layer: Layer, stream_BTD: Tensor, after_BTD: Tensor, *, dtype: t
         signals = mixing.project(layer.enter(late_BTD), state)
         later_BTD, _ = mixing.read(signals, state)
         # Another position in every example, so that one that is off by one does not pass.
-        only_B = torch.arange(len(stream_BTD), device=stream_BTD.device) % late_BTD.shape[1]
-        single_B1D = mixing.output(signals, state, only_B=only_B)
+        only = torch.arange(len(stream_BTD), device=stream_BTD.device) % late_BTD.shape[1]
+        single_B1D = mixing.output(signals, state, only=only)
         pairs += [
             (layer.leave(late_BTD, later_BTD), wanted_BTD),
-            (layer.leave(at(late_BTD, only_B), single_B1D), at(wanted_BTD, only_B)),
+            (layer.leave(at(late_BTD, only), single_B1D), at(wanted_BTD, only)),
         ]
+        last_B1D = mixing.output_from(layer.enter(late_BTD), state, only=LAST)
+        pairs.append((layer.leave(at(late_BTD, LAST), last_B1D), at(wanted_BTD, LAST)))
     # Relative to what the block adds: beside a large stream an error of its own would not show.
     added = float((after_BTD - stream_BTD).abs().max())
     for made_BTD, wanted_BTD in pairs:

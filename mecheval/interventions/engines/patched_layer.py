@@ -1,0 +1,143 @@
+"""The layer at which a cell is taken up: the stream, and most of what is signalled, is the base's.
+
+What is the base runs' is looked at where it lies, not copied: at small widths copies of signals
+take longer than any other part of a tail but products.
+
+Shape suffixes: ``R`` rows (cells), ``N`` positions of a tail, ``W`` positions in reach of a patch,
+``D`` width of the stream, ``X`` any.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mecheval.interventions.engines.tail_cells import putting
+from mecheval.models.mixing import LAST, Only, at, behind_each_other, cut, length_of, unchanged
+
+if TYPE_CHECKING:
+    from mecheval.interventions.engines.tail_cells import Base, CellGroup
+    from mecheval.interventions.engines.tail_states import TailStates
+    from mecheval.models.mixing import Signals
+
+
+class PatchedLayers:
+    """Runs groups of cells through the layer at which they are taken up."""
+
+    def __init__(self, bases: list[Base], states: TailStates, first_readout: int) -> None:
+        """Take the base runs.
+
+        Args:
+            bases: Their layers.
+            states: Their memory, which is advanced from outside.
+            first_readout: The first position at which one of them is read.
+        """
+        self.bases, self.states, self.first_readout = bases, states, first_readout
+
+    def run(self, group: CellGroup, position: int, only: Only) -> Tensor:
+        """Return the stream behind the layer, ``(R, N, D)``, or ``(R, 1, D)`` at ``only``."""
+        base = self.bases[group.layer]
+        value_R1D = None if group.value_RD is None else group.value_RD[:, None]
+        stream_RND = _changed(base.stream_PTD[group.runs, position:], value_R1D, only)
+        mixed_RND = self._mixed(group, position, only)
+        resid_mid_RND = base.layer.join(stream_RND, mixed_RND)
+        mlp_out_RND = self._parallel_mlp_out(group, position, only)
+        if mlp_out_RND is None:
+            mlp_out_RND = base.layer.mlp_out(resid_mid_RND, resid_mid_RND)
+        return base.layer.closed(resid_mid_RND, mlp_out_RND)
+
+    def _parallel_mlp_out(self, group: CellGroup, position: int, only: Only) -> Tensor | None:
+        """Return the output of a feed-forward part beside the mixer: it differs at one position."""
+        base, mlp_out_R1D = self.bases[group.layer], group.mlp_out_R1D
+        if base.mlp_out_PTD is None or base.layer.feed is None:
+            return None
+        if mlp_out_R1D is None and group.value_RD is not None:
+            mlp_out_R1D = base.layer.feed(group.value_RD[:, None])
+        return _changed(base.mlp_out_PTD[group.runs, position:], mlp_out_R1D, only)
+
+    def _mixed(self, group: CellGroup, position: int, only: Only) -> Tensor:
+        """Return the output of the mixer, ``(R, N, D)`` or ``(R, 1, D)``."""
+        base, state = self.bases[group.layer], self.states.rows(group.layer, group.runs)
+        mixing, tail = base.layer.mixing, tail_of(base, group.runs, position)
+        if group.component in ("state", "cache"):
+            return self._remembering(group, position, tail, only)
+        if group.component == "write":
+            # Copies, because what is written can be a signal that is also read.
+            written = tuple(part_RNX.clone() for part_RNX in mixing.written(tail, state))
+            for part_RNX, donor_RX in zip(written, group.donor, strict=True):
+                part_RNX[:, 0] = donor_RX
+            return at(mixing.reread(tail, written, state), only)
+        if group.component in mixing.late:
+            edit = putting(group.component, group.donor[0][:, None])
+            return mixing.output(tail, state, only=only, edit=edit)
+        # Only W positions in reach of the patch signal anything new; the rest of the tail stands.
+        near = self._projected(group, position)
+        n_near = length_of(near)
+        if n_near == length_of(tail):
+            return mixing.output(near, state, only=only)
+        far = cut(tail, slice(n_near, None))
+        if isinstance(only, Tensor) and self.first_readout < position + n_near:
+            return mixing.output(behind_each_other(near, far), state, only=only)
+        return mixing.output_of_both(near, far, state, only=only)
+
+    def _projected(self, group: CellGroup, position: int) -> Signals:
+        """Return the signals that differ from the base runs': those in reach of the patch."""
+        if group.signals is not None:
+            return group.signals
+        base, state = self.bases[group.layer], self.states.rows(group.layer, group.runs)
+        mixing, edit = base.layer.mixing, unchanged
+        inner = group.component in mixing.inner
+        # A patch behind the convolution reaches the signals of its own position alone.
+        reach = 1 if inner else mixing.reach
+        window_RWD = base.stream_PTD[group.runs, position : position + reach]
+        if group.value_RD is not None:
+            window_RWD = _changed(window_RWD, group.value_RD[:, None], None)
+        normed_RWD = base.layer.enter(window_RWD)
+        if inner:
+            edit = putting(group.component, group.donor[0][:, None])
+        elif group.component == "mixer_in":
+            normed_RWD = torch.cat([group.donor[0][:, None].to(normed_RWD), normed_RWD[:, 1:]], 1)
+        return mixing.project(normed_RWD, state, edit=edit)
+
+    def _remembering(self, group: CellGroup, position: int, tail: Signals, only: Only) -> Tensor:
+        """Go on with another memory behind the position, whose own output stays."""
+        # The position itself has read before it wrote, so that its output is the base run's; those
+        # behind it go on from the donor's memory with the base run's signals.
+        base = self.bases[group.layer]
+        mixing, memory = base.layer.mixing, group.donor
+        later = cut(tail, slice(1, None))
+        if mixing.n_recent and group.component == "state":
+            own = self.states.after(group.layer)[: mixing.n_recent]
+            memory = (*(part[group.runs] for part in own), *memory)
+        elif mixing.n_recent:
+            # Other recent inputs reach the signals of the next positions, by the convolution.
+            stream_RWD = base.stream_PTD[group.runs, position + 1 : position + mixing.reach]
+            if stream_RWD.numel():
+                near = mixing.project(base.layer.enter(stream_RWD), memory)
+                later = behind_each_other(near, cut(later, slice(length_of(near), None)))
+        later_only = only - 1 if isinstance(only, Tensor) else only
+        mixed_RND = mixing.output(later, memory, only=later_only)
+        if only is not None:
+            return mixed_RND
+        here = cut(tail, slice(1))
+        own_R1D = mixing.output(here, self.states.rows(group.layer, group.runs))
+        return torch.cat([own_R1D, mixed_RND], 1)
+
+
+def tail_of(base: Base, runs: Tensor | slice, position: int) -> Signals:
+    """Return what rows of the base runs signal from a position on."""
+    return {name: value_PTX[runs, position:] for name, value_PTX in base.signals.items()}
+
+
+def _changed(tail_RND: Tensor, first_R1D: Tensor | None, only: Only) -> Tensor:
+    """Put another first position into a copy of a tail, of which one position can be wanted."""
+    if first_R1D is None:
+        return at(tail_RND, only)
+    if only is None:
+        return torch.cat([first_R1D.to(tail_RND), tail_RND[:, 1:]], 1)
+    if only is LAST:
+        return first_R1D.to(tail_RND) if tail_RND.shape[1] == 1 else at(tail_RND, only)
+    is_first_R11 = (only == 0).to(tail_RND.device)[:, None, None]
+    return torch.where(is_first_R11, first_R1D.to(tail_RND), at(tail_RND, only))
