@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from mecheval.interventions.grid import recovery_grid
 from mecheval.models.decomposition import Refusal
 from mecheval.models.hooks import visiting
-from mecheval.models.mixing import at
+from mecheval.models.mixing import LAST, at
 from mecheval.models.sites import Site
 from mecheval.models.wrapped.decomposition import cache_context
 from mecheval.models.wrapped.decomposition.attention_context import AttentionContext
@@ -186,6 +186,14 @@ def check_layer(layer: Layer, seen: dict[str, Tensor], split: int, tolerance: fl
     only = torch.tensor([0, 2, tail_BTD.shape[1] - 1])
     single_B1D = mixing.output(later, before, only=only)
     assert_close(single_B1D, at(tail_BTD, only), tolerance)
+    for where in (None, only, LAST):
+        made_BTD = mixing.output_from(normed_BTD[:, late], before, only=where)
+        assert_close(made_BTD, at(tail_BTD, where), tolerance)
+    assert_close(mixing.output(later, before, only=LAST), tail_BTD[:, -1:], tolerance)
+    near, far = cut(later, slice(2)), cut(later, slice(2, None))
+    for where in (None, only.clamp_min(2), LAST):
+        made_BTD = mixing.output_of_both(near, far, before, only=where)
+        assert_close(made_BTD, at(tail_BTD, where), tolerance)
     if mixing.writes is not None:
         written = mixing.written(later, before)
         assert len(written) == len(mixing.writes)

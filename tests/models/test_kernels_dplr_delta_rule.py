@@ -54,6 +54,19 @@ def test_definition(shape, implementation, started):
         assert torch.allclose(one, other, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("started", [False, True])
+def test_what_nobody_reads_ends_in_the_same_state(shape, started):
+    q, writes = random_writes(shape)
+    state = torch.randn(shape[0], *shape[2:], dtype=torch.float64) if started else None
+    _, wanted = dplr_delta_rule(q, writes, state_BHKV=state, implementation="torch")
+    _, last = dplr_delta_rule(
+        torch.full_like(q, torch.nan), writes, state_BHKV=state, implementation="torch",
+        reading=False,
+    )  # fmt: skip
+    assert torch.equal(last, wanted)
+
+
 def gradients(q, writes, implementation) -> list[torch.Tensor]:
     """Return outputs, last state and the gradients of random sums of both, in float64."""
     given = [value.detach().clone().requires_grad_() for value in (q, *writes)]

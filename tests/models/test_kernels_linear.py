@@ -215,6 +215,21 @@ def test_two_pieces_equal_the_whole(kind, implementation, cut):
     assert worst([torch.cat(pieces, 1), state], [whole, last]) < 1e-13
 
 
+@every_shape
+@pytest.mark.parametrize("kind", ["none", "head", "channel", "plain delta", "gated delta"])
+@pytest.mark.parametrize("implementation", ["reference", "torch"])
+@stated
+def test_what_nobody_reads_ends_in_the_same_state(shape, kind, implementation, stated):
+    given, (_, _, delta) = Arguments(shape), kind.partition(" ")
+    if delta:
+        run, inputs = delta_rule, delta_inputs(given, gated=kind[0] == "g", stated=stated)
+    else:
+        run, inputs = linear_attention, attention_inputs(given, kind, stated)
+    _, wanted = run(**inputs, implementation=implementation)
+    _, last = run(**inputs, implementation=implementation, reading=False)
+    assert worst([last], [wanted]) < 1e-13
+
+
 @pytest.mark.parametrize("run", [linear_attention, delta_rule])
 def test_half_precision_is_summed_in_single(run):
     given = Arguments((1, 40, 1, 4, 3))

@@ -166,6 +166,35 @@ def test_threads_change_no_bit(heads, monkeypatch):
 
 
 @needs_c
+@pytest.mark.parametrize("before", [True, False])
+def test_threads_change_no_bit_of_a_convolution(before, monkeypatch):
+    x_BTE, weight_EK, bias_E = torch.randn(5, 6, 24), torch.randn(24, 4), torch.randn(24)
+    before_BKE = torch.randn(5, 3, 24) if before else None
+    results = []
+    for threads in (1, 3):
+        monkeypatch.setattr(functions, "_SMALLEST_CONVOLUTION", 1)
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        results.append(
+            causal_convolution(x_BTE, weight_EK, bias_E, implementation="c", before_BKE=before_BKE)
+        )
+    assert torch.equal(*results)
+
+
+@every_implementation
+@both_scans
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_scan_that_nobody_reads_ends_in_the_same_state(heads, implementation, stated):
+    scan_by = dual_scan if heads else selective_scan
+    scan = random_scan((3, 21, 24, 4, 2), heads=heads, dtype=torch.float32)
+    state_BEN = random_state(scan) if stated else None
+    _, wanted_BEN = scan_by(scan, implementation=implementation, state_BEN=state_BEN)
+    nothing = torch.full_like(scan.z_BTE, torch.nan), torch.full_like(scan.C_BTN, torch.nan)
+    unread = scan._replace(z_BTE=nothing[0], C_BTN=nothing[1], reading=False)
+    _, last_BEN = scan_by(unread, implementation=implementation, state_BEN=state_BEN)
+    torch.testing.assert_close(last_BEN, wanted_BEN, rtol=0, atol=0)
+
+
+@needs_c
 @pytest.mark.parametrize("training", [True, False])
 def test_nothing_is_kept_for_a_backward_that_cannot_come(training, monkeypatch):
     asked, compiled = [], functions._functions()

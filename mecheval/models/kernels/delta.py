@@ -13,6 +13,9 @@ package flash-linear-attention. Shape suffixes: as in :mod:`.chunks`.
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -29,6 +32,9 @@ from mecheval.models.kernels.decays import head_decays, no_decay
 from mecheval.models.kernels.fla import LinearImplementation, fused
 from mecheval.models.kernels.triangular_solve import substituted, unit_inverse
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 def delta_rule(
     q_BTHK: Tensor,
@@ -39,6 +45,7 @@ def delta_rule(
     log_decay_BTH: Tensor | None = None,
     state_BHKV: Tensor | None = None,
     implementation: LinearImplementation,
+    reading: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Run the recurrence.
 
@@ -50,6 +57,8 @@ def delta_rule(
         log_decay_BTH: The logarithms of the decays, finite and at most 0. None is no decay.
         state_BHKV: The state before the first position; zeros without one.
         implementation: What :func:`mecheval.models.kernels.fla.choose_linear` chose.
+        reading: Whether the outputs are wanted; without them only the last state is computed
+            where that is cheaper, and what is returned in their place means nothing.
 
     Returns:
         The outputs ``(B, T, H, V)`` in the type of the values, and the last state
@@ -58,7 +67,7 @@ def delta_rule(
     if implementation == "fla":
         name = "delta_rule" if log_decay_BTH is None else "gated_delta_rule"
         return fused(name, q_BTHK, k_BTHK, v_BTHV, state_BHKV, beta=beta_BTH, g=log_decay_BTH)
-    run = _reference if implementation == "reference" else _chunked
+    run = _reference if implementation == "reference" else partial(_chunked, reading=reading)
     return in_full(run, v_BTHV, q_BTHK, k_BTHK, beta_BTH, log_decay_BTH, state_BHKV)
 
 
@@ -90,6 +99,8 @@ def _chunked(
     beta_BTH: Tensor,
     log_decay_BTH: Tensor | None,
     state_BHKV: Tensor | None,
+    *,
+    reading: bool,
 ) -> tuple[Tensor, Tensor]:
     """Find what each position adds, u_t = beta_t (v_t - a_t k_t S_{t-1}), for a chunk at a time.
 
@@ -102,7 +113,7 @@ def _chunked(
     q_BCHLK, k_BCHLK, v_BCHLV = (in_chunks(value, length) for value in (q_BTHK, k_BTHK, v_BTHV))
     beta_BCHL1 = in_chunks(beta_BTH, length)[..., None]
     factors_BCHLS = beta_BCHL1 * overlaps(k_BCHLK, k_BCHLK)
-    scores_BCHLS = overlaps(q_BCHLK, k_BCHLK, diagonal=0)
+    scores_BCHLS = overlaps(q_BCHLK, k_BCHLK, diagonal=0) if reading else factors_BCHLS
     if log_decay_BTH is None:
         decays = no_decay(v_BCHLV)
     else:
@@ -111,23 +122,38 @@ def _chunked(
     right_BCHLV, inverse_BCHLS = beta_BCHL1 * v_BCHLV, unit_inverse(factors_BCHLS)
     kept_BCHKL = (k_BCHLK * decays.after_BCHLK).transpose(-1, -2)
     # A single chunk from zeros has no state to subtract, and none to read: half of the products.
+    starts: list[Tensor] = []
     if state_BHKV is None and v_BCHLV.shape[1] == 1:
         added_BCHLV = substituted(factors_BCHLS, inverse_BCHLS, right_BCHLV)
         last_BHKV = (kept_BCHKL @ added_BCHLV)[:, 0]
-        return joined(scores_BCHLS @ added_BCHLV, n_positions), last_BHKV
-    last_BHKV = started(state_BHKV, k_BTHK, v_BTHV)
-    held_BCHLK = beta_BCHL1 * k_BCHLK * decays.before_BCHLK
-    columns = (factors_BCHLS, inverse_BCHLS, right_BCHLV, held_BCHLK, kept_BCHKL)
-    totals = decays.total_BCHK[..., None].unbind(1)
-    # What is added depends on the state that the chunk starts from: only this runs one chunk after
-    # the other, and what queries read of the states waits until all of them are there.
+    else:
+        held_BCHLK = beta_BCHL1 * k_BCHLK * decays.before_BCHLK
+        columns = (factors_BCHLS, inverse_BCHLS, right_BCHLV, held_BCHLK, kept_BCHKL)
+        starts, added_BCHLV, last_BHKV = _one_after_the_other(
+            columns, decays.total_BCHK[..., None], started(state_BHKV, k_BTHK, v_BTHV)
+        )
+    if not reading:
+        return v_BTHV, last_BHKV
+    sum_BCHLV = scores_BCHLS @ added_BCHLV
+    if starts:
+        sum_BCHLV = sum_BCHLV + (q_BCHLK * decays.before_BCHLK) @ torch.stack(starts, 1)
+    return joined(sum_BCHLV, n_positions), last_BHKV
+
+
+def _one_after_the_other(
+    columns: Sequence[Tensor], totals_BCH11: Tensor, last_BHKV: Tensor
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Return the states before the chunks, what each adds, and the state after them.
+
+    What is added depends on the state that the chunk starts from: only this runs one chunk after
+    the other, and what queries read of the states waits until all of them are there.
+    """
     starts, added = [], []
     for total_BH11, factors_BHLS, inverse_BHLS, right_BHLV, held_BHLK, kept_BHKL in zip(
-        totals, *(value.unbind(1) for value in columns), strict=True
+        totals_BCH11.unbind(1), *(value.unbind(1) for value in columns), strict=True
     ):
         starts.append(last_BHKV)
         right_BHLV = right_BHLV - held_BHLK @ last_BHKV
         added.append(substituted(factors_BHLS, inverse_BHLS, right_BHLV))
         last_BHKV = total_BH11 * last_BHKV + kept_BHKL @ added[-1]
-    read_BCHLV = (q_BCHLK * decays.before_BCHLK) @ torch.stack(starts, 1)
-    return joined(scores_BCHLS @ torch.stack(added, 1) + read_BCHLV, n_positions), last_BHKV
+    return starts, torch.stack(added, 1), last_BHKV

@@ -11,6 +11,7 @@ p = k, c = beta k and writes beta v. ``reference`` is the definition, one positi
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -55,6 +56,7 @@ def dplr_delta_rule(
     *,
     state_BHKV: Tensor | None = None,
     implementation: LinearImplementation,
+    reading: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Run the recurrence.
 
@@ -63,6 +65,8 @@ def dplr_delta_rule(
         writes: What positions write.
         state_BHKV: The state before the first position; zeros without one.
         implementation: What :func:`mecheval.models.kernels.fla.choose_linear` chose.
+        reading: Whether the outputs are wanted; without them only the last state is computed
+            where that is cheaper, and what is returned in their place means nothing.
 
     Returns:
         The outputs ``(B, T, H, V)`` in the type of the values, and the last state
@@ -73,7 +77,7 @@ def dplr_delta_rule(
             "dplr_delta_rule", q_BTHK, writes.k, writes.v, state_BHKV,
             a=writes.direction, b=-writes.removal, gk=writes.log_decay,  # it adds along b
         )  # fmt: skip
-    run = _reference if implementation == "reference" else _chunked
+    run = _reference if implementation == "reference" else partial(_chunked, reading=reading)
     return in_full(run, writes.v, state_BHKV, q_BTHK, *writes[:-1])
 
 
@@ -95,7 +99,7 @@ def _reference(
 
 
 def _chunked(
-    v_BTHV: Tensor, state_BHKV: Tensor | None, q_BTHK: Tensor, *others: Tensor
+    v_BTHV: Tensor, state_BHKV: Tensor | None, q_BTHK: Tensor, *others: Tensor, reading: bool
 ) -> tuple[Tensor, Tensor]:
     """Find what each position removes, u_t = p_t S_{t-1}, for a chunk at a time.
 
@@ -110,29 +114,36 @@ def _chunked(
     factors_BCHLS = overlaps(p_BCHLK, c_BCHLK)
     inverse_BCHLS = unit_inverse(factors_BCHLS)
     right_BCHLV = overlaps(p_BCHLK, k_BCHLK, diagonal=-1) @ v_BCHLV
-    scores_BCHLS = overlaps(q_BCHLK, c_BCHLK, diagonal=0)
-    sum_BCHLV = overlaps(q_BCHLK, k_BCHLK, diagonal=0) @ v_BCHLV
+    if reading:
+        scores_BCHLS = overlaps(q_BCHLK, c_BCHLK, diagonal=0)
+        sum_BCHLV = overlaps(q_BCHLK, k_BCHLK, diagonal=0) @ v_BCHLV
+    else:
+        scores_BCHLS = sum_BCHLV = right_BCHLV
     written_BCHKV = k_BCHLK.transpose(-1, -2) @ v_BCHLV
     c_BCHKL = c_BCHLK.transpose(-1, -2)
+    starts: list[Tensor] = []
     if state_BHKV is None and v_BCHLV.shape[1] == 1:
         removed_BCHLV = substituted(factors_BCHLS, inverse_BCHLS, right_BCHLV)
-        last_BCHKV = left_BCHK[..., None] * (written_BCHKV - c_BCHKL @ removed_BCHLV)
-        return joined(sum_BCHLV - scores_BCHLS @ removed_BCHLV, n_positions), last_BCHKV[:, 0]
-    last_BHKV = started(state_BHKV, q_BTHK, v_BTHV)
-    columns = (
-        factors_BCHLS, inverse_BCHLS, right_BCHLV, p_BCHLK, c_BCHKL, written_BCHKV,
-        left_BCHK[..., None], middle_BCHK[..., None],
-    )  # fmt: skip
-    starts, removed = [], []
-    for factors_BHLS, inverse_BHLS, right_BHLV, p_BHLK, c_BHKL, written_BHKV, left, middle in zip(
-        *(value.unbind(1) for value in columns), strict=True
-    ):
-        starts.append(middle * last_BHKV)
-        right_BHLV = right_BHLV + p_BHLK @ starts[-1]
-        removed.append(substituted(factors_BHLS, inverse_BHLS, right_BHLV))
-        last_BHKV = left * (starts[-1] + written_BHKV - c_BHKL @ removed[-1])
-    sum_BCHLV = sum_BCHLV + q_BCHLK @ torch.stack(starts, 1)
-    return joined(sum_BCHLV - scores_BCHLS @ torch.stack(removed, 1), n_positions), last_BHKV
+        last_BHKV = (left_BCHK[..., None] * (written_BCHKV - c_BCHKL @ removed_BCHLV))[:, 0]
+    else:
+        last_BHKV, removed = started(state_BHKV, q_BTHK, v_BTHV), []
+        columns = (
+            factors_BCHLS, inverse_BCHLS, right_BCHLV, p_BCHLK, c_BCHKL, written_BCHKV,
+            left_BCHK[..., None], middle_BCHK[..., None],
+        )  # fmt: skip
+        for factors_BHLS, inverse_BHLS, right, p_BHLK, c_BHKL, written_BHKV, left, middle in zip(
+            *(value.unbind(1) for value in columns), strict=True
+        ):
+            starts.append(middle * last_BHKV)
+            right_BHLV = right + p_BHLK @ starts[-1]
+            removed.append(substituted(factors_BHLS, inverse_BHLS, right_BHLV))
+            last_BHKV = left * (starts[-1] + written_BHKV - c_BHKL @ removed[-1])
+        removed_BCHLV = torch.stack(removed, 1)
+    if not reading:
+        return v_BTHV, last_BHKV
+    if starts:
+        sum_BCHLV = sum_BCHLV + q_BCHLK @ torch.stack(starts, 1)
+    return joined(sum_BCHLV - scores_BCHLS @ removed_BCHLV, n_positions), last_BHKV
 
 
 class _Decayed(torch.autograd.Function):

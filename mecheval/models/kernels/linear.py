@@ -36,6 +36,7 @@ def linear_attention(
     log_decay: Tensor | None = None,
     state_BHKV: Tensor | None = None,
     implementation: LinearImplementation,
+    reading: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Run the recurrence.
 
@@ -47,6 +48,8 @@ def linear_attention(
             head, or ``(B, T, H, K)``, one for each channel of the keys. None is no decay.
         state_BHKV: The state before the first position; zeros without one.
         implementation: What :func:`mecheval.models.kernels.fla.choose_linear` chose.
+        reading: Whether the outputs are wanted; without them only the last state is computed
+            where that is cheaper, and what is returned in their place means nothing.
 
     Returns:
         The outputs ``(B, T, H, V)`` in the type of the values, and the last state
@@ -56,6 +59,7 @@ def linear_attention(
         name = "gla" if log_decay is not None and log_decay.ndim == 4 else "simple_gla"
         return fused(name, q_BTHK, k_BTHK, v_BTHV, state_BHKV, g=log_decay)
     run = _reference if implementation == "reference" else _chunked
+    run = run if reading else _written
     return in_full(run, v_BTHV, q_BTHK, k_BTHK, log_decay, state_BHKV)
 
 
@@ -75,6 +79,26 @@ def _reference(
         last_BHKV = a_BHK[..., None] * last_BHKV + k_BHK[..., None] * v_BHV[..., None, :]
         outputs.append((q_BHK[..., None, :] @ last_BHKV)[..., 0, :])
     return torch.stack(outputs, 1), last_BHKV
+
+
+def _written(
+    v_BTHV: Tensor,
+    _: Tensor,
+    k_BTHK: Tensor,
+    log_decay: Tensor | None,
+    state_BHKV: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Sum up what is left at the end of all that is written: one product for all positions."""
+    kept_BTHK, left = k_BTHK, None
+    if log_decay is not None:
+        log_BTHX = log_decay if log_decay.ndim == 4 else log_decay[..., None]
+        onwards_BTHX = log_BTHX.flip(1).cumsum(1).flip(1)  # from each position's own decay on
+        kept_BTHK = k_BTHK * (onwards_BTHX - log_BTHX).exp()
+        left = onwards_BTHX[:, 0, :, :, None].exp()
+    last_BHKV = kept_BTHK.permute(0, 2, 3, 1) @ v_BTHV.transpose(1, 2)
+    if state_BHKV is not None:
+        last_BHKV = last_BHKV + (state_BHKV if left is None else left * state_BHKV)
+    return v_BTHV, last_BHKV
 
 
 def _chunked(

@@ -76,8 +76,13 @@ class MatrixMemory(Mixer):
         """Return what the positions signal, each alone."""
 
     @abstractmethod
-    def remember(self, signals: Signals, state_BHKV: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return what is read ``(B, T, H, V)``, and the matrices after the last position."""
+    def remember(
+        self, signals: Signals, state_BHKV: Tensor | None, *, reading: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Return what is read ``(B, T, H, V)``, and the matrices after the last position.
+
+        Without ``reading`` nobody looks at the first of the two.
+        """
 
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Convolve queries, keys and values; the first part of the state is their last inputs."""
@@ -103,9 +108,17 @@ class MatrixMemory(Mixer):
         z_BTX = y_BTHV.flatten(2)
         if "gate" in signals:
             z_BTX = z_BTX * signals["gate"]
+        return z_BTX, (*self._recent(signals, state), last_BHKV)
+
+    def advance(self, signals: Signals, state: State) -> State:
+        """Run the matrices on without reading them."""
+        _, last_BHKV = self.remember(signals, state[-1] if state else None, reading=False)
+        return (*self._recent(signals, state), last_BHKV)
+
+    def _recent(self, signals: Signals, state: State) -> State:
         if not self.n_recent:
-            return z_BTX, (last_BHKV,)
-        return z_BTX, (self.conv.tail(signals["qkv"], state[0] if state else None), last_BHKV)
+            return ()
+        return (self.conv.tail(signals["qkv"], state[0] if state else None),)
 
     def taps(self) -> dict[str, Tap]:
         """Return queries, keys and values before their activation, and what the heads read."""

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SMALLEST_SHARE = 1 << 20
-"""Positions times channels times states, about half a millisecond, that are worth a thread."""
+"""Steps of a scan, positions times channels times states, that are worth a thread: half a
+millisecond."""
+
+_SMALLEST_CONVOLUTION = 1 << 19
+"""The same for a convolution: positions times channels."""
 
 
 class _Rows(ctypes.Structure):
@@ -126,7 +130,8 @@ class SelectiveScan(torch.autograd.Function):
             checkpoints = y_BTE.new_empty(scan.batch, size // max(scan.batch, 1))
             ctx.save_for_backward(*tensors, checkpoints)
         calls = []
-        for part in _parts(scan):
+        work = scan.time * scan.width * scan.n
+        for part in _parts(scan.batch, work, _SMALLEST_SHARE):
             described = _described([*(value[part] for value in rows), *tensors[5:]], signed)
             y_, last_ = (y_BTE if reading else None), (last_BNE if going_on else None)
             by_example = (start_BNE, y_, checkpoints, last_)
@@ -169,11 +174,16 @@ def _check_scan(start_BNE: Tensor | None, *inputs: Tensor) -> None:
     )  # fmt: skip
 
 
-def _parts(scan: _Scan) -> list[slice]:
-    """Share the examples out among torch's threads, but not in shares too small for a thread."""
-    work = scan.batch * scan.time * scan.width * scan.n
-    shares = max(1, min(torch.get_num_threads(), scan.batch, work // _SMALLEST_SHARE))
-    ends = [scan.batch * share // shares for share in range(shares + 1)]
+def _parts(batch: int, work: int, smallest: int) -> list[slice]:
+    """Share examples out among torch's threads, but not in shares too small for a thread.
+
+    Args:
+        batch: How many examples there are.
+        work: Steps for one of them.
+        smallest: Steps that are worth a thread.
+    """
+    shares = max(1, min(torch.get_num_threads(), batch, batch * work // smallest))
+    ends = [batch * share // shares for share in range(shares + 1)]
     return list(itertools.starmap(slice, itertools.pairwise(ends)))
 
 
@@ -214,8 +224,12 @@ class CausalConvolution(torch.autograd.Function):
         x_BTE, parameters = _in_rows(x_BTE), tuple(value.contiguous() for value in parameters)
         ctx.save_for_backward(x_BTE, before_BKE, *parameters)
         y_BTE = x_BTE.new_empty(x_BTE.shape)
-        described = _convolution(x_BTE, before_BKE, *parameters)
-        _functions().causal_convolution_forward(byref(described), _pointer(y_BTE))
+        calls = []
+        for part in _parts(len(x_BTE), x_BTE[:1].numel(), _SMALLEST_CONVOLUTION):
+            own_BKE = None if before_BKE is None else before_BKE[part]
+            described = _convolution(x_BTE[part], own_BKE, *parameters)
+            calls.append((byref(described), _pointer(y_BTE[part])))
+        _call_all(_functions().causal_convolution_forward, calls)
         return y_BTE
 
     @staticmethod
