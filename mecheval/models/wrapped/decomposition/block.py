@@ -1,6 +1,6 @@
 """One block taken apart: into its mixer, its feed-forward part, and two sums, or as one part.
 
-A block is ``stream + mixed`` and then ``+ fed``, with norms before and behind both parts. Which
+A block is ``stream + mixed`` and then ``+ mlp_out``, with norms before and behind both parts. Which
 modules those are shows in the tensors of a recorded run. There are three ways to run a block from
 the middle of a sequence on, tried in this order, because the first ones show most and skip most:
 
