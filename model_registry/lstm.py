@@ -10,7 +10,7 @@ stack, so that there is a stream after every layer; forget biases start at 1 (Jo
 
 Official implementation: none; ``torch.nn.LSTM`` is used, https://github.com/pytorch/pytorch
 
-Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width.
+Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width, ``G`` all gates side by side.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from mecheval.models.kernels.vmap_rules import is_lifted
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.precision import full_precision_on_cpu
-from mecheval.models.layers.recurrence import draw, given_to_gates, run_lstm
+from mecheval.models.layers.recurrence import draw, given_to_gates, lstm_gates, run_lstm
 from mecheval.models.stack.architecture import Architecture, model
 
 if TYPE_CHECKING:
@@ -74,9 +74,8 @@ class LongShortTermMemory(Mixer):
     def _gates(self, signals: Signals, state: State) -> tuple[Tensor, ...]:
         """Return input gate, forget gate, candidate and output gate of the run."""
         normed_BTD, output_BTD = signals["normed"], self.output(signals, state)
-        from_input_BT4D, back_BT4D = given_to_gates(self.lstm, normed_BTD, output_BTD, state)
-        i_BTD, f_BTD, g_BTD, o_BTD = (from_input_BT4D + back_BT4D).chunk(4, -1)
-        return i_BTD.sigmoid(), f_BTD.sigmoid(), g_BTD.tanh(), o_BTD.sigmoid()
+        from_input_BTG, back_BTG = given_to_gates(self.lstm, normed_BTD, output_BTD, state)
+        return lstm_gates(from_input_BTG + back_BTG)
 
 
 @model(

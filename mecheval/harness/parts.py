@@ -120,11 +120,10 @@ def fidelity(subject: Subject) -> Fidelity:
 
 def _logits(model: SequenceModel, tokens_BT: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Yield logits as they are, a second time, and with idle hooks; at some positions at once."""
-    plain, again = logits.of_runs(model, tokens_BT), logits.of_runs(model, tokens_BT)
-    hooked = logits.of_runs(model, tokens_BT)
-    for (plain_BPC,), (again_BPC,) in zip(plain, again, strict=True):
+    plain, again, hooked = (logits.of_run(model, tokens_BT) for _ in range(3))
+    for plain_BPC, again_BPC in zip(plain, again, strict=True):
         with visiting(dict.fromkeys(model.taps().values(), _look)):
-            (hooked_BPC,) = next(hooked)
+            hooked_BPC = next(hooked)
         yield plain_BPC, again_BPC, hooked_BPC
 
 

@@ -15,8 +15,9 @@ from mecheval.errors import UsageError
 from mecheval.interventions.budget import Budget, keeping_freed_memory
 from mecheval.interventions.chunk import chunk_of
 from mecheval.interventions.engine_choice import NO_MEMORY, Engines, Execution
-from mecheval.interventions.grid_file import GridFile, GridResult, grid_sha256
+from mecheval.interventions.grid_file import GridFile, grid_sha256
 from mecheval.interventions.plan import plan_of
+from mecheval.interventions.results import GridResult
 from mecheval.models.decomposition import Decomposition
 from mecheval.own_code.explaining import is_out_of_memory
 

@@ -1,7 +1,4 @@
-"""A grid on disk while it is being computed, so that an interrupted one goes on where it stopped.
-
-Shape suffixes: ``P`` runs, ``K`` components, ``I`` patched layers, ``J`` patched positions.
-"""
+"""A grid on disk while it is computed, so that an interrupted one goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -9,11 +6,10 @@ import os
 import time
 import zipfile
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from mecheval.interventions.content import code_of, content_sha256
 
@@ -21,50 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mecheval.interventions.base_runs import BaseRuns
-    from mecheval.interventions.chunk import Chunk
     from mecheval.interventions.donors import Donor
     from mecheval.interventions.plan import Plan
+    from mecheval.interventions.results import GridResult
 
 SECONDS = 5.0
 """Least time between two writes."""
-
-
-@dataclass
-class GridResult:
-    """Readouts of a whole grid in float64, as far as they are known: their one home.
-
-    Attributes:
-        base_P: Of the base runs.
-        donor_P: Of the runs that donate; of the base runs where there are no such runs.
-        patched_KIJP: Of the patched runs; NaN where there is no such site.
-        pending_KIJP: Which of these are not known yet.
-        used: Engines that computed them, in order.
-    """
-
-    base_P: np.ndarray
-    donor_P: np.ndarray
-    patched_KIJP: np.ndarray
-    pending_KIJP: np.ndarray
-    used: list[str] = field(default_factory=list)
-
-    @classmethod
-    def unknown(cls, plan: Plan, n_runs: int) -> GridResult:
-        """Return the result of a grid of which nothing is known."""
-        shape = (*plan.shape, n_runs)
-        base_P, donor_P, patched_KIJP = (np.full(n, np.nan) for n in (n_runs, n_runs, shape))
-        return cls(base_P, donor_P, patched_KIJP, np.ones(shape, bool))
-
-    def fill(self, chunk: Chunk, runs: slice) -> None:
-        """Tell a chunk what is known of its runs."""
-        known = torch.as_tensor(~self.pending_KIJP[..., runs], device=chunk.base_P.device)
-        patched = torch.as_tensor(self.patched_KIJP[..., runs], device=chunk.base_P.device)
-        chunk.patched_KIJP[known] = patched[known]
-        chunk.pending_KIJP &= ~known
-
-    def take(self, chunk: Chunk, runs: slice) -> None:
-        """Take over what a chunk has found out of its runs."""
-        for name in ("base_P", "donor_P", "patched_KIJP", "pending_KIJP"):
-            getattr(self, name)[..., runs] = getattr(chunk, name).cpu().numpy()
 
 
 class GridFile:

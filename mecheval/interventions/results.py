@@ -1,4 +1,6 @@
-"""What comes out of a grid: readouts of patched runs by component, layer, position and run.
+"""What a grid finds: readouts of patched runs by component, layer, position and run.
+
+:class:`GridResult` while it is computed; then what users are given.
 
 Shape suffixes: ``K`` components, ``I`` patched layers, ``J`` patched positions, ``P`` runs, or
 pairs of runs.
@@ -6,15 +8,58 @@ pairs of runs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+import torch
 
 from mecheval.interventions.agreement import N_SPLITS, SplitHalf, split_half
 
 if TYPE_CHECKING:
+    from mecheval.interventions.chunk import Chunk
     from mecheval.interventions.engine_choice import Execution
+    from mecheval.interventions.plan import Plan
+
+
+@dataclass
+class GridResult:
+    """Readouts of a whole grid in float64, as far as they are known while it is computed.
+
+    Here they are gathered from one chunk of runs after the other, and kept in a file meanwhile.
+
+    Attributes:
+        base_P: Of the base runs.
+        donor_P: Of the runs that donate; of the base runs where there are no such runs.
+        patched_KIJP: Of the patched runs; NaN where there is no such site.
+        pending_KIJP: Which of these are not known yet.
+        used: Engines that computed them, in order.
+    """
+
+    base_P: np.ndarray
+    donor_P: np.ndarray
+    patched_KIJP: np.ndarray
+    pending_KIJP: np.ndarray
+    used: list[str] = field(default_factory=list)
+
+    @classmethod
+    def unknown(cls, plan: Plan, n_runs: int) -> GridResult:
+        """Return the result of a grid of which nothing is known."""
+        shape = (*plan.shape, n_runs)
+        base_P, donor_P, patched_KIJP = (np.full(n, np.nan) for n in (n_runs, n_runs, shape))
+        return cls(base_P, donor_P, patched_KIJP, np.ones(shape, bool))
+
+    def fill(self, chunk: Chunk, runs: slice) -> None:
+        """Tell a chunk what is known of its runs."""
+        known = torch.as_tensor(~self.pending_KIJP[..., runs], device=chunk.base_P.device)
+        patched = torch.as_tensor(self.patched_KIJP[..., runs], device=chunk.base_P.device)
+        chunk.patched_KIJP[known] = patched[known]
+        chunk.pending_KIJP &= ~known
+
+    def take(self, chunk: Chunk, runs: slice) -> None:
+        """Take over what a chunk has found out of its runs."""
+        for name in ("base_P", "donor_P", "patched_KIJP", "pending_KIJP"):
+            getattr(self, name)[..., runs] = getattr(chunk, name).cpu().numpy()
 
 
 @dataclass(frozen=True, kw_only=True)

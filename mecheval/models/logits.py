@@ -49,26 +49,15 @@ def blocks(n_rows: int, vocab_size: int, element_size: int) -> Iterator[slice]:
         yield slice(n_rows * block // n_blocks, n_rows * (block + 1) // n_blocks)
 
 
-def of_runs(
-    model: SequenceModel, *runs_BT: Tensor, until: int | None = None
-) -> Iterator[tuple[Tensor, ...]]:
-    """Yield all logits ``(B, P, C)`` of some runs side by side, at some positions after others.
-
-    Args:
-        model: The model.
-        runs_BT: Token ids of runs of one shape.
-        until: Position behind the last one that is wanted; None for all.
-    """
-    n_examples, n_positions = runs_BT[0].shape
-    size, until = next(model.parameters()).element_size(), n_positions if until is None else until
-    if fit(n_examples * n_positions, model.vocab_size, size):
-        yield tuple(model(tokens_BT)[:, :until] for tokens_BT in runs_BT)
+def of_run(model: SequenceModel, tokens_BT: Tensor) -> Iterator[Tensor]:
+    """Yield all logits of a run, at some positions after others, ``(B, P, C)`` at a time."""
+    size = next(model.parameters()).element_size()
+    if fit(tokens_BT.numel(), model.vocab_size, size):
+        yield model(tokens_BT)
         return
-    most = max(1, BYTES // (n_examples * model.vocab_size * size))
-    for first in range(0, until, most):
-        positions_P = torch.arange(first, min(first + most, until), device=model.device)
-        positions_BP = positions_P.expand(n_examples, -1)
-        yield tuple(model.logits_at(tokens_BT, positions_BP) for tokens_BT in runs_BT)
+    most = max(1, BYTES // (len(tokens_BT) * model.vocab_size * size))
+    for positions_P in torch.arange(tokens_BT.shape[1], device=model.device).split(most):
+        yield model.logits_at(tokens_BT, positions_P.expand(len(tokens_BT), -1))
 
 
 def read(row_ND: Tensor, vocab_size: int, take: Callable[[Tensor, slice], Tensor]) -> Tensor:

@@ -25,6 +25,9 @@ class Tolerance(NamedTuple):
         return {torch.float64: self.float64, torch.float32: self.float32}.get(dtype, self.half)
 
 
+ROUNDING = 16
+"""By how many units in the last place of the largest number two sums can differ."""
+
 PARTS = Tolerance(1e-10, 1e-5, 3e-2)
 """One block in parts, or the same pass on other kernels: the same sums in another order."""
 

@@ -23,8 +23,9 @@ from mecheval.interventions import (
 )
 from mecheval.interventions.base_runs import checked_runs
 from mecheval.interventions.engines import tails
-from mecheval.interventions.grid_file import GridFile, GridResult
+from mecheval.interventions.grid_file import GridFile
 from mecheval.interventions.plan import plan_of
+from mecheval.interventions.results import GridResult
 from mecheval.models.sites import Site
 
 if TYPE_CHECKING:

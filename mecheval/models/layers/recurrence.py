@@ -61,12 +61,17 @@ def run_lstm(layer: nn.LSTM, normed_BTD: Tensor, state: State) -> tuple[Tensor, 
     from_input_BTG, back = _input_and_back(layer, normed_BTD)
     outputs = []
     for raw_BG in from_input_BTG.unbind(1):
-        raw_BG = raw_BG + back(h_BD)
-        i_BD, f_BD, g_BD, o_BD = raw_BG.chunk(4, -1)
-        c_BD = f_BD.sigmoid() * c_BD + i_BD.sigmoid() * g_BD.tanh()
-        h_BD = o_BD.sigmoid() * c_BD.tanh()
+        i_BD, f_BD, g_BD, o_BD = lstm_gates(raw_BG + back(h_BD))
+        c_BD = f_BD * c_BD + i_BD * g_BD
+        h_BD = o_BD * c_BD.tanh()
         outputs.append(h_BD)
     return torch.stack(outputs, 1), (h_BD, c_BD)
+
+
+def lstm_gates(given_XG: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return input gate, forget gate, candidate and output gate, from what they are given."""
+    i_XD, f_XD, g_XD, o_XD = given_XG.chunk(4, -1)
+    return i_XD.sigmoid(), f_XD.sigmoid(), g_XD.tanh(), o_XD.sigmoid()
 
 
 def run_gru(layer: nn.GRU, normed_BTD: Tensor, state: State) -> tuple[Tensor, State]:

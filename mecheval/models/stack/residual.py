@@ -45,13 +45,13 @@ class Block(nn.Module):
 
     def forward(self, stream_BTD: Tensor) -> Tensor:
         """Return the stream after the block."""
-        return self._fed(stream_BTD + self.mixer(self.mixer_norm(stream_BTD)))
+        return self._through_mlp(stream_BTD + self.mixer(self.mixer_norm(stream_BTD)))
 
     def run(self, stream_BTD: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the stream after the block, and the mixer's state after the last position."""
         normed_BTD = self.mixer_norm(stream_BTD)
         mixed_BTD, state = self.mixer.read(self.mixer.project(normed_BTD, state), state)
-        return self._fed(stream_BTD + mixed_BTD), state
+        return self._through_mlp(stream_BTD + mixed_BTD), state
 
     def decomposition(self) -> Layer:
         """Return the block in parts."""
@@ -63,7 +63,7 @@ class Block(nn.Module):
             close=None if self.mlp is None else torch.add,
         )
 
-    def _fed(self, stream_BTD: Tensor) -> Tensor:
+    def _through_mlp(self, stream_BTD: Tensor) -> Tensor:
         return stream_BTD if self.mlp is None else stream_BTD + self._feed(stream_BTD)
 
     def _feed(self, stream_BTD: Tensor) -> Tensor:

@@ -122,7 +122,7 @@ def is_faster(module: nn.Module) -> bool:
 
 def _mixed(mixing: Selective | Dual, edit: Edit, own: Any, *args: Any, **kwargs: Any) -> Any:
     given, stream_BTD = Arguments.of(args, kwargs)
-    besides = [*given.args, *given.kwargs.values()]
-    if any(not (value is STREAM or value is None or isinstance(value, bool)) for value in besides):
+    others = [*given.args, *given.kwargs.values()]
+    if any(not (value is STREAM or value is None or isinstance(value, bool)) for value in others):
         return own(*args, **kwargs)  # a cache, or a mask: the mixer does more than is known here
     return mixing.output(mixing.project(stream_BTD, (), edit=edit), ())

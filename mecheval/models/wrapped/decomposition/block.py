@@ -1,6 +1,6 @@
 """One block taken apart: into its mixer, its feed-forward part, and two sums, or as one part.
 
-A block is ``stream + mixed`` and then ``+ fed``, with norms before and behind both parts. Which
+A block is ``stream + mixed`` and then ``+ mlp_out``, with norms before and behind both parts. Which
 modules those are shows in the tensors of a recorded run. There are three ways to run a block from
 the middle of a sequence on, tried in this order, because the first ones show most and skip most:
 
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from mecheval.models.decomposition import Layer
 from mecheval.models.narrowing import narrows
 from mecheval.models.sites import COMPONENTS, Site
+from mecheval.models.tolerance import ROUNDING
 from mecheval.models.wrapped.decomposition.attention import HookedAttention
 from mecheval.models.wrapped.decomposition.convolution_only import find_convolution
 from mecheval.models.wrapped.decomposition.own_cache import OwnCache
@@ -244,5 +245,5 @@ def _output(calls: list[Call], module: nn.Module) -> Tensor:
 
 def _close(made_BTD: Tensor, wanted_BTD: Tensor) -> bool:
     """Say whether two sums differ by rounding only."""
-    limit = 16 * torch.finfo(wanted_BTD.dtype).eps * float(wanted_BTD.abs().max())
+    limit = ROUNDING * torch.finfo(wanted_BTD.dtype).eps * float(wanted_BTD.abs().max())
     return float((made_BTD - wanted_BTD).abs().max()) <= limit

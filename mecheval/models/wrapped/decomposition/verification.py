@@ -12,15 +12,12 @@ import torch
 from torch import Tensor
 
 from mecheval.models.mixing import LAST, at
-from mecheval.models.tolerance import PARTS
+from mecheval.models.tolerance import PARTS, ROUNDING
 from mecheval.models.wrapped.recording.inseparable import Inseparable
 
 if TYPE_CHECKING:
     from mecheval.models.decomposition import Layer
     from mecheval.models.wrapped.decomposition.readout import RealReadout
-
-_ROUNDING = 16
-"""By how many units in the last place of the largest value two sums can differ."""
 
 
 def check_layer(layer: Layer, stream_BTD: Tensor, after_BTD: Tensor, *, dtype: torch.dtype) -> None:
@@ -100,6 +97,6 @@ def check_same(
     scale = largest if scale is None else scale
     difference = float((made.double() - wanted.double()).abs().max())
     # What a block adds can be less than the rounding of the sum with the stream.
-    limit = PARTS.of(dtype) * scale + _ROUNDING * torch.finfo(dtype).eps * largest
+    limit = PARTS.of(dtype) * scale + ROUNDING * torch.finfo(dtype).eps * largest
     if not difference <= limit:
         raise Inseparable(f"{what} are off by {difference / scale:.1e}")

@@ -40,11 +40,11 @@ def find_parts(block: Call) -> Parts:
     # A token shift looks one position back; beside a real mixer it belongs to the feed-forward.
     mixers = far or [call for call, _ in mixing]
     shifted = [call for call, _ in mixing if call not in mixers and _has_matrices(call)]
-    fed = sorted([*pointwise, *shifted], key=lambda call: call.order)
+    mlps = sorted([*pointwise, *shifted], key=lambda call: call.order)
     return Parts(
         mixer_in=_checked(_mixer_in(mixers)),
         mixer_out=_checked(_mixer_out(mixers, block)),
-        mlp_out=_checked(_mlp_out(fed, mixers, block)),
+        mlp_out=_checked(_mlp_out(mlps, mixers, block)),
     )
 
 
@@ -129,18 +129,18 @@ def _mixer_out(mixers: list[Call], block: Call) -> Call | str:
     return _before_the_residual(mixers[0], block)
 
 
-def _mlp_out(fed: list[Call], mixers: list[Call], block: Call) -> Call | str:
+def _mlp_out(mlps: list[Call], mixers: list[Call], block: Call) -> Call | str:
     """Choose the end of the feed-forward part: the one call that returns to the residual width.
 
     A projection that reads a mixer's output itself is not one: it belongs to the mixer.
     """
-    ends = [call for call in fed if call.output.shape == block.output.shape]
+    ends = [call for call in mlps if call.output.shape == block.output.shape]
     if not ends:
         return "no module with matrices works on every position of a (B, T, D) stream alone"
     if len(ends) > 1:
         return f"the block has several feed-forward modules: {_listed(ends)}"
-    if ends[0] is not fed[-1]:
-        return f"{fed[-1].path} follows the feed-forward module {ends[0].path}"
+    if ends[0] is not mlps[-1]:
+        return f"{mlps[-1].path} follows the feed-forward module {ends[0].path}"
     for mixer in mixers:
         if is_same(ends[0].given_stream, mixer.returned):
             return f"{ends[0].path} projects the output of {mixer.path}"
