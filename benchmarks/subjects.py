@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, MambaConfig, MambaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    Mamba2Config,
+    MambaConfig,
+    PretrainedConfig,
+)
 
 from mecheval.models.drawing import drawing
 
@@ -30,16 +38,14 @@ class Shape:
 
     name: str
     hub: str
-    config: GPTNeoXConfig | MambaConfig
+    config: PretrainedConfig
     blocks: str
 
     def build(self) -> nn.Module:
         """Return the model in evaluation mode, with the same random weights at every call."""
         config = copy.deepcopy(self.config)  # TransformerLens writes into that of its model
         with drawing(0):
-            if isinstance(config, GPTNeoXConfig):
-                return GPTNeoXForCausalLM(config).eval().requires_grad_(False)
-            return MambaForCausalLM(config).eval().requires_grad_(False)
+            return AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
 
 
 def neox_shape(**sizes: Any) -> Shape:
@@ -67,7 +73,36 @@ def mamba_shape(**sizes: Any) -> Shape:
     return Shape("mamba-130m", "state-spaces/mamba-130m-hf", config, "backbone.layers")
 
 
-SHAPES = {"pythia-160m": neox_shape, "mamba-130m": mamba_shape}
+def mamba2_shape() -> Shape:
+    """Return the shape of mamba2-130m; see :func:`mamba_shape` for ``initializer_range``."""
+    config = Mamba2Config(
+        vocab_size=50288, hidden_size=768, num_hidden_layers=24, num_heads=24, head_dim=64,
+        n_groups=1, state_size=128, expand=2, initializer_range=0.05,
+    )  # fmt: skip
+    return Shape("mamba2-130m", "AntonV/mamba2-130m-hf", config, "backbone.layers")
+
+
+def gpt2_shape() -> Shape:
+    """Return the shape of gpt2."""
+    return Shape("gpt2", "openai-community/gpt2", GPT2Config(), "transformer.h")
+
+
+def llama_shape() -> Shape:
+    """Return the shape of SmolLM2-135M, a Llama with nine heads in three groups."""
+    config = LlamaConfig(
+        vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
+        num_attention_heads=9, num_key_value_heads=3, tie_word_embeddings=True,
+    )  # fmt: skip
+    return Shape("smollm2-135m", "HuggingFaceTB/SmolLM2-135M", config, "model.layers")
+
+
+SHAPES = {
+    "pythia-160m": neox_shape,
+    "mamba-130m": mamba_shape,
+    "mamba2-130m": mamba2_shape,
+    "gpt2": gpt2_shape,
+    "smollm2-135m": llama_shape,
+}
 
 
 class Pairs(NamedTuple):

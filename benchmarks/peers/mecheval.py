@@ -23,11 +23,11 @@ class Engine:
     """The wrapped model of a job."""
 
     def __init__(self, job: Job) -> None:
-        """Wrap a copy of the job's model, and run two cells of it."""
+        """Wrap a copy of the job's model, and run the corners of the grid, which are checked."""
         self.job = job
         self.model = WrappedModel(job.build())
-        last = job.n_positions - 1
-        self._grid(layers=[0, job.n_layers - 1], positions=[last])
+        first, last = int(job.pairs.changed_P.min()), job.n_positions - 1
+        self._grid(layers=[0, job.n_layers - 1], positions=[first, last])
 
     def run(self) -> tuple[np.ndarray, np.ndarray]:
         """Run the whole grid; return patched readouts ``(L, T, P)`` and corrupted ones ``(P,)``."""

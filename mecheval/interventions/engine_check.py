@@ -1,10 +1,11 @@
 """Whether an engine is exact for a model: it is held against another way to compute a few cells.
 
-The cells are of the grid itself, where an engine could go wrong: its first and last layer and one
-between, its longest and its shortest tail (one token, where the last position is patched) and one
-between; many rows in a pass, and one. Tensors of the forward pass are held against plain hooks,
-``state`` and ``cache`` against a run token by token where the model has one. ``write`` and frozen
-memory can be computed in no other way: what they stand on is checked by the input of every block.
+The cells are of the grid itself, where an engine could go wrong: the four corners, between its
+first and last layer and its longest and shortest tail (one token, where the last position is
+patched), and one in the middle; many rows in a pass, and one. Tensors of the forward pass are held
+against plain hooks, ``state`` and ``cache`` against a run token by token where the model has one.
+``write`` and frozen memory can be computed in no other way: what they stand on is checked by the
+input of every block.
 
 Shape suffixes: ``P`` runs, ``T`` positions, ``C`` vocabulary, ``J`` patched positions, ``K``
 components, ``I`` patched layers.
@@ -137,6 +138,9 @@ def _sample(plan: Plan, extent: Extent) -> Plan:
 
 def _against_hooks(engine: Engine, sample: BaseRuns, donor: Donor, plan: Plan) -> Verdict:
     chunk = chunk_of(sample, donor, plan)
+    asked_IJ1 = _corners_and_middle(*plan.shape[1:]).to(chunk.base_P.device)
+    chunk.pending_KIJP &= asked_IJ1
+    chunk.patched_KIJP.masked_fill_(~asked_IJ1, torch.nan)
     many, one, wanted = _copy(chunk), _copy(_single(chunk)), _copy(chunk)
     run(many, engine, Budget(plan.memory))
     run(one, engine, Budget(1))
@@ -176,6 +180,12 @@ def _copy(chunk: Chunk) -> Chunk:
     return replace(
         chunk, patched_KIJP=chunk.patched_KIJP.clone(), pending_KIJP=chunk.pending_KIJP.clone()
     )
+
+
+def _corners_and_middle(n_layers: int, n_positions: int) -> Tensor:
+    """Return which of at most three layers and positions are put together, ``(I, J, 1)``."""
+    ends_I, ends_J = ([i in (0, n - 1) for i in range(n)] for n in (n_layers, n_positions))
+    return (torch.tensor(ends_I)[:, None] == torch.tensor(ends_J))[..., None]
 
 
 def _asked(chunk: Chunk) -> Tensor:
