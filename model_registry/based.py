@@ -58,17 +58,15 @@ class TaylorAttention(MatrixMemory):
         """Return queries, keys and values as they are."""
         return {"q": q_BTHK, "k": k_BTHK, "v": v_BTHV}
 
-    def remember(
-        self, signals: Signals, state_BHKV: Tensor | None, *, reading: bool = True
-    ) -> tuple[Tensor, Tensor]:
+    def remember(self, signals: Signals, state_BHKV: Tensor | None) -> tuple[Tensor, Tensor]:
         """Sum up values and weights, and divide by the weights."""
         chosen = "reference" if self.kernel == "reference" else "torch"
         self.kernels = (f"linear_attention:{chosen}",)
-        q_BTHK, v_BTHV = signals["q"], signals["v"]
+        q_BTHK, v_BTHV = signals.get("q"), signals["v"]
         sums_BTHV, last_BHFV = linear_attention(
-            taylor_features(q_BTHK) if reading else q_BTHK, taylor_features(signals["k"]),
+            None if q_BTHK is None else taylor_features(q_BTHK), taylor_features(signals["k"]),
             torch.cat([v_BTHV, torch.ones_like(v_BTHV[..., :1])], -1),
-            state_BHKV=state_BHKV, implementation=chosen, reading=reading,
+            state_BHKV=state_BHKV, implementation=chosen,
         )  # fmt: skip
         return sums_BTHV[..., :-1] / (sums_BTHV[..., -1:] + SMALLEST), last_BHFV
 

@@ -63,16 +63,14 @@ class DeltaMemory(MatrixMemory):
             "beta": self.largest_beta * self.beta(normed_BTD).sigmoid(),
         }
 
-    def remember(
-        self, signals: Signals, state_BHKV: Tensor | None, *, reading: bool = True
-    ) -> tuple[Tensor, Tensor]:
+    def remember(self, signals: Signals, state_BHKV: Tensor | None) -> tuple[Tensor, Tensor]:
         """Run the delta rule on."""
-        q_BTHK, k_BTHK, v_BTHV, beta_BTH = (signals[name] for name in ("q", "k", "v", "beta"))
+        k_BTHK, v_BTHV, beta_BTH = (signals[name] for name in ("k", "v", "beta"))
         chosen = choose_linear(self.kernel, v_BTHV)
         self.kernels = (f"delta_rule:{chosen}",)
         return delta_rule(
-            q_BTHK, k_BTHK, v_BTHV, beta_BTH, log_decay_BTH=signals.get("log_decay"),
-            state_BHKV=state_BHKV, implementation=chosen, reading=reading,
+            signals.get("q"), k_BTHK, v_BTHV, beta_BTH, log_decay_BTH=signals.get("log_decay"),
+            state_BHKV=state_BHKV, implementation=chosen,
         )  # fmt: skip
 
 

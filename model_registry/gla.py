@@ -67,15 +67,13 @@ class GatedLinearAttention(MatrixMemory):
             "gate": functional.silu(self.gate(normed_BTD)),
         }
 
-    def remember(
-        self, signals: Signals, state_BHKV: Tensor | None, *, reading: bool = True
-    ) -> tuple[Tensor, Tensor]:
+    def remember(self, signals: Signals, state_BHKV: Tensor | None) -> tuple[Tensor, Tensor]:
         """Run linear attention on."""
         chosen = choose_linear(self.kernel, signals["v"])
         self.kernels = (f"linear_attention:{chosen}",)
         return linear_attention(
-            signals["q"], signals["k"], signals["v"], log_decay=signals["log_decay"],
-            state_BHKV=state_BHKV, implementation=chosen, reading=reading,
+            signals.get("q"), signals["k"], signals["v"], log_decay=signals["log_decay"],
+            state_BHKV=state_BHKV, implementation=chosen,
         )  # fmt: skip
 
 

@@ -119,19 +119,19 @@ class TimeMixing(Mixer):
 
     def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Run the matrices on, and read them; they are the last part of the state."""
-        y_BTHV, last_BHKV = self._remember(signals, self.written(signals, state), state)
+        y_BTHV, last_BHKV = self._remember(signals["q"], self.written(signals, state), state)
         recent_B1D = signals["normed"][:, -1:].clone()  # a view would keep all positions
         return self._answer(signals, y_BTHV), (recent_B1D, last_BHKV)
 
     def advance(self, signals: Signals, state: State) -> State:
         """Run the matrices on without reading them."""
         written = self.written(signals, state)
-        _, last_BHKV = self._remember(signals, written, state, reading=False)
+        _, last_BHKV = self._remember(None, written, state)
         return signals["normed"][:, -1:].clone(), last_BHKV
 
     def reread(self, signals: Signals, written: Written, state: State) -> Tensor:
         """Run the matrices on with what was written; receptance, bonus and gate stay."""
-        return self.out(self._answer(signals, self._remember(signals, written, state)[0]))
+        return self.out(self._answer(signals, self._remember(signals["q"], written, state)[0]))
 
     def taps(self) -> dict[str, Tap]:
         """Return the mixtures, receptance, keys and values, and what the heads read."""
@@ -148,14 +148,14 @@ class TimeMixing(Mixer):
         return value_BTD.unflatten(-1, (self.heads, -1))
 
     def _remember(
-        self, signals: Signals, written: Written, state: State, *, reading: bool = True
+        self, q_BTHK: Tensor | None, written: Written, state: State
     ) -> tuple[Tensor, Tensor]:
         log_decay_BTHK, kappa_BTHK, a_BTHK, k_BTHK, v_BTHV = written
         chosen = choose_linear(self.kernel, v_BTHV)
         self.kernels = (f"generalised_delta_rule:{chosen}",)
         return dplr_delta_rule(
-            signals["q"], Writes(log_decay_BTHK, kappa_BTHK, a_BTHK * kappa_BTHK, k_BTHK, v_BTHV),
-            state_BHKV=state[1] if state else None, implementation=chosen, reading=reading,
+            q_BTHK, Writes(log_decay_BTHK, kappa_BTHK, a_BTHK * kappa_BTHK, k_BTHK, v_BTHV),
+            state_BHKV=state[1] if state else None, implementation=chosen,
         )  # fmt: skip
 
     def _answer(self, signals: Signals, y_BTHV: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ package flash-linear-attention. Shape suffixes: as in :mod:`.chunks`.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def delta_rule(
-    q_BTHK: Tensor,
+    q_BTHK: Tensor | None,
     k_BTHK: Tensor,
     v_BTHV: Tensor,
     beta_BTH: Tensor,
@@ -45,29 +44,29 @@ def delta_rule(
     log_decay_BTH: Tensor | None = None,
     state_BHKV: Tensor | None = None,
     implementation: LinearImplementation,
-    reading: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Run the recurrence.
 
     Args:
-        q_BTHK: Queries, scaled as wanted.
+        q_BTHK: Queries, scaled as wanted; None where nobody reads. Then only the last state is
+            computed, and what is returned in the place of outputs means nothing.
         k_BTHK: Keys, as a rule of length 1: ``beta |k|^2`` beyond 2 lets states grow.
         v_BTHV: Values.
         beta_BTH: The part of the old value that is replaced.
         log_decay_BTH: The logarithms of the decays, finite and at most 0. None is no decay.
         state_BHKV: The state before the first position; zeros without one.
         implementation: What :func:`mecheval.models.kernels.fla.choose_linear` chose.
-        reading: Whether the outputs are wanted; without them only the last state is computed
-            where that is cheaper, and what is returned in their place means nothing.
 
     Returns:
         The outputs ``(B, T, H, V)`` in the type of the values, and the last state
         ``(B, H, K, V)`` in float32 or float64.
     """
+    if q_BTHK is None and implementation != "torch":
+        q_BTHK = k_BTHK
     if implementation == "fla":
         name = "delta_rule" if log_decay_BTH is None else "gated_delta_rule"
         return fused(name, q_BTHK, k_BTHK, v_BTHV, state_BHKV, beta=beta_BTH, g=log_decay_BTH)
-    run = _reference if implementation == "reference" else partial(_chunked, reading=reading)
+    run = _reference if implementation == "reference" else _chunked
     return in_full(run, v_BTHV, q_BTHK, k_BTHK, beta_BTH, log_decay_BTH, state_BHKV)
 
 
@@ -94,13 +93,11 @@ def _reference(
 
 def _chunked(
     v_BTHV: Tensor,
-    q_BTHK: Tensor,
+    q_BTHK: Tensor | None,
     k_BTHK: Tensor,
     beta_BTH: Tensor,
     log_decay_BTH: Tensor | None,
     state_BHKV: Tensor | None,
-    *,
-    reading: bool,
 ) -> tuple[Tensor, Tensor]:
     """Find what each position adds, u_t = beta_t (v_t - a_t k_t S_{t-1}), for a chunk at a time.
 
@@ -110,10 +107,13 @@ def _chunked(
     """
     n_positions = v_BTHV.shape[1]
     length = chunk_length(n_positions, chunk_for(k_BTHK.shape[3]))
-    q_BCHLK, k_BCHLK, v_BCHLV = (in_chunks(value, length) for value in (q_BTHK, k_BTHK, v_BTHV))
+    k_BCHLK, v_BCHLV = (in_chunks(value, length) for value in (k_BTHK, v_BTHV))
+    q_BCHLK = None if q_BTHK is None else in_chunks(q_BTHK, length)
     beta_BCHL1 = in_chunks(beta_BTH, length)[..., None]
     factors_BCHLS = beta_BCHL1 * overlaps(k_BCHLK, k_BCHLK)
-    scores_BCHLS = overlaps(q_BCHLK, k_BCHLK, diagonal=0) if reading else factors_BCHLS
+    scores_BCHLS = factors_BCHLS
+    if q_BCHLK is not None:
+        scores_BCHLS = overlaps(q_BCHLK, k_BCHLK, diagonal=0)
     if log_decay_BTH is None:
         decays = no_decay(v_BCHLV)
     else:
@@ -132,7 +132,7 @@ def _chunked(
         starts, added_BCHLV, last_BHKV = _one_after_the_other(
             columns, decays.total_BCHK[..., None], started(state_BHKV, k_BTHK, v_BTHV)
         )
-    if not reading:
+    if q_BCHLK is None:
         return v_BTHV, last_BHKV
     sum_BCHLV = scores_BCHLS @ added_BCHLV
     if starts:

@@ -51,27 +51,26 @@ class Writes(NamedTuple):
 
 
 def dplr_delta_rule(
-    q_BTHK: Tensor,
+    q_BTHK: Tensor | None,
     writes: Writes,
     *,
     state_BHKV: Tensor | None = None,
     implementation: LinearImplementation,
-    reading: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Run the recurrence.
 
     Args:
-        q_BTHK: Queries, scaled as wanted.
+        q_BTHK: Queries, scaled as wanted; None where nobody reads. Then only the last state is
+            computed, and what is returned in the place of outputs means nothing.
         writes: What positions write.
         state_BHKV: The state before the first position; zeros without one.
         implementation: What :func:`mecheval.models.kernels.fla.choose_linear` chose.
-        reading: Whether the outputs are wanted; without them only the last state is computed
-            where that is cheaper, and what is returned in their place means nothing.
 
     Returns:
         The outputs ``(B, T, H, V)`` in the type of the values, and the last state
         ``(B, H, K, V)`` in float32 or float64.
     """
+    reading, q_BTHK = q_BTHK is not None, writes.k if q_BTHK is None else q_BTHK
     if implementation == "fla":
         return fused(
             "dplr_delta_rule", q_BTHK, writes.k, writes.v, state_BHKV,

@@ -29,37 +29,37 @@ from mecheval.models.kernels.fla import LinearImplementation, fused
 
 
 def linear_attention(
-    q_BTHK: Tensor,
+    q_BTHK: Tensor | None,
     k_BTHK: Tensor,
     v_BTHV: Tensor,
     *,
     log_decay: Tensor | None = None,
     state_BHKV: Tensor | None = None,
     implementation: LinearImplementation,
-    reading: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Run the recurrence.
 
     Args:
-        q_BTHK: Queries, scaled as wanted.
+        q_BTHK: Queries, scaled as wanted; None where nobody reads. Then only the last state is
+            computed, and what is returned in the place of outputs means nothing.
         k_BTHK: Keys.
         v_BTHV: Values.
         log_decay: The logarithms of the decays, finite and at most 0: ``(B, T, H)``, one for each
             head, or ``(B, T, H, K)``, one for each channel of the keys. None is no decay.
         state_BHKV: The state before the first position; zeros without one.
         implementation: What :func:`mecheval.models.kernels.fla.choose_linear` chose.
-        reading: Whether the outputs are wanted; without them only the last state is computed
-            where that is cheaper, and what is returned in their place means nothing.
 
     Returns:
         The outputs ``(B, T, H, V)`` in the type of the values, and the last state
         ``(B, H, K, V)`` in float32 or float64.
     """
+    if q_BTHK is None and implementation != "fla":
+        return in_full(_written, v_BTHV, k_BTHK, log_decay, state_BHKV)
+    q_BTHK = k_BTHK if q_BTHK is None else q_BTHK
     if implementation == "fla":
         name = "gla" if log_decay is not None and log_decay.ndim == 4 else "simple_gla"
         return fused(name, q_BTHK, k_BTHK, v_BTHV, state_BHKV, g=log_decay)
     run = _reference if implementation == "reference" else _chunked
-    run = run if reading else _written
     return in_full(run, v_BTHV, q_BTHK, k_BTHK, log_decay, state_BHKV)
 
 
@@ -83,7 +83,6 @@ def _reference(
 
 def _written(
     v_BTHV: Tensor,
-    _: Tensor,
     k_BTHK: Tensor,
     log_decay: Tensor | None,
     state_BHKV: Tensor | None,

@@ -76,12 +76,10 @@ class MatrixMemory(Mixer):
         """Return what the positions signal, each alone."""
 
     @abstractmethod
-    def remember(
-        self, signals: Signals, state_BHKV: Tensor | None, *, reading: bool = True
-    ) -> tuple[Tensor, Tensor]:
+    def remember(self, signals: Signals, state_BHKV: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return what is read ``(B, T, H, V)``, and the matrices after the last position.
 
-        Without ``reading`` nobody looks at the first of the two.
+        Where there is no signal ``q``, nobody looks at the first of the two.
         """
 
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
@@ -112,7 +110,8 @@ class MatrixMemory(Mixer):
 
     def advance(self, signals: Signals, state: State) -> State:
         """Run the matrices on without reading them."""
-        _, last_BHKV = self.remember(signals, state[-1] if state else None, reading=False)
+        unread = {name: value for name, value in signals.items() if name != "q"}
+        _, last_BHKV = self.remember(unread, state[-1] if state else None)
         return (*self._recent(signals, state), last_BHKV)
 
     def _recent(self, signals: Signals, state: State) -> State:
