@@ -61,11 +61,19 @@ def delta_rule(
         The outputs ``(B, T, H, V)`` in the type of the values, and the last state
         ``(B, H, K, V)`` in float32 or float64.
     """
-    if q_BTHK is None and implementation != "torch":
-        q_BTHK = k_BTHK
     if implementation == "fla":
         name = "delta_rule" if log_decay_BTH is None else "gated_delta_rule"
-        return fused(name, q_BTHK, k_BTHK, v_BTHV, state_BHKV, beta=beta_BTH, g=log_decay_BTH)
+        return fused(
+            name,
+            k_BTHK if q_BTHK is None else q_BTHK,
+            k_BTHK,
+            v_BTHV,
+            state_BHKV,
+            beta=beta_BTH,
+            g=log_decay_BTH,
+        )
+    if implementation == "reference":
+        q_BTHK = k_BTHK if q_BTHK is None else q_BTHK
     run = _reference if implementation == "reference" else _chunked
     return in_full(run, v_BTHV, q_BTHK, k_BTHK, beta_BTH, log_decay_BTH, state_BHKV)
 

@@ -6,13 +6,17 @@ any axes of independent systems.
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mecheval.models.kernels.vmap_rules import folded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def unit_inverse(factors_LS: Tensor) -> Tensor:
@@ -26,9 +30,24 @@ def unit_inverse(factors_LS: Tensor) -> Tensor:
     factors_LS = factors_LS.detach()
     identity_LS = torch.eye(factors_LS.shape[-1], dtype=factors_LS.dtype, device=factors_LS.device)
     # From the right, because the solver then works row by row, without transposed copies.
-    return torch.linalg.solve_triangular(
-        factors_LS, identity_LS, upper=False, left=False, unitriangular=True
-    )
+    with _one_thread(factors_LS.device):
+        return torch.linalg.solve_triangular(
+            factors_LS, identity_LS, upper=False, left=False, unitriangular=True
+        )
+
+
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """Solve on one thread of a CPU: several share every small system, and take longer for it."""
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def substituted(factors_LS: Tensor, inverse_LS: Tensor, right_LV: Tensor) -> Tensor:

@@ -22,10 +22,12 @@ INLINE long first_tap(const Convolution *c, long t) {
     return c->before || t + 1 >= c->taps ? 0 : c->taps - 1 - t;
 }
 
-void causal_convolution_forward(const Convolution *c, float *restrict y) {
+void causal_convolution_forward(const Convolution *c, int threads, float *restrict out) {
     const long width = c->width, taps = c->taps;
+#pragma omp parallel for num_threads(threads) schedule(static)
     for (long b = 0; b < c->batch; b++)
-        for (long t = 0; t < c->time; t++, y += width) {
+        for (long t = 0; t < c->time; t++) {
+            float *restrict y = out + (b * c->time + t) * width;
             const float *x[taps];
             for (long k = first_tap(c, t); k < taps; k++) x[k] = input_at(c, b, t - taps + 1 + k);
             for (long d = 0; d < width; d += LANES) {

@@ -2,6 +2,10 @@
 
 They need a C compiler and nothing else. Without one, or where the cache folder cannot be written,
 :func:`library` has no functions and says why; callers then take plain torch.
+
+They run on the threads of torch: those of another pool would get no core, because torch's wait for
+their next task awake. So they are not linked with an OpenMP library, but find the one that torch
+has loaded. Where it has none with gcc's names, they run on one thread.
 """
 
 from __future__ import annotations
@@ -19,12 +23,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import platformdirs
+import torch
 
 from mecheval.paths import expanded
 
 SOURCES = Path(__file__).parent
-_FLAGS = ("-O3", "-shared", "-fPIC")
-_TUNINGS = (("-march=native",), ())  # some clangs refuse -march=native
+_FLAGS = ("-O3", "-fPIC")
+_TUNINGS = (  # some clangs refuse -march=native, some know no OpenMP
+    ("-march=native", "-fopenmp"),
+    ("-march=native",),
+    ("-fopenmp",),
+    (),
+)
 _SECONDS = 120
 
 
@@ -44,24 +54,20 @@ class Library(NamedTuple):
 def library() -> Library:
     """Load the kernels, compiling them if the cache has none of these sources for this machine.
 
-    One was made for it if the CPU, ``$CC`` and the flags of the compiler are the same.
+    One was made for it if the CPU, torch, ``$CC`` and the flags of the compiler are the same.
     """
     try:
-        path = _cached() or _compile(_path())
-        return Library(ctypes.CDLL(str(path)), str(path))
+        path = _path()
+        return Library(ctypes.CDLL(str(path)) if path.exists() else _compile(path), str(path))
     except (OSError, subprocess.SubprocessError) as error:
         return Library(None, f"no C kernels: {error}")
-
-
-def _cached() -> Path | None:
-    return _path() if _path().exists() else None
 
 
 def _path() -> Path:
     given = os.environ.get("MECHEVAL_CACHE")
     cache = expanded(Path(given)) if given else platformdirs.user_cache_path("mecheval")
     build = (os.environ.get("CC", ""), _FLAGS, _TUNINGS)
-    content = hashlib.sha256(f"{_cpu()} {build}".encode())
+    content = hashlib.sha256(f"{_cpu()} {torch.__version__} {build}".encode())
     for source in sorted([*SOURCES.glob("*.c"), *SOURCES.glob("*.h")]):
         content.update(source.read_bytes())
     return cache / "kernels" / f"{content.hexdigest()[:20]}.so"
@@ -77,26 +83,44 @@ def _cpu() -> str:
     return platform.machine() + "".join(sorted({line for line in lines if line.startswith(kinds)}))
 
 
-def _compile(path: Path) -> Path:
-    """Compile into a file of this process, then rename: any number of processes may do so at once.
+def _compile(path: Path) -> ctypes.CDLL:
+    """Compile into a file of this process, load, and rename: many processes may do so at once.
 
     Raises:
         OSError: There is no compiler, or the folder cannot be written.
-        SubprocessError: The compiler failed.
+        SubprocessError: The compiler failed, or what it made cannot be loaded.
     """
     compiler = shlex.split(os.environ.get("CC", "")) or [_find_compiler()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    files = [str(source) for source in sorted(SOURCES.glob("*.c"))]
+    files = sorted(str(source) for source in SOURCES.glob("*.c"))
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as folder:
         built, problem = Path(folder, path.name), ""
         for tuning in _TUNINGS:
-            command = [*compiler, *_FLAGS, *tuning, "-o", str(built), *files]
-            done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603
-            if done.returncode == 0:
-                built.replace(path)
-                return path
-            problem = done.stderr.decode(errors="replace").strip()[-300:]
+            compiling = [*compiler, *_FLAGS, *tuning, "-c", *files]
+            problem = _failure(compiling, folder)
+            if problem is None:
+                objects = [Path(file).with_suffix(".o").name for file in files]
+                problem = _failure([*compiler, "-shared", "-o", built.name, *objects], folder)
+            if problem is not None:
+                continue
+            try:
+                loaded = ctypes.CDLL(str(built))
+            except OSError as error:  # torch has other threads than these
+                problem = str(error)
+                continue
+            built.replace(path)
+            return loaded
     raise subprocess.SubprocessError(f"{compiler[0]} failed: {problem}")
+
+
+def _failure(command: list[str], folder: str) -> str | None:
+    """Run a compiler in a folder; return the end of what it says if it fails."""
+    done = subprocess.run(  # noqa: S603
+        command, cwd=folder, capture_output=True, timeout=_SECONDS, check=False
+    )
+    if done.returncode == 0:
+        return None
+    return done.stderr.decode(errors="replace").strip()[-300:]
 
 
 def _find_compiler() -> str:

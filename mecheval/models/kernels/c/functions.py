@@ -6,10 +6,8 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``E`` channels, ``N`` states, `
 from __future__ import annotations
 
 import ctypes
-import itertools
-from concurrent.futures import ThreadPoolExecutor
-from ctypes import byref, c_long, c_void_p
-from typing import TYPE_CHECKING, Any
+from ctypes import byref, c_int, c_long, c_void_p
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,9 +15,6 @@ from torch.autograd.function import once_differentiable
 
 from mecheval.errors import UsageError
 from mecheval.models.kernels.c.compile import library
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _SMALLEST_SHARE = 1 << 20
 """Steps of a scan, positions times channels times states, that are worth a thread: half a
@@ -129,15 +124,11 @@ class SelectiveScan(torch.autograd.Function):
             size = functions.selective_scan_checkpoint_size(byref(scan))
             checkpoints = y_BTE.new_empty(scan.batch, size // max(scan.batch, 1))
             ctx.save_for_backward(*tensors, checkpoints)
-        calls = []
-        work = scan.time * scan.width * scan.n
-        for part in _parts(scan.batch, work, _SMALLEST_SHARE):
-            described = _described([*(value[part] for value in rows), *tensors[5:]], signed)
-            y_, last_ = (y_BTE if reading else None), (last_BNE if going_on else None)
-            by_example = (start_BNE, y_, checkpoints, last_)
-            pointers = [_pointer(None if value is None else value[part]) for value in by_example]
-            calls.append((byref(described), *pointers))
-        _call_all(functions.selective_scan_forward, calls)
+        threads = _threads(scan.batch, scan.time * scan.width * scan.n, _SMALLEST_SHARE)
+        functions.selective_scan_forward(
+            byref(scan), threads, _pointer(start_BNE), _pointer(y_BTE if reading else None),
+            _pointer(checkpoints), _pointer(last_BNE if going_on else None),
+        )  # fmt: skip
         ctx.signed = signed
         ctx.mark_non_differentiable(last_BNE)
         return y_BTE, last_BNE
@@ -174,30 +165,15 @@ def _check_scan(start_BNE: Tensor | None, *inputs: Tensor) -> None:
     )  # fmt: skip
 
 
-def _parts(batch: int, work: int, smallest: int) -> list[slice]:
-    """Share examples out among torch's threads, but not in shares too small for a thread.
+def _threads(batch: int, work: int, smallest: int) -> c_int:
+    """Return among how many of torch's threads examples are shared out.
 
     Args:
         batch: How many examples there are.
         work: Steps for one of them.
         smallest: Steps that are worth a thread.
     """
-    shares = max(1, min(torch.get_num_threads(), batch, batch * work // smallest))
-    ends = [batch * share // shares for share in range(shares + 1)]
-    return list(itertools.starmap(slice, itertools.pairwise(ends)))
-
-
-def _call_all(function: Callable[..., object], calls: list[tuple]) -> None:
-    """Call a C function with each of the arguments, at the same time: ctypes frees the lock.
-
-    The threads live for this call only, so that a process can be forked at any time.
-    """
-    if len(calls) == 1:
-        function(*calls[0])
-        return
-    with ThreadPoolExecutor(len(calls)) as pool:
-        for done in [pool.submit(function, *arguments) for arguments in calls]:
-            done.result()
+    return c_int(max(1, min(torch.get_num_threads(), batch, batch * work // smallest)))
 
 
 def _described(tensors: list[Tensor], signed: bool) -> _Scan:
@@ -224,12 +200,9 @@ class CausalConvolution(torch.autograd.Function):
         x_BTE, parameters = _in_rows(x_BTE), tuple(value.contiguous() for value in parameters)
         ctx.save_for_backward(x_BTE, before_BKE, *parameters)
         y_BTE = x_BTE.new_empty(x_BTE.shape)
-        calls = []
-        for part in _parts(len(x_BTE), x_BTE[:1].numel(), _SMALLEST_CONVOLUTION):
-            own_BKE = None if before_BKE is None else before_BKE[part]
-            described = _convolution(x_BTE[part], own_BKE, *parameters)
-            calls.append((byref(described), _pointer(y_BTE[part])))
-        _call_all(_functions().causal_convolution_forward, calls)
+        described = _convolution(x_BTE, before_BKE, *parameters)
+        threads = _threads(len(x_BTE), x_BTE.shape[1] * width, _SMALLEST_CONVOLUTION)
+        _functions().causal_convolution_forward(byref(described), threads, _pointer(y_BTE))
         return y_BTE
 
     @staticmethod

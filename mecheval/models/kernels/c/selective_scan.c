@@ -95,40 +95,43 @@ INLINE void write_states(const Scan *s, long n, long first, vec (*h)[TILE], floa
     for (long i = 0; i < n; i++) EACH_VECTOR store(AT(to + i * s->width), h[i][k], LEFT);
 }
 
-INLINE void forward(const Scan *s, const float *start, int reading, float *y, float *checkpoints,
+/* One example, from its state before the first position, of which reading is a constant. */
+INLINE void forward(const Scan *s, long b, const float *start, int reading, float *y, float *checkpoints,
                     float *last) {
     const long n = s->n, size = n * s->width;
     Tile at;
-    for (long b = 0; b < s->batch; b++)
-        for (long first = 0; first < s->width; first += TILE * LANES) {
-            vec h[n][TILE];
-            for (long i = 0; i < n; i++)
-                EACH_VECTOR h[i][k] = start ? load(AT(start + b * size + i * s->width), LEFT) : (vec){0};
-            for (long chunk = 0; chunk < chunks_of(s); chunk++) {
-                const long from = chunk * CHUNK, length = smaller(CHUNK, s->time - from);
-                if (checkpoints)
-                    write_states(s, n, first, h, checkpoints + (b * chunks_of(s) + chunk) * size);
-                read_tile(s, b, from, length, first, reading, &at);
-                for (long i = 0; i < n; i++) {
-                    if (i < s->decays) find_decays(s, s->A + i * s->width, length, first, &at);
-                    run_state(s, row_of(&s->B, b, from) + i, row_of(&s->C, b, from) + i, length, reading, &at,
-                              h[i]);
-                }
-                if (reading) write_tile(s, b * s->time + from, length, first, &at, y);
+    for (long first = 0; first < s->width; first += TILE * LANES) {
+        vec h[n][TILE];
+        for (long i = 0; i < n; i++)
+            EACH_VECTOR h[i][k] = start ? load(AT(start + b * size + i * s->width), LEFT) : (vec){0};
+        for (long chunk = 0; chunk < chunks_of(s); chunk++) {
+            const long from = chunk * CHUNK, length = smaller(CHUNK, s->time - from);
+            if (checkpoints)
+                write_states(s, n, first, h, checkpoints + (b * chunks_of(s) + chunk) * size);
+            read_tile(s, b, from, length, first, reading, &at);
+            for (long i = 0; i < n; i++) {
+                const float *B = row_of(&s->B, b, from) + i, *C = row_of(&s->C, b, from) + i;
+                if (i < s->decays) find_decays(s, s->A + i * s->width, length, first, &at);
+                run_state(s, B, C, length, reading, &at, h[i]);
             }
-            if (last) write_states(s, n, first, h, last + b * size);
+            if (reading) write_tile(s, b * s->time + from, length, first, &at, y);
         }
+        if (last) write_states(s, n, first, h, last + b * size);
+    }
 }
 
 /* start and last: (batch, n, width), or null, for zeros and for a last state that is not wanted;
    y: null if it is not wanted, and then z and C are not looked at;
    checkpoints, the states before every chunk: (batch, chunks, n, width), or null. */
-void selective_scan_forward(const Scan *s, const float *start, float *y, float *checkpoints,
+void selective_scan_forward(const Scan *s, int threads, const float *start, float *y, float *checkpoints,
                             float *last) {
-    if (y)
-        forward(s, start, 1, y, checkpoints, last);
-    else
-        forward(s, start, 0, y, checkpoints, last);
+    if (y) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+        for (long b = 0; b < s->batch; b++) forward(s, b, start, 1, y, checkpoints, last);
+    } else {
+#pragma omp parallel for num_threads(threads) schedule(static)
+        for (long b = 0; b < s->batch; b++) forward(s, b, start, 0, y, checkpoints, last);
+    }
 }
 
 typedef struct {
