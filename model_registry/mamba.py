@@ -61,7 +61,7 @@ class SelectiveStateSpace(ScanMixer):
 
     def __init__(self, arguments: Mamba) -> None:
         """Draw the weights as the official implementation does."""
-        super().__init__(kernel=arguments.kernel, signed=arguments.signed, d_conv=arguments.d_conv)
+        super().__init__(arguments)
         width, channels, states = arguments.width, arguments.channels, arguments.d_state
         rank = math.ceil(width / 16)  # dt_rank="auto"
         self.sizes = [rank, states, states]
@@ -93,10 +93,6 @@ class SelectiveStateSpace(ScanMixer):
         return {
             "conv_in": conv_in_BTE, "x": x_BTE, "delta": delta_BTE, "B": B_BTN, "C": C_BTN,
         }  # fmt: skip
-
-    def constants(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return A, D and the bias of the step size."""
-        return -self.A_log.exp(), self.D, self.dt_bias
 
     def scan(
         self, scan: Scan, implementation: Implementation, state_BEN: Tensor | None

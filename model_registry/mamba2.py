@@ -59,7 +59,7 @@ class DualStateSpace(ScanMixer):
 
     def __init__(self, arguments: Mamba2) -> None:
         """Draw the weights as the official implementation does."""
-        super().__init__(kernel=arguments.kernel, signed=arguments.signed, d_conv=arguments.d_conv)
+        super().__init__(arguments)
         width, channels, states = arguments.width, arguments.channels, arguments.d_state
         heads = channels // arguments.head_dim
         self.sizes = [channels, channels + 2 * states, heads]
@@ -90,10 +90,6 @@ class DualStateSpace(ScanMixer):
         return {
             "conv_in": xBC_BTX, "x": x_BTE, "delta": delta_BTH, "B": B_BTN, "C": C_BTN,
         }  # fmt: skip
-
-    def constants(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return A, D and the bias of the step size."""
-        return -self.A_log.exp(), self.D, self.dt_bias
 
     def scan(
         self, scan: Scan, implementation: Implementation, state_BEN: Tensor | None

@@ -40,7 +40,6 @@ class Attention(KeyValueMixing, Mixer):
     """Every position reads the values of earlier positions, weighted by query-key products."""
 
     kernels = ("attention:scaled_dot_product",)
-    inner = ("q", "k", "v", "z")
 
     def __init__(
         self, width: int, heads: int, *, rotary: bool, scale: float, bias: bool = False

@@ -15,10 +15,7 @@ import pytest
 import mecheval
 from mecheval import interventions
 
-WITHOUT = {
-    "Edit": "a type",
-    "Execution": "what a grid says of itself; the examples of grids show it",
-}
+WITHOUT = {"Edit": "a type"}
 """What the engine exports without an example, and why."""
 
 EXPORTED = [

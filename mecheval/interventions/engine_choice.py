@@ -59,6 +59,14 @@ class Execution:
         checked: Number of cells that were checked.
         rows: Most rows in one pass.
         halvings: How often the memory for one pass was halved because the device had less.
+
+    Example:
+        >>> import mecheval
+        >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)
+        >>> pair = [[0, 1, 2, 3]], [[0, 4, 2, 3]], [5], [6], [3]
+        >>> execution = mecheval.recovery_grid(model, *pair, engine="fastest").execution
+        >>> execution.engine, execution.reason, execution.difference < 1e-4
+        ('tails', None, True)
     """
 
     engine: str

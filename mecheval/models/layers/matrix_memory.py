@@ -64,7 +64,6 @@ class MatrixMemory(Mixer):
         self.sizes, self.heads = list(sizes), heads
         self.kernel: Kernel = kernel
         self.reach, self.n_recent = max(d_conv, 1), min(d_conv, 1)
-        self.inner = (("conv_out",) if d_conv else ()) + ("q", "k", "v", "z")
         self.qkv = projection(width, sum(sizes))
         self.conv = ShortConvolution(sum(sizes), d_conv)
         self.out = projection(sizes[2], width, scale=scale)

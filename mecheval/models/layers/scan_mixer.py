@@ -22,9 +22,10 @@ from mecheval.models.layers.mixer import Mixer
 from mecheval.models.mixing import LAST, Edit, Mixing, Only, Signals, State, Written, at
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from mecheval.models.layers.short_convolution import ShortConvolution
+    from mecheval.models.stack.arguments import StateSpaceArchitecture
 
 SCANNED = ("x", "delta", "gate", "B", "C")
 """Signals that are scanned, in the order in which a scan is given them."""
@@ -118,15 +119,22 @@ class ScanMixing(Mixing):
 
 
 class ScanMixer(ScanMixing, Mixer):
-    """The same with weights of our own; a subclass has the convolution as ``conv``."""
+    """The same with weights of our own; a subclass makes the parts that are named here."""
 
     conv: ShortConvolution
+    A_log: nn.Parameter
+    D: nn.Parameter
+    dt_bias: nn.Parameter
 
-    def __init__(self, *, kernel: Kernel, signed: bool, d_conv: int) -> None:
+    def __init__(self, arguments: StateSpaceArchitecture) -> None:
         """Take what decides how it runs."""
         super().__init__()
-        self.kernel, self.signed, self.reach = kernel, signed, max(d_conv, 1)
-        self.inner = ("conv_out",) if d_conv else ()
+        self.kernel, self.signed = arguments.kernel, arguments.signed
+        self.reach = max(arguments.d_conv, 1)
+
+    def constants(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return A, D and the bias of the step size."""
+        return -self.A_log.exp(), self.D, self.dt_bias
 
     def convolve(self, x_BTX: Tensor, before_BKX: Tensor | None) -> Tensor:
         """Run the convolution, which is passed by where it has no taps."""
@@ -135,4 +143,4 @@ class ScanMixer(ScanMixing, Mixer):
     def taps(self) -> dict[str, Tap]:
         """Return the output of the convolution, if there is one."""
         found = {"conv_out": Tap(self.conv, "output", "conv", self.conv.channels)}
-        return found if self.inner else {}
+        return found if self.conv.taps else {}
