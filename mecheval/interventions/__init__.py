@@ -20,7 +20,8 @@ model computes them from what was not touched. Of earlier positions, later ones 
 mixer remembers of them (keys and values, or a recurrent state): that is the base run's, kept from
 its one pass. *In the patched layer behind the patch* (m) the stream is the base run's too, and so
 is all that a position signals by itself: only what the memory makes of it is new, and, behind a
-short convolution, the signals in its reach. *In the last layer* only the readout's row is wanted.
+short convolution, the signals in its reach. *In the last layer* only the readout's row is wanted,
+and of the other positions no more than they write.
 Further: where base and donor hold the same activation, or the site lies behind the readout, the
 patched answer is the base run's; where one prompt differs from the other in one token, putting that
 token's stream at the first layer in place makes the donor's run. All this leaves out work whose

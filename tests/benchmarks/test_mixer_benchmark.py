@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_every_mixer_is_compared_with_hooks(tmp_path: Path, capsys) -> None:
     file = tmp_path / "found.json"
-    sizes = ["--width", "16", "--layers", "2", "--pairs", "64", "--length", "24"]
+    sizes = ["--width", "16", "--layers", "4", "--pairs", "64", "--length", "24"]
     asked = [*sizes, "--cells", "2", "--repeats", "1", "--mixers", "mamba", "attention"]
     assert mixers.main([*asked, "--json", str(file)]) == 0
     found = json.loads(file.read_text(encoding="utf-8"))["mixers"]
