@@ -121,7 +121,7 @@ class Comparison:
         peak: The machine's rate of matrix products, measured in every round.
         n_cells: Number of (layer, position) cells of the grid.
         n_sampled: Number of those that the peers ran.
-        setup: Time of wrapping the model and of of its first cells, on which the engine is checked.
+        setup: Time of wrapping the model and of its first cells, on which the engine is checked.
     """
 
     rows: list[Row]

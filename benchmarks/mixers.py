@@ -138,7 +138,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mixers", description=summary)
     parser.add_argument("--mixers", nargs="+", choices=MIXERS, default=MIXERS)
     parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--layers", type=int, default=4, help="2 or more")
     parser.add_argument("--pairs", type=int, default=256)
     parser.add_argument("--length", type=int, default=64, help="tokens per prompt")
     parser.add_argument("--cells", type=int, default=8, help="cells that hooks run")

@@ -27,7 +27,9 @@ class Engine:
         self.job = job
         self.model = WrappedModel(job.build())
         first, last = int(job.pairs.changed_P.min()), job.n_positions - 1
-        self._grid(layers=[0, job.n_layers - 1], positions=[first, last])
+        # The fastest, or so small a grid would take plain hooks, and leave the check to the first
+        # round.
+        self._grid(layers=[0, job.n_layers - 1], positions=[first, last], engine="fastest")
 
     def run(self) -> tuple[np.ndarray, np.ndarray]:
         """Run the whole grid; return patched readouts ``(L, T, P)`` and corrupted ones ``(P,)``."""

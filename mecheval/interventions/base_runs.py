@@ -40,6 +40,8 @@ class BaseRuns:
         foils_P: Token id that it is compared with.
         readout_P: Position at which both are read.
         kind: ``logit_difference`` of answer and foil, or ``log_prob`` of the answer.
+        read_last: Whether these and all that they were taken from are read at their last position:
+            of other positions it then matters only what they write in the last layer.
     """
 
     model: SequenceModel
@@ -48,6 +50,7 @@ class BaseRuns:
     foils_P: Tensor
     readout_P: Tensor
     kind: Readout
+    read_last: bool = False
 
     @property
     def n_runs(self) -> int:
@@ -184,7 +187,8 @@ def checked_runs(
     end = int(readout.max()) + 1
     if keeps_whole(model, runs[0], end):
         end = shape[1]
-    return [BaseRuns(model, run[:, :end], answers, foils, readout, kind) for run in runs]
+    read_last = int(readout.min()) == runs[0][:, :end].shape[1] - 1
+    return [BaseRuns(model, run[:, :end], answers, foils, readout, kind, read_last) for run in runs]
 
 
 def _integers(model: SequenceModel, values: ArrayLike | Tensor) -> Tensor:

@@ -2,10 +2,10 @@
 
 The cells are of the grid itself, where an engine could go wrong: the four corners, between its
 first and last layer and its longest and shortest tail (one token, where the last position is
-patched), and one in the middle; many rows in a pass, and one. Tensors of the forward pass are held
-against plain hooks, ``state`` and ``cache`` against a run token by token where the model has one.
-``write`` and frozen memory can be computed in no other way: what they stand on is checked by the
-input of every block.
+patched), and where there are three of both one in the middle; many rows in a pass, and one. Tensors
+of the forward pass are held against plain hooks, ``state`` and ``cache`` against a run token by
+token where the model has one. ``write`` and frozen memory can be computed in no other way: what
+they stand on is checked by the input of every block.
 
 Shape suffixes: ``P`` runs, ``T`` positions, ``C`` vocabulary, ``J`` patched positions, ``K``
 components, ``I`` patched layers.
@@ -110,9 +110,11 @@ def check(engine: Engine, base_runs: BaseRuns, donor: Donor, plan: Plan) -> Verd
 
 
 def _runs(base_runs: BaseRuns, donor: Donor) -> list[int]:
-    """Choose the run that differs from its donor the earliest, and another one."""
+    """Choose the run that differs from its donor the earliest, and one that is read elsewhere."""
     earliest = int(first_changes(base_runs, donor).argmin())
     others = [run for run in range(base_runs.n_runs) if run != earliest]
+    readouts = base_runs.readout_P.tolist()
+    others.sort(key=lambda run: readouts[run] == readouts[earliest])
     return sorted([earliest, *others[: RUNS - 1]])
 
 

@@ -244,13 +244,14 @@ def _candidates(donor: Donor, plan: Plan) -> list[Engine]:
 def _key(base_runs: BaseRuns, donor: Donor, plan: Plan) -> object:
     """Return what decides whether an engine is exact, beside where the cells lie.
 
-    Left out are the tokens and ``wanted_JP``, which decide only which cells need a pass, and
-    ``batch_size`` and ``memory``, because rows of any number share passes in every grid.
+    Runs that are all read at the end go another way through the last layer. Left out are the tokens
+    and ``wanted_JP``, which decide only which cells need a pass, and ``batch_size`` and ``memory``,
+    because rows of any number share passes in every grid.
     """
     parameter = next(base_runs.model.parameters())
     return (
-        base_runs.n_positions, base_runs.kind, plan.components, _asked_for(plan), plan.frozen,
-        _kind(donor), parameter.dtype, parameter.device,
+        base_runs.n_positions, base_runs.read_last, base_runs.kind, plan.components,
+        _asked_for(plan), plan.frozen, _kind(donor), parameter.dtype, parameter.device,
     )  # fmt: skip
 
 

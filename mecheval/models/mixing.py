@@ -111,7 +111,9 @@ class Mixing(ABC):
     def read_at(self, signals: Signals, state: State, only: Only) -> Tensor:
         """Return what :meth:`mix` reads, for callers who do not go on from there.
 
-        A mixer that can leave work out writes it anew: one query is cheaper than all of them.
+        A mixer that can leave work out writes it anew: one query is cheaper than all of them. Here
+        earlier positions are not read, if the last one is all that is wanted and nobody asks for a
+        gradient, which states do not carry.
 
         Args:
             signals: Signals of the positions that follow the state.
@@ -122,7 +124,8 @@ class Mixing(ABC):
             ``(B, T, Z)``, or ``(B, 1, Z)`` with ``only``.
         """
         n_before = length_of(signals) - 1
-        if only is LAST and n_before and type(self).advance is not Mixing.advance:
+        cheaper = type(self).advance is not Mixing.advance and not torch.is_grad_enabled()
+        if only is LAST and n_before and cheaper:
             state = self.advance(cut(signals, slice(n_before)), state)
             signals = cut(signals, slice(n_before, None))
         return at(self.mix(signals, state)[0], only)

@@ -22,7 +22,7 @@ from mecheval.interventions import (
     engines,
     recovery_grid,
 )
-from mecheval.interventions.base_runs import checked_runs
+from mecheval.interventions.base_runs import BaseRuns, checked_runs
 from mecheval.interventions.engine_choice import Engines
 from mecheval.interventions.engines import blocks, tails
 from mecheval.interventions.plan import plan_of
@@ -89,6 +89,13 @@ def changed_forward(model: mecheval.SequenceModel) -> None:
     block.forward = block.forward  # as a wrapper that a user puts there
 
 
+def early(base: BaseRuns) -> BaseRuns:
+    """Read a run before its end."""
+    readout_P = base.readout_P.clone()
+    readout_P[0] -= 1
+    return replace(base, readout_P=readout_P, read_last=False)
+
+
 ONE_TOKEN = torch.ones(1, 3, dtype=torch.long)
 
 OTHERS: dict[str, Callable[[mecheval.SequenceModel, BaseRuns, Any, Any], tuple]] = {
@@ -96,6 +103,7 @@ OTHERS: dict[str, Callable[[mecheval.SequenceModel, BaseRuns, Any, Any], tuple]]
     "the donor of a part": lambda m, base, donor, plan: (base, Subspace(Zero(), BASES), plan),
     "components": lambda m, base, donor, plan: (base, donor, replace(plan, components=("z",))),
     "frozen": lambda m, base, donor, plan: (base, donor, replace(plan, frozen=True)),
+    "where it is read": lambda m, base, donor, plan: (early(base), donor, plan),
     "what is read": lambda m, base, donor, plan: (replace(base, kind="log_prob"), donor, plan),
     "an earlier layer": lambda m, base, donor, plan: (base, donor, replace(plan, layers=(0, 1))),
     "a later layer": lambda m, base, donor, plan: (base, donor, replace(plan, layers=(1, 2))),

@@ -41,9 +41,10 @@ def tensors(model) -> tuple[str, ...]:
     return tuple(dict.fromkeys(site.component for site in model.taps()))
 
 
-@pytest.fixture
-def pairs() -> dict[str, np.ndarray]:
+@pytest.fixture(params=["some read early", "all read last"])
+def pairs(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
+    early = request.param == "some read early"
     clean = rng.integers(0, 7, (5, 9))
     corrupted = clean.copy()
     changed = np.array([0, 2, 3, 5, 8])
@@ -53,7 +54,7 @@ def pairs() -> dict[str, np.ndarray]:
         "corrupted_BT": corrupted,
         "answers_B": rng.integers(0, 3, 5),
         "foils_B": rng.integers(3, 7, 5),
-        "readout_B": np.array([8, 8, 6, 7, 8]),
+        "readout_B": np.array([8, 8, 6, 7, 8] if early else [8] * 5),
     }
 
 

@@ -55,7 +55,7 @@ SHAPES = {
 }
 
 
-def pairs(n: int = 3, length: int = 9) -> dict[str, np.ndarray]:
+def pairs(n: int = 3, length: int = 9, *, early: int = 1) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     clean = rng.integers(3, 61, (n, length))
     corrupted = clean.copy()
@@ -66,16 +66,25 @@ def pairs(n: int = 3, length: int = 9) -> dict[str, np.ndarray]:
         "corrupted_BT": corrupted,
         "answers_B": np.array([3, 4, 5]),
         "foils_B": np.array([6, 7, 8]),
-        "readout_B": np.array([length - 1, length - 1, length - 2]),
+        "readout_B": np.array([length - 1, length - 1, length - 1 - early]),
     }
 
 
 def agree(module: torch.nn.Module, tolerance: float) -> str:
-    """Hold the engine that is chosen against plain hooks at every site; return its name."""
+    """Hold the engine that is chosen against plain hooks at every site; return its name.
+
+    With runs that are read at different positions, and with runs that are all read at the end.
+    """
     model = WrappedModel(module)
+    names = {agrees(model, pairs(early=early), tolerance) for early in (0, 1)}
+    assert len(names) == 1
+    return names.pop()
+
+
+def agrees(model: WrappedModel, asked: dict[str, np.ndarray], tolerance: float) -> str:
     components = tuple(dict.fromkeys(site.component for site in model.taps()))
-    fast = recovery_grid(model, **pairs(), components=components, engine="fastest")
-    plain = recovery_grid(model, **pairs(), components=components, engine="hooks")
+    fast = recovery_grid(model, **asked, components=components, engine="fastest")
+    plain = recovery_grid(model, **asked, components=components, engine="hooks")
     scale = np.nanmax(np.abs(plain.clean))
     np.testing.assert_allclose(fast.patched / scale, plain.patched / scale, rtol=0, atol=tolerance)
     assert np.nanmax(np.abs(plain.patched - plain.corrupted)) > 1e-6 * scale

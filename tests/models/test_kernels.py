@@ -239,10 +239,39 @@ def test_kernels_are_compiled_anew_for_another_compiler_or_flag(monkeypatch):
     paths = [compiling._path()]
     monkeypatch.setenv("CC", "clang")
     paths.append(compiling._path())
-    for name, value in (("_FLAGS", ("-O0",)), ("_TUNINGS", ((),)), ("_cpu", lambda: "another")):
+    changes = {
+        "_FLAGS": ("-O0",), "_TUNINGS": ((),), "_cpu": lambda: "another",
+        "_threads": lambda: "another OpenMP",
+    }  # fmt: skip
+    for name, value in changes.items():
         monkeypatch.setattr(compiling, name, value)
         paths.append(compiling._path())
+    monkeypatch.setattr(torch, "__version__", "another")
+    paths.append(compiling._path())
     assert len(set(paths)) == len(paths)
+
+
+@needs_c
+def test_what_cannot_be_loaded_from_the_cache_is_compiled_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("MECHEVAL_CACHE", str(tmp_path))
+    compiling._path().parent.mkdir(parents=True)
+    compiling._path().write_bytes(b"no library")
+    out, problem = loaded_in_new_process().communicate(timeout=120)
+    assert "functions=<CDLL" in out, problem
+
+
+@needs_c
+def test_a_compiler_without_the_threads_of_torch_makes_kernels_for_one(tmp_path):
+    plain = tmp_path / "compiler"
+    plain.write_text(
+        '#!/bin/sh\nfor a in "$@"; do [ "$a" = -fopenmp ] && exit 1; done\nexec cc "$@"\n',
+        encoding="utf-8",
+    )
+    plain.chmod(plain.stat().st_mode | stat.S_IXUSR)
+    cache = str(tmp_path / "cache")
+    out, problem = loaded_in_new_process(MECHEVAL_CACHE=cache, CC=str(plain)).communicate()
+    assert "functions=<CDLL" in out, problem
+    assert "on one thread: no OpenMP" in out
 
 
 def test_without_a_compiler_the_reason_is_kept(tmp_path):

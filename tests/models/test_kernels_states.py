@@ -161,6 +161,7 @@ def test_threads_change_no_bit(heads, monkeypatch):
     for threads in (1, 3):
         monkeypatch.setattr(functions, "_SMALLEST_SHARE", 1)
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert functions._threads(5, 100, 1).value == threads
         results.append(scan_by(scan, implementation="c", state_BEN=random_state(scan)))
     assert all(map(torch.equal, *results))
 

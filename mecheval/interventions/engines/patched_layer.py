@@ -1,7 +1,8 @@
 """The layer at which a cell is taken up: the stream, and most of what is signalled, is the base's.
 
-What is the base runs' is looked at where it lies, not copied: at small widths copies of signals
-take longer than any other part of a tail but products.
+What is the base runs' is looked at where it lies, and copied only where runs are left out between
+others: at small widths copies of signals take longer than any other part of a tail but products.
+Mixers get it to read, not to write.
 
 Shape suffixes: ``R`` rows (cells), ``N`` positions of a tail, ``W`` positions in reach of a patch,
 ``D`` width of the stream, ``X`` any.
@@ -20,7 +21,7 @@ from mecheval.models.mixing import LAST, Only, at, behind_each_other, cut, lengt
 if TYPE_CHECKING:
     from mecheval.interventions.engines.tail_cells import Base, CellGroup
     from mecheval.interventions.engines.tail_states import TailStates
-    from mecheval.models.mixing import Signals
+    from mecheval.models.mixing import Signals, State
 
 
 class PatchedLayers:
@@ -59,10 +60,11 @@ class PatchedLayers:
 
     def _mixed(self, group: CellGroup, position: int, only: Only) -> Tensor:
         """Return the output of the mixer, ``(R, N, D)`` or ``(R, 1, D)``."""
-        base, state = self.bases[group.layer], self.states.rows(group.layer, group.runs)
+        base = self.bases[group.layer]
         mixing, tail = base.layer.mixing, tail_of(base, group.runs, position)
         if group.component in ("state", "cache"):
             return self._remembering(group, position, tail, only)
+        state = self.states.rows(group.layer, group.runs)
         if group.component == "write":
             # Copies, because what is written can be a signal that is also read.
             written = tuple(part_RNX.clone() for part_RNX in mixing.written(tail, state))
@@ -73,7 +75,7 @@ class PatchedLayers:
             edit = putting(group.component, group.donor[0][:, None])
             return mixing.output(tail, state, only=only, edit=edit)
         # Only W positions in reach of the patch signal anything new; the rest of the tail stands.
-        near = self._projected(group, position)
+        near = self._projected(group, position, state)
         n_near = length_of(near)
         if n_near == length_of(tail):
             return mixing.output(near, state, only=only)
@@ -82,17 +84,19 @@ class PatchedLayers:
             return mixing.output(behind_each_other(near, far), state, only=only)
         return mixing.output_of_both(near, far, state, only=only)
 
-    def _projected(self, group: CellGroup, position: int) -> Signals:
+    def _projected(self, group: CellGroup, position: int, state: State) -> Signals:
         """Return the signals that differ from the base runs': those in reach of the patch."""
         if group.signals is not None:
             return group.signals
-        base, state = self.bases[group.layer], self.states.rows(group.layer, group.runs)
-        mixing, edit = base.layer.mixing, unchanged
+        base, edit = self.bases[group.layer], unchanged
+        mixing = base.layer.mixing
         inner = group.component in mixing.inner
         # A patch behind the convolution reaches the signals of its own position alone.
         reach = 1 if inner else mixing.reach
         window_RWD = base.stream_PTD[group.runs, position : position + reach]
-        if group.value_RD is not None:
+        if group.value_RD is None:
+            window_RWD = window_RWD.clone()  # a module of somebody else's may write into it
+        else:
             window_RWD = _changed(window_RWD, group.value_RD[:, None], None)
         normed_RWD = base.layer.enter(window_RWD)
         if inner:
@@ -132,7 +136,7 @@ def tail_of(base: Base, runs: Tensor | slice, position: int) -> Signals:
 
 
 def _changed(tail_RND: Tensor, first_R1D: Tensor | None, only: Only) -> Tensor:
-    """Put another first position into a copy of a tail, of which one position can be wanted."""
+    """Return a tail with another first position, if there is one; or what is wanted of it."""
     if first_R1D is None:
         return at(tail_RND, only)
     if only is None:

@@ -140,7 +140,7 @@ class Tails:
     def _only(self, index: int, position: int, run_R: Tensor) -> Only:
         if index < len(self.bases) - 1:
             return None
-        if self.patched_layers.first_readout == self.base_runs.n_positions - 1:
+        if self.base_runs.read_last:
             return LAST
         return self.base_runs.readout_P[run_R] - position
 

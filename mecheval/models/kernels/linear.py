@@ -53,7 +53,7 @@ def linear_attention(
         The outputs ``(B, T, H, V)`` in the type of the values, and the last state
         ``(B, H, K, V)`` in float32 or float64.
     """
-    if q_BTHK is None and implementation != "fla":
+    if q_BTHK is None and implementation == "torch":
         return in_full(_written, v_BTHV, k_BTHK, log_decay, state_BHKV)
     q_BTHK = k_BTHK if q_BTHK is None else q_BTHK
     if implementation == "fla":

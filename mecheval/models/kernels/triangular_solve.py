@@ -38,7 +38,11 @@ def unit_inverse(factors_LS: Tensor) -> Tensor:
 
 @contextmanager
 def _one_thread(device: torch.device) -> Iterator[None]:
-    """Solve on one thread of a CPU: several share every small system, and take longer for it."""
+    """Solve on one thread of a CPU: several share every small system, and take longer for it.
+
+    The number of threads is that of the calling thread, as in all of torch; one that calls torch
+    for the first time at this moment starts out with one.
+    """
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
         yield

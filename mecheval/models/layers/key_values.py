@@ -60,7 +60,7 @@ class KeyValueMixing(Mixing):
         return self._out(self.attend(q_BTHK, keys_BSHK, values_BSHK, only))
 
     def _grown(self, state: State, *parts: Signals) -> State:
-        columns = ([part[name] for part in parts] for name in self.writes or ())
+        columns = ([part[name] for part in parts] for name in self._writes())
         if not state:
             return tuple(new[0] if len(new) == 1 else torch.cat(new, 1) for new in columns)
         return tuple(torch.cat([old, *new], 1) for old, new in zip(state, columns, strict=True))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 READING, WRITING = ("qkv", "in_proj", "up", "head"), ("out", "out_proj", "down")
 """Names of matrices that read the residual stream, and of those that write to it."""
 
+_FORWARD = nn.Linear.forward
+
 
 class Mlp(nn.Module):
     """The feed-forward part of a Transformer: two matrices with a GELU between them."""
@@ -52,16 +54,22 @@ def affine(n_in: int, n_out: int, *, scale: float = 1.0) -> nn.Linear:
 def some_columns(linear: nn.Module, x_BTD: Tensor, columns: slice) -> Tensor:
     """Return some columns of what a matrix makes, without making the others where it is plain.
 
-    One that is hooked, quantised or has an adapter is called as it is.
+    One that is hooked, by itself or as all modules are, quantised or has an adapter is called as it
+    is.
     """
-    hooked = "_forward_hooks", "_forward_pre_hooks", "forward"
-    own = vars(linear)
-    if type(linear) is not nn.Linear or any(own.get(name) for name in hooked):
+    if type(linear) is not nn.Linear or type(linear.weight) is not nn.Parameter:
         return linear(x_BTD)[..., columns]
-    if type(linear.weight) is not nn.Parameter:
+    if _is_hooked(linear):
         return linear(x_BTD)[..., columns]
     bias = None if linear.bias is None else linear.bias[columns]
     return functional.linear(x_BTD, linear.weight[columns], bias)
+
+
+def _is_hooked(linear: nn.Linear) -> bool:
+    own = vars(linear)
+    hooked = any(own.get(name) for name in ("_forward_hooks", "_forward_pre_hooks", "forward"))
+    everywhere = nn.Linear.forward is not _FORWARD or nn.modules.module._has_any_global_hook()
+    return hooked or bool(everywhere)
 
 
 def table(entries: int, width: int, std: float) -> nn.Embedding:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
+import torch
 from torch.nn import functional
 
 from mecheval.models.contract import Tap
@@ -49,7 +50,7 @@ class ScanMixing(Mixing):
 
     @abstractmethod
     def unread(self, normed_BTD: Tensor, state: State) -> Signals:
-        """Return the signals of positions that are not read, without ``gate`` and ``C``."""
+        """Return the signals of positions that are not read, without ``gate``."""
 
     @abstractmethod
     def constants(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -83,15 +84,15 @@ class ScanMixing(Mixing):
         return last_inputs(signals["conv_in"], self.reach, before_BKX), last_BEN
 
     def output_from(self, normed_BTD: Tensor, state: State, *, only: Only = None) -> Tensor:
-        """Make neither gates nor C of positions before the last, if that alone is read."""
+        """Make no gates of positions before the last, if that alone is read, without gradients."""
         n_before = normed_BTD.shape[1] - 1
-        if only is not LAST or n_before == 0:
+        if only is not LAST or n_before == 0 or torch.is_grad_enabled():
             return super().output_from(normed_BTD, state, only=only)
         after = self.advance(self.unread(normed_BTD[:, :n_before], state), state)
         return self.output(self.project(normed_BTD[:, n_before:], after), after)
 
     def read_at(self, signals: Signals, state: State, only: Only) -> Tensor:
-        """Scan and gate, without the last state."""
+        """Scan and gate, without a state that nobody goes on from."""
         if only is LAST:
             return super().read_at(signals, state, only)
         return at(self._scanned(signals, state, going_on=False)[0], only)

@@ -57,3 +57,12 @@ void causal_convolution_backward(const Convolution *c, const float *restrict dy,
             }
         }
 }
+
+/* Whether the loops over examples run on threads. */
+int kernels_are_threaded(void) {
+#ifdef _OPENMP
+    return 1;
+#else
+    return 0;
+#endif
+}

@@ -58,19 +58,35 @@ def library() -> Library:
     """
     try:
         path = _path()
-        return Library(ctypes.CDLL(str(path)) if path.exists() else _compile(path), str(path))
+        functions = _loaded(path) or _compile(path)
+        threads = "" if functions.kernels_are_threaded() else ", on one thread: no OpenMP"
+        return Library(functions, f"{path}{threads}")
     except (OSError, subprocess.SubprocessError) as error:
         return Library(None, f"no C kernels: {error}")
+
+
+def _loaded(path: Path) -> ctypes.CDLL | None:
+    """Load what lies in the cache, unless it is broken or torch has other threads by now."""
+    try:
+        return ctypes.CDLL(str(path)) if path.exists() else None
+    except OSError:
+        return None
 
 
 def _path() -> Path:
     given = os.environ.get("MECHEVAL_CACHE")
     cache = expanded(Path(given)) if given else platformdirs.user_cache_path("mecheval")
     build = (os.environ.get("CC", ""), _FLAGS, _TUNINGS)
-    content = hashlib.sha256(f"{_cpu()} {torch.__version__} {build}".encode())
+    content = hashlib.sha256(f"{_cpu()} {torch.__version__} {_threads()} {build}".encode())
     for source in sorted([*SOURCES.glob("*.c"), *SOURCES.glob("*.h")]):
         content.update(source.read_bytes())
     return cache / "kernels" / f"{content.hexdigest()[:20]}.so"
+
+
+def _threads() -> str:
+    """Describe the threads of torch, without their number."""
+    lines = torch.__config__.parallel_info().splitlines()
+    return "".join(line for line in lines if line.startswith(("OpenMP", "ATen parallel backend")))
 
 
 def _cpu() -> str:
@@ -91,6 +107,8 @@ def _compile(path: Path) -> ctypes.CDLL:
         SubprocessError: The compiler failed, or what it made cannot be loaded.
     """
     compiler = shlex.split(os.environ.get("CC", "")) or [_find_compiler()]
+    if os.sep in compiler[0]:
+        compiler[0] = str(Path(compiler[0]).absolute())  # it is run in another folder
     path.parent.mkdir(parents=True, exist_ok=True)
     files = sorted(str(source) for source in SOURCES.glob("*.c"))
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as folder:
@@ -105,7 +123,7 @@ def _compile(path: Path) -> ctypes.CDLL:
                 continue
             try:
                 loaded = ctypes.CDLL(str(built))
-            except OSError as error:  # torch has other threads than these
+            except OSError as error:  # torch has another OpenMP than this compiler, or none
                 problem = str(error)
                 continue
             built.replace(path)

@@ -166,14 +166,17 @@ def _check_scan(start_BNE: Tensor | None, *inputs: Tensor) -> None:
 
 
 def _threads(batch: int, work: int, smallest: int) -> c_int:
-    """Return among how many of torch's threads examples are shared out.
+    """Return whether examples are shared out among torch's threads: all of them, or one.
+
+    A team of some of them would end the others, which torch would have to start anew.
 
     Args:
         batch: How many examples there are.
         work: Steps for one of them.
         smallest: Steps that are worth a thread.
     """
-    return c_int(max(1, min(torch.get_num_threads(), batch, batch * work // smallest)))
+    threads = torch.get_num_threads()
+    return c_int(threads if batch > 1 and batch * work >= 2 * smallest else 1)
 
 
 def _described(tensors: list[Tensor], signed: bool) -> _Scan:

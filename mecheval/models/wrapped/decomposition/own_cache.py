@@ -124,7 +124,9 @@ class OwnCache(Mixing):
             cache = with_tensors(cache, dict(zip(self.paths, own, strict=True)))
         else:
             cache = dense(cache, n_examples)
-        output = given.swapped(CACHE, cache).call(self.module, input_BND.contiguous())
+        # A copy, because a module may write into its input, which can be a base run's.
+        own_BND = input_BND.clone(memory_format=torch.contiguous_format)
+        output = given.swapped(CACHE, cache).call(self.module, own_BND)
         kept = tensors(cache)
         counter_B1 = torch.full((n_examples, 1), last, device=input_BND.device)
         return stream_output(output), (counter_B1, *(kept[path] for path in self.paths))
