@@ -33,7 +33,7 @@ from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.short_convolution import ShortConvolution
 from mecheval.models.layers.step_size import STEP_RANGE
 from mecheval.models.layouts import Columns
-from mecheval.models.mixing import LAST, Edit, Only, Signals, State, Written, at, unchanged
+from mecheval.models.mixing import LAST, Edit, Only, Signals, State, Written, at, cut, unchanged
 from mecheval.models.stack.architecture import model
 from mecheval.models.stack.arguments import FeedForwardArchitecture
 
@@ -81,9 +81,10 @@ class ShiftAndDiagonal(Mixer):
 
     def read_at(self, signals: Signals, state: State, only: Only) -> Tensor:
         """Leave out the last state, which nobody wants of a whole sequence."""
-        if only is LAST:
-            return super().read_at(signals, state, only)
         products_HPPBT = self._products(signals["k"], signals["v"])
+        if only is LAST:
+            sums_HPPB1 = self._remembered(products_HPPBT, state, skip=True, n_last=1)
+            return self._answer(cut(signals, slice(-1, None)), sums_HPPB1)
         sums_HPPBT = self._remembered(products_HPPBT, state, skip=True)
         return at(self._answer(signals, sums_HPPBT), only)
 
@@ -172,15 +173,21 @@ class ShiftAndDiagonal(Mixer):
 
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)
-    def _remembered(self, products_HPPBT: Tensor, state: State, *, skip: bool) -> Tensor:
-        """Return what the state spaces read at every position, ``(H, P, P, B, T)``."""
-        n = products_HPPBT.shape[-1]
+    def _remembered(
+        self, products_HPPBT: Tensor, state: State, *, skip: bool, n_last: int = 0
+    ) -> Tensor:
+        """Return what the state spaces read at the last positions, ``(H, P, P, B, T)``.
+
+        At all of them where ``n_last`` is 0.
+        """
+        *shape, n = products_HPPBT.shape
+        n_last = n_last or n
         filter_HT = self._filter(n, skip=skip).to(products_HPPBT.dtype)
-        sums_HXT = rows_convolution(products_HPPBT.flatten(1, 3), filter_HT, n_last=n)
-        sums_HPPBT = sums_HXT.view_as(products_HPPBT)
+        sums_HXT = rows_convolution(products_HPPBT.flatten(1, 3), filter_HT, n_last=n_last)
+        sums_HPPBT = sums_HXT.view(*shape, n_last)
         if not state:
             return sums_HPPBT
-        weights_THM = self._powers(n + 1, products_HPPBT)[1:] * self._readout()
+        weights_THM = self._powers(n + 1, products_HPPBT)[-n_last:] * self._readout()
         state_BHXM = torch.view_as_complex(state[1])
         weights_THM = weights_THM.to(state_BHXM.dtype)
         old_HXBT = torch.einsum("thm,bhxm->hxbt", weights_THM, state_BHXM).real
