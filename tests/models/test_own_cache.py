@@ -60,6 +60,26 @@ def test_a_state_that_was_given_stays_as_it_is() -> None:
     assert mixing.n_recent == 2  # the counter of positions, and the convolution's last inputs
 
 
+@torch.no_grad()
+def test_a_module_that_writes_into_its_input_does_not_reach_the_signals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, found = layers("gpt_neo")
+    mixing: Any = found[0].mixing
+    forward = mixing.module.forward
+
+    def overwriting(stream_BND: Tensor, *args: Any, **kwargs: Any) -> Any:
+        output = forward(stream_BND.clone(), *args, **kwargs)
+        stream_BND.zero_()
+        return output
+
+    monkeypatch.setattr(mixing.module, "forward", overwriting)
+    input_BND = torch.randn(1, 6, 32)  # a slice of one run is contiguous, which nothing copies
+    before_BND = input_BND.clone()
+    mixing.output(mixing.project(input_BND, ()), ())
+    assert torch.equal(input_BND, before_BND)
+
+
 class Turned(nn.Module):
     """Rotary positions that are scaled by a weight, which no block holds."""
 
