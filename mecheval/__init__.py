@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from mecheval.tasks import Task as Task
     from mecheval.tasks import task as task
     from mecheval.training import Recipe as Recipe
+    from mecheval.version import __version__ as __version__
 
-__version__ = "0.1.0"
 
 _INDEX = {
+    "__version__": ("mecheval.version", "__version__"),
     "Metric": ("mecheval.metrics", "Metric"),
     "ModelCard": ("mecheval.models.contract", "ModelCard"),
     "Recipe": ("mecheval.training", "Recipe"),
@@ -57,7 +58,7 @@ _INDEX = {
     "wrap": ("mecheval.models.wrapping", "wrap"),
 }
 
-__all__ = ["__version__", *_INDEX]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*_INDEX]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -28,7 +28,18 @@ from mecheval.models.layers.implicit_filter import SineFilter
 from mecheval.models.layers.linear import affine
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.short_convolution import ShortConvolution
-from mecheval.models.mixing import LAST, Edit, Only, Signals, State, Written, at, cut, unchanged
+from mecheval.models.mixing import (
+    LAST,
+    Edit,
+    Mixing,
+    Only,
+    Signals,
+    State,
+    Written,
+    at,
+    cut,
+    unchanged,
+)
 from mecheval.models.stack.architecture import model
 from mecheval.models.stack.arguments import ImplicitFilterArchitecture
 
@@ -42,6 +53,7 @@ class HyenaOperator(Mixer):
     kernels = ("long_convolution:torch",)
     n_recent = 1
     writes = ("u",)
+    output_of_both = Mixing.output_at_once
 
     def __init__(self, arguments: Hyena) -> None:
         """Draw the weights."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mecheval"
-GROUND = "builtin checks errors escape exact own_code paths seeding spec stats text"
+GROUND = "builtin checks errors escape exact own_code paths seeding spec stats text version"
 LEVELS = (
     set(GROUND.split()),
     {"registry", "reports", "recipe"},

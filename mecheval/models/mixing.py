@@ -185,6 +185,15 @@ class Mixing(ABC):
         near_BTD, after = self.read(near, state)
         return torch.cat([near_BTD, self.output(far, after)], 1)
 
+    def output_at_once(
+        self, near: Signals, far: Signals, state: State, *, only: Only = None
+    ) -> Tensor:
+        """Do as :meth:`output_of_both` with one call.
+
+        That is the cheaper way where every call copies the whole past, or runs a module.
+        """
+        return self.output(behind_each_other(near, far), state, only=only)
+
     def advance(self, signals: Signals, state: State) -> State:
         """Return the state after positions whose output is not wanted."""
         return self.mix(signals, state)[1]

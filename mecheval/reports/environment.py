@@ -17,6 +17,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from mecheval.version import __version__
+
 PACKAGES = (
     "accelerate", "causal-conv1d", "datasets", "evaluate", "flash-linear-attention", "jsonschema",
     "mamba-ssm", "matplotlib", "numpy", "pandas", "pydantic", "safetensors", "scipy",
@@ -47,9 +49,7 @@ def environment() -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def package() -> dict[str, Any]:
     """Describe the mecheval that runs: its version, its files, and its commit if it has one."""
-    import mecheval
-
-    found = {"version": mecheval.__version__, "files_sha256": own_files_sha256()}
+    found = {"version": __version__, "files_sha256": own_files_sha256()}
     return found | (commit_of(*source_folders(_ROOT)) or {})
 
 

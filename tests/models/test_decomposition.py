@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from mecheval.interventions.grid import recovery_grid
 from mecheval.models.decomposition import Refusal
 from mecheval.models.hooks import visiting
-from mecheval.models.mixing import LAST, at
+from mecheval.models.mixing import LAST, at, cut
 from mecheval.models.sites import Site
 from mecheval.models.wrapped.decomposition import cache_context
 from mecheval.models.wrapped.decomposition.attention_context import AttentionContext
@@ -148,10 +148,6 @@ def traced(
     with visiting({tap: keeping(site) for site, tap in model.taps().items()}):
         seen[None] = model(tokens_BT)
     return seen
-
-
-def cut(signals: Signals, positions: slice) -> Signals:
-    return {name: value[:, positions] for name, value in signals.items()}
 
 
 def assert_states_close(made: State, wanted: State, tolerance: float) -> None:

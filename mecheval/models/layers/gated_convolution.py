@@ -17,7 +17,7 @@ from mecheval.models.layers.implicit_filter import ReluFilter
 from mecheval.models.layers.linear import affine
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.short_convolution import ShortConvolution
-from mecheval.models.mixing import LAST, Edit, Only, Signals, State, Written, at, unchanged
+from mecheval.models.mixing import LAST, Edit, Mixing, Only, Signals, State, Written, at, unchanged
 
 
 class ShortGatedConvolution(Mixer):
@@ -58,6 +58,7 @@ class LongGatedConvolution(Mixer):
 
     kernels = ("long_convolution:torch",)
     writes = ("u",)
+    output_of_both = Mixing.output_at_once
 
     def __init__(self, width: int, positions: int, std: float) -> None:
         """Draw the weights; for the filter's see :class:`ReluFilter`."""

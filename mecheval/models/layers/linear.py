@@ -6,7 +6,7 @@ Shape suffixes: ``B`` examples, ``T`` positions, ``D`` residual width.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from torch import nn
@@ -57,19 +57,19 @@ def some_columns(linear: nn.Module, x_BTD: Tensor, columns: slice) -> Tensor:
     One that is hooked, by itself or as all modules are, quantised or has an adapter is called as it
     is.
     """
-    if type(linear) is not nn.Linear or type(linear.weight) is not nn.Parameter:
-        return linear(x_BTD)[..., columns]
-    if _is_hooked(linear):
+    if not _is_plain(linear):
         return linear(x_BTD)[..., columns]
     bias = None if linear.bias is None else linear.bias[columns]
     return functional.linear(x_BTD, linear.weight[columns], bias)
 
 
-def _is_hooked(linear: nn.Linear) -> bool:
+def _is_plain(linear: nn.Module) -> TypeGuard[nn.Linear]:
     own = vars(linear)
+    if type(linear) is not nn.Linear or type(linear.weight) is not nn.Parameter:
+        return False
     hooked = any(own.get(name) for name in ("_forward_hooks", "_forward_pre_hooks", "forward"))
     everywhere = nn.Linear.forward is not _FORWARD or nn.modules.module._has_any_global_hook()
-    return hooked or bool(everywhere)
+    return not (hooked or everywhere)
 
 
 def table(entries: int, width: int, std: float) -> nn.Embedding:

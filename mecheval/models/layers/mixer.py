@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mecheval.models.mixing import Edit, Mixing, Signals, State, unchanged
+from mecheval.models.mixing import Edit, Mixing, Only, Signals, State, unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +46,14 @@ class Mixer(nn.Module, Mixing):
         past_BTD = torch.cat([*state, signals["normed"]], 1)
         first = past_BTD.shape[1] - signals["normed"].shape[1]
         return self.forward(past_BTD)[:, first:], (past_BTD,)
+
+    def output_of_both(
+        self, near: Signals, far: Signals, state: State, *, only: Only = None
+    ) -> Tensor:
+        """Run a mixer that writes no more than :meth:`forward` once, over all of its past."""
+        if type(self).mix is Mixer.mix:
+            return self.output_at_once(near, far, state, only=only)
+        return super().output_of_both(near, far, state, only=only)
 
     def _out(self, z_BTZ: Tensor) -> Tensor:
         if type(self).mix is Mixer.mix:

@@ -24,7 +24,6 @@ from mecheval.models.mixing import (
     Signals,
     State,
     at,
-    behind_each_other,
     unchanged,
 )
 from mecheval.models.wrapped.decomposition.cache_context import CACHE, SIZES, CacheContext, dense
@@ -53,6 +52,8 @@ class OwnCache(Mixing):
     The state is a counter of the positions so far, ``(B, 1)``, then the last inputs of short
     convolutions, then all else that the module keeps.
     """
+
+    output_of_both = Mixing.output_at_once
 
     def __init__(
         self, context: CacheContext, number: int, *, width: int, taps: Mapping[str, Tap]
@@ -106,12 +107,6 @@ class OwnCache(Mixing):
             }
         with visiting(visits):
             return at(self._called(input_BND, state)[0], only)
-
-    def output_of_both(
-        self, near: Signals, far: Signals, state: State, *, only: Only = None
-    ) -> Tensor:
-        """Call the module once for both."""
-        return self.output(behind_each_other(near, far), state, only=only)
 
     def _called(self, input_BND: Tensor, state: State) -> tuple[Tensor, State]:
         n_examples, n_positions, _ = input_BND.shape
