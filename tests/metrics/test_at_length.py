@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hand_built import HandBuilt, Mixer, load_task, never, subject_of, written_at_block
@@ -42,7 +42,7 @@ class WidthOfExamples(Metric):
         return [self.result(Layout("", self.card.summary, 1), Estimate(float(width)), 1)]
 
 
-def answered(model: SequenceModel, length: int, **params: int) -> MetricResult:
+def answered(model: SequenceModel, length: int, **params: Any) -> MetricResult:
     task = load_task("parity", **params)
     (result,) = measure(WidthOfExamples(length=length), subject_of(model, task))  # type: ignore
     return result
@@ -68,6 +68,7 @@ def test_where_the_model_guesses_there_is_nothing_to_take_apart() -> None:
     assert answered(guessing, 1).value == 17  # the gate has said that it was learned
     result = answered(guessing, 2)
     assert result.value is None
+    assert result.reason is not None
     assert result.reason.startswith("at 2 times the training length the last answer is right in ")
     assert "no more than by guessing (0.500)" in result.reason
 
