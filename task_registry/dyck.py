@@ -28,7 +28,6 @@ NOOP = 1  # index of the no-op symbol; openings follow it, then closings
         "recovery",
         "readability",
         "bottleneck",
-        "exchange",
     ),
 )
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
         "recovery",
         "readability",
         "bottleneck",
-        "exchange",
     ),
 )
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,6 @@ PERMUTATIONS = ((0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1), (2, 1, 0), (1, 0, 2)
         "recovery",
         "readability",
         "bottleneck",
-        "exchange",
     ),
 )
 @dataclass(frozen=True, kw_only=True)

@@ -46,9 +46,7 @@ COUNT = DISTRACTION  # a feature that is put to use
 NOISE = 0.05  # of an accuracy of 1/2 over 100 sequences and two draws of donors, four times
 
 
-def exchanged(
-    model: str, task: str = "parity", part: str = "parity", **params: Any
-) -> MetricResult:
+def exchanged(model: str, task: str = "parity", part: str = "parity", **params: Any) -> Any:
     subject = selftest.subject_of(model, task)
     return results_of(subject, "exchange", **{**SMALL, **params})[f"exchange/{part}"]
 

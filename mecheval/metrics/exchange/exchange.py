@@ -24,7 +24,7 @@ from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.exchange import checks
 from mecheval.metrics.exchange.curves import Curves, inner_mean, lateness
 from mecheval.metrics.exchange.exchange_sweep import Outcome, Sweep, sweep_of
-from mecheval.metrics.exchange.tracking import predicted
+from mecheval.metrics.exchange.tracking import Prediction, predicted
 from mecheval.metrics.needs import AtLength, Variable, parts_of
 from mecheval.metrics.parameters import Amount, Count, Lengths, Share
 from mecheval.metrics.results import Estimate, Layout, profile
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @metric(
     name="exchange",
     version=1,
-    family="exchange",
+    family="intervention",
     caption="at a layer every position gets the activation of another sequence with the same "
     "token there. Sufficiency is the share of what that costs which is not lost if the other "
     "sequence is of the same state: 1 where the activations are the state and nothing else that "
@@ -46,8 +46,9 @@ if TYPE_CHECKING:
     part="variable",
     headline=(
         Column("{part}: lateness of sufficiency"),
-        Column("{part}: mean sufficiency of inner layers", at="mean_sufficiency"),
-        Column("{part}: verdict", at="verdict", otherwise="it is not the whole state"),
+        Column(
+            "{part}: tracking by sufficiency", at="verdict", otherwise="it is not the whole state"
+        ),
     ),
 )
 @dataclass(frozen=True, kw_only=True)
@@ -155,25 +156,26 @@ def _result(metric: Exchange, layout: Layout, sweep: Sweep, outcome: Outcome) ->
     curves = outcome.curves
     inner, inner_R = inner_mean(curves.sufficiency_L), inner_mean(curves.sufficiency_RL)
     (low,), (high,) = resampling.bounds(inner_R[:, None])
-    found = predicted(
-        sweep.subject, sweep.runs.pool, parts_of(layout.part), float(inner), least=metric.tracks
-    )
-    verdict = found.verdict if metric.component == "stream" else None
+    found = Prediction()
+    if sweep.of_stream:
+        found = predicted(
+            sweep.subject, sweep.runs.pool, parts_of(layout.part), float(inner), least=metric.tracks
+        )
     numbers, notes = checks.checked(sweep, outcome)
     return metric.result(
         layout,
         _estimate(curves),
         len(curves.clean_B),
-        verdict=verdict,
+        verdict=found.verdict,
         scalars={
             **scalars, **numbers,
             "accuracy": curves.accuracy, "chance": curves.chance,
             "mean_sufficiency": inner, "mean_sufficiency_low": low, "mean_sufficiency_high": high,
             "draws_apart": outcome.draws_apart, "last_accuracy_4x": found.longer,
-            "agrees": found.agrees if verdict else None,
+            "agrees": found.agrees,
         },
         config=config,
-        warnings=[*notes, *(found.notes if metric.component == "stream" else ())],
+        warnings=[*notes, *found.notes],
         profile=_by_layer(curves, trivial=(0, -1) if sweep.of_stream else (0,)),
     )  # fmt: skip
 

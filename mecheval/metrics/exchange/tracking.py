@@ -35,9 +35,9 @@ class Prediction:
         notes: Why there is no verdict, and why nothing can be held against it.
     """
 
-    verdict: str | None
-    longer: float | None
-    notes: tuple[str, ...]
+    verdict: str | None = None
+    longer: float | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def agrees(self) -> float | None:
