@@ -58,6 +58,9 @@ class Task(ABC):
     """Parameters by the name of a preset, which ``NAME[PRESET]`` chooses."""
     ambiguous: ClassVar[bool] = False
     """Whether one sequence of symbols can come with several right answers or latent states."""
+    separate: ClassVar[bool] = False
+    """Whether :meth:`sample_split` alone keeps the splits apart, by files that it takes examples
+    from; elsewhere the hashes of sequences do."""
     queried: ClassVar[bool] = False
     """Whether answers are asked for behind a text, however short: floors then count them all."""
 
@@ -106,6 +109,11 @@ class Task(ABC):
         return self.symbols
 
     @property
+    def data_sha256(self) -> str | None:
+        """Return the hash of files that examples are taken from; None where none are."""
+        return None
+
+    @property
     def chance(self) -> float:
         """Return the accuracy of a uniform guess among the answers."""
         return 1.0 / len(self.answers)
@@ -127,7 +135,8 @@ class Task(ABC):
     def sample_split(self, rng: np.random.Generator, n: int, length: int, split: Split) -> Batch:
         """Draw examples for a split, for tasks whose splits differ in more than their sequences.
 
-        Whatever this returns, only sequences whose hash belongs to the split are kept.
+        Whatever this returns, only sequences whose hash belongs to the split are kept, but for
+        tasks that are :attr:`separate`.
         """
         return self.sample(rng, n, length)
 
