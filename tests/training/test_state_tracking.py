@@ -1,4 +1,4 @@
-"""The tasks of state tracking can be learned: a small LSTM passes the gate in a few hundred steps."""
+"""Tasks of state tracking can be learned: a small LSTM passes the gate in a few hundred steps."""
 
 from __future__ import annotations
 
