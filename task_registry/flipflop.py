@@ -34,7 +34,7 @@ NOOP = 0  # letter that is ignored; those that write follow it, then the one tha
 )
 @dataclass(frozen=True, kw_only=True)
 class FlipFlop(Words):
-    """The value that was written last, however long ago; a memory that no symbol but one changes.
+    """The value that was written last, however long ago; a memory that is overwritten.
 
     The first symbol writes. An ignored symbol is the no-op of the other tasks; what the paper's
     ignored instructions carry is left out. Unlike a group's state, the answer depends on a single
