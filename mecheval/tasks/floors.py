@@ -19,6 +19,7 @@ import numpy as np
 
 from mecheval import seeding
 from mecheval.tasks.batch import UNDEFINED, Batch, concatenate
+from mecheval.tasks.order_free import ORDER_FREE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ FLOORS = ("majority", "position", *(f"last{width}" for width in WINDOWS))
 """The floors of every task; together with its own rules of thumb they correct a readability."""
 
 BESIDE = f"last{max(WINDOWS)}+position"
-"""A table that is reported beside the floors, and corrects nothing."""
+"""A table that is reported beside the floors, and corrects nothing; so is ``order_free``."""
 
 _DENSE = 1 << 23  # largest table of counts that is held densely
 
@@ -67,8 +68,8 @@ class Floors:
 
 
 def counting(by_floor: Mapping[str, float]) -> dict[str, float]:
-    """Leave out the table that is only reported beside the floors."""
-    return {name: value for name, value in by_floor.items() if name != BESIDE}
+    """Leave out what is only reported beside the floors."""
+    return {name: v for name, v in by_floor.items() if name not in (BESIDE, ORDER_FREE)}
 
 
 @dataclass(frozen=True)
