@@ -97,7 +97,7 @@ def test_accuracy_of_planted_parity_with_other_donors(model: str, free_L: list[f
 def test_the_share_of_spread_parity_is_exact_in_all_donors() -> None:
     """What the draws of donors scatter around, without scatter: each of them as often as it is."""
     subject = selftest.subject_of("planted/parity-spread", "parity")
-    sweep = sweep_of(subject, {**params_of(), "n_draws": 1})
+    sweep = sweep_of(subject, [("parity",)], params_of(n_draws=1))
     labels = sweep.runs.pool.targets_BT, sweep.runs.batch.targets_BT
     alike_BT = sweep.free.agreeing(*labels)
     first, n_blocks = first_position(16), 4
@@ -147,7 +147,7 @@ def test_a_loop_over_sequences_blocks_and_donors_finds_the_same(name: str) -> No
     """Written anew: donors by a loop over the pool, streams sequence by sequence, then answers."""
     subject = untrained(f"{name}[layers=2,width=16]", "parity", limit=60)
     params = params_of(n_pool=60, n_sequences=10, n_draws=1)
-    sweep = sweep_of(subject, params)
+    sweep = sweep_of(subject, [("parity",)], params)
     batch, pool, model = sweep.runs.batch, sweep.runs.pool, subject.model
     rng = np.random.default_rng(0)
     donor_BT = np.full(batch.tokens_BT.shape, -1)
@@ -324,7 +324,8 @@ def test_no_verdict_where_nothing_is_lost_inside() -> None:
 
 def test_cells_without_donors_are_counted_and_too_many_leave_no_value() -> None:
     task = "ar[keys=12,values=12,pairs=6]"
-    result = exchanged("planted/mamba-recall", task, "bound+key", n_pool=40)
+    few = {"n_pool": 40, "n_pool_most": 40}
+    result = exchanged("planted/mamba-recall", task, "bound+key", **few)
     assert result.value is result.profile is None
     share = result.scalars["without_donor"]
     assert share > 0.3
@@ -332,7 +333,22 @@ def test_cells_without_donors_are_counted_and_too_many_leave_no_value() -> None:
     some = exchanged("planted/mamba-recall", task, "bound+key", n_pool=600)
     assert 0 < some.scalars["without_donor"] < 0.05
     assert "have no donor of the same state, and keep what is their own" in some.warnings[0]
-    assert exchanged("planted/mamba-recall", task, "bound+key", n_pool=40, max_missing=1.0).value
+    assert exchanged("planted/mamba-recall", task, "bound+key", **few, max_missing=1.0).value
+
+
+def test_the_pool_grows_where_states_are_many() -> None:
+    subject = untrained("lstm[layers=1,width=8]", "s3")
+    few = {"n_sequences": 30, "n_draws": 1, "variables": ["element"]}
+    sizes = {}
+    for n_pool, most in ((60, 60), (60, 10_000), (60, 120), (3000, 10_000)):
+        params = {**few, "n_pool": n_pool, "n_pool_most": most}
+        (result,) = results_of(subject, "exchange", **params).values()
+        sizes[n_pool, most] = result.config["n_giving"]
+        lacking = (result.scalars["without_donor"] or 0) > 0.05
+        assert lacking == (most <= 120)  # what does not help is not done
+    assert sizes[60, 60] == sizes[60, 120] == 60
+    assert sizes[60, 10_000] in (240, 480, 960, 1920)
+    assert sizes[3000, 10_000] == 3000
 
 
 def test_what_is_remembered_is_exchanged_block_by_block() -> None:

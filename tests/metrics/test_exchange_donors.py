@@ -104,7 +104,8 @@ def test_tuples_that_tell_the_same_states_apart_have_the_same_donors() -> None:
 
 
 def test_no_sequence_gives_to_itself() -> None:
-    runs = exchanged_runs(subject_of(written_at_block(1), load_task("parity")), 400, 3000)
+    params = {"n_sequences": 400, "n_pool": 3000, "n_pool_most": 3000, "max_missing": 0.05}
+    runs = exchanged_runs(subject_of(written_at_block(1), load_task("parity")), [], params)
     assert not set(map(bytes, runs.pool.tokens_BT)) & set(map(bytes, runs.batch.tokens_BT))
     assert not runs.scored_BT[:, : runs.first].any()
     assert runs.scored_BT[:, runs.first :].all()

@@ -21,6 +21,7 @@ from mecheval.reports import figures
 from mecheval.reports.collection import collect
 from mecheval.reports.drawing import style, words
 from mecheval.reports.drawing.style import STYLE
+from mecheval.reports.results import Headline
 from mecheval.reports.schema import Failure, Report
 
 if TYPE_CHECKING:
@@ -249,6 +250,18 @@ def test_curves_are_means_over_seeds_with_their_interval() -> None:
     assert np.min(band[:, 1]) == pytest.approx(profile.low_X.min())
     assert np.max(band[:, 1]) == pytest.approx(profile.high_X.max())
     assert "Means over 4 seeds; bands and bars: 95 % t interval" in picture.drawing.caption
+
+
+def test_a_curve_of_which_the_lateness_is_told_is_drawn_under_its_own_name() -> None:
+    headline = [
+        Headline(title="parity: lateness of sufficiency"),
+        Headline(title="parity: tracking", at="verdict"),
+    ]
+    update = {"id": "exchange/parity", "name": "exchange", "headline": headline, "verdict": "yes"}
+    result = result_of(synthetic(), "readability/parity").model_copy(update=update)
+    picture = one([synthetic(metrics=[result])], "layers")
+    assert "parity@1: sufficiency, by layer" in texts(picture.drawing.figure)
+    assert "lateness" not in written(picture)
 
 
 def test_a_single_seed_has_the_interval_of_its_report() -> None:

@@ -49,6 +49,11 @@ class Donors:
         """Say which cells have no donor."""
         return self._count_K[self.kind_BT] == 0
 
+    @property
+    def missing(self) -> float:
+        """Return the share of positions behind the first one that have no donor."""
+        return float(self.missing_BT[:, 1:].mean())
+
     def same_as(self, other: Donors) -> bool:
         """Say whether every cell has the same donors here as there."""
         return all(

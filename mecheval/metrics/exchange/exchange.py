@@ -100,7 +100,9 @@ class Exchange(Metric):
         variables: Which variables, or tuples of them (``depth+top``); none for every one of the
             task, and the tuple of all if there are several.
         component: What is exchanged: the residual ``stream``, or the ``state`` of mixers.
-        n_pool: Sequences that can give.
+        n_pool: Sequences that can give; twice, four times or more as many where too many positions
+            are without a donor otherwise.
+        n_pool_most: Most of them.
         n_sequences: Test sequences that get.
         n_draws: Independent draws of donors.
         length: At which multiple of the training length.
@@ -112,6 +114,7 @@ class Exchange(Metric):
     variables: tuple[str, ...] = ()
     component: Literal["stream", "state"] = "stream"
     n_pool: Count = 3000
+    n_pool_most: Count = 24_000
     n_sequences: Count = 400
     n_draws: Count = 2
     length: Lengths = 1
@@ -132,20 +135,19 @@ class Exchange(Metric):
     def measure(self, subject: Subject) -> list[MetricResult]:
         """Exchange at every layer."""
         layouts = self.outline(subject)
-        sweep = sweep_of(subject, self.params)
+        sweep = sweep_of(subject, [parts_of(layout.part) for layout in layouts], self.params)
         if sweep.refusal:
             missing = Estimate(None, reason=sweep.refusal)
             return [self.result(layout, missing, 0) for layout in layouts]
-        outcomes = sweep.outcomes([parts_of(layout.part) for layout in layouts])
         return [
             _result(self, layout, sweep, outcome)
-            for layout, outcome in zip(layouts, outcomes, strict=True)
+            for layout, outcome in zip(layouts, sweep.outcomes(), strict=True)
         ]
 
 
 def _result(metric: Exchange, layout: Layout, sweep: Sweep, outcome: Outcome) -> MetricResult:
     scalars = {"without_donor": outcome.missing, "without_free_donor": outcome.missing_free}
-    config = {"first_position": sweep.runs.first}
+    config = {"first_position": sweep.runs.first, "n_giving": len(sweep.runs.pool)}
     if outcome.curves is None:
         reason = (
             f"{max(outcome.missing, outcome.missing_free):.1%} of the positions have no donor "

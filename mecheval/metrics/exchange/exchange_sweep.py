@@ -52,6 +52,7 @@ class Sweep:
 
     Attributes:
         subject: The model on its task.
+        tuples: Names of the variables that are kept, of every tuple.
         params: Parameters of the metric.
         runs: The sequences.
         exchanging: Who exchanges.
@@ -59,6 +60,7 @@ class Sweep:
     """
 
     subject: Subject
+    tuples: Sequence[Sequence[str]]
     params: Mapping[str, Any]
     runs: ExchangedRuns
     exchanging: Exchanging
@@ -74,18 +76,15 @@ class Sweep:
         """Return the donors of any state."""
         return donors_by(self.runs.pool, self.runs.batch, ())
 
-    def outcomes(self, tuples: Sequence[Sequence[str]]) -> list[Outcome]:
-        """Exchange at every layer, for tuples of variables that are kept.
+    def outcomes(self) -> list[Outcome]:
+        """Exchange at every layer, for every tuple of variables.
 
         Donors of any state are the same for all of them; and tuples that tell the same states apart
         are one.
-
-        Args:
-            tuples: Names of the variables of each.
         """
-        kept = [donors_by(self.runs.pool, self.runs.batch, names) for names in tuples]
-        missing_free = _share(self.free)
-        found = [Outcome(donors, _share(donors), missing_free) for donors in kept]
+        kept = [donors_by(self.runs.pool, self.runs.batch, names) for names in self.tuples]
+        missing_free = self.free.missing
+        found = [Outcome(donors, donors.missing, missing_free) for donors in kept]
         enough = [
             max(outcome.missing, missing_free) <= self.params["max_missing"] for outcome in found
         ]
@@ -95,7 +94,7 @@ class Sweep:
                 distinct.append(i)
         if not distinct:
             return found
-        drawn = [self._draw(kept[i], *tuples[i]) for i in distinct]
+        drawn = [self._draw(kept[i], *self.tuples[i]) for i in distinct]
         free_LJB, *kept_LJB = self._by_layer([self._draw(self.free, "free"), *drawn])
         weight_RB = resampling.weights(
             len(self.runs.batch), self.subject.stream("bootstrap", "exchange")
@@ -132,17 +131,18 @@ class Sweep:
         return Outcome(outcome.kept, outcome.missing, outcome.missing_free, curves, apart)
 
 
-def _share(donors: Donors) -> float:
-    """Return the share of positions behind BOS that have no donor."""
-    return float(donors.missing_BT[:, 1:].mean())
+def sweep_of(subject: Subject, tuples: Sequence[Sequence[str]], params: Mapping[str, Any]) -> Sweep:
+    """Draw the sequences of an exchange experiment.
 
-
-def sweep_of(subject: Subject, params: Mapping[str, Any]) -> Sweep:
-    """Draw the sequences of an exchange experiment."""
-    runs = exchanged_runs(subject, params["n_sequences"], params["n_pool"])
+    Args:
+        subject: The model on its task.
+        tuples: Names of the variables that are kept, of every tuple.
+        params: Parameters of the metric.
+    """
+    runs = exchanged_runs(subject, tuples, params)
     given = subject.model, runs.batch.tokens_BT, runs.pool.tokens_BT, subject.answers_A
     if params["component"] == "stream":
         streams = ExchangedStreams(*given, batch_size=subject.batch_size)
-        return Sweep(subject, params, runs, streams)
+        return Sweep(subject, tuples, params, runs, streams)
     memory = ExchangedMemory(*given, batch_size=subject.batch_size)
-    return Sweep(subject, params, runs, memory, memory.refusal())
+    return Sweep(subject, tuples, params, runs, memory, memory.refusal())

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from mecheval.metrics.exchange.donors import donors_by
 from mecheval.tasks.batch import UNSCORED
 from mecheval.tasks.floors import first_position
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mecheval.metrics.subject import Subject
     from mecheval.tasks import Batch
+
+
+_HELPS = 0.9
+"""Twice as many sequences must leave at most this part of the positions without a donor so."""
 
 
 class Exchanging(Protocol):
@@ -103,9 +108,37 @@ class ExchangedRuns:
         return self.shares(predictions_RT.reshape(-1, *self.batch.tokens_BT.shape))
 
 
-def exchanged_runs(subject: Subject, n_sequences: int, n_pool: int) -> ExchangedRuns:
-    """Draw the sequences of an exchange."""
-    batch = subject.test(subject.length, n_sequences)
+def exchanged_runs(
+    subject: Subject, tuples: Sequence[Sequence[str]], params: Mapping[str, Any]
+) -> ExchangedRuns:
+    """Draw the sequences of an exchange.
+
+    Args:
+        subject: The model on its task.
+        tuples: Names of the variables that donors will agree in, of every tuple.
+        params: Parameters of the metric.
+    """
+    batch = subject.test(subject.length, params["n_sequences"])
     scored_BT = (batch.targets_BT != UNSCORED)[:, first_position(subject.length) :]
-    pool = subject.examples("train", n_pool, purpose="exchange")
-    return ExchangedRuns(subject, batch.take(scored_BT.any(1)), pool)
+    batch = batch.take(scored_BT.any(1))
+    return ExchangedRuns(subject, batch, _pool(subject, batch, tuples, params))
+
+
+def _pool(
+    subject: Subject, batch: Batch, tuples: Sequence[Sequence[str]], params: Mapping[str, Any]
+) -> Batch:
+    """Draw sequences that give: twice as many as long as this brings donors, if it brings enough.
+
+    Where states are many, few sequences hold one of the same state and token at a position.
+    """
+    n, found, before = params["n_pool"], [], 1 / _HELPS
+    while True:
+        found.append(subject.examples("train", n, purpose="exchange"))
+        missing = max(donors_by(found[-1], batch, names).missing for names in ((), *tuples))
+        if missing <= params["max_missing"]:
+            return found[-1]
+        n *= 2
+        more = n <= params["n_pool_most"] and subject.cut(n) > len(found[-1])
+        if not more or missing > _HELPS * before:
+            return found[0]
+        before = missing
