@@ -329,7 +329,8 @@ def test_cells_without_donors_are_counted_and_too_many_leave_no_value() -> None:
     assert result.value is result.profile is None
     share = result.scalars["without_donor"]
     assert share > 0.3
-    assert result.reason == f"{share:.1%} of the positions have no donor among 40 sequences"
+    said = f"{share:.1%} of the positions have no donor among 40 sequences: n_pool and "
+    assert result.reason.startswith(said)
     some = exchanged("planted/mamba-recall", task, "bound+key", n_pool=600)
     assert 0 < some.scalars["without_donor"] < 0.05
     assert "have no donor of the same state, and keep what is their own" in some.warnings[0]

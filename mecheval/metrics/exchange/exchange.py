@@ -151,7 +151,7 @@ def _result(metric: Exchange, layout: Layout, sweep: Sweep, outcome: Outcome) ->
     if outcome.curves is None:
         reason = (
             f"{max(outcome.missing, outcome.missing_free):.1%} of the positions have no donor "
-            f"among {len(sweep.runs.pool)} sequences"
+            f"among {len(sweep.runs.pool)} sequences: n_pool and n_pool_most give more"
         )
         estimate = Estimate(None, reason=reason)
         return metric.result(layout, estimate, 0, scalars=scalars, config=config)
