@@ -1,6 +1,6 @@
 """What must come out of an exchange at the first layer and behind the last one, in any model.
 
-Shape suffixes: ``B`` sequences, ``T`` positions.
+Shape suffixes: ``L`` layers 0 to n, ``B`` sequences, ``T`` positions, ``N`` scored answers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CLOSE = 0.05
 """How far an accuracy may be from what it must be, beyond three standard errors."""
 
-_IDENTITY = 1e-3  # of answers: rounding turns some round that are a toss-up anyway
+_IDENTITY = 5e-3  # of answers: rounding turns some round that are a toss-up anyway
 
 
 def checked(sweep: Sweep, outcome: Outcome) -> tuple[dict[str, float | None], list[str]]:
@@ -56,9 +56,14 @@ def _last(sweep: Sweep, outcome: Outcome) -> tuple[float, str | None]:
     assert curves is not None  # noqa: S101 - it was measured
     labels = runs.pool.targets_BT, runs.batch.targets_BT
     scored_BT = runs.scored_BT
-    expected = float(np.nanmean(sweep.free.agreeing(*labels)[scored_BT]))
-    alike = outcome.kept.agreeing(*labels)[scored_BT]
-    if np.nanmin(alike) < 1:
+    of_any_N, of_same_N = (
+        donors.agreeing(*labels)[scored_BT] for donors in (sweep.free, outcome.kept)
+    )
+    known_N = ~np.isnan(of_any_N) & ~np.isnan(of_same_N)
+    if not known_N.any():
+        return float("nan"), None  # nothing was exchanged there
+    expected = float(of_any_N[known_N].mean())
+    if of_same_N[known_N].min() < 1:
         return expected, None  # the variables do not decide the answer
     kept, free = (
         (share_LB[-1].mean(), 3 * share_LB[-1].std() / np.sqrt(share_LB.shape[1]))
