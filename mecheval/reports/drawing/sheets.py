@@ -128,7 +128,7 @@ def sheets(reports: Sequence[Report]) -> list[Sheet]:
     collection = collect(reports)
     verdicts: dict[str, set[str]] = {}
     by_task: dict[str, list[Group]] = {}
-    for group in sorted(collection, key=lambda group: _natural(group.name.row)):
+    for group in sorted(collection, key=lambda group: natural(group.name.row)):
         by_task.setdefault(group.name.task, []).append(group)
         for report in group.reports:
             for result in report.metrics:
@@ -143,11 +143,11 @@ def sheets(reports: Sequence[Report]) -> list[Sheet]:
             of_task[item.name.row] = f"failed in {item.report.error.stage}"
     return [
         Sheet(task, by_task[task], known, failed.get(task, {}))
-        for task in sorted(by_task, key=_natural)
+        for task in sorted(by_task, key=natural)
     ]
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
     """Return what sorts numbers in names by their size."""
     return [(int(part), "") if part.isdecimal() else (-1, part)
             for part in re.split(r"([0-9]+)", name)]  # fmt: skip
