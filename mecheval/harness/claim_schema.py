@@ -159,7 +159,7 @@ class ClaimTable(Table):
         return [
             (len(further) > 1, f"it has {named}. Keep one of them"),
             (signs and not self.minus, f"it has {named} without minus. Write minus as well"),
-            (spread and self.minus is not None, f"it has minus and {named}. Keep one of them"),
+            (bool(self.ranks_with and self.minus), "it has minus and ranks_with. Keep one of them"),
             (bool(self.verdicts) and bool(further or self.off is not None),
              f"it has verdicts and {named or 'off'}, which is about a number. Keep one of them"),
             (self.off is not None and bounded, "it has off beside least or most. Keep one of them"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mecheval import escape
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mecheval.harness.request import Request
     from mecheval.harness.suites import Suite
     from mecheval.leaderboard.claim import Claim, Named
+    from mecheval.models.contract import ModelSource
     from mecheval.registry import Registry
     from mecheval.reports.collection import Collection, Group
     from mecheval.reports.schema import Identity
@@ -72,8 +74,9 @@ class Cells:
         settings = Settings(include_paths=registry.include_paths)
         self._collection, self._registry, self._settings = collection, registry, settings
         self._suite = suite
-        self._planned = _planned(claims, suite.requests(settings=settings) if suite else [])
+        self._source = cache(self._find_source)
         self._model, self._task = cache(self._find_model), cache(self._find_task)
+        self._planned = self._plan(claims, suite.requests(settings=settings) if suite else [])
 
     def one(self, claim: Claim, named: Named) -> Meant:
         """Return the reports of the one cell that a number is of.
@@ -81,13 +84,13 @@ class Cells:
         Raises:
             UsageError: There is no such model or task, or several recipes fit.
         """
-        key, version = self._cell(named)
-        same = [group for group in self._collection.groups if _cell(group.identity).key == key]
+        *_, version = self._task(named.task)
+        same = [group for group in self._collection.groups if self._is_of(group, named)]
         groups = [group for group in same if str(group.identity.task.version) == version]
         if same and not groups:
             others = " and ".join(sorted({group.name.task for group in same}))
             return Meant(None, f"measured on {others} only, not with version {version}")
-        fitting = _by_recipe(groups, named, self._planned.get(key, []))
+        fitting = [group for group in groups if self._has_recipe(group, named)]
         if len(fitting) > 1:
             raise _ambiguous(claim, fitting)
         if fitting:
@@ -104,27 +107,63 @@ class Cells:
             group
             for group in self._collection.groups
             if self._is_planned(group.identity)
-            and self._may_be(group.identity, named)
-            and _by_recipe([group], named, self._planned.get(_cell(group.identity).key, []))
+            and self._is_of(group, named)
+            and self._has_recipe(group, named)
         ]
+
+    def _is_of(self, group: Group, named: Named) -> bool:
+        """Say whether reports are of a model and a task, of whatever version."""
+        cell = _cell(group.identity)
+        if not is_all(named.task) and _json(cell[3:]) != _json(self._task(named.task)[:2]):
+            return False
+        if is_all(named.model):
+            return True
+        if _is_on_hub(self._source(named.model)):  # its weights need not be here
+            return bool(matching([group], model=named.model))
+        return _json(cell[:3]) == _json(self._model(named.model))
 
     def _is_planned(self, identity: Identity) -> bool:
         planned = self._planned.get(_cell(identity).key, [])
         return self._suite is None or identity.task.version in {p.task.version for p in planned}
 
-    def _may_be(self, identity: Identity, named: Named) -> bool:
-        *cell, version = *_cell(identity), str(identity.task.version)
-        model = is_all(named.model) or _json(cell[:3]) == _json(self._model(named.model))
-        task = is_all(named.task) or _json([*cell[3:], version]) == _json(self._task(named.task))
-        return model and task
+    def _has_recipe(self, group: Group, named: Named) -> bool:
+        """Say whether reports are of a recipe of the suite, and of the one that is named."""
+        planned = self._planned.get(_cell(group.identity).key, [])
+        wanted = {_recipe(identity) for identity in planned}
+        fits = bool(matching([group], recipe=named.recipe or None))
+        return fits and (not wanted or _recipe(group.identity) in wanted)
 
-    def _cell(self, named: Named) -> tuple[str, str]:
-        """Return the cell, and the version of its task: the one that is named, or today's."""
-        task, params, version = self._task(named.task)
-        return _Cell(*self._model(named.model), task, params).key, version
+    def _plan(
+        self, claims: Sequence[Claim], requests: Sequence[Request]
+    ) -> dict[str, list[Identity]]:
+        """Return the identities that the suite's grids give every cell, one per recipe.
+
+        Only what some claim names is planned: other models need not be there, nor weights of a hub.
+        """
+        numbers = [each for claim in claims if not claim.untestable for each in claim.numbers]
+        models, tasks = ({name for each in numbers if (name := getattr(each, field))}
+                         for field in ("model", "task"))  # fmt: skip
+        found: dict[str, list[Identity]] = {}
+        for request in requests:
+            small = replace(
+                request,
+                models=tuple(
+                    spec
+                    for spec in request.models
+                    if _is_named(spec, models) and not _is_on_hub(self._source(str(spec)))
+                ),
+                tasks=tuple(spec for spec in request.tasks if _is_named(spec, tasks)),
+                seeds=(0,),
+            )
+            for each in plan(small) if small.models and small.tasks else []:
+                found.setdefault(_cell(each.identity).key, []).append(each.identity)
+        return found
+
+    def _find_source(self, name: str) -> ModelSource:
+        return build_source(parse_spec(name), self._registry, self._settings)
 
     def _find_model(self, name: str) -> tuple[str, str | None, dict[str, Any]]:
-        source = build_source(parse_spec(name), self._registry, self._settings).identity()
+        source = self._source(name).identity()
         return source.name, source.revision, dict(source.args)
 
     def _find_task(self, name: str) -> tuple[str, dict[str, Any], str]:
@@ -139,38 +178,19 @@ def _cell(identity: Identity) -> _Cell:
     return _Cell(model.name, model.revision, model.args, task.name, task.params)
 
 
-def _planned(claims: Sequence[Claim], requests: Sequence[Request]) -> dict[str, list[Identity]]:
-    """Return the identities that the suite's grids give every cell, one per recipe.
-
-    Only what some claim names is planned: other models need not be there.
-    """
-    numbers = [each for claim in claims if not claim.untestable for each in claim.numbers]
-    models, tasks = ({name for each in numbers if (name := getattr(each, field))}
-                     for field in ("model", "task"))  # fmt: skip
-    found: dict[str, list[Identity]] = {}
-    for request in requests:
-        small = replace(
-            request,
-            models=tuple(spec for spec in request.models if _is_named(spec, models)),
-            tasks=tuple(spec for spec in request.tasks if _is_named(spec, tasks)),
-            seeds=(0,),
-        )
-        for each in plan(small) if small.models and small.tasks else []:
-            found.setdefault(_cell(each.identity).key, []).append(each.identity)
-    return found
-
-
 def _is_named(given: Any, names: Set[str]) -> bool:
     """Say whether a model or task of a grid is one that names may mean, whatever its arguments."""
     plain = {name if is_all(name) else parse_spec(name).name for name in names}
     return any(map(is_all, plain)) or getattr(given, "name", "") in plain
 
 
-def _by_recipe(groups: Sequence[Group], named: Named, planned: Sequence[Identity]) -> list[Group]:
-    """Keep the groups of the suite's recipes, and of those the ones that the claim names."""
-    wanted = {_recipe(identity) for identity in planned}
-    fitting = matching(groups, recipe=named.recipe or None)
-    return [group for group in fitting if not wanted or _recipe(group.identity) in wanted]
+def _is_on_hub(source: ModelSource) -> bool:
+    """Say whether a model's weights would have to be fetched to tell what they are."""
+    from mecheval.models.hub.source import Pretrained
+
+    if not isinstance(source, Pretrained) or source.weights != "pretrained":
+        return False
+    return not isinstance(source.checkpoint.place, Path)
 
 
 def _recipe(identity: Identity) -> str:

@@ -24,8 +24,8 @@ in which it differs, as in ``minus = { task = "dyck", result = "readability/top"
 
 ``*`` stands for all models or all tasks of the suite's grids, in ``bottleneck/*`` for all parts of
 a metric's results, in ``layer=*`` for all layers but the first and the last, at which most numbers
-are what they are by construction. Of the numbers of all these cells and layers the claim is about
-the rank correlation with others, or one of them:
+are what they are by construction. Of the numbers of all these cells and layers, or of their
+differences to those of ``minus``, the claim is about the rank correlation with others, or one:
 
     which      least, median or greatest
 

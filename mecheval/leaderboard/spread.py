@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from mecheval import stats
 from mecheval.harness.claim_schema import ALL, LAYERS
 from mecheval.reports.collection.contrasts import Estimate, summed
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 LEAST_NUMBERS = 5
 """A rank correlation of fewer numbers is hardly one."""
+
+
+_APART = "/"  # what stands behind it, such as an eraser, is no part of a task
 
 
 class Spread(NamedTuple):
@@ -66,7 +71,8 @@ def _summary(claim: Claim, columns: Sequence[Sequence[float]]) -> Number:
     if not columns:
         return Number(reason="no cell has a number")
     if claim.which:
-        return Number(ranked(columns[0], claim.which))
+        values_U = np.array(claim.weights_KN[0]) @ np.array(columns)
+        return Number(ranked(values_U, claim.which))
     if len(columns[0]) < LEAST_NUMBERS:
         return Number(reason=f"fewer than {LEAST_NUMBERS} numbers to rank")
     correlation = stats.rank_correlation(*columns)
@@ -80,11 +86,8 @@ def _places(named: Named, group: Group) -> Iterator[_Place]:
     stem, several, tail = named.result.partition(ALL)
     ids = dict.fromkeys(metric.id for report in group.reports for metric in report.metrics)
     for id in ids:
-        if several and id.startswith(stem) and id.endswith(tail):
-            part = id.removeprefix(stem).removesuffix(tail)
-        elif id == named.result:
-            part = ""
-        else:
+        part = id.removeprefix(stem).removesuffix(tail) if several else ""
+        if id != named.result.replace(ALL, part) or _APART in part:
             continue
         for layer in _layers(named, group, id):
             yield _Place(part, layer)

@@ -153,7 +153,7 @@ FILES = {
     "it has nearer_than and times": GRID + CLAIM + TIMES + "nearer_than = { task = 's3' }",
     "it has which for one number alone": GRID + CLAIM + "which = 'least'",
     "it has *, for many numbers": GRID + CLAIM.replace("'gru'", "'*'"),
-    "it has minus and which": GRID + CLAIM + "which = 'least'\nminus = 'lstm'",
+    "it has minus and ranks_with": GRID + CLAIM + "ranks_with = { at = 'x' }\nminus = 'lstm'",
     "it has ranks_with and which": GRID + CLAIM + "which = 'least'\nranks_with = { at = 'x' }",
     "claim 1: which is 'mean'; it should be 'least'": GRID + CLAIM + "which = 'mean'",
     "claim 1: off is -1; it should be at least 0": GRID + CLAIM + "off = -1",

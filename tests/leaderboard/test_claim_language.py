@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from synthetic_reports import synthetic
 
-from mecheval.harness.suites import load_suite
+from mecheval.harness.suites import Suite, load_suite
 from mecheval.leaderboard.claim import Claim, claims_of
 from mecheval.leaderboard.claims import examine
 from mecheval.leaderboard.claims_table import markdown
@@ -19,7 +20,6 @@ from mecheval.tasks.contract import configure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from mecheval.reports.schema import Report
 
@@ -220,6 +220,21 @@ def test_one_of_the_numbers_of_all_cells(which, expected):
     )
 
 
+def test_the_least_of_many_differences_and_no_result_of_another_kind():
+    values = {
+        "mlp/parity": around(0.9),
+        "mlp/parity/inlp": around(0.1),
+        "refit/parity": around(0.7),
+    }
+    found = [*cell(GRU, "parity", values), *cell(LSTM, "parity", values)]
+    given = claim(model="*", result="refit/*", minus={"result": "mlp/*"}, which="least", least=-0.3)
+    assert answer(given, found).here == "-0.200 (of 2 numbers)"
+    alone = claim(model="*", result="mlp/*", which="least", least=0.5)
+    assert answer(alone, found).here == "0.900 (of 2 numbers)", "a part is of the task alone"
+    other = claim(model="*", result="mlp/*/inlp", which="least", least=0.5)
+    assert answer(other, found).here == "0.100 (of 2 numbers)"
+
+
 def test_only_seeds_of_all_cells_count():
     found = [*late(GRU, parity=[*around(0.5), 0.9, 0.9]), *late(LSTM, parity=around(0.7))]
     finding = answer(claim(model="*", which="greatest", least=0.0), found)
@@ -284,3 +299,21 @@ def test_claims_without_names_have_the_short_table():
     text = markdown(examine([claim(least=0.1)], collect(found), REGISTRY))
     assert text.startswith("| Claim | Paper | Here ")
     assert "Learned" not in text
+
+
+def test_weights_of_a_hub_need_not_be_here():
+    given = claim(model="pythia-160m", least=0.1)
+    assert answer(given, []).here == "not measured"
+    found = []
+    for report in late(GRU, parity=around(0.5)):
+        pretrained = report.identity.model.model_copy(
+            update={"name": "pythia-160m", "source": "pretrained", "revision": "step143000"}
+        )
+        identity = report.identity.model_copy(update={"model": pretrained})
+        found.append(report.model_copy(update={"identity": identity}))
+    assert answer(given, found).here == "0.500"
+    assert answer(claim(model="pythia-410m", least=0.1), found).here == "not measured"
+    grid = {"models": ["pythia-160m", "gru"], "tasks": ["parity"], "seeds": [0]}
+    suite = Suite("s", "", (grid,), (), Path("s.toml"))
+    (finding,) = examine([given], collect(found), REGISTRY, suite)
+    assert finding.here == "0.500"

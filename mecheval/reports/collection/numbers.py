@@ -240,7 +240,7 @@ def paired_units(ours: Sequence[float | None], theirs: Sequence[float | None]) -
     return Paired(float(a), float(b), both_SU[1] - both_SU[0])
 
 
-def ranked(values_U: Sequence[float], which: str) -> float:
+def ranked(values_U: np.ndarray, which: str) -> float:
     """Return the least, the median or the greatest of several values."""
     return float({"least": np.min, "median": np.median, "greatest": np.max}[which](values_U))
 
