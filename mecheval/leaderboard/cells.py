@@ -95,7 +95,10 @@ class Cells:
             raise _ambiguous(claim, fitting)
         if fitting:
             return Meant(fitting[0])
-        return Meant(None, "measured by another recipe only" if groups else "not measured")
+        if groups:
+            return Meant(None, "measured by another recipe only")
+        weights = ": needs weights" if _is_on_hub(self._source(named.model)) else ""
+        return Meant(None, f"not measured{weights}")
 
     def several(self, named: Named) -> list[Group]:
         """Return the reports of all cells of the suite that a number may be of.

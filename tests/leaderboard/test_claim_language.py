@@ -303,7 +303,7 @@ def test_claims_without_names_have_the_short_table():
 
 def test_weights_of_a_hub_need_not_be_here():
     given = claim(model="pythia-160m", least=0.1)
-    assert answer(given, []).here == "not measured"
+    assert answer(given, []).here == "not measured: needs weights"
     found = []
     for report in late(GRU, parity=around(0.5)):
         pretrained = report.identity.model.model_copy(
@@ -312,7 +312,8 @@ def test_weights_of_a_hub_need_not_be_here():
         identity = report.identity.model_copy(update={"model": pretrained})
         found.append(report.model_copy(update={"identity": identity}))
     assert answer(given, found).here == "0.500"
-    assert answer(claim(model="pythia-410m", least=0.1), found).here == "not measured"
+    larger = claim(model="pythia-410m", least=0.1)
+    assert answer(larger, found).here == "not measured: needs weights"
     grid = {"models": ["pythia-160m", "gru"], "tasks": ["parity"], "seeds": [0]}
     suite = Suite("s", "", (grid,), (), Path("s.toml"))
     (finding,) = examine([given], collect(found), REGISTRY, suite)

@@ -541,6 +541,29 @@ def test_a_tuple_has_the_readability_of_what_it_is_made_of() -> None:
     assert "bands and bars: the 95 % interval of the report" in tuples.caption
 
 
+def test_a_metric_with_parameters_is_drawn_where_no_other_is() -> None:
+    def named(report: Report, old: str, new: str) -> Report:
+        changed = [
+            metric.model_copy(update={"id": metric.id.replace(old, new, 1), "metric": new})
+            if metric.name == old
+            else metric
+            for metric in report.metrics
+        ]
+        return report.model_copy(update={"metrics": changed})
+
+    first, again = (exchanged(synthetic(), curve, USED) for curve in (EARLY, LATE))
+    longer = named(again, "exchange", "exchange[length=2]").metrics[-1]
+    both = first.model_copy(update={"metrics": [longer, *first.metrics]})
+    for report in (both, named(first, "exchange", "exchange[n_pool=9]"),
+                   named(first, "bottleneck", "bottleneck[erasers=inlp]")):  # fmt: skip
+        (picture,) = figures.draw([report], ["state"])
+        (axes,) = panels(picture.drawing.figure)
+        drawn = [np.asarray(line.get_ydata(), float) for line in axes.lines]
+        early = np.array(EARLY, float)
+        assert any(len(y) == 5 and np.allclose(y, early, equal_nan=True) for y in drawn)
+        assert "linear subspace used" in texts(picture.drawing.figure)
+
+
 def test_lateness_has_a_panel_per_task_and_variable_and_dots_for_seeds() -> None:
     picture = of_state("lateness")
     found = panels(picture.drawing.figure)

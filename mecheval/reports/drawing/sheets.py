@@ -59,6 +59,22 @@ class Sheet:
         """Return the ids of the results of which something holds, in the order of the reports."""
         return list(dict.fromkeys(result.id for result in self.results() if holds(result)))
 
+    def of(self, name: str) -> dict[str, str]:
+        """Return the results of a metric by what they are of, each by its id.
+
+        Of a metric that stands there several times, the one without parameters counts; else the
+        first one.
+        """
+        return self._by_metric.get(name, {})
+
+    @cached_property
+    def _by_metric(self) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for result in sorted(self.results(), key=lambda result: result.metric != result.name):
+            part = part_of(result.id, result.metric or "")
+            found.setdefault(result.name, {}).setdefault(part, result.id)
+        return found
+
     def title(self, id: str) -> str:
         """Return the title of a result."""
         return next(result.title for result in self.results() if result.id == id)

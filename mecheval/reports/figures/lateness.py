@@ -94,18 +94,17 @@ def draw_all(sheets: Sequence[Sheet]) -> list[Drawing]:
 
 def _parts(sheet: Sheet) -> list[str]:
     """Return the variables of a task of which any model has a lateness."""
-    found = dict.fromkeys(
-        result.id.partition("/")[2]
-        for result in sheet.results()
-        for number in NUMBERS
-        if result.id.partition("/")[0] == number.metric
-        and (result.scalars.get(number.at) if number.at else result.value) is not None
-    )
-    return [*found]
+    parts = dict.fromkeys(part for number in NUMBERS for part in sheet.of(number.metric))
+    return [
+        part
+        for part in parts
+        if any(_number(group, Place(sheet, part), number).values
+               for group in sheet.groups for number in NUMBERS)
+    ]  # fmt: skip
 
 
 def _number(group: Group, place: Place, number: Number) -> OverSeeds:
-    return group.number(f"{number.metric}/{place.part}", number.at)
+    return group.number(place.sheet.of(number.metric).get(place.part, ""), number.at)
 
 
 def _page(places: Sequence[Place], groups: Sequence[Group], page: str) -> Drawing:

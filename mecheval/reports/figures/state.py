@@ -44,6 +44,7 @@ ROOM = Room(left=0.42)
 _APART = 0.07  # layers: curves that lie on each other stand beside each other
 
 EXCHANGE, READABILITY, BOTTLENECK = "exchange", "readability", "bottleneck"
+ERASED = "linear subspace used"
 _JOINT = "+"
 """Joins the variables of a tuple."""
 
@@ -81,25 +82,25 @@ class Curve(NamedTuple):
 
 def draw(sheet: Sheet) -> list[Drawing]:
     """Draw every variable that was exchanged, tuples before what they are made of."""
-    ids = sheet.ids(lambda result: result.id.partition("/")[0] == EXCHANGE and result.profile)
-    parts = sorted((id.partition("/")[2] for id in ids), key=lambda part: -part.count(_JOINT))
+    parts = sorted(sheet.of(EXCHANGE), key=lambda part: -part.count(_JOINT))
     return [drawing for part in parts for drawing in _pages(sheet, part)]
 
 
 def _curves(sheet: Sheet, part: str) -> list[Curve]:
     """Return the curves of a variable, as far as any model has them."""
-    variables = part.split(_JOINT)
+    variables, exchanged = part.split(_JOINT), sheet.of(EXCHANGE)[part]
+    readable, erased = sheet.of(READABILITY), sheet.of(BOTTLENECK)
     found = [
         Curve(
             "readable" if len(variables) == 1 else f"readable: {words.clean(name)}",
-            f"{READABILITY}/{name}", None, _look(0, "-", "oDvP"[place % 4]),
+            readable.get(name, ""), None, _look(0, "-", "oDvP"[place % 4]),
         )
         for place, name in enumerate(variables)
     ]  # fmt: skip
     found += [
-        Curve("used", f"{EXCHANGE}/{part}", "use", _look(1, "--", "s")),
-        Curve("sufficient", f"{EXCHANGE}/{part}", None, _look(6, "-", "^")),
-        Curve("linear subspace used", f"{BOTTLENECK}/{part}", None, _look(3, ":", "x")),
+        Curve("used", exchanged, "use", _look(1, "--", "s")),
+        Curve("sufficient", exchanged, None, _look(6, "-", "^")),
+        Curve(ERASED, erased.get(part, ""), None, _look(3, ":", "x")),
     ]
     return [curve for curve in found if any(_profile(group, curve) for group in sheet.groups)]
 
@@ -116,7 +117,7 @@ def _profile(group: Group, curve: Curve) -> ProfileOverSeeds | None:
 
 
 def _pages(sheet: Sheet, part: str) -> list[Drawing]:
-    curves, id = _curves(sheet, part), f"{EXCHANGE}/{part}"
+    curves, id = _curves(sheet, part), sheet.of(EXCHANGE)[part]
     groups = [g for g in sheet.groups if any(_profile(g, c) for c in curves if c.id == id)]
     found = []
     for some, number in Pages(groups, MOST):
@@ -142,8 +143,8 @@ def _said(
         Line2D([], [], **curve.look, markersize=3, linewidth=1, label=curve.label)
         for curve in curves
     ]
-    erased = any(curve.id.startswith(f"{BOTTLENECK}/") for curve in curves)
-    exchanged = [curve.id for curve in curves if curve.id.startswith(f"{EXCHANGE}/")]
+    erased = any(curve.label == ERASED for curve in curves)
+    exchanged = [curve.id for curve in curves if curve.label in ("used", "sufficient")]
     return Words(
         *called,
         caption(

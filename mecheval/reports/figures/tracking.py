@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from mecheval.reports.collection import Group
     from mecheval.reports.drawing.canvas import Drawing
     from mecheval.reports.drawing.sheets import Sheet
-    from mecheval.reports.results import MetricResult
 
 EXCHANGE, INNER, LONGER = "exchange", "mean_sufficiency", "last_accuracy/4x"
 PREDICTS, TRACKS = 0.8, 0.9
@@ -75,21 +74,16 @@ def draw_all(sheets: Sequence[Sheet]) -> list[Drawing]:
 
 def _dots(sheet: Sheet, group: Group) -> list[Dot]:
     """Return the seeds of a model on a task, by the variable that is the whole state."""
-    results = [r for report in group.reports for r in report.metrics if _is_exchange(r)]
-    whole = [result.id for result in results if result.verdict is not None]
+    ids = sheet.of(EXCHANGE).values()
+    whole = [id for id in ids if any(r and r.verdict for r in group.results(id).values())]
     if not whole:
         return []
-    inner = group.number(whole[0], INNER).values
-    longer = group.number(LONGER).values
+    inner, longer = group.number(whole[0], INNER).values, group.number(LONGER).values
     return [
         Dot(group.name.row, sheet.task, inner[seed], longer[seed])
         for seed in inner
         if seed in longer
     ]
-
-
-def _is_exchange(result: MetricResult) -> bool:
-    return result.id.partition("/")[0] == EXCHANGE
 
 
 def _caption(dots: Sequence[Dot], groups: Sequence[Group]) -> str:
