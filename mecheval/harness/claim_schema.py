@@ -172,10 +172,26 @@ class ClaimTable(Table):
             (several and not spread,
              f"it has {ALL}, for many numbers. Write which of them is meant, as which = \"least\", "
              "or ranks_with"),
+            (spread and self._names_another_cell(),
+             "another number of many cells must be of the same ones. Name its result or at alone"),
+            (self._compares_a_number_with_itself(),
+             "its times names all in which minus differs, so that nothing is left between the two. "
+             "Name there what differs besides"),
         ]  # fmt: skip
 
     def _is_of_several(self) -> bool:
-        return ALL in (self.model, self.task) or ALL in self.result or LAYERS in self.at.split()
+        numbers = [self, *(other for name in OTHERS if (other := getattr(self, name)))]
+        several = any(ALL in each.result or LAYERS in each.at.split() for each in numbers)
+        return several or ALL in (self.model, self.task)
+
+    def _compares_a_number_with_itself(self) -> bool:
+        if self.times is None or self.minus is None:
+            return False
+        return self.minus.model_fields_set <= self.times.model_fields_set
+
+    def _names_another_cell(self) -> bool:
+        others = [other for other in (self.minus, self.ranks_with) if other]
+        return any(other.model_fields_set & {"model", "task", "recipe"} for other in others)
 
     def _is_about_a_sign(self) -> bool:
         bounds = [bound for bound in (self.least, self.most) if math.isfinite(bound)]

@@ -43,6 +43,8 @@ result = 'token_accuracy/1x'
 least = 0.5
 """
 
+OF_ALL = CLAIM.replace("'gru'", "'*'") + "which = 'least'\n"
+TIMES_ALL = "minus = 'lstm'\ntimes = { model = 'mamba' }\n"
 TIMES = "minus = 'lstm'\ntimes = { task = 'dyck' }\n"
 
 
@@ -151,6 +153,9 @@ FILES = {
     "it has times, of which only the sign": GRID + CLAIM + TIMES,
     "it has nearer_than, of which only": GRID + CLAIM + TIMES.replace("times", "nearer_than"),
     "it has nearer_than and times": GRID + CLAIM + TIMES + "nearer_than = { task = 's3' }",
+    "another number of many cells must be of the same": GRID + OF_ALL + "minus = 'lstm'",
+    "its times names all in which minus differs": GRID + CLAIM.replace("0.5", "0") + TIMES_ALL,
+    "it has *, for many": GRID + CLAIM + "minus = { result = 'x/*' }",
     "it has which for one number alone": GRID + CLAIM + "which = 'least'",
     "it has *, for many numbers": GRID + CLAIM.replace("'gru'", "'*'"),
     "it has minus and ranks_with": GRID + CLAIM + "ranks_with = { at = 'x' }\nminus = 'lstm'",
