@@ -107,7 +107,7 @@ class ClaimTable(Table):
     """A third number; the claim is about how much nearer ``minus`` is than that."""
     ranks_with: Other = None
     """Another number, which orders cells and layers as this one does."""
-    which: Literal["least", "median", "greatest"] | None = None
+    which: Literal["least", "median", "mean", "greatest"] | None = None
     """Which of the numbers of all cells and layers is meant."""
     least: float = -math.inf
     """What the number must be at least for the claim to hold; by default nothing bounds it."""

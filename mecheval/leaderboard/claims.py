@@ -27,7 +27,7 @@ a metric's results, in ``layer=*`` for all layers but the first and the last, at
 are what they are by construction. Of the numbers of all these cells and layers, or of their
 differences to those of ``minus``, the claim is about the rank correlation with others, or one:
 
-    which      least, median or greatest
+    which      least, median, mean or greatest
 
 What it takes for the claim to hold, and what there is to say where that cannot be tested:
 

@@ -12,7 +12,7 @@ import numpy as np
 from mecheval import stats
 from mecheval.harness.claim_schema import ALL, LAYERS
 from mecheval.reports.collection.contrasts import Estimate, summed
-from mecheval.reports.collection.numbers import Number, ranked
+from mecheval.reports.collection.numbers import Number, one_of
 from mecheval.reports.lookup import labels_at
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _summary(claim: Claim, columns: Sequence[Sequence[float]]) -> Number:
         return Number(reason="no cell has a number")
     if claim.which:
         values_U = np.array(claim.weights_KN[0]) @ np.array(columns)
-        return Number(ranked(values_U, claim.which))
+        return Number(one_of(values_U, claim.which))
     if len(columns[0]) < LEAST_NUMBERS:
         return Number(reason=f"fewer than {LEAST_NUMBERS} numbers to rank")
     correlation = stats.rank_correlation(*columns)

@@ -160,7 +160,7 @@ FILES = {
     "it has *, for many numbers": GRID + CLAIM.replace("'gru'", "'*'"),
     "it has minus and ranks_with": GRID + CLAIM + "ranks_with = { at = 'x' }\nminus = 'lstm'",
     "it has ranks_with and which": GRID + CLAIM + "which = 'least'\nranks_with = { at = 'x' }",
-    "claim 1: which is 'mean'; it should be 'least'": GRID + CLAIM + "which = 'mean'",
+    "claim 1: which is 'most'; it should be 'least'": GRID + CLAIM + "which = 'most'",
     "claim 1: off is -1; it should be at least 0": GRID + CLAIM + "off = -1",
     "claim 1: off is inf; ": GRID + CLAIM + "off = inf",
     "it has off beside least or most": GRID + CLAIM + "off = 0.1",

@@ -536,6 +536,7 @@ def test_a_tuple_has_the_readability_of_what_it_is_made_of() -> None:
     alone = exchanged(report, LATE, USED, part="top")
     tuples, one_alone = (p.drawing for p in figures.draw([alone], ["state"]))
     assert (tuples.name, one_alone.name) == ("depth+top", "top")
+    assert "where depth and top are readable" in tuples.title
     assert "readable: depth" in texts(tuples.figure)
     assert "readable: depth" not in texts(one_alone.figure)
     assert "bands and bars: the 95 % interval of the report" in tuples.caption
@@ -567,7 +568,9 @@ def test_a_metric_with_parameters_is_drawn_where_no_other_is() -> None:
 def test_lateness_has_a_panel_per_task_and_variable_and_dots_for_seeds() -> None:
     picture = of_state("lateness")
     found = panels(picture.drawing.figure)
-    named = [axes.get_title(loc="left") for axes in found]
+    tops = {round(axes.get_position().y1, 6) for axes in found[:2]}
+    assert len(tops) == 1, "rows stand beside each other"
+    named = [axes.get_title(loc="left").strip() for axes in found]
     assert named == ["dyck@1: depth", "dyck@1: top", "dyck@1: depth+top", "parity@1"]
     marks = [[line for line in found[place].lines if line.get_marker() == "D"] for place in (2, 3)]
     late = [1 - np.mean([each for each in curve if each is not None]) for curve in (EARLY, LATE)]

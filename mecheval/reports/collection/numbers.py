@@ -240,9 +240,10 @@ def paired_units(ours: Sequence[float | None], theirs: Sequence[float | None]) -
     return Paired(float(a), float(b), both_SU[1] - both_SU[0])
 
 
-def ranked(values_U: np.ndarray, which: str) -> float:
-    """Return the least, the median or the greatest of several values."""
-    return float({"least": np.min, "median": np.median, "greatest": np.max}[which](values_U))
+def one_of(values_U: np.ndarray, which: str) -> float:
+    """Return the least, the median, the mean or the greatest of several values."""
+    chosen = {"least": np.min, "median": np.median, "mean": np.mean, "greatest": np.max}
+    return float(chosen[which](values_U))
 
 
 def hull(

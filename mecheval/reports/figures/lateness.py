@@ -111,8 +111,10 @@ def _page(places: Sequence[Place], groups: Sequence[Group], page: str) -> Drawin
     room = Room(left=names_inches(groups, _NAMES), right=0.08, inner=0.08, bottom=0.1)
     columns = canvas.columns_of(len(places), COLUMNS)
     inches = canvas.plot_inches(columns, room, style.NARROW)
+    titles = [words.wrapped(place.title, inches, points=7) for place in places]
+    n_breaks = max(title.count("\n") for title in titles)  # so that rows stand beside each other
     panels = [
-        Panel(words.wrapped(place.title, inches, points=7), _ROW * len(groups)) for place in places
+        Panel("\n" * (n_breaks - title.count("\n")) + title, _ROW * len(groups)) for title in titles
     ]
     title = "How late a state becomes readable, and sufficient"
     said = Words(*numbered("", title, page), _caption(places, groups), _handles(places))

@@ -72,12 +72,14 @@ class Curve(NamedTuple):
         id: The result that it stands in.
         series: Its name in the result's profile; None for the values.
         look: Colour, line and mark.
+        ends: What it can be at least and at most, where its intervals end.
     """
 
     label: str
     id: str
     series: str | None
     look: dict[str, str]
+    ends: tuple[float, float] = (-np.inf, np.inf)
 
 
 def draw(sheet: Sheet) -> list[Drawing]:
@@ -94,6 +96,7 @@ def _curves(sheet: Sheet, part: str) -> list[Curve]:
         Curve(
             "readable" if len(variables) == 1 else f"readable: {words.clean(name)}",
             readable.get(name, ""), None, _look(0, "-", "oDvP"[place % 4]),
+            (0.0, 1.0),
         )
         for place, name in enumerate(variables)
     ]  # fmt: skip
@@ -123,9 +126,8 @@ def _pages(sheet: Sheet, part: str) -> list[Drawing]:
     for some, number in Pages(groups, MOST):
         inches = canvas.plot_inches(canvas.columns_of(len(some), COLUMNS), ROOM, style.NARROW)
         panels = [Panel(title, HEIGHT) for title in titles(some, [id], inches)]
-        title = (
-            f"{sheet.task}: where {' and '.join(part.split(_JOINT))} is readable, used, sufficient"
-        )
+        named = " and ".join(part.split(_JOINT)) + (" are" if _JOINT in part else " is")
+        title = f"{sheet.task}: where {named} readable, used, sufficient"
         said = _said(sheet, curves, groups, numbered(words.clean(part), title, number))
         drawing, axes = canvas.page(panels, said, ROOM, columns=COLUMNS, width=style.NARROW)
         limits = _limits(groups, curves)
@@ -195,10 +197,9 @@ def _panel(
 def _draw(axes: Axes, profile: ProfileOverSeeds, curve: Curve, shift: float) -> None:
     colour = curve.look["color"]
     layers = np.arange(len(profile.mean_X)) + shift
-    axes.fill_between(
-        layers, profile.low_X, profile.high_X, color=colour, alpha=0.15, linewidth=0, zorder=2
-    )
-    axes.vlines(layers, profile.low_X, profile.high_X, color=colour, linewidth=0.6, zorder=2)
+    low_L, high_L = np.clip(profile.low_X, *curve.ends), np.clip(profile.high_X, *curve.ends)
+    axes.fill_between(layers, low_L, high_L, color=colour, alpha=0.15, linewidth=0, zorder=2)
+    axes.vlines(layers, low_L, high_L, color=colour, linewidth=0.6, zorder=2)
     axes.plot(layers, profile.mean_X, color=colour, linestyle=curve.look["linestyle"],
               linewidth=1, zorder=3)  # fmt: skip
     hollow_L = profile.marks.get("trivial", np.zeros(len(layers), bool)).astype(bool)
