@@ -1,7 +1,7 @@
 """The state along the layers: where it is readable, used and sufficient.
 
 A page per variable, or tuple of variables, whose activations were exchanged; a panel per model.
-Shape suffix: ``L`` layers.
+Shape suffixes: ``L`` layers, ``S`` seeds.
 """
 
 from __future__ import annotations
@@ -151,6 +151,7 @@ def _said(
         *called,
         caption(
             SAID, SUBSPACE if erased else "", HOLLOW,
+            "Thin lines: seeds." if any(len(group.seeds) > 1 for group in groups) else "",
             seeds_sentence(groups, what="bands and bars", intervals=_intervals(groups, curves)),
             not_drawn(sheet, groups, exchanged), flags(groups),
         ),
@@ -200,6 +201,9 @@ def _draw(axes: Axes, profile: ProfileOverSeeds, curve: Curve, shift: float) -> 
     low_L, high_L = np.clip(profile.low_X, *curve.ends), np.clip(profile.high_X, *curve.ends)
     axes.fill_between(layers, low_L, high_L, color=colour, alpha=0.15, linewidth=0, zorder=2)
     axes.vlines(layers, low_L, high_L, color=colour, linewidth=0.6, zorder=2)
+    several = len(profile.values_SX) > 1 and curve.label != ERASED
+    for values_L in profile.values_SX if several else ():
+        axes.plot(layers, values_L, color=colour, linewidth=0.4, alpha=0.6, zorder=2)
     axes.plot(layers, profile.mean_X, color=colour, linestyle=curve.look["linestyle"],
               linewidth=1, zorder=3)  # fmt: skip
     hollow_L = profile.marks.get("trivial", np.zeros(len(layers), bool)).astype(bool)
