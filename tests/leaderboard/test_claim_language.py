@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from synthetic_reports import synthetic
 
+from mecheval.harness.plan import plan
 from mecheval.harness.suites import Suite, load_suite
 from mecheval.leaderboard.claim import Claim, claims_of
 from mecheval.leaderboard.claims import examine
@@ -250,15 +251,13 @@ OF_ALL = (
 
 
 def test_all_cells_are_those_of_the_suite(tmp_path: Path):
-    from mecheval.models.load import resolve
-    from mecheval.spec import parse_spec
-
     path = tmp_path / "own.toml"
     path.write_text(GRID + OF_ALL)
     suite = load_suite(str(path))
     found = []
+    planned = plan(suite.requests()[0])[0].identity.recipe
     for value, lr in ((0.5, 0.5), (0.05, 0.1)):
-        recipe = resolve(parse_spec("gru"), REGISTRY).recipe.replace({"lr": lr}).to_dict()
+        recipe = {**planned, "lr": lr}
         cells = cell(GRU, "parity", {LATE["parity"]: around(value)}, recipe=recipe)
         found += [report.model_copy(update={"key": f"{report.key}{lr}"}) for report in cells]
     found += late("mamba", parity=around(0.0))
