@@ -29,7 +29,6 @@ from mecheval.reports import figures
 from mecheval.reports.collection import collect
 from mecheval.reports.drawing import style, words
 from mecheval.reports.drawing.style import STYLE
-from mecheval.reports.results import Headline
 from mecheval.reports.schema import Failure, Report
 
 if TYPE_CHECKING:
@@ -268,16 +267,13 @@ def test_curves_are_means_over_seeds_with_their_interval() -> None:
     assert "Means over 4 seeds; bands and bars: 95 % t interval" in picture.drawing.caption
 
 
-def test_a_curve_of_which_the_lateness_is_told_is_drawn_under_its_own_name() -> None:
-    headline = [
-        Headline(title="parity: lateness of sufficiency"),
-        Headline(title="parity: tracking", at="verdict"),
-    ]
-    update = {"id": "exchange/parity", "name": "exchange", "headline": headline, "verdict": "yes"}
-    result = result_of(synthetic(), "readability/parity").model_copy(update=update)
-    picture = one([synthetic(metrics=[result])], "layers")
-    assert "parity@1: sufficiency, by layer" in texts(picture.drawing.figure)
-    assert "lateness" not in written(picture)
+def test_what_has_a_figure_of_its_own_is_not_drawn_among_other_curves() -> None:
+    update = {"verdict": None}
+    report = exchanged(synthetic(), EARLY, USED)
+    without = [result.model_copy(update=update) for result in report.metrics]
+    found = figures.draw([report.model_copy(update={"metrics": without})], ["layers", "state"])
+    names = {(picture.figure, picture.drawing.name) for picture in found}
+    assert names == {("layers", "readability"), ("layers", "bottleneck"), ("state", "parity")}
 
 
 def test_a_single_seed_has_the_interval_of_its_report() -> None:

@@ -43,8 +43,8 @@ MOST, COLUMNS = 20, 4
 HEIGHT = 1.15  # inches
 ROOM = Room(left=0.5)  # for a label of two lines
 
-LATENESS = "lateness of "
-"""What a title begins with where the value says when along the layers its curve rises."""
+ELSEWHERE = ("exchange",)
+"""Metrics whose curves have a figure of their own, as verdicts have."""
 
 EVERYWHERE = "cost"
 """Series with the value at every layer, also at those where it does not count."""
@@ -69,7 +69,8 @@ def draw(sheet: Sheet) -> list[Drawing]:
     """Draw every metric that has curves over layers."""
     metrics: dict[str, list[str]] = {}
     for result in sheet.results():
-        if _is_curve(result):
+        drawn = result.id in sheet.verdicts or result.name in ELSEWHERE
+        if _is_curve(result) and not drawn:
             ids = metrics.setdefault(sheet.called(result), [])
             ids += [result.id] if result.id not in ids else []
     return [drawing for name, ids in metrics.items() for drawing in _pages(sheet, name, ids)]
@@ -106,9 +107,9 @@ def _over_layers(group: Group, id: str, series: str | None = None) -> ProfileOve
 
 
 def _axis(sheet: Sheet, metric: str, id: str) -> str:
-    """Return what the value is called in tables, without what it is of; or what its curve is of."""
+    """Return what the value is called in tables, without what it is of."""
     title = next((c.title for c in sheet.columns if c.id == id and not c.at), metric)
-    return title.removeprefix(f"{sheet.part(id)}: ").removeprefix(LATENESS)
+    return title.removeprefix(f"{sheet.part(id)}: ")
 
 
 def _said(metric: str, sheet: Sheet, groups: Sequence[Group], ids: Sequence[str]) -> Words:
