@@ -196,6 +196,8 @@ def test_numbers_are_the_formulas_of_the_accuracies() -> None:
     np.testing.assert_allclose(series(result, "sufficiency"), wanted_L)
     inner = wanted_L[1:-1]
     assert result.scalars["mean_sufficiency"] == pytest.approx(np.nanmean(inner))
+    shares = (kept[1:-1] - 0.5) / (accuracy - 0.5)
+    assert result.scalars["mean_kept"] == pytest.approx(shares.mean())
     for name in ("use", "kept", "free"):
         low, high = series(result, f"{name}_low"), series(result, f"{name}_high")
         assert (low <= series(result, name)).all()

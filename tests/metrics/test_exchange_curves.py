@@ -50,4 +50,5 @@ def test_layers_are_defined_by_all_sequences_and_not_by_resamples() -> None:
     np.testing.assert_allclose(curves.sufficiency_RL[:, 1:], 1.0)
     np.testing.assert_allclose(curves.sufficiency_L, [NAN, 1, 1])
     np.testing.assert_allclose(curves.use_L[[0, 2]], [0, 1])
+    np.testing.assert_allclose(curves.kept_share_L, 1)
     np.testing.assert_allclose(curves.use_RL[:, 2], 1)

@@ -78,6 +78,11 @@ class Curves:
         """Return the use in resamples."""
         return _ratio(self.clean_R1 - self.free_RL, self.clean_R1 - self.chance)
 
+    @property
+    def kept_share_L(self) -> np.ndarray:
+        """Return (acc_kept - chance) / (acc - chance): what donors of the same state leave."""
+        return _ratio(self.kept_L - self.chance, self.accuracy - self.chance)
+
     @cached_property
     def sufficiency_L(self) -> np.ndarray:
         """Return (acc_kept - acc_free) / (acc - acc_free); NaN where little is lost."""

@@ -68,7 +68,9 @@ class Exchange(Metric):
     sufficiency is ``tracks`` or more on average over the layers between the first and the last, of
     those where it is defined; it is given where the variables are the whole state. ``agrees`` holds
     it against ``last_accuracy_4x``, accuracy at the last position of words four times as long: a
-    model tracks where that is 0.9 or more.
+    model tracks where that is 0.9 or more. Where little is lost inside, sufficiency is a share of
+    little; ``mean_kept`` is the mean over the same layers of the accuracy above chance that donors
+    of the same state leave, as a share of the model's.
 
     Two things must come out: at layer 0 the stream is the token, so that nothing changes
     (``identity_error``); behind the last block donors of the same state answer as well as the
@@ -173,6 +175,7 @@ def _result(metric: Exchange, layout: Layout, sweep: Sweep, outcome: Outcome) ->
             **scalars, **numbers,
             "accuracy": curves.accuracy, "chance": curves.chance,
             "mean_sufficiency": inner, "mean_sufficiency_low": low, "mean_sufficiency_high": high,
+            "mean_kept": inner_mean(curves.kept_share_L),
             "draws_apart": outcome.draws_apart, "last_accuracy_4x": found.longer,
             "agrees": found.agrees,
         },
