@@ -127,7 +127,7 @@ def readings(
     if not params["mlp"]:
         return found
     # The same first weights, and the same order of examples, for both networks.
-    accuracies = [
+    trained_L, untrained_L = (
         mlp_accuracy(one, subject.stream("probe_data", "mlp", variable)) for one in (data, before)
-    ]
-    return replace(found, mlp=OfMlp(*accuracies, found.table))
+    )
+    return replace(found, mlp=OfMlp(trained_L, untrained_L, found.table))
