@@ -2,7 +2,8 @@
 
 The parts must do what the model's own forward pass does; whoever uses them checks it.
 
-Shape suffixes: ``B`` rows, ``T`` positions, ``D`` residual width, ``A`` answer tokens.
+Shape suffixes: ``B`` rows, ``T`` positions, ``D`` residual width, ``E`` width of what is given
+beside the stream, ``A`` answer tokens.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ class Layer:
         close: Adds the output of the feed-forward part (second argument) to the stream.
         parallel: Whether the feed-forward part reads the stream before the block instead of the
             one that the mixer's output has been added to.
+        beside: Maps tokens ``(B, T)`` to what the mixer is given of them beside the stream,
+            ``(B, T, E)``, as where every block is given the embeddings anew: no block changes it,
+            and no patch. None where it is given nothing of that kind.
     """
 
     mixing: Mixing
@@ -51,10 +56,24 @@ class Layer:
     feed: Callable[[Tensor], Tensor] | None = None
     close: Callable[[Tensor, Tensor], Tensor] | None = None
     parallel: bool = False
+    beside: Callable[[Tensor], Tensor] | None = None
 
-    def run(self, stream_BTD: Tensor) -> Tensor:
+    def entered(self, stream_BTD: Tensor, beside_BTE: Tensor | None) -> Tensor:
+        """Return the mixer's input, with what it is given of the tokens behind it."""
+        normed_BTD = self.enter(stream_BTD)
+        if self.beside is None:
+            return normed_BTD
+        if beside_BTE is None:
+            raise ValueError("The mixer is given something of the tokens, which is missing.")
+        return torch.cat([normed_BTD, beside_BTE], -1)
+
+    def given(self, tokens_BT: Tensor) -> Tensor | None:
+        """Return what the mixer is given of the tokens beside the stream, if anything."""
+        return None if self.beside is None else self.beside(tokens_BT)
+
+    def run(self, stream_BTD: Tensor, beside_BTE: Tensor | None = None) -> Tensor:
         """Run the whole block, from the start of sequences."""
-        signals = self.mixing.project(self.enter(stream_BTD), ())
+        signals = self.mixing.project(self.entered(stream_BTD, beside_BTE), ())
         return self.leave(stream_BTD, self.mixing.output(signals, ()))
 
     def mlp_out(self, stream_BTD: Tensor, resid_mid_BTD: Tensor) -> Tensor | None:

@@ -72,6 +72,8 @@ class Mixing(ABC):
             rather than long-range memory.
         inner: Components inside the mixer that have a site: of those that :meth:`project` shows to
             ``edit``, and ``z``, which :meth:`output` does.
+        tells_recent: Whether recent inputs are told from long-range memory, so that this alone can
+            be exchanged.
         remembers: Names of the tensors of the state; ``recent`` and ``state`` where there are none.
         writes: Names of what a position writes; empty if it writes nothing beyond a short
             convolution, None if that is not defined for this mixer.
@@ -85,6 +87,7 @@ class Mixing(ABC):
 
     reach: int = 1
     n_recent: int = 0
+    tells_recent: bool = True
     inner: tuple[str, ...] = ()
     remembers: tuple[str, ...] = ()
     writes: tuple[str, ...] | None = None

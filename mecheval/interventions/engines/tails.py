@@ -12,7 +12,7 @@ Shape suffixes: ``P`` base runs, ``T`` positions, ``R`` rows (cells), ``N`` posi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -38,9 +38,11 @@ def run_tails(decomposition: Decomposition, chunk: Chunk, budget: Budget) -> Non
 
     Raises:
         RuntimeError: The device is out of memory even for one row.
-        UsageError: The plan asks for what positions write, and no mixer says what that is.
+        UsageError: The plan asks for what positions write, or for memory without recent inputs, and
+            no mixer says what that is.
     """
     _check_written(decomposition, chunk.plan)
+    _check_told(decomposition, chunk)
     tails = Tails(decomposition, chunk)
     _settle(chunk)
     for j, position in sorted(enumerate(chunk.plan.positions), key=lambda pair: pair[1]):
@@ -72,8 +74,10 @@ class Tails:
         self.decomposition, self.chunk, self.base_runs = decomposition, chunk, chunk.base_runs
         self.bases = []
         for index, layer in enumerate(decomposition.layers):
+            stream_PTD = chunk.base[Site(index, "block_in")]
             mlp_out_PTD = chunk.base.get(Site(index, "mlp_out"))
-            self.bases.append(Base.of(layer, chunk.base[Site(index, "block_in")], mlp_out_PTD))
+            beside_PTE = layer.given(chunk.base_runs.tokens_PT)
+            self.bases.append(Base.of(layer, stream_PTD, mlp_out_PTD, beside_PTE=beside_PTE))
         self.states = TailStates(decomposition, [base.signals for base in self.bases])
         self.donors = _donor_states(decomposition, chunk) if chunk.donor_streams else self.states
         self.finder = CellFinder(decomposition, chunk, self.bases, self.states, self.donors)
@@ -127,7 +131,7 @@ class Tails:
         """Run one layer on tails all of whose positions differ from the base runs'."""
         base, only = self.bases[index], self._only(index, position, run_R)
         mixing, state = base.layer.mixing, self.states.rows(index, run_R)
-        normed_RND = base.layer.enter(stream_RND)
+        normed_RND = base.entered(stream_RND, run_R, position)
         if self.chunk.plan.frozen:
             # The patched run asks (its own signals), but of what the base run had written.
             signals = mixing.project(normed_RND, state)
@@ -155,6 +159,18 @@ def _check_written(decomposition: Decomposition, plan: Plan) -> None:
             f"{what} needs to know what every position writes into memory, and the mixer of layer "
             f"{unsaid[0]} does not say: it is called as a whole. Leave it out, or exchange the "
             "memory after a position: components=['state', 'cache']."
+        )
+
+
+def _check_told(decomposition: Decomposition, chunk: Chunk) -> None:
+    untold = [n for n, layer in enumerate(decomposition.layers) if not layer.mixing.tells_recent]
+    if not untold or "state" not in chunk.plan.components:
+        return
+    if len(untold) == len(decomposition.layers) or "state" in chunk.base_runs.model.exchanges:
+        raise UsageError(
+            "'state' needs to know what a layer remembers beside the last inputs of a convolution, "
+            f"and the mixer of layer {untold[0]} does not say: it only runs from the start. "
+            "Exchange all that it remembers: components=['cache']."
         )
 
 
@@ -193,10 +209,12 @@ def _packs(groups: list[CellGroup], rows: int) -> list[list[CellGroup]]:
 
 
 def _donor_states(decomposition: Decomposition, chunk: Chunk) -> TailStates:
-    pairs = zip(decomposition.layers, chunk.donor_streams, strict=True)
-    return TailStates(
-        decomposition, [layer.mixing.project(layer.enter(x_PTD), ()) for layer, x_PTD in pairs]
-    )
+    """Return the memory of the runs that donate it."""
+    tokens_PT, signals = cast("Interchange", chunk.donor).tokens_PT, []
+    for layer, stream_PTD in zip(decomposition.layers, chunk.donor_streams, strict=True):
+        entered_PTX = layer.entered(stream_PTD, layer.given(tokens_PT))
+        signals.append(layer.mixing.project(entered_PTX, ()))
+    return TailStates(decomposition, signals)
 
 
 def _token_bytes(base: Base) -> int:

@@ -1,19 +1,21 @@
 """One block taken apart: into its mixer, its feed-forward part, and two sums, or as one part.
 
-A block is ``stream + mixed`` and then ``+ mlp_out``, with norms before and behind both parts. Which
-modules those are shows in the tensors of a recorded run. There are three ways to run a block from
+A block is ``stream + mixed`` and then ``+ mlp_out``, with norms before and behind both parts, or
+behind the sums. Which
+modules those are shows in the tensors of a recorded run. There are four ways to run a block from
 the middle of a sequence on, tried in this order, because the first ones show most and skip most:
 
 1. the mixer is known: attention whose own function attends, or a state-space scan;
 2. the mixer is called as it is and goes on from the model's own cache;
-3. the whole block is.
+3. the whole block is;
+4. the mixer is called as it is, on all that it was given from the start on.
 
 Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of the stream.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, cast
@@ -27,15 +29,16 @@ from mecheval.models.sites import COMPONENTS, Site
 from mecheval.models.tolerance import ROUNDING
 from mecheval.models.wrapped.decomposition.attention import HookedAttention
 from mecheval.models.wrapped.decomposition.convolution_only import find_convolution
+from mecheval.models.wrapped.decomposition.from_start import FromStart
 from mecheval.models.wrapped.decomposition.own_cache import OwnCache
 from mecheval.models.wrapped.decomposition.state_space import find_state_space
 from mecheval.models.wrapped.decomposition.verification import check_layer
 from mecheval.models.wrapped.discovery.mixer_sites import attention_of, factors
-from mecheval.models.wrapped.recording.chains import Chain, find_chain
+from mecheval.models.wrapped.recording.chains import Chain, find_chain, only_input
 from mecheval.models.wrapped.recording.inseparable import Inseparable, failing_as
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from mecheval.models.contract import Tap
     from mecheval.models.mixing import Mixing
@@ -52,24 +55,37 @@ class Sum:
         behind: The modules between the part and the sum.
         dtype: The type that the stream is brought to, where that is not its own.
         factor: What the part's output is multiplied by.
+        after: The modules that the sum passes through.
     """
 
     behind: Chain = field(default_factory=Chain)
     dtype: torch.dtype | None = None
     factor: float = 1.0
+    after: Chain = field(default_factory=Chain)
 
     def __call__(self, stream_BTD: Tensor, part_BTD: Tensor) -> Tensor:
         """Return the stream behind the sum."""
         stream_BTD = stream_BTD if self.dtype is None else stream_BTD.to(self.dtype)
         added_BTD = self.behind(part_BTD)
-        return stream_BTD + (added_BTD if self.factor == 1 else added_BTD * self.factor)
+        sum_BTD = stream_BTD + (added_BTD if self.factor == 1 else added_BTD * self.factor)
+        return self.after(sum_BTD)
+
+
+INSIDE = ("q", "k", "v", "z", "conv_out")
+"""Components inside a mixer."""
 
 
 class Block:
     """One block of a recorded run."""
 
-    def __init__(self, structure: Structure, number: int, calls: Mapping[nn.Module, Call]) -> None:
-        self.structure, self.number = structure, number
+    def __init__(
+        self,
+        structure: Structure,
+        number: int,
+        calls: Mapping[nn.Module, Call],
+        tokens_BT: Tensor,
+    ) -> None:
+        self.structure, self.number, self.tokens_BT = structure, number, tokens_BT
         self.call = calls[structure.blocks[number]]
         self.stream_BTD = cast("Tensor", self.call.stream_BTD)
         found = [self._site(name) for name in ("mixer_in", "mixer_out")]
@@ -86,13 +102,15 @@ class Block:
             Inseparable: Not even the whole block can be taken up in the middle of a sequence.
         """
         reasons = []
-        for way in (self._known, self._remembering, self._whole):
+        for way in (self._known, self._remembering, self._whole, self._from_start):
             try:
                 with failing_as("a part alone fails ({})"):
                     return way(contexts)
             except Inseparable as reason:
                 reasons.append(str(reason))
-        raise Inseparable(f"layer {self.number}: {reasons[0]}; as a whole: {reasons[-1]}")
+        known, _, whole, start = reasons
+        again = "" if start == known else f"; from the start: {start}"
+        raise Inseparable(f"layer {self.number}: {known}; as a whole: {whole}{again}")
 
     def _known(self, contexts: Contexts) -> Layer:
         """Return the block in parts whose mixer is known."""
@@ -102,25 +120,31 @@ class Block:
         """Return the block in parts whose mixer goes on from the model's own cache."""
         if self.mixer is None:
             raise self._no_mixer()
-        context = contexts.mixer_caches()
-        width = cast("Tensor", self.mixer.stream_BTD).shape[-1]
-        taps = self._taps(("q", "k", "v", "z", "conv_out"))
-        return self._parts(OwnCache(context, self.number, width=width, taps=taps))
+        context, stream_BTD = contexts.mixer_caches(), cast("Tensor", self.mixer.stream_BTD)
+        mixing = OwnCache(context, self.number, stream_BTD=stream_BTD, taps=self._taps(INSIDE))
+        return self._parts(mixing, beside=context.beside(self.number))
+
+    def _from_start(self, contexts: Contexts) -> Layer:
+        """Return the block in parts whose mixer is run from the start."""
+        if self.mixer is None:
+            raise self._no_mixer()
+        return self._parts(FromStart(contexts.from_start(), self.number, taps=self._taps(INSIDE)))
 
     def _whole(self, contexts: Contexts) -> Layer:
         """Return the block as one part that goes on from the model's own cache."""
         names = [name for name in COMPONENTS if name not in ("block_in", "block_out")]
-        mixing = OwnCache(
-            contexts.block_caches(), self.number,
-            width=self.stream_BTD.shape[-1], taps=self._taps(names),
-        )  # fmt: skip
-        layer = Layer(mixing, _as_it_is, _instead)
+        context = contexts.block_caches()
+        mixing = OwnCache(context, self.number, stream_BTD=self.stream_BTD, taps=self._taps(names))
+        layer = Layer(mixing, _as_it_is, _instead, beside=context.beside(self.number))
         self._check(layer)
         return layer
 
     def _check(self, layer: Layer) -> None:
         # transformers computes parts of many blocks in float32, also where a model is in float64.
-        check_layer(layer, self.stream_BTD, self.call.output, dtype=self._dtype)
+        beside_BTE = layer.given(self.tokens_BT)
+        check_layer(
+            layer, self.stream_BTD, self.call.output, dtype=self._dtype, beside_BTE=beside_BTE
+        )
 
     @cached_property
     def _dtype(self) -> torch.dtype:
@@ -140,8 +164,8 @@ class Block:
         site = Site(self.number, "mixer_out")
         return Inseparable(self.structure.absent.get(site, "its mixer adds to the stream"))
 
-    def _parts(self, mixing: Mixing) -> Layer:
-        """Return the block in parts around its mixer.
+    def _parts(self, mixing: Mixing, beside: Callable[[Tensor], Tensor] | None = None) -> Layer:
+        """Return the block in parts around its mixer, and what that is given of the tokens.
 
         Raises:
             Inseparable: It has no such parts.
@@ -156,6 +180,7 @@ class Block:
         for way in ways:
             layer = self._layer(mixing, enter, Sum(*way))
             if layer is not None:
+                layer = replace(layer, beside=beside)
                 self._check(layer)
                 return layer
         raise Inseparable("what it returns is not the sum of its parts and the stream")
@@ -187,14 +212,22 @@ class Block:
 
     def _layer(self, mixing: Mixing, enter: Chain, join: Sum) -> Layer | None:
         """Return the layer if the block adds the mixer's output in this way."""
-        resid_mid_BTD = join(self.stream_BTD, cast("Call", self.mixer).output)
-        site, sum_BTD = self._site("mlp_out"), self.call.output
-        if site is None and _close(resid_mid_BTD, sum_BTD):
+        sum_BTD = join(self.stream_BTD, cast("Call", self.mixer).output)
+        for resid_mid_BTD, after in ((sum_BTD, Chain()), *self._normed(sum_BTD)):
+            layer = self._closed(mixing, enter, replace(join, after=after), resid_mid_BTD)
+            if layer is not None:
+                return layer
+        return None
+
+    def _closed(
+        self, mixing: Mixing, enter: Chain, join: Sum, resid_mid_BTD: Tensor
+    ) -> Layer | None:
+        """Return the layer if the block goes on from a stream behind its mixer to its end."""
+        site, calls = self._site("mlp_out"), self._beside_mixer()
+        if site is None and _close(resid_mid_BTD, self.call.output):
             return Layer(mixing, enter, join)
-        mixer = cast("Call", self.mixer)
-        mixers = {mixer, *mixer.descendants()}
-        calls = [call for call in self.call.descendants() if call not in mixers]
-        for call in calls:
+        ends = ((self.call.output, Chain()), *self._norms())
+        for call, (sum_BTD, after) in product(calls, ends):
             part = call.output
             fits = isinstance(part, Tensor) and part.numel() == sum_BTD.numel()
             made_BTD = resid_mid_BTD + part.reshape(sum_BTD.shape) * join.factor if fits else None
@@ -206,9 +239,28 @@ class Block:
             for start_BTD, parallel in ((resid_mid_BTD, False), (self.stream_BTD, True)):
                 feed = find_chain(calls, start_BTD, end)
                 if feed is not None and feed.modules and behind is not None:
-                    close = Sum(behind, factor=join.factor)
+                    close = Sum(behind, factor=join.factor, after=after)
                     return Layer(mixing, enter, join, feed, close, parallel)
         return None
+
+    def _beside_mixer(self) -> list[Call]:
+        mixer = cast("Call", self.mixer)
+        mixers = {mixer, *mixer.descendants()}
+        return [call for call in self.call.descendants() if call not in mixers]
+
+    def _normed(self, sum_BTD: Tensor) -> Iterator[tuple[Tensor, Chain]]:
+        """Yield what single modules make of a sum that they were given."""
+        for call in self._beside_mixer():
+            given = only_input(call)
+            if given is not None and _is_like(call, sum_BTD) and torch.equal(given, sum_BTD):
+                yield call.output, Chain((call.module,), (None,))
+
+    def _norms(self) -> Iterator[tuple[Tensor, Chain]]:
+        """Yield what single modules were given that returned the block's output."""
+        for call in self._beside_mixer():
+            given, like = only_input(call), _is_like(call, self.call.output)
+            if given is not None and like and torch.equal(call.output, self.call.output):
+                yield given, Chain((call.module,), (None,))
 
     def _behind(self, part_BTD: Tensor) -> Iterator[Chain]:
         """Yield the chains of modules that a part's output runs through, the empty one first."""

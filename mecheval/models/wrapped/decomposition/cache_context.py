@@ -14,6 +14,7 @@ import copy
 import inspect
 from collections import OrderedDict
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,10 +26,13 @@ from mecheval.models.wrapped.discovery.structure import LENGTH, Structure, probe
 from mecheval.models.wrapped.recording.arguments import (
     Arguments,
     Place,
+    as_given,
     growing_axes,
     swapped,
+    widened,
 )
 from mecheval.models.wrapped.recording.cache_tensors import tensors, with_tensors
+from mecheval.models.wrapped.recording.calls import noise_like
 from mecheval.models.wrapped.recording.changes import n_writes, outside_of
 from mecheval.models.wrapped.recording.inseparable import Inseparable
 from mecheval.models.wrapped.recording.module_state import left_as_found
@@ -100,16 +104,57 @@ class CacheContext:
         self._found: OrderedDict[tuple[int, int], dict[int, Arguments]] = OrderedDict()
         half = LENGTH // 2
         self._axes: dict[int, dict[Place, tuple[int, ...]]] = {number: {} for number in modules}
+        self._beside: dict[int, dict[Place, Tensor]] = {number: {} for number in modules}
+        self._texts: tuple[Tensor, dict[int, Arguments]] | None = None
         for stretch in ((0, 1), (0, half), (half, half + 1), (half, LENGTH)):
-            few, many = (self._record(*stretch, n_examples=n) for n in SIZES)
-            others = self._record(*stretch, n_examples=SIZES[0], token=other)
-            for number in modules:
-                if not few[number].equals(others[number]):
+            self._look(*stretch, other)
+
+    def _look(self, first: int, last: int, other: int) -> None:
+        """See what of what modules are given counts examples, and what depends on the tokens."""
+        few, many = (self._record(first, last, self._alike(last - first, n)) for n in SIZES)
+        tokens_BN = self._alike(last - first, SIZES[0])
+        others = self._record(first, last, torch.full_like(tokens_BN, other))
+        noisy = self._record(first, last, tokens_BN, noisy=True)
+        for number in self.modules:
+            axes = growing_axes(few[number], many[number], SIZES)
+            if not few[number].equals(noisy[number]):
+                raise Inseparable("it is given something that depends on the stream")
+            for place in few[number].differing(others[number]):
+                tensor = few[number].tensors[place]
+                if axes[place] != (0,) or tensor.shape[:2] != tokens_BN.shape:
                     raise Inseparable("it is given something that depends on the tokens")
-                axes = growing_axes(few[number], many[number], SIZES)
-                if any(len(found) > 1 for found in axes.values()):
-                    raise Inseparable("it is given a tensor with two axes of examples")
-                self._axes[number] |= axes
+                self._beside[number][place] = tensor[:0, :0]  # its type, and shape of a position
+            if any(len(found) > 1 for found in axes.values()):
+                raise Inseparable("it is given a tensor with two axes of examples")
+            self._axes[number] |= axes
+
+    def beside(self, number: int) -> Callable[[Tensor], Tensor] | None:
+        """Return what maps tokens ``(B, T)`` to what a module is given of them, ``(B, T, E)``.
+
+        None where it is given nothing that depends on the tokens.
+        """
+        return partial(self._of_tokens, number) if self._beside[number] else None
+
+    def put(self, number: int, given: Arguments, beside_BNE: Tensor) -> Arguments:
+        """Return what a module is given with what depends on the tokens put in its place."""
+        parts, first = {}, 0
+        for place, like_BNX in self._beside[number].items():
+            last = first + like_BNX[0:0].flatten(2).shape[-1] if like_BNX.dim() > 2 else first + 1
+            shape = (*beside_BNE.shape[:2], *like_BNX.shape[2:])
+            parts[place] = beside_BNE[..., first:last].reshape(shape).to(like_BNX.dtype)
+            first = last
+        return given.changed(lambda place, tensor: parts.get(place, tensor))
+
+    def _of_tokens(self, number: int, tokens_BT: Tensor) -> Tensor:
+        self._forget_others()
+        # All layers are asked in turn with the same tokens, and are given it in one pass.
+        if self._texts is None or self._texts[0] is not tokens_BT:
+            self._texts = tokens_BT, self._record(0, tokens_BT.shape[1], tokens_BT)
+        found = self._texts[1][number].tensors
+        parts = [found[place] for place in self._beside[number]]
+        if not all(part.is_floating_point() for part in parts):
+            parts = [part.double() for part in parts]  # which holds every id as it is
+        return torch.cat([part.reshape(*tokens_BT.shape, -1) for part in parts], -1)
 
     def going(self, number: int, first: int, last: int, n_examples: int) -> tuple[Arguments, Any]:
         """Return what a block's module is given on the positions from first to last.
@@ -121,29 +166,26 @@ class CacheContext:
         Raises:
             RuntimeError: It is given something there that it was not given elsewhere.
         """
-        written = n_writes(self._outside)
-        if written != self._written:
-            # What modules are given can depend on weights outside of the blocks.
-            self._found.clear()
-            self._written = written
+        self._forget_others()
         if (first, last) not in self._found:
-            self._found[first, last] = self._record(first, last)
+            self._found[first, last] = self._record(first, last, self._alike(last - first, 1))
             if len(self._found) > _KEPT:
                 self._found.popitem(last=False)
         self._found.move_to_end((first, last))
-        axes = self._axes[number]
-
-        def widened(place: Place, tensor: Tensor) -> Tensor:
-            if place not in axes:
-                raise RuntimeError("A module is given something that is not known from elsewhere.")
-            for axis in axes[place]:
-                repeats = [1] * tensor.dim()
-                repeats[axis] = n_examples  # examples come first where heads stand beside them
-                tensor = tensor.repeat(repeats)
-            return tensor
-
-        given = self._found[first, last][number].changed(widened)
+        given = widened(self._found[first, last][number], self._axes[number], n_examples)
         return given, self._caches[first]
+
+    def _forget_others(self) -> None:
+        """Forget what was recorded with other weights outside of the blocks."""
+        written = n_writes(self._outside)
+        if written != self._written:
+            self._found.clear()
+            self._texts, self._written = None, written
+
+    def _alike(self, n_positions: int, n_examples: int) -> Tensor:
+        """Return tokens of no meaning."""
+        shape = (n_examples, n_positions)
+        return torch.full(shape, self._token, device=self._parameter.device)
 
     def _empty_cache(self) -> Any:
         """Return the cache that the model makes for itself, before anything is in it."""
@@ -154,15 +196,13 @@ class CacheContext:
             before.extend((value, copy.deepcopy(value)) for value in given if _can_keep(value))
 
         with self.structure.blocks[0].register_forward_pre_hook(keep, with_kwargs=True):
-            cache = self._run(0, 1, None)[self.name]
+            cache = self._run(self._alike(1, 1), None)[self.name]
         for value, copied in before:
             if value is cache:
                 return copied
         raise Inseparable("its blocks are not given the cache that the model returns")
 
-    def _run(self, first: int, last: int, cache: Any, n_examples: int = 1, token: int = -1) -> Any:
-        token = self._token if token < 0 else token
-        tokens_BN = torch.full((n_examples, last - first), token, device=self._parameter.device)
+    def _run(self, tokens_BN: Tensor, cache: Any) -> Any:
         options = {"use_cache": True} if cache is None else {"use_cache": True, self.name: cache}
         # Inference mode is left, because what is kept must serve outside of it too.
         with torch.inference_mode(False), torch.no_grad(), unvisited(), left_as_found(self.module):
@@ -173,15 +213,22 @@ class CacheContext:
         if first not in self._caches:
             before = max(known for known in self._caches if known < first)
             cache = dense(self._caches[before], 1)
-            output = self._run(before, first, cache)
+            output = self._run(self._alike(first - before, 1), cache)
             self._caches[first] = _hollow(output[self.name])
         return self._caches[first]
 
     def _record(
-        self, first: int, last: int, *, n_examples: int = 1, token: int = -1
+        self, first: int, last: int, tokens_BN: Tensor, *, noisy: bool = False
     ) -> dict[int, Arguments]:
-        """Return what the modules are given, by the number of their block."""
-        cache, found = dense(self._cache(first), n_examples), {}
+        """Return what the modules are given, by the number of their block.
+
+        Args:
+            first: The first position.
+            last: The one behind the last.
+            tokens_BN: The tokens there.
+            noisy: Whether the stream before the first block is noise.
+        """
+        cache, found = dense(self._cache(first), len(tokens_BN)), {}
         if not self._outputs:
             self._outputs = self._returned()
 
@@ -195,7 +242,10 @@ class CacheContext:
                 raise _Stop
 
             def stub(*args: Any, **kwargs: Any) -> Any:
-                _, stream_BND = Arguments.of(args, kwargs)
+                given, stream_BND = Arguments.of(args, kwargs)
+                if noisy and number == 0:
+                    args, kwargs = given.call(as_given, noise_like(stream_BND))
+                    stream_BND = noise_like(stream_BND)
                 try:
                     if wanted is block:
                         catch(*args, **kwargs)
@@ -216,14 +266,14 @@ class CacheContext:
             for number, block in enumerate(self.structure.blocks):
                 stack.enter_context(instead(block, block_stub(number)))
             with suppress(_Stop):
-                self._run(first, last, cache, n_examples, token)
+                self._run(tokens_BN, cache)
         if set(found) != set(self.modules):
             raise Inseparable("its module is not called in a run that keeps a cache")
         return found
 
     def _returned(self) -> list[Any]:
         with returning(self.structure.blocks) as outputs:
-            cache = self._run(0, 1, None)[self.name]
+            cache = self._run(self._alike(1, 1), None)[self.name]
         return [swapped(output, cache, CACHE) for output in outputs]
 
 

@@ -42,11 +42,13 @@ def take_apart(module: nn.Module, structure: Structure) -> Decomposition:
 
 
 def _taken_apart(module: nn.Module, structure: Structure) -> Decomposition:
+    tokens_BT = probe_tokens(module)
     with receiving(structure.blocks[:1], lambda number, given, stream: stream * _STRETCH):
-        root = record(module, probe_tokens(module))
+        root = record(module, tokens_BT)
     # The last call of every module: blocks and what is in them run once, or are no parts.
     calls = {call.module: call for call in root.descendants()}
-    blocks = [Block(structure, number, calls) for number in range(len(structure.blocks))]
+    numbers = range(len(structure.blocks))
+    blocks = [Block(structure, number, calls, tokens_BT) for number in numbers]
     mixers = {block.number: block.mixer.module for block in blocks if block.mixer is not None}
     attentions = {block.number: block.heads.module for block in blocks if block.heads is not None}
     # What attention is given is found once for all layers: it takes passes of the whole model.

@@ -4,7 +4,8 @@ Whatever it does inside, a module of transformers that is given the cache goes o
 is known of what its positions signal, so that the signals are its input; what it remembers is what
 it changes in the cache. It serves for mixers that are no others, and for whole blocks.
 
-Shape suffixes: ``B`` examples, ``N`` positions that go on, ``D`` width of the stream.
+Shape suffixes: ``B`` examples, ``T`` positions, ``N`` those that go on, ``D`` width of the stream,
+with what the module is given of the tokens behind it where there is such a thing.
 """
 
 from __future__ import annotations
@@ -56,14 +57,14 @@ class OwnCache(Mixing):
     output_of_both = Mixing.output_at_once
 
     def __init__(
-        self, context: CacheContext, number: int, *, width: int, taps: Mapping[str, Tap]
+        self, context: CacheContext, number: int, *, stream_BTD: Tensor, taps: Mapping[str, Tap]
     ) -> None:
         """Look what the module keeps.
 
         Args:
             context: Knows what the module is given.
             number: The number of its block.
-            width: Width of the stream, D.
+            stream_BTD: A stream that it was given.
             taps: The sites inside the module.
 
         Raises:
@@ -71,9 +72,10 @@ class OwnCache(Mixing):
         """
         self.context, self.number = context, number
         self.module: nn.Module = context.modules[number]
+        self.width, self.dtype = stream_BTD.shape[-1], stream_BTD.dtype
         self.taps = taps
         self.inner = self.late = tuple(taps)
-        self.paths = self._kept(width)
+        self.paths = self._kept()
         self.remembers = ("positions", *(".".join(map(str, path)) for path in self.paths))
         self.n_recent = 1 + sum(is_recent(path) for path in self.paths)
         # A module that keeps nothing works on each position alone, or it would not pass the check.
@@ -102,7 +104,7 @@ class OwnCache(Mixing):
             n_positions = input_BND.shape[1]
             alone = n_positions == 1 and bool(state)
             visits = {
-                _unpadded(tap) if alone else tap: _shown(edit, name, n_positions)
+                _unpadded(tap) if alone else tap: shown(edit, name, n_positions)
                 for name, tap in self.taps.items()
             }
         with visiting(visits):
@@ -113,6 +115,9 @@ class OwnCache(Mixing):
         first = int(state[0][0, 0]) if state else 0
         last = first + n_positions
         given, cache = self.context.going(self.number, first, last, n_examples)
+        if self.context.beside(self.number) is not None:
+            given = self.context.put(self.number, given, input_BND[..., self.width :])
+            input_BND = input_BND[..., : self.width].to(self.dtype)
         if state:
             # Copies, because modules write into some of the tensors that they keep.
             own = (part.clone() for part in state[1:])
@@ -126,10 +131,10 @@ class OwnCache(Mixing):
         counter_B1 = torch.full((n_examples, 1), last, device=input_BND.device)
         return stream_output(output), (counter_B1, *(kept[path] for path in self.paths))
 
-    def _kept(self, width: int) -> list[Path]:
+    def _kept(self) -> list[Path]:
         """Return the paths of what the module changes, recent inputs first."""
         parameter = next(self.context.module.parameters())
-        input_BND = noise_like(parameter.new_zeros(SIZES[1], POSITIONS, width))
+        input_BND = noise_like(parameter.new_zeros(SIZES[1], POSITIONS, self.width))
         given, cache = self.context.going(self.number, 0, POSITIONS, SIZES[1])
         cache = dense(cache, SIZES[1])
         before = copies(cache)
@@ -142,7 +147,9 @@ def _unpadded(tap: Tap) -> Tap:
     return replace(tap, layout=ChannelsFirst()) if tap.side == "function" else tap
 
 
-def _shown(edit: Edit, name: str, n_positions: int) -> Callable[[Tensor], Tensor]:
+def shown(edit: Edit, name: str, n_positions: int) -> Callable[[Tensor], Tensor]:
+    """Return what shows an edit the last positions of a site, and keeps those before them."""
+
     def visit(value_BMX: Tensor) -> Tensor:
         # A convolution runs over its last inputs in the cache, too, which come first.
         earlier = value_BMX.shape[1] - n_positions

@@ -1,7 +1,7 @@
 """Whether parts do together what the whole did in a recorded run.
 
-Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of the stream, ``R`` rows, ``A`` answer
-tokens, ``C`` vocabulary.
+Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of the stream, ``E`` width of what is
+given beside it, ``X`` both, ``R`` rows, ``A`` answer tokens, ``C`` vocabulary.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from mecheval.models.wrapped.decomposition.readout import RealReadout
 
 
-def check_layer(layer: Layer, stream_BTD: Tensor, after_BTD: Tensor, *, dtype: torch.dtype) -> None:
+def check_layer(
+    layer: Layer,
+    stream_BTD: Tensor,
+    after_BTD: Tensor,
+    *,
+    dtype: torch.dtype,
+    beside_BTE: Tensor | None = None,
+) -> None:
     """Check a block's parts: on all positions, on the later half, and on single positions.
 
     Modules know ways of their own for one token. So where nothing is known of a mixer but what its
@@ -31,18 +38,20 @@ def check_layer(layer: Layer, stream_BTD: Tensor, after_BTD: Tensor, *, dtype: t
         stream_BTD: A stream before the block.
         after_BTD: The stream after it.
         dtype: The type of number that the block computes in.
+        beside_BTE: What its mixer is given beside the stream.
 
     Raises:
         Inseparable: The parts do something else than the block.
     """
     mixing, n_positions = layer.mixing, stream_BTD.shape[1]
-    pairs = [(layer.run(stream_BTD), after_BTD)]
+    entered_BTX = layer.entered(stream_BTD, beside_BTE)
+    pairs = [(layer.run(stream_BTD, beside_BTE), after_BTD)]
     half = n_positions // 2
     for first in (half, 1, n_positions - 1) if mixing.opaque else (half,):
-        early_BTD, late_BTD = stream_BTD[:, :first], stream_BTD[:, first:]
-        wanted_BTD = after_BTD[:, first:]
-        state = mixing.advance(mixing.project(layer.enter(early_BTD), ()), ())
-        signals = mixing.project(layer.enter(late_BTD), state)
+        late_BTD, wanted_BTD = stream_BTD[:, first:], after_BTD[:, first:]
+        early_BTX, late_BTX = entered_BTX[:, :first], entered_BTX[:, first:]
+        state = mixing.advance(mixing.project(early_BTX, ()), ())
+        signals = mixing.project(late_BTX, state)
         later_BTD, _ = mixing.read(signals, state)
         # Another position in every example, so that one that is off by one does not pass.
         only = torch.arange(len(stream_BTD), device=stream_BTD.device) % late_BTD.shape[1]
@@ -51,7 +60,7 @@ def check_layer(layer: Layer, stream_BTD: Tensor, after_BTD: Tensor, *, dtype: t
             (layer.leave(late_BTD, later_BTD), wanted_BTD),
             (layer.leave(at(late_BTD, only), single_B1D), at(wanted_BTD, only)),
         ]
-        last_B1D = mixing.output_from(layer.enter(late_BTD), state, only=LAST)
+        last_B1D = mixing.output_from(late_BTX, state, only=LAST)
         pairs.append((layer.leave(at(late_BTD, LAST), last_B1D), at(wanted_BTD, LAST)))
     # Relative to what the block adds: beside a large stream an error of its own would not show.
     added = float((after_BTD - stream_BTD).abs().max())

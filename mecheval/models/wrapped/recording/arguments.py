@@ -69,8 +69,12 @@ class Arguments:
 
     def equals(self, other: Arguments) -> bool:
         """Say whether another call was given the same tensors beside its stream."""
+        return set(self.tensors) == set(other.tensors) and not self.differing(other)
+
+    def differing(self, other: Arguments) -> list[Place]:
+        """Return where another call with tensors at the same places was given other ones."""
         own, others = self.tensors, other.tensors
-        return set(own) == set(others) and all(torch.equal(own[p], others[p]) for p in own)
+        return [place for place in own if not torch.equal(own[place], others[place])]
 
     def changed(self, change: Change) -> Arguments:
         """Return the same arguments with other tensors beside the stream."""
@@ -124,6 +128,30 @@ def growing_axes(
     return found
 
 
+def widened(given: Arguments, axes: Mapping[Place, tuple[int, ...]], n_examples: int) -> Arguments:
+    """Return what a call of one example is given, for several alike.
+
+    Args:
+        given: Arguments of the call.
+        axes: Along which axes its tensors count examples.
+        n_examples: The number of examples.
+
+    Raises:
+        RuntimeError: It is not known of a tensor.
+    """
+
+    def repeated(place: Place, tensor: Tensor) -> Tensor:
+        if place not in axes:
+            raise RuntimeError("A module is given something that is not known from elsewhere.")
+        for axis in axes[place]:
+            repeats = [1] * tensor.dim()
+            repeats[axis] = n_examples  # examples come first where heads stand beside them
+            tensor = tensor.repeat(repeats)
+        return tensor
+
+    return given.changed(repeated)
+
+
 @contextmanager
 def receiving(
     modules: Sequence[nn.Module], see: Callable[[int, Arguments, Tensor], Tensor | None]
@@ -134,7 +162,7 @@ def receiving(
         def before(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
             given, stream_BTD = Arguments.of(args, kwargs)
             changed_BTD = see(number, given, stream_BTD)
-            return None if changed_BTD is None else given.call(_as_given, changed_BTD)
+            return None if changed_BTD is None else given.call(as_given, changed_BTD)
 
         return before
 
@@ -145,7 +173,8 @@ def receiving(
         yield
 
 
-def _as_given(*args: Any, **kwargs: Any) -> tuple[tuple, dict[str, Any]]:
+def as_given(*args: Any, **kwargs: Any) -> tuple[tuple, dict[str, Any]]:
+    """Return arguments as they are given."""
     return args, kwargs
 
 
