@@ -22,15 +22,9 @@ from torch import Tensor, nn
 
 from mecheval.models.hooks import unvisited, with_stream_output
 from mecheval.models.wrapped.decomposition.readout import instead, returning
+from mecheval.models.wrapped.decomposition.varying import SIZES, Varying
 from mecheval.models.wrapped.discovery.structure import LENGTH, Structure, probe_tokens
-from mecheval.models.wrapped.recording.arguments import (
-    Arguments,
-    Place,
-    as_given,
-    growing_axes,
-    swapped,
-    widened,
-)
+from mecheval.models.wrapped.recording.arguments import Arguments, swapped
 from mecheval.models.wrapped.recording.cache_tensors import tensors, with_tensors
 from mecheval.models.wrapped.recording.calls import noise_like
 from mecheval.models.wrapped.recording.changes import n_writes, outside_of
@@ -42,9 +36,6 @@ if TYPE_CHECKING:
 
 CACHE = object()
 """Stands where a module was given the model's cache."""
-
-SIZES = (2, 3)
-"""Two numbers of examples to tell axes of examples from others."""
 
 _KEPT = 8
 """How many stretches of positions are remembered; engines ask for few of them in turn."""
@@ -103,61 +94,44 @@ class CacheContext:
         self._caches: dict[int, Any] = {0: self._empty_cache()}
         self._found: OrderedDict[tuple[int, int], dict[int, Arguments]] = OrderedDict()
         half = LENGTH // 2
-        self._axes: dict[int, dict[Place, tuple[int, ...]]] = {number: {} for number in modules}
-        self._beside: dict[int, dict[Place, Tensor]] = {number: {} for number in modules}
+        self._varying = {number: Varying() for number in modules}
         self._texts: tuple[Tensor, dict[int, Arguments]] | None = None
         for stretch in ((0, 1), (0, half), (half, half + 1), (half, LENGTH)):
             self._look(*stretch, other)
 
     def _look(self, first: int, last: int, other: int) -> None:
         """See what of what modules are given counts examples, and what depends on the tokens."""
-        few, many = (self._record(first, last, self._alike(last - first, n)) for n in SIZES)
-        tokens_BN = self._alike(last - first, SIZES[0])
+        few, many = (self._record(first, last, self.alike(last - first, n)) for n in SIZES)
+        tokens_BN = self.alike(last - first, SIZES[0])
         others = self._record(first, last, torch.full_like(tokens_BN, other))
         noisy = self._record(first, last, tokens_BN, noisy=True)
-        for number in self.modules:
-            axes = growing_axes(few[number], many[number], SIZES)
-            if not few[number].equals(noisy[number]):
-                raise Inseparable("it is given something that depends on the stream")
-            for place in few[number].differing(others[number]):
-                tensor = few[number].tensors[place]
-                if axes[place] != (0,) or tensor.shape[:2] != tokens_BN.shape:
-                    raise Inseparable("it is given something that depends on the tokens")
-                self._beside[number][place] = tensor[:0, :0]  # its type, and shape of a position
-            if any(len(found) > 1 for found in axes.values()):
-                raise Inseparable("it is given a tensor with two axes of examples")
-            self._axes[number] |= axes
+        for number, varying in self._varying.items():
+            varying.look(
+                few[number], many[number], others=others[number], noisy=noisy[number],
+                length=last - first,
+            )  # fmt: skip
 
     def beside(self, number: int) -> Callable[[Tensor], Tensor] | None:
         """Return what maps tokens ``(B, T)`` to what a module is given of them, ``(B, T, E)``.
 
         None where it is given nothing that depends on the tokens.
         """
-        return partial(self._of_tokens, number) if self._beside[number] else None
-
-    def put(self, number: int, given: Arguments, beside_BNE: Tensor) -> Arguments:
-        """Return what a module is given with what depends on the tokens put in its place."""
-        parts, first = {}, 0
-        for place, like_BNX in self._beside[number].items():
-            last = first + like_BNX[0:0].flatten(2).shape[-1] if like_BNX.dim() > 2 else first + 1
-            shape = (*beside_BNE.shape[:2], *like_BNX.shape[2:])
-            parts[place] = beside_BNE[..., first:last].reshape(shape).to(like_BNX.dtype)
-            first = last
-        return given.changed(lambda place, tensor: parts.get(place, tensor))
+        return partial(self._of_tokens, number) if self._varying[number].per_token else None
 
     def _of_tokens(self, number: int, tokens_BT: Tensor) -> Tensor:
         self._forget_others()
         # All layers are asked in turn with the same tokens, and are given it in one pass.
         if self._texts is None or self._texts[0] is not tokens_BT:
             self._texts = tokens_BT, self._record(0, tokens_BT.shape[1], tokens_BT)
-        found = self._texts[1][number].tensors
-        parts = [found[place] for place in self._beside[number]]
-        if not all(part.is_floating_point() for part in parts):
-            parts = [part.double() for part in parts]  # which holds every id as it is
-        return torch.cat([part.reshape(*tokens_BT.shape, -1) for part in parts], -1)
+        return self._varying[number].taken(self._texts[1][number])
 
-    def going(self, number: int, first: int, last: int, n_examples: int) -> tuple[Arguments, Any]:
-        """Return what a block's module is given on the positions from first to last.
+    def going(self, number: int, first: int, beside_BNE: Tensor) -> tuple[Arguments, Any]:
+        """Return what a block's module is given on the positions from one on.
+
+        Args:
+            number: The number of the block.
+            first: The first position.
+            beside_BNE: What it is given of the tokens there, of no width if nothing.
 
         Returns:
             Its arguments with :data:`CACHE` for the cache, and the cache before these positions,
@@ -167,12 +141,14 @@ class CacheContext:
             RuntimeError: It is given something there that it was not given elsewhere.
         """
         self._forget_others()
+        n_examples, n_positions, _ = beside_BNE.shape
+        last = first + n_positions
         if (first, last) not in self._found:
-            self._found[first, last] = self._record(first, last, self._alike(last - first, 1))
+            self._found[first, last] = self._record(first, last, self.alike(last - first, 1))
             if len(self._found) > _KEPT:
                 self._found.popitem(last=False)
         self._found.move_to_end((first, last))
-        given = widened(self._found[first, last][number], self._axes[number], n_examples)
+        given = self._varying[number].put(self._found[first, last][number], n_examples, beside_BNE)
         return given, self._caches[first]
 
     def _forget_others(self) -> None:
@@ -182,7 +158,7 @@ class CacheContext:
             self._found.clear()
             self._texts, self._written = None, written
 
-    def _alike(self, n_positions: int, n_examples: int) -> Tensor:
+    def alike(self, n_positions: int, n_examples: int) -> Tensor:
         """Return tokens of no meaning."""
         shape = (n_examples, n_positions)
         return torch.full(shape, self._token, device=self._parameter.device)
@@ -196,7 +172,7 @@ class CacheContext:
             before.extend((value, copy.deepcopy(value)) for value in given if _can_keep(value))
 
         with self.structure.blocks[0].register_forward_pre_hook(keep, with_kwargs=True):
-            cache = self._run(self._alike(1, 1), None)[self.name]
+            cache = self._run(self.alike(1, 1), None)[self.name]
         for value, copied in before:
             if value is cache:
                 return copied
@@ -213,7 +189,7 @@ class CacheContext:
         if first not in self._caches:
             before = max(known for known in self._caches if known < first)
             cache = dense(self._caches[before], 1)
-            output = self._run(self._alike(first - before, 1), cache)
+            output = self._run(self.alike(first - before, 1), cache)
             self._caches[first] = _hollow(output[self.name])
         return self._caches[first]
 
@@ -242,10 +218,12 @@ class CacheContext:
                 raise _Stop
 
             def stub(*args: Any, **kwargs: Any) -> Any:
-                given, stream_BND = Arguments.of(args, kwargs)
+                _, stream_BND = Arguments.of(args, kwargs)
                 if noisy and number == 0:
-                    args, kwargs = given.call(as_given, noise_like(stream_BND))
-                    stream_BND = noise_like(stream_BND)
+                    real_BND, stream_BND = stream_BND, noise_like(stream_BND)
+                    # Not inside of them, because the cache can be a list, which is to stay itself.
+                    args = tuple(stream_BND if value is real_BND else value for value in args)
+                    kwargs |= {k: stream_BND for k, value in kwargs.items() if value is real_BND}
                 try:
                     if wanted is block:
                         catch(*args, **kwargs)
@@ -273,7 +251,7 @@ class CacheContext:
 
     def _returned(self) -> list[Any]:
         with returning(self.structure.blocks) as outputs:
-            cache = self._run(self._alike(1, 1), None)[self.name]
+            cache = self._run(self.alike(1, 1), None)[self.name]
         return [swapped(output, cache, CACHE) for output in outputs]
 
 

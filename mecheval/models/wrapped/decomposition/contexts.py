@@ -75,14 +75,20 @@ class Contexts:
         blocks = dict(enumerate(self.structure.blocks))
         return self._once("blocks", lambda: self._cache_context(blocks))
 
-    def from_start(self) -> StartContext:
+    def mixers_from_start(self) -> StartContext:
         """Return what mixers are given in runs from the start.
 
         Raises:
             Inseparable: One of them is not called.
         """
         find = partial(StartContext, self.module, self.structure, self.mixers)
-        return self._once("start", find)
+        return self._once("mixers from the start", find)
+
+    def blocks_from_start(self) -> StartContext:
+        """Return what whole blocks are given in runs from the start."""
+        blocks = dict(enumerate(self.structure.blocks))
+        find = partial(StartContext, self.module, self.structure, blocks)
+        return self._once("blocks from the start", find)
 
     def _cache_context(self, modules: Mapping[int, nn.Module]) -> CacheContext:
         return CacheContext(self.module, self.structure, modules)

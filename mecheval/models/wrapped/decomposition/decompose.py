@@ -20,7 +20,7 @@ from mecheval.models.wrapped.decomposition.verification import check_readout
 from mecheval.models.wrapped.discovery.structure import probe_tokens
 from mecheval.models.wrapped.recording.arguments import receiving
 from mecheval.models.wrapped.recording.calls import record
-from mecheval.models.wrapped.recording.inseparable import failing_as
+from mecheval.models.wrapped.recording.inseparable import Inseparable, failing_as
 
 if TYPE_CHECKING:
     from mecheval.models.wrapped.discovery.structure import Structure
@@ -54,6 +54,9 @@ def _taken_apart(module: nn.Module, structure: Structure) -> Decomposition:
     # What attention is given is found once for all layers: it takes passes of the whole model.
     contexts = Contexts(module, structure, mixers, attentions)
     layers = [block.layer(contexts) for block in blocks]
+    if blocks[0].refusal is not None and all(block.refusal for block in blocks):
+        # Nothing would be skipped that is not when the blocks are called one by one.
+        raise Inseparable(blocks[0].refusal)
     readout = RealReadout(module, structure)
     dtype = next(module.parameters()).dtype
     check_readout(readout, blocks[-1].call.output, root.output, dtype=dtype)

@@ -1,10 +1,10 @@
-"""A mixer that only runs from the start: taken up at any position by running it on all before, too.
+"""A module that only runs from the start: taken up at any position by running it on all before.
 
 Nothing is known of it but that it is causal, so that its memory is all that it was given so far.
-Other parts of the block are still run on the later positions alone, and earlier blocks not at all.
+Other parts of the model are still run on the later positions alone, and earlier blocks not at all.
 
 Shape suffixes: ``B`` examples, ``N`` positions that go on, ``T`` positions from the start, ``D``
-width of the stream.
+width of the stream, ``X`` of that with what is given of the tokens behind it.
 """
 
 from __future__ import annotations
@@ -36,22 +36,26 @@ class FromStart(Mixing):
     tells_recent = False
     remembers = ("inputs",)
 
-    def __init__(self, context: StartContext, number: int, *, taps: Mapping[str, Tap]) -> None:
+    def __init__(
+        self, context: StartContext, number: int, *, stream_BTD: Tensor, taps: Mapping[str, Tap]
+    ) -> None:
         """Take the module.
 
         Args:
             context: Knows what it is given.
             number: The number of its block.
+            stream_BTD: A stream that it was given.
             taps: The sites inside the module.
 
         Raises:
             Inseparable: It is given something that depends on the tokens.
         """
+        self.width, self.dtype = stream_BTD.shape[-1], stream_BTD.dtype
         self.context, self.number = context, number
         self.module: nn.Module = context.modules[number]
         self.taps = taps
         self.inner = self.late = tuple(taps)
-        context.axes(number)
+        context.varying(number)
 
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Return the input."""
@@ -76,12 +80,12 @@ class FromStart(Mixing):
         """Run the module from the start, with hooks on its sites where something is edited."""
         n_positions = signals["input"].shape[1]
         # Put together anew, because a module may write into its input, which can be a base run's.
-        input_BTD = torch.cat([*state, signals["input"]], 1)
-        n_examples, length, _ = input_BTD.shape
-        given = self.context.given(self.number, length, n_examples)
+        input_BTX = torch.cat([*state, signals["input"]], 1)
+        stream_BTD = input_BTX[..., : self.width].contiguous().to(self.dtype)
+        given = self.context.given(self.number, input_BTX[..., self.width :])
         visits = {}
         if edit is not unchanged:
             visits = {tap: shown(edit, name, n_positions) for name, tap in self.taps.items()}
         with visiting(visits), left_as_found(self.module):
-            output_BTD = stream_output(given.call(self.module, input_BTD))
-        return at(output_BTD[:, length - n_positions :], only)
+            output_BTD = stream_output(given.call(self.module, stream_BTD))
+        return at(output_BTD[:, -n_positions:], only)

@@ -27,7 +27,8 @@ from mecheval.models.mixing import (
     at,
     unchanged,
 )
-from mecheval.models.wrapped.decomposition.cache_context import CACHE, SIZES, CacheContext, dense
+from mecheval.models.wrapped.decomposition.cache_context import CACHE, CacheContext, dense
+from mecheval.models.wrapped.decomposition.varying import SIZES
 from mecheval.models.wrapped.recording.cache_tensors import (
     Path,
     changed_paths,
@@ -113,29 +114,43 @@ class OwnCache(Mixing):
     def _called(self, input_BND: Tensor, state: State) -> tuple[Tensor, State]:
         n_examples, n_positions, _ = input_BND.shape
         first = int(state[0][0, 0]) if state else 0
-        last = first + n_positions
-        given, cache = self.context.going(self.number, first, last, n_examples)
-        if self.context.beside(self.number) is not None:
-            given = self.context.put(self.number, given, input_BND[..., self.width :])
-            input_BND = input_BND[..., : self.width].to(self.dtype)
-        if state:
+        output_BND, memory = self.run(input_BND, first, state[1:])
+        counter_B1 = torch.full((n_examples, 1), first + n_positions, device=input_BND.device)
+        return output_BND, (counter_B1, *memory)
+
+    def run(self, input_BND: Tensor, first: int, memory: State) -> tuple[Tensor, State]:
+        """Call the module on the positions from one on; return its output, and its memory then.
+
+        Args:
+            input_BND: Its input there.
+            first: The first position.
+            memory: What it keeps of those before; ``()`` where there are none.
+        """
+        n_examples = len(input_BND)
+        stream_BND, beside_BNE = input_BND[..., : self.width], input_BND[..., self.width :]
+        given, cache = self.context.going(self.number, first, beside_BNE)
+        if memory:
             # Copies, because modules write into some of the tensors that they keep.
-            own = (part.clone() for part in state[1:])
+            own = (part.clone() for part in memory)
             cache = with_tensors(cache, dict(zip(self.paths, own, strict=True)))
         else:
             cache = dense(cache, n_examples)
         # A copy, because a module may write into its input, which can be a base run's.
-        own_BND = input_BND.clone(memory_format=torch.contiguous_format)
+        own_BND = stream_BND.clone(memory_format=torch.contiguous_format).to(self.dtype)
         output = given.swapped(CACHE, cache).call(self.module, own_BND)
         kept = tensors(cache)
-        counter_B1 = torch.full((n_examples, 1), last, device=input_BND.device)
-        return stream_output(output), (counter_B1, *(kept[path] for path in self.paths))
+        return stream_output(output), tuple(kept[path] for path in self.paths)
 
     def _kept(self) -> list[Path]:
         """Return the paths of what the module changes, recent inputs first."""
         parameter = next(self.context.module.parameters())
         input_BND = noise_like(parameter.new_zeros(SIZES[1], POSITIONS, self.width))
-        given, cache = self.context.going(self.number, 0, POSITIONS, SIZES[1])
+        tokens_BN, of_tokens = (
+            self.context.alike(POSITIONS, SIZES[1]),
+            self.context.beside(self.number),
+        )
+        beside_BNE = input_BND[..., :0] if of_tokens is None else of_tokens(tokens_BN)
+        given, cache = self.context.going(self.number, 0, beside_BNE)
         cache = dense(cache, SIZES[1])
         before = copies(cache)
         given.swapped(CACHE, cache).call(self.module, input_BND)
@@ -147,13 +162,23 @@ def _unpadded(tap: Tap) -> Tap:
     return replace(tap, layout=ChannelsFirst()) if tap.side == "function" else tap
 
 
-def shown(edit: Edit, name: str, n_positions: int) -> Callable[[Tensor], Tensor]:
-    """Return what shows an edit the last positions of a site, and keeps those before them."""
+def shown(edit: Edit, name: str, n_positions: int, n_behind: int = 0) -> Callable[[Tensor], Tensor]:
+    """Return what shows an edit some positions of a site, and keeps those around them.
+
+    Args:
+        edit: The edit.
+        name: The component.
+        n_positions: How many positions it is shown.
+        n_behind: How many there are behind them.
+    """
 
     def visit(value_BMX: Tensor) -> Tensor:
         # A convolution runs over its last inputs in the cache, too, which come first.
-        earlier = value_BMX.shape[1] - n_positions
-        edited_BNX = edit(name, value_BMX[:, earlier:])
-        return torch.cat([value_BMX[:, :earlier], edited_BNX], 1) if earlier else edited_BNX
+        last = value_BMX.shape[1] - n_behind
+        earlier = last - n_positions
+        edited_BNX = edit(name, value_BMX[:, earlier:last])
+        if n_positions == value_BMX.shape[1]:
+            return edited_BNX
+        return torch.cat([value_BMX[:, :earlier], edited_BNX, value_BMX[:, last:]], 1)
 
     return visit

@@ -17,6 +17,7 @@ from mecheval.models.wrapped.recording.inseparable import Inseparable
 
 if TYPE_CHECKING:
     from mecheval.models.decomposition import Layer
+    from mecheval.models.mixing import State
     from mecheval.models.wrapped.decomposition.readout import RealReadout
 
 
@@ -47,12 +48,14 @@ def check_layer(
     entered_BTX = layer.entered(stream_BTD, beside_BTE)
     pairs = [(layer.run(stream_BTD, beside_BTE), after_BTD)]
     half = n_positions // 2
+    remembered = mixing.advance(mixing.project(entered_BTX, ()), ())
     for first in (half, 1, n_positions - 1) if mixing.opaque else (half,):
         late_BTD, wanted_BTD = stream_BTD[:, first:], after_BTD[:, first:]
         early_BTX, late_BTX = entered_BTX[:, :first], entered_BTX[:, first:]
         state = mixing.advance(mixing.project(early_BTX, ()), ())
         signals = mixing.project(late_BTX, state)
-        later_BTD, _ = mixing.read(signals, state)
+        later_BTD, after = mixing.read(signals, state)
+        _check_state(after, remembered, dtype=dtype)
         # Another position in every example, so that one that is off by one does not pass.
         only = torch.arange(len(stream_BTD), device=stream_BTD.device) % late_BTD.shape[1]
         single_B1D = mixing.output(signals, state, only=only)
@@ -66,6 +69,20 @@ def check_layer(
     added = float((after_BTD - stream_BTD).abs().max())
     for made_BTD, wanted_BTD in pairs:
         check_same(made_BTD, wanted_BTD, dtype=dtype, what="its parts", scale=added)
+
+
+def _check_state(made: State, wanted: State, *, dtype: torch.dtype) -> None:
+    """Check what is remembered: of drawn weights, outputs can depend on it by less than rounding.
+
+    Raises:
+        Inseparable: It is another memory.
+    """
+    shapes = ([part.shape for part in state] for state in (made, wanted))
+    if next(shapes) != next(shapes):
+        return  # the same memory in another form
+    for one, other in zip(made, wanted, strict=True):
+        if other.is_floating_point() and other.numel():
+            check_same(one, other, dtype=dtype, what="the memories of its parts")
 
 
 def check_readout(

@@ -162,7 +162,7 @@ def receiving(
         def before(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
             given, stream_BTD = Arguments.of(args, kwargs)
             changed_BTD = see(number, given, stream_BTD)
-            return None if changed_BTD is None else given.call(as_given, changed_BTD)
+            return None if changed_BTD is None else given.call(_as_given, changed_BTD)
 
         return before
 
@@ -173,8 +173,7 @@ def receiving(
         yield
 
 
-def as_given(*args: Any, **kwargs: Any) -> tuple[tuple, dict[str, Any]]:
-    """Return arguments as they are given."""
+def _as_given(*args: Any, **kwargs: Any) -> tuple[tuple, dict[str, Any]]:
     return args, kwargs
 
 
