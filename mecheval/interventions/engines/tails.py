@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mecheval.interventions.budget import Budget
     from mecheval.interventions.chunk import Chunk
     from mecheval.interventions.plan import Plan
-    from mecheval.models.decomposition import Decomposition
+    from mecheval.models.decomposition import Decomposition, Layer
 
 
 def run_tails(decomposition: Decomposition, chunk: Chunk, budget: Budget) -> None:
@@ -44,7 +44,7 @@ def run_tails(decomposition: Decomposition, chunk: Chunk, budget: Budget) -> Non
     _check_written(decomposition, chunk.plan)
     _check_told(decomposition, chunk)
     tails = Tails(decomposition, chunk)
-    _settle(chunk)
+    _settle(decomposition, chunk)
     for j, position in sorted(enumerate(chunk.plan.positions), key=lambda pair: pair[1]):
         tails.advance(position)
         row_bytes = tails.row_bytes(chunk.base_runs.n_positions - position)
@@ -174,25 +174,31 @@ def _check_told(decomposition: Decomposition, chunk: Chunk) -> None:
         )
 
 
-def _settle(chunk: Chunk) -> None:
+def _settle(decomposition: Decomposition, chunk: Chunk) -> None:
     """Store the donors' own readouts where a patch turns the run into theirs.
 
     If the stream before or behind some block differs from the donor's at one position alone, then
     with that position patched all of it is the donor's, and so is everything that follows from it.
     So it is at the first layer where prompts differ in one token; further up the difference has
     spread to later positions. Not with frozen memory, of which the upper layers keep the base
-    run's; and only where the donor is a run, whose readout is known.
+    run's; only where the donor is a run, whose readout is known; and only where no later mixer is
+    given something of the tokens beside the stream, which stays that of the base run.
     """
     if chunk.plan.frozen or not isinstance(chunk.donor, Interchange):
         return
     for k, i, site in chunk.present():
-        if site.component not in ("block_in", "block_out"):
+        later = decomposition.layers[site.layer + (site.component == "block_out") :]
+        if site.component not in ("block_in", "block_out") or any(map(_sees_tokens, later)):
             continue
         differs_PT = chunk.site_patches[site].differs_PT()
         once_P = differs_PT.sum(1) == 1
         for j, position in enumerate(chunk.plan.positions):
             run_R = (differs_PT[:, position] & once_P & chunk.pending_KIJP[k, i, j]).nonzero()[:, 0]
             chunk.store(k, i, j, run_R, chunk.donor_P[run_R])
+
+
+def _sees_tokens(layer: Layer) -> bool:
+    return layer.beside is not None
 
 
 def _packs(groups: list[CellGroup], rows: int) -> list[list[CellGroup]]:

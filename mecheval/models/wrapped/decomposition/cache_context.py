@@ -175,7 +175,7 @@ class CacheContext:
             cache = self._run(self.alike(1, 1), None)[self.name]
         for value, copied in before:
             if value is cache:
-                return copied
+                return _as_exact_as(copied, self._parameter.dtype)
         raise Inseparable("its blocks are not given the cache that the model returns")
 
     def _run(self, tokens_BN: Tensor, cache: Any) -> Any:
@@ -268,6 +268,16 @@ def dense(cache: Any, n_examples: int) -> Any:
             for path, tensor in tensors(cache).items()
         }
         return with_tensors(cache, found)
+
+
+def _as_exact_as(cache: Any, dtype: torch.dtype) -> Any:
+    """Return a copy of a cache that keeps its numbers as exactly as a model computes."""
+    found = {
+        path: tensor.to(torch.promote_types(tensor.dtype, dtype))
+        for path, tensor in tensors(cache).items()
+        if tensor.is_floating_point()
+    }
+    return with_tensors(cache, found)
 
 
 def _hollow(cache: Any) -> Any:
