@@ -83,6 +83,7 @@ class Mixing(ABC):
             them; ``edit`` goes there together with the signals of the run as it was.
         opaque: Whether nothing is known of the mixer but what it returns: not on which positions
             its signals and its memory depend.
+        from_start: Whether it is run from the start for every output.
     """
 
     reach: int = 1
@@ -94,6 +95,7 @@ class Mixing(ABC):
     gated: bool = False
     late: tuple[str, ...] = ()
     opaque: bool = False
+    from_start: bool = False
 
     @abstractmethod
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:

@@ -42,7 +42,7 @@ def run_tails(decomposition: Decomposition, chunk: Chunk, budget: Budget) -> Non
             no mixer says what that is.
     """
     _check_written(decomposition, chunk.plan)
-    _check_told(decomposition, chunk)
+    _check_told(decomposition, chunk.plan)
     tails = Tails(decomposition, chunk)
     _settle(decomposition, chunk)
     for j, position in sorted(enumerate(chunk.plan.positions), key=lambda pair: pair[1]):
@@ -162,16 +162,18 @@ def _check_written(decomposition: Decomposition, plan: Plan) -> None:
         )
 
 
-def _check_told(decomposition: Decomposition, chunk: Chunk) -> None:
-    untold = [n for n, layer in enumerate(decomposition.layers) if not layer.mixing.tells_recent]
-    if not untold or "state" not in chunk.plan.components:
-        return
-    if len(untold) == len(decomposition.layers) or "state" in chunk.base_runs.model.exchanges:
+def _check_told(decomposition: Decomposition, plan: Plan) -> None:
+    if "state" in plan.components and not any(map(tells_recent, decomposition.layers)):
         raise UsageError(
             "'state' needs to know what a layer remembers beside the last inputs of a convolution, "
-            f"and the mixer of layer {untold[0]} does not say: it only runs from the start. "
-            "Exchange all that it remembers: components=['cache']."
+            "and no mixer of this model says it: they are called as a whole. Exchange all that "
+            "they remember: components=['cache']."
         )
+
+
+def tells_recent(layer: Layer) -> bool:
+    """Say whether the long-range memory of a layer can be exchanged without its recent inputs."""
+    return layer.mixing.tells_recent
 
 
 def _settle(decomposition: Decomposition, chunk: Chunk) -> None:

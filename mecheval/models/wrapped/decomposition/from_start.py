@@ -32,7 +32,7 @@ class FromStart(Mixing):
 
     output_of_both = Mixing.output_at_once
 
-    opaque = True
+    opaque = from_start = True
     tells_recent = False
     remembers = ("inputs",)
 

@@ -32,7 +32,8 @@ def check_layer(
     """Check a block's parts: on all positions, on the later half, and on single positions.
 
     Modules know ways of their own for one token. So where nothing is known of a mixer but what its
-    module returns, one token also stands before the rest, and behind it.
+    module returns, one token also stands before the rest, and behind it. Where a mixer is run from
+    the start, shorter runs must be the beginning of longer ones.
 
     Args:
         layer: The parts.
@@ -69,6 +70,10 @@ def check_layer(
     added = float((after_BTD - stream_BTD).abs().max())
     for made_BTD, wanted_BTD in pairs:
         check_same(made_BTD, wanted_BTD, dtype=dtype, what="its parts", scale=added)
+    if mixing.from_start:
+        early_BTE = None if beside_BTE is None else beside_BTE[:, :half]
+        shorter_BTD, wanted_BTD = layer.run(stream_BTD[:, :half], early_BTE), after_BTD[:, :half]
+        check_same(shorter_BTD, wanted_BTD, dtype=dtype, what="shorter runs", scale=added)
 
 
 def _check_state(made: State, wanted: State, *, dtype: torch.dtype) -> None:
