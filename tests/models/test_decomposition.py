@@ -61,6 +61,9 @@ WHOLE_BEFORE_5 = {"ctrl", "jamba", "lfm2", "falcon_h1", "qwen3_next", "nemotron_
 SINGLE_BEFORE_5 = {"mpt", "bert"}
 """Those whose masks do not run in float64 before."""
 
+BROKEN_BEFORE_5 = {"xlstm"}
+"""Those that do not run on more positions than a chunk has before, by a fault of transformers."""
+
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "sequential gpt_neox": ("gpt_neox", {"use_parallel_residual": False}),
     "eager llama": ("llama", {"attn_implementation": "eager"}),
@@ -269,6 +272,8 @@ def test_parts_do_what_the_whole_does(name: str) -> None:
         assert re.match("layer [01]: .{10}", found.reason)
         assert family not in APART or (family in WHOLE_BEFORE_5 and not is_new())
         return
+    if family in BROKEN_BEFORE_5 and not is_new():
+        return
     with torch.inference_mode():
         check_model_apart(model, 1e-5)
     if family in SINGLE_BEFORE_5 and not is_new():
@@ -397,6 +402,8 @@ def test_attention_functions_are_put_back() -> None:
 
 
 def test_a_layer_that_only_convolves_stands_in_a_grid_of_writes() -> None:
+    if not is_new():
+        pytest.skip("its convolution is given positions before transformers 5")
     model = wrapped("lfm2").float()
     mixings = [layer.mixing for layer in parts(model).layers]
     assert {mixing.writes for mixing in mixings} == {(), ("k", "v")}
