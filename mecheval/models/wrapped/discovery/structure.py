@@ -23,7 +23,7 @@ from mecheval.models.contract import Tap
 from mecheval.models.hooks import with_stream_output
 from mecheval.models.modes import evaluating
 from mecheval.models.sites import Site
-from mecheval.models.tolerance import alike
+from mecheval.models.tolerance import CARRIED, alike
 from mecheval.models.wrapped.discovery.block_parts import Parts, find_parts
 from mecheval.models.wrapped.discovery.frame import (
     find_embedding,
@@ -180,7 +180,9 @@ def _blocks(module: nn.Module, root: Call) -> list[Call]:
         calls.setdefault(call.module, []).append(call)
     chains = [chain for members in _lists(module) if (chain := _chain(members, calls))]
     if len(chains) > 1:  # as where a smaller model cuts the text into patches
-        chains = [chain for chain in chains if _decides(root, chain[-1])] or chains
+        chains = [chain for chain in chains if _decides(root, chain[-1])]
+        if not chains:
+            raise Inseparable("of several lists of modules in a row none decides the answer alone")
     # What is inside of a block can be such a list as well; the blocks are the largest one.
     found = max(chains, key=_size) if chains else _mixing_chain(root)
     if not found:
@@ -257,8 +259,8 @@ def _decides(root: Call, part: Call) -> bool:
     with part.module.register_forward_hook(
         lambda *called: with_stream_output(called[-1], part.output)
     ):
-        logits_BTC = run(root.module, probe_tokens(root.module, seed=1))
-    return alike(logits_BTC, root.output)
+        made_BTC = run(root.module, probe_tokens(root.module, seed=1))
+    return bool((made_BTC - root.output).abs().max() <= CARRIED * root.output.abs().max())
 
 
 def _sites(blocks: list[Call]) -> tuple[dict[Site, Tap], dict[Site, str]]:
