@@ -259,6 +259,7 @@ class PatchedStreams:
     ) -> Tensor:
         """Run the later layers, and return the stream at both places."""
         here_P1D = at(after_PTD, self.seen_P(component))
+        after_PTD = decomposition.layers[layer].handed_on(after_PTD)
         behind = slice(layer + 1, None)
         beside = self._beside[0][behind]
         for later, beside_PTE in zip(decomposition.layers[behind], beside, strict=True):

@@ -48,6 +48,7 @@ class Layer:
         beside: Maps tokens ``(B, T)`` to what the mixer is given of them beside the stream,
             ``(B, T, E)``, as where every block is given the embeddings anew: no block changes it,
             and no patch. None where it is given nothing of that kind.
+        factor: What the stream is multiplied by on its way to the next block.
     """
 
     mixing: Mixing
@@ -57,6 +58,7 @@ class Layer:
     close: Callable[[Tensor, Tensor], Tensor] | None = None
     parallel: bool = False
     beside: Callable[[Tensor], Tensor] | None = None
+    factor: float = 1.0
 
     def entered(self, stream_BTD: Tensor, beside_BTE: Tensor | None) -> Tensor:
         """Return the mixer's input, with what it is given of the tokens behind it."""
@@ -72,9 +74,13 @@ class Layer:
         return None if self.beside is None else self.beside(tokens_BT)
 
     def run(self, stream_BTD: Tensor, beside_BTE: Tensor | None = None) -> Tensor:
-        """Run the whole block, from the start of sequences."""
+        """Run the whole block, from the start of sequences; return what the next one is given."""
         signals = self.mixing.project(self.entered(stream_BTD, beside_BTE), ())
-        return self.leave(stream_BTD, self.mixing.output(signals, ()))
+        return self.handed_on(self.leave(stream_BTD, self.mixing.output(signals, ())))
+
+    def handed_on(self, stream_BTD: Tensor) -> Tensor:
+        """Return what the next block is given of the stream after this one."""
+        return stream_BTD if self.factor == 1 else stream_BTD * self.factor
 
     def mlp_out(self, stream_BTD: Tensor, resid_mid_BTD: Tensor) -> Tensor | None:
         """Return the output of the feed-forward part, if there is one."""

@@ -73,7 +73,8 @@ def continued(model: SequenceModel, tokens_BT: Tensor, state: LayerState) -> Ten
     decomposition = _decomposed(model)
     first, *later = decomposition.layers[state.layer :]
     normed_BTD = first.entered(stream_BTD, first.given(tokens_BT))
-    stream_BTD = first.leave(stream_BTD, _exchanged(first.mixing, normed_BTD, n_read, state))
+    mixed_BTD = _exchanged(first.mixing, normed_BTD, n_read, state)
+    stream_BTD = first.handed_on(first.leave(stream_BTD, mixed_BTD))
     for part in later:
         stream_BTD = part.run(stream_BTD, part.given(tokens_BT))
     logits_NC = decomposition.readout(stream_BTD.flatten(0, 1), None)

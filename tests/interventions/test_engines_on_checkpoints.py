@@ -140,6 +140,19 @@ def test_mixers_that_show_nothing_run_in_tails(family: str) -> None:
     assert agree(build(family, initializer_range=0.2).double(), 1e-12) == "tails"
 
 
+def test_a_stream_that_is_scaled_between_blocks_runs_in_tails() -> None:
+    """RWKV halves its stream behind every few layers."""
+    if not is_new():
+        pytest.skip("written in another way before transformers 5")
+    module = build("rwkv", num_hidden_layers=4, rescale_every=2, initializer_range=0.2).double()
+    model = WrappedModel(module)
+    assert agree(module, 1e-12) == "tails"
+    found = model.decomposition()
+    assert isinstance(found, Decomposition)
+    # What follows the last block is the readout's.
+    assert [layer.factor for layer in found.layers] == [1, 0.5, 1, 1]
+
+
 CACHED = ["gpt_neo", "bloom", "falcon_h1", "qwen3_next", "zamba2"]
 """Families whose mixers or blocks go on from the model's own cache."""
 

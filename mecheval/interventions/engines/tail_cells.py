@@ -203,6 +203,8 @@ class CellFinder:
     def _difference(self, site: Site, first: int) -> FirstDifference:
         """Find where the stream differs, with one pass of the parts over all later positions."""
         value_PTD = self._after(site, first)
+        if site.component != "block_in":
+            value_PTD = self.bases[site.layer].layer.handed_on(value_PTD)
         layer = site.layer + (site.component != "block_in")
         # Behind a short convolution a position's signals depend on the inputs before it, which are
         # the base run's here and the donor's in a pass over all positions.

@@ -109,7 +109,8 @@ class Tails:
             ]
             if stream_RND is not None:
                 parts = [self._whole(index, position, stream_RND, run_R), *parts]
-            stream_RND = torch.cat(parts) if len(parts) > 1 else parts[0]
+            joined_RND = torch.cat(parts) if len(parts) > 1 else parts[0]
+            stream_RND = self.bases[index].layer.handed_on(joined_RND)
             run_R = torch.cat([run_R, *(group.run_R for group in new)])
         streams = [] if stream_RND is None else [stream_RND[:, 0]]
         for group in groups:

@@ -6,13 +6,16 @@ is checked on that run, from the start and from the middle.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mecheval.models.decomposition import Decomposition
 from mecheval.models.modes import evaluating
+from mecheval.models.tolerance import ROUNDING
 from mecheval.models.wrapped.decomposition.block import Block
 from mecheval.models.wrapped.decomposition.contexts import Contexts
 from mecheval.models.wrapped.decomposition.readout import RealReadout
@@ -57,7 +60,25 @@ def _taken_apart(module: nn.Module, structure: Structure) -> Decomposition:
     if blocks[0].refusal is not None and all(block.refusal for block in blocks):
         # Nothing would be skipped that is not when the blocks are called one by one.
         raise Inseparable(blocks[0].refusal)
+    for number, (block, following) in enumerate(pairwise(blocks)):
+        factor = _factor(block.call.output, following.stream_BTD)
+        if factor is None:
+            raise Inseparable(
+                f"layer {number}: the next block is given something else than a multiple of what "
+                "it returns"
+            )
+        layers[number] = replace(layers[number], factor=factor)
     readout = RealReadout(module, structure)
     dtype = next(module.parameters()).dtype
     check_readout(readout, blocks[-1].call.output, root.output, dtype=dtype)
     return Decomposition(tuple(layers), readout)
+
+
+def _factor(returned_BTD: Tensor, given_BTD: Tensor) -> float | None:
+    """Return what one block's output is multiplied by for the next one; None if it is not alone."""
+    if torch.equal(returned_BTD, given_BTD):
+        return 1.0
+    returned, given = returned_BTD.double(), given_BTD.double()
+    factor = float((returned * given).sum() / returned.square().sum())
+    limit = ROUNDING * torch.finfo(given_BTD.dtype).eps * float(given.abs().max())
+    return factor if float((returned * factor - given).abs().max()) <= limit else None
