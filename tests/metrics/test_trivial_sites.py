@@ -112,6 +112,12 @@ def test_memory_that_is_held_above_leaves_nothing_to_be_passed() -> None:
     assert known("block_out", *layers, frozen=True)[1][8] == 1
 
 
+def test_a_layer_that_is_given_the_tokens_passes_the_stream_before_all_by() -> None:
+    given = UNKNOWN._replace(sees_tokens=True)
+    assert known("block_in", ATTENTION, given)[0] == [0, 0, None, 0, 0, 0, 0, 0, 0, 0]
+    assert known("block_out", ATTENTION, given)[1][8] == 1
+
+
 def test_two_changed_tokens_leave_neither_trivial() -> None:
     pairs = pairs_of([[0, 1, 1, 1, 1]], [[0, 2, 2, 1, 1]], [4])
     known_T = by_construction(pairs, "block_in", (ATTENTION,) * 2)[0, :, 0]
