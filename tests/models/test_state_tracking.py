@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from own_models import agree, build, mixer_of
+from own_models import REGISTRY, agree, build, keeps_the_contract, mixer_of, tails_equal_hooks
 from torch.nn import functional
+
+from mecheval.errors import UsageError
 
 
 def transition(mixer, normed_1TD):
@@ -31,6 +33,19 @@ def eigenvalues_of(text: str, strength: float):
     mixer, x_BTD = mixer_of(text)
     transitions = [transition(mixer, strength * x_BTD[:1, t : t + 5]) for t in range(30)]
     return torch.linalg.eigvals(torch.stack(transitions))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize(
+    "text",
+    ["mamba2[rotation=true,", "mamba2[rotation=true,d_conv=0,d_state=6,eigenvalues=[-1,1],",
+     "mamba2[rotation=true,kernel=reference,"],
+)  # fmt: skip
+def test_rotating_states_keep_the_contract(text, dtype):
+    built = build(f"{text}layers=2,width=16,expand=2]", 7).to(dtype)
+    keeps_the_contract(built)
+    if dtype == torch.float64:
+        tails_equal_hooks(built)
 
 
 NEGATIVE = {
@@ -60,6 +75,59 @@ def test_two_reflections_turn_and_one_does_not(name):
     unsigned = eigenvalues_of(f"{name}[{how.replace('-1', '0')},n_h=2]", 30.0)
     assert unsigned.imag.abs().max() < 1e-6  # as of any product of two such matrices
     assert unsigned.real.min() > -1e-9
+
+
+@pytest.mark.parametrize("eigenvalues", ["[0,1]", "[-1,1]"])
+def test_a_rotating_state_follows_its_recurrence(eigenvalues):
+    """In the frame that does not turn, from zeros and from a state, whatever runs the scan."""
+    how = f"rotation=true,d_state=6,head_dim=16,eigenvalues={eigenvalues}"
+    mixer, x_BTD = mixer_of(f"mamba2[{how}]")
+    signals = mixer.project(x_BTD, ())
+    delta = functional.softplus(signals["delta"] + mixer.dt_bias).repeat_interleave(16, -1)
+    decay = torch.exp(-delta * mixer.A_log.exp().repeat_interleave(16))
+    decay = 2 * decay - 1 if eigenvalues == "[-1,1]" else decay
+    turn = torch.polar(torch.ones_like(signals["theta"]), signals["theta"])
+    state, outputs, states = torch.zeros(2, 64, 3, dtype=torch.complex128), [], []
+    for t in range(40):
+        B, C = (torch.complex(*signals[name][:, t].chunk(2, -1)) for name in ("B", "C"))
+        new = (delta * signals["x"])[:, t, :, None] * B[:, None]
+        state = decay[:, t, :, None] * turn[:, t, None] * state + new
+        outputs.append((C.conj()[:, None] * state).sum(-1).real)
+        states.append(torch.cat([state.real, state.imag], -1))
+    z = torch.stack(outputs, 1) + mixer.D.repeat_interleave(16) * signals["x"]
+    wanted = mixer.out(z * functional.silu(signals["gate"]))
+    assert agree(mixer(x_BTD), wanted)
+    early, memory = mixer.read(mixer.project(x_BTD[:, :17], ()), ())
+    assert agree(memory[1], states[16])
+    late, memory = mixer.read(mixer.project(x_BTD[:, 17:], memory), memory)
+    assert agree(memory[1], states[39])
+    assert agree(torch.cat([early, late], 1), wanted)
+    for kernel in ("auto", "reference"):  # in float32 the first is C, where there is a compiler
+        single, _ = mixer_of(f"mamba2[{how},kernel={kernel}]")
+        found = single.float()(x_BTD.float()).double()
+        assert torch.allclose(found, wanted, rtol=1e-4, atol=1e-5 * wanted.abs().max().item())
+
+
+def test_a_rotating_state_turns_by_any_angle_and_never_grows():
+    found = eigenvalues_of("mamba2[rotation=true,expand=1,d_state=4]", 3.0)
+    assert found.abs().max() <= 1 + 1e-9
+    assert found.imag.abs().max() > 0.9
+    assert found.real.min() < -0.9
+    assert found.real.max() > 0.9
+
+
+def test_without_rotation_it_is_the_model_that_it_was():
+    source, turning = (build(f"mamba2[{how}]") for how in ("d_state=4", "d_state=4,rotation=true"))
+    names = [name for name, weight in turning.named_parameters() if "in_proj" not in name]
+    assert names == [name for name, _ in source.named_parameters() if "in_proj" not in name]
+    assert turning.blocks[0].mixer.in_proj.weight.shape[0] == (
+        source.blocks[0].mixer.in_proj.weight.shape[0] + 2
+    )
+    configure = REGISTRY.load("model", "mamba2").configure
+    assert "rotation" not in configure({}, name="mamba2").identity().args
+    assert configure({"rotation": True}, name="mamba2").identity().args["rotation"] is True
+    with pytest.raises(UsageError, match="an even d_state for rotation=true"):
+        configure({"rotation": True, "d_state": 3}, name="mamba2")
 
 
 @pytest.mark.parametrize(
