@@ -25,14 +25,15 @@ state.
 With ``rotation=true`` the states turn as well, pair by pair, as those of Mamba-3 (Lahoti et al.
 2026, arXiv:2603.15569), whose real form of a complex state-space model this is:
 
-    theta        = pi tanh(W_theta u)                 the last columns of ``in_proj``; N / 2 angles
+    theta        = pi tanh(PACE W_theta u)            ``turn``; N / 2 angles
     h_t          = exp(Delta_t A) R(theta_t) h_{t-1} + Delta_t B_t x_t
 
 where R turns states n and n + N / 2 by the n-th angle. Seen from a frame that turns with them they
 do not turn, and B and C turn back: the scan is the same (rotary embedding that depends on the data,
 :meth:`~DualStateSpace._scanned`). What is kept, and stands at the site ``state``, is h_t itself.
-Differences from Mamba-3: one set of angles for all heads, which Delta does not scale; no
-trapezoidal rule, norms and biases of B and C, or several inputs and outputs; the convolution stays.
+Differences from Mamba-3: one set of angles for all heads, scaled by ``PACE`` where Mamba-3 has
+Delta, which decides here how fast states are forgotten; no trapezoidal rule, no norms and biases of
+B and C, one input and output per channel; the convolution stays.
 
 Official implementation: https://github.com/state-spaces/mamba, there ``Mamba2.forward`` and
 ``Mamba2.step`` (mamba2.py), ``causal_conv1d_fn``, and ``ssd_minimal_discrete`` (ssd_minimal.py),
@@ -62,11 +63,16 @@ from mecheval.models.stack.architecture import model
 from mecheval.models.stack.arguments import StateSpaceArchitecture
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mecheval.models.kernels.scan import Implementation, Scan
 
 NORM_EPSILON = 1e-5
+
+PACE, FIRST_TURN = 0.01, 0.3
+"""How slowly the angles change in training, and their size at the start as a share of pi.
+
+Angles add up over a text, so that steps which suit other matrices would throw the states about;
+0.01 is the middle of what Delta is at the start of training.
+"""
 
 
 class DualStateSpace(ScanMixer):
@@ -77,8 +83,7 @@ class DualStateSpace(ScanMixer):
         super().__init__(kernel=arguments.kernel, signed=arguments.signed, d_conv=arguments.d_conv)
         width, channels, states = arguments.width, arguments.channels, arguments.d_state
         heads = channels // arguments.head_dim
-        pairs = states // 2 if arguments.rotation else 0
-        self.sizes = [channels, channels + 2 * states, heads, pairs]
+        self.sizes = [channels, channels + 2 * states, heads]
         self.conv_sizes = [channels, states, states]
         self.in_proj = projection(width, sum(self.sizes))
         self.conv = ShortConvolution(sum(self.conv_sizes), arguments.d_conv)
@@ -86,25 +91,37 @@ class DualStateSpace(ScanMixer):
         self.A_log = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
         self.D = nn.Parameter(torch.ones(heads))
         self.out_proj = projection(channels, width, scale=arguments.residual_scale)
+        self.turn = None
         if arguments.rotation:
             self.writes = (*self._writes(), "theta")
+            self.turn = projection(width, states // 2, scale=FIRST_TURN / PACE)
 
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Convolve x, B and C."""
-        gate_BTE, *rest = self.in_proj(normed_BTD).split(self.sizes, -1)  # zxbcdt
-        return {**self._steered(rest, state, edit), "gate": gate_BTE}
+        gate_BTE, xBC_BTX, delta_BTH = self.in_proj(normed_BTD).split(self.sizes, -1)  # zxbcdt
+        signals = self._steered(xBC_BTX, delta_BTH, state, edit)
+        return {**signals, **self._turning(normed_BTD), "gate": gate_BTE}
 
     def unread(self, normed_BTD: Tensor, state: State) -> Signals:
         """Leave out the gate."""
         gate, *sizes = self.sizes
-        rest = some_columns(self.in_proj, normed_BTD, slice(gate, None)).split(sizes, -1)
-        return self._steered(rest, state, unchanged)
+        columns_BTX = some_columns(self.in_proj, normed_BTD, slice(gate, None))
+        xBC_BTX, delta_BTH = columns_BTX.split(sizes, -1)
+        steered = self._steered(xBC_BTX, delta_BTH, state, unchanged)
+        return {**steered, **self._turning(normed_BTD)}
 
-    def _steered(self, parts: Sequence[Tensor], state: State, edit: Edit) -> dict[str, Tensor]:
-        xBC_BTX, delta_BTH, theta_BTM = parts
+    def _steered(
+        self, xBC_BTX: Tensor, delta_BTH: Tensor, state: State, edit: Edit
+    ) -> dict[str, Tensor]:
         x_BTE, B_BTN, C_BTN = self.convolved(xBC_BTX, state, edit).split(self.conv_sizes, -1)
-        signals = {"conv_in": xBC_BTX, "x": x_BTE, "delta": delta_BTH, "B": B_BTN, "C": C_BTN}
-        return {**signals, "theta": math.pi * theta_BTM.tanh()} if self.sizes[-1] else signals
+        return {
+            "conv_in": xBC_BTX, "x": x_BTE, "delta": delta_BTH, "B": B_BTN, "C": C_BTN,
+        }  # fmt: skip
+
+    def _turning(self, normed_BTD: Tensor) -> dict[str, Tensor]:
+        if self.turn is None:
+            return {}
+        return {"theta": math.pi * (PACE * self.turn(normed_BTD)).tanh()}
 
     def _scanned(
         self, signals: Signals, state: State, *, going_on: bool = True, reading: bool = True

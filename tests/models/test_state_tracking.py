@@ -117,12 +117,11 @@ def test_a_rotating_state_turns_by_any_angle_and_never_grows():
 
 
 def test_without_rotation_it_is_the_model_that_it_was():
-    source, turning = (build(f"mamba2[{how}]") for how in ("d_state=4", "d_state=4,rotation=true"))
-    names = [name for name, weight in turning.named_parameters() if "in_proj" not in name]
-    assert names == [name for name, _ in source.named_parameters() if "in_proj" not in name]
-    assert turning.blocks[0].mixer.in_proj.weight.shape[0] == (
-        source.blocks[0].mixer.in_proj.weight.shape[0] + 2
-    )
+    still, turning = (build(f"mamba2[{how}]") for how in ("d_state=4", "d_state=4,rotation=true"))
+    more = dict(turning.named_parameters())
+    shapes = [more.pop(f"blocks.{layer}.mixer.turn.weight").shape for layer in range(4)]
+    assert shapes == [(2, 32)] * 4
+    assert list(more) == [name for name, _ in still.named_parameters()]
     configure = REGISTRY.load("model", "mamba2").configure
     assert "rotation" not in configure({}, name="mamba2").identity().args
     assert configure({"rotation": True}, name="mamba2").identity().args["rotation"] is True
