@@ -119,7 +119,7 @@ def test_a_rotating_state_turns_by_any_angle_and_never_grows():
 def test_without_rotation_it_is_the_model_that_it_was():
     still, turning = (build(f"mamba2[{how}]") for how in ("d_state=4", "d_state=4,rotation=true"))
     more = dict(turning.named_parameters())
-    shapes = [more.pop(f"blocks.{layer}.mixer.turn.weight").shape for layer in range(4)]
+    shapes = [more.pop(f"layers.{layer}.mixer.turn.weight").shape for layer in range(4)]
     assert shapes == [(2, 32)] * 4
     assert list(more) == [name for name, _ in still.named_parameters()]
     configure = REGISTRY.load("model", "mamba2").configure
