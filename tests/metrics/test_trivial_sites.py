@@ -40,6 +40,7 @@ MAMBA, LSTM = Anatomy(reach=4, recent=True), Anatomy(gated=True)
 OPEN_KIND = {
     # Whether a gate or a query sees the tokens before its own is not known of a mixer.
     "deltanet": {"z"}, "gated_deltanet": {"z"}, "gla": {"z"},
+    "deltaproduct": {"z"}, "gated_deltaproduct": {"z"},
     "hyena": {"z"}, "h3": {"q", "v", "z"},
     # With one layer these are a convolution alone: only what is near is seen at all.
     "base_conv": set(COMPONENTS), "based": set(COMPONENTS),
