@@ -72,7 +72,9 @@ class StreamEdits:
                 parts.append(self._hooked(layer, row_R[rows], change, rows))
                 continue
             stream_RTD = change(self._streams(decomposition, layer)[row_R[rows]], rows)
-            parts.append(self._finished(decomposition, layer, stream_RTD).float().cpu().numpy())
+            tokens_RT = self.tokens_BT[row_R[rows]]
+            logits_RTA = self._finished(decomposition, layer, stream_RTD, tokens_RT)
+            parts.append(logits_RTA.float().cpu().numpy())
         return np.concatenate(parts)
 
     def _streams(self, decomposition: Decomposition, layer: int) -> Tensor:
@@ -82,14 +84,19 @@ class StreamEdits:
             found = activations(self.model, self.tokens_BT, [start], batch_size=self.batch_size)
             self._layer, self._stream_BTD = 0, found[start]
         for part in decomposition.layers[self._layer : layer]:
-            pieces = self._stream_BTD.split(self.batch_size)
-            self._stream_BTD = torch.cat([part.run(piece_BTD) for piece_BTD in pieces])
+            texts = self.tokens_BT.split(self.batch_size)
+            pieces = zip(self._stream_BTD.split(self.batch_size), texts, strict=True)
+            self._stream_BTD = torch.cat(
+                [part.run(piece_BTD, part.given(tokens_BT)) for piece_BTD, tokens_BT in pieces]
+            )
         self._layer = layer
         return self._stream_BTD
 
-    def _finished(self, decomposition: Decomposition, first: int, stream_RTD: Tensor) -> Tensor:
+    def _finished(
+        self, decomposition: Decomposition, first: int, stream_RTD: Tensor, tokens_RT: Tensor
+    ) -> Tensor:
         for part in decomposition.layers[first:]:
-            stream_RTD = part.run(stream_RTD)
+            stream_RTD = part.run(stream_RTD, part.given(tokens_RT))
         stream_ND = stream_RTD.flatten(0, 1)
         tokens_NA = self.answers_A.expand(len(stream_ND), -1)
         return decomposition.readout(stream_ND, tokens_NA).unflatten(0, stream_RTD.shape[:2])
