@@ -105,7 +105,8 @@ class ExchangedMemory:
     ) -> Tensor:
         """Return the mixer's output ``(R, T, D)``, each position from another memory."""
         mixing, own, given = part.mixing, (), ()
-        own_BTD, given_STD = part.enter(own_BTD), part.enter(given_STD)
+        own_BTD = part.entered(own_BTD, part.given(self.tokens_BT))
+        given_STD = part.entered(given_STD, part.given(self.giving_ST))
         steps = []
         for position in range(own_BTD.shape[1]):
             here = slice(position, position + 1)
@@ -130,7 +131,8 @@ class ExchangedMemory:
     def _remembers(self, part: Layer) -> bool:
         site = Site(0, "block_in")
         stream = activations(self.model, self.tokens_BT[:1], [site], batch_size=1)[site]
-        state = self._advanced(part.mixing, part.enter(stream), ())
+        entered = part.entered(stream, part.given(self.tokens_BT[:1]))
+        state = self._advanced(part.mixing, entered, ())
         return len(state) > part.mixing.n_recent
 
     def _layers(self) -> tuple[Layer, ...]:

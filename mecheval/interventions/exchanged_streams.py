@@ -83,7 +83,10 @@ class ExchangedStreams:
                     batch_size=self.batch_size,
                 )  # fmt: skip
             else:
-                found_NTA = answers_from(decomposition, layer, stream_NTD, self.answers_A)
+                tokens_NT = self.tokens_BT[row_R[rows]]
+                found_NTA = answers_from(
+                    decomposition, layer, stream_NTD, self.answers_A, tokens_RT=tokens_NT
+                )
             parts.append(found_NTA)
         return np.concatenate(parts)
 

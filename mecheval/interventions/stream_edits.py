@@ -72,7 +72,10 @@ class StreamEdits:
                 parts.append(self._hooked(layer, row_R[rows], change, rows))
                 continue
             stream_RTD = change(self._streams(decomposition, layer)[row_R[rows]], rows)
-            parts.append(answers_from(decomposition, layer, stream_RTD, self.answers_A))
+            tokens_RT = self.tokens_BT[row_R[rows]]
+            parts.append(
+                answers_from(decomposition, layer, stream_RTD, self.answers_A, tokens_RT=tokens_RT)
+            )
         return np.concatenate(parts)
 
     def _streams(self, decomposition: Decomposition, layer: int) -> Tensor:
@@ -82,8 +85,11 @@ class StreamEdits:
             found = activations(self.model, self.tokens_BT, [start], batch_size=self.batch_size)
             self._layer, self._stream_BTD = 0, found[start]
         for part in decomposition.layers[self._layer : layer]:
-            pieces = self._stream_BTD.split(self.batch_size)
-            self._stream_BTD = torch.cat([part.run(piece_BTD) for piece_BTD in pieces])
+            texts = self.tokens_BT.split(self.batch_size)
+            pieces = zip(self._stream_BTD.split(self.batch_size), texts, strict=True)
+            self._stream_BTD = torch.cat(
+                [part.run(piece_BTD, part.given(tokens_BT)) for piece_BTD, tokens_BT in pieces]
+            )
         self._layer = layer
         return self._stream_BTD
 
@@ -96,7 +102,12 @@ class StreamEdits:
 
 
 def answers_from(
-    decomposition: Decomposition, first: int, stream_RTD: Tensor, answers_A: Tensor
+    decomposition: Decomposition,
+    first: int,
+    stream_RTD: Tensor,
+    answers_A: Tensor,
+    *,
+    tokens_RT: Tensor,
 ) -> np.ndarray:
     """Return the logits of the answers ``(R, T, A)`` in float32, given the stream at a layer.
 
@@ -105,9 +116,10 @@ def answers_from(
         first: The layer, from 0 to the number of blocks.
         stream_RTD: The stream there.
         answers_A: Token ids whose logits are wanted.
+        tokens_RT: Tokens of the rows, which some mixers are given something of.
     """
     for part in decomposition.layers[first:]:
-        stream_RTD = part.run(stream_RTD)
+        stream_RTD = part.run(stream_RTD, part.given(tokens_RT))
     stream_ND = stream_RTD.flatten(0, 1)
     logits_NA = decomposition.readout(stream_ND, answers_A.expand(len(stream_ND), -1))
     return logits_NA.unflatten(0, stream_RTD.shape[:2]).float().cpu().numpy()

@@ -17,9 +17,9 @@ MIN_HEIGHT = 0.05
 """Largest corrected readability of a curve that says nothing about its shape: noise of a probe."""
 
 
-def corrected(score: ArrayLike, floor: float) -> np.ndarray:
-    """Return a_l = clip((A_l - F) / (1 - F), 0, 1); 0 where the floor F is 1."""
-    room = max(1.0 - floor, 1e-12)
+def corrected(score: ArrayLike, floor: ArrayLike) -> np.ndarray:
+    """Return a_l = clip((A_l - F_l) / (1 - F_l), 0, 1); 0 where the floor F_l is 1."""
+    room = np.maximum(1.0 - np.asarray(floor), 1e-12)
     return np.clip((np.asarray(score) - floor) / room, 0.0, 1.0)
 
 
@@ -65,6 +65,23 @@ def concentration(weight_L: np.ndarray) -> dict[str, np.ndarray]:
     """
     weight_L = np.maximum(np.nan_to_num(np.asarray(weight_L, np.float64)), 0.0)
     return _concentration(_shares(weight_L), weight_L.shape[-1])
+
+
+def over_blocks(weight_L: np.ndarray) -> dict[str, np.ndarray]:
+    """Return COM, Cmax and C_H of what n blocks are worth; block l ends at the depth (l + 1) / n.
+
+    Args:
+        weight_L: One weight per block, ``(..., n)``; negative ones and NaN count as 0.
+
+    Returns:
+        Values of shape ``(...)``; NaN where no block is worth more than :data:`MIN_HEIGHT`.
+    """
+    weight_L = np.maximum(np.nan_to_num(np.asarray(weight_L, np.float64)), 0.0)
+    n_blocks, height = weight_L.shape[-1], weight_L.max(-1)
+    depth_L = np.arange(1, n_blocks + 1) / n_blocks
+    p_L = _shares(weight_L)
+    values = {"com": (p_L * depth_L).sum(-1), **_concentration(p_L, n_blocks)}
+    return {name: np.where(height > MIN_HEIGHT, value, np.nan) for name, value in values.items()}
 
 
 def plateau(score_L: np.ndarray, lowest: float) -> np.ndarray:

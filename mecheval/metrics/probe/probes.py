@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 RIDGE = 0.05
 """L2 strength of the ridge probes per training example, in units of a feature's variance."""
 
-_STANDARD_ERRORS = 2.0  # by which a probe must beat a constant to count as reading anything
+STANDARD_ERRORS = 2.0
+"""By how many of them a probe must beat a constant to count as reading anything."""
+
 _SHARPNESS = tuple(2.0**-k for k in range(8))  # inverse temperatures
 
 
@@ -53,9 +55,13 @@ class LogisticProbe:
     inverse_l2: float
     converged: bool
 
+    def logits(self, features_MD: np.ndarray) -> np.ndarray:
+        """Return class scores, whose softmax are the probabilities, shape ``(M, S)``."""
+        return self.scaler(features_MD) @ self.weights_SD.T + self.bias_S
+
     def predict(self, features_MD: np.ndarray) -> np.ndarray:
         """Return the likeliest class, shape ``(M,)``."""
-        return (self.scaler(features_MD) @ self.weights_SD.T + self.bias_S).argmax(1)
+        return self.logits(features_MD).argmax(1)
 
     @property
     def directions_SD(self) -> np.ndarray:
@@ -96,7 +102,7 @@ def fit_logistic(
     for strength, (weights_SD, bias_S, converged) in zip(strengths, fitted, strict=True):
         logits_MS = validation_MD @ weights_SD.T + bias_S
         gain = log_loss_gain(logits_MS, validation.labels_N)
-        if gain > best_gain and evidence(logits_MS, validation.labels_N) > _STANDARD_ERRORS:
+        if gain > best_gain and evidence(logits_MS, validation.labels_N) > STANDARD_ERRORS:
             best = LogisticProbe(of_train.scaler, weights_SD, bias_S, strength, converged)
             best_gain = gain
     return best
@@ -109,7 +115,7 @@ def log_loss_gain(logits_MS: np.ndarray, labels_M: np.ndarray) -> float:
         logits_MS: Class scores.
         labels_M: The right classes; all occur.
     """
-    weight_M = _balancing(labels_M, logits_MS.shape[1])
+    weight_M = balancing(labels_M, logits_MS.shape[1])
     gains = []
     for sharpness in _SHARPNESS:
         scaled_MS = sharpness * (logits_MS - logits_MS.max(1, keepdims=True))
@@ -129,12 +135,13 @@ def evidence(logits_MS: np.ndarray, labels_M: np.ndarray) -> float:
         labels_M: The right classes; all occur.
     """
     above_M = logits_MS[np.arange(len(labels_M)), labels_M] - logits_MS.mean(1)
-    above_M = above_M * _balancing(labels_M, logits_MS.shape[1])
+    above_M = above_M * balancing(labels_M, logits_MS.shape[1])
     spread = float(above_M.std())
     return 0.0 if spread == 0 else float(above_M.mean()) / spread * float(np.sqrt(len(labels_M)))
 
 
-def _balancing(labels_M: np.ndarray, n_classes: int) -> np.ndarray:
+def balancing(labels_M: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return weights with mean 1 that give every class the same part, shape ``(M,)``."""
     size_S = np.bincount(labels_M, minlength=n_classes)
     return len(labels_M) / (n_classes * size_S[labels_M])
 
