@@ -96,7 +96,7 @@ class ExchangedMemory:
         mixed_RTD = self._mixed(part, own_BTD, given_STD, donor, row)
 
         def after(stream_NTD: Tensor, rows: slice) -> Tensor:
-            return part.leave(own_BTD[row[rows]], mixed_RTD[rows])
+            return part.handed_on(part.leave(own_BTD[row[rows]], mixed_RTD[rows]))
 
         return self._edits.logits(layer, row_R, after)
 
