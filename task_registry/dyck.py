@@ -40,6 +40,8 @@ class Dyck(Task):
         noop_rate: Probability of the no-op symbol at every position.
     """
 
+    gate_on = "last"
+
     min_length: int = 32
     max_length: int = 32
     k: int = 2

@@ -15,7 +15,7 @@ from mecheval.cli.printing import say
 from mecheval.escape import cause, sentence, terminal
 from mecheval.harness.events import Outcome, Progress, Silence
 from mecheval.harness.gate import find_gated
-from mecheval.reports.labels import gate_in_words
+from mecheval.reports.labels import gate_in_words, gate_on_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,8 +80,8 @@ def redone_line(path: Path, problem: str) -> str:
 
 
 def accuracy_of(outcome: Outcome) -> float | None:
-    """Return what a cell's gate was held against: its token accuracy in distribution."""
-    found = find_gated(outcome.report.metrics)
+    """Return what a cell's gate was held against: its accuracy in distribution."""
+    found = find_gated(outcome.report.metrics, gate_on_of(outcome.report.identity))
     return found.value if found else None
 
 

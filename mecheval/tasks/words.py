@@ -27,6 +27,8 @@ class GroupWords(Task):
         noop_rate: Probability of the identity; the other elements share the rest equally.
     """
 
+    gate_on = "last"
+
     noop_rate: float = 0.5
 
     def __post_init__(self) -> None:

@@ -19,7 +19,16 @@ from mecheval.reports.collection.numbers import (
 )
 from mecheval.reports.collection.profiles import ProfileOverSeeds, profile_over_seeds
 from mecheval.reports.collection.words import ranges
-from mecheval.reports.labels import Name, gate_of, model_key, procedure, recipe_in_words
+from mecheval.reports.labels import (
+    Name,
+    gate_of,
+    gate_on_of,
+    gated_of,
+    model_key,
+    procedure,
+    recipe_in_words,
+    validated_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -62,6 +71,21 @@ class Group:
     def gate(self) -> float | None:
         """Return the accuracy from which on the task counts as learned."""
         return gate_of(self.identity)
+
+    @property
+    def gate_on(self) -> str:
+        """Return which accuracy that is: ``token`` or ``last``."""
+        return gate_on_of(self.identity)
+
+    @property
+    def gated(self) -> str:
+        """Return what that accuracy is called: ``token accuracy``."""
+        return gated_of(self.identity)
+
+    @property
+    def validated(self) -> str:
+        """Return what the validation accuracy is called: ``token accuracy``."""
+        return validated_of(self.identity)
 
     @cached_property
     def by_seed(self) -> dict[int, list[Report]]:
