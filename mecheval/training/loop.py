@@ -153,7 +153,7 @@ class Trainer:
         if checkpoint is not None:
             self._resume(checkpoint)
         if self.snapshots is not None and self.progress.step == 0:
-            self._snap(self.snapshots.keep, self._accuracy())
+            self._snap(self.snapshots.keep, validation.accuracy(self))
         self._saved = time.monotonic()
 
     @property
@@ -242,7 +242,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _validate(self, loss: float) -> None:
-        progress, accuracy = self.progress, self._accuracy()
+        progress, accuracy = self.progress, validation.accuracy(self)
         finite = loss if math.isfinite(loss) else None
         progress.curve.append((progress.step, finite, accuracy))
         if self.snapshots is not None:
@@ -259,12 +259,6 @@ class Trainer:
         if self.accelerator.is_main_process:
             number, step = len(self.progress.curve), self.progress.step
             store(self.model, index=number, step=step, accuracy=accuracy)
-
-    def _accuracy(self) -> float:
-        """Return the validation accuracy at this stage of the curriculum."""
-        share = self.recipe.curriculum[self.progress.stage]
-        batch = self.data.validation(share, times=self.recipe.stop_length)
-        return validation.accuracy(self, batch)
 
     def _on_device(self, values: Any) -> Tensor:
         return torch.as_tensor(values).to(self.accelerator.device)
