@@ -61,6 +61,7 @@ def line_of(outcome: Outcome) -> str:
         return "  ".join([*words, said])
     gate = gate_in_words(report.identity)
     words.append(("learned" if report.learned else "not learned") + (gate and f" ({gate})"))
+    words += ["tracking"] if report.tracking else []
     accuracy = accuracy_of(outcome)
     words += [] if accuracy is None else [f"acc {accuracy:.3f}"]
     seconds = _seconds(report)
@@ -136,6 +137,7 @@ class JsonLines(Silence):
             "key": report.key,
             "status": report.status,
             "learned": report.learned,
+            "tracking": report.tracking,
             "kept": outcome.kept,
             "path": str(cell.path),
             "metrics": {metric.id: metric.value for metric in report.metrics},

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mecheval import stats
-from mecheval.interventions import answer_logits
 from mecheval.metrics import accuracy, resampling
 from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.parameters import Count
@@ -71,20 +70,6 @@ class Behaviour(Metric):
         return results
 
 
-def predict(subject: Subject, batch: Batch) -> np.ndarray:
-    """Return the likeliest answer token at every scored position; any token elsewhere.
-
-    Returns:
-        Token ids ``(B, T)``.
-    """
-    answers_A = subject.answers_A
-    logits_BTA = answer_logits(
-        subject.model, batch.tokens_BT, answers_A,
-        read_BT=batch.targets_BT != UNSCORED, batch_size=subject.batch_size,
-    )  # fmt: skip
-    return answers_A[logits_BTA.argmax(-1)]
-
-
 def _at_length(
     metric: Behaviour, subject: Subject, factor: str, length: int, n: int
 ) -> list[MetricResult]:
@@ -99,7 +84,7 @@ def _at_length(
         missing = Estimate(None, reason=reason)
         return [metric.result(layout, missing, 0, config=config) for layout in layouts.values()]
     batch = subject.test(length, n)
-    predictions_BT = predict(subject, batch)
+    predictions_BT = subject.predict(batch)
     estimates = _estimates(predictions_BT, batch.targets_BT, subject, factor)
     units = _units(predictions_BT, batch.targets_BT)
     further = _references(subject, batch)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from mecheval.errors import ContractError, UsageError, unknown
 from mecheval.escape import cause, quoted, shortened
 from mecheval.metrics.contract import plain
+from mecheval.metrics.needs import AtLength
 from mecheval.metrics.results import Estimate, Layout, malformed
 from mecheval.reports.results import BEHAVIOUR, MetricResult
 from mecheval.reports.sense import problems
@@ -112,8 +113,9 @@ def unmet_by_model(metric: Metric, model: SequenceModel) -> str | None:
 def measure(metric: Metric, subject: Subject) -> list[MetricResult]:
     """Measure one metric on a subject.
 
-    Where the task was not learned every result is null, and where a need is not met the one that
-    stands for all of them, with the reason.
+    Where the task was not learned, or there is nothing to measure at the length that is asked for,
+    every result is null; where a need is not met the one that stands for all of them is; with the
+    reason.
 
     Raises:
         UsageError: A parameter names something that does not exist here, or the metric is none of
@@ -126,6 +128,11 @@ def measure(metric: Metric, subject: Subject) -> list[MetricResult]:
         return [_null(metric, Layout("", metric.card.summary, 0), UNMET + lacking)]
     if subject.learned is False and metric.card.family != BEHAVIOUR:
         return [_null(metric, layout, _not_learned(subject)) for layout in metric.outline(subject)]
+    if any(isinstance(need, AtLength) for need in metric.card.needs):
+        subject = subject.at(metric.params["length"])
+    nothing = next(filter(None, (need.of_subject(subject) for need in metric.card.needs)), None)
+    if nothing:
+        return [_null(metric, layout, nothing) for layout in metric.outline(subject)]
     try:
         results = metric.measure(subject)
     except ValidationError as error:

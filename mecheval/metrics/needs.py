@@ -8,12 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mecheval import stats
 from mecheval.errors import unknown
+from mecheval.metrics.accuracy import last_right
 
 if TYPE_CHECKING:
     from mecheval.metrics.contract import Metric
+    from mecheval.metrics.subject import Subject
     from mecheval.models.contract import SequenceModel
     from mecheval.tasks import Task
+
+_N_AT_LENGTH = 512  # sequences that tell an accuracy from chance: to about .04
 
 
 class Need:
@@ -34,6 +39,10 @@ class Need:
 
     def of_model(self, model: SequenceModel) -> str | None:
         """Say why a model does not have it, None where it does or where this is of no matter."""
+        return None
+
+    def of_subject(self, subject: Subject) -> str | None:
+        """Say why a model on a task that it learned has nothing to measure, None where it has."""
         return None
 
 
@@ -106,6 +115,44 @@ class Longer(Need):
         if f"{self.factor}x" in task.test_lengths:
             return None
         return f"task '{task.card.name}' has no test at {self.factor} times its length"
+
+
+@dataclass(frozen=True)
+class AtLength(Need):
+    """A test at the multiple of the training length that the metric's ``length`` names.
+
+    The metric is then handed the subject at that length. Where the model answers no better than
+    by guessing there, nothing could be taken from it, and the metric is undefined.
+    """
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return "a test at the length that is asked for"
+
+    def of_task(self, task: Task, metric: Metric) -> str | None:
+        """Look among the tests of the task."""
+        return Longer(metric.params["length"]).of_task(task, metric)
+
+    def of_subject(self, subject: Subject) -> str | None:
+        """Look at the context of the model, and at its answers: above the training length only.
+
+        At the training length the gate has said that the task was learned.
+        """
+        if subject.factor == 1:
+            return None
+        limit, length = subject.model.context_limit, subject.length
+        if limit is not None and length + 1 > limit:
+            return f"the model takes at most {limit} positions and this length needs {length + 1}"
+        batch = subject.test(length, _N_AT_LENGTH)
+        right_B = last_right(subject.predict(batch), batch.targets_BT)
+        interval = stats.wilson(right_B.sum(), len(right_B), unit="sequence")
+        if interval.low > subject.task.chance:
+            return None
+        return (
+            f"at {subject.factor} times the training length the last answer is right in "
+            f"{right_B.mean():.3f} [{interval.low:.3f}, {interval.high:.3f}] of the sequences, no "
+            f"more than by guessing ({subject.task.chance:.3f}): there is nothing to take apart"
+        )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -35,3 +35,6 @@ Strength = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 Strengths = Annotated[tuple[Strength, ...], Field(min_length=1)]
 """Inverse strengths to choose among."""
+
+Lengths = Literal[1, 2, 4]
+"""A multiple of the training length: where sequences, probes, erasers and pairs are drawn."""

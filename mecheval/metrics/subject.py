@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mecheval import seeding
+from mecheval.interventions import answer_logits
+from mecheval.tasks.batch import UNSCORED
 from mecheval.tasks.splits import Split, draw, draw_pairs
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ class Subject:
         accuracy: The accuracy that ``learned`` was decided by.
         gate: The accuracy that it was compared with.
         gated: What that accuracy is called: token accuracy, last-position accuracy.
+        factor: Multiple of the training length at which the task has the test that is measured.
         scratch: A folder for parts of long computations, so that they go on after an interruption.
         memo: Examples, activations and probes that are needed more than once.
     """
@@ -49,13 +53,21 @@ class Subject:
     accuracy: float | None = None
     gate: float = 0.99
     gated: str = "token accuracy"
+    factor: int = 1
     scratch: Path | None = None
     memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def length(self) -> int:
-        """Return the number of symbols of the in-distribution test."""
-        return self.task.max_length
+        """Return the number of symbols of the sequences that are measured."""
+        return self.factor * self.task.max_length
+
+    def at(self, factor: int) -> Subject:
+        """Return the same subject at a multiple of the training length.
+
+        Examples of every split, tests and pairs are then of that length.
+        """
+        return dataclasses.replace(self, factor=factor)
 
     @property
     def answers_A(self) -> np.ndarray:
@@ -93,10 +105,24 @@ class Subject:
         return pairs.recoded(self.encoding.code_C)
 
     def examples(self, split: Split, n: int, *, purpose: str) -> Batch:
-        """Draw in-distribution examples of any split, for probes and erasers."""
-        key = ("examples", split, self.cut(n), purpose)
+        """Draw examples of any split, of the length that is measured, for probes and erasers."""
+        key = ("examples", split, self.cut(n), purpose, self.length)
         if key not in self.memo:
-            rng = self.stream("probe_data", purpose, split)
+            further = [] if self.factor == 1 else [self.length]
+            rng = self.stream("probe_data", purpose, split, *further)
             batch = draw(self.task, rng, self.cut(n), length=self.length, split=split)
             self.memo[key] = batch.recoded(self.encoding.code_C)
         return self.memo[key]
+
+    def predict(self, batch: Batch) -> np.ndarray:
+        """Return the likeliest answer token at every scored position; any token elsewhere.
+
+        Returns:
+            Token ids ``(B, T)``.
+        """
+        answers_A = self.answers_A
+        logits_BTA = answer_logits(
+            self.model, batch.tokens_BT, answers_A,
+            read_BT=batch.targets_BT != UNSCORED, batch_size=self.batch_size,
+        )  # fmt: skip
+        return answers_A[logits_BTA.argmax(-1)]

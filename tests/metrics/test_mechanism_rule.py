@@ -27,6 +27,7 @@ from mecheval.metrics.intervention.mechanism_rule import (
     retrieval,
     retrieving_layer,
 )  # fmt: skip
+from mecheval.metrics.intervention.rivals import binding_rivals
 
 MIXER, CONVOLUTION, AT_VALUE, BEHIND, MEMORY = MEANS
 BOTH, SEVERAL = binding_rule.BOTH, binding_rule.SEVERAL
@@ -261,3 +262,11 @@ def test_every_verdict_has_a_case_and_a_case_its_words() -> None:
     for rule in (mechanism_rule, binding_rule):
         assert {case.verdict for case in rule.CASES} == set(rule.VERDICTS)
         assert all(case.why for case in rule.CASES)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-8])
+def test_rounding_does_not_choose_the_cell_that_a_rival_lacks(noise: float) -> None:
+    """Neither the memory nor the mixer brings anything: the memory's own cell comes first."""
+    found = evidence([KEY, KEY], [noise * VALUE, NOWHERE], [NOWHERE, NOWHERE], memory=[noise, 0.0])
+    cells = {rival.verdict: rival.cell for rival in binding_rivals(found, 0.5)}
+    assert cells["own mixer"] == "L0.state@value-1"

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from mecheval.reports.schema import Profile
 
+_DIGITS = 6
+"""Amounts that differ by less are ties, which go to the first: rounding must not choose."""
+
 
 class Rival(NamedTuple):
     """What a verdict would need.
@@ -73,12 +76,13 @@ def binding_rivals(evidence: Evidence, threshold: float) -> list[Rival]:
     limits_L = [limits(evidence, layer) for layer in range(evidence.n_layers)]
 
     def near(layer: int, kind: int) -> tuple[float, float]:
-        return by_AL[kind, layer], sum(limit.amount for limit in limits_L[layer][kind])
+        nearest = sum(limit.amount for limit in limits_L[layer][kind])
+        return round(float(by_AL[kind, layer]), _DIGITS), round(nearest, _DIGITS)
 
     rivals = []
     for kind, name in enumerate(MEANS):
         layer = max(range(evidence.n_layers), key=lambda layer, kind=kind: near(layer, kind))
-        cell = min(limits_L[layer][kind], key=lambda limit: limit.amount).cell
+        cell = min(limits_L[layer][kind], key=lambda limit: round(limit.amount, _DIGITS)).cell
         rivals.append(Rival(name, f"L{layer}.{cell}", float(by_AL[kind].sum())))
     return rivals
 

@@ -134,7 +134,7 @@ def _traced(
     network: Literal["trained", "untrained"],
 ) -> np.ndarray:
     row_N, position_N = cell
-    key = (network, split, len(tokens_BT), row_N.tobytes(), position_N.tobytes())
+    key = (network, split, tokens_BT.shape, row_N.tobytes(), position_N.tobytes())
     if key not in subject.memo:
         model = subject.model if network == "trained" else _untrained(subject)
         sites = stream_sites(model.n_layers)

@@ -29,6 +29,7 @@ from mecheval.reports.labels import (
     recipe_in_words,
     validated_of,
 )
+from mecheval.reports.tracking import NOT_LEARNED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -111,6 +112,30 @@ class Group:
     def n_learned(self) -> int:
         """Return how many seeds passed the gate."""
         return sum(learned is True for learned in self.learned.values())
+
+    @property
+    def tracking(self) -> dict[int, bool | None]:
+        """Return by seed whether the state is tracked; None where that cannot be said."""
+        return {
+            seed: _any(report.tracking for report in same) for seed, same in self.by_seed.items()
+        }
+
+    @property
+    def n_tracking(self) -> int | None:
+        """Return how many seeds track their state; None where no seed was tested for that.
+
+        Those that have not learned their task do not, where there is a test.
+        """
+        tested = {
+            r.tracking_reason for r in self.reports if r.tracking_reason in (None, NOT_LEARNED)
+        }
+        return sum(tracks is True for tracks in self.tracking.values()) if tested else None
+
+    @property
+    def untested(self) -> str:
+        """Say why no seed was tested for that; nothing where one was."""
+        told = dict.fromkeys(report.tracking_reason or "" for report in self.reports)
+        return "; ".join(told) if self.n_tracking is None else ""
 
     def results(self, id: str) -> dict[int, MetricResult | None]:
         """Return a result by seed; None where a seed's reports lack it.
