@@ -160,7 +160,7 @@ class Recipe:
 
     def on(self, task: Task) -> Recipe:
         """Return the recipe as it is on a task: with the accuracy that the gate is on."""
-        return self if self.gate_on != "task" else self.replace({"gate_on": task.gate_on})
+        return dataclasses.replace(self, gate_on=task.gate_on) if self.gate_on == "task" else self
 
     def fields(self) -> dict[str, Any]:
         """Return all fields as plain JSON values."""

@@ -28,17 +28,15 @@ EVALUATION_BATCH = 128
 def accuracy(trainer: Trainer) -> float:
     """Return the validation accuracy at this stage of the curriculum.
 
-    Where that of last positions would end the stage it is the one on further examples, which
+    Where last positions count and the stage would end, it is that on further examples, which then
     decides.
     """
-    recipe, share = trainer.recipe, trainer.recipe.curriculum[trainer.progress.stage]
-    batch = trainer.data.validation(share, times=recipe.stop_length)
-    found = share_right(trainer, batch)
-    if recipe.gate_on != "last" or found < recipe.stop_at:
+    recipe, data = trainer.recipe, trainer.data
+    share, times = recipe.curriculum[trainer.progress.stage], recipe.stop_length
+    found = share_right(trainer, data.validation(share, times=times))
+    if recipe.gate_on == "token" or found < recipe.stop_at:
         return found
-    return share_right(
-        trainer, trainer.data.validation(share, times=recipe.stop_length, confirming=True)
-    )
+    return share_right(trainer, data.validation(share, times=times, confirming=True))
 
 
 @torch.inference_mode()

@@ -77,6 +77,32 @@ def test_the_task_decides_where_the_recipe_does_not() -> None:
     assert plain.key != training_run(task="parity", recipe=QUICK.replace({"gate_on": "token"})).key
 
 
+@pytest.mark.parametrize(("on", "n"), [("token", [512]), ("last", [512, 2048])])
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_a_stop_at_last_positions_is_confirmed_on_further_examples(
+    on: str, n: list[int], confirmed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def share_right(_: loop.Trainer, batch: Batch) -> float:
+        asked.append(len(batch))
+        return 0.99 if len(batch) == 512 else 0.98 if confirmed else 0.9
+
+    monkeypatch.setattr(validation, "share_right", share_right)
+    recipe = QUICK.replace({"gate_on": on, "stop_at": 0.95, "steps": 8})
+    progress = trainer("parity[max_length=8,min_length=8]", recipe).run(None)
+    assert asked == n
+    assert progress.passed is (confirmed or on == "token")
+    assert progress.accuracy == (0.99 if on == "token" else 0.98 if confirmed else 0.9)
+
+
+def test_further_examples_are_others() -> None:
+    data = trainer("parity[max_length=8,min_length=8]", QUICK).data
+    few, more = data.validation(1.0), data.validation(1.0, confirming=True)
+    assert (len(few), len(more)) == (512, 2048)
+    assert (few.tokens_BT != more.take(slice(512)).tokens_BT).any()
+
+
 @pytest.mark.parametrize("curriculum", [(1.0,), (0.5, 1.0)])
 def test_validation_words_are_as_long_as_asked(curriculum: tuple[float, ...]) -> None:
     recipe = dataclasses.replace(QUICK, stop_length=2, curriculum=curriculum, stop_at=0.0, steps=16)
@@ -99,7 +125,6 @@ def test_what_is_right_on_short_words_alone_is_trained_on() -> None:
     recipe = Recipe(steps=400, check_every=20, stop_at=0.95)
     short = trainer(task, recipe, model).run(None)
     longer = trainer(task, recipe.replace({"stop_length": 4}), model).run(None)
-    print(short, longer)
     assert (short.passed, longer.passed) == (True, False)
     assert short.step < longer.step == 400
 
