@@ -122,11 +122,11 @@ def test_validation_words_are_as_long_as_asked(curriculum: tuple[float, ...]) ->
 def test_what_is_right_on_short_words_alone_is_trained_on() -> None:
     """Attention counts the symbols of short words, and cannot count further than it has seen."""
     model, task = "transformer[layers=2,width=32]", "parity[max_length=6,min_length=6]"
-    recipe = Recipe(steps=400, check_every=20, stop_at=0.95)
+    recipe = Recipe(steps=200, check_every=20, stop_at=0.95)
     short = trainer(task, recipe, model).run(None)
     longer = trainer(task, recipe.replace({"stop_length": 4}), model).run(None)
     assert (short.passed, longer.passed) == (True, False)
-    assert short.step < longer.step == 400
+    assert short.step < longer.step == 200
 
 
 def test_words_that_the_model_cannot_take_are_refused() -> None:
