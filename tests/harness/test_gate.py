@@ -54,8 +54,8 @@ def test_only_behaviour_can_be_behaviour() -> None:
 
 
 def test_tasks_of_state_tracking_ask_at_the_last_position_and_others_everywhere() -> None:
-    last = {"parity", "s3", "z6", "dyck"}
-    for name in ("parity", "s3", "z6", "dyck", "ar", "atr", "induction"):
+    last = {"parity", "s3", "z6", "dyck", "group", "flipflop"}
+    for name in (*last, "ar", "atr", "induction"):
         declared = Registry().load("task", name).gate_on
         assert declared == ("last" if name in last else "token"), name
 
