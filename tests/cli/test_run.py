@@ -63,7 +63,8 @@ def test_a_run_prints_lines_and_a_table_and_resumes(run, tmp_path):
     assert first.code == 0, first.err
     lines = first.err.splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("parity  lstm  seed 0  not learned (last-position gate 0.99)  acc 0.")
+    said = "parity  lstm  seed 0  not learned (last-position gate 0.99)  acc 0."
+    assert lines[0].startswith(said)
     lines = [line for line in first.out.splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert rows[0][:4] == ["Model", "Task", "Recipe", "Seeds"]

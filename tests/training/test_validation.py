@@ -146,6 +146,7 @@ def test_words_that_the_model_cannot_take_are_refused() -> None:
         ([0.5, 0.505, 0.509], 2, True),
         ([0.5, 0.505, 0.51], 2, False),
         ([0.9, 0.5, 0.8], 2, True),
+        ([0.9, 0.5, 0.8, 0.7], 2, True),
         ([0.5, 0.9, 0.8, 0.7], 2, True),
         ([0.5, 0.8, 0.7, 0.82], 2, False),
     ],
