@@ -29,7 +29,7 @@ from mecheval.reports.labels import (
     recipe_in_words,
     validated_of,
 )
-from mecheval.reports.tracking import NOT_LEARNED
+from mecheval.reports.tracking import NOT_LEARNED, Tracking, tracking_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -116,9 +116,8 @@ class Group:
     @property
     def tracking(self) -> dict[int, bool | None]:
         """Return by seed whether the state is tracked; None where that cannot be said."""
-        return {
-            seed: _any(report.tracking for report in same) for seed, same in self.by_seed.items()
-        }
+        marks = self._marks.items()
+        return {seed: _any(mark.value for mark in same) for seed, same in marks}
 
     @property
     def n_tracking(self) -> int | None:
@@ -126,16 +125,23 @@ class Group:
 
         Those that have not learned their task do not, where there is a test.
         """
-        tested = {
-            r.tracking_reason for r in self.reports if r.tracking_reason in (None, NOT_LEARNED)
-        }
+        reasons = {mark.reason for same in self._marks.values() for mark in same}
+        tested = reasons & {None, NOT_LEARNED}
         return sum(tracks is True for tracks in self.tracking.values()) if tested else None
 
     @property
     def untested(self) -> str:
         """Say why no seed was tested for that; nothing where one was."""
-        told = dict.fromkeys(report.tracking_reason or "" for report in self.reports)
+        told = dict.fromkeys(mark.reason or "" for same in self._marks.values() for mark in same)
         return "; ".join(told) if self.n_tracking is None else ""
+
+    @cached_property
+    def _marks(self) -> dict[int, list[Tracking]]:
+        """Return what each report of every seed says of tracking."""
+        return {
+            seed: [tracking_of(report.learned, report.metrics) for report in same]
+            for seed, same in self.by_seed.items()
+        }
 
     def results(self, id: str) -> dict[int, MetricResult | None]:
         """Return a result by seed; None where a seed's reports lack it.
