@@ -7,7 +7,7 @@ brackets, ``N`` places where a passage begins.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class Brackets(Task):
     """
 
     separate: ClassVar[bool] = True
-    gate_on: ClassVar[Literal["token", "last"]] = "last"
+    gate_on = "last"
 
     min_length: int = 64
     max_length: int = 64
