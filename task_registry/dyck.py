@@ -31,6 +31,7 @@ NOOP = 1  # index of the no-op symbol; openings follow it, then closings
         "recovery",
         "readability",
         "bottleneck",
+        "exchange",
     ),
 )
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ NOOP = 0  # letter that is ignored; those that write follow it, then the one tha
         "recovery",
         "readability",
         "bottleneck",
+        "exchange",
     ),
 )
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ ALPHABETS = ("all", "generators", "swaps")
         "recovery",
         "readability",
         "bottleneck",
+        "exchange",
     ),
 )
 @dataclass(frozen=True, kw_only=True)

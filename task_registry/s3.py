@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         "recovery",
         "readability",
         "bottleneck",
+        "exchange",
     ),
 )
 @dataclass(frozen=True, kw_only=True)

@@ -73,8 +73,9 @@ class StreamEdits:
                 continue
             stream_RTD = change(self._streams(decomposition, layer)[row_R[rows]], rows)
             tokens_RT = self.tokens_BT[row_R[rows]]
-            logits_RTA = self._finished(decomposition, layer, stream_RTD, tokens_RT)
-            parts.append(logits_RTA.float().cpu().numpy())
+            parts.append(
+                answers_from(decomposition, layer, stream_RTD, self.answers_A, tokens_RT=tokens_RT)
+            )
         return np.concatenate(parts)
 
     def _streams(self, decomposition: Decomposition, layer: int) -> Tensor:
@@ -92,18 +93,33 @@ class StreamEdits:
         self._layer = layer
         return self._stream_BTD
 
-    def _finished(
-        self, decomposition: Decomposition, first: int, stream_RTD: Tensor, tokens_RT: Tensor
-    ) -> Tensor:
-        for part in decomposition.layers[first:]:
-            stream_RTD = part.run(stream_RTD, part.given(tokens_RT))
-        stream_ND = stream_RTD.flatten(0, 1)
-        tokens_NA = self.answers_A.expand(len(stream_ND), -1)
-        return decomposition.readout(stream_ND, tokens_NA).unflatten(0, stream_RTD.shape[:2])
-
     def _hooked(self, layer: int, row_N: np.ndarray, change: Change, rows: slice) -> np.ndarray:
         site = stream_sites(self.model.n_layers)[layer]
         return answer_logits(
             self.model, self.tokens_BT[row_N], self.answers_A.cpu().numpy(),
             edits={site: lambda stream_RTD: change(stream_RTD, rows)}, batch_size=self.batch_size,
         )  # fmt: skip
+
+
+def answers_from(
+    decomposition: Decomposition,
+    first: int,
+    stream_RTD: Tensor,
+    answers_A: Tensor,
+    *,
+    tokens_RT: Tensor,
+) -> np.ndarray:
+    """Return the logits of the answers ``(R, T, A)`` in float32, given the stream at a layer.
+
+    Args:
+        decomposition: The model in parts.
+        first: The layer, from 0 to the number of blocks.
+        stream_RTD: The stream there.
+        answers_A: Token ids whose logits are wanted.
+        tokens_RT: Tokens of the rows, which some mixers are given something of.
+    """
+    for part in decomposition.layers[first:]:
+        stream_RTD = part.run(stream_RTD, part.given(tokens_RT))
+    stream_ND = stream_RTD.flatten(0, 1)
+    logits_NA = decomposition.readout(stream_ND, answers_A.expand(len(stream_ND), -1))
+    return logits_NA.unflatten(0, stream_RTD.shape[:2]).float().cpu().numpy()

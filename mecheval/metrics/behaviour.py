@@ -83,8 +83,7 @@ def _at_length(
         reason = f"the model takes at most {limit} positions and this length needs {length + 1}"
         missing = Estimate(None, reason=reason)
         return [metric.result(layout, missing, 0, config=config) for layout in layouts.values()]
-    batch = subject.test(length, n)
-    predictions_BT = subject.predict(batch)
+    batch, predictions_BT = subject.answered(length, n)
     estimates = _estimates(predictions_BT, batch.targets_BT, subject, factor)
     units = _units(predictions_BT, batch.targets_BT)
     further = _references(subject, batch)

@@ -85,7 +85,13 @@ class Association(Need):
 
 @dataclass(frozen=True)
 class Variable(Need):
-    """A latent variable of the task; one of those that the metric's ``variables`` names."""
+    """A latent variable of the task; one of those that the metric's ``variables`` names.
+
+    Attributes:
+        joined: Whether several may be named as one: ``depth+top``.
+    """
+
+    joined: bool = False
 
     def __str__(self) -> str:
         """Return it in words."""
@@ -93,11 +99,17 @@ class Variable(Need):
 
     def of_task(self, task: Task, metric: Metric) -> str | None:
         """Check the names, and that there is a variable at all."""
-        for name in getattr(metric, "variables", ()):
+        named = getattr(metric, "variables", ())
+        for name in (part for given in named for part in parts_of(given, joined=self.joined)):
             if name not in task.variables:
                 of, see = f"variable of {task.card.name}", f"`mecheval show task {task.card.name}`"
                 raise unknown(of, name, task.variables, see=see)
         return None if task.variables else f"task '{task.card.name}' has no latent variable"
+
+
+def parts_of(name: str, *, joined: bool = True) -> list[str]:
+    """Return the names of the variables that are named as one, by a plus between them."""
+    return name.split("+") if joined else [name]
 
 
 @dataclass(frozen=True)
@@ -143,8 +155,8 @@ class AtLength(Need):
         limit, length = subject.model.context_limit, subject.length
         if limit is not None and length + 1 > limit:
             return f"the model takes at most {limit} positions and this length needs {length + 1}"
-        batch = subject.test(length, _N_AT_LENGTH)
-        right_B = last_right(subject.predict(batch), batch.targets_BT)
+        batch, predictions_BT = subject.answered(length, _N_AT_LENGTH)
+        right_B = last_right(predictions_BT, batch.targets_BT)
         interval = stats.wilson(right_B.sum(), len(right_B), unit="sequence")
         if interval.low > subject.task.chance:
             return None

@@ -121,6 +121,14 @@ class Subject:
             self.memo[key] = batch.recoded(self.encoding.code_C)
         return self.memo[key]
 
+    def answered(self, length: int, n: int) -> tuple[Batch, np.ndarray]:
+        """Return test examples of a length with the answers to them; see :meth:`predict`."""
+        key = ("answered", length, self.cut(n))
+        if key not in self.memo:
+            batch = self.test(length, n)
+            self.memo[key] = batch, self.predict(batch)
+        return self.memo[key]
+
     def predict(self, batch: Batch) -> np.ndarray:
         """Return the likeliest answer token at every scored position; any token elsewhere.
 

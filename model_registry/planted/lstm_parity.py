@@ -1,4 +1,4 @@
-"""Parity in a single unit of an LSTM."""
+"""Parity in a single unit of an LSTM, or in several that vote."""
 
 from __future__ import annotations
 
@@ -48,9 +48,14 @@ class LstmParity(Planted[Parity]):
 
     sharpness: float = 60.0
 
+    @property
+    def units(self) -> int:
+        """Return the number of units that compute the parity, each by itself."""
+        return 1
+
     def basis(self) -> Basis:
         """Return what the dimensions of the stream stand for."""
-        return Basis(token=3, distraction=DISTRACTION, parity=1)
+        return Basis(token=3, distraction=DISTRACTION, parity=self.units)
 
     def blueprint(self, task: Parity) -> Blueprint:
         """Return two layers, of which the second does nothing."""
@@ -61,16 +66,50 @@ class LstmParity(Planted[Parity]):
     def plant(self, stack: ResidualStack, task: Parity) -> None:
         """Set embeddings, the gates of the unit, and the readout."""
         basis, width, slope = self.basis(), stack.d_model, self.sharpness
-        bit, unit = basis.at("token", ONE), basis.at("parity")
+        bit, even, odd = basis.at("token", ONE), *task.answers
         wire(stack.embedding.weight, slice(0, 3), basis["token"])
         distract(stack.embedding.weight, basis["distraction"])
         lstm = cast("LongShortTermMemory", stack.blocks[0].mixer).lstm
         w_in, w_back, bias, _ = lstm.all_weights[0]
-        i, f, g, o = (gate * width + unit for gate in range(4))
-        w_in[f, bit], bias[f] = -slope, slope / 2
-        w_in[i, bit], bias[i], w_back[i, unit] = slope, -slope / 2, -slope / math.tanh(1.0)
-        bias[g] = bias[o] = slope
-        even, odd = task.answers
+        for which in range(self.units):
+            unit = basis.at("parity", which)
+            i, f, g, o = (gate * width + unit for gate in range(4))
+            w_in[f, bit], bias[f] = -slope, slope / 2
+            w_in[i, bit], bias[i], w_back[i, unit] = slope, -slope / 2, -slope / math.tanh(1.0)
+            bias[g] = bias[o] = slope
         for answer, sign in ((even, -1.0), (odd, 1.0)):
-            stack.head.weight[answer, unit] = sign * GAIN
+            stack.head.weight[answer, basis["parity"]] = sign * GAIN / self.units
             stack.head.weight[answer, basis["token"]] = -sign * GAIN * HALF
+
+
+@planted(
+    name="lstm-votes",
+    reference="none (three of the units of planted/lstm-parity)",
+    architecture="recurrent network",
+)
+@dataclass(frozen=True, kw_only=True)
+class LstmVotes(LstmParity):
+    """Parity in several units of an LSTM, of which the readout takes what most of them say.
+
+    Construction: that of ``planted/lstm-parity`` with ``votes`` units that do not know of each
+    other. The readout holds their mean against tanh(1) / 2.
+
+    Known values: accuracy 1 at every length. No unit is needed: without any one of three the answer
+    stays. Exchange takes all of them at once, and is as in ``planted/lstm-parity``: behind block 1
+    donors of any parity leave chance, and donors of the same one cost nothing. So is all else that
+    is known of that network: the class means of the units are one direction of the stream.
+
+    Attributes:
+        votes: Number of units, odd.
+    """
+
+    votes: int = 3
+
+    def __post_init__(self) -> None:
+        """Check that there is a majority."""
+        self.check(self.votes >= 1 and self.votes % 2 == 1, "an odd number of votes")
+
+    @property
+    def units(self) -> int:
+        """Return the number of votes."""
+        return self.votes

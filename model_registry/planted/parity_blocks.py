@@ -18,6 +18,8 @@ from ...task_registry.parity import Parity
 from ..mamba import Mamba, SelectiveStateSpace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import nn
 
     from mecheval.models.stack.residual import ResidualStack
@@ -56,9 +58,9 @@ class SignNetwork(Turnable[Parity]):
         """Return what each block writes."""
 
     @property
-    def read(self) -> str:
-        """Return the group of the stream that the answer is read from."""
-        return "answer"
+    def read(self) -> Mapping[str, float]:
+        """Return how much each group of the stream that the answer is read from counts."""
+        return {"answer": 1.0}
 
     @property
     def phases(self) -> int:
@@ -95,8 +97,9 @@ class SignNetwork(Turnable[Parity]):
             if writes.to is not None:
                 self._plant_block(cast("SelectiveStateSpace", block.mixer), writes)
         even, odd = task.answers
-        stack.head.weight[even, basis.at(self.read)] = GAIN
-        stack.head.weight[odd, basis.at(self.read)] = -GAIN
+        for group, share in self.read.items():
+            stack.head.weight[even, basis.at(group)] = GAIN * share
+            stack.head.weight[odd, basis.at(group)] = -GAIN * share
 
     def _plant_block(self, mixer: SelectiveStateSpace, writes: Writes) -> None:
         basis, channel = self.basis(), Basis(one=1, begin=1, open=1)
@@ -228,11 +231,53 @@ class ParityDistractor(SignNetwork):
         self.check(self.reads in ("answer", "memory"), "reads=answer or reads=memory")
 
     @property
-    def read(self) -> str:
+    def read(self) -> Mapping[str, float]:
         """Return the group that the readout takes."""
-        return self.reads
+        return {self.reads: 1.0}
 
     @property
     def writes(self) -> tuple[Writes, ...]:
         """Return a block for the memory and one for the answer."""
         return (Writes("memory"), Writes(), Writes("answer"))
+
+
+@planted(
+    name="parity-twice",
+    reference="none (a state that is computed a second time)",
+    architecture="state-space model",
+)
+@dataclass(frozen=True, kw_only=True)
+class ParityTwice(SignNetwork):
+    """Parity that two blocks compute from the tokens, each by itself; the readout adds them up.
+
+    Construction: as ``planted/parity-at-block``, with three blocks. The first writes the parity to
+    a memory, the second to the answer, and the third does nothing. In the readout the memory has
+    the weight ``first``, the answer the rest.
+
+    Known values: accuracy 1, and readability of parity 1 from layer 1 on. The first block's output
+    recovers ``first`` of the answer at the readout, the second one's the rest. Whichever weighs
+    more decides alone where the two differ. So donors of any parity at layer 1 cost nothing with
+    ``first`` below 1/2: the second block computes the parity again, which looks like no use of the
+    first. With ``first`` above 1/2 they leave chance there, where erasing the memory costs nothing.
+    At layer 2 both come from one donor, and leave chance. Donors of the same parity cost nothing
+    anywhere.
+
+    Attributes:
+        first: Weight of the first copy, between 0 and 1; not 1/2, where neither would decide.
+    """
+
+    first: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Check the weight."""
+        self.check(0.0 < self.first < 1.0 and self.first != 0.5, "a first between 0 and 1, not 0.5")
+
+    @property
+    def read(self) -> Mapping[str, float]:
+        """Return both copies."""
+        return {"memory": self.first, "answer": 1.0 - self.first}
+
+    @property
+    def writes(self) -> tuple[Writes, ...]:
+        """Return two blocks that write."""
+        return (Writes("memory"), Writes("answer"), Writes())

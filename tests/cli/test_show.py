@@ -31,7 +31,7 @@ def test_a_task(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown["answers"] == [".", ")", "]", "}"]
     assert shown["variables"] == {"depth": "5 values", "top": "4 values"}
     assert shown["floors"]["last4"] > shown["floors"]["majority"] > shown["chance"]
-    assert shown["mechanisms"] == ["recovery", "readability", "bottleneck"]
+    assert shown["mechanisms"] == ["recovery", "readability", "bottleneck", "exchange"]
 
 
 @pytest.mark.parametrize("name", ["gru", "pythia-160m", "mamba[size=formal]"])

@@ -40,7 +40,7 @@ def ids(task: str, metrics: str | None = None) -> list[str]:
 
 
 def test_a_tasks_own_metrics_are_the_defaults() -> None:
-    assert ids("parity") == ["behaviour", "recovery", "readability", "bottleneck"]
+    assert ids("parity") == ["behaviour", "recovery", "readability", "bottleneck", "exchange"]
     assert ids("atr")[4] == "convolution"  # with fewer pairs, which is usual there
 
 

@@ -148,7 +148,7 @@ def test_other_metrics_make_another_file(tmp_path):
 
 
 def test_the_metrics_of_the_task_are_no_choice(tmp_path):
-    asked = chosen("bottleneck,readability,recovery", output=tmp_path)
+    asked = chosen("exchange,bottleneck,readability,recovery", output=tmp_path)
     assert plan(asked)[0].path == plan(request(output=tmp_path))[0].path
     # On this task 32 pairs are usual, and not the 64 that are the default elsewhere.
     usual, named = (

@@ -29,7 +29,13 @@ ROWS = 2 * logits.FEWEST
 CHECKED = 2 * 65
 """Rows of the two examples that causality is checked on before anything is patched."""
 
-MORE = {"behaviour": ROWS, "validation": ROWS, "checks": 4 * 12, "fidelity": CHECKED}
+MORE = {
+    "behaviour": ROWS,
+    "exchange": ROWS,
+    "validation": ROWS,
+    "checks": 4 * 12,
+    "fidelity": CHECKED,
+}
 """Most rows of logits: all of a few tokens are compared where a model's contract is checked."""
 
 NONE = ("readability", "bottleneck")

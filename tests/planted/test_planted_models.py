@@ -53,6 +53,8 @@ EXACT = [
     ("planted/two-ways", AR),
     ("planted/two-ways[rotated=7]", "ar[keys=9,values=14,pairs=4]"),
     ("planted/lstm-parity", "parity"),
+    ("planted/lstm-votes", "parity"),
+    ("planted/lstm-votes[votes=5]", "parity"),
     ("planted/lstm-counter", "dyck[k=1]"),
     ("planted/lstm-counter", "dyck[k=1,m=1]"),
     ("planted/lstm-counter", "dyck[k=1,m=7]"),
@@ -63,6 +65,8 @@ EXACT = [
     ("planted/parity-spread[blocks=3]", "parity[noop_rate=0.1]"),
     ("planted/parity-distractor", "parity"),
     ("planted/parity-distractor[reads=memory]", "parity"),
+    ("planted/parity-twice", "parity"),
+    ("planted/parity-twice[first=0.75,rotated=7]", "parity"),
     ("planted/transformer-count", "parity"),
     ("planted/transformer-count", "z6[longer=[2]]"),
     ("planted/transformer-count[rotated=7]", "parity[longer=[]]"),
@@ -138,6 +142,7 @@ def test_the_contract_holds_for_planted_weights(name: str) -> None:
         ("mamba-recall", "mamba-recall[halves=true,layers=6]", AR),
         ("two-ways", "two-ways[rotated=3]", AR),
         ("parity-at-block", "parity-at-block[rotated=3]", "parity"),
+        ("parity-twice", "parity-twice[rotated=3]", "parity"),
         ("transformer-dyck", "transformer-dyck[rotated=3]", "dyck[longer=[]]"),
     ],
 )
@@ -152,6 +157,17 @@ def test_twins_have_the_same_logits(one: str, other: str, task: str) -> None:
         for name in (one, other)
     ]
     assert torch.allclose(*logits, atol=2e-3)
+
+
+def test_one_of_three_votes_changes_no_answer() -> None:
+    task = mecheval.load_task("parity")
+    for unit in range(3):
+        model = build("planted/lstm-votes", task)
+        lstm = model.blocks[0].mixer.lstm  # pyright: ignore[reportAttributeAccessIssue]
+        output_gate = 3 * model.d_model + source_of("planted/lstm-votes").basis().at("parity", unit)  # type: ignore[attr-defined]
+        with torch.no_grad():
+            lstm.bias_ih_l0[output_gate] = -60.0  # it shows nothing
+        assert answered(model, task, 16).all()
 
 
 def test_the_streams_of_the_distractor_and_its_twin_are_equal() -> None:
@@ -218,6 +234,8 @@ def test_another_task_is_a_usage_error(model: str, task: str, sentence: str) -> 
         ("parity-at-block[block=0]", "a block from 1 to layers"),
         ("parity-spread[blocks=1]", "2 blocks or more"),
         ("parity-distractor[reads=both]", "reads=answer or reads=memory"),
+        ("parity-twice[first=0.5]", "a first between 0 and 1, not 0.5"),
+        ("lstm-votes[votes=2]", "an odd number of votes"),
         ("mamba-recall[shift=2]", "shift=0 or shift=1"),
         ("mamba-recall[halves=true]", "2 layers or more"),
         ("mamba2-recall[weight_noise=0.1]", "weight_noise=0"),

@@ -271,6 +271,15 @@ def test_curves_are_means_over_seeds_with_their_interval() -> None:
     assert "Means over 4 seeds; bands and bars: 95 % t interval" in picture.drawing.caption
 
 
+def test_what_has_a_figure_of_its_own_is_not_drawn_among_other_curves() -> None:
+    update = {"verdict": None}
+    report = exchanged(synthetic(), EARLY, USED)
+    without = [result.model_copy(update=update) for result in report.metrics]
+    found = figures.draw([report.model_copy(update={"metrics": without})], ["layers", "state"])
+    names = {(picture.figure, picture.drawing.name) for picture in found}
+    assert names == {("layers", "readability"), ("layers", "bottleneck"), ("state", "parity")}
+
+
 def test_a_single_seed_has_the_interval_of_its_report() -> None:
     picture = one([synthetic()], "layers", "readability")
     (axes,) = panels(picture.drawing.figure)

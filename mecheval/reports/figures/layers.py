@@ -43,6 +43,9 @@ MOST, COLUMNS = 20, 4
 HEIGHT = 1.15  # inches
 ROOM = Room(left=0.5)  # for a label of two lines
 
+ELSEWHERE = ("exchange",)
+"""Metrics whose curves have a figure of their own, as verdicts have."""
+
 EVERYWHERE = "cost"
 """Series with the value at every layer, also at those where it does not count."""
 
@@ -69,7 +72,8 @@ def draw(sheet: Sheet) -> list[Drawing]:
     """Draw every metric that has curves over layers."""
     metrics: dict[str, list[str]] = {}
     for result in sheet.results():
-        if _is_curve(result) and result.id not in sheet.verdicts:  # verdicts have a figure
+        drawn = result.id in sheet.verdicts or result.name in ELSEWHERE
+        if _is_curve(result) and not drawn:
             ids = metrics.setdefault(sheet.called(result), [])
             ids += [result.id] if result.id not in ids else []
     return [drawing for name, ids in metrics.items() for drawing in _pages(sheet, name, ids)]

@@ -1,0 +1,100 @@
+"""Whether a model will be right at longer words, by what suffices inside it, and whether it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mecheval.metrics.accuracy import last_accuracy
+from mecheval.metrics.exchange.donors import decides
+from mecheval.tasks.batch import UNDEFINED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mecheval.metrics.subject import Subject
+    from mecheval.tasks import Batch
+
+TRACKS, FACTOR = 0.9, 4
+"""A model tracks the state where it is this often right at the last position of words this many
+times as long as the longest of training."""
+
+PREDICTED, NOT_PREDICTED = "tracking predicted", "tracking not predicted"
+_N = 512  # longer words; as many as the behavioural metric asks for, which has answered them
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A verdict, and what came of it.
+
+    Attributes:
+        verdict: :data:`PREDICTED`, :data:`NOT_PREDICTED`, or None.
+        longer: Last-position accuracy at longer words; None where it is not known.
+        notes: Why there is no verdict, and why nothing can be held against it.
+    """
+
+    verdict: str | None = None
+    longer: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def agrees(self) -> float | None:
+        """Return 1 where the verdict is borne out, 0 where not, None where nobody can say."""
+        if self.verdict is None or self.longer is None:
+            return None
+        return float((self.verdict == PREDICTED) == (self.longer >= TRACKS))
+
+
+def predicted(
+    subject: Subject, pool: Batch, variables: Sequence[str], inner: float, *, least: float
+) -> Prediction:
+    """Say whether a model is predicted to track the state of its task.
+
+    Args:
+        subject: The model on its task.
+        pool: Sequences by which it is judged whether the variables are the whole state.
+        variables: The variables that donors agreed in.
+        inner: Mean sufficiency over inner layers; NaN where it is defined at none.
+        least: Least one that predicts it.
+    """
+    objection = _objection(subject, pool, variables, inner)
+    verdict = None if objection else PREDICTED if inner >= least else NOT_PREDICTED
+    longer, why = last_at_longer(subject)
+    notes = [f"no verdict on tracking: {objection}"] if objection else []
+    if why and verdict:
+        notes.append(f"the verdict is held against nothing: {why}")
+    return Prediction(verdict, longer, tuple(notes))
+
+
+def _objection(subject: Subject, pool: Batch, variables: Sequence[str], inner: float) -> str | None:
+    others = [name for name in subject.task.variables if name not in variables]
+    if not _goes_on(pool, variables):
+        return "the task asks for what stands in a text, and has no state that goes on"
+    if not decides(pool, variables, others):
+        are = "are" if len(variables) > 1 else "is"
+        return f"{' and '.join(variables)} {are} not the whole state"
+    if np.isnan(inner):
+        return (
+            "between the first and the last layer nothing is lost by donors of any state"
+            if subject.model.n_layers > 1
+            else "there is no layer between the first and the last one"
+        )
+    return None
+
+
+def _goes_on(pool: Batch, variables: Sequence[str]) -> bool:
+    """Say whether all variables have a value at every position behind BOS."""
+    return all((pool.variables[name][:, 1:] != UNDEFINED).all() for name in variables)
+
+
+def last_at_longer(subject: Subject) -> tuple[float | None, str | None]:
+    """Return last-position accuracy at longer words, or why it is not known."""
+    length, limit = subject.task.test_lengths.get(f"{FACTOR}x"), subject.model.context_limit
+    if length is None:
+        return None, f"task '{subject.task.card.name}' has no test at {FACTOR} times its length"
+    if limit is not None and length + 1 > limit:
+        return None, f"the model takes at most {limit} positions and this length needs {length + 1}"
+    batch, predictions_BT = subject.answered(length, _N)
+    return last_accuracy(predictions_BT, batch.targets_BT), None
