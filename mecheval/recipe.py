@@ -15,9 +15,32 @@ from mecheval.spec import configured
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mecheval.tasks import Task
+
 PROTOCOL = 4
 """Raised when the package's own procedure changes the weights that a recipe leads to, or the
 numbers of a cell."""
+
+GatedOn = Literal["token", "last"]
+GATED: Mapping[str, str] = {"token": "token accuracy", "last": "last-position accuracy"}
+"""The accuracies that a gate can be on, and what they are called."""
+
+LATER: Mapping[str, Any] = {
+    "gate_on": "token",
+    "stop_length": 1,
+    "patience": 0,
+    "least_rise": 0.01,
+}
+"""Fields that recipes did not have at first, at the values that leave the procedure as it was.
+
+At these values they are no part of the canonical form, so that the keys of older cells and of
+cached weights stay what they are. What stands here never changes, also where a default does.
+"""
+
+
+def whole(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a canonical form with those that it leaves out."""
+    return {**LATER, **fields}
 
 
 _TINY = math.ulp(0.0)
@@ -33,6 +56,9 @@ _RANGES = {
     "steps": (0, math.inf, f"{_COUNT} 0"),
     "batch": (1, math.inf, f"{_COUNT} 1"),
     "check_every": (1, math.inf, f"{_COUNT} 1"),
+    "stop_length": (1, math.inf, f"{_COUNT} 1"),
+    "patience": (0, math.inf, f"{_COUNT} 0, which never ends a training"),
+    "least_rise": (0, 1, "an accuracy from 0 to 1, as no more can be gained"),
 }
 """Least and greatest value of a field, and both in words."""
 
@@ -55,10 +81,17 @@ class Recipe:
         curriculum: Lengths of the training sequences as shares of the task's range, one per
             stage; a stage ends when its validation accuracy passes ``stop_at``.
         check_every: Steps between two validations.
-        stop_at: Validation token accuracy at which training stops; above 1 it never does.
-        gate: Test token accuracy below which the task counts as not learned; 0 for weights that
-            are measured in any case.
+        stop_at: Validation accuracy at which training stops; above 1 it never does.
+        gate: Test accuracy at the training length below which the task counts as not learned; 0
+            for weights that are measured in any case.
         precision: Arithmetic of the forward and backward pass.
+        gate_on: Of which accuracy ``gate`` and ``stop_at`` speak: ``token`` (all scored positions),
+            ``last`` (the last one of each sequence), or ``task``, which is what the task declares.
+        stop_length: Length of the validation sequences, in multiples of the training length. A
+            shortcut that fails on longer words does not end the training where this is 2.
+        patience: Validations without a rise after which training ends; 0 for none.
+        least_rise: How much better than all before it (of the same stage) the best of the last
+            ``patience`` validation accuracies must be to count as a rise.
     """
 
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -76,6 +109,10 @@ class Recipe:
     stop_at: float = 0.995
     gate: float = 0.99
     precision: Literal["float32", "bfloat16"] = "float32"
+    gate_on: GatedOn | Literal["task"] = "task"
+    stop_length: int = 1
+    patience: int = 0
+    least_rise: float = 0.01
 
     def __post_init__(self) -> None:
         """Check names and ranges.
@@ -87,6 +124,7 @@ class Recipe:
             "optimizer": ("adamw", "muon"),
             "schedule": ("constant", "cosine", "linear"),
             "precision": ("float32", "bfloat16"),
+            "gate_on": ("token", "last", "task"),
         }
         for name, choices in allowed.items():
             if getattr(self, name) not in choices:
@@ -120,11 +158,20 @@ class Recipe:
             see="`mecheval show model NAME`",
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values."""
+    def on(self, task: Task) -> Recipe:
+        """Return the recipe as it is on a task: with the accuracy that the gate is on."""
+        return dataclasses.replace(self, gate_on=task.gate_on) if self.gate_on == "task" else self
+
+    def fields(self) -> dict[str, Any]:
+        """Return all fields as plain JSON values."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the canonical form: the fields, but for those of :data:`LATER` that do nothing."""
+        fields = self.fields()
+        return {name: v for name, v in fields.items() if name not in LATER or LATER[name] != v}
 
     @property
     def sha256(self) -> str:
-        """Return the hash of the canonical JSON."""
+        """Return the hash of the canonical form."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()

@@ -54,6 +54,7 @@ class Brackets(Task):
     """
 
     separate: ClassVar[bool] = True
+    gate_on = "last"
 
     min_length: int = 64
     max_length: int = 64

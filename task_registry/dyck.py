@@ -44,6 +44,7 @@ class Dyck(Task):
         noop_rate: Probability of the no-op symbol at every position.
     """
 
+    gate_on = "last"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"range": RANGE})
 
     min_length: int = 32

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mecheval"
-GROUND = "builtin checks errors escape exact own_code paths seeding spec stats text version"
+GROUND = "builtin checks errors escape exact own_code paths recipe seeding spec stats text version"
 LEVELS = (
     set(GROUND.split()),
-    {"registry", "reports", "recipe"},
+    {"registry", "reports"},
     {"tasks"},
     {"models"},
     {"training", "interventions"},
@@ -30,7 +30,7 @@ LEVELS = (
 )
 """From the ground floor up; a room may import what is beneath it, and itself.
 
-A recipe is a value that model cards carry, so it lies beneath the models.
+A recipe is a value that model cards carry and reports read, so it lies beneath both.
 """
 
 FLOORS = ("recording", "discovery", "decomposition", "replay")

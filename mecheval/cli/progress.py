@@ -15,7 +15,7 @@ from mecheval.cli.printing import say
 from mecheval.escape import cause, sentence, terminal
 from mecheval.harness.events import Outcome, Progress, Silence
 from mecheval.harness.gate import find_gated
-from mecheval.reports.labels import gate_in_words
+from mecheval.reports.labels import gate_in_words, gate_on_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +61,7 @@ def line_of(outcome: Outcome) -> str:
         return "  ".join([*words, said])
     gate = gate_in_words(report.identity)
     words.append(("learned" if report.learned else "not learned") + (gate and f" ({gate})"))
+    words += ["tracking"] if report.tracking else []
     accuracy = accuracy_of(outcome)
     words += [] if accuracy is None else [f"acc {accuracy:.3f}"]
     seconds = _seconds(report)
@@ -80,8 +81,8 @@ def redone_line(path: Path, problem: str) -> str:
 
 
 def accuracy_of(outcome: Outcome) -> float | None:
-    """Return what a cell's gate was held against: its token accuracy in distribution."""
-    found = find_gated(outcome.report.metrics)
+    """Return what a cell's gate was held against: its accuracy in distribution."""
+    found = find_gated(outcome.report.metrics, gate_on_of(outcome.report.identity))
     return found.value if found else None
 
 
@@ -136,6 +137,7 @@ class JsonLines(Silence):
             "key": report.key,
             "status": report.status,
             "learned": report.learned,
+            "tracking": report.tracking,
             "kept": outcome.kept,
             "path": str(cell.path),
             "metrics": {metric.id: metric.value for metric in report.metrics},

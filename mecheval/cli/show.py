@@ -78,6 +78,7 @@ def _thing(args: argparse.Namespace) -> tuple[str, str]:
 def _task(args: argparse.Namespace) -> dict[str, Any]:
     from mecheval.cli.docs import parameters
     from mecheval.harness.building import build_task
+    from mecheval.recipe import GATED
     from mecheval.spec import parse_spec
 
     spec, registry = parse_spec(args.name), options.registry_of(args)
@@ -98,6 +99,7 @@ def _task(args: argparse.Namespace) -> dict[str, Any]:
         "answers": [task.symbols[index] for index in task.answers],
         "variables": {name: f"{n} values" for name, n in task.variables.items()},
         "tests": {factor: f"{n} symbols" for factor, n in task.test_lengths.items()},
+        "gate": GATED[task.gate_on],
         "chance": round(task.chance, 4),
         "floors": floors,
         "behaviour": str(task.card.behaviour),

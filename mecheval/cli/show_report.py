@@ -9,6 +9,7 @@ from mecheval.errors import UsageError
 from mecheval.escape import cause, line, sentence
 from mecheval.reports import grid_checks
 from mecheval.reports.files import read_report
+from mecheval.reports.labels import gate_in_words
 from mecheval.reports.markdown import table
 from mecheval.spec import Spec, format_args
 
@@ -83,7 +84,8 @@ def _head(report: Report) -> dict[str, Any]:
         "task": f"{Spec(identity.task.name, identity.task.params)} version {identity.task.version}",
         "seed": identity.seed,
         "status": report.status + (", partial" if report.partial else ""),
-        "learned": {True: "yes", False: "no", None: "not measured"}[report.learned],
+        "learned": _learned(report),
+        "tracking": {True: "yes", False: "no", None: report.tracking_reason}[report.tracking],
         "finished": report.finished,
         "key": report.key,
     }
@@ -94,6 +96,13 @@ def _head(report: Report) -> dict[str, Any]:
         )
         head |= {"sweep": _sweep(training.sweep)} if training.sweep else {}
     return head
+
+
+def _learned(report: Report) -> str:
+    """Say whether the task was learned, and by which gate."""
+    gate = gate_in_words(report.identity)
+    said = {True: "yes", False: "no", None: "not measured"}[report.learned]
+    return f"{said} ({gate})" if gate and report.learned is not None else said
 
 
 def _sweep(runs: Sequence[SweepRun]) -> str:

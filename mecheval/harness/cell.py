@@ -18,7 +18,7 @@ from mecheval.harness.building import build_source, build_task
 from mecheval.harness.cell_training import cache_of, measured_dtype, trained_model
 from mecheval.harness.events import Progress
 from mecheval.harness.failure import failed, failure_of, is_interruption, now
-from mecheval.harness.gate import gated
+from mecheval.harness.gate import judged
 from mecheval.harness.measures import metrics_on
 from mecheval.harness.unchanged import check_unchanged
 from mecheval.own_code.explaining import is_out_of_memory
@@ -162,11 +162,9 @@ def _measure_subject(
             measured, subject = _within_memory(metric, subject)
         results += measured
         if subject.learned is None:
-            accuracy = gated(measured).value
-            learned = accuracy is not None and accuracy >= cell.recipe.gate
-            subject = replace(subject, learned=learned, accuracy=accuracy, gate=cell.recipe.gate)
-            found["learned"] = learned
-            stages.emit(metric.id, 0, 0, accuracy)
+            subject = judged(subject, measured, cell.recipe)
+            found["learned"] = subject.learned
+            stages.emit(metric.id, 0, 0, subject.accuracy)
     results[:] = metrics.checked(results, asked)
     _describe(cell, asked, subject, stages, found)
     with stages("describe"):

@@ -20,7 +20,7 @@ class Progress:
         stage: What it is doing: train, behaviour, a metric's name, fidelity.
         step: Steps done in this stage.
         total: Steps at most, 0 where steps are not counted.
-        accuracy: Last validation or test token accuracy.
+        accuracy: Last validation accuracy, or that which the gate is held against.
     """
 
     stage: str

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mecheval.errors import UsageError
 from mecheval.escape import quoted
+from mecheval.recipe import GATED
 from mecheval.reports.results import BEHAVIOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from mecheval.metrics import Subject
+    from mecheval.recipe import Recipe
     from mecheval.reports.schema import MetricResult
 
-GATED = "token_accuracy/1x"
-"""The result of the usual behavioural metric that is held against the recipe's gate."""
+IDS: Mapping[str, str] = {on: f"{on}_accuracy/1x" for on in GATED}
+"""The result of the usual behavioural metric that is held against the gate, by what that is on."""
 
 
 def check_behaviour(metric: str, family: str, *, task: str) -> None:
@@ -31,29 +35,62 @@ def check_behaviour(metric: str, family: str, *, task: str) -> None:
         )
 
 
-def find_gated(results: Sequence[MetricResult]) -> MetricResult | None:
+def find_gated(results: Sequence[MetricResult], on: str) -> MetricResult | None:
     """Return the result that is held against the gate, if there is one.
 
-    That is the token accuracy at the training length; of a metric that has none, the first result
-    from 0 to 1 of which more is better.
+    That is the accuracy at the training length that the gate is on; of a metric that has no token
+    accuracy either, the first result from 0 to 1 of which more is better.
+
+    Args:
+        results: Those of the behavioural metric.
+        on: What the recipe's gate is on.
     """
-    usual = [result for result in results if result.id == GATED]
-    shares = [r for r in results if r.bounds == (0.0, 1.0) and r.higher_is_better]
-    return next(iter([*usual, *shares]), None)
+    by_id = {result.id: result for result in reversed(results)}
+    if IDS["token"] in by_id:
+        return by_id.get(IDS[on])
+    shares = (r for r in results if r.bounds == (0.0, 1.0) and r.higher_is_better)
+    return next(shares, None)
 
 
-def gated(results: Sequence[MetricResult]) -> MetricResult:
+def gated(results: Sequence[MetricResult], on: str) -> MetricResult:
     """Return what :func:`find_gated` finds.
 
     Raises:
         UsageError: There is no such result.
     """
-    found = find_gated(results)
-    if found is None:
-        ids = ", ".join(result.id for result in results) or "nothing"
+    found = find_gated(results, on)
+    if found is not None:
+        return found
+    ids = ", ".join(result.id for result in results) or "nothing"
+    if any(result.id == IDS["token"] for result in results):
         raise UsageError(
-            "The behavioural metric has no result with bounds from 0 to 1 of which more is better, "
-            f"so nothing can be held against the recipe's gate; it gave {ids}. Let it return one "
-            "first, of a Layout with bounds=(0.0, 1.0) and higher_is_better=True."
+            f"The gate is on {GATED[on]}, and the behavioural metric has no {IDS[on]}; it gave "
+            f"{ids}. Let it return one, or set gate_on=token with --recipe."
         )
-    return found
+    raise UsageError(
+        "The behavioural metric has no result with bounds from 0 to 1 of which more is better, "
+        f"so nothing can be held against the recipe's gate; it gave {ids}. Let it return one "
+        "first, of a Layout with bounds=(0.0, 1.0) and higher_is_better=True."
+    )
+
+
+def judged(subject: Subject, behaviour: Sequence[MetricResult], recipe: Recipe) -> Subject:
+    """Return a subject of which it is known whether it has learned its task.
+
+    Args:
+        subject: The subject.
+        behaviour: The results of the behavioural metric on it.
+        recipe: Its recipe, whose gate is on one accuracy or the other.
+
+    Raises:
+        UsageError: Nothing can be held against the gate.
+    """
+    found = gated(behaviour, recipe.on(subject.task).gate_on)
+    called = {IDS[on]: name for on, name in GATED.items()}
+    return replace(
+        subject,
+        learned=found.value is not None and found.value >= recipe.gate,
+        accuracy=found.value,
+        gate=recipe.gate,
+        gated=called.get(found.id, found.title),
+    )

@@ -78,7 +78,7 @@ def check_behaviour_on(task: Task, registry: Registry) -> Check:
 
     def check() -> str:
         metric, *_ = metrics_on(task, (), registry)
-        result = gated(measure(metric, _untrained(task, registry)))
+        result = gated(measure(metric, _untrained(task, registry)), task.gate_on)
         return f"{result.id} of {metric.id}"
 
     return _checked("behaviour says whether it is learned", check)
@@ -198,7 +198,7 @@ def _not_learned(metric: Metric, subject: Subject) -> str:
 def _gated(metric: Metric, subject: Subject) -> str:
     if metric.card.family != BEHAVIOUR:
         return "it does not say whether a task is learned"
-    return gated(_fresh(metric, subject)).id
+    return gated(_fresh(metric, subject), subject.task.gate_on).id
 
 
 def _headlines(metric: Metric, subject: Subject) -> str:

@@ -212,11 +212,12 @@ def _cell(
 ) -> Cell:
     sweep = sweep_of(request, model.recipe, model=model.identity.name)
     dtype = request.dtype or model.source.dtype
+    recipe, usual = model.recipe.on(task.task), model.source.recipe.on(task.task)
     identity = Identity(
         protocol=PROTOCOL,
         task=task.identity,
         model=model.identity,
-        recipe=model.recipe.to_dict(),
+        recipe=recipe.to_dict(),
         metrics=list(map(identity_of, task.metrics)),
         seed=seed,
         dtype=dtype,
@@ -224,7 +225,7 @@ def _cell(
         sweep=sweep or None,
         snapshots=request.snapshots,
     )
-    run = differences(identity.recipe, model.source.recipe.to_dict())
+    run = differences(recipe.fields(), usual.fields())
     run |= {"limit": request.limit} if request.limit is not None else {}
     run |= {"dtype": dtype} if dtype != "float32" else {}
     run |= {"metrics": task.chosen} if task.chosen is not None else {}
@@ -237,7 +238,7 @@ def _cell(
     return Cell(
         model=model.given,
         task=task.given,
-        recipe=model.recipe,
+        recipe=recipe,
         identity=identity,
         key=cell_key(identity),
         output=request.output,

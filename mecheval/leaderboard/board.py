@@ -66,6 +66,11 @@ class Table:
         """Return the groups of all rows."""
         return [row.group for row in self.rows if row.group is not None]
 
+    @property
+    def tests_tracking(self) -> bool:
+        """Say whether any seed was tested for whether it tracks its state."""
+        return any(group.n_tracking is not None for group in self.groups)
+
 
 @dataclass(frozen=True)
 class Board:

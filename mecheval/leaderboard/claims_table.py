@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval import escape
-from mecheval.leaderboard.tracking import TRACKS, counted, learned, tracking
+from mecheval.leaderboard.tracking import counted, learned, tracking
 from mecheval.reports.collection import words
 from mecheval.reports.collection.numbers import SEED
 from mecheval.reports.markdown import table
+from mecheval.reports.tracking import LEAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -100,8 +101,8 @@ def _legend(findings: Sequence[Finding], *, named: bool) -> str:
     if named:
         lines.append(
             "Learned: seeds that passed the gate, of all cells that the claim is about. Tracking: "
-            f"seeds that are right at the last position of words four times as long in {TRACKS:g} "
-            "of cases or more."
+            f"of those, seeds that are right at the last position of words four times as long in "
+            f"{LEAST:g} of cases or more."
         )
     return "\n".join(lines)
 

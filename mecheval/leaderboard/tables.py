@@ -15,14 +15,14 @@ from mecheval.leaderboard.board import NO_REPORT
 from mecheval.reports.collection import notes, words
 from mecheval.reports.collection.blocks import Block, captions, packed
 from mecheval.reports.collection.columns import sections
-from mecheval.reports.collection.overview import ABOUT_SEEDS, SEE
+from mecheval.reports.collection.overview import ABOUT_SEEDS, ABOUT_TRACKING, SEE
 from mecheval.reports.markdown import bullets, titled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mecheval.leaderboard.board import Board, Row, Table
-    from mecheval.reports.collection import Column, OverSeeds, Refused
+    from mecheval.reports.collection import Column, Group, OverSeeds, Refused
 
 SCHEMA = "mecheval.leaderboard/2"
 LEGEND = f"""\
@@ -34,15 +34,16 @@ best table without a model reach. A gap says why there is no number. {SEE}
 """
 MOST_REMARKS = 40
 FIELDS: tuple[str, ...] = (
-    "task", "version", "model", "recipe", "seeds", "learned", "gate", "metric", "result", "at",
-    "title", "family", "mean", "low", "high", "interval_over", "method", "n_values", "verdicts",
-    "gap",
+    "task", "version", "model", "recipe", "seeds", "learned", "gate", "gate_on", "tracking",
+    "metric", "result", "at", "title", "family", "mean", "low", "high", "interval_over", "method",
+    "n_values", "verdicts", "gap",
 )  # fmt: skip
 
 
 def markdown(board: Board) -> str:
     """Return the tables as Markdown, with why values are missing and what does not count."""
-    parts = ["# Leaderboard\n", LEGEND]
+    tracking = any(task.tests_tracking for task in board.tables)
+    parts = ["# Leaderboard\n", LEGEND, *([f"{ABOUT_TRACKING}\n"] if tracking else [])]
     for task in board.tables:
         parts.append(f"## {escape.markdown(task.task)}\n")
         for block in _blocks(task):
@@ -72,25 +73,29 @@ def _blocks(task: Table) -> Iterator[Block]:
 
 def _block(task: Table, columns: Sequence[Column]) -> Block:
     recipe = any(row.recipe for row in task.rows)
+    tracking = [words.tracking] if task.tests_tracking else []
     headers = ["Model", *(["Recipe"] if recipe else []), "Seeds", "Learned"]
+    headers += ["Tracking"] if tracking else []
     there = [row for row in task.rows if row.gap != NO_REPORT]
-    rows = [_cells(row, columns, recipe=recipe) for row in there]
+    rows = [_cells(row, columns, recipe=recipe, marks=[words.learned, *tracking]) for row in there]
     for level, values in task.levels.items():
         if any(column.key in values for column in columns):
-            head = [escape.Markdown(f"*{level}*"), *([""] if recipe else []), "", ""]
+            head = [escape.Markdown(f"*{level}*"), *[""] * (len(headers) - 1)]
             cells = [words.decimal(values[c.key]) if c.key in values else "" for c in columns]
             rows.append([*head, *cells])
     return Block(captions(columns), [*headers, *(column.title for column in columns)], rows)
 
 
-def _cells(row: Row, columns: Sequence[Column], *, recipe: bool) -> list[str]:
+def _cells(
+    row: Row, columns: Sequence[Column], *, recipe: bool, marks: Sequence[Callable[[Group], str]]
+) -> list[str]:
     head = [row.model, *([row.recipe] if recipe else [])]
     if row.group is None:
-        return [*head, "0", "", *(f"({row.gap})" for _ in columns)]
+        return [*head, "0", *[""] * len(marks), *(f"({row.gap})" for _ in columns)]
     cells = [words.cell(row.scores[column.key], column.kind) for column in columns]
     empty = [score.mean is None and not score.verdicts for score in _scores(row, columns)]
     shown = [f"({cell})" if gap else cell for cell, gap in zip(cells, empty, strict=True)]
-    return [*head, str(len(row.group.seeds)), words.learned(row.group), *shown]
+    return [*head, str(len(row.group.seeds)), *(mark(row.group) for mark in marks), *shown]
 
 
 def _scores(row: Row, columns: Sequence[Column]) -> list[OverSeeds]:
@@ -123,6 +128,7 @@ def _lines(board: Board) -> Iterator[dict[str, Any]]:
                 continue
             head |= {"recipe": row.recipe, "seeds": len(row.group.seeds)}
             head |= {"learned": row.group.n_learned, "gate": row.group.gate}
+            head |= {"gate_on": row.group.gate_on, "tracking": row.group.n_tracking}
             yield from ({**head, **_line(c, row.scores[c.key])} for c in task.columns)
 
 
@@ -178,8 +184,11 @@ def _row(row: Row) -> dict[str, Any]:
         "recipe": row.recipe,
         "training": group.recipe if group else None,
         "gate": group.gate if group else None,
+        "gate_on": group.gate_on if group else None,
         "seeds": list(group.seeds) if group else [],
         "n_learned": group.n_learned if group else 0,
+        "n_tracking": group.n_tracking if group else 0,
+        "untested": group.untested if group else "",
         "gap": row.gap,
         "scores": {key: _score(score) for key, score in row.scores.items()},
     }

@@ -9,11 +9,6 @@ if TYPE_CHECKING:
 
     from mecheval.reports.collection import Group
 
-TRACKS = 0.9
-AT = "last_accuracy/4x"
-"""What is at least :data:`TRACKS` where a model tracks the state: answers at the last position of
-words four times as long as the longest that it was trained on."""
-
 
 def learned(group: Group) -> Mapping[int, bool | None]:
     """Return by seed whether the task was learned; None where that is not known."""
@@ -21,11 +16,8 @@ def learned(group: Group) -> Mapping[int, bool | None]:
 
 
 def tracking(group: Group) -> Mapping[int, bool | None]:
-    """Return by seed whether the model tracks the state; None where that was not measured."""
-    return {
-        seed: None if number.value is None else number.value >= TRACKS
-        for seed, number in group.numbers(AT).items()
-    }
+    """Return by seed whether the model tracks the state; None where that cannot be said."""
+    return group.tracking
 
 
 def counted(groups: Iterable[Group], holds: Callable[[Group], Mapping[int, bool | None]]) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 
 CIRCUMSTANCES = (
     "digest", "labels", "created", "finished", "environment", "resources", "command", "plugin",
-    "error",
+    "error", "tracking", "tracking_reason",
 )  # fmt: skip
 """Fields of a report that say when, where, by whom and in whose words it was measured, and not what
-came out."""
+came out; and those that follow from what did, which older reports are given as they are read."""
 
 _EXACT = 2**53  # integers up to here are floats without loss
 

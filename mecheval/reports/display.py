@@ -53,6 +53,7 @@ def _state(report: Report) -> str:
     identity = report.identity
     told = filter(None, [gate_in_words(identity), escape.shortened(recipe_in_words(identity))])
     by = f" ({'; '.join(told)})" if report.learned is not None else ""
+    by += ", tracking" if report.tracking else ""
     return learned + by + (f", partial (limit {identity.limit})" if report.partial else "")
 
 

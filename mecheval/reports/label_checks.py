@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.errors import UsageError
 from mecheval.escape import quoted
+from mecheval.recipe import whole
 from mecheval.reports.canonical import normalised
 from mecheval.spec import parse_spec
 
@@ -37,7 +38,8 @@ def contradiction(labels: Labels, identity: Identity) -> str:
     nothing.
     """
     sweep = {f"{_SWEEP}{name}": values for name, values in (identity.sweep or {}).items()}
-    run = {**identity.recipe, **{name: getattr(identity, name) for name in _OF_RUN}, **sweep}
+    of_run = {name: getattr(identity, name) for name in _OF_RUN}
+    run = {**whole(identity.recipe), **of_run, **sweep}
     found = [
         *_differing("model", labels.model, identity.model.args),
         *_differing("task", labels.task, identity.task.params),

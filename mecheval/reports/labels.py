@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mecheval import escape
+from mecheval.recipe import GATED, whole
 from mecheval.reports.checkpoints import checkpoint_id
 from mecheval.reports.label_checks import shown
 from mecheval.spec import format_args
@@ -136,7 +137,7 @@ def procedure(identity: Identity) -> dict[str, Any]:
     """Return all that decides a cell's numbers besides model, task, metrics and seed."""
     swept = {name: _best_of(values) for name, values in (identity.sweep or {}).items()}
     rest = {"dtype": identity.dtype, "limit": identity.limit, "protocol": identity.protocol}
-    return {**identity.recipe, **swept, **rest}
+    return {**whole(identity.recipe), **swept, **rest}
 
 
 def recipe_in_words(identity: Identity) -> str:
@@ -155,10 +156,27 @@ def gate_of(identity: Identity) -> float | None:
     return None if isinstance(gate, bool) or not isinstance(gate, int | float) else float(gate)
 
 
+def gate_on_of(identity: Identity) -> str:
+    """Return which accuracy the gate is on: ``token`` or ``last``."""
+    return str(whole(identity.recipe)["gate_on"])
+
+
+def gated_of(identity: Identity) -> str:
+    """Return what the accuracy that the gate is on is called: ``token accuracy``."""
+    return GATED.get(gate_on_of(identity), "accuracy")
+
+
+def validated_of(identity: Identity) -> str:
+    """Return what the validation accuracy is called: ``token accuracy at 2x`` on longer words."""
+    times = whole(identity.recipe)["stop_length"]
+    return gated_of(identity) + ("" if times == 1 else f" at {times}x")
+
+
 def gate_in_words(identity: Identity) -> str:
-    """Return ``gate 0.95``; nothing where there is none."""
+    """Return ``gate 0.95``, or ``last-position gate 0.95``; nothing where there is none."""
     gate = gate_of(identity)
-    return "" if gate is None else f"gate {gate:g}"
+    last = "last-position " if gate_on_of(identity) == "last" else ""
+    return "" if gate is None else f"{last}gate {gate:g}"
 
 
 def _named_by_content(reports: Sequence[Report]) -> list[Entry]:

@@ -16,6 +16,7 @@ from mecheval.reports.results import MetricResult as MetricResult
 from mecheval.reports.results import Profile as Profile
 from mecheval.reports.results import Record
 from mecheval.reports.results import Uncertainty as Uncertainty
+from mecheval.reports.tracking import tracking_of
 from mecheval.reports.training_part import Snapshot as Snapshot
 from mecheval.reports.training_part import SnapshotResult as SnapshotResult
 from mecheval.reports.training_part import SweepRun as SweepRun
@@ -221,6 +222,12 @@ class Report(Record):
     """What the numbers of each metric say, in a sentence or two, by the metric's id."""
     metrics: list[MetricResult] = []
     """Results, behaviour first."""
+    tracking: bool | None = Field(default=None, validate_default=True)
+    """Whether the state is tracked: the task is learned, and last-position accuracy at 4 times the
+    training length is at least 0.9; null where that cannot be said. It follows from the results, so
+    that it is filled in as older reports are read."""
+    tracking_reason: str | None = Field(default=None, validate_default=True)
+    """Why it is null."""
     task_card: TaskCardPart | None = None
     """The task in words and numbers."""
     model_card: ModelCardPart | None = None
@@ -259,6 +266,21 @@ class Report(Record):
         if problem:
             raise ValueError(problem)
         return labels
+
+    @field_validator("tracking", "tracking_reason")
+    @classmethod
+    def _follows_from_the_results(cls, value: Any, info: ValidationInfo) -> Any:
+        """Fill in whether the state is tracked, and refuse what the results contradict.
+
+        Raises:
+            ValueError: The results say something else.
+        """
+        if not {"learned", "metrics"} <= info.data.keys():  # absent where they are wrong themselves
+            return value
+        found = tracking_of(info.data["learned"], info.data["metrics"])
+        if info.field_name == "tracking" and value not in (None, found.value):
+            raise ValueError(f"it is {value}, and by the results {found.value}")
+        return found.value if info.field_name == "tracking" else found.reason
 
     def __repr__(self) -> str:
         """Return a line: what it is of, and its headline numbers."""

@@ -17,10 +17,10 @@ class SweepRun(Record):
     """Whether this run had the best validation accuracy and was measured; none if all diverged."""
     steps: Count
     """Steps that were taken."""
-    stopped: Literal["gate", "budget", "diverged"]
+    stopped: Literal["gate", "budget", "patience", "diverged"]
     """Why training ended."""
     validation_accuracy: Number | None
-    """Last validation token accuracy, by which runs are compared; null without a result."""
+    """Last validation accuracy, by which runs are compared; null without a result."""
     loss: Number | None
     """Training loss at the last validation; null without a result."""
     reason: str | None = None
@@ -38,15 +38,15 @@ class TrainingPart(Record):
     """Steps that were taken."""
     examples: Count
     """Training sequences seen."""
-    stopped: Literal["gate", "budget", "diverged", "none"]
-    """Why training ended: accuracy reached, steps used up, loss no longer finite, or no training
-    asked for."""
+    stopped: Literal["gate", "budget", "patience", "diverged", "none"]
+    """Why training ended: accuracy reached, steps used up, no rise of it within the recipe's
+    patience, loss no longer finite, or no training asked for."""
     reason: str | None = None
     """Why the training has no result: from which step on the loss was not finite."""
     validation_accuracy: Number | None
-    """Last validation token accuracy; null without a result."""
+    """Last validation accuracy, of the kind that the gate is on; null without a result."""
     curve: list[tuple[Count, Number | None, Number]]
-    """(step, loss, validation token accuracy) at every validation; null for a loss not finite."""
+    """(step, loss, validation accuracy) at every validation; null for a loss not finite."""
     weights_sha256: str
     """Hash of the trained weights."""
     together: Count = 1
@@ -80,6 +80,6 @@ class Snapshot(Record):
     step: Count
     """Steps that had been taken."""
     validation_accuracy: Number | None
-    """Validation token accuracy of these weights."""
+    """Validation accuracy of these weights."""
     metrics: list[SnapshotResult]
     """Results, in the order of the report's."""

@@ -6,9 +6,10 @@ import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from mecheval.errors import ContractError, UsageError, unknown
+from mecheval.recipe import GatedOn
 from mecheval.registry import declare
 from mecheval.spec import Spec, configured, parse_spec
 
@@ -68,6 +69,10 @@ class Task(ABC):
     from; elsewhere the hashes of sequences do."""
     queried: ClassVar[bool] = False
     """Whether answers are asked for behind a text, however short: floors then count them all."""
+    gate_on: ClassVar[GatedOn] = "token"
+    """Which accuracy says whether it was learned, where a recipe does not say otherwise: that of
+    all scored positions, or that of the last. Where a state is tracked, answers are easy near the
+    beginning of a sequence, and only those at its end say that the state was kept."""
     later: ClassVar[tuple[str, ...]] = ()
     """Parameters that a published version got later: ``params`` holds those that are not as by
     default, so that what was measured without them keeps its name."""
@@ -241,6 +246,11 @@ def task(
         summary = (cls.__doc__ or "").strip().partition("\n")[0]
         if not summary:
             raise ContractError(f"Task '{name}' has no docstring. Say in one line what it is.")
+        if cls.gate_on not in get_args(GatedOn):
+            raise ContractError(
+                f"Task '{name}' has gate_on={cls.gate_on!r}; give one of "
+                f"{', '.join(get_args(GatedOn))}."
+            )
         specs = tuple(map(_spec, mechanisms))
         cls.card = TaskCard(name, version, summary, reference, _spec(behaviour), specs)
         declare("task", name, cls.__module__, cls)

@@ -41,6 +41,7 @@ class Words(Task):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"range": RANGE})
     later: ClassVar[tuple[str, ...]] = ("reveal_rate",)
+    gate_on = "last"
 
     reveal_rate: float = 0.0
 

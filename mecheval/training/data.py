@@ -23,6 +23,10 @@ STEPS_PER_POOL = 16
 behind some place of a sequence, examples that end alike share a step."""
 
 N_VALIDATION = 512
+N_CONFIRMING = 2048
+"""Further examples, on which a stop is confirmed where each counts at its last position alone: few
+leave an accuracy uncertain by a hundredth, and the first of many checks above a bound is luck.
+"""
 
 
 @dataclass
@@ -34,7 +38,7 @@ class TrainingData:
     seed: int
     batch: int
     _pool: tuple[tuple[int, float], Batch] | None = field(default=None, repr=False)
-    _validation: dict[float, Batch] = field(default_factory=dict, repr=False)
+    _validation: dict[tuple[float, int, bool], Batch] = field(default_factory=dict, repr=False)
 
     def at(self, step: int, share: float) -> Batch:
         """Return the batch of a step.
@@ -54,15 +58,25 @@ class TrainingData:
         first = step % STEPS_PER_POOL * self.batch
         return self._pool[1].take(slice(first, first + self.batch))
 
-    def validation(self, share: float) -> Batch:
-        """Return the validation examples at the longest length of a curriculum stage."""
-        if share not in self._validation:
-            rng = seeding.stream(self.seed, "validation_data")
-            length = self._lengths(share)[1]
-            batch = draw(self.task, rng, N_VALIDATION, length=length, split="validation")
+    def validation(self, share: float, *, times: int = 1, confirming: bool = False) -> Batch:
+        """Return the validation examples of a curriculum stage.
+
+        Args:
+            share: The curriculum's share of the length range.
+            times: How often as long as the longest training examples of the stage they are.
+            confirming: Return the further ones, on which a stop is confirmed.
+        """
+        key = share, times, confirming
+        if key not in self._validation:
+            rng = seeding.stream(self.seed, "validation_data", *(["more"] if confirming else []))
+            n, length = (
+                N_CONFIRMING if confirming else N_VALIDATION,
+                times * self._lengths(share)[1],
+            )
+            batch = draw(self.task, rng, n, length=length, split="validation")
             batch = batch.take(np.argsort(batch.end_B, kind="stable"))
-            self._validation[share] = batch.recoded(self.encoding.code_C)
-        return self._validation[share]
+            self._validation[key] = batch.recoded(self.encoding.code_C)
+        return self._validation[key]
 
     def _lengths(self, share: float) -> tuple[int, int]:
         high = max(1, round(share * self.task.max_length))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mecheval import seeding
 from mecheval.tasks.batch import UNSCORED
+from mecheval.training import validation
 from mecheval.training.checkpoints import restore, tensors_of
 from mecheval.training.data import TrainingData
 from mecheval.training.optimizers import build_optimizers, set_learning_rate
@@ -37,7 +38,6 @@ SECONDS_BETWEEN_CHECKPOINTS = 10.0
 SHARE_FOR_CHECKPOINTS = 0.05
 """Largest share of the time that goes into writing checkpoints."""
 
-EVALUATION_BATCH = 128
 STEPS_BETWEEN_EVENTS = 10
 
 EVIDENCE = 3
@@ -52,7 +52,9 @@ class Progress:
         step: Steps that were taken.
         stage: Stage of the curriculum.
         curve: (step, loss, accuracy) at every validation.
+        stage_from: Validations before this stage.
         passed: Whether the stop rule was met.
+        stalled: Whether it ended because its accuracy had not risen for too long.
         diverged: Whether it ended because its loss was no longer finite.
         not_finite: Steps in a row, up to now, whose loss was not finite.
         together: Most trainings, this one included, that took a step as one.
@@ -61,7 +63,9 @@ class Progress:
     step: int = 0
     stage: int = 0
     curve: list[tuple[int, float | None, float]] = field(default_factory=list)
+    stage_from: int = 0
     passed: bool = False
+    stalled: bool = False
     diverged: bool = False
     not_finite: int = 0
     together: int = 1
@@ -106,8 +110,12 @@ class Trainer:
             seed: The seed of the cell.
             device: ``cpu`` or ``cuda``.
             emit: Called with (stage, step, steps, accuracy) as training goes on.
+
+        Raises:
+            UsageError: The model's context is shorter than the recipe's validation examples.
         """
-        self.task, self.recipe, self.seed, self.emit = task, recipe, seed, emit
+        self.task, self.recipe, self.seed, self.emit = task, recipe.on(task), seed, emit
+        validation.check_length(model, task, recipe)
         # One process trains cells of different precision in turn; the state is shared otherwise.
         AcceleratorState._reset_state(reset_partial_state=True)
         precision = "bf16" if recipe.precision == "bfloat16" else "no"
@@ -145,15 +153,15 @@ class Trainer:
         if checkpoint is not None:
             self._resume(checkpoint)
         if self.snapshots is not None and self.progress.step == 0:
-            untrained = self._accuracy(self.data.validation(self.recipe.curriculum[0]))
-            self._snap(self.snapshots.keep, untrained)
+            self._snap(self.snapshots.keep, validation.accuracy(self))
         self._saved = time.monotonic()
 
     @property
     def going(self) -> bool:
         """Return whether there is another step to take."""
         progress = self.progress
-        return not (progress.passed or progress.diverged) and progress.step < self.recipe.steps
+        ended = progress.passed or progress.stalled or progress.diverged
+        return not ended and progress.step < self.recipe.steps
 
     def examples(self) -> Batch:
         """Return the examples of this process at the next step."""
@@ -234,37 +242,23 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _validate(self, loss: float) -> None:
-        share = self.recipe.curriculum[self.progress.stage]
-        accuracy = self._accuracy(self.data.validation(share))
+        progress, accuracy = self.progress, validation.accuracy(self)
         finite = loss if math.isfinite(loss) else None
-        self.progress.curve.append((self.progress.step, finite, accuracy))
+        progress.curve.append((progress.step, finite, accuracy))
         if self.snapshots is not None:
             self._snap(self.snapshots.keep, accuracy)
         if accuracy >= self.recipe.stop_at and finite is not None:
-            if self.progress.stage + 1 == len(self.recipe.curriculum):
-                self.progress.passed = True
+            if progress.stage + 1 == len(self.recipe.curriculum):
+                progress.passed = True
             else:
-                self.progress.stage += 1
+                progress.stage, progress.stage_from = progress.stage + 1, len(progress.curve)
+        of_stage = [accuracy for _, _, accuracy in progress.curve[progress.stage_from :]]
+        progress.stalled = not progress.passed and validation.stalled(of_stage, self.recipe)
 
     def _snap(self, store: Callable[..., None], accuracy: float) -> None:
         if self.accelerator.is_main_process:
             number, step = len(self.progress.curve), self.progress.step
             store(self.model, index=number, step=step, accuracy=accuracy)
-
-    @torch.inference_mode()
-    def _accuracy(self, batch: Batch) -> float:
-        """Return the share of scored positions whose best answer token is the target."""
-        self.model.eval()
-        right, scored = 0, 0
-        for first in range(0, len(batch), EVALUATION_BATCH):
-            part = batch.take(slice(first, first + EVALUATION_BATCH))
-            tokens_BT, targets_BT = self.inputs(part, part.end_B.max())
-            asked_BT = targets_BT != UNSCORED
-            logits_BTA = self.model.answer_logits(tokens_BT, self.answers_A, asked_BT)
-            hit_BT = self.answers_A[logits_BTA.argmax(-1)] == targets_BT
-            right += int((hit_BT & asked_BT).sum())
-            scored += int(asked_BT.sum())
-        return right / scored
 
     def _on_device(self, values: Any) -> Tensor:
         return torch.as_tensor(values).to(self.accelerator.device)

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
     from mecheval.recipe import Recipe
 
-NOT_TRAINING = {"gate": "decides what counts as learned, and not how a model is trained"}
+_MEASURE = "decides which accuracy trainings are compared by"
+NOT_TRAINING = {
+    "gate": "decides what counts as learned, and not how a model is trained",
+    "gate_on": _MEASURE,
+    "stop_length": _MEASURE,
+}
 """Fields of a recipe that cannot be swept, and why."""
 
 
@@ -37,7 +42,7 @@ def checked(recipe: Recipe, sweep: Mapping[str, Sequence[Any]]) -> dict[str, lis
                 f"The recipe's field '{name}' {NOT_TRAINING[name]}, so a sweep cannot choose it. "
                 "Set it with --recipe."
             )
-        plain = [recipe.replace({name: value}).to_dict().get(name) for value in values]
+        plain = [recipe.replace({name: value}).fields().get(name) for value in values]
         if not plain:
             raise UsageError(f"The sweep of '{name}' lists no values. Give those to try.")
         found[name] = [value for i, value in enumerate(plain) if value not in plain[:i]]
@@ -79,7 +84,7 @@ def described(
     chosen = choose(records)
     runs = [
         SweepRun(
-            values={name: recipe.to_dict()[name] for name in sorted(fields)},
+            values={name: recipe.fields()[name] for name in sorted(fields)},
             chosen=i == chosen and record.reason is None,
             steps=record.steps,
             stopped=record.stopped,  # pyright: ignore[reportArgumentType] - a member has steps

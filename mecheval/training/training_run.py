@@ -46,6 +46,10 @@ class TrainingRun:
     seed: int
     snapshots: int | None = None
 
+    def __post_init__(self) -> None:
+        """Settle what the recipe leaves to the task, so that equal trainings have equal keys."""
+        object.__setattr__(self, "recipe", self.recipe.on(self.task))
+
     @cached_property
     def content(self) -> dict[str, Any]:
         """Return all that decides the weights, as plain JSON values."""
@@ -115,14 +119,16 @@ class TrainingRun:
             weights_sha256: Hash of the weights at its end.
         """
         recipe, reason, stopped = self.recipe, None, "none"
+        usual = self.source.recipe.on(self.task)
         if progress is not None:
             stopped = "gate" if progress.passed else "budget"
+            stopped = "patience" if progress.stalled else stopped
             if progress.diverged:
                 stopped = "diverged"
                 first = progress.diverged_from
                 reason = f"diverged: the loss is not finite from step {first} on"
         return TrainingPart(
-            recipe=self.source.size + ("+" if recipe != self.source.recipe else ""),
+            recipe=self.source.size + ("+" if recipe != usual else ""),
             recipe_sha256=recipe.sha256,
             optimizer=recipe.optimizer,
             steps=progress.step if progress else 0,

@@ -63,13 +63,14 @@ def test_a_run_prints_lines_and_a_table_and_resumes(run, tmp_path):
     assert first.code == 0, first.err
     lines = first.err.splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("parity  lstm  seed 0  not learned (gate 0.99)  acc 0.")
+    said = "parity  lstm  seed 0  not learned (last-position gate 0.99)  acc 0."
+    assert lines[0].startswith(said)
     lines = [line for line in first.out.splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert rows[0][:4] == ["Model", "Task", "Recipe", "Seeds"]
-    assert rows[0][-2:] == ["Floor", "Learned"]
+    assert rows[0][-3:] == ["Floor", "Learned", "Tracking"]
     assert rows[2][:4] == ["lstm", "parity@1", "limit=16", "0-1"]
-    assert rows[2][-1] == "0 of 2 (gate 0.99)"
+    assert rows[2][-2:] == ["0 of 2 (last-position gate 0.99)", "0 of 2"]
     assert "not learned" in first.out
 
     second = run(*CELL, "-s", "0-1", "-o", tmp_path)

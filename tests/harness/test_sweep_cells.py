@@ -115,7 +115,8 @@ def test_paths_and_titles_name_the_sweep(tmp_path):
 def test_metrics_are_followed_along_training(tmp_path):
     report = mecheval.evaluate(
         "lstm[layers=1,width=16]", "parity", snapshots=3, output=tmp_path,
-        recipe={"steps": 160, "check_every": 40, "lr": 1e-2, "stop_at": 1.5, "gate": 0.0}, **BRIEF,
+        recipe={"steps": 160, "check_every": 40, "lr": 1e-2, "stop_at": 1.5, "gate": 0.0,
+                "gate_on": "token"}, **BRIEF,
     )[0]  # fmt: skip
     first, middle, last = report.snapshots
     assert [snapshot.step for snapshot in report.snapshots] == [0, 80, 160]

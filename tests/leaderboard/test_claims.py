@@ -19,7 +19,8 @@ from mecheval.tasks.contract import configure
 
 ROOT = Path(__file__).parents[2]
 TASK = Registry().load("task", "parity")
-PARAMS = configure(TASK, {}, name="parity").params
+PARITY = configure(TASK, {}, name="parity")
+PARAMS = PARITY.params
 GRU = {"layers": 4, "width": 32}
 
 
@@ -158,8 +159,8 @@ def trained(values, *, recipe=None, sweep=None):
     from mecheval.models.load import resolve
     from mecheval.spec import parse_spec
 
-    own = resolve(parse_spec("gru"), Registry()).recipe.replace(recipe or {}).to_dict()
-    found = reports("gru", values, recipe=own)
+    own = resolve(parse_spec("gru"), Registry()).recipe.replace(recipe or {}).on(PARITY)
+    found = reports("gru", values, recipe=own.to_dict())
     return [
         report.model_copy(
             update={

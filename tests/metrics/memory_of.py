@@ -26,6 +26,7 @@ from mecheval.recipe import Recipe
 from mecheval.registry import Registry
 from mecheval.spec import Spec
 from mecheval.training.loop import Trainer
+from mecheval.training.validation import share_right
 
 if TYPE_CHECKING:
     from mecheval.models.contract import SequenceModel
@@ -108,10 +109,10 @@ def take(model: SequenceModel, measurement: str) -> None:
     elif name == "validation":
         subject = subject_of(model, PARITY)
         trainer = Trainer(
-            model, subject.task, subject.encoding, Recipe(), seed=0, device="cpu",
+            model, subject.task, subject.encoding, Recipe(gate_on="token"), seed=0, device="cpu",
             emit=lambda *_: None,
         )  # fmt: skip
-        trainer._accuracy(trainer.data.validation(1.0).take(slice(2 * BATCH)))
+        share_right(trainer, trainer.data.validation(1.0).take(slice(2 * BATCH)))
     else:
         raise LookupError(name)
 

@@ -94,10 +94,11 @@ class Collection:
         """Return a pandas data frame with a row per number and seed.
 
         Its columns are model, task, recipe, seed, metric, result, path, value, low, high, n,
-        verdict, reason, learned, gate; path is empty for a result's value. The recipe is in words,
-        with what tells it apart where a model has several on a task; the gate is the accuracy from
-        which on the task counts as learned. Means over seeds are a ``groupby`` away; their
-        intervals are those of :meth:`Group.number`.
+        verdict, reason, learned, gate, gate_on, tracking; path is empty for a result's value. The
+        recipe is in words, with what tells it apart where a model has several on a task; the gate
+        is the accuracy from which on the task counts as learned, of all answers (``token``) or of
+        those at the last position (``last``); tracking is null where it cannot be said. Means over
+        seeds are a ``groupby`` away; their intervals are those of :meth:`Group.number`.
 
         Args:
             profiles: Whether there is a row per cell of every profile, too.

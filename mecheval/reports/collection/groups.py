@@ -19,7 +19,17 @@ from mecheval.reports.collection.numbers import (
 )
 from mecheval.reports.collection.profiles import ProfileOverSeeds, profile_over_seeds
 from mecheval.reports.collection.words import ranges
-from mecheval.reports.labels import Name, gate_of, model_key, procedure, recipe_in_words
+from mecheval.reports.labels import (
+    Name,
+    gate_of,
+    gate_on_of,
+    gated_of,
+    model_key,
+    procedure,
+    recipe_in_words,
+    validated_of,
+)
+from mecheval.reports.tracking import NOT_LEARNED, Tracking, tracking_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -63,6 +73,21 @@ class Group:
         """Return the accuracy from which on the task counts as learned."""
         return gate_of(self.identity)
 
+    @property
+    def gate_on(self) -> str:
+        """Return which accuracy that is: ``token`` or ``last``."""
+        return gate_on_of(self.identity)
+
+    @property
+    def gated(self) -> str:
+        """Return what that accuracy is called: ``token accuracy``."""
+        return gated_of(self.identity)
+
+    @property
+    def validated(self) -> str:
+        """Return what the validation accuracy is called: ``token accuracy``."""
+        return validated_of(self.identity)
+
     @cached_property
     def by_seed(self) -> dict[int, list[Report]]:
         """Return the reports of every seed; there are several where metrics were added later."""
@@ -87,6 +112,36 @@ class Group:
     def n_learned(self) -> int:
         """Return how many seeds passed the gate."""
         return sum(learned is True for learned in self.learned.values())
+
+    @property
+    def tracking(self) -> dict[int, bool | None]:
+        """Return by seed whether the state is tracked; None where that cannot be said."""
+        marks = self._marks.items()
+        return {seed: _any(mark.value for mark in same) for seed, same in marks}
+
+    @property
+    def n_tracking(self) -> int | None:
+        """Return how many seeds track their state; None where no seed was tested for that.
+
+        Those that have not learned their task do not, where there is a test.
+        """
+        reasons = {mark.reason for same in self._marks.values() for mark in same}
+        tested = reasons & {None, NOT_LEARNED}
+        return sum(tracks is True for tracks in self.tracking.values()) if tested else None
+
+    @property
+    def untested(self) -> str:
+        """Say why no seed was tested for that; nothing where one was."""
+        told = dict.fromkeys(mark.reason or "" for same in self._marks.values() for mark in same)
+        return "; ".join(told) if self.n_tracking is None else ""
+
+    @cached_property
+    def _marks(self) -> dict[int, list[Tracking]]:
+        """Return what each report of every seed says of tracking."""
+        return {
+            seed: [tracking_of(report.learned, report.metrics) for report in same]
+            for seed, same in self.by_seed.items()
+        }
 
     def results(self, id: str) -> dict[int, MetricResult | None]:
         """Return a result by seed; None where a seed's reports lack it.

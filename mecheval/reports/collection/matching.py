@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from mecheval.recipe import whole
 from mecheval.reports.label_checks import shown
 from mecheval.spec import parse_spec
 
@@ -75,7 +76,7 @@ def _task(group: Group, spec: Spec) -> tuple[bool, bool]:
 
 def _has(group: Group, recipe: Mapping[str, Any]) -> bool:
     swept = group.identity.sweep or {}
-    return not swept.keys() & recipe.keys() and _within(recipe, group.identity.recipe)
+    return not swept.keys() & recipe.keys() and _within(recipe, whole(group.identity.recipe))
 
 
 def _within(given: Mapping[str, Any], there: Mapping[str, Any]) -> bool:

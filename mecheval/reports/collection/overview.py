@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mecheval.reports.collection import notes, words
 from mecheval.reports.collection.blocks import Block, by_subject, captions, packed
 from mecheval.reports.collection.columns import sections
+from mecheval.reports.tracking import LEAST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set
@@ -29,6 +30,10 @@ ABOUT_SCORES = (
     "Floor: the best score without a model. Learned: whether the score passed the gate of the "
     "recipe; what was not learned has no other values."
 )
+ABOUT_TRACKING = (
+    f"Tracking: whether the answer at the last position is still right at 4 times the length, in "
+    f"{LEAST:g} of all words or more, of what was learned."
+)
 ABOUT_EXAMPLES = "Intervals are over examples: there is one seed of everything."
 SEE = "`mecheval show metric NAME` says what a metric asks, and how it is computed."
 
@@ -38,11 +43,13 @@ class _Style(NamedTuple):
 
     Attributes:
         recipes: Whether a column names recipes.
+        tracking: Whether a column says which seeds track their state.
         marked: Whether intervals that are not over seeds bear a mark.
         ids: The results that any model has, by task: cells of others are empty.
     """
 
     recipes: bool
+    tracking: bool
     marked: bool
     ids: Mapping[str, Set[str]]
 
@@ -53,6 +60,9 @@ class _Style(NamedTuple):
     def head(self, name: Name, seeds: Iterable[int]) -> list[str]:
         recipe = [name.recipe] if self.recipes else []
         return [name.model, name.task, *recipe, words.ranges(seeds)]
+
+    def marks(self, group: Group) -> list[str]:
+        return [words.learned(group), *([words.tracking(group)] if self.tracking else [])]
 
     def row(self, group: Group, columns: Iterable[Column]) -> list[str]:
         cells = [
@@ -102,7 +112,8 @@ def _style(collection: Collection) -> _Style:
         found = {result.id for report in group.reports for result in report.metrics}
         ids.setdefault(group.name.task, set()).update(found)
     several = any(len(group.seeds) > 1 for group in groups)
-    return _Style(any(name.recipe for name in names), several, ids)
+    tracking = any(group.n_tracking is not None for group in groups)
+    return _Style(any(name.recipe for name in names), tracking, several, ids)
 
 
 def _failed(collection: Collection) -> list[Refused]:
@@ -112,7 +123,7 @@ def _failed(collection: Collection) -> list[Refused]:
 def _behaviour(section: Section, failed: Sequence[Refused], style: _Style) -> Block:
     titles = [column.title for column in section.columns]
     rows = [
-        [*style.row(group, section.columns), _floor(group, section.columns), words.learned(group)]
+        [*style.row(group, section.columns), _floor(group, section.columns), *style.marks(group)]
         for group in section.groups
     ]
     by_stage: dict[tuple[Name, str], list[int]] = {}
@@ -120,10 +131,14 @@ def _behaviour(section: Section, failed: Sequence[Refused], style: _Style) -> Bl
         if item.report and item.report.error and item.name:
             stage = f"failed in {item.report.error.stage}"
             by_stage.setdefault((item.name, stage), []).append(item.report.identity.seed)
-    gaps = [""] * (len(titles) + 1)
-    rows += [[*style.head(name, seeds), *gaps, stage] for (name, stage), seeds in by_stage.items()]
-    said = [*captions(section.columns), ABOUT_SCORES]
-    return Block(said, [*style.titles, *titles, "Floor", "Learned"], rows)
+    gaps, rest = [""] * (len(titles) + 1), [""] * style.tracking
+    rows += [
+        [*style.head(name, seeds), *gaps, stage, *rest] for (name, stage), seeds in by_stage.items()
+    ]
+    about = " ".join([ABOUT_SCORES, *([ABOUT_TRACKING] if style.tracking else [])])
+    said = [*captions(section.columns), about]
+    marks = ["Learned", *(["Tracking"] if style.tracking else [])]
+    return Block(said, [*style.titles, *titles, "Floor", *marks], rows)
 
 
 def _floor(group: Group, columns: Sequence[Column]) -> str:

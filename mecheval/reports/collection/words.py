@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mecheval import escape
 from mecheval.reports.collection.numbers import SEED
 from mecheval.reports.labels import gate_in_words
+from mecheval.reports.tracking import NOT_LEARNED as NOT_LEARNED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from mecheval.reports.collection.groups import Group
     from mecheval.reports.collection.numbers import OverSeeds
 
-NOT_LEARNED = "not learned"
 NOT_OVER_SEEDS = "\u00b9"
 """Marks an interval that is over examples in place of seeds."""
 
@@ -96,6 +96,13 @@ def learned(group: Group) -> str:
     if len(group.seeds) == 1:
         return ("yes" if known[0] else "no") + gate
     return f"{group.n_learned} of {len(group.seeds)}{gate}"
+
+
+def tracking(group: Group) -> str:
+    """Say how many seeds track their state; nothing where that was not tested."""
+    if len(group.seeds) == 1:
+        return {True: "yes", False: "no", None: ""}[next(iter(group.tracking.values()))]
+    return "" if group.n_tracking is None else f"{group.n_tracking} of {len(group.seeds)}"
 
 
 def ranges(seeds: Iterable[int]) -> str:

@@ -42,6 +42,7 @@ class Side:
         recipe: How it was trained, in words.
         seeds: The seeds that both sides have.
         learned: How many of these seeds passed the gate, and where that lies.
+        tracking: How many of them track their state; empty where that was not tested.
     """
 
     side: str
@@ -50,6 +51,7 @@ class Side:
     recipe: str
     seeds: tuple[int, ...]
     learned: str
+    tracking: str
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ def _on_shared_seeds(one: Group, other: Group) -> Pair:
 def _sides(one: Group, other: Group) -> list[Side]:
     return [
         Side(side, group.name.model, group.name.task, group.recipe, group.seeds,
-             words.learned(group))
+             words.learned(group), words.tracking(group))
         for side, group in zip("AB", (one, other), strict=True)
     ]  # fmt: skip
 

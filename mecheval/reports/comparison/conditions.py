@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mecheval.recipe import whole
+
 if TYPE_CHECKING:
     from mecheval.reports.comparison.pairing import Pair
     from mecheval.reports.schema import MetricIdentity, Report
@@ -48,9 +50,14 @@ def _differing(one: Report, other: Report) -> Iterable[str]:
         yield f"environment {name} differs: {left} and {right}"
     yield from _other_metrics(one, other)
     for name in ("protocol", "dtype", "limit", "recipe", "sweep"):
-        left, right = (report.identity.model_dump(mode="json")[name] for report in (one, other))
+        left, right = (_condition(report, name) for report in (one, other))
         if left != right:
             yield f"{name} differs" + _detail(left, right)
+
+
+def _condition(report: Report, name: str) -> Any:
+    found = report.identity.model_dump(mode="json")[name]
+    return whole(found) if name == "recipe" else found
 
 
 def _other_metrics(one: Report, other: Report) -> Iterable[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,12 @@ from mecheval.reports.collection import words
 from mecheval.reports.markdown import bullets, table, titled
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mecheval.reports.comparison.compare import Comparison, Difference, Side
 
 SCHEMA = "mecheval.comparison/1"
-SIDES = ("Side", "Model", "Task", "Seeds", "Learned", "Recipe")
+SIDES = ("Side", "Model", "Task", "Seeds", "Learned", "Tracking", "Recipe")
 HEADERS = ("Number", "A", "B", "B - A", "95 % interval", "p", "p, corrected", "Paired")
 LEGEND = (
     "Intervals and p values are those of Student's paired t test, over seeds, or where there is "
@@ -31,7 +34,7 @@ def markdown(comparison: Comparison) -> str:
     by_pair: dict[tuple[str, str], list[Difference]] = {}
     for each in comparison.differences:
         by_pair.setdefault((each.model, each.task), []).append(each)
-    parts = [table(SIDES, [_side(side) for side in comparison.sides])]
+    parts = [_sides(comparison.sides)]
     parts += [
         titled([f"{model} on {task}"], HEADERS, [_row(each) for each in same])
         for (model, task), same in by_pair.items()
@@ -53,9 +56,16 @@ def as_json(comparison: Comparison) -> str:
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def _side(side: Side) -> list[str]:
-    seeds = words.ranges(side.seeds)
-    return [side.side, side.model, side.task, seeds, side.learned, side.recipe]
+def _sides(sides: Sequence[Side]) -> str:
+    """Return the table of what is compared, without a column that nothing is known for."""
+    rows = [
+        [each.side, each.model, each.task, words.ranges(each.seeds), each.learned, each.tracking,
+         each.recipe]
+        for each in sides
+    ]  # fmt: skip
+    known = [title != "Tracking" or any(each.tracking for each in sides) for title in SIDES]
+    headers, *cells = ([*itertools.compress(row, known)] for row in (SIDES, *rows))
+    return table(headers, cells)
 
 
 def _row(each: Difference) -> list[str]:

@@ -230,9 +230,9 @@ def _reason(group: Group, ids: Sequence[str]) -> str:
 
 def gates(groups: Iterable[Group]) -> str:
     """Return `` (token accuracy below 0.7)`` if all have one gate."""
-    found = {group.gate for group in groups}
-    gate = found.pop() if len(found) == 1 else None
-    return "" if gate is None else f" (token accuracy below {gate:g})"
+    found = {(group.gated, group.gate) for group in groups}
+    gated, gate = found.pop() if len(found) == 1 else ("", None)
+    return "" if gate is None else f" ({gated} below {gate:g})"
 
 
 def flags(groups: Iterable[Group]) -> str:

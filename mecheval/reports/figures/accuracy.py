@@ -115,8 +115,8 @@ def _intervals(groups: Sequence[Group], ids: Sequence[str]) -> Iterator[Interval
 
 
 def _gate(groups: Sequence[Group]) -> str:
-    gates = {group.gate for group in groups} - {None}
-    return f" (token accuracy of {gates.pop():g} or more)" if len(gates) == 1 else ""
+    gates = {(group.gated, group.gate) for group in groups if group.gate is not None}
+    return " ({} of {:g} or more)".format(*gates.pop()) if len(gates) == 1 else ""
 
 
 def _floor(groups: Sequence[Group], id: str) -> float | None:

@@ -94,8 +94,8 @@ def _page(sheet: Sheet, groups: Sequence[Group], shown: _Shown, called: tuple[st
     said = Words(
         *called,
         caption(
-            "Grey: token accuracy on the validation split. Colours: the results at the snapshots, "
-            "whether the task was learned by then or not.",
+            f"Grey: {_validated(groups)} on the validation split. Colours: the results at the "
+            "snapshots, whether the task was learned by then or not.",
             "A line per seed." if any(len(_reports(group)) > 1 for group in groups) else "",
             "Squares beneath: the verdicts, a row per seed." if shown.verdict else "",
             words.verdicts(_occurring(groups, shown.verdict)) if shown.verdict else "",
@@ -139,7 +139,7 @@ def _limits(groups: Sequence[Group], shown: _Shown) -> tuple[float, float]:
 
 def _handles(sheet: Sheet, groups: Sequence[Group], shown: _Shown) -> list[Artist]:
     """Explain the curves, and the verdicts that occur."""
-    found: list[Artist] = [Line2D([], [], color=GREY, linewidth=1, label="token accuracy")]
+    found: list[Artist] = [Line2D([], [], color=GREY, linewidth=1, label=_validated(groups))]
     for column, look in shown.curves(sheet):
         label = words.wrapped(column.title, 3.0, points=style.CAPTION, lines=1)
         found.append(Line2D([], [], **look, marker="o", markersize=3, label=label))
@@ -150,6 +150,12 @@ def _handles(sheet: Sheet, groups: Sequence[Group], shown: _Shown) -> list[Artis
         square = _square(sheet, shown.verdict, verdict)
         found.append(Line2D([], [], linestyle="", label=words.clean(verdict), **square))
     return found
+
+
+def _validated(groups: Sequence[Group]) -> str:
+    """Return what the validation accuracies are called, if all are of one kind."""
+    called = {group.validated for group in groups}
+    return called.pop() if len(called) == 1 else "accuracy"
 
 
 def _square(sheet: Sheet, id: str, verdict: str) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""Validation: the accuracy that the stop rule is about, and whether it still rises.
+
+Shape suffixes: ``B`` batch, ``T`` position, ``A`` answer tokens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from mecheval.errors import UsageError
+from mecheval.tasks.batch import UNSCORED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from mecheval.models.contract import SequenceModel
+    from mecheval.recipe import Recipe
+    from mecheval.tasks import Batch, Task
+    from mecheval.training.loop import Trainer
+
+EVALUATION_BATCH = 128
+
+
+def accuracy(trainer: Trainer) -> float:
+    """Return the validation accuracy at this stage of the curriculum.
+
+    Where last positions count and the stage would end, it is that on further examples, which then
+    decides.
+    """
+    recipe, data = trainer.recipe, trainer.data
+    share, times = recipe.curriculum[trainer.progress.stage], recipe.stop_length
+    found = share_right(trainer, data.validation(share, times=times))
+    if recipe.gate_on == "token" or found < recipe.stop_at:
+        return found
+    return share_right(trainer, data.validation(share, times=times, confirming=True))
+
+
+@torch.inference_mode()
+def share_right(trainer: Trainer, batch: Batch) -> float:
+    """Return the share of positions whose best answer token is the target.
+
+    Args:
+        trainer: Its model is put into evaluation mode; its recipe says which positions count.
+        batch: The validation examples.
+    """
+    trainer.model.eval()
+    last = trainer.recipe.gate_on == "last"
+    right, counted = 0, 0
+    for first in range(0, len(batch), EVALUATION_BATCH):
+        part = batch.take(slice(first, first + EVALUATION_BATCH))
+        tokens_BT, targets_BT = trainer.inputs(part, part.end_B.max())
+        asked_BT = targets_BT != UNSCORED
+        asked_BT = last_of(asked_BT) if last else asked_BT
+        logits_BTA = trainer.model.answer_logits(tokens_BT, trainer.answers_A, asked_BT)
+        hit_BT = trainer.answers_A[logits_BTA.argmax(-1)] == targets_BT
+        right += int((hit_BT & asked_BT).sum())
+        counted += int(asked_BT.sum())
+    return right / counted
+
+
+def last_of(asked_BT: Tensor) -> Tensor:
+    """Keep the last true position of every row, as the last-position accuracy of a test does."""
+    n_behind_BT = asked_BT.flip(1).cumsum(1).flip(1)
+    return asked_BT & (n_behind_BT == 1)
+
+
+def stalled(accuracies: Sequence[float], recipe: Recipe) -> bool:
+    """Say whether the accuracy has stopped rising, by the recipe's patience.
+
+    Args:
+        accuracies: All validation accuracies of this stage of the curriculum, in order.
+        recipe: Says for how many of them it may stay where it was, and what counts as a rise.
+    """
+    before, recent = accuracies[: -recipe.patience], accuracies[-recipe.patience :]
+    if recipe.patience == 0 or not before:
+        return False
+    return max(recent) < max(before) + recipe.least_rise
+
+
+def check_length(model: SequenceModel, task: Task, recipe: Recipe) -> None:
+    """Check that a model takes validation examples as long as the recipe asks for.
+
+    Raises:
+        UsageError: They are longer than its context.
+    """
+    limit, needed = model.context_limit, recipe.stop_length * task.max_length + 1
+    if recipe.stop_length > 1 and limit is not None and needed > limit:
+        raise UsageError(
+            f"The recipe has stop_length={recipe.stop_length}, so validation needs {needed} "
+            f"positions, and the model takes at most {limit}. Give a smaller stop_length."
+        )
