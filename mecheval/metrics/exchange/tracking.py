@@ -9,6 +9,7 @@ import numpy as np
 
 from mecheval.metrics.accuracy import last_accuracy
 from mecheval.metrics.exchange.donors import decides
+from mecheval.reports.tracking import LEAST
 from mecheval.tasks.batch import UNDEFINED
 
 if TYPE_CHECKING:
@@ -17,9 +18,8 @@ if TYPE_CHECKING:
     from mecheval.metrics.subject import Subject
     from mecheval.tasks import Batch
 
-TRACKS, FACTOR = 0.9, 4
-"""A model tracks the state where it is this often right at the last position of words this many
-times as long as the longest of training."""
+FACTOR = 4
+"""How many times as long as the longest of training the words are at which tracking is told."""
 
 PREDICTED, NOT_PREDICTED = "tracking predicted", "tracking not predicted"
 _N = 512  # longer words; as many as the behavioural metric asks for, which has answered them
@@ -44,7 +44,7 @@ class Prediction:
         """Return 1 where the verdict is borne out, 0 where not, None where nobody can say."""
         if self.verdict is None or self.longer is None:
             return None
-        return float((self.verdict == PREDICTED) == (self.longer >= TRACKS))
+        return float((self.verdict == PREDICTED) == (self.longer >= LEAST))
 
 
 def predicted(
