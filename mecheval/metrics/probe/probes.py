@@ -55,7 +55,11 @@ class LogisticProbe:
 
     def predict(self, features_MD: np.ndarray) -> np.ndarray:
         """Return the likeliest class, shape ``(M,)``."""
-        return (self.scaler(features_MD) @ self.weights_SD.T + self.bias_S).argmax(1)
+        return self.scores(features_MD).argmax(1)
+
+    def scores(self, features_MD: np.ndarray) -> np.ndarray:
+        """Return the logits of the classes, ``(M, S)``."""
+        return self.scaler(features_MD) @ self.weights_SD.T + self.bias_S
 
     @property
     def directions_SD(self) -> np.ndarray:
@@ -70,6 +74,7 @@ def fit_logistic(
     *,
     scale: float | None = None,
     of_train: Design | None = None,
+    guarded: bool = True,
 ) -> LogisticProbe:
     """Fit a class-balanced multinomial logistic probe; choose L2 on validation sequences.
 
@@ -85,18 +90,20 @@ def fit_logistic(
         inverse_l2: Values of scikit-learn's C to try.
         scale: See :func:`mecheval.metrics.probe.design.design`.
         of_train: The design of the training features, where it is known already.
+        guarded: Whether a probe without such evidence is set to the constant.
     """
     of_train = design(train.features_ND, scale=scale) if of_train is None else of_train
     validation_MD = of_train.scaler(validation.features_ND)
     n_classes = int(train.labels_N.max()) + 1
     constant = np.zeros((n_classes, validation_MD.shape[1])), np.zeros(n_classes)
-    best, best_gain = LogisticProbe(of_train.scaler, *constant, inverse_l2=0.0, converged=True), 0.0
+    best = LogisticProbe(of_train.scaler, *constant, inverse_l2=0.0, converged=True)
+    best_gain = 0.0 if guarded else -np.inf
     strengths = sorted(inverse_l2)
     fitted = fit_strengths(of_train, train.labels_N, strengths)
     for strength, (weights_SD, bias_S, converged) in zip(strengths, fitted, strict=True):
         logits_MS = validation_MD @ weights_SD.T + bias_S
         gain = log_loss_gain(logits_MS, validation.labels_N)
-        if gain > best_gain and evidence(logits_MS, validation.labels_N) > _STANDARD_ERRORS:
+        if gain > best_gain and (not guarded or reads_something(logits_MS, validation.labels_N)):
             best = LogisticProbe(of_train.scaler, weights_SD, bias_S, strength, converged)
             best_gain = gain
     return best
@@ -109,13 +116,18 @@ def log_loss_gain(logits_MS: np.ndarray, labels_M: np.ndarray) -> float:
         logits_MS: Class scores.
         labels_M: The right classes; all occur.
     """
+    return float(gains(logits_MS, labels_M).max())
+
+
+def gains(logits_MS: np.ndarray, labels_M: np.ndarray) -> np.ndarray:
+    """Return the same at every temperature of a fixed list."""
     weight_M = _balancing(labels_M, logits_MS.shape[1])
-    gains = []
+    found = []
     for sharpness in _SHARPNESS:
         scaled_MS = sharpness * (logits_MS - logits_MS.max(1, keepdims=True))
         right_M = scaled_MS[np.arange(len(labels_M)), labels_M] - np.log(np.exp(scaled_MS).sum(1))
-        gains.append(float((weight_M * right_M).mean() + np.log(logits_MS.shape[1])))
-    return max(gains)
+        found.append(float((weight_M * right_M).mean() + np.log(logits_MS.shape[1])))
+    return np.array(found)
 
 
 def evidence(logits_MS: np.ndarray, labels_M: np.ndarray) -> float:
@@ -132,6 +144,11 @@ def evidence(logits_MS: np.ndarray, labels_M: np.ndarray) -> float:
     above_M = above_M * _balancing(labels_M, logits_MS.shape[1])
     spread = float(above_M.std())
     return 0.0 if spread == 0 else float(above_M.mean()) / spread * float(np.sqrt(len(labels_M)))
+
+
+def reads_something(logits_MS: np.ndarray, labels_M: np.ndarray) -> bool:
+    """Say whether there is :func:`evidence` of more than two standard errors."""
+    return evidence(logits_MS, labels_M) > _STANDARD_ERRORS
 
 
 def _balancing(labels_M: np.ndarray, n_classes: int) -> np.ndarray:

@@ -53,8 +53,7 @@ FILLED = (
 )
 WHY = {
     "readable": (False, "the variable cannot be read"),
-    "removed": (False, "a new probe still finds it"),
-    "random_kept": (False, "erasing random directions breaks the answers as well"),
+    "beyond_null": (False, "erasing by the labels of other sequences may cost as much"),
     "trivial": (True, "only the final norm and the head follow"),
 }
 """Marks that say by which value a layer does not count, and in words why."""
