@@ -44,13 +44,13 @@ def refit(data: ProbeData, layer: int, eraser: Eraser, inverse_l2: Sequence[floa
     probe = probes.fit_logistic(
         train, validation, inverse_l2, scale=data.spread(layer), guarded=False
     )
-    chosen_MS, test_MS = (probe.scores(split.features_ND) for split in (validation, test))
-    gains = probes.gains(test_MS, test.labels_N)
-    gain = gains[probes.gains(chosen_MS, validation.labels_N).argmax()]
+    chosen_MS, test_MS = (probe.logits(split.features_ND) for split in (validation, test))
+    gains = probes.log_loss_gains(test_MS, test.labels_N)
+    gain = gains[probes.log_loss_gains(chosen_MS, validation.labels_N).argmax()]
     return Refit(
         probes.score_balanced(test_MS.argmax(1) == test.labels_N, test.labels_N),
         float(gain / np.log(test_MS.shape[1])),
-        probes.reads_something(chosen_MS, validation.labels_N),
+        probes.evidence(chosen_MS, validation.labels_N) > probes.STANDARD_ERRORS,
     )
 
 

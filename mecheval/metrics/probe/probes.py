@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 RIDGE = 0.05
 """L2 strength of the ridge probes per training example, in units of a feature's variance."""
 
-_STANDARD_ERRORS = 2.0  # by which a probe must beat a constant to count as reading anything
+STANDARD_ERRORS = 2.0
+"""By how many of them a probe must beat a constant to count as reading anything."""
+
 _SHARPNESS = tuple(2.0**-k for k in range(8))  # inverse temperatures
 
 
@@ -53,13 +55,13 @@ class LogisticProbe:
     inverse_l2: float
     converged: bool
 
+    def logits(self, features_MD: np.ndarray) -> np.ndarray:
+        """Return class scores, whose softmax are the probabilities, shape ``(M, S)``."""
+        return self.scaler(features_MD) @ self.weights_SD.T + self.bias_S
+
     def predict(self, features_MD: np.ndarray) -> np.ndarray:
         """Return the likeliest class, shape ``(M,)``."""
-        return self.scores(features_MD).argmax(1)
-
-    def scores(self, features_MD: np.ndarray) -> np.ndarray:
-        """Return the logits of the classes, ``(M, S)``."""
-        return self.scaler(features_MD) @ self.weights_SD.T + self.bias_S
+        return self.logits(features_MD).argmax(1)
 
     @property
     def directions_SD(self) -> np.ndarray:
@@ -103,7 +105,9 @@ def fit_logistic(
     for strength, (weights_SD, bias_S, converged) in zip(strengths, fitted, strict=True):
         logits_MS = validation_MD @ weights_SD.T + bias_S
         gain = log_loss_gain(logits_MS, validation.labels_N)
-        if gain > best_gain and (not guarded or reads_something(logits_MS, validation.labels_N)):
+        if gain > best_gain and (
+            not guarded or evidence(logits_MS, validation.labels_N) > STANDARD_ERRORS
+        ):
             best = LogisticProbe(of_train.scaler, weights_SD, bias_S, strength, converged)
             best_gain = gain
     return best
@@ -116,18 +120,18 @@ def log_loss_gain(logits_MS: np.ndarray, labels_M: np.ndarray) -> float:
         logits_MS: Class scores.
         labels_M: The right classes; all occur.
     """
-    return float(gains(logits_MS, labels_M).max())
+    return float(log_loss_gains(logits_MS, labels_M).max())
 
 
-def gains(logits_MS: np.ndarray, labels_M: np.ndarray) -> np.ndarray:
-    """Return the same at every temperature of a fixed list."""
-    weight_M = _balancing(labels_M, logits_MS.shape[1])
-    found = []
+def log_loss_gains(logits_MS: np.ndarray, labels_M: np.ndarray) -> np.ndarray:
+    """Return the same at every one of some temperatures, the same ones at every call."""
+    weight_M = balancing(labels_M, logits_MS.shape[1])
+    gains = []
     for sharpness in _SHARPNESS:
         scaled_MS = sharpness * (logits_MS - logits_MS.max(1, keepdims=True))
         right_M = scaled_MS[np.arange(len(labels_M)), labels_M] - np.log(np.exp(scaled_MS).sum(1))
-        found.append(float((weight_M * right_M).mean() + np.log(logits_MS.shape[1])))
-    return np.array(found)
+        gains.append(float((weight_M * right_M).mean() + np.log(logits_MS.shape[1])))
+    return np.array(gains)
 
 
 def evidence(logits_MS: np.ndarray, labels_M: np.ndarray) -> float:
@@ -141,17 +145,13 @@ def evidence(logits_MS: np.ndarray, labels_M: np.ndarray) -> float:
         labels_M: The right classes; all occur.
     """
     above_M = logits_MS[np.arange(len(labels_M)), labels_M] - logits_MS.mean(1)
-    above_M = above_M * _balancing(labels_M, logits_MS.shape[1])
+    above_M = above_M * balancing(labels_M, logits_MS.shape[1])
     spread = float(above_M.std())
     return 0.0 if spread == 0 else float(above_M.mean()) / spread * float(np.sqrt(len(labels_M)))
 
 
-def reads_something(logits_MS: np.ndarray, labels_M: np.ndarray) -> bool:
-    """Say whether there is :func:`evidence` of more than two standard errors."""
-    return evidence(logits_MS, labels_M) > _STANDARD_ERRORS
-
-
-def _balancing(labels_M: np.ndarray, n_classes: int) -> np.ndarray:
+def balancing(labels_M: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return weights with mean 1 that give every class the same part, shape ``(M,)``."""
     size_S = np.bincount(labels_M, minlength=n_classes)
     return len(labels_M) / (n_classes * size_S[labels_M])
 
