@@ -36,7 +36,8 @@ class LstmCounter(Planted[Dyck]):
 
     Known values: accuracy 1 at every length on dyck[k=1]. Depth can be read from layer 1 on, and
     so can the top of the stack, which says whether the depth is 0; erasing either takes all that
-    the answers tell. The stream holds little else, so that the null of the bottleneck takes as much.
+    the answers tell. The stream holds little else, so that the null of the bottleneck takes as
+    much.
     """
 
     fits: ClassVar[tuple[type[Task], ...]] = (Dyck,)

@@ -134,8 +134,8 @@ class ParityAtBlock(SignNetwork):
 
     Known values: accuracy 1. Parity can be read from layer ``block`` on and nowhere before, so the
     rise over layers is a single step: COM block / layers, C_H 1. Layer ``block`` is the bottleneck,
-    and erasing parity there takes all information; null if that is the last layer, behind which there is only the
-    readout.
+    and erasing parity there takes all information; null if that is the last layer, behind which
+    there is only the readout.
     Recovery at the stream is 1 at the exchanged token before that block, and 1 at the readout
     behind it; at the middle it is 0, since the state moves inside the mixer.
 

@@ -11,12 +11,12 @@ Shape suffixes: ``L`` layers 0 (embedding) to n, ``B`` sequences, ``R`` resample
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from mecheval.metrics.bottleneck.curves import Readings, by_layer, curves_of
+from mecheval.metrics.bottleneck.curves import Readings, asked_nonlinearly, by_layer, curves_of
 from mecheval.metrics.bottleneck.erasure_sweep import Asked, prepare_sweep
 from mecheval.metrics.bottleneck.summary import summary
 from mecheval.metrics.contract import Column, Metric, metric
@@ -91,9 +91,11 @@ class Bottleneck(Metric):
 
     Beside the cost stands what can still be read. ``refit`` is the accuracy of a linear probe that
     is fitted on erased activations, ``refit_log_loss`` the share of log(values) that it gains in
-    log-loss; ``removed_linearly`` marks where it has no evidence of reading anything, or reads no
-    more than a tenth of what there was. For LEACE and class means that holds by theorem: it is a
-    check of the arithmetic, not of removal.
+    log-loss; ``removed_linearly`` marks where it has no evidence of reading anything, gains nothing
+    in log-loss, or reads no more than a tenth of what there was. For LEACE and class means that
+    holds by theorem: it is a check of the arithmetic, not of removal. What a network with one
+    hidden layer reads, ``mlp`` before and ``mlp_refit`` after the erasure, says what is left in
+    another form.
 
     It looks at the residual stream between blocks. Networks that differ inside a mixer alone, such
     as ``planted/mamba-recall`` and its off-by-one twin, have the same values. A network that holds
@@ -119,6 +121,7 @@ class Bottleneck(Metric):
         inlp_rows: Rows, each of a sequence, that the probes of INLP are fitted on.
         inlp_inverse_l2: Their inverse strength of L2.
         inlp_rounds: Number of these probes.
+        mlp: Whether networks with one hidden layer are refitted, where the variable is asked about.
         min_readability: Least readability of a layer that counts, above the floor.
         min_cost: Least cost of a layer that counts.
     """
@@ -138,6 +141,7 @@ class Bottleneck(Metric):
     inlp_rows: Count = 2000
     inlp_inverse_l2: Strength = 1.0
     inlp_rounds: Count = 20
+    mlp: bool = True
     min_readability: Amount = 0.2
     min_cost: Amount = 0.05
 
@@ -184,6 +188,9 @@ class Bottleneck(Metric):
                 continue
             rng = subject.stream("bootstrap", "bottleneck", name)
             curves = curves_of(sweep, outcomes[key], readings[name], rng)
+            if self.mlp:
+                draws = subject.stream("probe_data", "mlp_refit", name)
+                curves = replace(curves, mlp=asked_nonlinearly(asked[name].data, curves, draws))
             results.append(self._of(layout, sweep, curves, ERASER_NOTES.get(key[1])))
         return results
 

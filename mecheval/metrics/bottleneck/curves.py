@@ -14,12 +14,14 @@ import numpy as np
 from mecheval.metrics import layer_curves, resampling
 from mecheval.metrics.bottleneck.cost import REMOVED, AtLayer, Costs, Layers, refit_recovery
 from mecheval.metrics.bottleneck.information import NOT_ASKED, informed
+from mecheval.metrics.bottleneck.refit import nonlinear
 from mecheval.metrics.results import profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mecheval.metrics.bottleneck.erasure_sweep import Outcome, Sweep
+    from mecheval.metrics.probe.probe_data import ProbeData
     from mecheval.reports.schema import Profile
 
 PLATEAU = 0.8
@@ -53,6 +55,8 @@ class Curves:
         recovery_L: What it reads of what there was.
         removed_L: Whether that is next to nothing, as evidence has it.
         null_accuracy_L: Mean token accuracy under the null.
+        mlp: Accuracies of networks with a hidden layer before and after erasure, ``(L,)`` each;
+            None where they were not asked for.
     """
 
     outcomes: Sequence[Outcome]
@@ -64,11 +68,17 @@ class Curves:
     recovery_L: np.ndarray
     removed_L: np.ndarray
     null_accuracy_L: np.ndarray
+    mlp: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def counting_cost_L(self) -> np.ndarray:
         """Return the cost at layers that count, NaN elsewhere."""
         return np.where(self.layers.counts_L, self.cost_L, np.nan)
+
+    @property
+    def by_mlp(self) -> dict[str, np.ndarray]:
+        """Return what networks with a hidden layer read, by the name of the series."""
+        return {} if self.mlp is None else {"mlp": self.mlp[0], "mlp_refit": self.mlp[1]}
 
     @property
     def accuracy_L(self) -> np.ndarray:
@@ -104,7 +114,7 @@ def curves_of(
     )
     refit_L = padded(o.refit.accuracy if o.refit else np.nan for o in outcomes)
     recovery_L = refit_recovery(refit_L, readings.accuracy_L, readings.chance)
-    finds_L = padded(bool(o.refit and o.refit.finds) for o in outcomes)
+    found_L = padded(bool(o.refit and o.refit.finds and o.refit.log_loss > 0) for o in outcomes)
     return Curves(
         outcomes,
         readings,
@@ -113,9 +123,17 @@ def curves_of(
         layers,
         refit_L,
         recovery_L,
-        (finds_L == 0) & ~np.isnan(refit_L) | (recovery_L <= REMOVED),
+        ~np.isnan(refit_L) & ((found_L == 0) | (recovery_L <= REMOVED)),
         padded(_null_accuracy(outcome, target_BT) for outcome in outcomes),
     )
+
+
+def asked_nonlinearly(
+    data: ProbeData, curves: Curves, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what networks with a hidden layer read at the layers that are asked about."""
+    layers = np.flatnonzero(curves.layers.asked_L).tolist()
+    return nonlinear(data, {layer: curves.outcomes[layer - 1].eraser for layer in layers}, rng)
 
 
 def by_layer(curves: Curves) -> Profile:
@@ -152,6 +170,7 @@ def by_layer(curves: Curves) -> Profile:
             "refit_log_loss": padded(o.refit.log_loss if o.refit else np.nan for o in outcomes),
             "refit_recovery": curves.recovery_L,
             "rank": padded(outcome.eraser.rank for outcome in outcomes),
+            **curves.by_mlp,
         },
     )
 

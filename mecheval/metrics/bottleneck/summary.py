@@ -106,6 +106,7 @@ def _of_layer(curves: Curves) -> dict[str, Any]:
         "plateau_width": len(plateau) / last,
         "refit_recovery": curves.recovery_L[layer],
         "refit_log_loss": refit.log_loss if refit else None,
+        **{name: read_L[layer] for name, read_L in curves.by_mlp.items()},
         "correlation_with_probe": _correlation(curves),
         **layer_curves.concentration(curves.counting_cost_L[1:-1]),
     }

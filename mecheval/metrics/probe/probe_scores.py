@@ -113,7 +113,9 @@ def probe_scores(
     data = probe_data(subject, variable, sizes, network=network)
     if len(data.classes) < 2:
         return data, None
-    key = (network, "scores", variable, *sizes.values(), *params["inverse_l2"])
+    key = (
+        network, "scores", variable, subject.length, *sizes.values(), *params["inverse_l2"]
+    )  # fmt: skip
     known: Scores | None = subject.memo.get(key)
     if known is not None and (n_controls is None or known.n_controls == n_controls):
         return data, known
