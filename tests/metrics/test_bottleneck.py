@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from hand_built import (
     SMALL_ERASURE,
+    HandBuilt,
+    Mixer,
+    always,
+    kept_state,
     load_task,
+    never,
     results_of,
     spread_over_blocks,
     subject_of,
@@ -14,13 +21,20 @@ from hand_built import (
 )
 
 from mecheval.harness import selftest
-from mecheval.metrics.bottleneck import cost
+from mecheval.metrics.bottleneck import cost, erasers, scrubbing
+from mecheval.metrics.bottleneck.cost import AtLayer
+from mecheval.metrics.bottleneck.erased_runs import erased_runs
+from mecheval.metrics.bottleneck.moments import Moments
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PARITY = load_task("parity")
 ONLY = "is the only layer that counts"
 
 
 def test_a_single_layer_that_counts_has_no_interval() -> None:
-    subject = subject_of(written_at_block(3, 4), load_task("parity"))
+    subject = subject_of(written_at_block(3, 4), PARITY)
     result = results_of(subject, "bottleneck", **SMALL_ERASURE)["bottleneck/parity"]
     assert result.scalars["asked_layers"] == result.scalars["counting_layers"] == 1
     assert (result.scalars["layer"], result.scalars["depth"]) == (3, 0.75)
@@ -32,7 +46,7 @@ def test_a_single_layer_that_counts_has_no_interval() -> None:
 
 
 def test_one_of_several_layers_has_an_interval() -> None:
-    subject = subject_of(written_at_block(2, 4), load_task("parity"))
+    subject = subject_of(written_at_block(2, 4), PARITY)
     result = results_of(subject, "bottleneck", **SMALL_ERASURE)["bottleneck/parity"]
     assert result.scalars["counting_layers"] == 2
     ends = (result.scalars["layer_low"], result.scalars["layer_high"])
@@ -42,7 +56,7 @@ def test_one_of_several_layers_has_an_interval() -> None:
 
 
 def test_a_state_that_is_spread_over_blocks_costs_accuracy_block_by_block() -> None:
-    subject = subject_of(spread_over_blocks(4), load_task("parity"))
+    subject = subject_of(spread_over_blocks(4), PARITY)
     result = results_of(subject, "bottleneck", **SMALL_ERASURE)["bottleneck/parity"]
     series = result.profile.series
     assert series["accuracy"][1:] == pytest.approx([0.875, 0.75, 0.625, 0.5], abs=0.07)
@@ -58,7 +72,7 @@ def test_layers_that_cost_alike_are_named(monkeypatch: pytest.MonkeyPatch) -> No
         return cost.HeldOut(among(costs, layers).costs, layers[:2])
 
     monkeypatch.setattr(cost.HeldOut, "among", either)
-    subject = subject_of(written_at_block(2, 4), load_task("parity"))
+    subject = subject_of(written_at_block(2, 4), PARITY)
     result = results_of(subject, "bottleneck", **SMALL_ERASURE)["bottleneck/parity"]
     assert "layers 2 and 3 cannot be told apart" in result.warnings[0]
     assert result.value == pytest.approx(np.mean(result.profile.value[2:4]), abs=0.05)
@@ -76,7 +90,7 @@ def test_a_memory_that_nothing_reads_costs_nothing_and_is_no_bottleneck() -> Non
 
 def test_answers_that_are_turned_round_have_lost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Erasing that swaps the two answers takes all accuracy and no information."""
-    subject = subject_of(written_at_block(2, 4), load_task("parity"))
+    subject = subject_of(written_at_block(2, 4), PARITY)
     own = selftest_swapped(subject)
     monkeypatch.setattr("mecheval.metrics.bottleneck.erased_runs.StreamEdits.logits", own)
     result = results_of(subject, "bottleneck", **SMALL_ERASURE)["bottleneck/parity"]
@@ -98,7 +112,7 @@ def selftest_swapped(subject):
 
 
 def test_the_embedding_is_left_out() -> None:
-    subject = subject_of(written_at_block(1, 2), load_task("parity"))
+    subject = subject_of(written_at_block(1, 2), PARITY)
     profile = results_of(subject, "bottleneck", **SMALL_ERASURE)["bottleneck/parity"].profile
     assert profile.marks["token"] == [True, False, False]
     assert not profile.marks["valid"][0]
@@ -107,7 +121,7 @@ def test_the_embedding_is_left_out() -> None:
 
 
 def test_what_tells_nothing_has_nothing_to_lose() -> None:
-    subject = subject_of(written_at_block(2, 4), load_task("parity"))
+    subject = subject_of(written_at_block(2, 4), PARITY)
     subject.model.gain.data.fill_(0.0)
     result = results_of(subject, "bottleneck", **SMALL_ERASURE)["bottleneck/parity"]
     assert result.value is result.scalars["layer"] is None
@@ -115,7 +129,7 @@ def test_what_tells_nothing_has_nothing_to_lose() -> None:
 
 
 def test_erasers_stand_side_by_side_and_change_nothing_of_each_other() -> None:
-    subject = subject_of(written_at_block(2, 4), load_task("parity"))
+    subject = subject_of(written_at_block(2, 4), PARITY)
     sizes = {**SMALL_ERASURE, "n_fit": 300, "inlp_rounds": 2}
     others = ["class_mean", "row_space", "direction", "inlp"]
     found = results_of(subject, "bottleneck", **sizes, erasers=others)
@@ -133,7 +147,7 @@ def test_erasers_stand_side_by_side_and_change_nothing_of_each_other() -> None:
 
 
 def test_a_network_with_a_hidden_layer_is_asked_only_where_the_variable_is() -> None:
-    subject = subject_of(written_at_block(2, 4), load_task("parity"))
+    subject = subject_of(written_at_block(2, 4), PARITY)
     result = results_of(subject, "bottleneck", **SMALL_ERASURE)["bottleneck/parity"]
     series = result.profile.series
     assert [accuracy is not None for accuracy in series["mlp"]] == [False, False, True, True, False]
@@ -146,7 +160,7 @@ def test_a_network_with_a_hidden_layer_is_asked_only_where_the_variable_is() -> 
 
 
 def test_erasers_of_longer_words_are_fitted_on_them() -> None:
-    subject = subject_of(written_at_block(2, 4), load_task("parity"))
+    subject = subject_of(written_at_block(2, 4), PARITY)
     results = [
         results_of(subject, "bottleneck", **SMALL_ERASURE, length=length) for length in (1, 2)
     ]
@@ -155,3 +169,52 @@ def test_erasers_of_longer_words_are_fitted_on_them() -> None:
     assert one.profile != two.profile
     assert two.scalars["layer"] == 2
     assert two.config["length"] == 2
+
+
+def test_scrubbing_from_a_layer_on_takes_what_is_written_again() -> None:
+    """A network that writes the state at two blocks loses nothing by erasing the first alone."""
+    subject = subject_of(HandBuilt([Mixer(always), Mixer(never), Again(), Mixer(never)]), PARITY)
+    sizes = {**SMALL_ERASURE, "n_scrub": 200}
+    (result,) = results_of(subject, "bottleneck", **sizes, scrub=True).values()
+    series = result.profile.series
+    assert series["scrub_cost"][0] is series["scrub_cost"][4] is None
+    assert series["information"][1] == series["information"][2] == 1.0
+    scrubbed = np.add(series["scrub_cost"][1:4], series["scrub_null"][1:4])
+    assert scrubbed == pytest.approx([1.0, 1.0, 1.0], abs=0.05)
+    assert all(series["scrub_null_high"][layer] < 0.9 for layer in (1, 2, 3))
+
+
+class Again(Mixer):
+    """Writes the state once more, and takes away what was there."""
+
+    def __init__(self) -> None:
+        super().__init__(always)
+
+    def forward(self, stream_BTD: Tensor) -> Tensor:
+        return super().forward(stream_BTD) - kept_state(stream_BTD)
+
+
+def test_scrubbing_at_the_last_inner_layer_is_erasing_there() -> None:
+    subject = subject_of(written_at_block(2, 3), PARITY)
+    runs = erased_runs(subject, 64, 16)
+    scrubbed = scrubbing.scrubbed(runs, "parity", (0, 1), n_fit=300, n_null=2)
+    assert scrubbed[0] is scrubbed[3] is None
+    batch = subject.examples("train", 300, purpose="eraser")
+    fit = next(Moments(subject, batch, 0).fits(2, "parity", (0, 1)))
+    by_hand = runs.answers(2, erasers.leace(fit, erasers.Probing(())))
+    alone = AtLayer.of(
+        runs.target_BT, runs.clean.given, erased_BT=by_hand.given,
+        null_JBT=np.zeros((0, *runs.target_BT.shape), int),
+    )  # fmt: skip
+    once = np.ones((1, 64))
+    assert scrubbed[2].cost(once) == pytest.approx(alone.cost(once), abs=0.02)
+
+
+def test_a_block_that_is_left_out_costs_what_it_does() -> None:
+    subject = subject_of(written_at_block(2, 4), PARITY)
+    (result,) = results_of(subject, "bottleneck", **SMALL_ERASURE, blocks=True).values()
+    for name in ("skip", "mean"):
+        assert result.profile.series[f"{name}_cost"] == [None, 0.0, 1.0, 0.0, 0.0]
+        accuracy = result.profile.series[f"{name}_accuracy"]
+        assert accuracy[2] == pytest.approx(0.5, abs=0.1)
+        assert accuracy[1] == accuracy[3] == 1.0

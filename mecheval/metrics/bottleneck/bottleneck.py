@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from mecheval.metrics.bottleneck.curves import Readings, asked_nonlinearly, by_layer, curves_of
+from mecheval.metrics.bottleneck.block_ablation import without_blocks
+from mecheval.metrics.bottleneck.curves import Readings, by_layer, curves_of, read_nonlinearly
 from mecheval.metrics.bottleneck.erasure_sweep import Asked, prepare_sweep
+from mecheval.metrics.bottleneck.scrubbing import scrub_series, scrubbed
 from mecheval.metrics.bottleneck.summary import summary
 from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.needs import AtLength, Variable
@@ -28,8 +30,11 @@ from mecheval.metrics.results import Estimate, Layout
 from mecheval.tasks.floors import counting, first_position, task_floors
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from mecheval.metrics.bottleneck.curves import Curves
     from mecheval.metrics.bottleneck.erasure_sweep import Sweep
+    from mecheval.metrics.probe.probe_data import ProbeData
     from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import MetricResult
 
@@ -122,6 +127,13 @@ class Bottleneck(Metric):
         inlp_inverse_l2: Their inverse strength of L2.
         inlp_rounds: Number of these probes.
         mlp: Whether networks with one hidden layer are refitted, where the variable is asked about.
+        scrub: Whether the variable is also erased at a layer and at all later ones that blocks
+            follow, by LEACE fitted anew each time (``scrub_cost`` in the profile). Its null is
+            fitted likewise, which takes about three times as long as all else together.
+        blocks: Whether each block is left out too, so that its output is its input (``skip_cost``),
+            or what it writes is the mean over training sequences (``mean_cost``): what that costs
+            stands at the layer that the block makes, without a null. About a tenth more time.
+        n_scrub: Training sequences for these two.
         min_readability: Least readability of a layer that counts, above the floor.
         min_cost: Least cost of a layer that counts.
     """
@@ -142,6 +154,9 @@ class Bottleneck(Metric):
     inlp_inverse_l2: Strength = 1.0
     inlp_rounds: Count = 20
     mlp: bool = True
+    scrub: bool = False
+    blocks: bool = False
+    n_scrub: Count = 500
     min_readability: Amount = 0.2
     min_cost: Amount = 0.05
 
@@ -188,11 +203,27 @@ class Bottleneck(Metric):
                 continue
             rng = subject.stream("bootstrap", "bottleneck", name)
             curves = curves_of(sweep, outcomes[key], readings[name], rng)
-            if self.mlp:
-                draws = subject.stream("probe_data", "mlp_refit", name)
-                curves = replace(curves, mlp=asked_nonlinearly(asked[name].data, curves, draws))
+            further = self._further(sweep, asked[name].data, curves, key)
+            curves = replace(curves, further=further)
             results.append(self._of(layout, sweep, curves, ERASER_NOTES.get(key[1])))
         return results
+
+    def _further(
+        self, sweep: Sweep, data: ProbeData, curves: Curves, key: tuple[str, str]
+    ) -> dict[str, np.ndarray]:
+        """Return the series that are asked for beside those of a variable and an eraser."""
+        further, (name, eraser) = {}, key
+        subject, runs = sweep.subject, sweep.runs
+        if self.mlp:
+            rng = subject.stream("probe_data", "mlp_refit", name)
+            further |= read_nonlinearly(data, curves, rng)
+        if self.scrub and eraser == self.eraser:
+            by_layer = scrubbed(runs, name, data.classes, n_fit=self.n_scrub, n_null=self.n_null)
+            rng = subject.stream("bootstrap", "scrub", name)
+            further |= scrub_series(by_layer, len(runs.batch), rng)
+        if self.blocks and eraser == self.eraser:
+            further |= without_blocks(runs, self.n_scrub)
+        return further
 
     def _of(self, layout: Layout, sweep: Sweep, curves: Curves, note: str | None) -> MetricResult:
         estimate, fields = summary(sweep.runs, curves)

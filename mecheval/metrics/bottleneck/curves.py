@@ -6,7 +6,7 @@ Shape suffixes: ``L`` layers 0 (embedding) to n, ``B`` sequences, ``T`` position
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,7 @@ from mecheval.metrics.bottleneck.refit import nonlinear
 from mecheval.metrics.results import profile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mecheval.metrics.bottleneck.erasure_sweep import Outcome, Sweep
     from mecheval.metrics.probe.probe_data import ProbeData
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 PLATEAU = 0.8
 """Layers with at least this share of the largest cost are on its plateau."""
+
+
+MLP = ("mlp", "mlp_refit")
+"""Series of what networks with a hidden layer read before and after erasure."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,7 @@ class Curves:
         recovery_L: What it reads of what there was.
         removed_L: Whether that is next to nothing, as evidence has it.
         null_accuracy_L: Mean token accuracy under the null.
-        mlp: Accuracies of networks with a hidden layer before and after erasure, ``(L,)`` each;
-            None where they were not asked for.
+        further: Further series ``(L,)`` by name: what was asked for beside.
     """
 
     outcomes: Sequence[Outcome]
@@ -68,17 +71,12 @@ class Curves:
     recovery_L: np.ndarray
     removed_L: np.ndarray
     null_accuracy_L: np.ndarray
-    mlp: tuple[np.ndarray, np.ndarray] | None = None
+    further: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def counting_cost_L(self) -> np.ndarray:
         """Return the cost at layers that count, NaN elsewhere."""
         return np.where(self.layers.counts_L, self.cost_L, np.nan)
-
-    @property
-    def by_mlp(self) -> dict[str, np.ndarray]:
-        """Return what networks with a hidden layer read, by the name of the series."""
-        return {} if self.mlp is None else {"mlp": self.mlp[0], "mlp_refit": self.mlp[1]}
 
     @property
     def accuracy_L(self) -> np.ndarray:
@@ -128,12 +126,19 @@ def curves_of(
     )
 
 
-def asked_nonlinearly(
+def read_nonlinearly(
     data: ProbeData, curves: Curves, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what networks with a hidden layer read at the layers that are asked about."""
+) -> dict[str, np.ndarray]:
+    """Return what networks with a hidden layer read where the variable is asked about, as series.
+
+    Args:
+        data: Examples of the variable.
+        curves: The layers, and what was erased there.
+        rng: Decides the first weights and the order of the examples.
+    """
     layers = np.flatnonzero(curves.layers.asked_L).tolist()
-    return nonlinear(data, {layer: curves.outcomes[layer - 1].eraser for layer in layers}, rng)
+    erasers = {layer: curves.outcomes[layer - 1].eraser for layer in layers}
+    return dict(zip(MLP, nonlinear(data, erasers, rng), strict=True))
 
 
 def by_layer(curves: Curves) -> Profile:
@@ -170,7 +175,7 @@ def by_layer(curves: Curves) -> Profile:
             "refit_log_loss": padded(o.refit.log_loss if o.refit else np.nan for o in outcomes),
             "refit_recovery": curves.recovery_L,
             "rank": padded(outcome.eraser.rank for outcome in outcomes),
-            **curves.by_mlp,
+            **curves.further,
         },
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 from mecheval import stats
 from mecheval.metrics import layer_curves, resampling
 from mecheval.metrics.bottleneck.cost import HeldOut
-from mecheval.metrics.bottleneck.curves import PLATEAU
+from mecheval.metrics.bottleneck.curves import MLP, PLATEAU
 from mecheval.metrics.bottleneck.information import Cells, informed
 from mecheval.metrics.results import Estimate
 
@@ -106,7 +106,7 @@ def _of_layer(curves: Curves) -> dict[str, Any]:
         "plateau_width": len(plateau) / last,
         "refit_recovery": curves.recovery_L[layer],
         "refit_log_loss": refit.log_loss if refit else None,
-        **{name: read_L[layer] for name, read_L in curves.by_mlp.items()},
+        **{name: curves.further[name][layer] for name in MLP if name in curves.further},
         "correlation_with_probe": _correlation(curves),
         **layer_curves.concentration(curves.counting_cost_L[1:-1]),
     }
