@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mecheval.models.contract import SequenceModel
 
 VOCABULARY = 997
+OURS = ("deltanet", "lstm", "mamba", "transformer")
 EARLY = 5
 """Position of the token in which prompts differ."""
 
@@ -83,13 +84,15 @@ def models(width: int, layers: int) -> dict[str, Callable[[], SequenceModel]]:
     """Return how to build a model of each kind."""
     heads = max(1, width // 32)
     llama = {"intermediate_size": 2 * width, "num_key_value_heads": max(1, heads // 2)}
+    mamba2 = {"state_size": 16, "head_dim": 32, "num_heads": 2 * heads, "n_groups": 1}
     common = {"hidden_size": width, "num_hidden_layers": layers}
     ours = f"[layers={layers},width={width}]"
     return {
         "gpt2": partial(of_transformers, "gpt2", n_embd=width, n_layer=layers, n_head=heads),
         "llama": partial(of_transformers, "llama", num_attention_heads=heads, **llama, **common),
         "mamba": partial(of_transformers, "mamba", state_size=16, **common),
-        **{f"our {name}": partial(of_ours, name + ours) for name in ("mamba", "transformer")},
+        "mamba2": partial(of_transformers, "mamba2", **mamba2, **common),
+        **{f"our {name}": partial(of_ours, name + ours) for name in OURS},
     }
 
 

@@ -7,7 +7,6 @@ its queries.
 from __future__ import annotations
 
 import dataclasses
-import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +15,7 @@ import numpy as np
 from mecheval.errors import UsageError
 from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Task, task
 from mecheval.tasks.distinct import all_different
+from mecheval.tasks.symbols import CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 DIVIDER = 1  # index of the symbol between pairs and queries; keys follow it, then values
 SIDES = ("key", "value")
-CHARACTERS = string.ascii_letters + string.digits + string.punctuation
 _ROUNDS = 64  # of drawing again what does not fit
 
 

@@ -7,7 +7,6 @@ queries of an example.
 from __future__ import annotations
 
 import dataclasses
-import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +16,7 @@ from mecheval.errors import UsageError
 from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Task, task
 from mecheval.tasks.batch import where_answers_differ
 from mecheval.tasks.splits import sequence_hash
+from mecheval.tasks.symbols import CHARACTERS
 from mecheval.tasks.treecall import documents
 from mecheval.tasks.treecall.grammar import Grammar, GrammarShape, random_grammar
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 DIVIDER, PAD, FIRST = 1, 2, 3  # between yield and queries; behind them; the first terminal
 SHORTEST = 3  # tokens of a yield
-CHARACTERS = string.ascii_letters + string.digits + string.punctuation
 _CHUNK = 16_384  # trees drawn at once
 _MOST_BARREN = 4 * _CHUNK  # trees without a single find, after which there is nothing to find
 _ROUNDS = 64  # of drawing again what does not fit

@@ -6,12 +6,14 @@ Shape suffixes: ``B`` examples, ``T`` positions (BOS included), ``S`` symbols, `
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from mecheval.errors import UsageError
 from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Task, task
+from mecheval.tasks.contract import RANGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +41,8 @@ class Dyck(Task):
         m: Greatest depth.
         noop_rate: Probability of the no-op symbol at every position.
     """
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"range": RANGE})
 
     min_length: int = 32
     max_length: int = 32

@@ -6,7 +6,6 @@ Shape suffixes: ``B`` examples, ``T`` positions (BOS included).
 from __future__ import annotations
 
 import dataclasses
-import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,13 +14,13 @@ import numpy as np
 from mecheval.errors import UsageError
 from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Task, task
 from mecheval.tasks.batch import where_answers_differ
+from mecheval.tasks.symbols import characters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FIRST = 1  # index of the first token; BOS is 0
 SHORTEST = 4  # symbols: the pair, one between, the query
-CHARACTERS = string.ascii_letters + string.digits + string.punctuation
 
 
 @task(
@@ -78,8 +77,7 @@ class Induction(Task):
     @property
     def strings(self) -> tuple[str, ...]:
         """Return one character per token while there are enough, nothing in particular beyond."""
-        enough = self.tokens <= len(CHARACTERS)
-        return (BOS, *CHARACTERS[: self.tokens]) if enough else ()
+        return characters(self.tokens)
 
     @property
     def answers(self) -> tuple[int, ...]:

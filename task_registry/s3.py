@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from mecheval.tasks import BOS, task
-from mecheval.tasks.words import GroupWords
+from mecheval.tasks import task
+from mecheval.tasks.group_words import NamedGroupWords
+from mecheval.tasks.groups import named_group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PERMUTATIONS = ((0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1), (2, 1, 0), (1, 0, 2))
-"""Three rotations, then three transpositions: element // 3 is the sign, element % 3 the coset."""
+    import numpy as np
+
+    from mecheval.tasks.groups import Group
 
 
 @task(
@@ -29,33 +28,23 @@ PERMUTATIONS = ((0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1), (2, 1, 0), (1, 0, 2)
     ),
 )
 @dataclass(frozen=True, kw_only=True)
-class S3(GroupWords):
-    """Running product of permutations of three things; six states, non-commutative."""
+class S3(NamedGroupWords):
+    """Running product of permutations of three things; six states, non-commutative.
+
+    It is ``group[name=s3]`` with a variable that is no homomorphism: ``coset``, which of the three
+    permutations of its sign it is.
+    """
 
     @property
-    def elements(self) -> tuple[str, ...]:
-        """Return the permutations in one-line notation; 123 is the no-op."""
-        return tuple("".join(str(image + 1) for image in p) for p in PERMUTATIONS)
-
-    @property
-    def strings(self) -> tuple[str, ...]:
-        """Return one letter per permutation, because tokenizers split three digits."""
-        return (BOS, "a", "b", "c", "d", "e", "f")
-
-    @property
-    def product(self) -> np.ndarray:
-        """Return composition: the state first, then the element applied to its result."""
-        table = np.zeros((6, 6), np.int64)
-        for a, b in itertools.product(range(6), range(6)):
-            composed = tuple(PERMUTATIONS[b][image] for image in PERMUTATIONS[a])
-            table[a, b] = PERMUTATIONS.index(composed)
-        return table
+    def group(self) -> Group:
+        """Return three rotations, then each of them followed by 132."""
+        return named_group("s3")
 
     @property
     def variables(self) -> Mapping[str, int]:
         """Return the permutation, its sign, and which of its sign's three it is."""
-        return {"element": 6, "sign": 2, "coset": 3}
+        return {**super().variables, "coset": 3}
 
     def read(self, state_BT: np.ndarray) -> Mapping[str, np.ndarray]:
         """Return the permutation, its sign and its coset."""
-        return {"element": state_BT, "sign": state_BT // 3, "coset": state_BT % 3}
+        return {**super().read(state_BT), "coset": state_BT % 3}

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mecheval.tasks import task
-from mecheval.tasks.words import GroupWords
+from mecheval.tasks.group_words import NamedGroupWords
+from mecheval.tasks.groups import named_group
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from mecheval.tasks.groups import Group
 
 
 @task(
@@ -25,24 +24,13 @@ if TYPE_CHECKING:
     ),
 )
 @dataclass(frozen=True, kw_only=True)
-class Z6(GroupWords):
-    """Running sum modulo 6; six states, commutative."""
+class Z6(NamedGroupWords):
+    """Running sum modulo 6; six states, commutative.
+
+    Its variables are the sum, and its residues modulo 2 (as S3's sign) and 3 (as S3's coset).
+    """
 
     @property
-    def elements(self) -> tuple[str, ...]:
-        """Return the residues; 0 is the no-op."""
-        return ("0", "1", "2", "3", "4", "5")
-
-    @property
-    def product(self) -> np.ndarray:
-        """Return addition modulo 6."""
-        return np.add.outer(np.arange(6), np.arange(6)) % 6
-
-    @property
-    def variables(self) -> Mapping[str, int]:
-        """Return the sum, and its residues modulo 2 (as S3's sign) and 3 (as S3's coset)."""
-        return {"element": 6, "mod2": 2, "mod3": 3}
-
-    def read(self, state_BT: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Return the sum and its two residues."""
-        return {"element": state_BT, "mod2": state_BT % 2, "mod3": state_BT % 3}
+    def group(self) -> Group:
+        """Return the residues, of which 0 is the no-op."""
+        return named_group("z6")

@@ -90,7 +90,7 @@ def _task(args: argparse.Namespace) -> dict[str, Any]:
         "reference": task.card.reference,
         "source": registry.get("task", spec.name).origin,
         "parameters": [
-            {**parameter, "value": _plain(task.params[parameter["name"]])}
+            {**parameter, "value": _plain(getattr(task, parameter["name"]))}
             for parameter in parameters(type(task))
         ],
         "presets": {preset: _assignments(args) for preset, args in task.presets.items()},

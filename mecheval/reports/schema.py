@@ -34,8 +34,8 @@ class TaskIdentity(Record):
     params: Arguments
     """All parameters, defaults included."""
     sample_sha256: Sha256 | None = None
-    """Hash of a sample and of the declaring file, for tasks that are not built in; null where the
-    version says it."""
+    """Hash of a sample and of the declaring file, for tasks that are not built in; of the files
+    that examples are taken from, for those that read some; null where the version says it."""
 
 
 class ModelPart(Record):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from mecheval.errors import ContractError, UsageError, unknown
@@ -27,6 +28,10 @@ BOS = "<bos>"
 Without it, attention without absolute positions cannot tell 1 from 11 from 111: all values in an
 all-ones prefix are equal, and so is every output.
 """
+
+
+RANGE = MappingProxyType({"min_length": 3, "max_length": 40})
+"""The preset ``range`` of tasks of state tracking: lengths of training as in Grazzi et al. 2025."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,14 @@ class Task(ABC):
     """Parameters by the name of a preset, which ``NAME[PRESET]`` chooses."""
     ambiguous: ClassVar[bool] = False
     """Whether one sequence of symbols can come with several right answers or latent states."""
+    separate: ClassVar[bool] = False
+    """Whether :meth:`sample_split` alone keeps the splits apart, by files that it takes examples
+    from; elsewhere the hashes of sequences do."""
     queried: ClassVar[bool] = False
     """Whether answers are asked for behind a text, however short: floors then count them all."""
+    later: ClassVar[tuple[str, ...]] = ()
+    """Parameters that a published version got later: ``params`` holds those that are not as by
+    default, so that what was measured without them keeps its name."""
 
     min_length: int = 16
     max_length: int = 16
@@ -106,6 +117,11 @@ class Task(ABC):
         return self.symbols
 
     @property
+    def data_sha256(self) -> str | None:
+        """Return the hash of files that examples are taken from; None where none are."""
+        return None
+
+    @property
     def chance(self) -> float:
         """Return the accuracy of a uniform guess among the answers."""
         return 1.0 / len(self.answers)
@@ -117,8 +133,10 @@ class Task(ABC):
 
     @property
     def params(self) -> dict[str, Any]:
-        """Return all parameters by name."""
-        return dataclasses.asdict(self)
+        """Return all parameters by name, but for those of :attr:`later` at their defaults."""
+        defaults = {f.name: f.default for f in dataclasses.fields(self) if f.name in self.later}
+        given = dataclasses.asdict(self)
+        return {k: v for k, v in given.items() if k not in defaults or v != defaults[k]}
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, n: int, length: int) -> Batch:
@@ -127,7 +145,8 @@ class Task(ABC):
     def sample_split(self, rng: np.random.Generator, n: int, length: int, split: Split) -> Batch:
         """Draw examples for a split, for tasks whose splits differ in more than their sequences.
 
-        Whatever this returns, only sequences whose hash belongs to the split are kept.
+        Whatever this returns, only sequences whose hash belongs to the split are kept, but for
+        tasks that are :attr:`separate`.
         """
         return self.sample(rng, n, length)
 

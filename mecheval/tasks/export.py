@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mecheval.seeding import stream
 from mecheval.tasks.batch import UNDEFINED, UNSCORED
 from mecheval.tasks.splits import Split, draw
@@ -23,7 +25,8 @@ def to_datasets(
 
     Every row holds ``tokens`` and ``targets`` (class labels named after the symbols),
     ``variables`` (whole numbers, by name) and ``roles`` (positions, by name). Position 0 is BOS. A
-    target that is not scored is -100, and a variable where it has no value is -1.
+    target that is not scored is -100, and a variable where it has no value is -1. Rows of ``train``
+    have all lengths that training may have, each equally often; all others have one.
 
     Args:
         task: The configured task.
@@ -44,23 +47,44 @@ def to_datasets(
         version=f"{task.card.version}.0.0",
     )
     found: dict[str, datasets.Dataset] = {}
-    for name, (split, n, length) in _plan(task, n_train, n_test).items():
-        batch = draw(task, stream(seed, "datasets", name), n, length=length, split=split)
+    for name, (split, n, lengths) in _plan(task, n_train, n_test).items():
+        rng = stream(seed, "datasets", name)
         found[name] = datasets.Dataset.from_list(
-            _rows(batch), info=info.copy(), split=datasets.NamedSplit(name)
+            _drawn(task, rng, n, lengths, split),
+            info=info.copy(),
+            split=datasets.NamedSplit(name),
         )
     return datasets.DatasetDict(found)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
-def _plan(task: Task, n_train: int, n_test: int) -> dict[str, tuple[Split, int, int]]:
-    """Return split, number of rows and number of symbols by the name of the data set."""
-    plan: dict[str, tuple[Split, int, int]] = {
-        "train": ("train", n_train, task.max_length),
-        "validation": ("validation", n_test, task.max_length),
+def _plan(task: Task, n_train: int, n_test: int) -> dict[str, tuple[Split, int, range]]:
+    """Return split, number of rows and numbers of symbols by the name of the data set."""
+
+    def only(length: int) -> range:
+        return range(length, length + 1)
+
+    plan: dict[str, tuple[Split, int, range]] = {
+        "train": ("train", n_train, range(task.min_length, task.max_length + 1)),
+        "validation": ("validation", n_test, only(task.max_length)),
     }
     for factor, length in task.test_lengths.items():
-        plan["test" if factor == "1x" else f"test_{factor}"] = ("test", n_test, length)
+        plan["test" if factor == "1x" else f"test_{factor}"] = ("test", n_test, only(length))
     return plan
+
+
+def _drawn(
+    task: Task, rng: np.random.Generator, n: int, lengths: range, split: Split
+) -> list[dict[str, Any]]:
+    """Draw rows of all lengths, in random order where there are several."""
+    if len(lengths) == 1:
+        return _rows(draw(task, rng, n, length=lengths[0], split=split))
+    counts = rng.multinomial(n, np.full(len(lengths), 1 / len(lengths)))
+    rows = [
+        row
+        for length, count in zip(lengths, counts.tolist(), strict=True)
+        for row in _rows(draw(task, rng, count, length=length, split=split))
+    ]
+    return [rows[place] for place in rng.permutation(n)]
 
 
 def _features(task: Task) -> datasets.Features:

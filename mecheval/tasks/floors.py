@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mecheval import seeding
-from mecheval.tasks.batch import UNDEFINED, Batch
+from mecheval.tasks.batch import UNDEFINED, Batch, concatenate
+from mecheval.tasks.order_free import ORDER_FREE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ FLOORS = ("majority", "position", *(f"last{width}" for width in WINDOWS))
 """The floors of every task; together with its own rules of thumb they correct a readability."""
 
 BESIDE = f"last{max(WINDOWS)}+position"
-"""A table that is reported beside the floors, and corrects nothing."""
+"""A table that is reported beside the floors, and corrects nothing; so is ``order_free``."""
 
 _DENSE = 1 << 23  # largest table of counts that is held densely
 
@@ -67,8 +68,8 @@ class Floors:
 
 
 def counting(by_floor: Mapping[str, float]) -> dict[str, float]:
-    """Leave out the table that is only reported beside the floors."""
-    return {name: value for name, value in by_floor.items() if name != BESIDE}
+    """Leave out what is only reported beside the floors."""
+    return {name: v for name, v in by_floor.items() if name not in (BESIDE, ORDER_FREE)}
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def task_floors(task: Task, seed: int, n: int = N_SEQUENCES) -> TaskFloors:
     """
     length = task.max_length
     first = first_position(length)
-    batch = task.sample(seeding.stream(seed, "floors"), n, length)
+    batch = _sequences(task, seeding.stream(seed, "floors"), n, length)
     first_answer = 0 if task.queried else first
     contexts = {at: _contexts(batch, len(task.symbols), at) for at in {first, first_answer}}
     rules = task.guesses(batch)
@@ -121,6 +122,17 @@ def task_floors(task: Task, seed: int, n: int = N_SEQUENCES) -> TaskFloors:
         name: floors(name, batch.variables[name], size) for name, size in task.variables.items()
     }
     return TaskFloors(floors("answer", answers_BT, len(task.answers)), variables, first)
+
+
+def _sequences(task: Task, rng: np.random.Generator, n: int, length: int) -> Batch:
+    """Draw sequences; of a task that takes them from files, the second half from other files.
+
+    A table that had met the same files would know what stands behind what.
+    """
+    if not task.separate:
+        return task.sample(rng, n, length)
+    halves = (task.sample_split(rng, n // 2, length, split) for split in ("train", "test"))
+    return concatenate(list(halves))
 
 
 def _as_values(targets_BT: np.ndarray, answers: Sequence[int], n_symbols: int) -> np.ndarray:

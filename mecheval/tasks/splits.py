@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "validation", "test"]
 
-_BUCKETS: dict[Split, tuple[int, ...]] = {
+BUCKETS: dict[Split, tuple[int, ...]] = {
     "test": (0, 1),
     "validation": (2,),
     "train": tuple(range(3, 16)),
 }
+"""The parts of sixteen that a split has, by the hash of a sequence or of a file."""
 _MAX_ROUNDS = 1000
 _MAX_BARREN = 20  # rounds without a single find, after which there is nothing to find
 
@@ -39,7 +40,7 @@ def sequence_hash(tokens_BT: np.ndarray) -> np.ndarray:
 
 def in_split(tokens_BT: np.ndarray, split: Split) -> np.ndarray:
     """Say of every sequence whether it belongs to a split, shape ``(B,)``."""
-    return np.isin(sequence_hash(tokens_BT) % np.uint64(16), _BUCKETS[split])
+    return np.isin(sequence_hash(tokens_BT) % np.uint64(16), BUCKETS[split])
 
 
 def draw(task: Task, rng: np.random.Generator, n: int, *, length: int, split: Split) -> Batch:
@@ -48,11 +49,12 @@ def draw(task: Task, rng: np.random.Generator, n: int, *, length: int, split: Sp
     Raises:
         ContractError: The task has no sequence of this length in the split.
     """
-    share = len(_BUCKETS[split]) / 16
+    share = 1.0 if task.separate else len(BUCKETS[split]) / 16
     batches, found = [], 0
     for round_ in range(_MAX_ROUNDS):
         batch = task.sample_split(rng, int(1.1 * (n - found) / share) + 16, length, split)
-        batch = batch.take(in_split(task.split_key(batch.tokens_BT), split))
+        if not task.separate:
+            batch = batch.take(in_split(task.split_key(batch.tokens_BT), split))
         batches.append(batch)
         found += len(batch)
         if found >= n:
@@ -94,7 +96,8 @@ def draw_pairs(
         batch = draw(task, rng, 8 * n, length=length, split="test")
         pairs = Pairs(batch, task.counterfactual_of(kind, batch, rng))
         keep = (pairs.answers_P != pairs.foils_P) & (pairs.changed_P < pairs.readout_P)
-        keep &= ~in_split(task.split_key(pairs.corrupted.tokens_BT), "train")
+        if not task.separate:
+            keep &= ~in_split(task.split_key(pairs.corrupted.tokens_BT), "train")
         clean.append(pairs.clean.take(keep))
         corrupted.append(pairs.corrupted.take(keep))
         found += int(keep.sum())

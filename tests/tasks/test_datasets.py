@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+import mecheval
 from mecheval.registry import Registry
 from mecheval.tasks import UNDEFINED, UNSCORED, Task
 from mecheval.tasks.splits import in_split
@@ -97,3 +98,19 @@ def test_they_can_be_saved_and_loaded(dyck, tmp_path: Path) -> None:
 
 def test_a_task_without_longer_tests_has_three_splits() -> None:
     assert set(Dyck(longer=()).to_datasets(n_train=8, n_test=8)) == set(NAMES[:3])
+
+
+def test_rows_of_training_have_every_length_that_training_has() -> None:
+    parity = mecheval.load_task("parity[min_length=3,max_length=9]")
+    found = parity.to_datasets(n_train=700, n_test=20)
+    lengths = [len(row) - 1 for row in found["train"]["tokens"]]
+    counts = np.bincount(lengths, minlength=10)[3:]
+    assert counts.sum() == 700
+    assert counts.min() > 60
+    assert lengths != sorted(lengths)
+    for row in found["train"]:
+        word = np.array(row["tokens"][1:]) - 1
+        assert row["targets"][1:] == (1 + word.cumsum() % 2).tolist()
+        assert row["roles"]["readout"] == len(word)
+    assert {len(row) for row in found["validation"]["tokens"]} == {10}
+    assert {len(row) for row in found["test_2x"]["tokens"]} == {19}
