@@ -181,7 +181,6 @@ def test_scrubbing_from_a_layer_on_takes_what_is_written_again() -> None:
     assert series["information"][1] == series["information"][2] == 1.0
     scrubbed = np.add(series["scrub_cost"][1:4], series["scrub_null"][1:4])
     assert scrubbed == pytest.approx([1.0, 1.0, 1.0], abs=0.05)
-    assert all(series["scrub_null_high"][layer] < 0.9 for layer in (1, 2, 3))
 
 
 class Again(Mixer):
@@ -214,7 +213,9 @@ def test_a_block_that_is_left_out_costs_what_it_does() -> None:
     subject = subject_of(written_at_block(2, 4), PARITY)
     (result,) = results_of(subject, "bottleneck", **SMALL_ERASURE, blocks=True).values()
     for name in ("skip", "mean"):
-        assert result.profile.series[f"{name}_cost"] == [None, 0.0, 1.0, 0.0, 0.0]
+        cost_L = result.profile.series[f"{name}_cost"]
+        assert cost_L[0] is None
+        assert cost_L[1:] == pytest.approx([0.0, 1.0, 0.0, 0.0], abs=0.02)
         accuracy = result.profile.series[f"{name}_accuracy"]
         assert accuracy[2] == pytest.approx(0.5, abs=0.1)
         assert accuracy[1] == accuracy[3] == 1.0
