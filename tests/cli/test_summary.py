@@ -189,7 +189,7 @@ def test_parameters_that_a_task_has_of_its_own_are_said():
         return whole.model_copy(update={"identity": identity})
 
     cells = [erased("parity", eraser="mean", length=8), erased("dyck", eraser="leace", length=9)]
-    assert notes(*cells) == ["- mine has eraser=class_mean: lstm[width=48] on dyck@1"]
+    assert notes(*cells) == ["- mine has eraser=leace: lstm[width=48] on dyck@1"]
     assert not notes(cells[0], erased("dyck", eraser="mean", length=9))
 
 
