@@ -14,6 +14,7 @@ import numpy as np
 from mecheval.errors import UsageError
 from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Task, task
 from mecheval.tasks.contract import RANGE
+from mecheval.tasks.nesting import nesting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,8 +108,8 @@ class Dyck(Task):
         none. With a single type, every open bracket becomes a no-op instead.
         """
         symbol_BS = batch.tokens_BT[:, 1:].copy()
-        opener_BTM, depth_BT = _openers(symbol_BS, self.k, self.m)
-        depth_B, row_B = depth_BT[:, -1], np.arange(len(symbol_BS))
+        found = nesting(self._kinds(symbol_BS), self.m)
+        depth_B, row_B = found.depth_BT[:, -1], np.arange(len(symbol_BS))
         is_close_BS = symbol_BS >= 2 + self.k
         last_close_B = symbol_BS.shape[1] - 1 - is_close_BS[:, ::-1].argmax(1)
         type_B = rng.integers(1, max(2, self.k), size=len(symbol_BS))
@@ -121,9 +122,9 @@ class Dyck(Task):
         if self.k == 1:
             for level in range(1, self.m + 1):
                 held_B = depth_B >= level
-                symbol_BS[held_B, opener_BTM[held_B, -1, level]] = NOOP
+                symbol_BS[held_B, found.opener_BTM[held_B, -1, level]] = NOOP
         else:
-            top_B = opener_BTM[row_B, -1, depth_B]
+            top_B = found.innermost_BT[:, -1]
             old_B = symbol_BS[row_B, top_B] - 2
             new_B = 2 + (old_B + type_B) % self.k
             symbol_BS[~empty_B, top_B[~empty_B]] = new_B[~empty_B]
@@ -131,38 +132,16 @@ class Dyck(Task):
 
     def _batch(self, symbol_BS: np.ndarray) -> Batch:
         n, length = symbol_BS.shape
-        opener_BTM, depth_BT = _openers(symbol_BS, self.k, self.m)
-        row_B1, column_1T = np.arange(n)[:, None], np.arange(length + 1)[None]
-        opener_BT = opener_BTM[row_B1, column_1T, depth_BT]
-        top_BT = np.where(depth_BT > 0, symbol_BS[row_B1, opener_BT] - 1, 0)
-        targets_BT = np.where(depth_BT > 0, 1 + self.k + top_BT, NOOP)
+        found = nesting(self._kinds(symbol_BS), self.m)
+        targets_BT = np.where(found.depth_BT > 0, 1 + self.k + found.kind_BT, NOOP)
         targets_BT[:, 0] = UNSCORED
-        variables = {"depth": depth_BT.copy(), "top": top_BT}
+        variables = {"depth": found.depth_BT, "top": found.kind_BT}
         for values_BT in variables.values():
             values_BT[:, 0] = UNDEFINED
         tokens_BT = np.concatenate([np.zeros((n, 1), np.int64), symbol_BS], 1)
         return Batch(tokens_BT, targets_BT, variables, {"readout": np.full(n, length)})
 
-
-def _openers(symbol_BS: np.ndarray, k: int, m: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the open bracket of every depth stands, ``(B, T, M)``, and the depth ``(B, T)``.
-
-    Raises:
-        ValueError: A sequence closes what is not open, or nests too deep.
-    """
-    n, length = symbol_BS.shape
-    push_BS = (symbol_BS > NOOP) & (symbol_BS < 2 + k)
-    pop_BS = symbol_BS >= 2 + k
-    depth_BT = np.zeros((n, length + 1), np.int64)
-    np.cumsum(push_BS.astype(np.int64) - pop_BS, axis=1, out=depth_BT[:, 1:])
-    if depth_BT.min() < 0 or depth_BT.max() > m:
-        raise ValueError("Not a prefix of a word of this language: its depth is out of range.")
-    opener_BTM = np.zeros((n, length + 1, m + 1), np.int64)
-    for level in range(1, m + 1):
-        opened_BS = np.where(push_BS & (depth_BT[:, 1:] == level), np.arange(length), 0)
-        np.maximum.accumulate(opened_BS, axis=1, out=opener_BTM[:, 1:, level])
-    row_BS, position_BS = np.nonzero(pop_BS)
-    closed_BS = opener_BTM[row_BS, position_BS, depth_BT[row_BS, position_BS]]
-    if (symbol_BS[row_BS, closed_BS] + k != symbol_BS[row_BS, position_BS]).any():
-        raise ValueError("Not a prefix of a word of this language: a bracket closes another type.")
-    return opener_BTM, depth_BT
+    def _kinds(self, symbol_BS: np.ndarray) -> np.ndarray:
+        """Return the type of every bracket, negative where it closes, 0 for no-ops."""
+        closes_BS = symbol_BS >= 2 + self.k
+        return np.where(closes_BS, 1 + self.k - symbol_BS, symbol_BS - NOOP)
