@@ -148,14 +148,15 @@ def _readability(variable: str, rng: np.random.Generator) -> MetricResult:
     return _result(
         id=f"readability/{variable}", name="readability", family="probe",
         title=f"readability of {variable}, best layer", value=float(a_L.max()), bounds=(0.0, 1.0),
-        width=0.02, unit="sequence", references={"floor": 0.0, "untrained": 0.04},
+        width=0.02, unit="sequence", references={"floor": 0.0},
         scalars={"layer": 4.0, "com": 0.55, "ch": 0.4, "accuracy": 0.99},
         profile=Profile(
             axes=["layer"], index={"layer": [*layers.tolist()]}, value=a_L.tolist(),
             low=(a_L - 0.02).tolist(), high=(a_L + 0.02).tolist(),
             series={
                 "accuracy": (0.5 + 0.5 * a_L).tolist(), "floor": [0.5] * len(layers),
-                "untrained": [0.52] * len(layers), "shuffled": [0.5] * len(layers),
+                "untrained": [0.5] * len(layers), "shuffled": [0.5] * len(layers),
+                "mlp": np.minimum(a_L + 0.04, 1.0).tolist(),
             },
         ),
     )  # fmt: skip

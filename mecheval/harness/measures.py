@@ -114,7 +114,7 @@ def identity_of(metric: Metric) -> MetricIdentity:
     return MetricIdentity(
         name=metric.name,
         version=metric.card.version,
-        params=metric.params,
+        params=metric.deciding,
         file_sha256=None if _is_builtin(metric) else _source_hash(metric),
     )
 

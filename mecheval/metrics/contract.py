@@ -20,13 +20,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping  # noqa: TC003 - read with the types of the fields
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
 
 from mecheval.errors import ContractError
 from mecheval.escape import cause, quoted
+from mecheval.metrics.card import PART, Column, MetricCard
 from mecheval.metrics.declaring import Scope, check_declared, summary_of
 from mecheval.metrics.results import Layout, malformed, nested, numbers, uncertainty
 from mecheval.registry import declare
@@ -44,55 +45,6 @@ if TYPE_CHECKING:
     from mecheval.metrics.subject import Subject
 
 _DIGITS = 6  # of what a unit contributes, of which there are thousands in a report
-
-PART = "{part}"
-"""What stands in a heading for the part of a result that the number is of."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A number of a metric that becomes a column of tables.
-
-    Attributes:
-        title: What the number is, in words; ``{part}`` stands for the part of the result that it is
-            of, such as the name of a variable.
-        of: Which results have it: the part behind the metric's name in their ids, where ``*``
-            stands for any text.
-        at: Where it is in the result, as :mod:`mecheval.reports.lookup` reads it: its value where
-            empty, ``verdict``, the name of a scalar, or a cell of a profile.
-        kind: How it is written: ``range`` gives the ends of its interval, which a threshold has.
-        bounds: Smallest and largest possible number, where it is not the result's value.
-        otherwise: Why it is missing where the result has a value, in a few words.
-    """
-
-    title: str
-    of: str = "*"
-    at: str = ""
-    kind: Literal["number", "layer", "count", "range"] = "number"
-    bounds: tuple[float | None, float | None] = (None, None)
-    otherwise: str = ""
-
-
-@dataclass(frozen=True)
-class MetricCard:
-    """What is known of a metric without running it; :func:`metric` says what each field is."""
-
-    name: str
-    version: int
-    summary: str
-    caption: str
-    family: str
-    scope: Scope
-    needs: tuple[Need, ...]
-    headline: tuple[Column, ...]
-    contradicts: tuple[Contradiction, ...] = ()
-    part: str = "part"
-
-    @property
-    def columns(self) -> list[str]:
-        """Return the titles of its columns, each once: ``midway, by COMPONENT``."""
-        titles = (column.title.replace("{part}", self.part.upper()) for column in self.headline)
-        return list(dict.fromkeys(titles))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +72,20 @@ class Metric(ABC):
     def params(self) -> dict[str, Any]:
         """Return all parameters, as JSON gives them back."""
         return {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.init}
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """Return the parameters by which its numbers are identified.
+
+        One that was added to a version is left out at its default: the numbers are those from
+        before it was there, and what was measured then has the same key.
+        """
+        defaults = {f.name: plain(f.default) for f in dataclasses.fields(self) if f.init}
+        return {
+            key: value
+            for key, value in self.params.items()
+            if key not in self.card.added or value != defaults[key]
+        }
 
     @property
     def different(self) -> dict[str, Any]:
@@ -258,6 +224,7 @@ def metric(
     headline: tuple[Column, ...] = (),
     contradicts: tuple[Contradiction, ...] = (),
     part: str = "part",
+    added: tuple[str, ...] = (),
 ) -> Callable[[MetricClass], MetricClass]:
     """Register a metric class under a name.
 
@@ -272,6 +239,8 @@ def metric(
         headline: Its columns in tables, in order.
         contradicts: What it and another metric cannot both say of a model.
         part: In a word, what its results are of, behind its name in their ids: "variable".
+        added: Parameters that this version did not have at first; see :attr:`Metric.deciding`.
+            Where the version is raised they are parameters as any other.
 
     Raises:
         ContractError: The class is no metric, or is declared as what there is not.
@@ -279,10 +248,10 @@ def metric(
 
     def register(cls: MetricClass) -> MetricClass:
         summary = summary_of(cls)
-        check_declared(cls, name, summary=summary, family=family, scope=scope)
+        check_declared(cls, name, summary=summary, family=family, scope=scope, added=added)
         cls.card = MetricCard(
             name, version, summary, caption or f"{summary}.", family, scope, needs, headline,
-            contradicts, part,
+            contradicts, part, added,
         )  # fmt: skip
         declare("metric", name, cls.__module__, cls)
         return cls

@@ -23,7 +23,9 @@ def summary_of(cls: type) -> str:
     return "" if made else text.partition("\n")[0].rstrip(".")
 
 
-def check_declared(cls: type, name: str, *, summary: str, family: str, scope: str) -> None:
+def check_declared(
+    cls: type, name: str, *, summary: str, family: str, scope: str, added: tuple[str, ...] = ()
+) -> None:
     """Check what a class and its declaration must have.
 
     Raises:
@@ -56,3 +58,10 @@ def check_declared(cls: type, name: str, *, summary: str, family: str, scope: st
                     f"in place of default_factory: {allowed}."
                 )
             raise ContractError(f"{has} without a default. Give it one: {allowed}.")
+    parameters = [parameter.name for parameter in dataclasses.fields(cls) if parameter.init]
+    for parameter in added:
+        if parameter not in parameters:
+            raise ContractError(
+                f"Metric '{name}' has no parameter {quoted(parameter)}, which it says was added. "
+                f"Name one of: {', '.join(parameters)}."
+            )

@@ -17,9 +17,9 @@ MIN_HEIGHT = 0.05
 """Largest corrected readability of a curve that says nothing about its shape: noise of a probe."""
 
 
-def corrected(score: ArrayLike, floor: float) -> np.ndarray:
-    """Return a_l = clip((A_l - F) / (1 - F), 0, 1); 0 where the floor F is 1."""
-    room = max(1.0 - floor, 1e-12)
+def corrected(score: ArrayLike, floor: ArrayLike) -> np.ndarray:
+    """Return a_l = clip((A_l - F_l) / (1 - F_l), 0, 1); 0 where the floor F_l is 1."""
+    room = np.maximum(1.0 - np.asarray(floor), 1e-12)
     return np.clip((np.asarray(score) - floor) / room, 0.0, 1.0)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mecheval import seeding
 from mecheval.interventions import answer_logits
 from mecheval.tasks.batch import UNSCORED
+from mecheval.tasks.floors import task_floors
 from mecheval.tasks.splits import Split, draw, draw_pairs
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from mecheval.models.contract import Encoding, SequenceModel
     from mecheval.tasks import Batch, Pairs, Task
+    from mecheval.tasks.floors import TaskFloors
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ class Subject:
         Examples of every split, tests and pairs are then of that length.
         """
         return dataclasses.replace(self, factor=factor)
+
+    @property
+    def floors(self) -> TaskFloors:
+        """Return what tables over positions and symbols know at the length that is measured."""
+        return task_floors(self.task, self.seed, factor=self.factor)
 
     @property
     def answers_A(self) -> np.ndarray:

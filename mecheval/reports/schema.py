@@ -64,7 +64,7 @@ class MetricIdentity(Record):
     version: Count
     """Its version."""
     params: Arguments
-    """All parameters, defaults included."""
+    """All parameters, defaults included, but for those at theirs that were added to the version."""
     file_sha256: Sha256 | None = None
     """Hash of the declaring file, for metrics that are not built in; null where the version says
     it."""

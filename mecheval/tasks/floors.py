@@ -74,7 +74,7 @@ def counting(by_floor: Mapping[str, float]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class TaskFloors:
-    """Floors of a task, at the in-distribution test length and positions from ``first`` on.
+    """Floors of a task at one length, at positions from ``first`` on.
 
     Attributes:
         answer: Floors of the answer; at all positions where it is asked for at queries.
@@ -96,18 +96,25 @@ def first_position(length: int) -> int:
     return min(length, max(-(-length // 4), max(WINDOWS) + 1))
 
 
-@lru_cache(maxsize=32)
-def task_floors(task: Task, seed: int, n: int = N_SEQUENCES) -> TaskFloors:
+def task_floors(task: Task, seed: int, n: int = N_SEQUENCES, *, factor: int = 1) -> TaskFloors:
     """Measure a task's floors on freshly drawn sequences, once per process.
 
     Args:
         task: The task.
         seed: Decides the sequences.
-        n: Number of sequences, half for the tables and half for scoring.
+        n: Number of sequences at the training length, half for the tables and half for scoring;
+            longer ones are as many fewer as they are longer.
+        factor: Multiple of the training length; 1 is the in-distribution test.
     """
-    length = task.max_length
+    return _measured(task, seed, -(-n // factor), factor)
+
+
+@lru_cache(maxsize=32)
+def _measured(task: Task, seed: int, n: int, factor: int) -> TaskFloors:
+    length = factor * task.max_length
     first = first_position(length)
-    batch = _sequences(task, seeding.stream(seed, "floors"), n, length)
+    further = [] if factor == 1 else [factor]
+    batch = _sequences(task, seeding.stream(seed, "floors", *further), n, length)
     first_answer = 0 if task.queried else first
     contexts = {at: _contexts(batch, len(task.symbols), at) for at in {first, first_answer}}
     rules = task.guesses(batch)

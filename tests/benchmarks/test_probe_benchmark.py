@@ -21,7 +21,7 @@ def test_the_probe_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     printed = capsys.readouterr().out
     rows = [line.split("|")[1:-1] for line in printed.splitlines() if line.startswith("| ")]
     assert {len(row) for row in rows} == {5}
-    assert [int(row[1]) for row in rows if row[1].strip() != "fits"] == 2 * [2, 8, 10, 18]
+    assert [int(row[1]) for row in rows if row[1].strip() != "fits"] == 2 * [2, 6, 10, 16]
     assert file.exists()
 
 

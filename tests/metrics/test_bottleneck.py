@@ -150,12 +150,18 @@ def test_a_network_with_a_hidden_layer_is_asked_only_where_the_variable_is() -> 
     subject = subject_of(written_at_block(2, 4), PARITY)
     result = results_of(subject, "bottleneck", **SMALL_ERASURE)["bottleneck/parity"]
     series = result.profile.series
-    assert [accuracy is not None for accuracy in series["mlp"]] == [False, False, True, True, False]
-    assert series["mlp"][2] == 1.0
+    assert [accuracy is not None for accuracy in series["mlp_probe"]] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert series["mlp_probe"][2] == 1.0
     assert series["mlp_refit"][2] == pytest.approx(0.5, abs=0.1)  # nothing else holds it
     assert result.scalars["mlp_refit"] == series["mlp_refit"][2]
     without = results_of(subject, "bottleneck", **SMALL_ERASURE, mlp=False)["bottleneck/parity"]
-    assert "mlp" not in without.profile.series
+    assert "mlp_probe" not in without.profile.series
     assert without.value == result.value
 
 

@@ -140,7 +140,7 @@ def test_labels_are_exchanged_between_whole_sequences() -> None:
 def examples(n: int, rng: np.random.Generator, code: np.ndarray, noise: float = 0.0) -> Examples:
     values = rng.integers(0, 2, n)
     features = code[values] + noise * rng.standard_normal((n, code.shape[1]))
-    return Examples(features[None].astype(np.float32), values, values)
+    return Examples(features[None].astype(np.float32), values, values[:, None], np.zeros(n, int))
 
 
 def data_of(noise: float) -> tuple[ProbeData, np.ndarray]:

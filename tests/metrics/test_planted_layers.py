@@ -64,28 +64,6 @@ def test_an_untrained_network_reads_nothing(name: str) -> None:
     assert bottleneck.value is None
 
 
-def test_a_control_task_that_is_solved_leaves_no_selectivity() -> None:
-    """Two kinds of tokens can be told apart whatever their labels, as long as they are there."""
-    subject = subject_of(written_at_block(2), load_task("parity"))
-    result = results_of(subject, "readability", **SMALL_PROBES)["readability/parity"]
-    assert result.scalars["selectivity"] is None
-    assert "a random label for each of 2 kinds of tokens" in result.warnings[-1]
-    assert result.profile.marks["control_solved"] == [True] * 5
-    assert result.profile.series["control"][2] == 1.0
-    assert result.profile.series["selectivity"] == [None] * 5
-
-
-def test_a_control_task_that_is_not_solved_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mecheval.metrics.probe import probe_scores
-
-    monkeypatch.setattr(probe_scores, "SOLVED", 1.01)
-    subject = subject_of(written_at_block(2), load_task("parity"))
-    result = results_of(subject, "readability", **SMALL_PROBES)["readability/parity"]
-    assert result.scalars["selectivity"] == pytest.approx(0.0, abs=0.02)
-    assert not result.warnings
-    assert not any(result.profile.marks["control_solved"])
-
-
 def test_erased_answers_equal_erasing_by_hand() -> None:
     """The rows of one batch get their own erasers, however the batch is cut."""
     model = written_at_block(1, 2)

@@ -7,10 +7,12 @@ import pytest
 from hand_built import load_task, spread_over_blocks, subject_of
 
 from mecheval.metrics.probe import probe_scores as module
+from mecheval.metrics.probe import probes
+from mecheval.metrics.probe.controls import LabelSets
 from mecheval.metrics.probe.design import design
 from mecheval.metrics.probe.probe_data import Examples, ProbeData
 from mecheval.metrics.probe.probe_scores import (
-    LabelSets,
+    mlp_accuracy,
     probe_scores,
     score_controls,
     score_layers,
@@ -30,8 +32,8 @@ def three_layers(n_classes: int = 3) -> ProbeData:
         values_N = rng.integers(0, n_classes, n)
         noise_LND = rng.standard_normal((3, n, 10))
         streams_LND = noise_LND + np.array([0.0, 0.5, 3.0])[:, None, None] * means_SD[values_N]
-        tokens_N = rng.integers(0, 4, n)
-        splits[split] = Examples(streams_LND.astype(np.float32), values_N, tokens_N)
+        words_NT, position_N = rng.integers(0, 4, (n, 12)), rng.integers(4, 12, n)
+        splits[split] = Examples(streams_LND.astype(np.float32), values_N, words_NT, position_N)
     return ProbeData(splits, tuple(range(n_classes)))
 
 
@@ -44,10 +46,11 @@ def test_controls_stay_at_chance_and_true_labels_do_not() -> None:
     assert scores.accuracy_L[[0, 2]] == pytest.approx([1 / 3, 1.0], abs=0.02)
     assert scores.controls.ridge_L[2] > 0.98
     assert np.abs(scores.controls.shuffled_LJ.mean(1) - 1 / 3).max() < 0.05
-    # Tokens are no part of these features; a table may leave a class out.
-    chance_J = [1 / len(np.unique(labels_M)) for labels_M in sets.labels_JM[1:21]]
-    assert np.abs((scores.controls.control_LJ - chance_J).mean(1)).max() < 0.03
-    assert scores.controls.selectivity_L[2] > 0.5
+    # Words are no part of these features.
+    assert scores.controls.control_LJ.shape == (3, 20)
+    assert scores.controls.chance_J == pytest.approx(np.full(20, 1 / 3))
+    assert np.abs(scores.controls.control_L - 1 / 3).max() < 0.03
+    assert scores.controls.selectivity_L(1 / 3)[[0, 2]] == pytest.approx([0, 1], abs=0.06)
 
 
 def test_accuracy_of_a_label_set_is_balanced() -> None:
@@ -56,7 +59,7 @@ def test_accuracy_of_a_label_set_is_balanced() -> None:
     of_train = design(data.layer("train", 1).features_ND)
     test_MD = data.layer("test", 1).features_ND
     test_ME = of_train.scaler.with_ones(test_MD)
-    predicted_JM = module.probes.ridge_predictions(of_train, sets.targets, test_ME)
+    predicted_JM = probes.ridge_predictions(of_train, sets.targets, test_ME)
     expected = [
         score_balanced(predicted_M == labels_M, labels_M)
         for predicted_M, labels_M in zip(predicted_JM, sets.labels_JM, strict=True)
@@ -72,6 +75,13 @@ def test_controls_alone_are_those_of_the_common_pass() -> None:
     np.testing.assert_array_equal(together.ridge_L, alone.ridge_L)
     np.testing.assert_array_equal(together.control_LJ, alone.control_LJ)
     np.testing.assert_array_equal(together.shuffled_LJ, alone.shuffled_LJ)
+
+
+def test_probes_with_a_hidden_layer_read_what_linear_ones_do() -> None:
+    data = three_layers()
+    found = mlp_accuracy(data, np.random.default_rng(0))
+    assert found[[0, 2]] == pytest.approx([1 / 3, 1.0], abs=0.06)
+    assert found[1] == pytest.approx(score_layers(data, GRID).accuracy_L[1], abs=0.06)
 
 
 def test_controls_join_scores_that_are_there_already(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -137,3 +139,27 @@ def test_gradients_guess_no_memory() -> None:
     state = next(result for result in found if result.id == "recovery/state")
     assert state.reason.startswith("not applicable: gradients say nothing of a memory")
     assert "trivial_error" not in found[0].scalars
+
+
+def test_pairs_of_longer_words_have_the_recovery_of_those_of_training() -> None:
+    """The state is written at a block, at every position: at any length all of it is there."""
+    from mecheval.harness.selftest import subject_of as planted
+
+    subject = replace(planted("planted/parity-at-block", "parity"), limit=16)
+    short, longer = (
+        {result.id: result for result in measured("recovery", subject, length=length)}
+        for length in (1, 2)
+    )
+    assert set(short) == set(longer) == {"recovery/block_in", "recovery/state"}
+    for id, result in longer.items():
+        assert result.value == pytest.approx(short[id].value, abs=1e-3)
+        assert result.config["length"] == 2
+    grid = longer["recovery/block_in"].profiles["grid"]
+    assert len(grid.index["position"]) == 33
+    assert len(short["recovery/block_in"].profiles["grid"].index["position"]) == 17
+
+
+def test_where_longer_words_are_guessed_nothing_is_recovered() -> None:
+    (result,) = measured("recovery", subject_of(), components=["block_in"], length=2)
+    assert result.value is None
+    assert result.reason.startswith("at 2 times the training length the last answer is right in ")

@@ -244,7 +244,11 @@ def test_curves_are_means_over_seeds_with_their_interval() -> None:
     assert profile is not None
     curves = [np.asarray(line.get_ydata(), float) for line in axes.lines]
     assert any(np.allclose(curve, profile.mean_X) for curve in curves if len(curve) == N_LAYERS + 1)
-    assert any(np.allclose(curve, 0.04) for curve in curves), "the untrained network"
+    mlp = group.profile("readability/parity", series="mlp")
+    assert mlp is not None
+    dashed = [np.asarray(line.get_ydata(), float) for line in axes.lines if line.is_dashed()]
+    assert [np.allclose(curve, mlp.mean_X) for curve in dashed] == [True]
+    assert "Dashed: read by a probe with a hidden layer." in picture.drawing.caption
     band = axes.collections[0].get_paths()[0].vertices
     assert np.min(band[:, 1]) == pytest.approx(profile.low_X.min())
     assert np.max(band[:, 1]) == pytest.approx(profile.high_X.max())

@@ -27,7 +27,7 @@ from mecheval.metrics.parameters import Amount, Count, Lengths, Strength, Streng
 from mecheval.metrics.probe.probe_data import MIN_PER_CLASS
 from mecheval.metrics.probe.probe_scores import probe_scores
 from mecheval.metrics.results import Estimate, Layout
-from mecheval.tasks.floors import counting, first_position, task_floors
+from mecheval.tasks.floors import counting, first_position
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +99,7 @@ class Bottleneck(Metric):
     log-loss; ``removed_linearly`` marks where it has no evidence of reading anything, gains nothing
     in log-loss, or reads no more than a tenth of what there was. For LEACE and class means that
     holds by theorem: it is a check of the arithmetic, not of removal. What a network with one
-    hidden layer reads, ``mlp`` before and ``mlp_refit`` after the erasure, says what is left in
+    hidden layer reads, ``mlp_probe`` before and ``mlp_refit`` after the erasure, says what is left in
     another form.
 
     It looks at the residual stream between blocks. Networks that differ inside a mixer alone, such
@@ -189,8 +189,8 @@ class Bottleneck(Metric):
         for name in names:
             data, scores = probe_scores(subject, name, self.params)
             if scores is not None:
-                floors = task_floors(subject.task, subject.seed).variables[name]
-                floor = max(counting(floors.balanced(data.classes)).values())
+                floors = subject.floors.variables[name].balanced(data.classes)
+                floor = max(counting(floors).values())
                 readings[name] = Readings(scores.accuracy_L, floor, 1 / len(data.classes))
                 asked[name] = Asked(data, readings[name].readable(self.min_readability))
         sweep = prepare_sweep(subject, self.params, self._all_erasers)

@@ -28,7 +28,7 @@ PLATEAU = 0.8
 """Layers with at least this share of the largest cost are on its plateau."""
 
 
-MLP = ("mlp", "mlp_refit")
+MLP = ("mlp_probe", "mlp_refit")
 """Series of what networks with a hidden layer read before and after erasure."""
 
 

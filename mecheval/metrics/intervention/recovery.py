@@ -33,7 +33,8 @@ from mecheval.metrics.intervention.recovered import (
 )
 from mecheval.metrics.intervention.recovery_runs import grids_of, made_by
 from mecheval.metrics.intervention.trivial_sites import MEMORY, anatomy_of, by_construction
-from mecheval.metrics.parameters import Amount, Components, Count
+from mecheval.metrics.needs import AtLength
+from mecheval.metrics.parameters import Amount, Components, Count, Lengths
 from mecheval.metrics.results import Estimate, Layout
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ _EXACT = 1e-3  # largest deviation from a recovery that is known by construction
     "memory of one layer, the first up to which half of what all layers bring back has come back. "
     "Beside it the layers before which the stream no longer has the difference at the token, and "
     "first has it where the answer is read (the number of layers: behind the last).",
+    needs=(AtLength(),),
+    added=("length",),
     part="component",
     headline=(
         Column("midway, by the stream", of="block_in"),
@@ -128,15 +131,14 @@ class Recovery(Metric):
 
     Attributes:
         n_pairs: Pairs of a clean and a corrupted sequence.
-        components: Which activations are patched, one at a time; ``state`` and ``cache``, the
-            memory without and with the last inputs of a short convolution, need a model that can be
-            taken apart.
-        readout: What is compared at the readout: the difference of two logits, or the
-            log-probability of the clean answer.
+        components: Which activations are patched, one at a time; ``state`` and ``cache`` (the
+            memory without and with the last inputs of a convolution) need a model that comes apart.
+        readout: What is compared: the difference of two logits, or log-probability of the answer.
         direction: Clean activations into the corrupted run, or corrupted ones into the clean run.
         frozen: Whether the memory of later layers stays that of the unpatched run.
         method: Exact patched runs, or a guess from gradients.
         min_gap: Least difference of the two runs' readouts of a pair that counts.
+        length: Multiple of the training length of pairs and of natural runs.
     """
 
     n_pairs: Count = 64
@@ -146,6 +148,7 @@ class Recovery(Metric):
     frozen: bool = False
     method: Literal["exact", "gradient_guess"] = "exact"
     min_gap: Amount = 1.0
+    length: Lengths = 1
 
     def __post_init__(self) -> None:
         """Check that the method can do what is asked.

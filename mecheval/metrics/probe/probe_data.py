@@ -35,12 +35,14 @@ class Examples:
     Attributes:
         streams_LND: Activations at every layer, float32.
         values_N: Value of the variable.
-        tokens_N: Token at the position.
+        words_NT: The tokens of the sequence.
+        position_N: The position.
     """
 
     streams_LND: np.ndarray
     values_N: np.ndarray
-    tokens_N: np.ndarray
+    words_NT: np.ndarray
+    position_N: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class ProbeData:
     def labels(self, split: str) -> np.ndarray:
         """Return class indices of the kept sequences."""
         return np.searchsorted(self.classes, self.splits[split].values_N[self.kept(split)])
+
+    def words(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return tokens ``(N, T)`` and probed positions ``(N,)`` of the kept sequences."""
+        kept_N, examples = self.kept(split), self.splits[split]
+        return examples.words_NT[kept_N], examples.position_N[kept_N]
 
     def layer(self, split: str, layer: int) -> Split:
         """Return features and labels of one layer."""
@@ -107,7 +114,9 @@ def probe_data(
         row_N = np.flatnonzero(usable_N)
         cell = (row_N, position_N[row_N])
         streams_LND = _traced(subject, split, batch.tokens_BT, cell, network)
-        splits[split] = Examples(streams_LND, values_NT[cell], batch.tokens_BT[cell])
+        splits[split] = Examples(
+            streams_LND, values_NT[cell], batch.tokens_BT[row_N], position_N[row_N]
+        )
     counts = [_counts(splits[split].values_N, subject.task.variables[variable]) for split in SPLITS]
     enough = (counts[0] >= MIN_PER_CLASS) & (counts[1] > 0) & (counts[2] > 0)
     return ProbeData(splits, tuple(np.flatnonzero(enough).tolist()))

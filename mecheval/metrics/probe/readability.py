@@ -1,12 +1,13 @@
 """Probe readability: how well a variable can be read off the residual stream, by layer.
 
 One multinomial logistic probe per layer and variable, on one position per sequence; balanced
-accuracy A_l on test sequences, corrected by the floor F that needs no model:
-a_l = clip((A_l - F) / (1 - F), 0, 1), F = max(majority, position only, last-w-symbols tables).
-The control task and shuffled labels follow Hewitt and Liang 2019 (arXiv:1909.03368); where along
-the layers a_l rises, and in how few steps, :func:`mecheval.metrics.layer_curves.shape` says.
+accuracy A_l on test sequences, corrected by the floor F_l of the layer, which needs no training:
+a_l = clip((A_l - F_l) / (1 - F_l), 0, 1), with F_l the largest of the tables' accuracies (majority,
+position only, last w symbols, a task's own rules) and of the same probe's accuracy on the untrained
+network at layer l. Where along the layers a_l rises, and in how few steps,
+:func:`mecheval.metrics.layer_curves.shape` says.
 
-Shape suffixes: ``L`` layers 0 (embedding) to n, ``R`` resamples.
+Shape suffixes: ``L`` layers 0 (embedding) to n, ``R`` resamples, ``M`` test sequences.
 """
 
 from __future__ import annotations
@@ -19,29 +20,28 @@ import numpy as np
 from mecheval import stats
 from mecheval.metrics import layer_curves, resampling
 from mecheval.metrics.contract import Column, Metric, metric
-from mecheval.metrics.needs import Variable
-from mecheval.metrics.parameters import Count, Strengths
+from mecheval.metrics.needs import AtLength, Variable
+from mecheval.metrics.parameters import Count, Lengths, Strengths
 from mecheval.metrics.probe.probe_data import MIN_PER_CLASS, ProbeData, forget_untrained
-from mecheval.metrics.probe.probe_scores import Controls, Scores, probe_scores
+from mecheval.metrics.probe.probe_scores import probe_scores
+from mecheval.metrics.probe.readings import Readings, readings
 from mecheval.metrics.results import Estimate, Layout, profile
-from mecheval.tasks.floors import counting, first_position, task_floors
+from mecheval.tasks.floors import first_position
 
 if TYPE_CHECKING:
     from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import MetricResult, Profile
 
-SAME = 0.01
-"""Layers whose accuracy is this close to the largest are on its plateau."""
-
 
 @metric(
     name="readability",
-    version=2,
+    version=3,
     family="probe",
     caption="whether a linear classifier finds a variable of the task in the residual stream, at "
-    "the layer where it does so best: 1 is always, 0 is no better than without the model. It says "
-    "that the variable is there, not that it is used.",
-    needs=(Variable(),),
+    "the layer where it does so best: 1 is always, 0 is no better than without the model, or in "
+    "the same layer of the model before training. It says that the variable is there, not that it "
+    "is used.",
+    needs=(Variable(), AtLength()),
     part="variable",
     headline=(
         Column("{part}: readable above the floor"),
@@ -53,36 +53,48 @@ class Readability(Metric):
     """Held-out accuracy of a linear probe for a variable, above its floor, by layer.
 
     The value is a_l at the best layer, the earliest among equals. Its interval resamples test
-    sequences and takes the maximum again in each resample; at A_l = 1 it is Wilson's. References
-    are in the units of the value, so the floor is 0; ``untrained`` is the best layer of the same
-    probe on the same network with freshly drawn weights. Accuracies themselves stand among the
-    scalars and the profile's series.
+    sequences and takes the maximum again in each resample; at A_l = 1 it is Wilson's. The floor is
+    taken as it was measured: it is larger than the tables' by what the same network with freshly
+    drawn weights lets a probe read at that layer, up to the noise of ``n_test`` sequences. Profile
+    and scalars have the accuracies: of the trained network, of the untrained one, of tables.
 
     ``com``, ``l50``, ``last_share``, ``cmax`` and ``ch`` describe the curve of a_l over layers
-    (COM, l50, Cmax and C_H of the literature). ``selectivity`` is the accuracy less that of the
-    control task, which gives every kind of token a random label. Where a linear probe solves that
-    task (to 0.95) it could hardly be positive, whatever the variable: it is null there, with a
-    note, and the profile marks the layer ``control_solved``. With no more kinds of tokens than
-    features that is so by construction wherever the stream holds the token.
+    (COM, l50, Cmax and C_H of the literature).
+
+    The control asks for a state that the model was never asked for: that of random automata with
+    as many states as the variable has values, over the same words
+    (:mod:`mecheval.metrics.probe.controls`). ``selectivity`` is what is read of the variable above
+    tables less what is read of them above chance, both by ridge probes: 1 where the network has
+    the variable and no such state, 0 where it has the one as much as the other, as a network does
+    that keeps every word. It is null, with a note, where every automaton would ask for the variable
+    again, or for what the position or the last token tells.
+
+    With ``mlp`` a probe with a hidden layer is asked as well, above the same tables and the same
+    kind of probe on the untrained network. A state can be there in a form that no linear probe
+    reads: where it is readable depends on the family of probes.
 
     It says that a variable is there, not that anything uses it: ``planted/parity-distractor``,
     whose memory nothing reads, and its twin, whose memory is the answer, have the same values.
 
     Attributes:
         variables: Which variables; none for all of the task.
+        length: Multiple of the training length at which probes are fitted and tried.
         n_train: Sequences that a probe is fitted on.
         n_validation: Sequences that its strength is chosen on.
         n_test: Sequences that it is scored on.
         inverse_l2: Inverse strengths of its L2 penalty to choose among.
-        n_controls: Draws of the control task, and of shuffled labels.
+        n_controls: Draws of random automata, and of shuffled labels.
+        mlp: Whether a probe with a hidden layer is asked as well.
     """
 
     variables: tuple[str, ...] = ()
+    length: Lengths = 1
     n_train: Count = 2000
     n_validation: Count = 500
     n_test: Count = 1000
-    inverse_l2: Strengths = (0.001, 0.03, 1.0, 30.0)
+    inverse_l2: Strengths = (0.03, 1.0, 30.0)
     n_controls: Count = 20
+    mlp: bool = False
 
     def outline(self, subject: Subject) -> list[Layout]:
         """Return one result per variable."""
@@ -106,68 +118,60 @@ def _of_variable(metric: Readability, subject: Subject, layout: Layout) -> Metri
     if scores is None:
         reason = f"fewer than two values of {name} have {MIN_PER_CLASS} training examples"
         return metric.result(layout, Estimate(None, reason=reason), 0, config=config)
-    _, untrained = probe_scores(subject, name, params, network="untrained")
-    assert untrained is not None  # noqa: S101 - the labels are those of the trained network
-    controls = scores.controls
-    assert controls is not None  # noqa: S101 - they were asked for
-    floors = task_floors(subject.task, subject.seed).variables[name].balanced(data.classes)
-    floor = max(counting(floors).values())
-    weight_RM = resampling.weights(
-        len(scores.labels_M), subject.stream("bootstrap", "readability", name)
-    )
-    references, scalars = _levels(scores, untrained, controls, floors)
+    read = readings(subject, name, data, scores, params)
     return metric.result(
         layout,
-        _estimate(scores, weight_RM, floor),
+        _estimate(read),
         len(scores.labels_M),
         config=config,
-        warnings=_warnings(data, scores, subject.task.variables[name]) + _on_control(data, scores),
-        references=references,
-        scalars={**scalars, **_shape(scores, weight_RM, floor)},
-        profile=_by_layer(scores, untrained, controls, weight_RM, floor),
+        warnings=_warnings(data, read, subject.task.variables[name]),
+        references={
+            "floor": 0.0,
+            "shuffled": layer_curves.corrected(
+                read.controls.shuffled_LJ.mean(1)[read.best], read.floor_L[read.best]
+            ),
+        },
+        scalars={**_levels(read), **_shape(read)},
+        profile=_by_layer(read),
     )
 
 
-def _estimate(scores: Scores, weight_RM: np.ndarray, floor: float) -> Estimate:
-    best = float(scores.accuracy_L.max())
-    if best == 1.0:
-        interval = stats.wilson(len(scores.labels_M), len(scores.labels_M), unit="sequence")
+def _estimate(read: Readings) -> Estimate:
+    best, n_test = read.best, len(read.scores.labels_M)
+    if read.scores.accuracy_L[best] == 1.0:
+        wilson = stats.wilson(n_test, n_test, unit="sequence")
+        floor = read.floor_L[best]
+        interval = resampling.mapped(wilson, lambda end: layer_curves.corrected(end, floor))
     else:
-        best_R = scores.resampled(weight_RM).max(1)
-        interval = stats.percentile_interval(best_R, unit="sequence")
-    above = resampling.mapped(interval, lambda value: layer_curves.corrected(value, floor))
-    return Estimate(float(layer_curves.corrected(best, floor)), above)
+        interval = stats.percentile_interval(read.a_RL.max(1), unit="sequence")
+    return Estimate(float(read.a_L[best]), interval)
 
 
-def _levels(
-    scores: Scores, untrained: Scores, controls: Controls, floors: dict[str, float]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    floor = max(counting(floors).values())
-    accuracy_L = scores.accuracy_L
-    best = int(accuracy_L.argmax())
-    plateau = np.flatnonzero(layer_curves.plateau(accuracy_L, accuracy_L[best] - SAME))
-    references = {
-        "floor": 0.0,
-        "untrained": layer_curves.corrected(untrained.accuracy_L.max(), floor),
-        "shuffled": layer_curves.corrected(controls.shuffled_LJ.mean(1)[best], floor),
-    }
-    scalars = {
+def _levels(read: Readings) -> dict[str, Any]:
+    best, plateau = read.best, np.flatnonzero(read.plateau_L)
+    found = {
         "layer": best,
         "plateau_first": plateau[0],
         "plateau_last": plateau[-1],
-        "accuracy": accuracy_L[best],
-        "floor_accuracy": floor,
-        "untrained_accuracy": untrained.accuracy_L.max(),
-        "selectivity": controls.selectivity_L[best],
-        **{f"floor_{kind}": value for kind, value in floors.items()},
+        "accuracy": read.scores.accuracy_L[best],
+        "floor_accuracy": read.floor_L[best],
+        "untrained_accuracy": read.untrained_L[best],
+        "table_accuracy": read.table,
+        "selectivity": read.selectivity_L[best],
+        **{f"floor_{kind}": value for kind, value in read.tables.items()},
     }
-    return references, scalars
+    if read.mlp is not None:
+        found |= {
+            "mlp": read.mlp.a_L[best],
+            "mlp_accuracy": read.mlp.accuracy_L[best],
+            "mlp_com": layer_curves.shape(read.mlp.a_L)["com"],
+        }
+    return found
 
 
-def _shape(scores: Scores, weight_RM: np.ndarray, floor: float) -> dict[str, float]:
+def _shape(read: Readings) -> dict[str, float]:
     """Return where and how a_l rises, with the ends of the bootstrap intervals of COM and C_H."""
-    value = layer_curves.shape(layer_curves.corrected(scores.accuracy_L, floor))
-    resampled = layer_curves.shape(layer_curves.corrected(scores.resampled(weight_RM), floor))
+    value, resampled = layer_curves.shape(read.a_L), layer_curves.shape(read.a_RL)
     found = {name: float(number) for name, number in value.items()}
     for name in ("com", "ch"):
         low, high = resampling.bounds(resampled[name][:, None])
@@ -175,55 +179,49 @@ def _shape(scores: Scores, weight_RM: np.ndarray, floor: float) -> dict[str, flo
     return found
 
 
-def _by_layer(
-    scores: Scores, untrained: Scores, controls: Controls, weight_RM: np.ndarray, floor: float
-) -> Profile:
-    accuracy_L, accuracy_RL = scores.accuracy_L, scores.resampled(weight_RM)
+def _by_layer(read: Readings) -> Profile:
+    scores, controls = read.scores, read.controls
+    accuracy_L = scores.accuracy_L
+    accuracy_RL = scores.resampled(read.weight_RM)
     ends = resampling.proportion_bounds(accuracy_L, accuracy_RL, len(scores.labels_M))
-    low_L, high_L = (layer_curves.corrected(end_L, floor) for end_L in ends)
+    low_L, high_L = (layer_curves.corrected(end_L, read.floor_L) for end_L in ends)
     series = {
         "accuracy": accuracy_L,
-        "floor": np.full(len(accuracy_L), floor),
-        "untrained": untrained.accuracy_L,
+        "floor": read.floor_L,
+        "untrained": read.untrained_L,
         "ridge": controls.ridge_L,
-        "control": controls.control_LJ.mean(1),
+        "control": controls.control_L,
         "shuffled": controls.shuffled_LJ.mean(1),
-        "selectivity": controls.selectivity_L,
+        "selectivity": controls.selectivity_L(read.table),
         "inverse_l2": scores.inverse_l2_L,
     }
+    if read.mlp is not None:
+        series |= {
+            "mlp": read.mlp.a_L,
+            "mlp_accuracy": read.mlp.accuracy_L,
+            "mlp_untrained": read.mlp.untrained_L,
+        }
     return profile(
         {"layer": range(len(accuracy_L))},
-        layer_curves.corrected(accuracy_L, floor),
+        read.a_L,
         (low_L, high_L),
-        marks={
-            "plateau": layer_curves.plateau(accuracy_L, accuracy_L.max() - SAME),
-            "control_solved": controls.solved_L,
-        },
+        marks={"plateau": read.plateau_L},
         series=series,
     )
 
 
-def _on_control(data: ProbeData, scores: Scores) -> list[str]:
-    """Say why there is no selectivity at the best layer, if there is none."""
-    best = int(scores.accuracy_L.argmax())
-    if scores.controls is None or not scores.controls.solved_L[best]:
-        return []
-    examples = data.splits["train"]
-    n_tokens, width = len(np.unique(examples.tokens_N)), examples.streams_LND.shape[-1]
-    return [
-        f"selectivity is null: the control task, a random label for each of {n_tokens} kinds of "
-        f"tokens, is solved by a linear probe of {width} features (accuracy "
-        f"{scores.controls.control_LJ[best].mean():.3f}), so that hardly anything could be read "
-        "better"
-    ]
-
-
-def _warnings(data: ProbeData, scores: Scores, n_values: int) -> list[str]:
+def _warnings(data: ProbeData, read: Readings, n_values: int) -> list[str]:
     notes = []
     left_out = sorted(set(range(n_values)) - set(data.classes))
     if left_out:
         notes.append(f"values {left_out} are too rare to be probed and are left out")
-    failed = np.flatnonzero(~scores.converged_L).tolist()
+    failed = np.flatnonzero(~read.scores.converged_L).tolist()
     if failed:
         notes.append(f"the probe's optimiser did not converge at layers {failed}")
+    if not read.controls.control_LJ.shape[1]:
+        notes.append(
+            f"selectivity is null: the state of no random automaton with {len(data.classes)} "
+            "states over these words is anything but the variable, or what the position or the "
+            "last token tells"
+        )
     return notes

@@ -46,7 +46,10 @@ ROOM = Room(left=0.5)  # for a label of two lines
 EVERYWHERE = "cost"
 """Series with the value at every layer, also at those where it does not count."""
 
-DASHED = "Dashed: the same network before training."
+MLP = "mlp"
+"""Series with what a probe with a hidden layer reads, above its own floor."""
+
+DASHED = "Dashed: read by a probe with a hidden layer."
 FILLED = (
     "Filled: layers that count, in every seed. Hollow: layers that do not, {}. Triangles on the "
     "axis: the layer that the tables name."
@@ -113,13 +116,13 @@ def _said(metric: str, sheet: Sheet, groups: Sequence[Group], ids: Sequence[str]
         for id, colour in zip(ids, COLOURS, strict=False)
     ]
     profiles = [profile for g in groups for id in ids if (profile := _over_layers(g, id))]
-    untrained = any(_over_layers(g, id, "untrained") for g in groups for id in ids)
+    dashed = any(_over_layers(g, id, MLP) for g in groups for id in ids)
     return Words(
         "",
         f"{sheet.task}: {_axis(sheet, metric, ids[0])}, by layer{sheet.parameters(ids[0])}",
         caption(
             sheet.caption(ids[0]),
-            DASHED if untrained else "",
+            DASHED if dashed else "",
             _filled(profiles),
             BEHIND if any(_goes_behind(g, id) for g in groups for id in ids) else "",
             seeds_sentence(groups, what="bands and bars", intervals=_intervals(groups, ids)),
@@ -230,10 +233,9 @@ def _curve(axes: Axes, group: Group, id: str, colour: str) -> None:
         markeredgewidth=0.6, zorder=4,
     )  # fmt: skip
     axes.plot(layers, np.where(counts, values_L, np.nan), "o", color=colour, markersize=3, zorder=5)
-    untrained, floor = (_over_layers(group, id, name) for name in ("untrained", "floor"))
-    if untrained is not None and floor is not None:
-        above_L = (untrained.mean_X - floor.mean_X) / np.maximum(1 - floor.mean_X, 1e-12)
-        axes.plot(layers, np.clip(above_L, 0, 1), "--", color=colour, linewidth=0.8, zorder=3)
+    mlp = _over_layers(group, id, MLP)
+    if mlp is not None:
+        axes.plot(layers, mlp.mean_X, "--", color=colour, linewidth=0.8, zorder=3)
 
 
 def _bottlenecks(axes: Axes, group: Group, id: str, how: tuple[str, int]) -> None:

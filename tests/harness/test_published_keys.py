@@ -1,0 +1,59 @@
+"""The cells of the published study have the keys that they were published under.
+
+Whatever is added to the package, a cell whose numbers do not change is not measured again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from mecheval.harness.measures import identity_of
+from mecheval.harness.plan import plan
+from mecheval.harness.suites import load_suite
+from mecheval.metrics import Metric, configured_metric, metric
+from mecheval.registry import Registry
+from mecheval.spec import Spec, parse_spec
+
+RESULTS = Path(__file__).parents[2] / "leaderboards" / "results"
+
+
+def test_the_suite_of_retrieval_plans_every_published_cell() -> None:
+    requests = load_suite("retrieval-small").requests()
+    planned = {cell.key for request in requests for cell in plan(request)}
+    published = {json.loads(path.read_text())["key"] for path in RESULTS.rglob("*.json")}
+    assert len(published) == 176
+    assert published == planned
+
+
+@metric(name="lengthened", version=1, family="counting", added=("length",))
+@dataclass(frozen=True, kw_only=True)
+class Lengthened(Metric):
+    """A metric that got a parameter after its version."""
+
+    n: int = 3
+    length: int = 1
+
+    def measure(self, subject):
+        return []
+
+
+def test_a_parameter_that_was_added_is_no_part_of_what_was_measured_before() -> None:
+    assert Lengthened().deciding == {"n": 3}
+    assert Lengthened(n=4, length=1).deciding == {"n": 4}
+    assert Lengthened(length=2).deciding == {"n": 3, "length": 2}
+    assert Lengthened(length=2).params == Lengthened(length=2).deciding
+
+
+def test_recovery_at_the_training_length_is_what_it_was() -> None:
+    at_once, longer = (
+        configured_metric(parse_spec(name), Registry())
+        for name in ("recovery", "recovery[length=2]")
+    )
+    assert (at_once.id, longer.id) == ("recovery", "recovery[length=2]")
+    assert "length" not in identity_of(at_once).params
+    assert identity_of(longer).params == {**identity_of(at_once).params, "length": 2}
+    usual = configured_metric(Spec("recovery"), Registry(), {"length": 2})
+    assert usual.id == "recovery"
+    assert identity_of(usual).params["length"] == 2
