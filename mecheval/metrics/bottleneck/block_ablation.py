@@ -68,5 +68,6 @@ def _mean_streams(subject: Subject, n_fit: int) -> np.ndarray:
     for start in range(0, len(batch), CHUNK):
         chunk = batch.take(slice(start, start + CHUNK))
         streams = trace(subject.model, chunk.tokens_BT, sites, batch_size=subject.batch_size)
-        total_LTD = total_LTD + np.stack([streams[site].sum(0, dtype=np.float64) for site in sites])
+        sums = [np.sum(streams[site], 0, dtype=np.float64) for site in sites]
+        total_LTD = total_LTD + np.stack(sums)
     return total_LTD / len(batch)

@@ -99,8 +99,8 @@ class Bottleneck(Metric):
     log-loss; ``removed_linearly`` marks where it has no evidence of reading anything, gains nothing
     in log-loss, or reads no more than a tenth of what there was. For LEACE and class means that
     holds by theorem: it is a check of the arithmetic, not of removal. What a network with one
-    hidden layer reads, ``mlp_probe`` before and ``mlp_refit`` after the erasure, says what is left in
-    another form.
+    hidden layer reads, ``mlp_probe`` before and ``mlp_refit`` after the erasure, says what is left
+    in another form.
 
     It looks at the residual stream between blocks. Networks that differ inside a mixer alone, such
     as ``planted/mamba-recall`` and its off-by-one twin, have the same values. A network that holds
