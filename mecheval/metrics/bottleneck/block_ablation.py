@@ -56,8 +56,8 @@ def _without(runs: ErasedRuns, block: int, write_TD: np.ndarray) -> tuple[float,
     row_B = np.arange(len(runs.batch))
     logits_BTA = runs.stream_edits.logits(block, row_B, replaced, enters=block + 1)
     answered, clean = runs.answered(logits_BTA, row_B), runs.clean
-    cells = (Cells.of(runs.target_BT, of.given) for of in (clean, answered))
-    return float(lost(*cells, np.ones((1, len(row_B))))[0]), float(answered.token.mean())
+    before, behind = (Cells.of(runs.target_BT, of.given) for of in (clean, answered))
+    return float(lost(before, behind, np.ones((1, len(row_B))))[0]), float(answered.token.mean())
 
 
 def _mean_streams(subject: Subject, n_fit: int) -> np.ndarray:
