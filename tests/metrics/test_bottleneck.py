@@ -128,6 +128,15 @@ def test_what_tells_nothing_has_nothing_to_lose() -> None:
     assert result.reason == "the answers tell next to nothing of the right ones (0.000 of all)"
 
 
+def test_few_cells_are_said() -> None:
+    subject = subject_of(written_at_block(2, 4), PARITY)
+    sizes = {**SMALL_ERASURE, "n_erase": 1}
+    (few,) = results_of(subject, "bottleneck", **sizes).values()
+    assert few.warnings[0].startswith("12 cells for 2 x 2 pairs of a target and an answer")
+    (enough,) = results_of(subject, "bottleneck", **{**sizes, "n_erase": 2}).values()
+    assert "cells for" not in "".join(enough.warnings)
+
+
 def test_erasers_stand_side_by_side_and_change_nothing_of_each_other() -> None:
     subject = subject_of(written_at_block(2, 4), PARITY)
     sizes = {**SMALL_ERASURE, "n_fit": 300, "inlp_rounds": 2}

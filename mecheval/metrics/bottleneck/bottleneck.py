@@ -111,10 +111,10 @@ class Bottleneck(Metric):
         length: Multiple of the training length at which erasers and probes are fitted and tried.
         eraser: What is erased: what LEACE erases, the span of the class means, the row space of a
             probe, one direction of it, or what iterated probes find (INLP).
-        erasers: Further erasers, whose results stand beside it as ``VARIABLE/ERASER``. They share
-            the traces and passes. Each adds about half of the time of one; direction and row_space
-            fit a probe for every draw of the null, which takes several times as long, INLP as many
-            as it has rounds.
+        erasers: Further erasers, whose results stand beside it as ``VARIABLE/ERASER``, on the same
+            traces and in the same passes. class_mean takes half as long again; direction and
+            row_space, which share a probe for every draw of the null, three times as long, INLP,
+            which has as many probes as rounds, seven times.
         n_train: Sequences that a probe is fitted on.
         n_validation: Sequences that its strength is chosen on.
         n_test: Sequences that it is scored on.
@@ -129,10 +129,10 @@ class Bottleneck(Metric):
         mlp: Whether networks with one hidden layer are refitted, where the variable is asked about.
         scrub: Whether the variable is also erased at a layer and at all later ones that blocks
             follow, by LEACE fitted anew each time (``scrub_cost`` in the profile). Its null is
-            fitted likewise, which takes about three times as long as all else together.
+            fitted likewise, which takes three to four times as long as all else together.
         blocks: Whether each block is left out too, so that its output is its input (``skip_cost``),
             or what it writes is the mean over training sequences (``mean_cost``): what that costs
-            stands at the layer that the block makes, without a null. About a tenth more time.
+            stands at the layer that the block makes, without a null. A quarter more time.
         n_scrub: Training sequences for these two.
         min_readability: Least readability of a layer that counts, above the floor.
         min_cost: Least cost of a layer that counts.

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mecheval import stats
 from mecheval.metrics import resampling
 from mecheval.metrics.bottleneck.information import NOT_ASKED, Cells, lost
 
@@ -77,7 +76,8 @@ class Costs:
         by_layer: The answers, None at layers where nothing was erased.
         weight_RB: Weights of resampled sequences.
         draw_R: The draw of the null that each resample is held against.
-        null_LJ: Cost of every draw of the null; NaN where nothing was erased.
+        null_LJ: Cost of every draw of the null; NaN where nothing was erased, or the draw's
+            sequences have nothing to lose.
     """
 
     by_layer: Sequence[AtLayer | None]
@@ -102,9 +102,13 @@ class Costs:
     @property
     def null_ends(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends of the interval that holds most draws of the null, ``(L,)`` each."""
-        ends = [(1 - stats.LEVEL) / 2, (1 + stats.LEVEL) / 2]
-        low_L, high_L = np.quantile(self.null_LJ, ends, axis=1)
-        return low_L, high_L
+        return resampling.bounds(self.null_LJ.T)
+
+    @property
+    def null_L(self) -> np.ndarray:
+        """Return the mean cost of the null."""
+        once_1J = np.ones((1, self.null_LJ.shape[1]))
+        return resampling.mean_ignoring_nan(once_1J, self.null_LJ.T)[0]
 
     def cost(self, weight_RB: np.ndarray) -> np.ndarray:
         """Return what erasing costs, ``(R, L)``; NaN where nothing was erased."""
@@ -113,7 +117,7 @@ class Costs:
 
     def beyond(self, weight_RB: np.ndarray) -> np.ndarray:
         """Return the cost beyond the null's mean, ``(R, L)``: never more than 1."""
-        return np.minimum(self.cost(weight_RB) - self.null_LJ.mean(1), 1.0)
+        return np.minimum(self.cost(weight_RB) - self.null_L, 1.0)
 
     def resampled(self, layer: int, share_B: np.ndarray | None = None) -> np.ndarray:
         """Return the cost at a layer beyond that of one draw of the null, ``(R,)``.

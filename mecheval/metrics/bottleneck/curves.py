@@ -163,7 +163,7 @@ def by_layer(curves: Curves) -> Profile:
         },
         series={
             "cost": curves.cost_L,
-            "null": costs.null_LJ.mean(1),
+            "null": costs.null_L,
             "null_low": null_low_L,
             "null_high": null_high_L,
             "information": _information(costs),

@@ -5,7 +5,7 @@ Shape suffixes: ``N`` examples, ``D`` features, ``K`` rank of the eraser, ``S`` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,7 @@ class Fit:
         covariance: Covariance of the activations, all classes together.
         rows: Some of the cells, for erasers that fit probes.
         validation: Others, by which those probes choose their L2.
+        probes: Probes that were fitted on them, by their strengths: several erasers need the same.
     """
 
     class_means_SD: np.ndarray
@@ -83,6 +84,7 @@ class Fit:
     covariance: Covariance
     rows: Split
     validation: Split
+    probes: dict[tuple[float, ...], LogisticProbe] = field(default_factory=dict, compare=False)
 
     @property
     def mean_D(self) -> np.ndarray:
@@ -185,7 +187,10 @@ ERASERS: dict[str, Callable[[Fit, Probing], Eraser]] = {
 
 
 def _probe(fit: Fit, probing: Probing) -> LogisticProbe:
-    return fit_logistic(fit.rows, fit.validation, probing.inverse_l2, guarded=False)
+    strengths = tuple(probing.inverse_l2)
+    if strengths not in fit.probes:
+        fit.probes[strengths] = fit_logistic(fit.rows, fit.validation, strengths, guarded=False)
+    return fit.probes[strengths]
 
 
 def _centred_directions(probe: LogisticProbe) -> np.ndarray:

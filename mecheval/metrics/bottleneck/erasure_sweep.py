@@ -97,13 +97,13 @@ class Sweep:
         """Erase every variable by every eraser at one layer, all in one pass."""
         own, trials = {}, []
         for name, asked in variables.items():
-            for eraser in self.erasers:
-                made = [
-                    ERASERS[eraser](fit, self.probing)
-                    for fit in moments.fits(layer, name, asked.data.classes)
-                ]
-                own[name, eraser] = made[0]
-                trials += [self.runs.on_all(made[0]), self.runs.on_some(made[1:])]
+            made = [
+                [ERASERS[eraser](fit, self.probing) for eraser in self.erasers]
+                for fit in moments.fits(layer, name, asked.data.classes)
+            ]
+            for eraser, (first, *null) in zip(self.erasers, zip(*made, strict=True), strict=True):
+                own[name, eraser] = first
+                trials += [self.runs.on_all(first), self.runs.on_some(null)]
         tried = self.runs.tried(layer, trials)
         outcomes = {}
         for place, (key, eraser) in enumerate(own.items()):

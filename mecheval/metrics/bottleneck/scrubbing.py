@@ -119,6 +119,6 @@ def scrub_series(
     costs, once_1B = Costs.of(by_layer, n_sequences, rng), np.ones((1, n_sequences))
     return {
         "scrub_cost": costs.beyond(once_1B)[0],
-        "scrub_null": costs.null_LJ.mean(1),
+        "scrub_null": costs.null_L,
         "scrub_null_high": costs.null_ends[1],
     }

@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 LEAST = 0.05
 """Share of what there is to know that answers must tell for there to be any to lose."""
 
+FEW = 5
+"""Cells per pair of a target and an answer below which the correction for bias is not enough."""
+
 
 def summary(runs: ErasedRuns, curves: Curves) -> tuple[Estimate, dict[str, Any]]:
     """Return the value, or why there is none, and the fields of a result beside it."""
     clean = runs.clean
     cells = Cells.of(runs.target_BT, clean.given)
     told = float(informed(cells, np.ones((1, len(runs.batch))))[0])
-    fields: dict[str, Any] = {"scalars": {"layer": None}, "warnings": []}
+    fields: dict[str, Any] = {"scalars": {"layer": None}, "warnings": _on_cells(cells)}
     if not told >= LEAST:
         reason = f"the answers tell next to nothing of the right ones ({told:.3f} of all)"
         estimate = Estimate(None, reason=reason)
@@ -48,6 +51,17 @@ def summary(runs: ErasedRuns, curves: Curves) -> tuple[Estimate, dict[str, Any]]
     return estimate, fields
 
 
+def _on_cells(cells: Cells) -> list[str]:
+    """Say where cells are too few for an information that is much to rely on."""
+    n_cells, n_values = int(cells.count_BP.sum()), len(np.unique(cells.target_P))
+    if n_cells >= FEW * n_values**2:
+        return []
+    return [
+        f"{n_cells} cells for {n_values} x {n_values} pairs of a target and an answer: what "
+        "answers tell under erasure is overestimated, and its cost underestimated"
+    ]
+
+
 def _at_bottleneck(curves: Curves, clean_accuracy: float, fields: dict[str, Any]) -> Estimate:
     """Return the cost where it is largest, chosen on other sequences.
 
@@ -64,11 +78,10 @@ def _at_bottleneck(curves: Curves, clean_accuracy: float, fields: dict[str, Any]
     interval = stats.percentile_interval(held_out.resampled(), unit="sequence")
     chosen = held_out.layers
     low_L, high_L = costs.null_ends
-    null_L = costs.null_LJ.mean(1)
     fields["references"] = {
         "null": 0.0,
-        "null_low": (low_L - null_L)[chosen].mean(),
-        "null_high": (high_L - null_L)[chosen].mean(),
+        "null_low": (low_L - costs.null_L)[chosen].mean(),
+        "null_high": (high_L - costs.null_L)[chosen].mean(),
     }
     fields["units"] = resampling.jackknifed(held_out.value, n_sequences)
     under = curves.accuracy_L[chosen].mean()
