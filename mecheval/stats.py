@@ -1,7 +1,8 @@
 """Intervals and tests of means and proportions.
 
-Student's t over few values such as seeds, the bootstrap over many units such as sequences, Wilson
-where a proportion sits at its boundary, Holm's correction for several tests at once.
+Student's t over few values such as seeds, Welch's for sums and differences of the means of
+independent samples of them, the bootstrap over many units such as sequences, Wilson where a
+proportion sits at its boundary, Holm's correction for several tests at once.
 
 Shape suffixes: ``U`` units that are averaged or resampled (seeds, pairs, sequences), ``R``
 resamples.
@@ -141,6 +142,67 @@ def t_test(values_U: ArrayLike, *, against: float = 0.0) -> float | None:
     return float(2 * stdtr(len(values_U) - 1, -t))
 
 
+def welch_interval(
+    samples: Sequence[ArrayLike],
+    *,
+    unit: str,
+    bounds: tuple[float | None, float | None] = (None, None),
+) -> Interval | None:
+    """Interval of the sum of the means of independent samples.
+
+    A sample that is subtracted comes with its sign turned. This is Welch's t interval (Welch 1947,
+    Biometrika 34, 28-35) with the degrees of freedom of Satterthwaite (1946, Biometrics Bulletin 2,
+    110-114): samples need not be of one size or one spread. Of one sample it is :func:`t_interval`.
+
+    Args:
+        samples: The values of each.
+        unit: What they are of.
+        bounds: Smallest and largest possible value of the sum; None where unbounded.
+
+    Returns:
+        The interval, or None where it does not exist: for a sample of fewer than two values, or
+        where all values of every sample are equal.
+    """
+    found = _welch(samples)
+    if found is None:
+        return None
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(found.df, (1 + LEVEL) / 2)) * found.error
+    lowest, highest = (-math.inf if bounds[0] is None else bounds[0],
+                       math.inf if bounds[1] is None else bounds[1])  # fmt: skip
+    low = max(found.mean - half, min(lowest, found.mean))
+    return Interval(low, min(found.mean + half, max(highest, found.mean)), "welch", unit)
+
+
+def welch_test(samples: Sequence[ArrayLike], *, against: float = 0.0) -> float | None:
+    """Return the two-sided p value of Welch's t test that the sum of means is ``against``.
+
+    Returns:
+        The p value, or None where :func:`welch_interval` does not exist.
+    """
+    found = _welch(samples)
+    if found is None:
+        return None
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(found.df, -abs(found.mean - against) / found.error))
+
+
+def rank_correlation(a_U: ArrayLike, b_U: ArrayLike) -> float | None:
+    """Return Spearman's rank correlation of two numbers of the same units (Spearman 1904).
+
+    Returns:
+        The correlation, or None for fewer than two units, or where one number is always the same.
+    """
+    a_U, b_U = np.asarray(a_U, float), np.asarray(b_U, float)
+    if len(a_U) < 2 or all_equal(a_U) or all_equal(b_U):
+        return None
+    from scipy.stats import rankdata
+
+    return float(np.corrcoef(rankdata(a_U), rankdata(b_U))[0, 1])
+
+
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Correct p values for their number (Holm 1979); None where there is none, which counts not.
 
@@ -153,6 +215,26 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
     corrected = iter(np.asarray(multipletests(there, method="holm")[1]).tolist())
     return [None if p is None else next(corrected) for p in p_values]
+
+
+class _Welch(NamedTuple):
+    """A sum of means, its standard error, and the degrees of freedom of that."""
+
+    mean: float
+    error: float
+    df: float
+
+
+def _welch(samples: Sequence[ArrayLike]) -> _Welch | None:
+    arrays = [np.asarray(values_U, float) for values_U in samples]
+    if not arrays or any(len(values_U) < 2 for values_U in arrays):
+        return None
+    if all(map(all_equal, arrays)):
+        return None
+    variances = [_standard_error(values_U) ** 2 for values_U in arrays]
+    least = sum(v * v / (len(values_U) - 1) for v, values_U in zip(variances, arrays, strict=True))
+    mean, variance = sum(float(values_U.mean()) for values_U in arrays), sum(variances)
+    return _Welch(mean, math.sqrt(variance), variance**2 / least)
 
 
 def _standard_error(values_U: np.ndarray) -> float:

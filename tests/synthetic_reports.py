@@ -210,6 +210,50 @@ def write(root: Path, *reports: Report) -> list[Path]:
     return paths
 
 
+def exchanged(
+    report: Report,
+    sufficiency_L: list[float | None],
+    use_L: list[float],
+    *,
+    longer: float = 1.0,
+    part: str = "",
+) -> Report:
+    """Return a report with the exchange of a variable, and accuracy on words four times as long.
+
+    Args:
+        report: The report, of a task that was learned.
+        sufficiency_L: Sufficiency by layer; None where it is not defined.
+        use_L: Use by layer.
+        longer: Accuracy at the last position of the longer words.
+        part: The variable; the only one of the task by default.
+    """
+    part = part or "+".join(VARIABLES[report.identity.task.name])
+    known = [each for each in sufficiency_L if each is not None]
+    inner = [each for each in sufficiency_L[1:-1] if each is not None]
+    low, high = ([None if each is None else each + by for each in sufficiency_L]
+                 for by in (-0.03, 0.03))  # fmt: skip
+    ends = {"use_low": [each - 0.02 for each in use_L], "use_high": [each + 0.02 for each in use_L]}
+    profile = Profile(
+        axes=["layer"], index={"layer": [*range(len(use_L))]},
+        value=sufficiency_L, low=low, high=high, series={"use": use_L, **ends},
+        marks={"trivial": [layer in (0, len(use_L) - 1) for layer in range(len(use_L))]},
+    )  # fmt: skip
+    mean = float(np.mean(inner)) if inner else None
+    result = _result(
+        id=f"exchange/{part}", name="exchange", family="exchange", metric="exchange",
+        title=f"lateness of sufficiency of {part}", bounds=(0.0, 1.0), width=0.03, unit="sequence",
+        value=float(np.clip(1 - np.mean(known), 0, 1)),
+        verdict="tracking predicted" if mean is not None and mean >= 0.8 else
+        "tracking not predicted", scalars={"mean_sufficiency": mean}, profile=profile,
+    )  # fmt: skip
+    at_4x = _result(
+        id="last_accuracy/4x", name="behaviour", family="behaviour", metric="behaviour",
+        title="last-position accuracy at 4x", bounds=(0.0, 1.0), width=0.02, unit="sequence",
+        value=longer,
+    )  # fmt: skip
+    return report.model_copy(update={"metrics": [*report.metrics, at_4x, result]})
+
+
 ROLE_NAMES = ["key", "value", "next_key", "value+1", "value+2", "divider", "query"]
 
 

@@ -11,9 +11,12 @@ from mecheval.stats import (
     holm,
     percentile_interval,
     proportion_interval,
+    rank_correlation,
     resamples,
     t_interval,
     t_test,
+    welch_interval,
+    welch_test,
     wilson,
 )
 
@@ -163,3 +166,61 @@ def test_holm_gives_the_published_values() -> None:
     ]  # fmt: skip
     assert holm([None]) == [None]
     assert holm([]) == []
+
+
+def test_welch_is_that_of_scipy() -> None:
+    from scipy.stats import ttest_ind
+
+    rng = np.random.default_rng(3)
+    a_U, b_U = rng.normal(1.0, 0.3, 4), rng.normal(0.6, 1.0, 8)
+    theirs: Any = ttest_ind(a_U, b_U, equal_var=False)
+    interval = welch_interval([a_U, -b_U], unit="seed")
+    assert interval is not None
+    assert interval[:2] == pytest.approx(theirs.confidence_interval(LEVEL))
+    assert (interval.method, interval.unit) == ("welch", "seed")
+    assert welch_test([a_U, -b_U]) == pytest.approx(theirs.pvalue)
+    assert welch_test([a_U, -b_U], against=interval.high) == pytest.approx(1 - LEVEL)
+
+
+def test_welch_of_one_sample_is_students() -> None:
+    values = [0.1, 0.4, 0.35, 0.2]
+    one, student = welch_interval([values], unit="seed"), t_interval(values, unit="seed")
+    assert one is not None
+    assert student is not None
+    assert one[:2] == pytest.approx(student[:2])
+    assert welch_test([values], against=0.1) == pytest.approx(t_test(values, against=0.1))
+
+
+def test_welch_needs_a_spread_somewhere_and_keeps_bounds() -> None:
+    assert welch_interval([[0.25] * 4, [-0.5] * 4], unit="seed") is None
+    assert welch_test([[0.25] * 4, [-0.5] * 4]) is None
+    assert welch_interval([[0.1, 0.2], [0.3]], unit="seed") is None
+    mixed = welch_interval([[0.25] * 4, [-0.5, -0.4, -0.6, -0.5]], unit="seed")
+    alone = t_interval([-0.5, -0.4, -0.6, -0.5], unit="seed")
+    assert mixed is not None
+    assert alone is not None
+    assert mixed.low == pytest.approx(0.25 + alone.low), "what does not vary only shifts"
+    cut = welch_interval([[0.9, 0.2], [-0.1, -0.9]], unit="seed", bounds=(-1.0, 1.0))
+    assert cut is not None
+    assert cut[:2] == (-1.0, 1.0)
+
+
+def test_welch_covers_a_difference_of_unequal_samples_as_often_as_it_says() -> None:
+    rng, covered, n = np.random.default_rng(5), 0, 2000
+    for _ in range(n):
+        interval = welch_interval([rng.normal(1, 0.2, 4), -rng.normal(3, 1.0, 8)], unit="seed")
+        assert interval is not None
+        covered += interval.low <= -2 <= interval.high
+    assert covered / n == pytest.approx(LEVEL, abs=0.015)
+
+
+def test_rank_correlation_is_that_of_scipy_and_needs_two_orders() -> None:
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(4)
+    a_U, b_U = rng.integers(0, 5, 20), rng.normal(size=20)
+    expected: Any = spearmanr(a_U, b_U)
+    assert rank_correlation(a_U, b_U) == pytest.approx(expected.statistic)
+    assert rank_correlation([1, 2, 3], [9.0, 4.0, 1.0]) == pytest.approx(-1)
+    assert rank_correlation([1, 2, 3], [1.0, 1.0, 1.0]) is None
+    assert rank_correlation([1], [1.0]) is None

@@ -106,7 +106,8 @@ def claims(args: argparse.Namespace) -> int:
     """
     from mecheval.harness.request import Settings
     from mecheval.harness.suites import load_suite
-    from mecheval.leaderboard.claims import claims_of, examine
+    from mecheval.leaderboard.claim import claims_of
+    from mecheval.leaderboard.claims import examine
     from mecheval.leaderboard.claims_table import markdown
 
     suite, registry = load_suite(args.suite), options.registry_of(args)

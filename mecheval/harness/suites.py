@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mecheval.errors import UsageError, said_of, unknown
+from mecheval.harness.claim_schema import names_in
 from mecheval.harness.request import Request
 from mecheval.harness.suite_schema import validated
 from mecheval.harness.users_code import said_in_a_sentence
@@ -87,17 +88,16 @@ class Suite:
         """
         from mecheval.harness.building import build_source, build_task
 
-        registry, seen = Registry(settings.include_paths), set()
+        registry, seen = Registry(settings.include_paths), set[str]()
         for number, claim in enumerate(self.claims, 1):
-            named = [claim.get(key, "") for key in ("task", "model", "minus")]
             if claim.get("untestable"):
                 continue
             with said_of(f"{self.path}, claim {number}"), said_in_a_sentence():
-                if named[0] not in seen:
-                    build_task(replace(parse_spec(named[0]), revision=None), registry)
-                for model in {*named[1:]} - {"", *seen}:
+                for task in sorted(names_in(claim, "task") - seen):
+                    build_task(replace(parse_spec(task), revision=None), registry)
+                for model in sorted(names_in(claim, "model") - seen):
                     build_source(parse_spec(model), registry, settings)
-            seen.update(named)
+            seen |= names_in(claim, "task") | names_in(claim, "model")
 
 
 def suite_names() -> list[str]:

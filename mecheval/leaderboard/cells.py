@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mecheval import escape
@@ -12,15 +13,17 @@ from mecheval.errors import UsageError
 from mecheval.harness.building import build_source, build_task
 from mecheval.harness.plan import plan
 from mecheval.harness.request import Settings
+from mecheval.leaderboard.claim import is_all
 from mecheval.reports.collection.matching import matching
 from mecheval.spec import parse_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Set
 
     from mecheval.harness.request import Request
     from mecheval.harness.suites import Suite
-    from mecheval.leaderboard.claims import Claim
+    from mecheval.leaderboard.claim import Claim, Named
+    from mecheval.models.contract import ModelSource
     from mecheval.registry import Registry
     from mecheval.reports.collection import Collection, Group
     from mecheval.reports.schema import Identity
@@ -44,13 +47,15 @@ class _Cell(NamedTuple):
 
     @property
     def key(self) -> str:
-        return json.dumps(self, sort_keys=True)
+        return _json(self)
 
 
-def cells_of(
-    claims: Sequence[Claim], collection: Collection, registry: Registry, suite: Suite | None
-) -> Callable[[Claim, str], Meant]:
-    """Return what finds the reports of a claim about a model.
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+class Cells:
+    """Finds the reports that claims are about.
 
     Args:
         claims: All claims that will be asked about.
@@ -58,35 +63,117 @@ def cells_of(
         registry: Where models and tasks are looked up.
         suite: Its grids say which recipes are meant; without one, whichever there is.
     """
-    settings = Settings(include_paths=registry.include_paths)
-    planned = _planned(claims, suite.requests(settings=settings) if suite else [])
 
-    @cache
-    def resolved(model: str, task: str) -> tuple[str, str]:
-        """Return the cell, and the version of its task: the one that is named, or today's."""
-        source = build_source(parse_spec(model), registry, settings).identity()
-        named = parse_spec(task)
-        built = build_task(replace(named, revision=None), registry)
-        cell = _Cell(
-            source.name, source.revision, dict(source.args), built.card.name, dict(built.params)
-        )
-        return cell.key, named.revision or str(built.card.version)
+    def __init__(
+        self,
+        claims: Sequence[Claim],
+        collection: Collection,
+        registry: Registry,
+        suite: Suite | None,
+    ) -> None:
+        settings = Settings(include_paths=registry.include_paths)
+        self._collection, self._registry, self._settings = collection, registry, settings
+        self._suite = suite
+        self._source = cache(self._find_source)
+        self._model, self._task = cache(self._find_model), cache(self._find_task)
+        self._planned = self._plan(claims, suite.requests(settings=settings) if suite else [])
 
-    def found(claim: Claim, model: str) -> Meant:
-        key, version = resolved(model, claim.task)
-        same = [group for group in collection.groups if _cell(group.identity).key == key]
+    def one(self, claim: Claim, named: Named) -> Meant:
+        """Return the reports of the one cell that a number is of.
+
+        Raises:
+            UsageError: There is no such model or task, or several recipes fit.
+        """
+        *_, version = self._task(named.task)
+        same = [group for group in self._collection.groups if self._is_of(group, named)]
         groups = [group for group in same if str(group.identity.task.version) == version]
         if same and not groups:
             others = " and ".join(sorted({group.name.task for group in same}))
             return Meant(None, f"measured on {others} only, not with version {version}")
-        fitting = _by_recipe(groups, claim, planned.get(key, []))
+        fitting = [group for group in groups if self._has_recipe(group, named)]
         if len(fitting) > 1:
             raise _ambiguous(claim, fitting)
         if fitting:
             return Meant(fitting[0])
-        return Meant(None, "measured by another recipe only" if groups else "not measured")
+        if groups:
+            return Meant(None, "measured by another recipe only")
+        weights = ": needs weights" if _is_on_hub(self._source(named.model)) else ""
+        return Meant(None, f"not measured{weights}")
 
-    return found
+    def several(self, named: Named) -> list[Group]:
+        """Return the reports of all cells of the suite that a number may be of.
+
+        Raises:
+            UsageError: There is no such model or task.
+        """
+        return [
+            group
+            for group in self._collection.groups
+            if self._is_planned(group.identity)
+            and self._is_of(group, named)
+            and self._has_recipe(group, named)
+        ]
+
+    def _is_of(self, group: Group, named: Named) -> bool:
+        """Say whether reports are of a model and a task, of whatever version."""
+        cell = _cell(group.identity)
+        if not is_all(named.task) and _json(cell[3:]) != _json(self._task(named.task)[:2]):
+            return False
+        if is_all(named.model):
+            return True
+        if _is_on_hub(self._source(named.model)):  # its weights need not be here
+            return bool(matching([group], model=named.model))
+        return _json(cell[:3]) == _json(self._model(named.model))
+
+    def _is_planned(self, identity: Identity) -> bool:
+        planned = self._planned.get(_cell(identity).key, [])
+        return self._suite is None or identity.task.version in {p.task.version for p in planned}
+
+    def _has_recipe(self, group: Group, named: Named) -> bool:
+        """Say whether reports are of a recipe of the suite, and of the one that is named."""
+        planned = self._planned.get(_cell(group.identity).key, [])
+        wanted = {_recipe(identity) for identity in planned}
+        fits = bool(matching([group], recipe=named.recipe or None))
+        return fits and (not wanted or _recipe(group.identity) in wanted)
+
+    def _plan(
+        self, claims: Sequence[Claim], requests: Sequence[Request]
+    ) -> dict[str, list[Identity]]:
+        """Return the identities that the suite's grids give every cell, one per recipe.
+
+        Only what some claim names is planned: other models need not be there, nor weights of a hub.
+        """
+        numbers = [each for claim in claims if not claim.untestable for each in claim.numbers]
+        models, tasks = ({name for each in numbers if (name := getattr(each, field))}
+                         for field in ("model", "task"))  # fmt: skip
+        found: dict[str, list[Identity]] = {}
+        for request in requests:
+            small = replace(
+                request,
+                models=tuple(
+                    spec
+                    for spec in request.models
+                    if _is_named(spec, models) and not _is_on_hub(self._source(str(spec)))
+                ),
+                tasks=tuple(spec for spec in request.tasks if _is_named(spec, tasks)),
+                seeds=(0,),
+            )
+            for each in plan(small) if small.models and small.tasks else []:
+                found.setdefault(_cell(each.identity).key, []).append(each.identity)
+        return found
+
+    def _find_source(self, name: str) -> ModelSource:
+        return build_source(parse_spec(name), self._registry, self._settings)
+
+    def _find_model(self, name: str) -> tuple[str, str | None, dict[str, Any]]:
+        source = self._source(name).identity()
+        return source.name, source.revision, dict(source.args)
+
+    def _find_task(self, name: str) -> tuple[str, dict[str, Any], str]:
+        named = parse_spec(name)
+        built = build_task(replace(named, revision=None), self._registry)
+        version = named.revision or str(built.card.version)
+        return built.card.name, dict(built.params), version
 
 
 def _cell(identity: Identity) -> _Cell:
@@ -94,38 +181,24 @@ def _cell(identity: Identity) -> _Cell:
     return _Cell(model.name, model.revision, model.args, task.name, task.params)
 
 
-def _planned(claims: Sequence[Claim], requests: Sequence[Request]) -> dict[str, list[Identity]]:
-    """Return the identities that the suite's grids give every cell, one per recipe.
-
-    Only what some claim names is planned: other models need not be there.
-    """
-    there = [claim for claim in claims if not claim.untestable]
-    texts = {text for claim in there for text in (claim.model, claim.minus) if text}
-    models = {parse_spec(text).name for text in texts}
-    tasks = {parse_spec(claim.task).name for claim in there}
-    found: dict[str, list[Identity]] = {}
-    for request in requests:
-        small = replace(
-            request,
-            models=tuple(spec for spec in request.models if getattr(spec, "name", "") in models),
-            tasks=tuple(spec for spec in request.tasks if getattr(spec, "name", "") in tasks),
-            seeds=(0,),
-        )
-        for each in plan(small) if small.models and small.tasks else []:
-            found.setdefault(_cell(each.identity).key, []).append(each.identity)
-    return found
+def _is_named(given: Any, names: Set[str]) -> bool:
+    """Say whether a model or task of a grid is one that names may mean, whatever its arguments."""
+    plain = {name if is_all(name) else parse_spec(name).name for name in names}
+    return any(map(is_all, plain)) or getattr(given, "name", "") in plain
 
 
-def _by_recipe(groups: Sequence[Group], claim: Claim, planned: Sequence[Identity]) -> list[Group]:
-    """Keep the groups of the suite's recipes, and of those the ones that the claim names."""
-    wanted = {_recipe(identity) for identity in planned}
-    named = matching(groups, recipe=claim.recipe or None)
-    return [group for group in named if not wanted or _recipe(group.identity) in wanted]
+def _is_on_hub(source: ModelSource) -> bool:
+    """Say whether a model's weights would have to be fetched to tell what they are."""
+    from mecheval.models.hub.source import Pretrained
+
+    if not isinstance(source, Pretrained) or source.weights != "pretrained":
+        return False
+    return not isinstance(source.checkpoint.place, Path)
 
 
 def _recipe(identity: Identity) -> str:
     """Return what decides how a cell is trained and measured, but for the metrics."""
-    return json.dumps([identity.recipe, identity.sweep, identity.dtype], sort_keys=True)
+    return _json([identity.recipe, identity.sweep, identity.dtype])
 
 
 def _ambiguous(claim: Claim, groups: Sequence[Group]) -> UsageError:

@@ -1,20 +1,42 @@
 """What others claim, beside what reports say of it.
 
-A suite's file may hold ``[[claim]]`` tables, each about one number of one model on one task:
+A suite's file may hold ``[[claim]]`` tables. Each is about a number of a model on a task:
 
+    id         what the claim is called
     says       the claim in words
     source     where it is made
     paper      the number given there, as text
     task       the task, as in a grid; reports of its version, today's where none is named
     model      the model, as in a grid
-    minus      another model, whose number is subtracted seed by seed
     recipe     fields of the recipe that is meant, where the suite has several of one cell
     result     the id of the result in the reports
     at         the number in it, as :mod:`mecheval.reports.lookup` reads it; its value by default
-    least      what the number must be at least for the claim to hold
+
+Four fields name another number, by those of ``model``, ``task``, ``recipe``, ``result`` and ``at``
+in which it differs, as in ``minus = { task = "dyck", result = "readability/top" }``:
+
+    minus        the number that is subtracted; text is another model
+    times        in what another difference differs, and both its numbers: the claim is about the
+                 smaller one of the two, below zero where their signs differ
+    nearer_than  a third number; the claim is about by how much the number is nearer to it than to
+                 the one of ``minus``, below zero where it is nearer to that of ``minus``
+    ranks_with   another number; the claim is about the rank correlation of the two
+
+``*`` stands for all models or all tasks of the suite's grids, in ``bottleneck/*`` for all parts of
+a metric's results, in ``layer=*`` for all layers but the first and the last, at which most numbers
+are what they are by construction. Of the numbers of all these cells and layers, or of their
+differences to those of ``minus``, the claim is about the rank correlation with others, or one:
+
+    which      least, median, mean or greatest
+
+What it takes for the claim to hold, and what there is to say where that cannot be tested:
+
+    least      what the number must be at least
     most       what it must be at most
+    off        how far from 0 it must be, on whichever side
     verdicts   the verdicts under which the claim holds, in place of numbers
     untestable why it cannot be tested here
+    command    what to run where there are no reports
 
 A claim is about the cells that the suite's grids describe: the same model, task, recipe and sweep.
 
@@ -24,50 +46,38 @@ at 5 %. With fewer than four seeds that have a number it cannot be tested. As ma
 at once, the p values of all claims of the suite that are numbers are corrected by Holm's procedure
 as well, and a claim whose corrected p value is not below 5 % is undecided after it. Verdicts are
 counted, which is no test, so there is nothing to correct.
+
+Numbers of one task, of one or several networks, are paired by seed; those of several tasks are
+independent samples, and have Welch's interval (:mod:`mecheval.reports.collection.contrasts`). The
+sign of two differences is decided where both of them are, and its p value is the larger of theirs.
+A rank correlation, or the least of many numbers, is computed in every seed by itself.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from mecheval import stats
 from mecheval.errors import did_you_mean
 from mecheval.escape import quoted
-from mecheval.leaderboard.cells import cells_of
+from mecheval.leaderboard.cells import Cells
+from mecheval.leaderboard.spread import spread
 from mecheval.reports.collection import words
+from mecheval.reports.collection.contrasts import Term, contrast, signed_least
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from mecheval.harness.suites import Suite
-    from mecheval.leaderboard.cells import Meant
+    from mecheval.leaderboard.claim import Claim
     from mecheval.registry import Registry
     from mecheval.reports.collection import Collection, Group, OverSeeds
+    from mecheval.reports.collection.contrasts import Estimate
 
 MIN_SEEDS = 4
 _MOST_NAMED = 8  # results that a remark names
 Answer = Literal["yes", "no", "undecided", "not testable"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A claim; the fields are those of the file. Bounds that are not finite bound nothing."""
-
-    says: str = ""
-    source: str = ""
-    paper: str = ""
-    task: str = ""
-    model: str = ""
-    minus: str = ""
-    result: str = ""
-    at: str = ""
-    least: float = -math.inf
-    most: float = math.inf
-    verdicts: tuple[str, ...] = ()
-    untestable: str = ""
-    recipe: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,23 +93,18 @@ class Finding:
         p: p value of the t test of the claim's nearest bound; None where there is none.
         p_corrected: The same, corrected for the number of claims.
         corrected: Whether the claim is replicated after the correction.
+        groups: The reports that the claim is about, as far as they are there.
     """
 
     claim: Claim
     here: str
     n_seeds: int
     answer: Answer
-    number: OverSeeds | None = None
+    number: Estimate | None = None
     p: float | None = None
     p_corrected: float | None = None
     corrected: Answer = "not testable"
-
-
-def claims_of(suite: Suite) -> list[Claim]:
-    """Return the claims in a suite's file, which was checked when it was read."""
-    return [
-        Claim(**{**entry, "verdicts": tuple(entry.get("verdicts", ()))}) for entry in suite.claims
-    ]
+    groups: Sequence[Group] = ()
 
 
 def examine(
@@ -116,8 +121,8 @@ def examine(
     Raises:
         UsageError: A claim names a model or task that does not exist, or several recipes fit it.
     """
-    cells = cells_of(claims, collection, registry, suite)
-    findings = [_finding(claim, lambda model, c=claim: cells(c, model)) for claim in claims]
+    cells = Cells(claims, collection, registry, suite)
+    findings = [_finding(claim, cells) for claim in claims]
     corrected = stats.holm([finding.p for finding in findings])
     return [
         replace(finding, p_corrected=p, corrected=_after_correction(finding, p))
@@ -130,45 +135,87 @@ def _after_correction(finding: Finding, p: float | None) -> Answer:
     return "undecided" if open_now else finding.answer
 
 
-def _finding(claim: Claim, found: Callable[[str], Meant]) -> Finding:
+def _finding(claim: Claim, cells: Cells) -> Finding:
     if claim.untestable:
         return Finding(claim, claim.untestable, 0, "not testable")
-    ours = found(claim.model)
-    if ours.group is None:
-        return Finding(claim, ours.reason, 0, "not testable")
-    if not any(ours.group.results(claim.result).values()):
-        return Finding(claim, _no_result(claim.result, ours.group), 0, "not testable")
-    if claim.verdicts:
-        return _of_verdicts(claim, ours.group)
-    number = ours.group.number(claim.result, claim.at)
-    if claim.minus:
-        theirs = found(claim.minus)
-        if theirs.group is None:
-            return Finding(claim, f"{claim.minus}: {theirs.reason}", 0, "not testable")
-        if not any(theirs.group.results(claim.result).values()):
-            lacking = f"{claim.minus}: {_no_result(claim.result, theirs.group)}"
-            return Finding(claim, lacking, 0, "not testable")
-        number = ours.group.minus(theirs.group, claim.result, claim.at)
+    if claim.is_of_several:
+        return _of_several(claim, cells)
+    groups: list[Group] = []
+    for named in claim.numbers:
+        meant, label = cells.one(claim, named), _label(named.beside(claim.own))
+        group = meant.group
+        if group is None:
+            return Finding(claim, label + meant.reason, 0, "not testable", groups=groups)
+        groups.append(group)
+        if not any(group.results(named.result).values()):
+            lacking = label + _no_result(named.result, group)
+            return Finding(claim, lacking, 0, "not testable", groups=groups)
+        if claim.verdicts:
+            return _of_verdicts(claim, group)
+    number = _number(claim, groups)
     if number.mean is None or number.n < MIN_SEEDS:
-        return Finding(claim, _missing(number, ours.group), number.n, "not testable")
-    here, answer = words.decimal(number.mean), _answer(claim, number)
-    return Finding(claim, here, number.n, answer, number, _p_value(claim, number, number.mean))
+        reason = _too_few(claim, groups, number)
+        return Finding(claim, reason, number.n, "not testable", groups=groups)
+    return _decided(claim, number, groups)
 
 
-def _p_value(claim: Claim, number: OverSeeds, mean: float) -> float | None:
+def _number(claim: Claim, groups: Sequence[Group]) -> Estimate:
+    """Add the claim's numbers up; of two sums return the one that says whether signs differ."""
+    sums = [
+        contrast(
+            [
+                Term(weight, group, named.result, named.at)
+                for weight, group, named in zip(weights_N, groups, claim.numbers, strict=True)
+                if weight
+            ]
+        )
+        for weights_N in claim.weights_KN
+    ]
+    return sums[0] if len(sums) == 1 else signed_least(*sums)
+
+
+def _of_several(claim: Claim, cells: Cells) -> Finding:
+    groups = cells.several(claim.own)
+    if not groups:
+        return Finding(claim, "not measured", 0, "not testable")
+    found = spread(claim, groups)
+    number = found.number
+    if number.mean is None or number.n < MIN_SEEDS:
+        reasons = [*dict.fromkeys(number.parts[0].reasons.values())]
+        reason = words.listed(reasons, _MOST_NAMED) or f"{number.n} of {MIN_SEEDS} seeds"
+        return Finding(claim, reason, number.n, "not testable", groups=groups)
+    finding = _decided(claim, number, groups)
+    return replace(finding, here=f"{finding.here} (of {found.counts} numbers)")
+
+
+def _decided(claim: Claim, number: Estimate, groups: Sequence[Group]) -> Finding:
+    here = words.decimal(number.mean or 0.0)
+    if number.brackets:
+        both = " and ".join(words.decimal(each.mean or 0.0) for each in number.brackets)
+        here = f"{here} ({both})"
+    return Finding(
+        claim, here, number.n, _answer(claim, number), number, _p_value(claim, number),
+        groups=groups,
+    )  # fmt: skip
+
+
+def _p_value(claim: Claim, number: Estimate) -> float | None:
     """Return the p value of the t test that the mean is the claim's nearest bound."""
-    bound = min((claim.least, claim.most), key=lambda each: abs(mean - each))
-    if not math.isfinite(bound):
-        return None
-    return stats.t_test([*number.values.values()], against=bound)
+    mean = number.mean or 0.0
+    bound = min(claim.bounds, key=lambda each: abs(mean - each), default=None)
+    return None if bound is None else number.p(bound)
 
 
-def _answer(claim: Claim, number: OverSeeds) -> Answer:
+def _answer(claim: Claim, number: Estimate) -> Answer:
     """Hold the interval against the bounds; where there is none, the value that all seeds share."""
     low = number.mean if number.low is None else number.low
     high = number.mean if number.high is None else number.high
     if low is None or high is None:
         return "undecided"
+    if claim.off is not None:
+        if low > claim.off or high < -claim.off:
+            return "yes"
+        return "no" if -claim.off < low and high < claim.off else "undecided"
     if claim.least <= low and high <= claim.most:
         return "yes"
     return "no" if high < claim.least or low > claim.most else "undecided"
@@ -177,10 +224,11 @@ def _answer(claim: Claim, number: OverSeeds) -> Answer:
 def _of_verdicts(claim: Claim, group: Group) -> Finding:
     found = group.number(claim.result, "verdict")
     if found.n < MIN_SEEDS:
-        return Finding(claim, _missing(found, group), found.n, "not testable")
+        reason = _missing(found, group)
+        return Finding(claim, reason, found.n, "not testable", groups=[group])
     n_fitting = sum(n for verdict, n in found.verdicts.items() if verdict in claim.verdicts)
     answer: Answer = "undecided" if 0 < n_fitting < found.n else "yes" if n_fitting else "no"
-    return Finding(claim, words.verdicts(found), found.n, answer)
+    return Finding(claim, words.verdicts(found), found.n, answer, groups=[group])
 
 
 def _no_result(id: str, group: Group) -> str:
@@ -200,3 +248,18 @@ def _missing(number: OverSeeds, group: Group) -> str:
         gate = f" (gate {group.gate:g})" if head == words.NOT_LEARNED and group.gate else ""
         told.append(f"{head}{gate}: {heads.count(head)} of {number.n_seeds} seeds")
     return "; ".join(told) or f"{number.n} of {MIN_SEEDS} seeds"
+
+
+def _too_few(claim: Claim, groups: Sequence[Group], number: Estimate) -> str:
+    """Say of which number there are too few seeds, and why."""
+    if len(number.parts) == 1:
+        return _missing(number.parts[0], groups[0])
+    for named, group in zip(claim.numbers, groups, strict=True):
+        alone = group.number(named.result, named.at)
+        if alone.n < MIN_SEEDS:
+            return _label(named.beside(claim.own)) + _missing(alone, group)
+    return f"{number.n} of {MIN_SEEDS} seeds in common"
+
+
+def _label(name: str) -> str:
+    return f"{name}: " if name else ""

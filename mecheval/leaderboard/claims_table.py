@@ -1,59 +1,83 @@
-"""Claims and findings as a Markdown table, with what was tested and corrected beneath it."""
+"""Claims and findings as a Markdown table, with what was tested and corrected beneath it.
+
+A suite that gives its claims names gets a longer table: with the names, where each claim is made,
+and how many seeds learned and track.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval import escape
+from mecheval.leaderboard.tracking import TRACKS, counted, learned, tracking
 from mecheval.reports.collection import words
 from mecheval.reports.collection.numbers import SEED
 from mecheval.reports.markdown import table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mecheval.leaderboard.claims import Finding
 
-HEADERS = (
-    "Claim", "Paper", "Here", "95 % interval", "Seeds", "p", "p, corrected", "Replicated",
-    "After correction",
-)  # fmt: skip
 ANSWERS = ("yes", "no", "undecided", "not testable")
 
 
 def markdown(findings: Sequence[Finding]) -> str:
     """Return the findings as a Markdown table, with counts beneath it and how they are decided."""
-    rows = [_row(finding) for finding in findings]
+    named = any(finding.claim.id for finding in findings)
+    columns = [column for column in _COLUMNS if named or not column.named]
+    rows = [[column.cell(finding) for column in columns] for finding in findings]
     before = [finding.answer for finding in findings]
     after = [finding.corrected for finding in findings]
     sources = "; ".join(dict.fromkeys(f.claim.source for f in findings if f.claim.source))
     parts = [
-        table(HEADERS, rows),
+        table([column.title for column in columns], rows),
         f"{_counts(before)}; after correction {_counts(after)}. "
         f"Claims from {escape.markdown(sources)}.",
-        _legend(findings),
+        _legend(findings, named=named),
+        _commands(findings),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _row(finding: Finding) -> list[str]:
-    claim, number = finding.claim, finding.number
-    interval = ""
-    if number is not None:
-        mark = "" if number.over == SEED else words.NOT_OVER_SEEDS
-        interval = words.interval(number.low, number.high) + mark
-    return [
-        claim.says, claim.paper, finding.here, interval, str(finding.n_seeds or ""),
-        words.p_value(finding.p), words.p_value(finding.p_corrected), finding.answer,
-        finding.corrected,
-    ]  # fmt: skip
+class _Column(NamedTuple):
+    """A column; one that is ``named`` is there where claims have names."""
+
+    title: str
+    cell: Callable[[Finding], str]
+    named: bool = False
+
+
+def _interval(finding: Finding) -> str:
+    number = finding.number
+    if number is None:
+        return ""
+    mark = "" if number.over == SEED else words.NOT_OVER_SEEDS
+    return words.interval(number.low, number.high) + mark
+
+
+_COLUMNS = (
+    _Column("Id", lambda f: f.claim.id, named=True),
+    _Column("Claim", lambda f: f.claim.says),
+    _Column("Source", lambda f: f.claim.source, named=True),
+    _Column("Paper", lambda f: f.claim.paper),
+    _Column("Here", lambda f: f.here),
+    _Column("95 % interval", _interval),
+    _Column("Seeds", lambda f: str(f.n_seeds or "")),
+    _Column("Learned", lambda f: counted(f.groups, learned), named=True),
+    _Column("Tracking", lambda f: counted(f.groups, tracking), named=True),
+    _Column("p", lambda f: words.p_value(f.p)),
+    _Column("p, corrected", lambda f: words.p_value(f.p_corrected)),
+    _Column("Replicated", lambda f: f.answer),
+    _Column("After correction", lambda f: f.corrected),
+)
 
 
 def _counts(answers: Sequence[str]) -> str:
     return ", ".join(f"{answer}: {answers.count(answer)}" for answer in ANSWERS)
 
 
-def _legend(findings: Sequence[Finding]) -> str:
+def _legend(findings: Sequence[Finding], *, named: bool) -> str:
     tested = sum(finding.p is not None for finding in findings)
     verdicts = sum(bool(f.claim.verdicts) and f.answer != "not testable" for f in findings)
     lines = [
@@ -67,4 +91,29 @@ def _legend(findings: Sequence[Finding]) -> str:
             f"{words.NOT_OVER_SEEDS} All seeds are equal: there is no t test. What decides is the "
             "hull of the reports' own intervals, over examples, or where they have none the value."
         )
+    if any(f.number is not None and f.number.brackets for f in findings):
+        lines.append(
+            "Two numbers in brackets: it is claimed that their signs differ, or that they do not. "
+            "The number before them is the smaller one, below zero where they differ; its interval "
+            "leaves out 0 where those of both do, and its p is the larger one of theirs."
+        )
+    if named:
+        lines.append(
+            "Learned: seeds that passed the gate, of all cells that the claim is about. Tracking: "
+            f"seeds that are right at the last position of words four times as long in {TRACKS:g} "
+            "of cases or more."
+        )
     return "\n".join(lines)
+
+
+def _commands(findings: Sequence[Finding]) -> str:
+    """Say what to run for the claims that cannot be tested here."""
+    by_command: dict[str, list[str]] = {}
+    for finding in findings:
+        claim = finding.claim
+        if claim.command and finding.answer == "not testable":
+            by_command.setdefault(claim.command, []).append(claim.id or claim.says)
+    return "\n".join(
+        f"- To test {escape.markdown(', '.join(names))}: {escape.code(command)}"
+        for command, names in by_command.items()
+    )

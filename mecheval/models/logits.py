@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mecheval.models.contract import SequenceModel
 
-BYTES = 64 << 20
+BYTES = 16 << 20
 """Bytes of logits that are made at once."""
 
 FEWEST = 16

@@ -60,6 +60,12 @@ def interval_at(result: MetricResult, path: Sequence[str]) -> tuple[float, float
         return None
 
 
+def labels_at(result: MetricResult, path: Sequence[str], axis: str) -> list[str]:
+    """Return the labels along an axis of the profile that a path leads to; none without one."""
+    profile = _profile(result, _chosen(path))
+    return [str(label) for label in profile.index.get(axis, [])] if profile else []
+
+
 def _named(result: MetricResult) -> Mapping[str, float | None]:
     return {**result.references, **result.scalars}
 

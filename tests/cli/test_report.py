@@ -105,7 +105,7 @@ def test_a_page_has_tables_pictures_and_their_captions(results: Path) -> None:
     assert main(["report", str(results), "-o", str(page), "-q"]) == 0
     text = page.read_text()
     pictures = re.findall(r"!\[.*?\]\((\S+)\)", text)
-    assert len(pictures) == 6
+    assert len(pictures) == 7
     for name in pictures:
         assert (page.parent / unquote(name)).read_bytes().startswith(b"\x89PNG")
     assert "## parity@1" in text

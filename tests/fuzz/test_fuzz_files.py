@@ -36,10 +36,30 @@ at = "floor"
 least = 0.9
 most = 1.0
 verdicts = ["induction"]
+[[claim]]
+id = "F1"
+says = "they swap places"
+task = "parity"
+model = "gru"
+result = "readability/parity"
+at = "lateness"
+minus = { model = "lstm" }
+times = { task = "dyck", result = "readability/top" }
+most = 0.0
+[[claim]]
+says = "all of them"
+task = "*"
+model = "*"
+result = "readability/*"
+at = "layer=*"
+which = "least"
+off = 0.1
+command = "mecheval run"
 """
 KEYS = ["summary", "grid", "claim", "models", "tasks", "seeds", "metrics", "sweep", "size",
         "snapshots", "recipe", "says", "task", "model", "minus", "result", "at", "least", "most",
-        "verdicts", "untestable", "paper", "source", "sed", "x"]  # fmt: skip
+        "verdicts", "untestable", "paper", "source", "sed", "x", "id", "times", "nearer_than",
+        "ranks_with", "which", "off", "command"]  # fmt: skip
 
 
 def toml(value: Any) -> str:

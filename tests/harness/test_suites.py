@@ -43,6 +43,10 @@ result = 'token_accuracy/1x'
 least = 0.5
 """
 
+OF_ALL = CLAIM.replace("'gru'", "'*'") + "which = 'least'\n"
+TIMES_ALL = "minus = 'lstm'\ntimes = { model = 'mamba' }\n"
+TIMES = "minus = 'lstm'\ntimes = { task = 'dyck' }\n"
+
 
 @pytest.fixture
 def written(tmp_path: Path):
@@ -139,6 +143,28 @@ FILES = {
     "claim 1: its bounds nan": GRID + CLAIM.replace("0.5", "nan"),
     "claim 1: verdicts is 'x'; ": GRID + CLAIM + "verdicts = 'x'",
     "claim 1: model is 'gru]'; ": GRID + CLAIM.replace("'gru'", "'gru]'"),
+    "claim 1: minus is 3; it should be a table. Write minus = { model": GRID + CLAIM + "minus = 3",
+    "claim 1: minus is {}; it differs in nothing": GRID + CLAIM + "minus = {}",
+    "claim 1, minus: there is no field 'tsk'. Did you": GRID + CLAIM + "minus = { tsk = 'dyck' }",
+    "claim 1, minus: task is 'dyck['; ": GRID + CLAIM + "minus = { task = 'dyck[' }",
+    "claim 1, times: at is 3; it should be text": GRID + CLAIM + "times = { at = 3 }",
+    "claim 1, minus: model is 'gru]'; ": GRID + CLAIM + "minus = 'gru]'",
+    "it has times without minus": GRID + CLAIM + "times = { task = 'dyck' }",
+    "it has times, of which only the sign": GRID + CLAIM + TIMES,
+    "it has nearer_than, of which only": GRID + CLAIM + TIMES.replace("times", "nearer_than"),
+    "it has nearer_than and times": GRID + CLAIM + TIMES + "nearer_than = { task = 's3' }",
+    "another number of many cells must be of the same": GRID + OF_ALL + "minus = 'lstm'",
+    "its times names all in which minus differs": GRID + CLAIM.replace("0.5", "0") + TIMES_ALL,
+    "it has *, for many": GRID + CLAIM + "minus = { result = 'x/*' }",
+    "it has which for one number alone": GRID + CLAIM + "which = 'least'",
+    "it has *, for many numbers": GRID + CLAIM.replace("'gru'", "'*'"),
+    "it has minus and ranks_with": GRID + CLAIM + "ranks_with = { at = 'x' }\nminus = 'lstm'",
+    "it has ranks_with and which": GRID + CLAIM + "which = 'least'\nranks_with = { at = 'x' }",
+    "claim 1: which is 'most'; it should be 'least'": GRID + CLAIM + "which = 'most'",
+    "claim 1: off is -1; it should be at least 0": GRID + CLAIM + "off = -1",
+    "claim 1: off is inf; ": GRID + CLAIM + "off = inf",
+    "it has off beside least or most": GRID + CLAIM + "off = 0.1",
+    "it has verdicts and which": GRID + CLAIM + "verdicts = ['x']\nwhich = 'least'",
     "there is no field 'leats'. Did you mean 'least'": GRID + CLAIM.replace("least", "leats"),
     "own.toml is not a TOML file (Expected": "[[grid",
     "own.toml is not a TOML file (Exceeds": "x = " + "1" * 5000,
@@ -180,6 +206,16 @@ def test_a_claim_is_kept_as_it_is_written(written):
     assert claim["verdicts"] == ["induction"]
     assert claim["least"] == 0.5
     assert "paper" not in claim
+
+
+def test_another_number_is_kept_by_what_it_differs_in(written):
+    own = CLAIM.replace("least = 0.5", "most = 0")
+    (claim,) = load_suite(written(GRID + own + TIMES)).claims
+    assert claim["minus"] == {"model": "lstm"}
+    assert claim["times"] == {"task": "dyck"}
+    assert "at" not in claim
+    (none,) = load_suite(written(GRID + CLAIM + "minus = ''\n")).claims
+    assert none["minus"] is None
 
 
 def test_unknown_suites_and_files_are_usage_errors(tmp_path):
@@ -229,6 +265,7 @@ def test_what_is_given_in_place_of_the_suites_is_not_put_down_to_it(written):
         (("'gru'", "'gru[lay=1]'"), "own.toml, claim 2: Unknown argument 'lay' of gru"),
         (("'parity'", "'partiy'"), "own.toml, claim 2: Unknown task 'partiy'. Did you mean"),
         (("least", "minus = 'lsmt'\nleast"), "own.toml, claim 2: Unknown model 'lsmt'"),
+        (("least", "minus = { task = 'dick' }\nleast"), "own.toml, claim 2: Unknown task 'dick'"),
     ],
 )
 def test_models_and_tasks_of_claims_are_checked_before_a_run(written, change, said, capsys):

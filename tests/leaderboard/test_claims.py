@@ -10,7 +10,8 @@ from synthetic_reports import synthetic
 
 from mecheval.errors import UsageError
 from mecheval.harness.suites import Suite
-from mecheval.leaderboard.claims import Claim, examine
+from mecheval.leaderboard.claim import Claim
+from mecheval.leaderboard.claims import examine
 from mecheval.leaderboard.claims_table import markdown
 from mecheval.registry import Registry
 from mecheval.reports.collection import collect
@@ -97,17 +98,17 @@ def test_a_result_that_no_report_has_is_said_with_those_that_there_are():
         report.model_copy(update={"metrics": report.metrics[1:]})
         for report in reports("mamba", [0.9] * 4)
     ]
-    other = answer(claim(minus="mamba", least=0.5), [*found, *bare])
+    other = answer(claim(minus={"model": "mamba"}, least=0.5), [*found, *bare])
     assert other.here.startswith("mamba: no report has the result 'token_accuracy/1x'")
 
 
 def test_differences_are_taken_seed_by_seed():
     found = [*reports("gru", [0.9, 0.8, 0.7, 0.6]), *reports("lstm", [0.7, 0.7, 0.5, 0.5])]
-    finding = answer(claim(minus="lstm", least=0.05), found)
+    finding = answer(claim(minus={"model": "lstm"}, least=0.05), found)
     assert finding.number is not None
     assert finding.number.values == pytest.approx({0: 0.2, 1: 0.1, 2: 0.2, 3: 0.1})
     assert (finding.here, finding.answer) == ("0.150", "yes")
-    assert answer(claim(minus="mamba"), found).here == "mamba: not measured"
+    assert answer(claim(minus={"model": "mamba"}), found).here == "mamba: not measured"
 
 
 def test_where_all_seeds_are_equal_the_reports_own_intervals_decide():

@@ -13,7 +13,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
-from synthetic_reports import CHANGED, N_LAYERS, called, retrieval, snapshots, synthetic
+from synthetic_reports import (
+    CHANGED,
+    N_LAYERS,
+    called,
+    exchanged,
+    retrieval,
+    snapshots,
+    synthetic,
+)
 
 from mecheval.errors import UsageError
 from mecheval.models.sites import COMPONENTS
@@ -31,7 +39,12 @@ if TYPE_CHECKING:
     from mecheval.reports.schema import MetricResult
 
 FAILURE = Failure(type="ValueError", message="it went wrong", stage="train", traceback="")
-ALL = ("accuracy", "interchange", "layers", "mechanism", "recovery", "training")
+ALL = (
+    "accuracy", "interchange", "lateness", "layers", "mechanism", "recovery", "state", "tracking",
+    "training",
+)  # fmt: skip
+LATE, EARLY = [None, 0.0, 0.1, 0.3, 1.0], [None, 0.9, 1.0, 1.0, 1.0]
+USED = [0.0, 0.8, 0.9, 0.95, 1.0]
 HOSTILE = (r"$\frac{$", "\x1b[31m\u202ered", "a" * 300, "hf:/path/to/" + "checkpoint/" * 9, "x\ny")
 
 
@@ -58,7 +71,9 @@ def several() -> list[Report]:
         *(retrieval("gru", seed, verdict=v) for seed, v in enumerate(["induction", "mixed", None])),
         *(retrieval("lstm", seed, verdict="direct early") for seed in range(2)),
         snapshots(retrieval("mamba", verdict="induction")),
-        synthetic("attention", "dyck"), synthetic("h3", "dyck", learned=False),
+        exchanged(synthetic("attention", "dyck"), EARLY, USED),
+        synthetic("h3", "dyck", learned=False),
+        *(exchanged(synthetic("s4", "dyck", seed), LATE, USED, longer=0.5) for seed in range(2)),
         synthetic("h3", learned=False), synthetic("few", metrics=synthetic().metrics[:3]),
         synthetic("gone", status="error", learned=None, metrics=[], error=FAILURE),
         synthetic("cut", limit=4), synthetic("drawn", source="random"),
@@ -68,7 +83,7 @@ def several() -> list[Report]:
 def many(n: int) -> list[Report]:
     verdicts = ["induction", "direct early", "a verdict of a good many words", None]
     return [
-        retrieval(f"model{i}", seed, verdict=verdict)
+        exchanged(retrieval(f"model{i}", seed, verdict=verdict), EARLY, USED)
         for i in range(n)
         for seed, verdict in enumerate(verdicts)
     ]
@@ -87,7 +102,8 @@ def test_a_figure_is_a_file_that_nothing_else_names() -> None:
 
 @pytest.mark.parametrize("kind", figures.FORMATS)
 def test_pictures_are_the_same_bytes_twice(kind: str) -> None:
-    reports = [snapshots(retrieval()), synthetic("lstm"), synthetic("lstm", seed=1)]
+    reports = [exchanged(snapshots(retrieval()), EARLY, USED), synthetic("lstm")]
+    reports.append(exchanged(synthetic("lstm", seed=1), LATE, USED))
     first, again = (
         [picture.drawing.encoded(kind) for picture in figures.draw(reports)] for _ in range(2)
     )
@@ -102,7 +118,7 @@ def test_there_are_pictures_per_task_of_what_is_there_alone() -> None:
     of_dyck = {(p.figure, p.drawing.name) for p in found if p.task == "dyck@1"}
     assert of_dyck == {
         ("accuracy", ""), ("layers", "readability"), ("layers", "bottleneck"),
-        ("recovery", "block_in"),
+        ("mechanism", ""), ("recovery", "block_in"), ("state", "depth+top"),
     }  # fmt: skip
     for picture in found:
         for axes in panels(picture.drawing.figure):
@@ -484,3 +500,114 @@ def test_text_is_as_wide_as_it_is_measured() -> None:
     text = figure.text(0, 0, "mamba[layers=2,width=64] on WWiill", fontsize=7, family=style.FAMILY)
     drawn = text.get_window_extent(FigureCanvasAgg(figure).get_renderer()).width / style.DPI
     assert drawn <= style.text_inches(text.get_text(), 7) <= 1.03 * drawn
+
+
+def of_state(figure: str) -> Picture:
+    """Draw a picture of models of which one is in its state early, and one late."""
+    reports = [
+        exchanged(synthetic(model, task, seed), curve, USED, longer=longer - 0.01 * seed)
+        for model, curve, longer in (("lstm", EARLY, 1.0), ("mamba", LATE, 0.5))
+        for task in ("parity", "dyck")
+        for seed in range(4)
+    ]
+    found = [p for p in figures.draw(reports, [figure]) if p.task in ("parity@1", "all tasks")]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_the_state_has_its_three_curves_and_what_is_trivial_is_hollow() -> None:
+    picture = of_state("state")
+    lstm, mamba = panels(picture.drawing.figure)
+    assert [axes.get_title(loc="left") for axes in (lstm, mamba)] == ["lstm", "mamba"]
+    legend = picture.drawing.figure.legends[0].get_texts()
+    assert [text.get_text() for text in legend] == [
+        "readable", "used", "sufficient", "linear subspace used"
+    ]  # fmt: skip
+    for axes, curve in ((lstm, EARLY), (mamba, LATE)):
+        drawn = [np.asarray(line.get_ydata(), float) for line in axes.lines]
+        lines = [line_L for line_L in drawn if len(line_L) == len(USED)]
+        shown = np.array(curve, float)
+        assert any(np.allclose(line_L, shown, equal_nan=True) for line_L in lines), "sufficient"
+        assert any(np.allclose(line_L, USED) for line_L in lines), "used"
+        hollow = [line for line in axes.lines if line.get_marker() == "s"
+                  and line.get_markerfacecolor() == "white"]  # fmt: skip
+        at = [np.flatnonzero(np.isfinite(np.asarray(line.get_ydata(), float))) for line in hollow]
+        assert [each.tolist() for each in at] == [[0, 4]]
+
+
+def test_a_tuple_has_the_readability_of_what_it_is_made_of() -> None:
+    report = exchanged(synthetic(task="dyck"), EARLY, USED)
+    alone = exchanged(report, LATE, USED, part="top")
+    tuples, one_alone = (p.drawing for p in figures.draw([alone], ["state"]))
+    assert (tuples.name, one_alone.name) == ("depth+top", "top")
+    assert "where depth and top are readable" in tuples.title
+    assert "readable: depth" in texts(tuples.figure)
+    assert "readable: depth" not in texts(one_alone.figure)
+    assert "bands and bars: the 95 % interval of the report" in tuples.caption
+
+
+def test_a_metric_with_parameters_is_drawn_where_no_other_is() -> None:
+    def named(report: Report, old: str, new: str) -> Report:
+        changed = [
+            metric.model_copy(update={"id": metric.id.replace(old, new, 1), "metric": new})
+            if metric.name == old
+            else metric
+            for metric in report.metrics
+        ]
+        return report.model_copy(update={"metrics": changed})
+
+    first, again = (exchanged(synthetic(), curve, USED) for curve in (EARLY, LATE))
+    longer = named(again, "exchange", "exchange[length=2]").metrics[-1]
+    both = first.model_copy(update={"metrics": [longer, *first.metrics]})
+    for report in (both, named(first, "exchange", "exchange[n_pool=9]"),
+                   named(first, "bottleneck", "bottleneck[erasers=inlp]")):  # fmt: skip
+        (picture,) = figures.draw([report], ["state"])
+        (axes,) = panels(picture.drawing.figure)
+        drawn = [np.asarray(line.get_ydata(), float) for line in axes.lines]
+        early = np.array(EARLY, float)
+        assert any(len(y) == 5 and np.allclose(y, early, equal_nan=True) for y in drawn)
+        assert "linear subspace used" in texts(picture.drawing.figure)
+
+
+def test_lateness_has_a_panel_per_task_and_variable_and_dots_for_seeds() -> None:
+    picture = of_state("lateness")
+    found = panels(picture.drawing.figure)
+    tops = {round(axes.get_position().y1, 6) for axes in found[:2]}
+    assert len(tops) == 1, "rows stand beside each other"
+    named = [axes.get_title(loc="left").strip() for axes in found]
+    assert named == ["dyck@1: depth", "dyck@1: top", "dyck@1: depth+top", "parity@1"]
+    marks = [[line for line in found[place].lines if line.get_marker() == "D"] for place in (2, 3)]
+    late = [1 - np.mean([each for each in curve if each is not None]) for curve in (EARLY, LATE)]
+    for lines in marks:
+        assert [float(np.asarray(line.get_xdata())[0]) for line in lines] == pytest.approx(late)
+    dots = [line for line in found[3].lines if line.get_marker() == "."]
+    assert {len(np.asarray(line.get_xdata())) for line in dots} == {4}
+
+
+def test_a_model_that_has_not_learned_a_task_keeps_its_row() -> None:
+    reports = [synthetic("gru"), synthetic("lstm"), synthetic("gru", "dyck"),
+               synthetic("lstm", "dyck", learned=False)]  # fmt: skip
+    (picture,) = figures.draw(reports, ["lateness"])
+    assert texts(picture.drawing.figure).count("not learned") == 2, "in the panels of depth and top"
+    assert not any(
+        picture.figure == "lateness" for picture in figures.draw([synthetic("gru")], ["layers"])
+    )
+
+
+def test_tracking_has_a_dot_per_network_and_counts_those_that_agree() -> None:
+    picture = of_state("tracking")
+    (axes,) = panels(picture.drawing.figure)
+    dots = [line for line in axes.lines if line.get_marker() in "os" and line.get_zorder() == 3]
+    found = {(round(float(np.asarray(line.get_xdata())[0]), 3),
+              round(float(np.asarray(line.get_ydata())[0]), 3)) for line in dots}  # fmt: skip
+    assert len(dots) == 16
+    assert found == {(0.967, 1 - 0.01 * s) for s in range(4)} | {
+        (0.133, 0.5 - 0.01 * s) for s in range(4)
+    }
+    assert "Of 16 networks 8 are right" in picture.drawing.caption
+    assert "; 16 lie in the shaded fields" in picture.drawing.caption
+    odd = [exchanged(synthetic("gru", seed=s), EARLY, USED, longer=0.5) for s in range(2)]
+    (picture,) = figures.draw([*odd, synthetic("lstm", learned=False)], ["tracking"])
+    assert "Of 2 networks 0 are right" in picture.drawing.caption
+    assert "; 0 lie in the shaded fields" in picture.drawing.caption
+    assert "Not drawn, not learned or not measured: 1." in picture.drawing.caption

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from mecheval.reports.collection.contrasts import Term, by_seed
 from mecheval.reports.collection.numbers import (
     VERDICT,
     Number,
     OverSeeds,
     common_range,
-    difference,
     number_of,
     over_seeds,
     verdicts_of,
@@ -142,15 +142,7 @@ class Group:
 
     def minus(self, other: Group, id: str, at: str = "") -> OverSeeds:
         """Return this group's number minus that of another one, paired by seed."""
-        ours, theirs = self.numbers(id, at), other.numbers(id, at)
-        return over_seeds(
-            {
-                seed: difference(theirs[seed], ours[seed])
-                if seed in theirs
-                else Number(reason=f"{other} has no seed {seed}")
-                for seed in ours
-            }
-        )
+        return over_seeds(by_seed([Term(1, self, id, at), Term(-1, other, id, at)]))
 
     def profile(
         self, id: str, name: str | None = None, *, series: str | None = None

@@ -112,12 +112,46 @@ def number_of(result: MetricResult | None, at: str = "") -> Number:
 
 def difference(a: Number, b: Number) -> Number:
     """Return b - a; its own interval is what two independent ones leave open, which is wide."""
-    if a.value is None or b.value is None:
-        return Number(reason=a.reason if a.value is None else b.reason)
-    bounds = _less(b.bounds[0], a.bounds[1]), _less(b.bounds[1], a.bounds[0])
-    low, high = _less(b.low, a.high), _less(b.high, a.low)
-    unit, method = (b.unit, b.method) if low is not None and high is not None else (None, None)
-    return Number(b.value - a.value, low, high, unit, method, bounds)
+    return weighted([(1, b), (-1, a)])
+
+
+def weighted(terms: Sequence[tuple[float, Number]]) -> Number:
+    """Return a weighted sum of numbers, with the widest interval that their own leave open.
+
+    Args:
+        terms: The numbers with their weights. Where several are missing, the last says why.
+    """
+    values, missing = [], None
+    for weight, number in terms:
+        if number.value is None:
+            missing = number
+        else:
+            values.append(weight * number.value)
+    if missing is not None:
+        return Number(reason=missing.reason)
+    low, high = _ends((weight, (number.low, number.high)) for weight, number in terms)
+    first = terms[0][1]
+    unit, method = (None, None) if None in (low, high) else (first.unit, first.method)
+    bounds = _ends((weight, number.bounds) for weight, number in terms)
+    return Number(sum(values), low, high, unit, method, bounds)
+
+
+def _ends(
+    terms: Iterable[tuple[float, tuple[float | None, float | None]]],
+) -> tuple[float | None, float | None]:
+    """Return the ends of a weighted sum of intervals; None where one of them is open."""
+    lows: list[float | None] = []
+    highs: list[float | None] = []
+    for weight, ends in terms:
+        low, high = (None if end is None else weight * end for end in ends)
+        lows.append(low if weight > 0 else high)
+        highs.append(high if weight > 0 else low)
+    return _sum(lows), _sum(highs)
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return sum(there) if len(there) == len(values) else None
 
 
 def over_seeds(numbers: Mapping[int, Number]) -> OverSeeds:
@@ -133,7 +167,7 @@ def over_seeds(numbers: Mapping[int, Number]) -> OverSeeds:
     }
     if not values:
         return OverSeeds(reasons=reasons)
-    interval = stats.t_interval([*values.values()], unit=SEED, bounds=_bounds(there.values()))
+    interval = stats.t_interval([*values.values()], unit=SEED, bounds=bounds_of(there.values()))
     if interval is not None:
         low, high, over, method = interval.low, interval.high, interval.unit, interval.method
     else:
@@ -206,6 +240,12 @@ def paired_units(ours: Sequence[float | None], theirs: Sequence[float | None]) -
     return Paired(float(a), float(b), both_SU[1] - both_SU[0])
 
 
+def one_of(values_U: np.ndarray, which: str) -> float:
+    """Return the least, the median, the mean or the greatest of several values."""
+    chosen = {"least": np.min, "median": np.median, "mean": np.mean, "greatest": np.max}
+    return float(chosen[which](values_U))
+
+
 def hull(
     numbers: Iterable[Number],
 ) -> tuple[float | None, float | None, str | None, str | None]:
@@ -217,14 +257,10 @@ def hull(
     return low, high, own[0].unit, own[0].method
 
 
-def _bounds(numbers: Iterable[Number]) -> tuple[float | None, float | None]:
+def bounds_of(numbers: Iterable[Number]) -> tuple[float | None, float | None]:
     """Return bounds that hold for all numbers."""
     lows, highs = zip(*(each.bounds for each in numbers), strict=True)
     return (
         None if None in lows else min(lows),
         None if None in highs else max(highs),
     )
-
-
-def _less(left: float | None, right: float | None) -> float | None:
-    return None if left is None or right is None else left - right

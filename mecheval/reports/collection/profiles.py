@@ -78,13 +78,19 @@ def _profile(result: MetricResult | None, name: str | None) -> Profile | None:
 def _ends(
     profiles: Sequence[Profile], series: str | None, values_SX: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    only = profiles[0]
-    own = series is None and only.low is not None and only.high is not None
-    if len(profiles) == 1 and own:
-        return _array(only.low), _array(only.high)
+    low, high = _own_ends(profiles[0], series)
+    if len(profiles) == 1 and low is not None and high is not None:
+        return _array(low), _array(high)
     ends = [_interval(values_SX[:, *at]) for at in np.ndindex(values_SX.shape[1:])]
     low_X, high_X = np.array(ends).T.reshape(2, *values_SX.shape[1:])
     return low_X, high_X
+
+
+def _own_ends(profile: Profile, series: str | None) -> tuple[Any, Any]:
+    """Return the ends of the report's own intervals; None where it has none."""
+    if series is None:
+        return profile.low, profile.high
+    return profile.series.get(f"{series}_low"), profile.series.get(f"{series}_high")
 
 
 def _interval(values_S: np.ndarray) -> tuple[float, float]:

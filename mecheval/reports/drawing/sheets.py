@@ -59,6 +59,22 @@ class Sheet:
         """Return the ids of the results of which something holds, in the order of the reports."""
         return list(dict.fromkeys(result.id for result in self.results() if holds(result)))
 
+    def of(self, name: str) -> dict[str, str]:
+        """Return the results of a metric by what they are of, each by its id.
+
+        Of a metric that stands there several times, the one without parameters counts; else the
+        first one.
+        """
+        return self._by_metric.get(name, {})
+
+    @cached_property
+    def _by_metric(self) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for result in sorted(self.results(), key=lambda result: result.metric != result.name):
+            part = part_of(result.id, result.metric or "")
+            found.setdefault(result.name, {}).setdefault(part, result.id)
+        return found
+
     def title(self, id: str) -> str:
         """Return the title of a result."""
         return next(result.title for result in self.results() if result.id == id)
@@ -128,7 +144,7 @@ def sheets(reports: Sequence[Report]) -> list[Sheet]:
     collection = collect(reports)
     verdicts: dict[str, set[str]] = {}
     by_task: dict[str, list[Group]] = {}
-    for group in sorted(collection, key=lambda group: _natural(group.name.row)):
+    for group in sorted(collection, key=lambda group: natural(group.name.row)):
         by_task.setdefault(group.name.task, []).append(group)
         for report in group.reports:
             for result in report.metrics:
@@ -143,11 +159,11 @@ def sheets(reports: Sequence[Report]) -> list[Sheet]:
             of_task[item.name.row] = f"failed in {item.report.error.stage}"
     return [
         Sheet(task, by_task[task], known, failed.get(task, {}))
-        for task in sorted(by_task, key=_natural)
+        for task in sorted(by_task, key=natural)
     ]
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
     """Return what sorts numbers in names by their size."""
     return [(int(part), "") if part.isdecimal() else (-1, part)
             for part in re.split(r"([0-9]+)", name)]  # fmt: skip

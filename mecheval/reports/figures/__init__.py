@@ -1,8 +1,9 @@
 """Pictures of reports: every module of this package is a figure, and nothing else names it.
 
 A figure is a module with a function ``draw(sheet) -> list[Drawing]``, which gets all models on one
-task and returns no drawing where there is nothing to draw. The first line of its docstring says
-what it shows, in ``mecheval report --help`` as well.
+task, or ``draw_all(sheets)``, which gets those of all tasks. It returns no drawing where there is
+nothing to draw. The first line of its docstring says what it shows, in ``mecheval report --help``
+as well.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg")
 
+ALL_TASKS = "all tasks"
+"""What stands in a task's place where a picture is of all of them."""
+
 
 class Picture(NamedTuple):
     """One file's worth of drawing.
 
     Attributes:
-        task: The task that it is of.
+        task: The task that it is of, or :data:`ALL_TASKS`.
         figure: The kind of figure.
         drawing: What is drawn.
     """
@@ -68,12 +72,16 @@ def draw(reports: Sequence[Report], names: Sequence[str] = ()) -> list[Picture]:
     from mecheval.reports.drawing.sheets import sheets
     from mecheval.reports.drawing.style import STYLE
 
-    found = []
+    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names or known}
+    found, of_tasks = [], sheets(reports)
     with mpl.rc_context(STYLE):
-        for sheet in sheets(reports):
-            for name in names or known:
-                module = importlib.import_module(f"{__name__}.{name}")
-                found += [Picture(sheet.task, name, drawing) for drawing in module.draw(sheet)]
+        for sheet in of_tasks:
+            for name, module in modules.items():
+                drawn = module.draw(sheet) if hasattr(module, "draw") else []
+                found += [Picture(sheet.task, name, drawing) for drawing in drawn]
+        for name, module in modules.items():
+            drawn = module.draw_all(of_tasks) if hasattr(module, "draw_all") else []
+            found += [Picture(ALL_TASKS, name, drawing) for drawing in drawn]
     if not found:
         raise UsageError(_nothing(reports, {name: known[name] for name in names or known}))
     return found
