@@ -203,6 +203,10 @@ def test_the_last_layer_is_called_what_it_is() -> None:
             "as the variable cannot be read, or as erasing by the labels of other sequences may",
         ),
         ({"readable": [True, False, True, True, True]}, "for a reason that the report has"),
+        (
+            {"readable": [False, *[True] * 4], "token": [True, *[False] * 4]},
+            "for a reason that the report has",
+        ),
         ({}, "for a reason that the report has"),
     ],
 )

@@ -56,8 +56,8 @@ ERASER_NOTES = {
     family="bottleneck",
     caption="how much of what the answers tell of the right ones is lost when the linear subspace "
     "of a variable is erased from the residual stream, at the layer where that costs most: 1 is "
-    "all of it, 0 no more than erasing by the labels of other sequences costs. It says whether the "
-    "model uses this subspace: it may use the variable in another form.",
+    "all of it, 0 or less no more than erasing by the labels of other sequences costs. It says "
+    "whether the model uses this subspace: it may use the variable in another form.",
     needs=(Variable(), AtLength()),
     part="variable",
     headline=(
