@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 VOCABULARY = 64
 TOLERANCE = 1e-4
 MIXERS = (
-    "attention", "base_conv", "based", "deltanet", "gated_deltanet", "gla", "gru", "h3", "hyena",
-    "lstm", "mamba", "mamba2", "rwkv7", "transformer",
+    "attention", "base_conv", "based", "deltanet", "deltaproduct", "gated_deltanet",
+    "gated_deltaproduct", "gla", "gru", "h3", "hyena", "lstm", "mamba", "mamba2", "rwkv7",
+    "transformer",
 )  # fmt: skip
 
 

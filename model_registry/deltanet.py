@@ -44,13 +44,13 @@ class DeltaMemory(MatrixMemory):
     writes = ("beta", "k", "v")
 
     def __init__(self, arguments: DeltaRuleArchitecture, sizes: Sequence[int]) -> None:
-        """Draw the weights; ``sizes`` are the widths of queries, keys and values."""
+        """Draw the weights; ``sizes`` are the widths of a query, a key and a value."""
         super().__init__(
             arguments.width, sizes, heads=arguments.heads, d_conv=arguments.d_conv,
-            kernel=arguments.kernel, scale=arguments.residual_scale,
+            kernel=arguments.kernel, scale=arguments.residual_scale, n_writes=arguments.n_writes,
         )  # fmt: skip
-        self.largest_beta = 1 - arguments.eigenvalues[0]
-        self.beta = projection(arguments.width, arguments.heads)
+        self.n_writes, self.largest_beta = arguments.n_writes, 1 - arguments.eigenvalues[0]
+        self.beta = projection(arguments.width, arguments.heads * arguments.n_writes)
 
     def signal(
         self, normed_BTD: Tensor, q_BTHK: Tensor, k_BTHK: Tensor, v_BTHV: Tensor
@@ -76,7 +76,7 @@ class DeltaMemory(MatrixMemory):
 
 @dataclass(frozen=True, kw_only=True)
 class DeltaRuleArchitecture(LinearAttentionArchitecture):
-    """Arguments of DeltaNet and gated DeltaNet.
+    """Arguments of DeltaNet, gated DeltaNet and their products.
 
     Attributes:
         d_conv: Taps of the convolution of queries, keys and values, the present included; 0 is no
@@ -94,6 +94,11 @@ class DeltaRuleArchitecture(LinearAttentionArchitecture):
         self.check(self.d_conv >= 0, "d_conv of at least 0")
         self.check(self.eigenvalues in EIGENVALUES, "eigenvalues=[0,1] or eigenvalues=[-1,1]")
         object.__setattr__(self, "eigenvalues", (int(self.eigenvalues[0]), 1))
+
+    @property
+    def n_writes(self) -> int:
+        """Return how often a position writes into each head, one write after the other."""
+        return 1
 
 
 @model(

@@ -22,18 +22,32 @@ the one before the mixer with ``shell=paper``. With ``eigenvalues=[-1,1]`` the d
 becomes 2 exp(Delta A) - 1 (Grazzi et al. 2024, arXiv:2411.12537), which can flip the sign of a
 state.
 
+With ``rotation=true`` the states turn as well, pair by pair, as those of Mamba-3 (Lahoti et al.
+2026, arXiv:2603.15569), whose real form of a complex state-space model this is:
+
+    theta        = pi tanh(PACE W_theta u)            ``turn``; N / 2 angles
+    h_t          = exp(Delta_t A) R(theta_t) h_{t-1} + Delta_t B_t x_t
+
+where R turns states n and n + N / 2 by the n-th angle. Seen from a frame that turns with them they
+do not turn, and B and C turn back: the scan is the same (rotary embedding that depends on the data,
+:meth:`~DualStateSpace._scanned`). What is kept, and stands at the site ``state``, is h_t itself.
+Differences from Mamba-3: one set of angles for all heads, scaled by ``PACE`` where Mamba-3 has
+Delta, which decides here how fast states are forgotten; no trapezoidal rule, no norms and biases of
+B and C, one input and output per channel; the convolution stays.
+
 Official implementation: https://github.com/state-spaces/mamba, there ``Mamba2.forward`` and
 ``Mamba2.step`` (mamba2.py), ``causal_conv1d_fn``, and ``ssd_minimal_discrete`` (ssd_minimal.py),
 which is :func:`mecheval.models.kernels.ssd.dual_scan` here.
 
 Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width, ``E`` channels, ``H`` heads, ``N``
-states, ``X`` channels of the convolution (x, B and C).
+states, ``M`` pairs of states, ``X`` channels of the convolution (x, B and C).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +67,13 @@ if TYPE_CHECKING:
 
 NORM_EPSILON = 1e-5
 
+PACE, FIRST_TURN = 0.01, 0.3
+"""How slowly the angles change in training, and their size at the start as a share of pi.
+
+Angles add up over a text, so that steps which suit other matrices would throw the states about;
+0.01 is the middle of what Delta is at the start of training.
+"""
+
 
 class DualStateSpace(ScanMixer):
     """Heads of channels that decay alike, so that the scan is also a masked attention."""
@@ -70,18 +91,24 @@ class DualStateSpace(ScanMixer):
         self.A_log = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
         self.D = nn.Parameter(torch.ones(heads))
         self.out_proj = projection(channels, width, scale=arguments.residual_scale)
+        self.turn = None
+        if arguments.rotation:
+            self.writes = (*self._writes(), "theta")
+            self.turn = projection(width, states // 2, scale=FIRST_TURN / PACE)
 
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
         """Convolve x, B and C."""
         gate_BTE, xBC_BTX, delta_BTH = self.in_proj(normed_BTD).split(self.sizes, -1)  # zxbcdt
-        return {**self._steered(xBC_BTX, delta_BTH, state, edit), "gate": gate_BTE}
+        signals = self._steered(xBC_BTX, delta_BTH, state, edit)
+        return {**signals, **self._turning(normed_BTD), "gate": gate_BTE}
 
     def unread(self, normed_BTD: Tensor, state: State) -> Signals:
         """Leave out the gate."""
         gate, *sizes = self.sizes
         columns_BTX = some_columns(self.in_proj, normed_BTD, slice(gate, None))
         xBC_BTX, delta_BTH = columns_BTX.split(sizes, -1)
-        return self._steered(xBC_BTX, delta_BTH, state, unchanged)
+        steered = self._steered(xBC_BTX, delta_BTH, state, unchanged)
+        return {**steered, **self._turning(normed_BTD)}
 
     def _steered(
         self, xBC_BTX: Tensor, delta_BTH: Tensor, state: State, edit: Edit
@@ -90,6 +117,23 @@ class DualStateSpace(ScanMixer):
         return {
             "conv_in": xBC_BTX, "x": x_BTE, "delta": delta_BTH, "B": B_BTN, "C": C_BTN,
         }  # fmt: skip
+
+    def _turning(self, normed_BTD: Tensor) -> dict[str, Tensor]:
+        if self.turn is None:
+            return {}
+        return {"theta": math.pi * (PACE * self.turn(normed_BTD)).tanh()}
+
+    def _scanned(
+        self, signals: Signals, state: State, *, going_on: bool = True, reading: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Scan, in a frame that turns with the states from where this part of the text begins."""
+        if "theta" not in signals:
+            return super()._scanned(signals, state, going_on=going_on, reading=reading)
+        turn_BTM = signals["theta"].double().cumsum(1)  # in full: turns add up, and are periodic
+        B_BTN, C_BTN = (turned(signals[name], -turn_BTM) for name in ("B", "C"))
+        seen = {**signals, "B": B_BTN, "C": C_BTN}
+        y_BTE, last_BEN = super()._scanned(seen, state, going_on=going_on, reading=reading)
+        return y_BTE, turned(last_BEN, turn_BTM[:, -1:]) if going_on else last_BEN
 
     def scan(
         self, scan: Scan, implementation: Implementation, state_BEN: Tensor | None
@@ -104,6 +148,15 @@ class DualStateSpace(ScanMixer):
         return self.out_proj(normed_BTE)
 
 
+def turned(value_BTN: Tensor, angle_BTM: Tensor) -> Tensor:
+    """Turn each of the first M = N / 2 states with the one M further on by an angle."""
+    cos_BTM, sin_BTM = angle_BTM.cos().to(value_BTN), angle_BTM.sin().to(value_BTN)
+    first_BTM, second_BTM = value_BTN.chunk(2, -1)
+    return torch.cat([
+        first_BTM * cos_BTM - second_BTM * sin_BTM, first_BTM * sin_BTM + second_BTM * cos_BTM,
+    ], -1)  # fmt: skip
+
+
 @model(
     name="mamba2",
     reference="Dao and Gu 2024, arXiv:2405.21060",
@@ -115,9 +168,13 @@ class Mamba2(StateSpaceArchitecture):
 
     Attributes:
         head_dim: Channels P of a head.
+        rotation: Whether pairs of states turn by angles that the input says (arXiv:2603.15569).
     """
 
+    later: ClassVar[frozenset[str]] = StateSpaceArchitecture.later | {"rotation"}
+
     head_dim: int = 32
+    rotation: bool = False
 
     def __post_init__(self) -> None:
         """Check the width of a head."""
@@ -126,6 +183,7 @@ class Mamba2(StateSpaceArchitecture):
             self.head_dim >= 1 and self.channels % self.head_dim == 0,
             "a head_dim that divides expand * width",
         )
+        self.check(not self.rotation or self.d_state % 2 == 0, "an even d_state for rotation=true")
 
     def mixer(self, layer: int) -> DualStateSpace:
         """Build the state-space model of a layer."""

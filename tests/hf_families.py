@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mecheval.models.drawing import drawing
-from mecheval.models.families.building import causal_module
+from mecheval.models.families.building import causal_module, draw_zeros
 from mecheval.models.families.shapes import tiny_config
 
 if TYPE_CHECKING:
@@ -56,4 +56,6 @@ def config_of(family: str, **changes: Any) -> Any:
 def build(family: str, seed: int = 0, **changes: Any) -> nn.Module:
     """Build a tiny random model of a family; the global random state is left as it was."""
     with drawing(seed):
-        return causal_module(config_of(family, **changes)).eval()
+        module = causal_module(config_of(family, **changes)).eval()
+        draw_zeros(module)
+    return module

@@ -88,10 +88,18 @@ class Chunk:
                     yield k, i, site
 
     def _remembers(self, site: Site) -> bool:
-        """Say whether a memory can be exchanged: of ``write`` not every mixer says what it is."""
-        found = self.base_runs.model.decomposition() if site.component == "write" else None
-        layers = found.layers if isinstance(found, Decomposition) else ()
-        said = not layers or layers[site.layer].mixing.writes is not None
+        """Say whether a memory can be exchanged: not every mixer says what that is.
+
+        One that only runs from the start tells neither what a position writes nor the last inputs
+        of a convolution from the rest. Of runs token by token the model's cache says it.
+        """
+        component, engine = site.component, self.plan.engine
+        asked = component == "write" or (component == "state" and engine == "tails")
+        found = self.base_runs.model.decomposition() if asked else None
+        if not isinstance(found, Decomposition):
+            return bool(self.donor_streams)
+        mixing = found.layers[site.layer].mixing
+        said = mixing.writes is not None if component == "write" else mixing.tells_recent
         return bool(self.donor_streams) and said
 
     def store(self, k: int, i: int, j: Tensor | int, run_R: Tensor, value_R: Tensor) -> None:

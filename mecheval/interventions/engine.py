@@ -121,8 +121,9 @@ def _runs_per_chunk(base_runs: BaseRuns, plan: Plan, engine: str) -> int:
     if engine == "steps":
         numbers += 4 * model.vocab_size  # a step makes the logits of all runs
     decomposition = model.decomposition() if engine == "tails" else None
+    stream_11D, token_11 = parameter.new_zeros(1, 1, model.d_model), base_runs.tokens_PT[:1, :1]
     for layer in decomposition.layers if isinstance(decomposition, Decomposition) else ():
-        signals = layer.mixing.project(layer.enter(parameter.new_zeros(1, 1, model.d_model)), ())
+        signals = layer.mixing.project(layer.entered(stream_11D, layer.given(token_11)), ())
         numbers += 2 * sum(value_PTX.numel() for value_PTX in signals.values())
     run_bytes = base_runs.n_positions * numbers * parameter.element_size()
     return max(1, plan.memory // (run_bytes + base_runs.logits_bytes))

@@ -11,7 +11,7 @@ Shape suffixes: ``P`` runs, ``T`` positions, ``U`` positions that are kept, ``D`
 from __future__ import annotations
 
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -211,14 +211,23 @@ class PatchedStreams:
             streams.append([found[site] for site in sites])
         return decomposition, streams
 
+    @cached_property
+    def _beside(self) -> list[list[Tensor | None]]:
+        """Return what every layer's mixer is given of the tokens of both runs."""
+        end = self.base_runs.n_positions
+        runs = (self.base_runs.tokens_PT, cast("Interchange", self.donor).tokens_PT[:, :end])
+        return [[layer.given(tokens_PT) for layer in self._parts[0].layers] for tokens_PT in runs]
+
     @torch.inference_mode()
     def _remembering(self, component: str, layer: int) -> Tensor | None:
         decomposition, (base, donor) = self._parts
         part = decomposition.layers[layer]
         if component == "write" and not part.mixing.writes:
             return None
+        beside = [of_tokens[layer] for of_tokens in self._beside]
         own, donated = (
-            part.mixing.project(part.enter(streams[layer]), ()) for streams in (base, donor)
+            part.mixing.project(part.entered(streams[layer], beside_PTE), ())
+            for streams, beside_PTE in zip((base, donor), beside, strict=True)
         )
         if component == "write":
             mixed_PTD = self._rewritten(part.mixing, own, donated)
@@ -231,7 +240,8 @@ class PatchedStreams:
                 if tail_RTD.shape[1]:
                     read = (_until(signals, run_R, position + 1) for signals in (own, donated))
                     memory = _exchanged(part.mixing, *read, only_long=component == "state")
-                    later = part.mixing.project(part.enter(tail_RTD), memory)
+                    tail_RTE = _from(beside[0], run_R, position + 1)
+                    later = part.mixing.project(part.entered(tail_RTD, tail_RTE), memory)
                     mixed_RTD = part.mixing.output(later, memory)
                     after_PTD[run_R, position + 1 :] = part.leave(tail_RTD, mixed_RTD)
         return self._followed(decomposition, layer, component, after_PTD)
@@ -249,9 +259,16 @@ class PatchedStreams:
     ) -> Tensor:
         """Run the later layers, and return the stream at both places."""
         here_P1D = at(after_PTD, self.seen_P(component))
-        for later in decomposition.layers[layer + 1 :]:
-            after_PTD = later.run(after_PTD)
+        after_PTD = decomposition.layers[layer].handed_on(after_PTD)
+        behind = slice(layer + 1, None)
+        beside = self._beside[0][behind]
+        for later, beside_PTE in zip(decomposition.layers[behind], beside, strict=True):
+            after_PTD = later.run(after_PTD, beside_PTE)
         return torch.cat([here_P1D, at(after_PTD, self.base_runs.readout_P)], 1)
+
+
+def _from(beside_PTE: Tensor | None, run_R: Tensor, first: int) -> Tensor | None:
+    return None if beside_PTE is None else beside_PTE[run_R, first:]
 
 
 def _until(signals: Signals, run_R: Tensor, end: int) -> Signals:

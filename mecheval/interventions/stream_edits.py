@@ -87,8 +87,9 @@ class StreamEdits:
                 parts.append(self._hooked(row_R[rows], edits))
                 continue
             stream_RTD = change(self._streams(decomposition, layer)[row_R[rows]], rows)
+            tokens_RT = self.tokens_BT[row_R[rows]]
             for at, part in enumerate(decomposition.layers[enters:], start=enters + 1):
-                stream_RTD = part.run(stream_RTD)
+                stream_RTD = part.run(stream_RTD, part.given(tokens_RT))
                 if at in later:
                     stream_RTD = later[at](stream_RTD, rows)
             parts.append(self._read(decomposition, stream_RTD).float().cpu().numpy())
@@ -101,8 +102,11 @@ class StreamEdits:
             found = activations(self.model, self.tokens_BT, [start], batch_size=self.batch_size)
             self._layer, self._stream_BTD = 0, found[start]
         for part in decomposition.layers[self._layer : layer]:
-            pieces = self._stream_BTD.split(self.batch_size)
-            self._stream_BTD = torch.cat([part.run(piece_BTD) for piece_BTD in pieces])
+            texts = self.tokens_BT.split(self.batch_size)
+            pieces = zip(self._stream_BTD.split(self.batch_size), texts, strict=True)
+            self._stream_BTD = torch.cat(
+                [part.run(piece_BTD, part.given(tokens_BT)) for piece_BTD, tokens_BT in pieces]
+            )
         self._layer = layer
         return self._stream_BTD
 

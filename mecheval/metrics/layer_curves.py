@@ -67,6 +67,23 @@ def concentration(weight_L: np.ndarray) -> dict[str, np.ndarray]:
     return _concentration(_shares(weight_L), weight_L.shape[-1])
 
 
+def over_blocks(weight_L: np.ndarray) -> dict[str, np.ndarray]:
+    """Return COM, Cmax and C_H of what n blocks are worth; block l ends at the depth (l + 1) / n.
+
+    Args:
+        weight_L: One weight per block, ``(..., n)``; negative ones and NaN count as 0.
+
+    Returns:
+        Values of shape ``(...)``; NaN where no block is worth more than :data:`MIN_HEIGHT`.
+    """
+    weight_L = np.maximum(np.nan_to_num(np.asarray(weight_L, np.float64)), 0.0)
+    n_blocks, height = weight_L.shape[-1], weight_L.max(-1)
+    depth_L = np.arange(1, n_blocks + 1) / n_blocks
+    p_L = _shares(weight_L)
+    values = {"com": (p_L * depth_L).sum(-1), **_concentration(p_L, n_blocks)}
+    return {name: np.where(height > MIN_HEIGHT, value, np.nan) for name, value in values.items()}
+
+
 def plateau(score_L: np.ndarray, lowest: float) -> np.ndarray:
     """Say which layers reach a level; NaN layers do not."""
     return np.nan_to_num(score_L, nan=-np.inf) >= lowest

@@ -2,7 +2,8 @@
 
 The parts must do what the model's own forward pass does; whoever uses them checks it.
 
-Shape suffixes: ``B`` rows, ``T`` positions, ``D`` residual width, ``A`` answer tokens.
+Shape suffixes: ``B`` rows, ``T`` positions, ``D`` residual width, ``E`` width of what is given
+beside the stream, ``A`` answer tokens.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
@@ -43,6 +45,10 @@ class Layer:
         close: Adds the output of the feed-forward part (second argument) to the stream.
         parallel: Whether the feed-forward part reads the stream before the block instead of the
             one that the mixer's output has been added to.
+        beside: Maps tokens ``(B, T)`` to what the mixer is given of them beside the stream,
+            ``(B, T, E)``, as where every block is given the embeddings anew: no block changes it,
+            and no patch. None where it is given nothing of that kind.
+        factor: What the stream is multiplied by on its way to the next block.
     """
 
     mixing: Mixing
@@ -51,11 +57,30 @@ class Layer:
     feed: Callable[[Tensor], Tensor] | None = None
     close: Callable[[Tensor, Tensor], Tensor] | None = None
     parallel: bool = False
+    beside: Callable[[Tensor], Tensor] | None = None
+    factor: float = 1.0
 
-    def run(self, stream_BTD: Tensor) -> Tensor:
-        """Run the whole block, from the start of sequences."""
-        signals = self.mixing.project(self.enter(stream_BTD), ())
-        return self.leave(stream_BTD, self.mixing.output(signals, ()))
+    def entered(self, stream_BTD: Tensor, beside_BTE: Tensor | None) -> Tensor:
+        """Return the mixer's input, with what it is given of the tokens behind it."""
+        normed_BTD = self.enter(stream_BTD)
+        if self.beside is None:
+            return normed_BTD
+        if beside_BTE is None:
+            raise ValueError("The mixer is given something of the tokens, which is missing.")
+        return torch.cat([normed_BTD, beside_BTE], -1)
+
+    def given(self, tokens_BT: Tensor) -> Tensor | None:
+        """Return what the mixer is given of the tokens beside the stream, if anything."""
+        return None if self.beside is None else self.beside(tokens_BT)
+
+    def run(self, stream_BTD: Tensor, beside_BTE: Tensor | None = None) -> Tensor:
+        """Run the whole block, from the start of sequences; return what the next one is given."""
+        signals = self.mixing.project(self.entered(stream_BTD, beside_BTE), ())
+        return self.handed_on(self.leave(stream_BTD, self.mixing.output(signals, ())))
+
+    def handed_on(self, stream_BTD: Tensor) -> Tensor:
+        """Return what the next block is given of the stream after this one."""
+        return stream_BTD if self.factor == 1 else stream_BTD * self.factor
 
     def mlp_out(self, stream_BTD: Tensor, resid_mid_BTD: Tensor) -> Tensor | None:
         """Return the output of the feed-forward part, if there is one."""

@@ -57,7 +57,8 @@ def read_state(
     tokens_BT = torch.as_tensor(tokens_BT, device=model.device)
     part, last = _layer(model, layer), _position(position, tokens_BT)
     # Of the whole run: some models compute otherwise for a shorter input.
-    normed_BTD = part.enter(_stream(model, tokens_BT, layer)[:, : last + 1])
+    stream_BTD = _stream(model, tokens_BT, layer)
+    normed_BTD = part.entered(stream_BTD, part.given(tokens_BT))[:, : last + 1]
     memory = part.mixing.advance(part.mixing.project(normed_BTD, ()), ())
     return _named(part.mixing, memory, layer, last)
 
@@ -71,10 +72,11 @@ def continued(model: SequenceModel, tokens_BT: Tensor, state: LayerState) -> Ten
     stream_BTD = _stream(model, tokens_BT, state.layer)
     decomposition = _decomposed(model)
     first, *later = decomposition.layers[state.layer :]
-    mixed_BTD = _exchanged(first.mixing, first.enter(stream_BTD), n_read, state)
-    stream_BTD = first.leave(stream_BTD, mixed_BTD)
+    normed_BTD = first.entered(stream_BTD, first.given(tokens_BT))
+    mixed_BTD = _exchanged(first.mixing, normed_BTD, n_read, state)
+    stream_BTD = first.handed_on(first.leave(stream_BTD, mixed_BTD))
     for part in later:
-        stream_BTD = part.run(stream_BTD)
+        stream_BTD = part.run(stream_BTD, part.given(tokens_BT))
     logits_NC = decomposition.readout(stream_BTD.flatten(0, 1), None)
     return logits_NC.unflatten(0, stream_BTD.shape[:2])
 

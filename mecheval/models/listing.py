@@ -66,15 +66,17 @@ def _memory(
 ) -> Iterator[tuple[str, tuple[str, ...], list[tuple[Any, ...]]]]:
     """Yield the memory sites of a layer with the names and shapes of their parts."""
     parameter = next(model.parameters())
-    normed_BTD = layer.enter(parameter.new_zeros(1, POSITIONS, model.d_model))
-    mixing = layer.mixing
+    stream_BTD = parameter.new_zeros(1, POSITIONS, model.d_model)
+    tokens_BT = torch.zeros(1, POSITIONS, dtype=torch.long, device=parameter.device)
+    normed_BTD, mixing = layer.entered(stream_BTD, layer.given(tokens_BT)), layer.mixing
     signals = mixing.project(normed_BTD, ())
     state = mixing.advance(signals, ())
     if mixing.writes:
         written = mixing.written(signals, ())
         yield "write", mixing.writes, [("B", "T", *part.shape[2:]) for part in written]
-    for component, parts in (("state", state[mixing.n_recent :]), ("cache", state)):
-        yield component, ("",) * len(parts), _shapes(parts)
+    if mixing.tells_recent:
+        yield "state", ("",) * (len(state) - mixing.n_recent), _shapes(state[mixing.n_recent :])
+    yield "cache", ("",) * len(state), _shapes(state)
 
 
 def _shapes(state: State) -> list[tuple[Any, ...]]:

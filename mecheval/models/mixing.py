@@ -72,6 +72,8 @@ class Mixing(ABC):
             rather than long-range memory.
         inner: Components inside the mixer that have a site: of those that :meth:`project` shows to
             ``edit``, and ``z``, which :meth:`output` does.
+        tells_recent: Whether recent inputs are told from long-range memory, so that this alone can
+            be exchanged.
         remembers: Names of the tensors of the state; ``recent`` and ``state`` where there are none.
         writes: Names of what a position writes; empty if it writes nothing beyond a short
             convolution, None if that is not defined for this mixer.
@@ -81,16 +83,19 @@ class Mixing(ABC):
             them; ``edit`` goes there together with the signals of the run as it was.
         opaque: Whether nothing is known of the mixer but what it returns: not on which positions
             its signals and its memory depend.
+        from_start: Whether it is run from the start for every output.
     """
 
     reach: int = 1
     n_recent: int = 0
+    tells_recent: bool = True
     inner: tuple[str, ...] = ()
     remembers: tuple[str, ...] = ()
     writes: tuple[str, ...] | None = None
     gated: bool = False
     late: tuple[str, ...] = ()
     opaque: bool = False
+    from_start: bool = False
 
     @abstractmethod
     def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:

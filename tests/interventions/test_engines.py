@@ -26,7 +26,8 @@ from mecheval.models.sites import MEMORY, Site
 NAMES = [
     "transformer", "transformer[positions=learned]", "mamba", "mamba[d_conv=0]",
     "mamba[d_conv=1,eigenvalues=[-1,1]]", "mamba2", "mamba2[d_conv=2]", "lstm", "gru",
-    "deltanet[eigenvalues=[-1,1]]", "hyena",
+    "mamba2[rotation=true]", "deltanet[eigenvalues=[-1,1]]", "deltaproduct[eigenvalues=[-1,1]]",
+    "hyena",
 ]  # fmt: skip
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
 

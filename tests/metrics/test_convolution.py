@@ -6,12 +6,15 @@ lags.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from circuit_subjects import any_answers, checkpoint, result_of, subject_of
+from measured import measured
+from retrieval_subjects import trained
 
 from mecheval.metrics.circuit import taps
 from mecheval.metrics.circuit.tap_ablation import TapAblation
@@ -273,5 +276,69 @@ def test_other_tasks_have_their_own_tokens(monkeypatch: pytest.MonkeyPatch) -> N
     any_answers(monkeypatch)
     for task, kinds in (("induction[max_length=12]", {"key", "value"}), ("parity", {"default"})):
         subject = subject_of("mamba[width=16,layers=1]", task)
-        result = result_of(subject, "convolution", n=16, n_pairs=8)
+        result, *others = measured("convolution", subject, n=16, n_pairs=8)
         assert set(result.profiles) == {"share", *kinds}
+        assert [one.id for one in others] == ["convolution/beyond_window"] * (task == "parity")
+
+
+@pytest.mark.parametrize(
+    ("model", "task"),
+    [
+        ("mamba2[width=32,layers=2]", "dyck[max_length=16,min_length=16]"),
+        ("mamba[width=32,layers=2,d_conv=3]", "parity[max_length=8,min_length=8]"),
+    ],
+)
+def test_what_a_window_tells_is_taken_off_where_a_state_is_asked_for(model: str, task: str) -> None:
+    """Computed again by plain hooks, and by a table that shares no code with the floors."""
+    subject = replace(trained(model, task, steps=120), limit=None)
+    whole, beyond = measured("convolution", subject, n=48, n_pairs=8)
+    assert (whole.id, beyond.id) == ("convolution", "convolution/beyond_window")
+    batch, first = subject.test(subject.length, 48), max(subject.length // 4, 5)
+    others_BT = subject.examples("test", 48, purpose="taps").tokens_BT
+    answers_A = torch.as_tensor(subject.answers_A)
+
+    def accuracy(change: dict) -> float:
+        logits_BTA = edited(subject.model, batch.tokens_BT, change)[..., answers_A]
+        answer_BT = answers_A[logits_BTA.argmax(-1)].numpy()
+        return (answer_BT == batch.targets_BT)[:, first:].mean()
+
+    right, chance = accuracy({}), 1 / len(answers_A)
+    window, share_L = table_accuracy(subject.task, 4, first), []
+    for layer, weight in short_convolutions(subject.model).items():
+        lags = range(1, weight.shape[-1])
+        taken_BTE = contributions(subject.model, layer, lags, batch.tokens_BT)
+        stays_TE = contributions(subject.model, layer, lags, others_BT).mean(0)
+        change = {subject.model.taps()[Site(layer, "conv_out")]: stays_TE - taken_BTE}
+        share_L.append((right - accuracy(change)) / (right - chance))
+    assert beyond.references["clean"] == pytest.approx(right)
+    assert beyond.references["window"] == pytest.approx(window, abs=0.01)
+    assert beyond.profile.series["share"] == pytest.approx(share_L, abs=0.01)
+    told = (window - chance) / (right - chance)
+    assert beyond.profile.value == pytest.approx(np.array(share_L) - told, abs=0.03)
+    assert beyond.scalars["window_share"] == pytest.approx(told, abs=0.03)
+    assert np.mean(beyond.units) == pytest.approx(beyond.value)
+    assert beyond.config["first_position"] == first
+    assert beyond.config["window"] == 4
+
+
+def table_accuracy(task, width: int, first: int) -> float:
+    """Return how often the likeliest answer behind the same last symbols is right."""
+    batch = task.sample(np.random.default_rng(7), 12_000, task.max_length)
+    seen: dict[tuple[int, ...], Counter[int]] = {}
+    right = []
+    for row, (tokens, targets) in enumerate(zip(batch.tokens_BT, batch.targets_BT, strict=True)):
+        for t in range(first, len(tokens)):
+            counts = seen.setdefault(tuple(tokens[t - width + 1 : t + 1]), Counter())
+            if row < 6000:
+                counts[int(targets[t])] += 1
+            else:
+                right.append(counts.most_common(1)[0][0] == targets[t] if counts else 0)
+    return float(np.mean(right))
+
+
+def test_a_model_that_guesses_has_nothing_beyond_the_window() -> None:
+    for task in ("parity", "s3"):
+        _, beyond = measured("convolution", subject_of("mamba[width=16,layers=1]", task), n=32)
+        assert beyond.value is None
+        assert beyond.reason.startswith("no gap: the accuracy 0.")
+        assert "is not above chance" in beyond.reason

@@ -399,8 +399,8 @@ class Hooked:
         return self.readout(self._rest(unit, put_PTX))
 
 
-OWN = ("transformer", "based", "base_conv", "deltanet", "gated_deltanet", "gla", "gru", "h3",
-       "hyena", "lstm", "mamba", "mamba2")  # fmt: skip
+OWN = ("transformer", "based", "base_conv", "deltanet", "deltaproduct", "gated_deltanet", "gla",
+       "gru", "h3", "hyena", "lstm", "mamba", "mamba2")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OWN)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mecheval.metrics.layer_curves import concentration, corrected, plateau, shape
+from mecheval.metrics.layer_curves import (
+    concentration,
+    corrected,
+    over_blocks,
+    plateau,
+    shape,
+)
 
 
 @pytest.mark.parametrize("n_layers", [2, 4, 12])
@@ -66,3 +72,14 @@ def test_concentration_of_weights_ignores_what_is_missing_or_negative() -> None:
 
 def test_plateau() -> None:
     assert plateau(np.array([np.nan, 0.7, 0.9]), 0.8).tolist() == [False, False, True]
+
+
+def test_blocks_are_as_late_as_the_stream_behind_them() -> None:
+    found = over_blocks(np.array([[0.0, 0.0, 0.0, 0.5], [0.3, 0.3, 0.3, 0.3]]))
+    assert found["com"] == pytest.approx([1.0, 0.625])
+    assert found["cmax"] == pytest.approx([1.0, 0.25])
+    assert found["ch"] == pytest.approx([1.0, 0.0])
+    nothing = over_blocks(np.array([0.01, -0.4, np.nan, 0.02]))
+    assert all(np.isnan(value) for value in nothing.values())
+    one = over_blocks(np.array([0.4, -0.2, np.nan, 0.0]))
+    assert (one["com"], one["cmax"]) == (0.25, 1.0)

@@ -43,6 +43,7 @@ def test_parameters_are_filled_in_and_plain() -> None:
         "frozen": False,
         "method": "exact",
         "min_gap": 2.0,
+        "length": 1,
     }
     assert metric.id == "recovery[components=[block_in],min_gap=2.0]"
     assert configured_metric(parse_spec(metric.id), Registry()) == metric

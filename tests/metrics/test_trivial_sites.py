@@ -40,6 +40,7 @@ MAMBA, LSTM = Anatomy(reach=4, recent=True), Anatomy(gated=True)
 OPEN_KIND = {
     # Whether a gate or a query sees the tokens before its own is not known of a mixer.
     "deltanet": {"z"}, "gated_deltanet": {"z"}, "gla": {"z"},
+    "deltaproduct": {"z"}, "gated_deltaproduct": {"z"},
     "hyena": {"z"}, "h3": {"q", "v", "z"},
     # With one layer these are a convolution alone: only what is near is seen at all.
     "base_conv": set(COMPONENTS), "based": set(COMPONENTS),
@@ -110,6 +111,12 @@ def test_memory_that_is_held_above_leaves_nothing_to_be_passed() -> None:
     assert known("block_in", *layers, frozen=True)[0][2] is None
     assert known("block_in", ATTENTION, frozen=True)[0][2] == 1
     assert known("block_out", *layers, frozen=True)[1][8] == 1
+
+
+def test_a_layer_that_is_given_the_tokens_passes_the_stream_before_all_by() -> None:
+    given = UNKNOWN._replace(sees_tokens=True)
+    assert known("block_in", ATTENTION, given)[0] == [0, 0, None, 0, 0, 0, 0, 0, 0, 0]
+    assert known("block_out", ATTENTION, given)[1][8] == 1
 
 
 def test_two_changed_tokens_leave_neither_trivial() -> None:

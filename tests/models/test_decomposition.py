@@ -22,6 +22,7 @@ from mecheval.models.mixing import LAST, at, cut
 from mecheval.models.sites import Site
 from mecheval.models.wrapped.decomposition import cache_context
 from mecheval.models.wrapped.decomposition.attention_context import AttentionContext
+from mecheval.models.wrapped.decomposition.from_start import FromStart
 from mecheval.models.wrapped.decomposition.own_cache import OwnCache
 from mecheval.models.wrapped.model import WrappedModel
 from mecheval.models.wrapped.recording.attention_functions import attention_function
@@ -50,7 +51,7 @@ APART = (
     "gemma2", "gemma3_text", "phi", "phi3", "mistral", "mixtral", "opt", "cohere", "granite",
     "ctrl", "mamba", "mamba2", "falcon_mamba", "jamba", "bamba", "lfm2",
     "gpt_neo", "falcon", "mpt", "bloom", "bert", "falcon_h1", "qwen3_next",
-    "nemotron_h",
+    "nemotron_h", "zamba", "zamba2", "recurrent_gemma", "rwkv", "xlstm", "openai-gpt",
 )  # fmt: skip
 """Families that must come apart; others may, and of all of them whole blocks can be called."""
 
@@ -59,6 +60,9 @@ WHOLE_BEFORE_5 = {"ctrl", "jamba", "lfm2", "falcon_h1", "qwen3_next", "nemotron_
 
 SINGLE_BEFORE_5 = {"mpt", "bert"}
 """Those whose masks do not run in float64 before."""
+
+BROKEN_BEFORE_5 = {"xlstm"}
+"""Those that do not run on more positions than a chunk has before, by a fault of transformers."""
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "sequential gpt_neox": ("gpt_neox", {"use_parallel_residual": False}),
@@ -158,7 +162,7 @@ def assert_states_close(made: State, wanted: State, tolerance: float) -> None:
 def check_layer(layer: Layer, seen: dict[str, Tensor], split: int, tolerance: float) -> None:
     """Hold a layer against what the sites of its block held, taken up at a split."""
     stream_BTD, after_BTD, mixing = seen["block_in"], seen["block_out"], layer.mixing
-    normed_BTD = layer.enter(stream_BTD)
+    normed_BTD = layer.entered(stream_BTD, layer.given(TOKENS_BT))
     signals = mixing.project(normed_BTD, ())
     mixed_BTD, state = mixing.read(signals, ())
     for component, value_BTD in (("mixer_in", normed_BTD), ("mixer_out", mixed_BTD)):
@@ -231,13 +235,13 @@ def check_edits(model: SequenceModel, index: int, split: int, tolerance: float) 
 def is_whole(layer: Layer) -> bool:
     """Say whether a layer's mixing is the whole block."""
     mixing = layer.mixing
-    blocks = mixing.context.structure.blocks if isinstance(mixing, OwnCache) else ()
+    blocks = mixing.context.structure.blocks if isinstance(mixing, OwnCache | FromStart) else ()
     return bool(blocks) and mixing.module is blocks[mixing.number]
 
 
 def edited(layer: Layer, stream_BTD: Tensor, split: int, edit: Edit) -> Tensor:
     """Return a mixer's output from a position on, with inner components edited."""
-    mixing, normed_BTD = layer.mixing, layer.enter(stream_BTD)
+    mixing, normed_BTD = layer.mixing, layer.entered(stream_BTD, layer.given(TOKENS_BT))
     state = mixing.advance(mixing.project(normed_BTD[:, :split], ()), ())
     signals = mixing.project(normed_BTD[:, split:], state, edit=edit)
     return mixing.output(signals, state, edit=edit)
@@ -267,6 +271,8 @@ def test_parts_do_what_the_whole_does(name: str) -> None:
     if isinstance(found, Refusal):
         assert re.match("layer [01]: .{10}", found.reason)
         assert family not in APART or (family in WHOLE_BEFORE_5 and not is_new())
+        return
+    if family in BROKEN_BEFORE_5 and not is_new():
         return
     with torch.inference_mode():
         check_model_apart(model, 1e-5)
@@ -396,6 +402,8 @@ def test_attention_functions_are_put_back() -> None:
 
 
 def test_a_layer_that_only_convolves_stands_in_a_grid_of_writes() -> None:
+    if not is_new():
+        pytest.skip("its convolution is given positions before transformers 5")
     model = wrapped("lfm2").float()
     mixings = [layer.mixing for layer in parts(model).layers]
     assert {mixing.writes for mixing in mixings} == {(), ("k", "v")}
@@ -461,12 +469,23 @@ def test_blocks_of_other_sums_and_silent_parts_come_apart_as_a_whole() -> None:
 def test_what_cannot_go_on_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reason is that of the parts, and then that of the whole block."""
     module: Any = build("llama", initializer_range=0.2)
-    module.model.layers[1] = Scaled(module.model.layers[1])
+    for number, layer in enumerate(module.model.layers):
+        module.model.layers[number] = Scaled(layer)
     monkeypatch.setattr(cache_context, "cache_argument", lambda module: None)
     assert WrappedModel(module).decomposition() == Refusal(
-        "layer 1: what it returns is not the sum of its parts and the stream; as a whole: the "
+        "layer 0: what it returns is not the sum of its parts and the stream; as a whole: the "
         "model returns no cache that it takes again"
     )
+
+
+def test_a_block_beside_others_is_run_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = build("llama", initializer_range=0.2)
+    module.model.layers[1] = Scaled(module.model.layers[1])
+    monkeypatch.setattr(cache_context, "cache_argument", lambda module: None)
+    model = WrappedModel(module)
+    assert [isinstance(layer.mixing, FromStart) for layer in parts(model).layers] == [False, True]
+    with torch.inference_mode():
+        check_model_apart(model, 1e-5)
 
 
 def test_attention_that_takes_no_mask_per_row_is_refused() -> None:

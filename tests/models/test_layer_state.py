@@ -13,8 +13,8 @@ from plain_modules import Recurrent
 import mecheval
 from mecheval.errors import UsageError
 
-OWN = ["transformer", "mamba", "mamba2", "lstm", "gru", "deltanet", "gla", "rwkv7", "h3", "hyena",
-       "based", "hybrid"]  # fmt: skip
+OWN = ["transformer", "mamba", "mamba2", "lstm", "gru", "deltanet", "deltaproduct", "gla", "rwkv7",
+       "h3", "hyena", "based", "hybrid"]  # fmt: skip
 CHECKPOINTS = ["gpt2", "llama", "mamba", "mamba2", "jamba"]
 CLEAN_BT = torch.randint(7, (3, 9), generator=torch.Generator().manual_seed(0))
 OTHER_BT = CLEAN_BT.index_copy(1, torch.tensor([1]), (CLEAN_BT[:, 1:2] + 1) % 7)
@@ -74,6 +74,7 @@ def test_another_runs_state_gives_the_cells_of_a_grid(name: str) -> None:
         ("hf:llama", {"k": (3, 5, 2, 8), "v": (3, 5, 2, 8)}),
         ("lstm", {"h": (3, 16), "c": (3, 16)}),
         ("deltanet", {"recent": (3, 3, 48), "state": (3, 1, 16, 16)}),
+        ("deltaproduct", {"recent": (3, 3, 80), "state": (3, 1, 16, 16)}),
         ("mamba", {"recent": (3, 3, 32), "state": (3, 32, 16)}),
         ("hf:mamba", {"recent": (3, 3, 64), "state": (3, 64, 8)}),
         ("based", {"recent": (3, 2, 16)}),

@@ -175,6 +175,30 @@ def test_what_cannot_be_put_back_is_refused_by_name() -> None:
         WrappedModel(Whole().eval())
 
 
+class Choosing(Recurrent):
+    """Exchanges its head where a text is short, once, and notes that it has done so."""
+
+    def __init__(self) -> None:
+        super().__init__(in_list=True)
+        self.short, self.inner = False, nn.Module()
+        self.inner.scale = nn.Linear(VOCABULARY, VOCABULARY)
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        if tokens_BT.shape[1] < 20 and not self.short:
+            self.short, self.inner.scale = True, nn.Identity()
+        logits_BTC = super().forward(tokens_BT)
+        return self.inner.scale(logits_BTC) if self.short else self.inner.scale(logits_BTC, 1)
+
+
+def test_parts_that_a_module_has_exchanged_stay_with_what_it_notes() -> None:
+    model = WrappedModel(Choosing().eval())
+    tokens_BT = torch.arange(12).view(2, 6) % VOCABULARY
+    with torch.inference_mode():
+        before_BTC = model(tokens_BT)
+        assert model.module.short
+        assert torch.equal(model(tokens_BT), before_BTC)
+
+
 def test_training_keeps_its_running_statistics() -> None:
     class Normed(Recurrent):
         def __init__(self) -> None:

@@ -10,14 +10,17 @@ from torch.nn import functional
 from mecheval.errors import UsageError
 
 NAMES = (
-    "attention", "base_conv", "based", "deltanet", "gated_deltanet", "gla", "h3", "hyena", "hybrid",
-    "rwkv7",
+    "attention", "base_conv", "based", "deltanet", "deltaproduct", "gated_deltanet",
+    "gated_deltaproduct", "gla", "h3", "hyena", "hybrid", "rwkv7",
 )  # fmt: skip
 VARIANTS = [
     "deltanet[positions=learned,context=12,mlp_ratio=0]",
     "deltanet[d_conv=0,eigenvalues=[-1,1]]",
     "deltanet[heads=4,kernel=reference]",
     "gated_deltanet[d_conv=1,eigenvalues=[-1,1],expand=1]",
+    "deltaproduct[d_conv=0,n_h=3,heads=2,eigenvalues=[-1,1]]",
+    "deltaproduct[n_h=1,kernel=reference]",
+    "gated_deltaproduct[d_conv=1,eigenvalues=[-1,1],expand=1]",
     "gla[d_conv=0,d_key=8,heads=2,rank=2]",
     "based[pattern=attention,heads=2,d_key=4]",
     "based[pattern=conv-conv-attention,kernel=reference]",
@@ -62,6 +65,8 @@ def test_trains_in_half_precision_and_reaches_every_parameter(name):
         ("deltanet", 4 * 32**2 + 3 * 32 * 5 + 32),
         ("deltanet[d_conv=0,heads=4]", 4 * 32**2 + 4 * 32),
         ("gated_deltanet", (2 + 2 + 2 + 2) * 32**2 + 4 * 32 * 5 + 2 * 32 + 2),
+        ("deltaproduct", 6 * 32**2 + 5 * 32 * 5 + 2 * 32),
+        ("gated_deltaproduct[n_h=3]", (4 + 6 + 2 + 2) * 32**2 + 10 * 32 * 5 + 4 * 32 + 2),
         ("gla", (1 + 1 + 1 + 1) * 32**2 + 64 * 5 + 32 * 16 + 16 * 16 + 16),
         ("based[pattern=conv]", 32**2 + 32 + 4 * 32),
         ("base_conv[pattern=long]", 32**2 + 32 + 4 * 16 + 17 * 32),
@@ -113,6 +118,9 @@ def test_tails_equal_hooks_with_any_convolution(name, taps):
         ("deltanet[positions=rope]", "positions to be one of none, learned"),
         ("deltanet[mlp_ratio=-1]", "mlp_ratio of at least 0"),
         ("gated_deltanet[expand=0]", "expand of at least 1"),
+        ("deltaproduct[n_h=0]", "n_h of at least 1"),
+        ("deltaproduct[heads=3]", "a width that heads divide"),
+        ("gated_deltaproduct[expand=0]", "expand of at least 1"),
         ("gla[d_key=3,heads=2]", "a d_key that heads divide"),
         ("based[pattern=conv-rope]", "a pattern of conv, attention, joined by -"),
         ("based[d_conv=0]", "d_key and d_conv of at least 1"),
@@ -143,6 +151,8 @@ def test_bad_arguments_are_refused(text, message):
         ("deltanet", "delta_rule:torch"),
         ("deltanet[kernel=reference]", "delta_rule:reference"),
         ("gated_deltanet", "delta_rule:torch"),
+        ("deltaproduct", "delta_rule:torch"),
+        ("gated_deltaproduct[kernel=reference]", "delta_rule:reference"),
         ("gla", "linear_attention:torch"),
         ("based", "linear_attention:torch"),
         ("hyena", "long_convolution:torch"),

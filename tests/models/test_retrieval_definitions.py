@@ -231,8 +231,9 @@ def test_signals_are_in_their_ranges():
 
 
 @pytest.mark.parametrize(
-    "text", ["deltanet", "gated_deltanet", "gla", "based[pattern=attention]",
-             "base_conv[pattern=long]", "hyena", "h3[d_state=4]", "rwkv7", "rwkv7[heads=2]"],
+    "text", ["deltanet", "deltaproduct", "gated_deltanet", "gated_deltaproduct", "gla",
+             "based[pattern=attention]", "base_conv[pattern=long]", "hyena", "h3[d_state=4]",
+             "rwkv7", "rwkv7[heads=2]"],
 )  # fmt: skip
 def test_what_is_written_is_all_that_later_positions_see(text):
     """As it was written, nothing changes; and changed at one position, nothing before it does."""

@@ -337,6 +337,29 @@ def test_members_with_residuals_outside_the_list_are_no_blocks() -> None:
     assert named == {"embedding": "embedding", "norm": None, "head": "head"}
 
 
+class Patching(Recurrent):
+    """Reads its text twice: a larger model of its own says where patches begin, and no more."""
+
+    def __init__(self, in_all: float = 0.0) -> None:
+        super().__init__(in_list=True)
+        self.in_all = in_all
+        self.patcher = nn.ModuleList(nn.GRU(24, 24, 2, batch_first=True) for _ in range(3))
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        stream_BTD = self.embedding(tokens_BT)
+        for part in self.patcher:
+            stream_BTD, _ = part(stream_BTD)
+        return super().forward(tokens_BT) + self.in_all * stream_BTD.mean(-1, keepdim=True)
+
+
+def test_the_blocks_are_those_that_decide_the_answer() -> None:
+    module = Patching().eval()
+    assert find_structure(module).blocks == tuple(module.layers)
+    found = find_structure(Patching(in_all=1.0).eval())
+    assert not found.blocks
+    assert found.no_blocks == "of several lists of modules in a row none decides the answer alone"
+
+
 def test_blocks_can_be_named() -> None:
     module = Recurrent(in_list=True, residual=True)
     found = find_structure(module, ["layers.0", "layers.2"])

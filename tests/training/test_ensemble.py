@@ -20,9 +20,20 @@ if TYPE_CHECKING:
 
 STACKED = (
     "transformer", "mamba", "mamba2", "deltanet", "gated_deltanet", "based", "base_conv",
-    "hyena", "h3", "gla", "lstm", "gru", "attention", "rwkv7", "hybrid",
+    "hyena", "h3", "gla", "lstm", "gru", "attention", "rwkv7", "hybrid", "deltaproduct",
+    "gated_deltaproduct",
 )  # fmt: skip
-SLOW = ("gated_deltanet", "base_conv", "h3", "gru", "attention", "rwkv7", "hybrid")
+SLOW = (
+    "gated_deltanet",
+    "base_conv",
+    "h3",
+    "gru",
+    "attention",
+    "rwkv7",
+    "hybrid",
+    "deltaproduct",
+    "gated_deltaproduct",
+)
 """Those whose parts others have too."""
 
 RATES = (3e-3, 1e-3, 1e-2)

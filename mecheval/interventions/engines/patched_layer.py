@@ -98,7 +98,7 @@ class PatchedLayers:
             window_RWD = window_RWD.clone()  # a module of somebody else's may write into it
         else:
             window_RWD = _changed(window_RWD, group.value_RD[:, None], None)
-        normed_RWD = base.layer.enter(window_RWD)
+        normed_RWD = base.entered(window_RWD, group.runs, position)
         if inner:
             edit = putting(group.component, group.donor[0][:, None])
         elif group.component == "mixer_in":
@@ -119,7 +119,8 @@ class PatchedLayers:
             # Other recent inputs reach the signals of the next positions, by the convolution.
             stream_RWD = base.stream_PTD[group.runs, position + 1 : position + mixing.reach]
             if stream_RWD.numel():
-                near = mixing.project(base.layer.enter(stream_RWD), memory)
+                normed_RWD = base.entered(stream_RWD, group.runs, position + 1)
+                near = mixing.project(normed_RWD, memory)
                 later = behind_each_other(near, cut(later, slice(length_of(near), None)))
         later_only = only - 1 if isinstance(only, Tensor) else only
         mixed_RND = mixing.output(later, memory, only=later_only)

@@ -5,7 +5,8 @@ that enters the next layer is one sum away (:class:`FirstDifference`). So the pr
 layer are computed for all positions in one product, and every cell takes its row of them. A patch
 inside a mixer has no such short cut: its cells start in the layer itself (:class:`CellGroup`).
 
-Shape suffixes: ``P`` base runs, ``T`` positions, ``R`` rows (cells), ``D`` width of the stream.
+Shape suffixes: ``P`` base runs, ``T`` positions, ``R`` rows (cells), ``N`` positions of a tail,
+``D`` width of the stream, ``E`` of what is given beside it.
 """
 
 from __future__ import annotations
@@ -35,27 +36,42 @@ class Base:
         stream_PTD: Stream before the block.
         signals: What the mixer's positions signal.
         mlp_out_PTD: Output of a feed-forward part that reads the same stream, if there is one.
+        beside_PTE: What the mixer is given of the runs' tokens, if anything.
     """
 
     layer: Layer
     stream_PTD: Tensor
     signals: Signals
     mlp_out_PTD: Tensor | None
+    beside_PTE: Tensor | None = None
 
     @classmethod
     def of(
-        cls, layer: Layer, stream_PTD: Tensor, mlp_out_PTD: Tensor | None, state: State = ()
+        cls,
+        layer: Layer,
+        stream_PTD: Tensor,
+        mlp_out_PTD: Tensor | None,
+        state: State = (),
+        *,
+        beside_PTE: Tensor | None = None,
     ) -> Base:
         """Compute what positions that follow a state signal, given the stream there.
 
         And the output of a feed-forward part beside the mixer, unless it is given.
         """
-        signals = layer.mixing.project(layer.enter(stream_PTD), state)
+        signals = layer.mixing.project(layer.entered(stream_PTD, beside_PTE), state)
         if layer.feed is None or not layer.parallel:
             mlp_out_PTD = None
         elif mlp_out_PTD is None:
             mlp_out_PTD = layer.feed(stream_PTD)
-        return cls(layer, stream_PTD, signals, mlp_out_PTD)
+        return cls(layer, stream_PTD, signals, mlp_out_PTD, beside_PTE)
+
+    def entered(self, stream_RND: Tensor, runs: Tensor | slice, first: int) -> Tensor:
+        """Return the mixer's input of rows whose stream from a position on is another one."""
+        if self.beside_PTE is None:
+            return self.layer.enter(stream_RND)
+        positions = slice(first, first + stream_RND.shape[1])
+        return self.layer.entered(stream_RND, self.beside_PTE[runs, positions])
 
 
 @dataclass(frozen=True)
@@ -187,6 +203,8 @@ class CellFinder:
     def _difference(self, site: Site, first: int) -> FirstDifference:
         """Find where the stream differs, with one pass of the parts over all later positions."""
         value_PTD = self._after(site, first)
+        if site.component != "block_in":
+            value_PTD = self.bases[site.layer].layer.handed_on(value_PTD)
         layer = site.layer + (site.component != "block_in")
         # Behind a short convolution a position's signals depend on the inputs before it, which are
         # the base run's here and the donor's in a pass over all positions.
@@ -197,7 +215,11 @@ class CellFinder:
             # Where the whole stream is the donor's, so is what the part makes of it.
             whole = site.component in ("block_in", "block_out")
             mlp_out_PTD = mlp_out_PTD[:, first:] if whole else None
-        known = Base.of(self.bases[layer].layer, value_PTD, mlp_out_PTD, self.states.before[layer])
+        base = self.bases[layer]
+        beside_PTE = None if base.beside_PTE is None else base.beside_PTE[:, first:]
+        known = Base.of(
+            base.layer, value_PTD, mlp_out_PTD, self.states.before[layer], beside_PTE=beside_PTE
+        )
         return FirstDifference(layer, first, value_PTD, known)
 
     def _group_at(

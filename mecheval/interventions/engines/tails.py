@@ -12,7 +12,7 @@ Shape suffixes: ``P`` base runs, ``T`` positions, ``R`` rows (cells), ``N`` posi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mecheval.interventions.budget import Budget
     from mecheval.interventions.chunk import Chunk
     from mecheval.interventions.plan import Plan
-    from mecheval.models.decomposition import Decomposition
+    from mecheval.models.decomposition import Decomposition, Layer
 
 
 def run_tails(decomposition: Decomposition, chunk: Chunk, budget: Budget) -> None:
@@ -38,11 +38,13 @@ def run_tails(decomposition: Decomposition, chunk: Chunk, budget: Budget) -> Non
 
     Raises:
         RuntimeError: The device is out of memory even for one row.
-        UsageError: The plan asks for what positions write, and no mixer says what that is.
+        UsageError: The plan asks for what positions write, or for memory without recent inputs, and
+            no mixer says what that is.
     """
     _check_written(decomposition, chunk.plan)
+    _check_told(decomposition, chunk.plan)
     tails = Tails(decomposition, chunk)
-    _settle(chunk)
+    _settle(decomposition, chunk)
     for j, position in sorted(enumerate(chunk.plan.positions), key=lambda pair: pair[1]):
         tails.advance(position)
         row_bytes = tails.row_bytes(chunk.base_runs.n_positions - position)
@@ -72,8 +74,10 @@ class Tails:
         self.decomposition, self.chunk, self.base_runs = decomposition, chunk, chunk.base_runs
         self.bases = []
         for index, layer in enumerate(decomposition.layers):
+            stream_PTD = chunk.base[Site(index, "block_in")]
             mlp_out_PTD = chunk.base.get(Site(index, "mlp_out"))
-            self.bases.append(Base.of(layer, chunk.base[Site(index, "block_in")], mlp_out_PTD))
+            beside_PTE = layer.given(chunk.base_runs.tokens_PT)
+            self.bases.append(Base.of(layer, stream_PTD, mlp_out_PTD, beside_PTE=beside_PTE))
         self.states = TailStates(decomposition, [base.signals for base in self.bases])
         self.donors = _donor_states(decomposition, chunk) if chunk.donor_streams else self.states
         self.finder = CellFinder(decomposition, chunk, self.bases, self.states, self.donors)
@@ -105,7 +109,8 @@ class Tails:
             ]
             if stream_RND is not None:
                 parts = [self._whole(index, position, stream_RND, run_R), *parts]
-            stream_RND = torch.cat(parts) if len(parts) > 1 else parts[0]
+            joined_RND = torch.cat(parts) if len(parts) > 1 else parts[0]
+            stream_RND = self.bases[index].layer.handed_on(joined_RND)
             run_R = torch.cat([run_R, *(group.run_R for group in new)])
         streams = [] if stream_RND is None else [stream_RND[:, 0]]
         for group in groups:
@@ -127,7 +132,7 @@ class Tails:
         """Run one layer on tails all of whose positions differ from the base runs'."""
         base, only = self.bases[index], self._only(index, position, run_R)
         mixing, state = base.layer.mixing, self.states.rows(index, run_R)
-        normed_RND = base.layer.enter(stream_RND)
+        normed_RND = base.entered(stream_RND, run_R, position)
         if self.chunk.plan.frozen:
             # The patched run asks (its own signals), but of what the base run had written.
             signals = mixing.project(normed_RND, state)
@@ -158,25 +163,45 @@ def _check_written(decomposition: Decomposition, plan: Plan) -> None:
         )
 
 
-def _settle(chunk: Chunk) -> None:
+def _check_told(decomposition: Decomposition, plan: Plan) -> None:
+    if "state" in plan.components and not any(map(tells_recent, decomposition.layers)):
+        raise UsageError(
+            "'state' needs to know what a layer remembers beside the last inputs of a convolution, "
+            "and no mixer of this model says it: they are called as a whole. Exchange all that "
+            "they remember: components=['cache']."
+        )
+
+
+def tells_recent(layer: Layer) -> bool:
+    """Say whether the long-range memory of a layer can be exchanged without its recent inputs."""
+    return layer.mixing.tells_recent
+
+
+def _settle(decomposition: Decomposition, chunk: Chunk) -> None:
     """Store the donors' own readouts where a patch turns the run into theirs.
 
     If the stream before or behind some block differs from the donor's at one position alone, then
     with that position patched all of it is the donor's, and so is everything that follows from it.
     So it is at the first layer where prompts differ in one token; further up the difference has
     spread to later positions. Not with frozen memory, of which the upper layers keep the base
-    run's; and only where the donor is a run, whose readout is known.
+    run's; only where the donor is a run, whose readout is known; and only where no later mixer is
+    given something of the tokens beside the stream, which stays that of the base run.
     """
     if chunk.plan.frozen or not isinstance(chunk.donor, Interchange):
         return
     for k, i, site in chunk.present():
-        if site.component not in ("block_in", "block_out"):
+        later = decomposition.layers[site.layer + (site.component == "block_out") :]
+        if site.component not in ("block_in", "block_out") or any(map(_sees_tokens, later)):
             continue
         differs_PT = chunk.site_patches[site].differs_PT()
         once_P = differs_PT.sum(1) == 1
         for j, position in enumerate(chunk.plan.positions):
             run_R = (differs_PT[:, position] & once_P & chunk.pending_KIJP[k, i, j]).nonzero()[:, 0]
             chunk.store(k, i, j, run_R, chunk.donor_P[run_R])
+
+
+def _sees_tokens(layer: Layer) -> bool:
+    return layer.beside is not None
 
 
 def _packs(groups: list[CellGroup], rows: int) -> list[list[CellGroup]]:
@@ -193,10 +218,12 @@ def _packs(groups: list[CellGroup], rows: int) -> list[list[CellGroup]]:
 
 
 def _donor_states(decomposition: Decomposition, chunk: Chunk) -> TailStates:
-    pairs = zip(decomposition.layers, chunk.donor_streams, strict=True)
-    return TailStates(
-        decomposition, [layer.mixing.project(layer.enter(x_PTD), ()) for layer, x_PTD in pairs]
-    )
+    """Return the memory of the runs that donate it."""
+    tokens_PT, signals = cast("Interchange", chunk.donor).tokens_PT, []
+    for layer, stream_PTD in zip(decomposition.layers, chunk.donor_streams, strict=True):
+        entered_PTX = layer.entered(stream_PTD, layer.given(tokens_PT))
+        signals.append(layer.mixing.project(entered_PTX, ()))
+    return TailStates(decomposition, signals)
 
 
 def _token_bytes(base: Base) -> int:

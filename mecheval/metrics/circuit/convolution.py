@@ -15,22 +15,22 @@ resamples.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mecheval import stats
 from mecheval.metrics import resampling
+from mecheval.metrics.circuit.beyond_window import BEYOND, beyond_window
 from mecheval.metrics.circuit.gap import gap_of
 from mecheval.metrics.circuit.tap_ablation import Ablation
 from mecheval.metrics.circuit.tap_scores import Shares, ablated
+from mecheval.metrics.circuit.tap_shares import SIGNIFICANT, lagged_profile, largest
 from mecheval.metrics.circuit.taps import tap_effects
 from mecheval.metrics.contract import Column, Metric, metric
-from mecheval.metrics.needs import ShortConvolution
+from mecheval.metrics.needs import Association, ShortConvolution
 from mecheval.metrics.parameters import Count
 from mecheval.metrics.results import Estimate, Layout, profile
 from mecheval.models.short_convolutions import short_convolutions
-from mecheval.tasks.floors import task_floors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from mecheval.reports.schema import MetricResult, Profile
 
 NOTHING = "hardly anything is lost"
-SIGNIFICANT = 3.0  # standard errors by which the accuracy must exceed the floor
 
 
 @metric(
@@ -50,12 +49,18 @@ SIGNIFICANT = 3.0  # standard errors by which the accuracy must exceed the floor
     version=2,
     family="intervention",
     caption="what the answers lose when the earlier taps of a layer's short convolution tell of "
-    "other sequences, at the layer where that is most: 1 is all accuracy above the floor, 0 none.",
+    "other sequences, at the layer where that is most: 1 is all accuracy above the floor, 0 none. "
+    "Beyond a window: of the accuracy above chance, what is lost less what a table over the last "
+    "symbols knows; negative where the model has from elsewhere what such a table tells.",
     needs=(ShortConvolution(),),
     headline=(
-        Column("share of the accuracy lost without earlier taps"),
-        Column("accuracy left", at="accuracy_without", bounds=(0.0, 1.0), otherwise=NOTHING),
-        Column("in layer", at="layer", kind="layer", otherwise=NOTHING),
+        Column("share of the accuracy lost without earlier taps", of=""),
+        Column("accuracy left", of="", at="accuracy_without", bounds=(0.0, 1.0), otherwise=NOTHING),
+        Column("in layer", of="", at="layer", kind="layer", otherwise=NOTHING),
+        Column("share lost beyond what a window of symbols tells", of=BEYOND),
+        Column(
+            "beyond it in layer", of=BEYOND, at="layer", kind="layer", otherwise="no more is lost"
+        ),
     ),
 )
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +78,11 @@ class Convolution(Metric):
     The profile shows, for every layer and lag, the accuracy without that tap alone; its series the
     probability of the answer among all answers, and the share that is lost. Weights are put back
     exactly.
+
+    Where a task asks for a state, not for what stands behind a token, a second result,
+    ``convolution/beyond_window``, takes off what a window of the last symbols tells, and is a share
+    of the accuracy above chance (:mod:`mecheval.metrics.circuit.beyond_window`); ``com``, ``cmax``
+    and ``ch`` say over which blocks the conv shares are spread.
 
     ``profiles["key"]`` and ``profiles["value"]`` say which lag carries which token: the share of
     the clean-corrupted gap that is lost when one tap at one position behind the exchanged token
@@ -97,15 +107,22 @@ class Convolution(Metric):
     ablation: Ablation = "mean"
 
     def outline(self, subject: Subject) -> list[Layout]:
-        """Return the one result."""
-        return [Layout("", "conv share of the layer where it is largest", subject.cut(self.n))]
+        """Return the conv share; where the task asks for a state, also beyond windows."""
+        title, n = "conv share of the layer where it is largest", subject.cut(self.n)
+        whole = Layout("", title, n)
+        if Association().of_task(subject.task, self) is None:
+            return [whole]
+        return [whole, Layout(BEYOND, f"{title}, less what a window tells", n)]
 
     def measure(self, subject: Subject) -> list[MetricResult]:
         """Answer the test without taps, and follow single lags."""
         weights = short_convolutions(subject.model)
         batch = subject.test(subject.length, self.n)
-        measured = ablated(subject, batch, weights, self.ablation)
-        return [_result(self, self.outline(subject)[0], subject, measured, weights)]
+        layout, *beyond = self.outline(subject)
+        firsts = [0] + [subject.floors.first] * len(beyond)
+        measured = ablated(subject, batch, weights, self.ablation, firsts=firsts)
+        results = [_result(self, layout, subject, measured[0], weights)]
+        return results + [beyond_window(self, at, subject, measured[1]) for at in beyond]
 
 
 def _result(
@@ -116,16 +133,15 @@ def _result(
     weights: Mapping[int, Tensor],
 ) -> MetricResult:
     n_scored, n_layers = len(measured.whole.right_B), subject.model.n_layers
-    shares = Shares(measured, task_floors(subject.task, subject.seed).answer.best)
+    shares = Shares(measured, subject.floors.answer.best)
     once_1B = np.ones((1, n_scored))
     weight_RB = resampling.weights(n_scored, subject.stream("bootstrap", "convolution"))
     share_L = shares.lagged(once_1B, n_layers)[0]
-    share_RL = shares.lagged(weight_RB, n_layers)
     whole, floor = measured.whole.accuracy, shares.floor
     profiles, warnings = _carried(metric, subject, weights)
-    profiles["share"] = _lagged_profile(measured, share_L, share_RL)
+    profiles["share"] = lagged_profile(shares, weight_RB, n_layers)
     if whole - floor > SIGNIFICANT * measured.whole.resampled(weight_RB).std():
-        estimate, fields = _largest(shares, share_L, weight_RB)
+        estimate, fields = largest(shares, share_L, weight_RB)
     else:
         reason = f"no gap: the accuracy {whole:.3f} is not above the floor {floor:.3f}"
         estimate, fields = Estimate(None, reason=reason), {"scalars": {"layer": None}}
@@ -143,42 +159,6 @@ def _result(
     )  # fmt: skip
 
 
-def _largest(
-    shares: Shares, share_L: np.ndarray, weight_RB: np.ndarray
-) -> tuple[Estimate, dict[str, Any]]:
-    """Return the share where it is largest, chosen on other sequences, and what stands beside it.
-
-    Args:
-        shares: What is lost.
-        share_L: Shares of all layers.
-        weight_RB: Weights of resampled sequences.
-    """
-    layers = np.array(list(shares.measured.lagged_L))
-
-    def by_layer(weight_RB: np.ndarray) -> np.ndarray:
-        return shares.lagged(weight_RB, len(share_L))[:, layers]
-
-    best_B = layers[resampling.largest_elsewhere(by_layer, weight_RB.shape[1])]
-    held_out = shares.measured.without_lagged(best_B)
-    lost_B, room_B = shares.sums(held_out)
-    interval = stats.percentile_interval(shares.lost(weight_RB, held_out), unit="sequence")
-    layer = int(layers[share_L[layers].argmax()])
-    some = interval.low > 0
-    tied = sorted({layer, *best_B.tolist()})
-    note = (
-        f"layers {' and '.join(map(str, tied))} cannot be told apart: the halves of the sequences "
-        "differ in which of them loses most"
-    )
-    return Estimate(float(lost_B.sum() / room_B.sum()), interval), {
-        "scalars": {
-            "layer": layer if some else None,
-            "accuracy_without": shares.measured.lagged_L[layer].accuracy,
-        },
-        "units": resampling.contributions(lost_B, room_B),
-        "warnings": [note] if some and len(tied) > 1 else [],
-    }
-
-
 def _tap_profile(shares: Shares, n_layers: int, once_1B: np.ndarray) -> Profile:
     """Lay out accuracy, probability and lost share without every single tap."""
     taps_LC = shares.measured.taps_LC
@@ -191,16 +171,6 @@ def _tap_profile(shares: Shares, n_layers: int, once_1B: np.ndarray) -> Profile:
     index = {"layer": range(n_layers), "lag": range(n_lags)}
     series = {"probability": probability_LC, "lost": lost_LC}
     return profile(index, accuracy_LC, series=series)
-
-
-def _lagged_profile(measured: Ablated, share_L: np.ndarray, share_RL: np.ndarray) -> Profile:
-    """Lay out the conv share of every layer, with the accuracy and probability that are left."""
-    left = {name: np.full(len(share_L), np.nan) for name in ("accuracy", "probability")}
-    for layer, scores in measured.lagged_L.items():
-        left["accuracy"][layer] = scores.accuracy
-        left["probability"][layer] = scores.probability
-    index = {"layer": range(len(share_L))}
-    return profile(index, share_L, resampling.bounds(share_RL), series=left)
 
 
 def _carried(

@@ -16,7 +16,7 @@ from mecheval.metrics.circuit.tap_ablation import TapAblation
 from mecheval.tasks.batch import UNSCORED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -70,10 +70,17 @@ class Ablated:
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of the accuracy above a floor that are lost."""
+    """Shares of the accuracy above a floor that are lost.
+
+    Attributes:
+        measured: Accuracies with and without taps.
+        floor: What no share is taken of.
+        explained: Accuracy that is taken off from every loss, because something else explains it.
+    """
 
     measured: Ablated
     floor: float
+    explained: float = 0.0
 
     def lost(self, weight_RB: np.ndarray, scores: Scores) -> np.ndarray:
         """Return (accuracy - accuracy with something less) / (accuracy - floor), ``(R,)``.
@@ -82,12 +89,13 @@ class Shares:
         """
         whole_R = self.measured.whole.resampled(weight_RB)
         room_R = np.where(whole_R > self.floor, whole_R - self.floor, np.nan)
-        return (whole_R - scores.resampled(weight_RB)) / room_R
+        return (whole_R - scores.resampled(weight_RB) - self.explained) / room_R
 
     def sums(self, scores: Scores) -> tuple[np.ndarray, np.ndarray]:
         """Return above and below of this ratio by sequence: the ratio of their sums is it."""
         whole = self.measured.whole
-        return whole.right_B - scores.right_B, whole.right_B - self.floor * whole.scored_B
+        lost_B = whole.right_B - scores.right_B - self.explained * whole.scored_B
+        return lost_B, whole.right_B - self.floor * whole.scored_B
 
     def lagged(self, weight_RB: np.ndarray, n_layers: int) -> np.ndarray:
         """Return it without the lagged taps of every layer, ``(R, L)``; NaN without any taps."""
@@ -98,8 +106,13 @@ class Shares:
 
 
 def ablated(
-    subject: Subject, batch: Batch, weights: Mapping[int, Tensor], kind: Ablation
-) -> Ablated:
+    subject: Subject,
+    batch: Batch,
+    weights: Mapping[int, Tensor],
+    kind: Ablation,
+    *,
+    firsts: Sequence[int] = (0,),
+) -> list[Ablated]:
     """Answer sequences as the model is, and without taps.
 
     Args:
@@ -107,28 +120,43 @@ def ablated(
         batch: The sequences.
         weights: The convolutions, by layer.
         kind: What stays of taps that are taken away.
+        firsts: First positions that are scored, with a result for each.
     """
     runs = TapAblation(subject, batch.tokens_BT, batch.targets_BT != UNSCORED, kind)
-    taps_LC: dict[tuple[int, int], Scores] = {}
-    lagged_L: dict[int, Scores] = {}
+    targets = [_from(first, batch.targets_BT) for first in firsts]
 
-    def scored_without(layer: int, lags: range) -> Scores:
-        return _scores(subject, batch, runs.without(layer, weights[layer], lags))
+    def scored(logits_BTA: np.ndarray) -> list[Scores]:
+        return [_scores(subject, targets_BT, logits_BTA) for targets_BT in targets]
 
+    taps_LC: dict[tuple[int, int], list[Scores]] = {}
+    lagged_L: dict[int, list[Scores]] = {}
     for layer, weight_E1K in weights.items():
         taps = weight_E1K.shape[-1]
         for lag in range(taps):
-            taps_LC[layer, lag] = scored_without(layer, range(lag, lag + 1))
-        lagged_L[layer] = scored_without(layer, range(1, taps))
-    return Ablated(_scores(subject, batch, runs.whole()), taps_LC, lagged_L)
+            taps_LC[layer, lag] = scored(runs.without(layer, weight_E1K, range(lag, lag + 1)))
+        lagged_L[layer] = scored(runs.without(layer, weight_E1K, range(1, taps)))
+    whole = scored(runs.whole())
+    return [
+        Ablated(
+            whole[i],
+            {place: scores[i] for place, scores in taps_LC.items()},
+            {layer: scores[i] for layer, scores in lagged_L.items()},
+        )
+        for i in range(len(firsts))
+    ]
 
 
-def _scores(subject: Subject, batch: Batch, logits_BTA: np.ndarray) -> Scores:
+def _from(first: int, targets_BT: np.ndarray) -> np.ndarray:
+    scored_T = np.arange(targets_BT.shape[1]) >= first
+    return np.where(scored_T, targets_BT, UNSCORED)
+
+
+def _scores(subject: Subject, targets_BT: np.ndarray, logits_BTA: np.ndarray) -> Scores:
     answers_A = subject.answers_A
-    right_B, scored_B = accuracy.token_counts(answers_A[logits_BTA.argmax(-1)], batch.targets_BT)
-    scored_BT = batch.targets_BT != UNSCORED
+    right_B, scored_B = accuracy.token_counts(answers_A[logits_BTA.argmax(-1)], targets_BT)
+    scored_BT = targets_BT != UNSCORED
     order_A = answers_A.argsort()
-    place_N = order_A[np.searchsorted(answers_A, batch.targets_BT[scored_BT], sorter=order_A)]
+    place_N = order_A[np.searchsorted(answers_A, targets_BT[scored_BT], sorter=order_A)]
     logits_NA = logits_BTA[scored_BT].astype(np.float64)
     logits_NA -= logits_NA.max(1, keepdims=True)
     probability_BT = np.zeros(scored_BT.shape)

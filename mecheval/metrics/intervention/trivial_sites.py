@@ -12,7 +12,8 @@ output of the last layer at other positions than the readout; in the memory afte
 later positions alone read; and in the long-range memory of a mixer that has none.
 
 **1** is what the whole difference has to pass: the stream before layer 0 at a changed token that is
-the only one, and behind the last layer at the readout. If a single layer remembers for long, as in
+the only one, unless a layer is given the tokens beside it; and that behind the last layer at the
+readout. If a single layer remembers for long, as in
 a model of one layer, then also its memory between change and readout (``cache``), and the
 long-range part of it once the convolutions have lost sight of the change (``state``); if it is the
 first layer, what its mixer reads and writes at the only changed token; and if it is the last one,
@@ -59,6 +60,7 @@ class Anatomy(NamedTuple):
         remembers: Whether it remembers anything for long.
         gated: Whether what a position writes depends on the memory before it.
         parallel: Whether its feed-forward part stands beside the mixer.
+        sees_tokens: Whether it is given something of the tokens beside the stream.
     """
 
     reach: int = 1
@@ -66,6 +68,7 @@ class Anatomy(NamedTuple):
     remembers: bool = True
     gated: bool = False
     parallel: bool = False
+    sees_tokens: bool = False
 
 
 UNKNOWN = Anatomy(reach=ALL, recent=True, gated=True)
@@ -78,7 +81,7 @@ def anatomy_of(model: SequenceModel) -> tuple[Anatomy, ...]:
     if isinstance(decomposition, Refusal):
         return (UNKNOWN,) * model.n_layers
     return tuple(
-        UNKNOWN
+        UNKNOWN._replace(sees_tokens=layer.beside is not None)
         if layer.mixing.opaque
         else Anatomy(
             reach=layer.mixing.reach,
@@ -203,7 +206,7 @@ class _Places:
 def _passed(places: _Places, component: str, layer: int, windows: Windows) -> np.ndarray:
     """Say which cells of a layer the whole difference has to pass, ``(T, P)``."""
     last = len(windows.anatomy) - 1
-    if component == "block_in" and layer == 0:
+    if component == "block_in" and layer == 0 and not any(a.sees_tokens for a in windows.anatomy):
         return places.changed_alone_TP
     if component == "block_out" and layer == last:
         return places.left_TP == 0

@@ -31,6 +31,7 @@ def build(name: str, dtype: torch.dtype = torch.float32) -> WrappedModel:
     family, changes = VARIANTS.get(name, (name, {}))
     with drawing(0):
         module = causal_module(tiny_config(family, **changes)).eval()
+        draw_zeros(module)
     if dtype == torch.float64 and hasattr(module, "set_experts_implementation"):
         _run_experts_one_by_one(module)
     return WrappedModel(module.to(dtype))
@@ -44,6 +45,14 @@ def causal_module(config: Any) -> Any:
     if isinstance(config, architecture.config_class):
         return AutoModelForCausalLM.from_config(config)
     return architecture(config.get_text_config())
+
+
+@torch.no_grad()
+def draw_zeros(module: Any) -> None:
+    """Draw matrices that begin as zeros: parts that they silence hide how a model is made."""
+    for parameter in module.parameters():
+        if parameter.dim() > 1 and not parameter.any():
+            parameter.normal_(std=0.1)
 
 
 def _run_experts_one_by_one(module: Any) -> None:

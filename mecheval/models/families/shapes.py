@@ -93,7 +93,7 @@ def _shrunk(config_class: Any, path: str, changes: Mapping[str, Any], default: A
     found = _named(default, names)
     small = {name: size for name in found if (size := small_size(name, found[name])) is not None}
     small |= _heads(found) | _layers(found, names, by_hand.get("num_hidden_layers"))
-    if "is_decoder" in names:
+    if "is_decoder" in names | _inherited(config_class):
         small["is_decoder"] = True
     small |= by_hand
     for name, part in vars(default).items():
@@ -123,7 +123,15 @@ def _of_name(name: str) -> int | None:
     return next((size for form, size in SIZES.items() if re.fullmatch(form, name)), None)
 
 
-def _parameters(config_class: Any) -> Collection[str]:
+def _inherited(config_class: Any) -> set[str]:
+    """Return what a class hands on to its bases: ``is_decoder`` before transformers 5."""
+    own = inspect.signature(config_class.__init__).parameters.values()
+    if dataclasses.is_dataclass(config_class) or not any(p.kind is p.VAR_KEYWORD for p in own):
+        return set()
+    return {name for base in config_class.__mro__[1:-1] for name in _parameters(base)}
+
+
+def _parameters(config_class: Any) -> set[str]:
     if dataclasses.is_dataclass(config_class):
         return {field.name for field in dataclasses.fields(config_class)} | set(TOKENS)
     return set(inspect.signature(config_class.__init__).parameters) | set(TOKENS)

@@ -49,24 +49,27 @@ class MatrixMemory(Mixer):
         d_conv: int,
         kernel: Kernel,
         scale: float,
+        n_writes: int = 1,
     ) -> None:
         """Draw the weights.
 
         Args:
             width: Width D of the stream.
-            sizes: Widths of queries, keys and values, all heads together.
+            sizes: Widths of a query, a key and a value, all heads together.
             heads: Number of heads.
             d_conv: Taps of the convolution; 0 is none.
             kernel: See :func:`mecheval.models.kernels.fla.choose_linear`.
             scale: Multiplies the weights of the output.
+            n_writes: Keys and values that a position has of each head; they lie side by side.
         """
         super().__init__()
-        self.sizes, self.heads = list(sizes), heads
+        d_query, d_key, d_value = sizes
+        self.sizes, self.heads = [d_query, n_writes * d_key, n_writes * d_value], heads
         self.kernel: Kernel = kernel
         self.reach, self.n_recent = max(d_conv, 1), min(d_conv, 1)
-        self.qkv = projection(width, sum(sizes))
-        self.conv = ShortConvolution(sum(sizes), d_conv)
-        self.out = projection(sizes[2], width, scale=scale)
+        self.qkv = projection(width, sum(self.sizes))
+        self.conv = ShortConvolution(sum(self.sizes), d_conv)
+        self.out = projection(d_value, width, scale=scale)
 
     @abstractmethod
     def signal(
@@ -121,7 +124,7 @@ class MatrixMemory(Mixer):
     def taps(self) -> dict[str, Tap]:
         """Return queries, keys and values before their activation, and what the heads read."""
         whole, path = (self.conv, "conv") if self.n_recent else (self.qkv, "qkv")
-        found = {"z": Tap(self.out, "input", "out", self.sizes[2])}
+        found = {"z": Tap(self.out, "input", "out", self.out.in_features)}
         if self.n_recent:
             found["conv_out"] = Tap(whole, "output", path, sum(self.sizes))
         first = 0

@@ -1,21 +1,24 @@
 """One block taken apart: into its mixer, its feed-forward part, and two sums, or as one part.
 
-A block is ``stream + mixed`` and then ``+ mlp_out``, with norms before and behind both parts. Which
-modules those are shows in the tensors of a recorded run. There are three ways to run a block from
+A block is ``stream + mixed`` and then ``+ mlp_out``, with norms before and behind both parts, or
+behind the sums. Which
+modules those are shows in the tensors of a recorded run. There are six ways to run a block from
 the middle of a sequence on, tried in this order, because the first ones show most and skip most:
 
 1. the mixer is known: attention whose own function attends, or a state-space scan;
 2. the mixer is called as it is and goes on from the model's own cache;
-3. the whole block is.
+3. the whole block is;
+4. the whole block is, never for one position alone;
+5. the mixer is called as it is, on all that it was given from the start on;
+6. the whole block is: that skips nothing but other blocks.
 
 Shape suffixes: ``B`` examples, ``T`` positions, ``D`` width of the stream.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import cached_property
-from itertools import product
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -24,18 +27,20 @@ from torch import Tensor, nn
 from mecheval.models.decomposition import Layer
 from mecheval.models.narrowing import narrows
 from mecheval.models.sites import COMPONENTS, Site
-from mecheval.models.tolerance import ROUNDING
 from mecheval.models.wrapped.decomposition.attention import HookedAttention
 from mecheval.models.wrapped.decomposition.convolution_only import find_convolution
+from mecheval.models.wrapped.decomposition.from_start import FromStart
 from mecheval.models.wrapped.decomposition.own_cache import OwnCache
+from mecheval.models.wrapped.decomposition.several_at_once import SeveralAtOnce
 from mecheval.models.wrapped.decomposition.state_space import find_state_space
+from mecheval.models.wrapped.decomposition.sums import Sums
 from mecheval.models.wrapped.decomposition.verification import check_layer
-from mecheval.models.wrapped.discovery.mixer_sites import attention_of, factors
-from mecheval.models.wrapped.recording.chains import Chain, find_chain
+from mecheval.models.wrapped.discovery.mixer_sites import attention_of
+from mecheval.models.wrapped.recording.chains import find_chain
 from mecheval.models.wrapped.recording.inseparable import Inseparable, failing_as
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from mecheval.models.contract import Tap
     from mecheval.models.mixing import Mixing
@@ -44,32 +49,30 @@ if TYPE_CHECKING:
     from mecheval.models.wrapped.recording.calls import Attended, Call
 
 
-@dataclass(frozen=True)
-class Sum:
-    """Adds what some modules make of a part's output to the stream.
+INSIDE = ("q", "k", "v", "z", "conv_out")
+"""Components inside a mixer."""
 
-    Attributes:
-        behind: The modules between the part and the sum.
-        dtype: The type that the stream is brought to, where that is not its own.
-        factor: What the part's output is multiplied by.
-    """
-
-    behind: Chain = field(default_factory=Chain)
-    dtype: torch.dtype | None = None
-    factor: float = 1.0
-
-    def __call__(self, stream_BTD: Tensor, part_BTD: Tensor) -> Tensor:
-        """Return the stream behind the sum."""
-        stream_BTD = stream_BTD if self.dtype is None else stream_BTD.to(self.dtype)
-        added_BTD = self.behind(part_BTD)
-        return stream_BTD + (added_BTD if self.factor == 1 else added_BTD * self.factor)
+WITHIN = tuple(name for name in COMPONENTS if name not in ("block_in", "block_out"))
+"""Components inside a block."""
 
 
 class Block:
-    """One block of a recorded run."""
+    """One block of a recorded run.
 
-    def __init__(self, structure: Structure, number: int, calls: Mapping[nn.Module, Call]) -> None:
-        self.structure, self.number = structure, number
+    Attributes:
+        refusal: Why it only runs from the start, as a whole; None as long as there is another way.
+    """
+
+    refusal: str | None = None
+
+    def __init__(
+        self,
+        structure: Structure,
+        number: int,
+        calls: Mapping[nn.Module, Call],
+        tokens_BT: Tensor,
+    ) -> None:
+        self.structure, self.number, self.tokens_BT = structure, number, tokens_BT
         self.call = calls[structure.blocks[number]]
         self.stream_BTD = cast("Tensor", self.call.stream_BTD)
         found = [self._site(name) for name in ("mixer_in", "mixer_out")]
@@ -83,16 +86,24 @@ class Block:
         """Return the block in parts, as small as they are found.
 
         Raises:
-            Inseparable: Not even the whole block can be taken up in the middle of a sequence.
+            Inseparable: Not even the whole block runs alone.
         """
+        ways = (
+            self._known, self._remembering, self._whole, self._several_at_once, self._from_start,
+        )  # fmt: skip
         reasons = []
-        for way in (self._known, self._remembering, self._whole):
-            try:
-                with failing_as("a part alone fails ({})"):
-                    return way(contexts)
-            except Inseparable as reason:
-                reasons.append(str(reason))
-        raise Inseparable(f"layer {self.number}: {reasons[0]}; as a whole: {reasons[-1]}")
+        for way in ways:
+            found = _tried(lambda way=way: way(contexts))
+            if isinstance(found, Layer):
+                return found
+            reasons.append(found)
+        known, _, whole, _, start = reasons
+        again = "" if start == known else f"; from the start: {start}"
+        self.refusal = f"layer {self.number}: {known}; as a whole: {whole}{again}"
+        found = _tried(lambda: self._whole_from_start(contexts))
+        if isinstance(found, Layer):
+            return found
+        raise Inseparable(self.refusal)
 
     def _known(self, contexts: Contexts) -> Layer:
         """Return the block in parts whose mixer is known."""
@@ -102,25 +113,45 @@ class Block:
         """Return the block in parts whose mixer goes on from the model's own cache."""
         if self.mixer is None:
             raise self._no_mixer()
-        context = contexts.mixer_caches()
-        width = cast("Tensor", self.mixer.stream_BTD).shape[-1]
-        taps = self._taps(("q", "k", "v", "z", "conv_out"))
-        return self._parts(OwnCache(context, self.number, width=width, taps=taps))
+        context, stream_BTD = contexts.mixer_caches(), cast("Tensor", self.mixer.stream_BTD)
+        mixing = OwnCache(context, self.number, stream_BTD=stream_BTD, taps=self._taps(INSIDE))
+        return self._parts(mixing, beside=context.beside(self.number))
 
-    def _whole(self, contexts: Contexts) -> Layer:
+    def _from_start(self, contexts: Contexts) -> Layer:
+        """Return the block in parts whose mixer is run from the start."""
+        if self.mixer is None:
+            raise self._no_mixer()
+        context, stream_BTD = contexts.mixers_from_start(), cast("Tensor", self.mixer.stream_BTD)
+        mixing = FromStart(context, self.number, stream_BTD=stream_BTD, taps=self._taps(INSIDE))
+        return self._parts(mixing, beside=context.beside(self.number))
+
+    def _whole_from_start(self, contexts: Contexts) -> Layer:
+        """Return the block as one part that is run from the start."""
+        context, taps = contexts.blocks_from_start(), self._taps(WITHIN)
+        mixing = FromStart(context, self.number, stream_BTD=self.stream_BTD, taps=taps)
+        return self._one_part(mixing, context.beside(self.number))
+
+    def _several_at_once(self, contexts: Contexts) -> Layer:
+        """Return the block as one part that is not called for one position alone."""
+        return self._whole(contexts, SeveralAtOnce)
+
+    def _whole(self, contexts: Contexts, kind: type[OwnCache] = OwnCache) -> Layer:
         """Return the block as one part that goes on from the model's own cache."""
-        names = [name for name in COMPONENTS if name not in ("block_in", "block_out")]
-        mixing = OwnCache(
-            contexts.block_caches(), self.number,
-            width=self.stream_BTD.shape[-1], taps=self._taps(names),
-        )  # fmt: skip
-        layer = Layer(mixing, _as_it_is, _instead)
+        context, taps = contexts.block_caches(), self._taps(WITHIN)
+        mixing = kind(context, self.number, stream_BTD=self.stream_BTD, taps=taps)
+        return self._one_part(mixing, context.beside(self.number))
+
+    def _one_part(self, mixing: Mixing, beside: Callable[[Tensor], Tensor] | None) -> Layer:
+        layer = Layer(mixing, _as_it_is, _instead, beside=beside)
         self._check(layer)
         return layer
 
     def _check(self, layer: Layer) -> None:
         # transformers computes parts of many blocks in float32, also where a model is in float64.
-        check_layer(layer, self.stream_BTD, self.call.output, dtype=self._dtype)
+        beside_BTE = layer.given(self.tokens_BT)
+        check_layer(
+            layer, self.stream_BTD, self.call.output, dtype=self._dtype, beside_BTE=beside_BTE
+        )
 
     @cached_property
     def _dtype(self) -> torch.dtype:
@@ -140,25 +171,17 @@ class Block:
         site = Site(self.number, "mixer_out")
         return Inseparable(self.structure.absent.get(site, "its mixer adds to the stream"))
 
-    def _parts(self, mixing: Mixing) -> Layer:
-        """Return the block in parts around its mixer.
+    def _parts(self, mixing: Mixing, beside: Callable[[Tensor], Tensor] | None = None) -> Layer:
+        """Return the block in parts around its mixer, and what that is given of the tokens.
 
         Raises:
             Inseparable: It has no such parts.
         """
-        mixer = cast("Call", self.mixer)
-        before = [call for call in self.call.descendants() if call.order < mixer.order]
-        enter = find_chain(before, self.stream_BTD, cast("Tensor", mixer.stream_BTD))
-        if enter is None:
-            raise Inseparable("modules in a row do not lead from the stream to its mixer")
-        self._check_not_zero(mixer.output)
-        ways = product(self._behind(mixer.output), (None, torch.float32), factors(self.call.module))
-        for way in ways:
-            layer = self._layer(mixing, enter, Sum(*way))
-            if layer is not None:
-                self._check(layer)
-                return layer
-        raise Inseparable("what it returns is not the sum of its parts and the stream")
+        site = self._site("mlp_out")
+        sums = Sums(self.call, cast("Call", self.mixer), None if site is None else site.module)
+        layer = replace(sums.layer(mixing), beside=beside)
+        self._check(layer)
+        return layer
 
     def _mixing(self, contexts: Contexts) -> Mixing:
         if self.mixer is None:
@@ -185,46 +208,17 @@ class Block:
             attention_context=context, out=out, taps=self._taps(("q", "k", "v", "z")),
         )  # fmt: skip
 
-    def _layer(self, mixing: Mixing, enter: Chain, join: Sum) -> Layer | None:
-        """Return the layer if the block adds the mixer's output in this way."""
-        resid_mid_BTD = join(self.stream_BTD, cast("Call", self.mixer).output)
-        site, sum_BTD = self._site("mlp_out"), self.call.output
-        if site is None and _close(resid_mid_BTD, sum_BTD):
-            return Layer(mixing, enter, join)
-        mixer = cast("Call", self.mixer)
-        mixers = {mixer, *mixer.descendants()}
-        calls = [call for call in self.call.descendants() if call not in mixers]
-        for call in calls:
-            part = call.output
-            fits = isinstance(part, Tensor) and part.numel() == sum_BTD.numel()
-            made_BTD = resid_mid_BTD + part.reshape(sum_BTD.shape) * join.factor if fits else None
-            if made_BTD is None or not _close(made_BTD, sum_BTD):
-                continue
-            end = part if site is None else _output(calls, site.module)
-            self._check_not_zero(end)
-            behind = find_chain(calls, end, part)
-            for start_BTD, parallel in ((resid_mid_BTD, False), (self.stream_BTD, True)):
-                feed = find_chain(calls, start_BTD, end)
-                if feed is not None and feed.modules and behind is not None:
-                    close = Sum(behind, factor=join.factor)
-                    return Layer(mixing, enter, join, feed, close, parallel)
-        return None
-
-    def _behind(self, part_BTD: Tensor) -> Iterator[Chain]:
-        """Yield the chains of modules that a part's output runs through, the empty one first."""
-        calls = list(self.call.descendants())
-        yield Chain()
-        for call in calls:
-            chain = find_chain(calls, part_BTD, call.output) if _is_like(call, part_BTD) else None
-            if chain is not None and chain.modules:
-                yield chain
-
-    def _check_not_zero(self, part_BTD: Tensor) -> None:
-        if not part_BTD.any():
-            raise Inseparable("a part returns zeros, whose way to the stream cannot be seen")
-
     def _site(self, component: str) -> Tap | None:
         return self.structure.taps.get(Site(self.number, component))
+
+
+def _tried(way: Callable[[], Layer]) -> Layer | str:
+    """Return a block in parts, or why it does not come apart in this way."""
+    try:
+        with failing_as("a part alone fails ({})"):
+            return way()
+    except Inseparable as reason:
+        return str(reason)
 
 
 def _as_it_is(stream_BTD: Tensor) -> Tensor:
@@ -233,17 +227,3 @@ def _as_it_is(stream_BTD: Tensor) -> Tensor:
 
 def _instead(stream_BTD: Tensor, made_BTD: Tensor) -> Tensor:
     return made_BTD
-
-
-def _is_like(call: Call, part_BTD: Tensor) -> bool:
-    return isinstance(call.output, Tensor) and call.output.shape == part_BTD.shape
-
-
-def _output(calls: list[Call], module: nn.Module) -> Tensor:
-    return {call.module: call.output for call in calls}[module]
-
-
-def _close(made_BTD: Tensor, wanted_BTD: Tensor) -> bool:
-    """Say whether two sums differ by rounding only."""
-    limit = ROUNDING * torch.finfo(wanted_BTD.dtype).eps * float(wanted_BTD.abs().max())
-    return float((made_BTD - wanted_BTD).abs().max()) <= limit

@@ -14,6 +14,7 @@ import copy
 import inspect
 from collections import OrderedDict
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,14 +22,11 @@ from torch import Tensor, nn
 
 from mecheval.models.hooks import unvisited, with_stream_output
 from mecheval.models.wrapped.decomposition.readout import instead, returning
+from mecheval.models.wrapped.decomposition.varying import SIZES, Varying
 from mecheval.models.wrapped.discovery.structure import LENGTH, Structure, probe_tokens
-from mecheval.models.wrapped.recording.arguments import (
-    Arguments,
-    Place,
-    growing_axes,
-    swapped,
-)
+from mecheval.models.wrapped.recording.arguments import Arguments, swapped
 from mecheval.models.wrapped.recording.cache_tensors import tensors, with_tensors
+from mecheval.models.wrapped.recording.calls import noise_like
 from mecheval.models.wrapped.recording.changes import n_writes, outside_of
 from mecheval.models.wrapped.recording.inseparable import Inseparable
 from mecheval.models.wrapped.recording.module_state import left_as_found
@@ -38,9 +36,6 @@ if TYPE_CHECKING:
 
 CACHE = object()
 """Stands where a module was given the model's cache."""
-
-SIZES = (2, 3)
-"""Two numbers of examples to tell axes of examples from others."""
 
 _KEPT = 8
 """How many stretches of positions are remembered; engines ask for few of them in turn."""
@@ -99,20 +94,44 @@ class CacheContext:
         self._caches: dict[int, Any] = {0: self._empty_cache()}
         self._found: OrderedDict[tuple[int, int], dict[int, Arguments]] = OrderedDict()
         half = LENGTH // 2
-        self._axes: dict[int, dict[Place, tuple[int, ...]]] = {number: {} for number in modules}
+        self._varying = {number: Varying() for number in modules}
+        self._texts: tuple[Tensor, dict[int, Arguments]] | None = None
         for stretch in ((0, 1), (0, half), (half, half + 1), (half, LENGTH)):
-            few, many = (self._record(*stretch, n_examples=n) for n in SIZES)
-            others = self._record(*stretch, n_examples=SIZES[0], token=other)
-            for number in modules:
-                if not few[number].equals(others[number]):
-                    raise Inseparable("it is given something that depends on the tokens")
-                axes = growing_axes(few[number], many[number], SIZES)
-                if any(len(found) > 1 for found in axes.values()):
-                    raise Inseparable("it is given a tensor with two axes of examples")
-                self._axes[number] |= axes
+            self._look(*stretch, other)
 
-    def going(self, number: int, first: int, last: int, n_examples: int) -> tuple[Arguments, Any]:
-        """Return what a block's module is given on the positions from first to last.
+    def _look(self, first: int, last: int, other: int) -> None:
+        """See what of what modules are given counts examples, and what depends on the tokens."""
+        few, many = (self._record(first, last, self.alike(last - first, n)) for n in SIZES)
+        tokens_BN = self.alike(last - first, SIZES[0])
+        others = self._record(first, last, torch.full_like(tokens_BN, other))
+        noisy = self._record(first, last, tokens_BN, noisy=True)
+        for number, varying in self._varying.items():
+            varying.look(
+                few[number], many[number], others=others[number], noisy=noisy[number],
+                length=last - first,
+            )  # fmt: skip
+
+    def beside(self, number: int) -> Callable[[Tensor], Tensor] | None:
+        """Return what maps tokens ``(B, T)`` to what a module is given of them, ``(B, T, E)``.
+
+        None where it is given nothing that depends on the tokens.
+        """
+        return partial(self._of_tokens, number) if self._varying[number].per_token else None
+
+    def _of_tokens(self, number: int, tokens_BT: Tensor) -> Tensor:
+        self._forget_others()
+        # All layers are asked in turn with the same tokens, and are given it in one pass.
+        if self._texts is None or self._texts[0] is not tokens_BT:
+            self._texts = tokens_BT, self._record(0, tokens_BT.shape[1], tokens_BT)
+        return self._varying[number].taken(self._texts[1][number])
+
+    def going(self, number: int, first: int, beside_BNE: Tensor) -> tuple[Arguments, Any]:
+        """Return what a block's module is given on the positions from one on.
+
+        Args:
+            number: The number of the block.
+            first: The first position.
+            beside_BNE: What it is given of the tokens there, of no width if nothing.
 
         Returns:
             Its arguments with :data:`CACHE` for the cache, and the cache before these positions,
@@ -121,29 +140,28 @@ class CacheContext:
         Raises:
             RuntimeError: It is given something there that it was not given elsewhere.
         """
-        written = n_writes(self._outside)
-        if written != self._written:
-            # What modules are given can depend on weights outside of the blocks.
-            self._found.clear()
-            self._written = written
+        self._forget_others()
+        n_examples, n_positions, _ = beside_BNE.shape
+        last = first + n_positions
         if (first, last) not in self._found:
-            self._found[first, last] = self._record(first, last)
+            self._found[first, last] = self._record(first, last, self.alike(last - first, 1))
             if len(self._found) > _KEPT:
                 self._found.popitem(last=False)
         self._found.move_to_end((first, last))
-        axes = self._axes[number]
-
-        def widened(place: Place, tensor: Tensor) -> Tensor:
-            if place not in axes:
-                raise RuntimeError("A module is given something that is not known from elsewhere.")
-            for axis in axes[place]:
-                repeats = [1] * tensor.dim()
-                repeats[axis] = n_examples  # examples come first where heads stand beside them
-                tensor = tensor.repeat(repeats)
-            return tensor
-
-        given = self._found[first, last][number].changed(widened)
+        given = self._varying[number].put(self._found[first, last][number], n_examples, beside_BNE)
         return given, self._caches[first]
+
+    def _forget_others(self) -> None:
+        """Forget what was recorded with other weights outside of the blocks."""
+        written = n_writes(self._outside)
+        if written != self._written:
+            self._found.clear()
+            self._texts, self._written = None, written
+
+    def alike(self, n_positions: int, n_examples: int) -> Tensor:
+        """Return tokens of no meaning."""
+        shape = (n_examples, n_positions)
+        return torch.full(shape, self._token, device=self._parameter.device)
 
     def _empty_cache(self) -> Any:
         """Return the cache that the model makes for itself, before anything is in it."""
@@ -154,15 +172,13 @@ class CacheContext:
             before.extend((value, copy.deepcopy(value)) for value in given if _can_keep(value))
 
         with self.structure.blocks[0].register_forward_pre_hook(keep, with_kwargs=True):
-            cache = self._run(0, 1, None)[self.name]
+            cache = self._run(self.alike(1, 1), None)[self.name]
         for value, copied in before:
             if value is cache:
-                return copied
+                return _as_exact_as(copied, self._parameter.dtype)
         raise Inseparable("its blocks are not given the cache that the model returns")
 
-    def _run(self, first: int, last: int, cache: Any, n_examples: int = 1, token: int = -1) -> Any:
-        token = self._token if token < 0 else token
-        tokens_BN = torch.full((n_examples, last - first), token, device=self._parameter.device)
+    def _run(self, tokens_BN: Tensor, cache: Any) -> Any:
         options = {"use_cache": True} if cache is None else {"use_cache": True, self.name: cache}
         # Inference mode is left, because what is kept must serve outside of it too.
         with torch.inference_mode(False), torch.no_grad(), unvisited(), left_as_found(self.module):
@@ -173,15 +189,22 @@ class CacheContext:
         if first not in self._caches:
             before = max(known for known in self._caches if known < first)
             cache = dense(self._caches[before], 1)
-            output = self._run(before, first, cache)
+            output = self._run(self.alike(first - before, 1), cache)
             self._caches[first] = _hollow(output[self.name])
         return self._caches[first]
 
     def _record(
-        self, first: int, last: int, *, n_examples: int = 1, token: int = -1
+        self, first: int, last: int, tokens_BN: Tensor, *, noisy: bool = False
     ) -> dict[int, Arguments]:
-        """Return what the modules are given, by the number of their block."""
-        cache, found = dense(self._cache(first), n_examples), {}
+        """Return what the modules are given, by the number of their block.
+
+        Args:
+            first: The first position.
+            last: The one behind the last.
+            tokens_BN: The tokens there.
+            noisy: Whether the stream before the first block is noise.
+        """
+        cache, found = dense(self._cache(first), len(tokens_BN)), {}
         if not self._outputs:
             self._outputs = self._returned()
 
@@ -196,6 +219,11 @@ class CacheContext:
 
             def stub(*args: Any, **kwargs: Any) -> Any:
                 _, stream_BND = Arguments.of(args, kwargs)
+                if noisy and number == 0:
+                    real_BND, stream_BND = stream_BND, noise_like(stream_BND)
+                    # Not inside of them, because the cache can be a list, which is to stay itself.
+                    args = tuple(stream_BND if value is real_BND else value for value in args)
+                    kwargs |= {k: stream_BND for k, value in kwargs.items() if value is real_BND}
                 try:
                     if wanted is block:
                         catch(*args, **kwargs)
@@ -216,14 +244,14 @@ class CacheContext:
             for number, block in enumerate(self.structure.blocks):
                 stack.enter_context(instead(block, block_stub(number)))
             with suppress(_Stop):
-                self._run(first, last, cache, n_examples, token)
+                self._run(tokens_BN, cache)
         if set(found) != set(self.modules):
             raise Inseparable("its module is not called in a run that keeps a cache")
         return found
 
     def _returned(self) -> list[Any]:
         with returning(self.structure.blocks) as outputs:
-            cache = self._run(0, 1, None)[self.name]
+            cache = self._run(self.alike(1, 1), None)[self.name]
         return [swapped(output, cache, CACHE) for output in outputs]
 
 
@@ -240,6 +268,16 @@ def dense(cache: Any, n_examples: int) -> Any:
             for path, tensor in tensors(cache).items()
         }
         return with_tensors(cache, found)
+
+
+def _as_exact_as(cache: Any, dtype: torch.dtype) -> Any:
+    """Return a copy of a cache that keeps its numbers as exactly as a model computes."""
+    found = {
+        path: tensor.to(torch.promote_types(tensor.dtype, dtype))
+        for path, tensor in tensors(cache).items()
+        if tensor.is_floating_point()
+    }
+    return with_tensors(cache, found)
 
 
 def _hollow(cache: Any) -> Any:

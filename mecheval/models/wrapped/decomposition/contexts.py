@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mecheval.models.wrapped.decomposition.attention_context import AttentionContext
 from mecheval.models.wrapped.decomposition.cache_context import CacheContext
+from mecheval.models.wrapped.decomposition.start_context import StartContext
 from mecheval.models.wrapped.recording.inseparable import Inseparable, failing_as
 
 if TYPE_CHECKING:
@@ -73,6 +74,21 @@ class Contexts:
         """
         blocks = dict(enumerate(self.structure.blocks))
         return self._once("blocks", lambda: self._cache_context(blocks))
+
+    def mixers_from_start(self) -> StartContext:
+        """Return what mixers are given in runs from the start.
+
+        Raises:
+            Inseparable: One of them is not called.
+        """
+        find = partial(StartContext, self.module, self.structure, self.mixers)
+        return self._once("mixers from the start", find)
+
+    def blocks_from_start(self) -> StartContext:
+        """Return what whole blocks are given in runs from the start."""
+        blocks = dict(enumerate(self.structure.blocks))
+        find = partial(StartContext, self.module, self.structure, blocks)
+        return self._once("blocks from the start", find)
 
     def _cache_context(self, modules: Mapping[int, nn.Module]) -> CacheContext:
         return CacheContext(self.module, self.structure, modules)

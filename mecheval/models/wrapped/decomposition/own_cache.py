@@ -4,7 +4,8 @@ Whatever it does inside, a module of transformers that is given the cache goes o
 is known of what its positions signal, so that the signals are its input; what it remembers is what
 it changes in the cache. It serves for mixers that are no others, and for whole blocks.
 
-Shape suffixes: ``B`` examples, ``N`` positions that go on, ``D`` width of the stream.
+Shape suffixes: ``B`` examples, ``T`` positions, ``N`` those that go on, ``D`` width of the stream,
+with what the module is given of the tokens behind it where there is such a thing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from mecheval.models.mixing import (
     at,
     unchanged,
 )
-from mecheval.models.wrapped.decomposition.cache_context import CACHE, SIZES, CacheContext, dense
+from mecheval.models.wrapped.decomposition.cache_context import CACHE, CacheContext, dense
+from mecheval.models.wrapped.decomposition.varying import SIZES
 from mecheval.models.wrapped.recording.cache_tensors import (
     Path,
     changed_paths,
@@ -56,14 +58,14 @@ class OwnCache(Mixing):
     output_of_both = Mixing.output_at_once
 
     def __init__(
-        self, context: CacheContext, number: int, *, width: int, taps: Mapping[str, Tap]
+        self, context: CacheContext, number: int, *, stream_BTD: Tensor, taps: Mapping[str, Tap]
     ) -> None:
         """Look what the module keeps.
 
         Args:
             context: Knows what the module is given.
             number: The number of its block.
-            width: Width of the stream, D.
+            stream_BTD: A stream that it was given.
             taps: The sites inside the module.
 
         Raises:
@@ -71,9 +73,10 @@ class OwnCache(Mixing):
         """
         self.context, self.number = context, number
         self.module: nn.Module = context.modules[number]
+        self.width, self.dtype = stream_BTD.shape[-1], stream_BTD.dtype
         self.taps = taps
         self.inner = self.late = tuple(taps)
-        self.paths = self._kept(width)
+        self.paths = self._kept()
         self.remembers = ("positions", *(".".join(map(str, path)) for path in self.paths))
         self.n_recent = 1 + sum(is_recent(path) for path in self.paths)
         # A module that keeps nothing works on each position alone, or it would not pass the check.
@@ -102,7 +105,7 @@ class OwnCache(Mixing):
             n_positions = input_BND.shape[1]
             alone = n_positions == 1 and bool(state)
             visits = {
-                _unpadded(tap) if alone else tap: _shown(edit, name, n_positions)
+                _unpadded(tap) if alone else tap: shown(edit, name, n_positions)
                 for name, tap in self.taps.items()
             }
         with visiting(visits):
@@ -111,26 +114,43 @@ class OwnCache(Mixing):
     def _called(self, input_BND: Tensor, state: State) -> tuple[Tensor, State]:
         n_examples, n_positions, _ = input_BND.shape
         first = int(state[0][0, 0]) if state else 0
-        last = first + n_positions
-        given, cache = self.context.going(self.number, first, last, n_examples)
-        if state:
+        output_BND, memory = self.run(input_BND, first, state[1:])
+        counter_B1 = torch.full((n_examples, 1), first + n_positions, device=input_BND.device)
+        return output_BND, (counter_B1, *memory)
+
+    def run(self, input_BND: Tensor, first: int, memory: State) -> tuple[Tensor, State]:
+        """Call the module on the positions from one on; return its output, and its memory then.
+
+        Args:
+            input_BND: Its input there.
+            first: The first position.
+            memory: What it keeps of those before; ``()`` where there are none.
+        """
+        n_examples = len(input_BND)
+        stream_BND, beside_BNE = input_BND[..., : self.width], input_BND[..., self.width :]
+        given, cache = self.context.going(self.number, first, beside_BNE)
+        if memory:
             # Copies, because modules write into some of the tensors that they keep.
-            own = (part.clone() for part in state[1:])
+            own = (part.clone() for part in memory)
             cache = with_tensors(cache, dict(zip(self.paths, own, strict=True)))
         else:
             cache = dense(cache, n_examples)
         # A copy, because a module may write into its input, which can be a base run's.
-        own_BND = input_BND.clone(memory_format=torch.contiguous_format)
+        own_BND = stream_BND.clone(memory_format=torch.contiguous_format).to(self.dtype)
         output = given.swapped(CACHE, cache).call(self.module, own_BND)
         kept = tensors(cache)
-        counter_B1 = torch.full((n_examples, 1), last, device=input_BND.device)
-        return stream_output(output), (counter_B1, *(kept[path] for path in self.paths))
+        return stream_output(output), tuple(kept[path] for path in self.paths)
 
-    def _kept(self, width: int) -> list[Path]:
+    def _kept(self) -> list[Path]:
         """Return the paths of what the module changes, recent inputs first."""
         parameter = next(self.context.module.parameters())
-        input_BND = noise_like(parameter.new_zeros(SIZES[1], POSITIONS, width))
-        given, cache = self.context.going(self.number, 0, POSITIONS, SIZES[1])
+        input_BND = noise_like(parameter.new_zeros(SIZES[1], POSITIONS, self.width))
+        tokens_BN, of_tokens = (
+            self.context.alike(POSITIONS, SIZES[1]),
+            self.context.beside(self.number),
+        )
+        beside_BNE = input_BND[..., :0] if of_tokens is None else of_tokens(tokens_BN)
+        given, cache = self.context.going(self.number, 0, beside_BNE)
         cache = dense(cache, SIZES[1])
         before = copies(cache)
         given.swapped(CACHE, cache).call(self.module, input_BND)
@@ -142,11 +162,23 @@ def _unpadded(tap: Tap) -> Tap:
     return replace(tap, layout=ChannelsFirst()) if tap.side == "function" else tap
 
 
-def _shown(edit: Edit, name: str, n_positions: int) -> Callable[[Tensor], Tensor]:
+def shown(edit: Edit, name: str, n_positions: int, n_behind: int = 0) -> Callable[[Tensor], Tensor]:
+    """Return what shows an edit some positions of a site, and keeps those around them.
+
+    Args:
+        edit: The edit.
+        name: The component.
+        n_positions: How many positions it is shown.
+        n_behind: How many there are behind them.
+    """
+
     def visit(value_BMX: Tensor) -> Tensor:
         # A convolution runs over its last inputs in the cache, too, which come first.
-        earlier = value_BMX.shape[1] - n_positions
-        edited_BNX = edit(name, value_BMX[:, earlier:])
-        return torch.cat([value_BMX[:, :earlier], edited_BNX], 1) if earlier else edited_BNX
+        last = value_BMX.shape[1] - n_behind
+        earlier = last - n_positions
+        edited_BNX = edit(name, value_BMX[:, earlier:last])
+        if n_positions == value_BMX.shape[1]:
+            return edited_BNX
+        return torch.cat([value_BMX[:, :earlier], edited_BNX, value_BMX[:, last:]], 1)
 
     return visit

@@ -20,9 +20,10 @@ from mecheval.errors import UsageError
 from mecheval.escape import quoted
 from mecheval.models.admission import check_finite_weights
 from mecheval.models.contract import Tap
+from mecheval.models.hooks import with_stream_output
 from mecheval.models.modes import evaluating
 from mecheval.models.sites import Site
-from mecheval.models.tolerance import alike
+from mecheval.models.tolerance import CARRIED, alike
 from mecheval.models.wrapped.discovery.block_parts import Parts, find_parts
 from mecheval.models.wrapped.discovery.frame import (
     find_embedding,
@@ -99,7 +100,10 @@ def _recorded(module: nn.Module, tokens_BT: Tensor) -> Call:
     problem = "it returns something else"
     try:
         with failing_as():
+            parts = list(module.modules())
             root = record(module, tokens_BT)
+            if list(module.modules()) != parts:  # some choose their parts by the length of a text
+                root = record(module, tokens_BT)
             logits = root.output
             if isinstance(logits, Tensor) and logits.dim() == 3 and logits.is_floating_point():
                 return root
@@ -175,6 +179,10 @@ def _blocks(module: nn.Module, root: Call) -> list[Call]:
     for call in root.descendants():
         calls.setdefault(call.module, []).append(call)
     chains = [chain for members in _lists(module) if (chain := _chain(members, calls))]
+    if len(chains) > 1:  # as where a smaller model cuts the text into patches
+        chains = [chain for chain in chains if _decides(root, chain[-1])]
+        if not chains:
+            raise Inseparable("of several lists of modules in a row none decides the answer alone")
     # What is inside of a block can be such a list as well; the blocks are the largest one.
     found = max(chains, key=_size) if chains else _mixing_chain(root)
     if not found:
@@ -244,6 +252,15 @@ def _is_cut(root: Call, part: Call) -> bool:
     with receiving([part.module], replace):
         logits_BTC = run(root.module, probe_tokens(root.module, seed=1))
     return len(seen) == 1 and alike(logits_BTC, root.output)
+
+
+def _decides(root: Call, part: Call) -> bool:
+    """Say whether what a part returns decides the logits: put in another run, get its answer."""
+    with part.module.register_forward_hook(
+        lambda *called: with_stream_output(called[-1], part.output)
+    ):
+        made_BTC = run(root.module, probe_tokens(root.module, seed=1))
+    return bool((made_BTC - root.output).abs().max() <= CARRIED * root.output.abs().max())
 
 
 def _sites(blocks: list[Call]) -> tuple[dict[Site, Tap], dict[Site, str]]:

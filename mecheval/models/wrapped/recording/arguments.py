@@ -69,8 +69,12 @@ class Arguments:
 
     def equals(self, other: Arguments) -> bool:
         """Say whether another call was given the same tensors beside its stream."""
+        return set(self.tensors) == set(other.tensors) and not self.differing(other)
+
+    def differing(self, other: Arguments) -> list[Place]:
+        """Return where another call with tensors at the same places was given other ones."""
         own, others = self.tensors, other.tensors
-        return set(own) == set(others) and all(torch.equal(own[p], others[p]) for p in own)
+        return [place for place in own if not torch.equal(own[place], others[place])]
 
     def changed(self, change: Change) -> Arguments:
         """Return the same arguments with other tensors beside the stream."""
@@ -122,6 +126,30 @@ def growing_axes(
             raise Inseparable("a part is given a tensor without axes of examples and positions")
         found[place] = axes
     return found
+
+
+def widened(given: Arguments, axes: Mapping[Place, tuple[int, ...]], n_examples: int) -> Arguments:
+    """Return what a call of one example is given, for several alike.
+
+    Args:
+        given: Arguments of the call.
+        axes: Along which axes its tensors count examples.
+        n_examples: The number of examples.
+
+    Raises:
+        RuntimeError: It is not known of a tensor.
+    """
+
+    def repeated(place: Place, tensor: Tensor) -> Tensor:
+        if place not in axes:
+            raise RuntimeError("A module is given something that is not known from elsewhere.")
+        for axis in axes[place]:
+            repeats = [1] * tensor.dim()
+            repeats[axis] = n_examples  # examples come first where heads stand beside them
+            tensor = tensor.repeat(repeats)
+        return tensor
+
+    return given.changed(repeated)
 
 
 @contextmanager

@@ -144,7 +144,8 @@ class Call:
 
         args = tuple(replaced(value) for value in self.args)
         kwargs = {name: replaced(value) for name, value in self.kwargs.items()}
-        return first_item(self.module(*args, **kwargs))
+        with left_as_found(self.module):
+            return first_item(self.module(*args, **kwargs))
 
 
 def record(module: nn.Module, tokens_BT: Tensor) -> Call:

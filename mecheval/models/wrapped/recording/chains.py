@@ -50,7 +50,7 @@ def find_chain(calls: Iterable[Call], start: Tensor, end: Tensor) -> Chain | Non
     if found is None:
         return None
     made = [start, *(call.output for call in found)]
-    given = [cast("Tensor", _input(call)) for call in found]
+    given = [cast("Tensor", only_input(call)) for call in found]
     dtypes = [
         None if one.dtype == other.dtype else other.dtype
         for one, other in zip(made, given, strict=False)
@@ -69,7 +69,7 @@ def _found(calls: list[Call], start: Tensor, end: Tensor) -> list[Call] | None:
     if same(start, end):
         return []
     for number, call in enumerate(calls):
-        value = _input(call)
+        value = only_input(call)
         if value is None or not isinstance(call.output, Tensor) or not same(call.output, end):
             continue
         before = None if same(value, call.output) else _found(calls[:number], start, value)
@@ -78,7 +78,7 @@ def _found(calls: list[Call], start: Tensor, end: Tensor) -> list[Call] | None:
     return None
 
 
-def _input(call: Call) -> Tensor | None:
+def only_input(call: Call) -> Tensor | None:
     """Return what a call was given if that is one tensor and nothing else."""
     values = [*call.args, *call.kwargs.values()]
     return values[0] if len(values) == 1 and isinstance(values[0], Tensor) else None

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from mecheval.models.hooks import stream_output
 from mecheval.models.modes import evaluating
-from mecheval.models.wrapped.decomposition.cache_context import CACHE, SIZES, cache_argument
+from mecheval.models.wrapped.decomposition.cache_context import CACHE, cache_argument
 from mecheval.models.wrapped.decomposition.head import no_logits
 from mecheval.models.wrapped.decomposition.readout import RealReadout
+from mecheval.models.wrapped.decomposition.varying import SIZES
 from mecheval.models.wrapped.decomposition.verification import check_same
 from mecheval.models.wrapped.discovery.structure import probe_tokens
 from mecheval.models.wrapped.recording.arguments import Arguments, Place, growing_axes, receiving
