@@ -74,7 +74,7 @@ def evaluate(
             trained, and the one with the best validation accuracy is measured.
         snapshots: Measure the metrics at this many points along training as well.
         metrics: Metrics to measure besides the behavioural one, as names such as
-            ``"bottleneck[eraser=leace]"`` or as objects; those of the task by default.
+            ``"bottleneck[eraser=inlp]"`` or as objects; those of the task by default.
         limit: Largest number of examples per metric; marks the reports partial.
         dtype: Floating-point type of the measurements; by default that of a module in memory, and
             float32 for all others.

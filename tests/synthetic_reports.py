@@ -168,12 +168,12 @@ def _bottleneck(variable: str, rng: np.random.Generator) -> MetricResult:
     return _result(
         id=f"bottleneck/{variable}", name="bottleneck", family="bottleneck",
         title=f"cost of erasing {variable} at its bottleneck", value=float(cost_L.max()),
-        width=0.1, unit="sequence", references={"random": 0.0}, scalars={"layer": 2.0},
+        width=0.1, unit="sequence", references={"null": 0.0}, scalars={"layer": 2.0},
         profile=Profile(
             axes=["layer"], index={"layer": [*layers.tolist()]}, value=cost_L.tolist(),
             low=(cost_L - 0.03).tolist(), high=(cost_L + 0.03).tolist(),
             marks={"valid": [False, True, True, True, False]},
-            series={"random_low": [-0.02] * 5, "random_high": [0.03] * 5},
+            series={"null_low": [-0.02] * 5, "null_high": [0.03] * 5},
         ),
     )  # fmt: skip
 

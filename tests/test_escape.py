@@ -139,7 +139,7 @@ def test_code_shows_the_text_and_nothing_else(text: str) -> None:
 
 def test_markdown_leaves_common_names_as_they_are() -> None:
     for name in ("lstm[layers=2]", "token_accuracy/1x", "pythia-160m@step1000", "L0 -> L1H0",
-                 "bottleneck[eraser=leace]/parity", "0.5 [0.4, 0.6]"):  # fmt: skip
+                 "bottleneck[eraser=class_mean]/parity", "0.5 [0.4, 0.6]"):  # fmt: skip
         assert escape.markdown(name) == name
     assert escape.markdown(escape.Markdown("*floor*")) == "*floor*"
 

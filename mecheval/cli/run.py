@@ -88,7 +88,7 @@ def _add_grid(parser: argparse.ArgumentParser) -> None:
     options.add_list(
         parser, "--metrics", metavar="NAME",
         help="metrics to measure on any task that has what they need, with parameters if wanted: "
-        "bottleneck[eraser=leace],convolution (default: those that the task declares)",
+        "bottleneck[eraser=inlp],convolution (default: those that the task declares)",
     )  # fmt: skip
     parser.add_argument(
         "--limit", "-L", type=int, metavar="N",

@@ -102,7 +102,7 @@ class Metric(ABC):
 
     @property
     def id(self) -> str:
-        """Return the name with the parameters that differ: ``bottleneck[eraser=leace]``."""
+        """Return the name with the parameters that differ: ``bottleneck[eraser=inlp]``."""
         return str(Spec(self.name, self.different))
 
     def outline(self, subject: Subject) -> list[Layout]:
@@ -169,7 +169,7 @@ class Metric(ABC):
         )
 
     def id_of(self, layout: Layout) -> str:
-        """Return the id of a result: ``bottleneck[eraser=leace]/parity``."""
+        """Return the id of a result: ``bottleneck[eraser=inlp]/parity``."""
         stem = str(Spec(layout.stem or self.name, self.different))
         return f"{stem}/{layout.part}" if layout.part else stem
 

@@ -73,6 +73,21 @@ def contributions(above_U: np.ndarray, below_U: np.ndarray) -> np.ndarray:
     return ratio_ + (above_U - ratio_ * below_U) / below_U.mean()
 
 
+def jackknifed(statistic: Callable[[np.ndarray], np.ndarray], n_units: int) -> np.ndarray:
+    """Return what every unit adds to a statistic of any kind: numbers whose mean is the statistic.
+
+    They are s + (n - 1) (mean over units of s without one unit - s without this unit), so that the
+    variance of their mean is that of the jackknife (Tukey 1958).
+
+    Args:
+        statistic: Maps weights ``(R, U)`` to values ``(R,)``.
+        n_units: Number of units.
+    """
+    without_U = statistic(1.0 - np.eye(n_units))
+    plain = statistic(np.ones((1, n_units)))[0]
+    return plain + (n_units - 1) * (without_U.mean() - without_U)
+
+
 def mean_ignoring_nan(weight_RU: np.ndarray, values_UV: np.ndarray) -> np.ndarray:
     """Return weighted means over the units that have a value, ``(R, V)``."""
     has_UV = ~np.isnan(values_UV)

@@ -108,7 +108,7 @@ class Headline(Record):
 def part_of(id: str, metric: str) -> str:
     """Return what a result is of: what stands behind its metric, whose name may have a room.
 
-    ``parity`` of ``bottleneck/parity``, ``acme/cost/parity`` and ``cost[eraser=leace]/parity``.
+    ``parity`` of ``bottleneck/parity``, ``acme/cost/parity`` and ``cost[eraser=inlp]/parity``.
     """
     inside = id.removeprefix(metric)
     return inside.removeprefix("/") if metric and inside != id else id.partition("/")[2]
@@ -118,7 +118,7 @@ class MetricResult(Record):
     id: Title
     """Identifier within the report, such as token_accuracy/1x or recovery/block_in; parameters that
     differ from what is usual on the task (those that it declares for the metric, or else the
-    metric's defaults) stand behind its name: bottleneck[eraser=leace]/parity. All of them are in
+    metric's defaults) stand behind its name: bottleneck[eraser=inlp]/parity. All of them are in
     ``config``."""
     title: Title
     """One line for tables."""

@@ -238,7 +238,7 @@ def task(
         version: Raised whenever the generator's output changes; a golden hash test holds that.
         reference: The paper that the task is from.
         mechanisms: The mechanistic metrics that are measured on it where none are named, as on
-            the command line: ``"bottleneck[eraser=leace]"``.
+            the command line: ``"bottleneck[eraser=inlp]"``.
         behaviour: The behavioural metric.
     """
 

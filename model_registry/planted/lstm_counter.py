@@ -35,7 +35,9 @@ class LstmCounter(Planted[Dyck]):
     block do nothing. The readout holds the unit against half of what it shows at depth 1.
 
     Known values: accuracy 1 at every length on dyck[k=1]. Depth can be read from layer 1 on, and
-    so can the top of the stack, which says whether the depth is 0; bottleneck of both 1/2.
+    so can the top of the stack, which says whether the depth is 0; erasing either takes all that
+    the answers tell. The stream holds little else, so that the null of the bottleneck takes as
+    much.
     """
 
     fits: ClassVar[tuple[type[Task], ...]] = (Dyck,)

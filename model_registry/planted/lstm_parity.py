@@ -35,7 +35,9 @@ class LstmParity(Planted[Parity]):
     tanh M: a 0 keeps the cell, a 1 forgets it and writes 1 if it was 0. The other units and the
     second block do nothing. The readout holds the unit against tanh(1) / 2.
 
-    Known values: accuracy 1 at every length. Parity can be read from layer 1 on; bottleneck 1/2.
+    Known values: accuracy 1 at every length. Parity can be read from layer 1 on; erasing it there
+    takes all that the answers tell. The stream holds token and state and nothing else, so that the
+    null of the bottleneck hits the state as well, and no layer leaves it.
     Before block 1 the difference of a pair stands at the exchanged token, behind it at the readout,
     never in the middle: the cell carries it.
 

@@ -137,8 +137,8 @@ class ParityAtBlock(SignNetwork):
 
     Known values: accuracy 1. Parity can be read from layer ``block`` on and nowhere before, so the
     rise over layers is a single step: COM block / layers, C_H 1. Layer ``block`` is the bottleneck,
-    and erasing parity there costs 1; null if that is the last layer, behind which there is only the
-    readout.
+    and erasing parity there takes all information; null if that is the last layer, behind which
+    there is only the readout.
     Recovery at the stream is 1 at the exchanged token before that block, and 1 at the readout
     behind it; at the middle it is 0, since the state moves inside the mixer.
 
@@ -175,8 +175,8 @@ class ParitySpread(SignNetwork):
     whose remainder modulo ``blocks`` is i.
 
     Known values: accuracy 1. Readability rises by 1 / blocks at every block: C_H 0, COM
-    (blocks + 1) / (2 blocks). What erasure costs rises likewise; the bottleneck is the last layer
-    that something follows, at a cost of (blocks - 1) / blocks.
+    (blocks + 1) / (2 blocks). Erasing parity behind block i leaves an accuracy of
+    1 - i / (2 blocks); the bottleneck is the last layer that something follows.
 
     Attributes:
         blocks: Number of blocks.
@@ -216,9 +216,9 @@ class ParityDistractor(SignNetwork):
     apart.
 
     Known values: accuracy 1, and readability of parity 1 from layer 1 on, for both. Erasing parity
-    at layer 1 or 2 does nothing (bottleneck null: it costs no more than random subspaces do), and
-    costs everything in the twin (bottleneck 1/3). The first block's output recovers 0 at the
-    readout, and 1 in the twin.
+    at layer 1 or 2 takes nothing (no layer leaves the null of the bottleneck), and everything in
+    the twin (bottleneck 1/3). The first block's output recovers 0 at the readout, and 1 in the
+    twin.
 
     Attributes:
         reads: ``answer``, or ``memory`` in the twin.

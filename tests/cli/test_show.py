@@ -92,7 +92,7 @@ def test_columns_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
     ) in capsys.readouterr().out
     assert main(["show", "metric", "bottleneck"]) == 0
     out = capsys.readouterr().out
-    assert "columns: VARIABLE: cost of erasure, VARIABLE: costliest at layer\n" in out
+    assert "columns: VARIABLE: information lost by erasing, VARIABLE: costliest at layer\n" in out
     assert "\n  variables = []\n" in out
 
 

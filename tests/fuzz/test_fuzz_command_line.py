@@ -18,7 +18,7 @@ MODELS = [
     "planted/lstm-parity", "hf:OWNER/NAME@main", "hf:'odd/a b[1]'[weights=random]",
 ]  # fmt: skip
 TASKS = ["parity", "parity[max_length=32,noop_rate=0.25]", "dyck[k=3]", "ar[small]", "s3", "atr"]
-METRICS = ["recovery", "recovery[components=[block_in,state]]", "bottleneck[eraser=leace]"]
+METRICS = ["recovery", "recovery[components=[block_in,state]]", "bottleneck[eraser=class_mean]"]
 RECIPES = ["lr=1e-3", "lr=1e-3,steps=500", "betas=[0.9,0.98]", "optimizer=muon,schedule=cosine"]
 SWEEPS = ["lr=1e-3,3e-3 optimizer=adamw,muon", "lr=1e-3"]
 

@@ -45,8 +45,8 @@ def test_a_tasks_own_metrics_are_the_defaults() -> None:
 
 
 def test_any_metric_as_often_as_it_differs() -> None:
-    asked = "write_offset,bottleneck,bottleneck[eraser=leace],bottleneck,convolution"
-    found = ["behaviour", "bottleneck", "bottleneck[eraser=leace]", "convolution", "write_offset"]
+    asked = "write_offset,bottleneck,bottleneck[eraser=inlp],bottleneck,convolution"
+    found = ["behaviour", "bottleneck", "bottleneck[eraser=inlp]", "convolution", "write_offset"]
     assert ids("parity", asked) == found
     assert ids("parity", "recovery,behaviour[n=64]") == ["behaviour[n=64]", "recovery"]
     assert ids("atr", "convolution[n_pairs=32]") == ["behaviour", "convolution"]

@@ -121,8 +121,8 @@ def test_the_path_names_what_differs_from_the_defaults(tmp_path):
         ("recovery", "recovery[n_pairs=64]", "behaviour,recovery", "recovery,recovery"),
         ("bottleneck,recovery", "recovery,bottleneck", "recovery,bottleneck,behaviour"),
         ("write_offset,convolution", "convolution,write_offset"),
-        ("bottleneck[eraser=inlp],bottleneck[eraser=leace]",
-         "bottleneck[eraser=leace],bottleneck[eraser=inlp]"),
+        ("bottleneck[eraser=inlp],bottleneck[eraser=class_mean]",
+         "bottleneck[eraser=class_mean],bottleneck[eraser=inlp]"),
         ("bottleneck[inverse_l2=[1,2]]", "bottleneck[inverse_l2=[1.0,2.0]]"),
         ("recovery,readability,bottleneck", "bottleneck,readability,recovery,behaviour"),
     ],
@@ -140,7 +140,7 @@ def chosen(metrics: str, **changes) -> Request:
 def test_other_metrics_make_another_file(tmp_path):
     texts = (
         "behaviour", "recovery", "recovery[n_pairs=8]", "recovery,bottleneck",
-        "recovery,bottleneck[eraser=leace]", "behaviour[n=64]", "behaviour[n=64],behaviour",
+        "recovery,bottleneck[eraser=class_mean]", "behaviour[n=64]", "behaviour[n=64],behaviour",
         "behaviour[n=64],recovery",
     )  # fmt: skip
     cells = [plan(chosen(text, output=tmp_path))[0] for text in texts]
@@ -247,7 +247,7 @@ def test_a_task_file_that_does_not_import_is_named(tmp_path):
         request(
             "lstm", recipe={"lr": 1, "betas": [0.9, 0.99]}, sweep={"batch": [8, 16]}, snapshots=3,
             limit=5, dtype="float64",
-            metrics=tuple(map(parse_spec, ["bottleneck[eraser=leace]", "recovery[min_gap=2]"])),
+            metrics=tuple(map(parse_spec, ["bottleneck[eraser=inlp]", "recovery[min_gap=2]"])),
         ),
         request("lstm", metrics=()),
     ],

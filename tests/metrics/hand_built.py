@@ -168,4 +168,4 @@ def results_of(subject: Subject, metric: str, **params: Any) -> dict[str, Metric
 
 
 SMALL_PROBES = {"n_train": 600, "n_validation": 300, "n_test": 300}
-SMALL_ERASURE = {**SMALL_PROBES, "n_fit": 500, "n_erase": 64, "n_per_random": 16, "n_random": 8}
+SMALL_ERASURE = {**SMALL_PROBES, "n_fit": 500, "n_erase": 64, "n_per_null": 16}

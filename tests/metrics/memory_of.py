@@ -41,7 +41,7 @@ METRICS: dict[str, tuple[str, dict[str, Any]]] = {
     "behaviour": (PARITY, {"n": BATCH}),
     "recovery": (PARITY, {**PAIRS, "components": ["block_in"]}),
     "readability": (PARITY, {**PROBED, "n_controls": 1}),
-    "bottleneck": (PARITY, {**PROBED, "n_fit": BATCH, "n_erase": 32, "n_random": 2}),
+    "bottleneck": (PARITY, {**PROBED, "n_fit": BATCH, "n_erase": 32, "n_per_null": 2}),
     "exchange": (PARITY, {"n_pool": BATCH, "n_sequences": BATCH}),
     "interchange": (RECALL, PAIRS),
     "mechanism": (RECALL, PAIRS),

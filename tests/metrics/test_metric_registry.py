@@ -50,7 +50,7 @@ def test_parameters_are_filled_in_and_plain() -> None:
 
 
 def test_what_is_usual_on_a_task_is_not_part_of_the_id() -> None:
-    usual = {"eraser": "leace"}
+    usual = {"eraser": "inlp"}
     assert configured_metric(Spec("bottleneck"), Registry(), usual).id == "bottleneck"
     given = Spec("bottleneck", {"eraser": "class_mean"})
     assert configured_metric(given, Registry(), usual).id == "bottleneck[eraser=class_mean]"
@@ -76,7 +76,7 @@ def test_what_is_usual_on_a_task_is_not_part_of_the_id() -> None:
         ("recovery", {"method": "gradient_guess", "frozen": True}, "method=exact"),
         ("mechanism", {"threshold": 0.0}, "above 0"),
         ("mechanism", {"threshold": 1.5}, "at most 1"),
-        ("bottleneck", {"eraser": "das"}, "'class_mean', 'leace'"),
+        ("bottleneck", {"eraser": "das"}, "'leace', 'class_mean'"),
     ],
 )
 def test_wrong_parameters_are_one_sentence(name: str, params: dict, sentence: str) -> None:
@@ -95,10 +95,10 @@ def test_two_of_one_metric_stand_in_one_report() -> None:
     subject = subject_of(written_at_block(1, 2), load_task("parity"), learned=False)
     metrics = [
         configured_metric(parse_spec(text), Registry())
-        for text in ("bottleneck", "bottleneck[eraser=leace]")
+        for text in ("bottleneck", "bottleneck[eraser=class_mean]")
     ]
     ids = [result.id for metric in metrics for result in measure(metric, subject)]
-    assert ids == ["bottleneck/parity", "bottleneck[eraser=leace]/parity"]
+    assert ids == ["bottleneck/parity", "bottleneck[eraser=class_mean]/parity"]
 
 
 def test_what_was_not_learned_has_reasons_and_no_numbers() -> None:

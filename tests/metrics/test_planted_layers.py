@@ -5,14 +5,17 @@ What they return on the planted models of the package stands in model_registry/p
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 from hand_built import (
+    DISTRACTION,
     SMALL_ERASURE,
     SMALL_PROBES,
+    STATE,
     load_task,
     results_of,
     spread_over_blocks,
@@ -22,25 +25,31 @@ from hand_built import (
 
 import mecheval
 from mecheval.metrics.bottleneck import erasers
-from mecheval.metrics.bottleneck.erasure_sweep import prepare_sweep
+from mecheval.metrics.bottleneck.erased_runs import erased_runs
+from mecheval.metrics.bottleneck.information import NOT_ASKED
 
 
-def test_a_refit_that_recovers_makes_the_value_null(monkeypatch: pytest.MonkeyPatch) -> None:
-    def beside(fit, inverse_l2):
-        axis = np.eye(fit.mean_D.size)[:, 20:21]
-        return erasers.Eraser(fit.mean_D, axis, axis)
+def test_a_refit_that_recovers_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise on one of two features of the state breaks the answers; a probe reads the other one."""
+    calls = itertools.count()
 
-    monkeypatch.setitem(erasers.ERASERS, "direction", beside)
-    subject = subject_of(written_at_block(2), load_task("parity"))
+    def noise_on_own(fit, probing):
+        axes_D1 = np.eye(fit.mean_D.size)[:, [STATE, DISTRACTION]].T[..., None]
+        size = 0 if next(calls) % 21 else 100  # the null, which comes behind it, does nothing
+        return erasers.Eraser(fit.mean_D, size * axes_D1[0], axes_D1[1])
+
+    monkeypatch.setitem(erasers.ERASERS, "direction", noise_on_own)
+    subject = subject_of(written_at_block(2, 3), load_task("parity"))
     found = results_of(subject, "bottleneck", eraser="direction", **SMALL_ERASURE)
     result = found["bottleneck/parity"]
-    assert result.value is None
-    assert result.reason == (
-        "the refitted probe recovers the variable at every layer where it is readable: by 1.00 of "
-        "what there was at layer 2, where it does least"
-    )
-    assert result.profile.series["refit_recovery"][2] == 1.0
+    assert (result.scalars["layer"], result.scalars["refit_recovery"]) == (2, 1.0)
+    assert result.value > 0.5
+    assert result.profile.marks["removed_linearly"] == [False] * 4
     assert "says nothing of whether the variable is used" in result.warnings[0]
+    assert result.warnings[-1] == (
+        "a refitted linear probe still reads the variable at layer 2 (by 1.00 of what there was): "
+        "what was erased is not all that holds it"
+    )
 
 
 @pytest.mark.parametrize("name", ["transformer", "lstm"])
@@ -59,21 +68,22 @@ def test_erased_answers_equal_erasing_by_hand() -> None:
     """The rows of one batch get their own erasers, however the batch is cut."""
     model = written_at_block(1, 2)
     rng = np.random.default_rng(0)
-    drawn = erasers.random_subspaces(np.zeros(model.d_model), 3, 5, rng)
-    shares = []
+    axes = [np.linalg.qr(rng.standard_normal((model.d_model, 3)))[0] for _ in range(5)]
+    drawn = [erasers.Eraser(np.zeros(model.d_model), axes_DK, axes_DK) for axes_DK in axes]
+    given = []
     for batch_size in (128, 7):
         subject = subject_of(model, load_task("parity"), batch_size=batch_size)
-        params = {"n_erase": 20, "n_per_random": 8}
-        runs = prepare_sweep(subject, params).runs
+        runs = erased_runs(subject, 20, 8)
         trial = runs.on_some(drawn)
-        shares.append(runs.spread(trial, runs.tried(1, [trial])[0]))
-    assert (~np.isnan(shares[0])).sum(1).tolist() == [8] * 5
-    assert (~np.isnan(shares[0])).sum(0).tolist() == [2] * 20
-    np.testing.assert_array_equal(shares[0], shares[1])
-    for eraser, share in zip(drawn, shares[0], strict=True):
-        tried = ~np.isnan(share)
-        np.testing.assert_array_equal(share[tried], runs.answers(1, eraser).token[tried])
-    assert not np.allclose(np.nanmean(shares[0], 1), 1.0)
+        given.append(runs.spread(trial, runs.tried(1, [trial])[0]))
+    tried_JB = (given[0] != NOT_ASKED).any(2)
+    assert tried_JB.sum(1).tolist() == [8] * 5
+    assert tried_JB.sum(0).tolist() == [2] * 20
+    np.testing.assert_array_equal(given[0], given[1])
+    for eraser, given_BT, tried_B in zip(drawn, given[0], tried_JB, strict=True):
+        np.testing.assert_array_equal(given_BT[tried_B], runs.answers(1, eraser).given[tried_B])
+    right = (given[0] == runs.target_BT)[given[0] != NOT_ASKED]
+    assert not np.allclose(right.mean(), 1.0)
 
 
 def test_results_are_plain_numbers_and_repeat() -> None:

@@ -19,7 +19,7 @@ from mecheval.harness.selftest import subject_of
 from mecheval.interventions import trace
 from mecheval.metrics import Subject
 from mecheval.metrics.bottleneck.erased_runs import erased_runs
-from mecheval.metrics.bottleneck.erasers import Eraser, random_subspaces
+from mecheval.metrics.bottleneck.erasers import Eraser
 from mecheval.models.contract import Encoding
 from mecheval.models.sites import Site
 from mecheval.tasks.floors import task_floors
@@ -78,7 +78,9 @@ def test_a5_the_difference_of_unembeddings_must_kill_the_answer(model: str, task
     assert runs.clean.token.mean() == 1.0
     erased = runs.answers(site.layer + 1, Eraser(mean_D, axis_DK, axis_DK)).token.mean()
     assert erased == pytest.approx(subject.task.chance, abs=0.1)
-    drawn = random_subspaces(mean_D, 1, 20, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    axes = [np.linalg.qr(rng.standard_normal((len(mean_D), 1)))[0] for _ in range(20)]
+    drawn = [Eraser(mean_D, axis_DK, axis_DK) for axis_DK in axes]
     (right,) = runs.tried(site.layer + 1, [runs.on_some(drawn)])
     assert right.token.mean() >= 0.99
 
@@ -96,15 +98,19 @@ def test_a6_class_means_are_gone_for_good_and_a_probe_direction_is_not() -> None
     """Even where the code has a single dimension: the probe's direction is not quite that one."""
     subject = subject_of("planted/parity-at-block", "parity")
     sizes = {"n_train": 500, "n_validation": 250, "n_test": 250, "n_fit": 500, "n_erase": 32}
-    found = {}
-    for eraser in ("class_mean", "direction"):
-        params = {**sizes, "n_random": 4, "n_per_random": 16, "eraser": eraser}
-        (found[eraser],) = measured("bottleneck", subject, **params)
-    assert found["class_mean"].value == pytest.approx(1.0, abs=0.1)
-    assert found["class_mean"].scalars["layer"] == 2
-    assert found["class_mean"].profile.series["refit"][2] == pytest.approx(0.5, abs=0.03)
-    assert found["direction"].value is None
-    assert found["direction"].profile.series["refit"][2] > 0.9
+    found = measured(
+        "bottleneck", subject, **sizes, n_per_null=16, erasers=["class_mean", "direction"]
+    )
+    by_eraser = {result.id.removeprefix("bottleneck/"): result for result in found}
+    assert list(by_eraser) == ["parity", "parity/class_mean", "parity/direction"]
+    assert by_eraser["parity"].scalars["layer"] == 2
+    for name in ("parity", "parity/class_mean"):
+        assert by_eraser[name].profile.series["information"][2] == 0
+        assert by_eraser[name].profile.series["refit"][2] == pytest.approx(0.5, abs=0.06)
+        assert by_eraser[name].profile.marks["removed_linearly"][2]
+    direction = by_eraser["parity/direction"].profile
+    assert direction.series["refit"][2] > 0.9
+    assert not direction.marks["removed_linearly"][2]
 
 
 def test_a9_z6_and_s3_differ_in_commuting_and_in_nothing_else() -> None:

@@ -199,10 +199,14 @@ def test_the_last_layer_is_called_what_it_is() -> None:
         ({"trivial": [True, False, False, False, True]}, "as only the final norm and the head"),
         ({"readable": [False, True, True, True, False]}, "as the variable cannot be read."),
         (
-            {"removed": [False] * 5, "random_kept": [True] * 4 + [False]},
-            "as a new probe still finds it, or as erasing random directions breaks the answers",
+            {"readable": [False] * 5, "beyond_null": [True] * 4 + [False]},
+            "as the variable cannot be read, or as erasing by the labels of other sequences may",
         ),
         ({"readable": [True, False, True, True, True]}, "for a reason that the report has"),
+        (
+            {"readable": [False, *[True] * 4], "token": [True, *[False] * 4]},
+            "for a reason that the report has",
+        ),
         ({}, "for a reason that the report has"),
     ],
 )

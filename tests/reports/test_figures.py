@@ -318,15 +318,15 @@ def test_a_metric_that_stands_there_twice_is_told_apart_by_its_parameters() -> N
                 "metric": f"bottleneck[eraser={eraser}]",
             }
         )
-        for eraser in ("leace", "inlp")
+        for eraser in ("class_mean", "inlp")
         for metric in report.metrics
         if metric.name == "bottleneck"
     ]
     others = [metric for metric in report.metrics if metric.name != "bottleneck"]
     drawn = figures.draw([report.model_copy(update={"metrics": [*others, *twice]})], ["layers"])
     names = [picture.drawing.name for picture in drawn]
-    assert names == ["readability", "bottleneck[eraser=leace]", "bottleneck[eraser=inlp]"]
-    assert "(bottleneck[eraser=leace])" in drawn[1].drawing.title
+    assert names == ["readability", "bottleneck[eraser=class_mean]", "bottleneck[eraser=inlp]"]
+    assert "(bottleneck[eraser=class_mean])" in drawn[1].drawing.title
     assert "[" not in drawn[0].drawing.title
 
 

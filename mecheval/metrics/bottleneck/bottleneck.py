@@ -1,274 +1,237 @@
-"""Bottleneck layer: where erasing a variable hurts the answers most.
+"""Bottleneck layer: where erasing a variable's linear subspace costs the answers most.
 
-At every layer of the residual stream the variable's linear subspace is erased at all positions and
-the model runs on. Erasure counts only if a probe fitted afresh on erased activations of other
-sequences falls to chance (Jiang 2026 v2, arXiv:2606.00926), and its cost is taken above that of
-random subspaces of the same dimension. That a layer has a cost says that the answers use this
-linear subspace there; that it has none does not say that they do without the variable.
+At every layer of the residual stream the subspace is erased at all positions, and the model runs
+on. The cost is the information that answers lose, beyond what the same eraser takes that was fitted
+on labels of other sequences. It speaks of the use of this subspace alone: a model can use the
+variable in a way that no linear eraser reaches, and a nonlinear probe reads it on after every one
+(Jiang 2026 v2, arXiv:2606.00926).
 
-Shape suffixes: ``L`` layers 0 (embedding) to n, ``B`` sequences, ``R`` resamples, ``J`` random
-subspaces.
+Shape suffixes: ``L`` layers 0 (embedding) to n, ``B`` sequences, ``R`` resamples.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
+from pydantic import Field
 
-from mecheval import stats
-from mecheval.metrics import layer_curves, resampling
-from mecheval.metrics.bottleneck.cost import cost
-from mecheval.metrics.bottleneck.curves import (
-    PLATEAU,
-    Curves,
-    Levels,
-    Readings,
-    by_layer,
-    curves_of,
-)
-from mecheval.metrics.bottleneck.erasure_sweep import prepare_sweep
+from mecheval.metrics.bottleneck.block_ablation import without_blocks
+from mecheval.metrics.bottleneck.curves import Readings, by_layer, curves_of, read_nonlinearly
+from mecheval.metrics.bottleneck.erasure_sweep import Asked, prepare_sweep
+from mecheval.metrics.bottleneck.scrubbing import scrub_series, scrubbed
+from mecheval.metrics.bottleneck.summary import summary
 from mecheval.metrics.contract import Column, Metric, metric
-from mecheval.metrics.needs import Variable
-from mecheval.metrics.parameters import Amount, Count, Strengths
+from mecheval.metrics.needs import AtLength, Variable
+from mecheval.metrics.parameters import Amount, Count, Lengths, Strength, Strengths
 from mecheval.metrics.probe.probe_data import MIN_PER_CLASS
 from mecheval.metrics.probe.probe_scores import probe_scores
 from mecheval.metrics.results import Estimate, Layout
-from mecheval.tasks.floors import counting, first_position, task_floors
+from mecheval.tasks.floors import counting, first_position
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from mecheval.metrics.bottleneck.curves import Curves
     from mecheval.metrics.bottleneck.erasure_sweep import Sweep
+    from mecheval.metrics.probe.probe_data import ProbeData
     from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import MetricResult
 
+Eraser = Literal["leace", "class_mean", "row_space", "direction", "inlp"]
+
 ERASER_NOTES = {
+    "class_mean": "where class means differ by little, their span holds whatever varies most, and "
+    "erasing it may cost much that is not the variable: see the null",
     "row_space": "erases the row space of one probe: a refitted probe usually recovers",
     "direction": "erases one probe direction, whose cost says nothing of whether the variable is "
     "used (arXiv:2606.00926 v2)",
+    "inlp": "how much INLP erases depends on its rows, L2 and rounds, which are parameters",
 }
 
 
 @metric(
     name="bottleneck",
-    version=2,
+    version=3,
     family="bottleneck",
-    caption="what the answers lose when a variable's linear subspace is erased from the residual "
-    "stream, at the layer where that costs most: 1 is all that the model knows above the floor, "
-    "the best score without a model; more than 1 where wrong answers become likelier than guesses; "
-    "0 no more than erasing random directions.",
-    needs=(Variable(),),
+    caption="how much of what the answers tell of the right ones is lost when the linear subspace "
+    "of a variable is erased from the residual stream, at the layer where that costs most: 1 is "
+    "all of it, 0 or less no more than erasing by the labels of other sequences costs. It says "
+    "whether the model uses this subspace: it may use the variable in another form.",
+    needs=(Variable(), AtLength()),
     part="variable",
     headline=(
-        Column("{part}: cost of erasure"),
-        Column("{part}: costliest at layer", at="layer", kind="layer", otherwise="it costs little"),
+        Column("{part}: information lost by erasing"),
+        Column(
+            "{part}: costliest at layer", at="layer", kind="layer", otherwise="no layer costs more "
+            "than the null",
+        ),
     ),
-)
+)  # fmt: skip
 @dataclass(frozen=True, kw_only=True)
 class Bottleneck(Metric):
-    """Cost of erasing a variable at its bottleneck, the layer where that hurts the answers most.
+    """Use of a variable's linear subspace: information lost by erasing it, at its costliest layer.
 
-    The cost is the accuracy that erasure takes beyond random subspaces, as a share of what there is
-    to lose: 1 leaves what the best table over positions or the last symbols knows (the floor), more
-    than 1 leaves less than that. ``cost_to_chance`` is the same loss as a share of the accuracy
-    above a uniform guess, ``accuracy_lost`` the loss itself. Accuracy is token accuracy over the
-    positions at which erasure is checked (:func:`mecheval.tasks.floors.first_position` on);
-    last-position accuracy stands beside it.
+    The cost at a layer is 1 - U_erased / U, with U = I(answer; target) / H(target) over the
+    positions at which erasure is checked (:func:`mecheval.tasks.floors.first_position` on): the
+    share of what the answers tell of the right ones that is gone. Answers that are turned round
+    still tell all, whatever their accuracy, so that the cost is never more than 1. From it is
+    taken the mean cost of the null: the same eraser, fitted on the labels of other sequences,
+    which are exchanged as whole sequences. Token accuracy, with what it loses
+    (``accuracy_lost``), stands beside it.
 
-    For either half of the test sequences the layer is the one that is best on the other half, so
-    that the largest of several costs is not too large by noise. The interval resamples sequences.
-    ``layer`` is the best one on all sequences, the earliest among equals, and null where the cost
-    is less than ``min_cost`` or its interval holds 0: nothing is a bottleneck there. Its own
-    interval (``layer_low``, ``layer_high``) takes the best layer again in each resample; where a
-    single layer could be it there is none, and a note says so.
+    A layer counts (``valid`` in the profile) where the variable is readable (a_l >=
+    ``min_readability``), blocks follow, and the cost is above the interval that holds 95 % of the
+    null's draws, and by ``min_cost`` above their mean. At layer 0, the embedding, nothing is
+    erased: that would erase the token.
 
-    A layer can be the bottleneck if the variable is readable there (a_l >= ``min_readability``),
-    the refitted probe does not recover (E <= ``max_refit``), random subspaces keep
-    ``min_random_kept`` of the accuracy, and blocks follow: after the last block only norm and head
-    remain, so that erasing the answer there must hurt. The value is null, with the reason, if there
-    is no such layer.
+    The value is the cost at the costliest layer that counts; for either half of the test sequences
+    it is the one that is best on the other half, so that the largest of several costs is not too
+    large by noise. Its interval resamples sequences, and holds each resample against one draw of
+    the null. ``layer`` is the costliest on all sequences, the earliest among equals; its own
+    interval (``layer_low``, ``layer_high``) takes it again in each resample; where a single layer
+    counts there is none, and a note says so. Where no layer counts ``layer`` is null, and the value
+    is the cost at the costliest of those that would if it left the null. Where there is none of
+    these either, the value is null, with the reason.
 
-    The profile shows the cost at these layers; ``series["cost"]`` that at all. Where a variable is
-    not readable, its class means differ by noise, and erasing their span removes whatever the
-    activations vary by: at an embedding the token, which of course hurts.
+    Beside the cost stands what can still be read. ``refit`` is the accuracy of a linear probe that
+    is fitted on erased activations, ``refit_log_loss`` the share of log(values) that it gains in
+    log-loss; ``removed_linearly`` marks where it has no evidence of reading anything, gains nothing
+    in log-loss, or reads no more than a tenth of what there was. For LEACE and class means that
+    holds by theorem: it is a check of the arithmetic, not of removal. What a network with one
+    hidden layer reads, ``mlp_probe`` before and ``mlp_refit`` after the erasure, says what is left
+    in another form.
 
     It looks at the residual stream between blocks. Networks that differ inside a mixer alone, such
-    as ``planted/mamba-recall`` and its off-by-one twin, have the same values.
+    as ``planted/mamba-recall`` and its off-by-one twin, have the same values. A network that holds
+    the variable twice, or computes it again behind the layer, loses nothing.
 
     Attributes:
         variables: Which variables; none for all of the task.
-        eraser: What is erased: the span of the class means, what LEACE erases, the row space of a
+        length: Multiple of the training length at which erasers and probes are fitted and tried.
+        eraser: What is erased: what LEACE erases, the span of the class means, the row space of a
             probe, one direction of it, or what iterated probes find (INLP).
+        erasers: Further erasers, whose results stand beside it as ``VARIABLE/ERASER``, on the same
+            traces and in the same passes. class_mean takes half as long again; direction and
+            row_space, which share a probe for every draw of the null, three times as long, INLP,
+            which has as many probes as rounds, seven times.
         n_train: Sequences that a probe is fitted on.
         n_validation: Sequences that its strength is chosen on.
         n_test: Sequences that it is scored on.
         inverse_l2: Inverse strengths of its L2 penalty to choose among.
         n_fit: Sequences that an eraser is fitted on.
         n_erase: Test sequences that are answered under erasure.
-        n_random: Random subspaces per layer.
-        n_per_random: Test sequences per random subspace.
+        n_null: Draws of exchanged labels per variable.
+        n_per_null: Test sequences per draw.
+        inlp_rows: Rows, each of a sequence, that the probes of INLP are fitted on.
+        inlp_inverse_l2: Their inverse strength of L2.
+        inlp_rounds: Number of these probes.
+        mlp: Whether networks with one hidden layer are refitted, where the variable is asked about.
+        scrub: Whether the variable is also erased at a layer and at all later ones that blocks
+            follow, by LEACE fitted anew each time (``scrub_cost`` in the profile). Its null is
+            fitted likewise, which takes three to four times as long as all else together.
+        blocks: Whether each block is left out too, so that its output is its input (``skip_cost``),
+            or what it writes is the mean over training sequences (``mean_cost``): what that costs
+            stands at the layer that the block makes, without a null. A quarter more time.
+        n_scrub: Training sequences for these two.
         min_readability: Least readability of a layer that counts, above the floor.
-        max_refit: Most that a refitted probe may read of what was there.
-        min_random_kept: Least share of the accuracy that random subspaces must leave.
-        min_cost: Least cost that makes a bottleneck.
+        min_cost: Least cost of a layer that counts.
     """
 
     variables: tuple[str, ...] = ()
-    eraser: Literal["class_mean", "leace", "row_space", "direction", "inlp"] = "class_mean"
+    length: Lengths = 1
+    eraser: Eraser = "leace"
+    erasers: tuple[Eraser, ...] = ()
     n_train: Count = 2000
     n_validation: Count = 500
     n_test: Count = 1000
-    inverse_l2: Strengths = (0.001, 0.03, 1.0, 30.0)
+    inverse_l2: Strengths = (0.03, 1.0, 30.0)
     n_fit: Count = 2000
     n_erase: Count = 256
-    n_random: Count = 20
-    n_per_random: Count = 64
+    n_null: Annotated[int, Field(ge=20)] = 20
+    n_per_null: Count = 32
+    inlp_rows: Count = 2000
+    inlp_inverse_l2: Strength = 1.0
+    inlp_rounds: Count = 20
+    mlp: bool = True
+    scrub: bool = False
+    blocks: bool = False
+    n_scrub: Count = 500
     min_readability: Amount = 0.2
-    max_refit: Amount = 0.1
-    min_random_kept: Amount = 0.9
     min_cost: Amount = 0.05
 
     def outline(self, subject: Subject) -> list[Layout]:
-        """Return one result per variable."""
+        """Return one result per variable, and one more per further eraser."""
         n_erase = subject.cut(self.n_erase)
         return [
-            Layout(name, f"cost of erasing {name} at its bottleneck", n_erase)
+            Layout(
+                name if eraser == self.eraser else f"{name}/{eraser}",
+                f"information lost by erasing {name} at its bottleneck"
+                + ("" if eraser == self.eraser else f", by {eraser}"),
+                n_erase,
+                (None, 1.0),
+            )
             for name in self.variables or subject.task.variables
+            for eraser in self._all_erasers
         ]
+
+    @property
+    def _all_erasers(self) -> tuple[Eraser, ...]:
+        return tuple(dict.fromkeys((self.eraser, *self.erasers)))
 
     def measure(self, subject: Subject) -> list[MetricResult]:
         """Erase every variable at every layer."""
-        layouts = {layout.part: layout for layout in self.outline(subject)}
-        probed = {name: probe_scores(subject, name, self.params) for name in layouts}
-        usable = {name: data for name, (data, scores) in probed.items() if scores is not None}
-        sweep = prepare_sweep(subject, self.params)
-        outcomes = sweep.outcomes(usable)
-        results = []
-        for name, (data, scores) in probed.items():
-            if scores is None:
+        names = self.variables or tuple(subject.task.variables)
+        keys = [(name, eraser) for name in names for eraser in self._all_erasers]
+        layouts = dict(zip(keys, self.outline(subject), strict=True))
+        readings: dict[str, Readings] = {}
+        asked: dict[str, Asked] = {}
+        for name in names:
+            data, scores = probe_scores(subject, name, self.params)
+            if scores is not None:
+                floors = subject.floors.variables[name].balanced(data.classes)
+                floor = max(counting(floors).values())
+                readings[name] = Readings(scores.accuracy_L, floor, 1 / len(data.classes))
+                asked[name] = Asked(data, readings[name].readable(self.min_readability))
+        sweep = prepare_sweep(subject, self.params, self._all_erasers)
+        outcomes, results = sweep.outcomes(asked), []
+        for key, layout in layouts.items():
+            name = key[0]
+            if name not in asked:
                 reason = f"fewer than two values of {name} have {MIN_PER_CLASS} training examples"
-                results.append(self.result(layouts[name], Estimate(None, reason=reason), 0))
+                results.append(self.result(layout, Estimate(None, reason=reason), 0))
                 continue
-            floors = task_floors(subject.task, subject.seed)
-            of_variable = floors.variables[name].balanced(data.classes)
-            readings = Readings(
-                scores.accuracy_L, max(counting(of_variable).values()), 1 / len(data.classes)
-            )
-            levels = Levels(floors.answer.best, subject.task.chance)
             rng = subject.stream("bootstrap", "bottleneck", name)
-            curves = curves_of(sweep, outcomes[name], readings, levels, rng)
-            results.append(_result(self, layouts[name], sweep, curves))
+            curves = curves_of(sweep, outcomes[key], readings[name], rng)
+            further = self._further(sweep, asked[name].data, curves, key)
+            curves = replace(curves, further=further)
+            results.append(self._of(layout, sweep, curves, ERASER_NOTES.get(key[1])))
         return results
 
+    def _further(
+        self, sweep: Sweep, data: ProbeData, curves: Curves, key: tuple[str, str]
+    ) -> dict[str, np.ndarray]:
+        """Return the series that are asked for beside those of a variable and an eraser."""
+        further, (name, eraser) = {}, key
+        subject, runs = sweep.subject, sweep.runs
+        if self.mlp:
+            rng = subject.stream("probe_data", "mlp_refit", name)
+            further |= read_nonlinearly(data, curves, rng)
+        if self.scrub and eraser == self.eraser:
+            by_layer = scrubbed(runs, name, data.classes, n_fit=self.n_scrub, n_null=self.n_null)
+            rng = subject.stream("bootstrap", "scrub", name)
+            further |= scrub_series(by_layer, len(runs.batch), rng)
+        if self.blocks and eraser == self.eraser:
+            further |= without_blocks(runs, self.n_scrub)
+        return further
 
-def _result(metric: Bottleneck, layout: Layout, sweep: Sweep, curves: Curves) -> MetricResult:
-    note = ERASER_NOTES.get(metric.eraser)
-    clean_B, levels = curves.answers.clean_B, curves.levels
-    fields: dict[str, Any] = {"scalars": {"layer": None}, "warnings": [note] if note else []}
-    objection = curves.validity.objection(curves.refit_L)
-    if np.isnan(curves.cost_L).any() or np.isnan(curves.cost_RL).any():
-        estimate = Estimate(None, reason="the accuracy without erasure is not above the floor")
-    elif objection:
-        estimate = Estimate(None, reason=objection)
-    else:
-        estimate = _at_bottleneck(curves, metric.min_cost, fields)
-    fields["scalars"] |= {
-        "clean_accuracy": clean_B.mean(),
-        "clean_last_accuracy": sweep.runs.clean.last.mean(),
-        "floor": levels.floor,
-        "chance": levels.chance,
-        "best_probe_layer": curves.readings.accuracy_L.argmax(),
-    }
-    return metric.result(
-        layout,
-        estimate,
-        len(clean_B),
-        references={"random": 0.0},
-        profile=by_layer(curves),
-        config={"first_position": first_position(sweep.subject.length)},
-        **fields,
-    )
-
-
-def _at_bottleneck(curves: Curves, min_cost: float, fields: dict[str, Any]) -> Estimate:
-    """Return the cost where it is largest, chosen on other sequences.
-
-    Args:
-        curves: All layers, some of which can be the bottleneck.
-        min_cost: Least cost that makes one.
-        fields: Gets the numbers and notes beside the value.
-    """
-    valid, answers, levels = np.flatnonzero(curves.validity.valid_L), curves.answers, curves.levels
-    best_B = resampling.largest_elsewhere(
-        lambda weight_RB: cost(answers, weight_RB, levels.floor)[:, valid], len(answers.clean_B)
-    )
-    held_out, once_1B = answers.at(valid[best_B]), np.ones((1, len(answers.clean_B)))
-    interval = stats.percentile_interval(
-        cost(held_out, curves.weight_RB, levels.floor)[:, 0], unit="sequence"
-    )
-    value = float(cost(held_out, once_1B, levels.floor)[0, 0])
-    room_B = answers.clean_B - levels.floor
-    fields["units"] = resampling.contributions(held_out.lost_B(), room_B)
-    fields["scalars"] |= {
-        "cost_to_chance": cost(held_out, once_1B, levels.chance)[0, 0],
-        "accuracy_lost": held_out.lost(once_1B)[0, 0],
-        "eligible_layers": len(valid),
-    }
-    if interval.low <= 0 or value < min_cost:
-        fields["warnings"].append(
-            "no layer is a bottleneck: erasing costs hardly more than random subspaces of the same "
-            "dimension"
+    def _of(self, layout: Layout, sweep: Sweep, curves: Curves, note: str | None) -> MetricResult:
+        estimate, fields = summary(sweep.runs, curves)
+        return self.result(
+            layout,
+            estimate,
+            len(sweep.runs.batch),
+            profile=by_layer(curves),
+            config={"first_position": first_position(sweep.subject.length)},
+            **{**fields, "warnings": [note] * (note is not None) + fields["warnings"]},
         )
-        return Estimate(value, interval)
-    fields["scalars"] |= _of_layer(curves, valid)
-    fields["warnings"] += _notes(valid, valid[np.unique(best_B)])
-    return Estimate(value, interval)
-
-
-def _of_layer(curves: Curves, valid: np.ndarray) -> dict[str, Any]:
-    """Return the bottleneck layer with its interval, and the numbers about it."""
-    layer = int(valid[curves.cost_L[valid].argmax()])
-    best_probe = int(curves.readings.accuracy_L.argmax())
-    last = len(curves.outcomes) - 1
-    at_least = PLATEAU * curves.cost_L[layer]
-    plateau = np.flatnonzero(layer_curves.plateau(curves.valid_cost_L, at_least))
-    found = {
-        "layer": layer,
-        "depth": layer / last,
-        "gap_to_best_probe": (layer - best_probe) / last,
-        "plateau_first": plateau[0],
-        "plateau_last": plateau[-1],
-        "plateau_width": len(plateau) / last,
-        "refit_recovery": curves.refit_L[layer],
-        "correlation_with_probe": _correlation(curves, valid),
-        **layer_curves.concentration(curves.valid_cost_L[:-1]),
-    }
-    if len(valid) > 1:
-        ends = [(1 - stats.LEVEL) / 2, (1 + stats.LEVEL) / 2]
-        layer_R = valid[curves.cost_RL[:, valid].argmax(1)]
-        low, high = np.quantile(layer_R, ends, method="inverted_cdf")
-        found |= {"layer_low": low, "layer_high": high}
-    return found
-
-
-def _notes(valid: np.ndarray, chosen: np.ndarray) -> list[str]:
-    """Say what the layer is worth: the only one that could be, or hardly better than another."""
-    if len(valid) == 1:
-        return [
-            f"layer {valid[0]} is the only layer that could be the bottleneck, so that it has no "
-            "interval: what the metric found is its cost"
-        ]
-    if len(chosen) > 1:
-        tied = " and ".join(map(str, chosen))
-        return [
-            f"layers {tied} cannot be told apart: the halves of the sequences differ in which of "
-            "them costs most"
-        ]
-    return []
-
-
-def _correlation(curves: Curves, valid: np.ndarray) -> float | None:
-    probe_V, cost_V = curves.readings.accuracy_L[valid], curves.cost_L[valid]
-    if len(valid) < 3 or probe_V.std() == 0 or cost_V.std() == 0:
-        return None
-    return float(np.corrcoef(probe_V, cost_V)[0, 1])

@@ -1,69 +1,187 @@
-"""What erasing a variable at a layer costs, on arrays, and the layers where the cost counts.
+"""What erasing a variable at a layer costs beyond its null, on arrays, and which layers count.
 
-Shape suffixes: ``L`` layers 0 to n, ``B`` sequences, ``R`` resamples.
+Shape suffixes: ``L`` layers 0 to n, ``B`` sequences, ``T`` positions, ``R`` resamples, ``J`` draws
+of the null.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mecheval.metrics.resampling import mean_ignoring_nan
+from mecheval.metrics import resampling
+from mecheval.metrics.bottleneck.information import NOT_ASKED, Cells, lost
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REMOVED = 0.1
+"""Largest share of what a probe read that a refitted one may read where a variable is removed."""
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Share of right answers per sequence.
+class AtLayer:
+    """Answers under erasure at one layer, beside those without it.
 
     Attributes:
-        clean_B: Without erasure.
-        erased_LB: With the variable erased at a layer.
-        random_LB: Mean over the random subspaces that were tried on the sequence; NaN where none.
+        clean: Without erasure.
+        erased: With the variable erased.
+        null: Pairs of both, on the sequences of each draw of the null.
     """
 
-    clean_B: np.ndarray
-    erased_LB: np.ndarray
-    random_LB: np.ndarray
+    clean: Cells
+    erased: Cells
+    null: Sequence[tuple[Cells, Cells]]
 
-    def at(self, layer_B: np.ndarray) -> Answers:
-        """Return the answers with one layer for every sequence, as if it were the only one."""
-        row_B = np.arange(len(layer_B))
-        return Answers(
-            self.clean_B, self.erased_LB[layer_B, row_B][None], self.random_LB[layer_B, row_B][None]
-        )
+    @classmethod
+    def of(
+        cls,
+        target_BT: np.ndarray,
+        clean_BT: np.ndarray,
+        *,
+        erased_BT: np.ndarray,
+        null_JBT: np.ndarray,
+    ) -> AtLayer:
+        """Count answers; those of a draw of the null are not asked where it was not tried."""
+        pairs = []
+        for null_BT in null_JBT:
+            tried_BT = np.where(null_BT == NOT_ASKED, NOT_ASKED, clean_BT)
+            pairs.append((Cells.of(target_BT, tried_BT), Cells.of(target_BT, null_BT)))
+        return cls(Cells.of(target_BT, clean_BT), Cells.of(target_BT, erased_BT), pairs)
 
-    def lost(self, weight_RB: np.ndarray) -> np.ndarray:
-        """Return the accuracy that erasure takes beyond what random subspaces take, ``(R, L)``."""
-        clean_B1 = self.clean_B[:, None]
-        erased_RL = mean_ignoring_nan(weight_RB, clean_B1 - self.erased_LB.T)
-        return erased_RL - mean_ignoring_nan(weight_RB, clean_B1 - self.random_LB.T)
+    def cost(self, weight_RB: np.ndarray) -> np.ndarray:
+        """Return the share of the information in the answers that erasure takes, ``(R,)``."""
+        return lost(self.clean, self.erased, weight_RB)
 
-    def lost_B(self) -> np.ndarray:
-        """Return what every sequence adds to that mean, of the only layer, ``(B,)``."""
-        at_random_B = self.clean_B - self.random_LB[0]
-        tried_B = ~np.isnan(at_random_B)
-        of_tried_B = np.where(tried_B, at_random_B, 0.0) / tried_B.mean()
-        return self.clean_B - self.erased_LB[0] - of_tried_B
+    def null_cost(self, weight_RB: np.ndarray) -> np.ndarray:
+        """Return the same of every draw of the null, ``(R, J)``."""
+        return np.stack([lost(*pair, weight_RB) for pair in self.null], 1)
+
+    def null_of_one(self, weight_RB: np.ndarray, draw_R: np.ndarray) -> np.ndarray:
+        """Return the cost of one draw of the null in every resample, ``(R,)``."""
+        cost_R = np.full(len(weight_RB), np.nan)
+        for draw, pair in enumerate(self.null):
+            cost_R[draw_R == draw] = lost(*pair, weight_RB[draw_R == draw])
+        return cost_R
 
 
-def cost(answers: Answers, weight_RB: np.ndarray, level: float) -> np.ndarray:
-    """Return what erasure costs above random subspaces, as a share of what there is to lose.
+@dataclass(frozen=True)
+class Costs:
+    """Costs at the layers, beyond the mean of their null.
 
-    Cost_l = (Acc - Acc_l,erased - mean over random subspaces of (Acc - Acc_l,random))
-    / (Acc - level) (formal_languages 5.2, where the level is chance).
-
-    Args:
-        answers: Right answers per sequence.
-        weight_RB: Weights of the sequences; a row of ones gives the plain value.
-        level: Accuracy of what needs no variable: the task's floor, or a uniform guess.
-
-    Returns:
-        Shape ``(R, L)``; NaN where the accuracy is not above the level.
+    Attributes:
+        by_layer: The answers, None at layers where nothing was erased.
+        weight_RB: Weights of resampled sequences.
+        draw_R: The draw of the null that each resample is held against.
+        null_LJ: Cost of every draw of the null; NaN where nothing was erased, or the draw's
+            sequences have nothing to lose.
     """
-    room_R1 = mean_ignoring_nan(weight_RB, answers.clean_B[:, None]) - level
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(room_R1 > 0, answers.lost(weight_RB) / room_R1, np.nan)
+
+    by_layer: Sequence[AtLayer | None]
+    weight_RB: np.ndarray
+    draw_R: np.ndarray
+    null_LJ: np.ndarray
+
+    @classmethod
+    def of(cls, by_layer: Sequence[AtLayer | None], n: int, rng: np.random.Generator) -> Costs:
+        """Draw resamples of the ``n`` sequences and of the null."""
+        weight_RB = resampling.weights(n, rng)
+        n_draws = next(len(at.null) for at in by_layer if at)
+        once_1B, empty_J = np.ones((1, n)), np.full(n_draws, np.nan)
+        null_LJ = np.stack([at.null_cost(once_1B)[0] if at else empty_J for at in by_layer])
+        return cls(by_layer, weight_RB, rng.integers(n_draws, size=len(weight_RB)), null_LJ)
+
+    @cached_property
+    def resampled_RL(self) -> np.ndarray:
+        """Return :meth:`resampled` at every layer."""
+        return np.stack([self.resampled(layer) for layer in range(len(self.by_layer))], 1)
+
+    @property
+    def null_ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ends of the interval that holds most draws of the null, ``(L,)`` each."""
+        return resampling.bounds(self.null_LJ.T)
+
+    @property
+    def null_L(self) -> np.ndarray:
+        """Return the mean cost of the null."""
+        once_1J = np.ones((1, self.null_LJ.shape[1]))
+        return resampling.mean_ignoring_nan(once_1J, self.null_LJ.T)[0]
+
+    def cost(self, weight_RB: np.ndarray) -> np.ndarray:
+        """Return what erasing costs, ``(R, L)``; NaN where nothing was erased."""
+        nothing_R = np.full(len(weight_RB), np.nan)
+        return np.stack([at.cost(weight_RB) if at else nothing_R for at in self.by_layer], 1)
+
+    def beyond(self, weight_RB: np.ndarray) -> np.ndarray:
+        """Return the cost beyond the null's mean, ``(R, L)``: never more than 1."""
+        return np.minimum(self.cost(weight_RB) - self.null_L, 1.0)
+
+    def resampled(self, layer: int, share_B: np.ndarray | None = None) -> np.ndarray:
+        """Return the cost at a layer beyond that of one draw of the null, ``(R,)``.
+
+        Its percentiles hold both kinds of chance, which sequences are asked and which labels the
+        null was given: they are above 0 where the cost is above what the null can cost.
+
+        Args:
+            layer: The layer.
+            share_B: Which sequences are asked, all if None; the null keeps all.
+        """
+        at = self.by_layer[layer]
+        if at is None:
+            return np.full(len(self.weight_RB), np.nan)
+        weight_RB = self.weight_RB if share_B is None else self.weight_RB * share_B
+        null_R = at.null_of_one(self.weight_RB, self.draw_R)
+        return np.minimum(at.cost(weight_RB) - null_R, 1.0)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The cost at the best layer, chosen for either half of the sequences on the other half.
+
+    Attributes:
+        costs: Costs at all layers.
+        layer_2: The layer of each half.
+    """
+
+    costs: Costs
+    layer_2: np.ndarray
+
+    @classmethod
+    def among(cls, costs: Costs, layers: np.ndarray) -> HeldOut:
+        """Choose among layers; the largest of several costs would be too large by noise."""
+        halves_2B = resampling.halves(costs.weight_RB.shape[1])
+        best_2 = layers[np.nan_to_num(costs.beyond(halves_2B)[:, layers], nan=-np.inf).argmax(1)]
+        return cls(costs, best_2[::-1])
+
+    @property
+    def layers(self) -> np.ndarray:
+        """Return the layers that were chosen, each once."""
+        return np.unique(self.layer_2)
+
+    def value(self, weight_RB: np.ndarray) -> np.ndarray:
+        """Return the cost, ``(R,)``; the mean of both halves where they chose differently."""
+        if len(self.layers) == 1:
+            return self.costs.beyond(weight_RB)[:, self.layer_2[0]]
+        halves_2B = resampling.halves(weight_RB.shape[1])
+        of_halves = [
+            self.costs.beyond(weight_RB * half_B)[:, layer]
+            for half_B, layer in zip(halves_2B, self.layer_2, strict=True)
+        ]
+        return np.mean(of_halves, axis=0)
+
+    def resampled(self) -> np.ndarray:
+        """Return it in resamples of the sequences and of the null, ``(R,)``."""
+        if len(self.layers) == 1:
+            return self.costs.resampled_RL[:, self.layer_2[0]]
+        halves_2B = resampling.halves(self.costs.weight_RB.shape[1])
+        of_halves = [
+            self.costs.resampled(layer, half_B)
+            for half_B, layer in zip(halves_2B, self.layer_2, strict=True)
+        ]
+        return np.mean(of_halves, axis=0)
 
 
 def refit_recovery(refit_L: np.ndarray, before_L: np.ndarray, chance: float) -> np.ndarray:
@@ -78,42 +196,28 @@ def refit_recovery(refit_L: np.ndarray, before_L: np.ndarray, chance: float) -> 
 
 
 @dataclass(frozen=True)
-class Validity:
-    """Which layers can be the bottleneck.
+class Layers:
+    """Which layers can be the bottleneck, and which of them count.
 
     Attributes:
         readable_L: The variable is there: erasing what is not there removes whatever else the
-            class means differ by, at an embedding the token itself.
-        removed_L: A refitted probe does not recover it.
-        kept_L: Random subspaces of the same dimension leave the answers intact.
+            class means differ by.
+        token_L: The embedding, where what is erased is the token.
         trivial_L: Only the final norm and the head follow, so that erasure must hurt.
+        beyond_null_L: The cost is above the null's interval, and by no less than counts.
     """
 
     readable_L: np.ndarray
-    removed_L: np.ndarray
-    kept_L: np.ndarray
+    token_L: np.ndarray
     trivial_L: np.ndarray
+    beyond_null_L: np.ndarray
 
     @property
-    def valid_L(self) -> np.ndarray:
-        """Return the layers that pass all checks and are not trivial."""
-        return self.readable_L & self.removed_L & self.kept_L & ~self.trivial_L
+    def asked_L(self) -> np.ndarray:
+        """Return the layers at which the cost is one of the variable."""
+        return self.readable_L & ~self.token_L & ~self.trivial_L
 
-    def objection(self, refit_L: np.ndarray) -> str | None:
-        """Say why no layer is valid, None if one is.
-
-        Args:
-            refit_L: Refit recovery, which the message quotes.
-        """
-        if self.valid_L.any():
-            return None
-        inner_L = self.readable_L & ~self.trivial_L
-        if not inner_L.any():
-            return "the variable is readable at no layer before the last block's output"
-        if not (inner_L & self.removed_L).any():
-            layer = np.flatnonzero(inner_L)[refit_L[inner_L].argmin()]
-            return (
-                "the refitted probe recovers the variable at every layer where it is readable: by "
-                f"{refit_L[layer]:.2f} of what there was at layer {layer}, where it does least"
-            )
-        return "random subspaces of the same dimension break the answers at every valid layer"
+    @property
+    def counts_L(self) -> np.ndarray:
+        """Return those at which it leaves the null."""
+        return self.asked_L & self.beyond_null_L

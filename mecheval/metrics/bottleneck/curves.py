@@ -1,28 +1,35 @@
-"""What erasing one variable does at every layer, beside random subspaces and what probes read.
+"""What erasing one variable does at every layer, beside its null and what probes read.
 
-Shape suffixes: ``L`` layers 0 (embedding) to n, ``B`` sequences, ``R`` resamples, ``J`` random
-subspaces.
+Shape suffixes: ``L`` layers 0 (embedding) to n, ``B`` sequences, ``T`` positions, ``R`` resamples,
+``J`` draws of the null.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mecheval.metrics import layer_curves, resampling
-from mecheval.metrics.bottleneck.cost import Answers, Validity, cost, refit_recovery
+from mecheval.metrics.bottleneck.cost import REMOVED, AtLayer, Costs, Layers, refit_recovery
+from mecheval.metrics.bottleneck.information import NOT_ASKED, informed
+from mecheval.metrics.bottleneck.refit import nonlinear
 from mecheval.metrics.results import profile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mecheval.metrics.bottleneck.erasure_sweep import Outcome, Sweep
+    from mecheval.metrics.probe.probe_data import ProbeData
     from mecheval.reports.schema import Profile
 
 PLATEAU = 0.8
 """Layers with at least this share of the largest cost are on its plateau."""
+
+
+MLP = ("mlp_probe", "mlp_refit")
+"""Series of what networks with a hidden layer read before and after erasure."""
 
 
 @dataclass(frozen=True)
@@ -33,144 +40,156 @@ class Readings:
     floor: float
     chance: float
 
-
-@dataclass(frozen=True)
-class Levels:
-    """Accuracy of the answers without the variable.
-
-    Attributes:
-        floor: Of the best table over positions or the last symbols.
-        chance: Of a uniform guess.
-    """
-
-    floor: float
-    chance: float
+    def readable(self, least: float) -> np.ndarray:
+        """Say where they read at least this share of what there is above the floor, ``(L,)``."""
+        return layer_curves.corrected(self.accuracy_L, self.floor) >= least
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Everything about one variable by layer.
+    """Everything about one variable and one eraser by layer; NaN at layer 0 where none is.
 
     Attributes:
-        outcomes: What erasing it did.
+        outcomes: What erasing it did, at the layers from 1 on.
         readings: What probes read before.
-        levels: Accuracies that need no variable: the task's floor, and chance.
-        answers: Right answers per sequence.
-        weight_RB: Weights of resampled sequences.
-        refit_L: What a refitted probe reads of what there was.
-        random_JL: Accuracy under single random subspaces.
-        cost_L: What erasing costs, of what there is to lose above the floor.
-        cost_RL: The same in resamples.
-        validity: Which layers count.
+        costs: What erasing costs beyond the null.
+        cost_L: The same on all sequences.
+        layers: Which layers count.
+        refit_L: Accuracy of a probe that is fitted afresh.
+        recovery_L: What it reads of what there was.
+        removed_L: Whether that is next to nothing, as evidence has it.
+        null_accuracy_L: Mean token accuracy under the null.
+        further: Further series ``(L,)`` by name: what was asked for beside.
     """
 
     outcomes: Sequence[Outcome]
     readings: Readings
-    levels: Levels
-    answers: Answers
-    weight_RB: np.ndarray
-    refit_L: np.ndarray
-    random_JL: np.ndarray
+    costs: Costs
     cost_L: np.ndarray
-    cost_RL: np.ndarray
-    validity: Validity
+    layers: Layers
+    refit_L: np.ndarray
+    recovery_L: np.ndarray
+    removed_L: np.ndarray
+    null_accuracy_L: np.ndarray
+    further: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
-    def valid_cost_L(self) -> np.ndarray:
-        """Return the cost at valid layers, NaN elsewhere."""
-        return np.where(self.validity.valid_L, self.cost_L, np.nan)
+    def counting_cost_L(self) -> np.ndarray:
+        """Return the cost at layers that count, NaN elsewhere."""
+        return np.where(self.layers.counts_L, self.cost_L, np.nan)
 
-    def lost(self, level: float) -> np.ndarray:
-        """Return the cost at all layers as a share of the accuracy above a level."""
-        return cost(self.answers, np.ones((1, len(self.answers.clean_B))), level)[0]
+    @property
+    def accuracy_L(self) -> np.ndarray:
+        """Return the token accuracy under erasure."""
+        return padded(outcome.answered.token.mean() for outcome in self.outcomes)
 
 
 def curves_of(
-    sweep: Sweep,
-    outcomes: list[Outcome],
-    readings: Readings,
-    levels: Levels,
-    rng: np.random.Generator,
+    sweep: Sweep, outcomes: Sequence[Outcome], readings: Readings, rng: np.random.Generator
 ) -> Curves:
-    """Compare what erasing cost with random subspaces, and say which layers count.
+    """Compare what erasing cost with its null, and say which layers count.
 
     Args:
         sweep: The erased runs, with the metric's parameters.
-        outcomes: What erasing the variable did, by layer.
-        readings: What probes read.
-        levels: Accuracies that need no variable.
-        rng: Decides the resamples of sequences.
+        outcomes: What erasing the variable did, by layer from 1 on.
+        readings: What probes read before.
+        rng: Decides the resamples of sequences and of the null.
     """
-    params = sweep.params
-    clean_B = sweep.runs.clean.token
-    random_LJB = np.stack([outcome.random_JB for outcome in outcomes])
-    answers = Answers(
-        clean_B, np.stack([outcome.right.token for outcome in outcomes]), _mean(random_LJB, axis=1)
+    target_BT, clean_BT = sweep.runs.target_BT, sweep.runs.clean.given
+    answers = [
+        AtLayer.of(target_BT, clean_BT, erased_BT=outcome.answered.given, null_JBT=outcome.null_JBT)
+        for outcome in outcomes
+    ]
+    costs = Costs.of([None, *answers], len(target_BT), rng)
+    once_1B, last = np.ones((1, len(target_BT))), len(outcomes)
+    cost_L, layer_L = costs.beyond(once_1B)[0], np.arange(last + 1)
+    above_null_L = costs.cost(once_1B)[0] > costs.null_ends[1]
+    layers = Layers(
+        readings.readable(sweep.params["min_readability"]),
+        layer_L == 0,
+        layer_L == last,
+        above_null_L & (cost_L >= sweep.params["min_cost"]),
     )
-    weight_RB = resampling.weights(len(clean_B), rng)
-    # Each subspace saw a share of the sequences: its cost there, off the accuracy on all of them.
-    random_LJ = clean_B.mean() - _mean(clean_B - random_LJB, axis=2)
-    refit_accuracy_L = np.array([outcome.refit_accuracy for outcome in outcomes])
-    refit_L = refit_recovery(refit_accuracy_L, readings.accuracy_L, readings.chance)
-    above_floor_L = layer_curves.corrected(readings.accuracy_L, readings.floor)
-    validity = Validity(
-        above_floor_L >= params["min_readability"],
-        np.nan_to_num(refit_L, nan=np.inf) <= params["max_refit"],
-        random_LJ.mean(1) >= params["min_random_kept"] * clean_B.mean(),
-        np.arange(len(outcomes)) == len(outcomes) - 1,
-    )
+    refit_L = padded(o.refit.accuracy if o.refit else np.nan for o in outcomes)
+    recovery_L = refit_recovery(refit_L, readings.accuracy_L, readings.chance)
+    found_L = padded(bool(o.refit and o.refit.finds and o.refit.log_loss > 0) for o in outcomes)
     return Curves(
         outcomes,
         readings,
-        levels,
-        answers,
-        weight_RB,
+        costs,
+        cost_L,
+        layers,
         refit_L,
-        random_LJ.T,
-        cost(answers, np.ones((1, len(clean_B))), levels.floor)[0],
-        cost(answers, weight_RB, levels.floor),
-        validity,
+        recovery_L,
+        ~np.isnan(refit_L) & ((found_L == 0) | (recovery_L <= REMOVED)),
+        padded(_null_accuracy(outcome, target_BT) for outcome in outcomes),
     )
+
+
+def read_nonlinearly(
+    data: ProbeData, curves: Curves, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Return what networks with a hidden layer read where the variable is asked about, as series.
+
+    Args:
+        data: Examples of the variable.
+        curves: The layers, and what was erased there.
+        rng: Decides the first weights and the order of the examples.
+    """
+    layers = np.flatnonzero(curves.layers.asked_L).tolist()
+    erasers = {layer: curves.outcomes[layer - 1].eraser for layer in layers}
+    return dict(zip(MLP, nonlinear(data, erasers, rng), strict=True))
 
 
 def by_layer(curves: Curves) -> Profile:
-    """Lay the cost at valid layers out, and everything that it was judged by."""
-    outcomes, validity = curves.outcomes, curves.validity
-    low_L, high_L = resampling.bounds(curves.cost_RL)
-    random_low_L, random_high_L = np.quantile(curves.random_JL, [0.025, 0.975], axis=0)
-    counts_L = np.isfinite(curves.valid_cost_L)
-    largest = curves.valid_cost_L[counts_L].max(initial=-np.inf)
+    """Lay the cost where the variable is asked about out, and everything that it was judged by."""
+    outcomes, layers, costs = curves.outcomes, curves.layers, curves.costs
+    low_L, high_L = resampling.bounds(costs.resampled_RL)
+    null_low_L, null_high_L = costs.null_ends
+    counts_L = layers.counts_L
+    largest = curves.counting_cost_L[counts_L].max(initial=-np.inf)
     return profile(
-        {"layer": range(len(outcomes))},
-        curves.valid_cost_L,
-        (np.where(validity.valid_L, low_L, np.nan), np.where(validity.valid_L, high_L, np.nan)),
+        {"layer": range(len(outcomes) + 1)},
+        np.where(layers.asked_L, curves.cost_L, np.nan),
+        (np.where(layers.asked_L, low_L, np.nan), np.where(layers.asked_L, high_L, np.nan)),
         marks={
-            "valid": validity.valid_L,
-            "readable": validity.readable_L,
-            "removed": validity.removed_L,
-            "random_kept": validity.kept_L,
-            "trivial": validity.trivial_L,
-            "plateau": layer_curves.plateau(curves.valid_cost_L, PLATEAU * largest) & counts_L,
+            "valid": counts_L,
+            "readable": layers.readable_L,
+            "beyond_null": layers.beyond_null_L,
+            "token": layers.token_L,
+            "trivial": layers.trivial_L,
+            "removed_linearly": curves.removed_L,
+            "plateau": layer_curves.plateau(curves.counting_cost_L, PLATEAU * largest) & counts_L,
         },
         series={
             "cost": curves.cost_L,
-            "cost_to_chance": curves.lost(curves.levels.chance),
-            "accuracy": np.array([outcome.right.token.mean() for outcome in outcomes]),
-            "last_accuracy": np.array([outcome.right.last.mean() for outcome in outcomes]),
-            "random": curves.random_JL.mean(0),
-            "random_low": random_low_L,
-            "random_high": random_high_L,
-            "top_components": np.array([outcome.top_components for outcome in outcomes]),
+            "null": costs.null_L,
+            "null_low": null_low_L,
+            "null_high": null_high_L,
+            "information": _information(costs),
+            "accuracy": curves.accuracy_L,
+            "last_accuracy": padded(outcome.answered.last.mean() for outcome in outcomes),
+            "null_accuracy": curves.null_accuracy_L,
             "probe": curves.readings.accuracy_L,
-            "refit": np.array([outcome.refit_accuracy for outcome in outcomes]),
-            "refit_recovery": curves.refit_L,
-            "rank": np.array([outcome.rank for outcome in outcomes]),
+            "refit": curves.refit_L,
+            "refit_log_loss": padded(o.refit.log_loss if o.refit else np.nan for o in outcomes),
+            "refit_recovery": curves.recovery_L,
+            "rank": padded(outcome.eraser.rank for outcome in outcomes),
+            **curves.further,
         },
     )
 
 
-def _mean(values: np.ndarray, *, axis: int) -> np.ndarray:
-    """Return means over the cells that are not NaN; NaN where there is none."""
-    count = (~np.isnan(values)).sum(axis)
-    with np.errstate(invalid="ignore"):
-        return np.nansum(values, axis=axis) / np.where(count == 0, np.nan, count)
+def padded(values: Iterable[float]) -> np.ndarray:
+    """Return values of the layers from 1 on with NaN for layer 0, where nothing is erased."""
+    return np.array([np.nan, *values], np.float64)
+
+
+def _information(costs: Costs) -> np.ndarray:
+    once_1B = np.ones((1, costs.weight_RB.shape[1]))
+    return np.array([informed(at.erased, once_1B)[0] if at else np.nan for at in costs.by_layer])
+
+
+def _null_accuracy(outcome: Outcome, target_BT: np.ndarray) -> float:
+    tried_JBT = outcome.null_JBT != NOT_ASKED
+    return float((outcome.null_JBT == target_BT)[tried_JBT].mean())

@@ -1,7 +1,7 @@
 """Running a model with something erased at one layer, at all positions.
 
-Shape suffixes: ``B`` sequences, ``T`` positions, ``D`` residual width, ``K`` rank of an eraser,
-``J`` erasers, ``R`` rows (an eraser on a sequence), ``N`` some of them.
+Shape suffixes: ``B`` sequences, ``T`` positions, ``A`` answers, ``D`` residual width, ``K`` rank of
+an eraser, ``J`` erasers, ``R`` rows (an eraser on a sequence), ``N`` some of them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mecheval.interventions import answer_logits
 from mecheval.interventions.stream_edits import StreamEdits
+from mecheval.metrics.bottleneck.information import NOT_ASKED
 from mecheval.tasks.batch import UNSCORED
 from mecheval.tasks.floors import first_position
 
@@ -27,16 +28,20 @@ if TYPE_CHECKING:
     from mecheval.tasks import Batch
 
 
-class Right(NamedTuple):
-    """Share of right answers per sequence, shape ``(B,)`` each.
+class Answered(NamedTuple):
+    """What some sequences are answered.
 
     Attributes:
-        token: Over the scored positions at which erasure is checked.
-        last: At the readout.
+        token: Share of right answers over the scored positions at which erasure is checked, one
+            per sequence.
+        last: The same at the readout.
+        given: Which of the task's answers is given at these positions, by its index, ``(B, T)``;
+            :data:`mecheval.metrics.bottleneck.information.NOT_ASKED` elsewhere.
     """
 
     token: np.ndarray
     last: np.ndarray
+    given: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -61,15 +66,25 @@ class ErasedRuns:
     Attributes:
         subject: The model on its task.
         batch: The sequences; each has a scored position behind ``first_position``.
-        n_per_random: Sequences per random subspace.
+        n_per_null: Sequences per eraser of a null.
     """
 
     subject: Subject
     batch: Batch
-    n_per_random: int
+    n_per_null: int
 
     @cached_property
-    def clean(self) -> Right:
+    def target_BT(self) -> np.ndarray:
+        """Return the index of the right answer at every position at which erasure is checked."""
+        targets_BT, answers_A = self.batch.targets_BT, self.subject.answers_A
+        order_A = np.argsort(answers_A)
+        place_BT = np.searchsorted(answers_A[order_A], targets_BT).clip(max=len(answers_A) - 1)
+        checked_BT = targets_BT != UNSCORED
+        checked_BT[:, : first_position(self.subject.length)] = False
+        return np.where(checked_BT, order_A[place_BT], NOT_ASKED)
+
+    @cached_property
+    def clean(self) -> Answered:
         """Answer all sequences without erasure."""
         row_B, read_BT = np.arange(len(self.batch)), self.batch.targets_BT != UNSCORED
         read_BT[row_B, self.batch.roles["readout"]] = True
@@ -77,9 +92,9 @@ class ErasedRuns:
             self.subject.model, self.batch.tokens_BT, self.subject.answers_A,
             read_BT=read_BT, batch_size=self.subject.batch_size,
         )  # fmt: skip
-        return self._right(logits_BTA, row_B)
+        return self.answered(logits_BTA, row_B)
 
-    def answers(self, layer: int, eraser: Eraser) -> Right:
+    def answers(self, layer: int, eraser: Eraser) -> Answered:
         """Answer all sequences with one eraser at a layer."""
         return self.tried(layer, [self.on_all(eraser)])[0]
 
@@ -89,55 +104,70 @@ class ErasedRuns:
 
     def on_some(self, erasers: Sequence[Eraser]) -> Trial:
         """Return a trial of each eraser on a share of the sequences, of which all take turns."""
-        n, per = len(self.batch), min(self.n_per_random, len(self.batch))
+        n, per = len(self.batch), min(self.n_per_null, len(self.batch))
         start_J1 = per * np.arange(len(erasers))[:, None]
         return Trial(erasers, (start_J1 + np.arange(per)) % n)
 
-    def spread(self, trial: Trial, right: Right) -> np.ndarray:
-        """Return token shares ``(J, B)``; NaN for sequences that an eraser was not tried on."""
-        share_JB = np.full((len(trial.erasers), len(self.batch)), np.nan)
-        shares_JN = right.token.reshape(trial.row_JN.shape)
-        np.put_along_axis(share_JB, trial.row_JN, shares_JN, axis=1)
-        return share_JB
+    def spread(self, trial: Trial, answered: Answered) -> np.ndarray:
+        """Return the answers ``(J, B, T)``; not asked of sequences that an eraser did not try."""
+        n_erasers, per = trial.row_JN.shape
+        given_JBT = np.full((n_erasers, *self.target_BT.shape), NOT_ASKED)
+        given_JNT = answered.given.reshape(n_erasers, per, -1)
+        given_JBT[np.arange(n_erasers)[:, None], trial.row_JN] = given_JNT
+        return given_JBT
 
-    def tried(self, layer: int, trials: Sequence[Trial]) -> list[Right]:
+    def tried(self, layer: int, trials: Sequence[Trial]) -> list[Answered]:
         """Answer the sequences of all trials at a layer, side by side, eraser by eraser."""
-        erasers = [eraser for trial in trials for eraser in trial.erasers]
-        sizes = [trial.row_JN.shape[1] for trial in trials for _ in trial.erasers]
         row_R = np.concatenate([trial.row_JN.ravel() for trial in trials])
-        change = _RowErasers(erasers, np.repeat(np.arange(len(erasers)), sizes), self.subject)
-        right = self._right(self._stream_edits.logits(layer, row_R, change), row_R)
-        ends = np.cumsum([trial.row_JN.size for trial in trials])[:-1]
-        return [Right(*parts) for parts in zip(*(np.split(x, ends) for x in right), strict=True)]
+        change = row_erasers(trials, self.subject)
+        answered = self.answered(self.stream_edits.logits(layer, row_R, change), row_R)
+        return split(answered, trials)
 
     @cached_property
-    def _stream_edits(self) -> StreamEdits:
+    def stream_edits(self) -> StreamEdits:
+        """Return the base runs, which are taken up at a layer."""
         return StreamEdits(
             self.subject.model, self.batch.tokens_BT, self.subject.answers_A,
             batch_size=self.subject.batch_size,
         )  # fmt: skip
 
-    def _right(self, logits_RTA: np.ndarray, row_R: np.ndarray) -> Right:
-        targets_RT = self.batch.targets_BT[row_R]
-        right_RT = self.subject.answers_A[logits_RTA.argmax(-1)] == targets_RT
-        first = first_position(self.subject.length)
-        scored_RT = (targets_RT != UNSCORED)[:, first:]
-        token_R = (right_RT[:, first:] & scored_RT).sum(1) / scored_RT.sum(1)
-        readout_R = self.batch.roles["readout"][row_R]
-        return Right(token_R, right_RT[np.arange(len(row_R)), readout_R].astype(np.float64))
+    def answered(self, logits_RTA: np.ndarray, row_R: np.ndarray) -> Answered:
+        """Hold the likeliest answers of rows, each of a sequence, against the targets."""
+        given_RT, target_RT = logits_RTA.argmax(-1), self.target_BT[row_R]
+        checked_RT = target_RT != NOT_ASKED
+        token_R = ((given_RT == target_RT) & checked_RT).sum(1) / checked_RT.sum(1)
+        every_R, readout_R = np.arange(len(row_R)), self.batch.roles["readout"][row_R]
+        last_R = self.subject.answers_A[given_RT[every_R, readout_R]]
+        right_R = last_R == self.batch.target_at("readout")[row_R]
+        given_RT = np.where(checked_RT, given_RT, NOT_ASKED)
+        return Answered(token_R, right_R.astype(np.float64), given_RT)
 
 
-def erased_runs(subject: Subject, n: int, n_per_random: int) -> ErasedRuns:
+def erased_runs(subject: Subject, n: int, n_per_null: int) -> ErasedRuns:
     """Draw the test sequences of an erasure experiment."""
     batch = subject.test(subject.length, n)
     scored_BT = (batch.targets_BT != UNSCORED)[:, first_position(subject.length) :]
-    return ErasedRuns(subject, batch.take(scored_BT.any(1)), n_per_random)
+    return ErasedRuns(subject, batch.take(scored_BT.any(1)), n_per_null)
 
 
-class _RowErasers:
+def split(answered: Answered, trials: Sequence[Trial]) -> list[Answered]:
+    """Return what belongs to each trial, whose rows stand one behind the other."""
+    ends = np.cumsum([trial.row_JN.size for trial in trials])[:-1]
+    return [Answered(*parts) for parts in zip(*(np.split(x, ends) for x in answered), strict=True)]
+
+
+def row_erasers(trials: Sequence[Trial], subject: Subject) -> RowErasers:
+    """Return what applies to every row of trials the eraser that belongs to it."""
+    erasers = [eraser for trial in trials for eraser in trial.erasers]
+    sizes = [trial.row_JN.shape[1] for trial in trials for _ in trial.erasers]
+    return RowErasers(erasers, np.repeat(np.arange(len(erasers)), sizes), subject)
+
+
+class RowErasers:
     """Applies to every row the eraser that belongs to it."""
 
     def __init__(self, erasers: Sequence[Eraser], eraser_R: np.ndarray, subject: Subject) -> None:
+        """Put the erasers on the subject's device; ``eraser_R`` says which belongs to each row."""
         most = max(eraser.rank for eraser in erasers)
 
         def on_device(arrays: list[np.ndarray]) -> Tensor:
@@ -153,6 +183,7 @@ class _RowErasers:
         self.eraser_R = torch.as_tensor(eraser_R, device=device)
 
     def __call__(self, stream_NTD: Tensor, rows: slice) -> Tensor:
+        """Return the streams of some rows without what is erased."""
         eraser_N = self.eraser_R[rows]
         centred_NTD = stream_NTD.float() - self.mean_JD[eraser_N, None]
         amount_NTK = torch.bmm(centred_NTD, self.right_JDK[eraser_N])

@@ -5,20 +5,18 @@ Shape suffixes: ``N`` examples, ``D`` features, ``K`` rank of the eraser, ``S`` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mecheval.metrics.probe.probes import LogisticProbe, Split, fit_logistic, score_balanced
+from mecheval.metrics.probe.probes import LogisticProbe, Split, fit_logistic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-INLP_ROUNDS = 20
 _TOLERANCE = 1e-6  # singular values below this share of the largest are rounding
-_AT_CHANCE = 0.03  # INLP stops when its probe is this close to chance
 
 
 @dataclass(frozen=True)
@@ -78,6 +76,7 @@ class Fit:
         covariance: Covariance of the activations, all classes together.
         rows: Some of the cells, for erasers that fit probes.
         validation: Others, by which those probes choose their L2.
+        probes: Probes that were fitted on them, by their strengths: several erasers need the same.
     """
 
     class_means_SD: np.ndarray
@@ -85,30 +84,55 @@ class Fit:
     covariance: Covariance
     rows: Split
     validation: Split
+    probes: dict[tuple[float, ...], LogisticProbe] = field(default_factory=dict, compare=False)
 
     @property
     def mean_D(self) -> np.ndarray:
         """Return the mean over all classes."""
         return self.count_S @ self.class_means_SD / self.count_S.sum()
 
+    @property
+    def all_rows(self) -> Split:
+        """Return all kept cells."""
+        parts = zip(self.rows, self.validation, strict=True)
+        return Split(*(np.concatenate(part) for part in parts))
 
-def class_mean(fit: Fit, inverse_l2: Sequence[float]) -> Eraser:
+
+@dataclass(frozen=True)
+class Probing:
+    """How probes are fitted whose directions are erased.
+
+    Attributes:
+        inverse_l2: Inverse strengths of L2 to choose among, by the validation rows.
+        inlp_rows: Rows that every probe of INLP is fitted on.
+        inlp_inverse_l2: Its inverse strength of L2, which is not chosen.
+        inlp_rounds: Number of its probes.
+    """
+
+    inverse_l2: Sequence[float]
+    inlp_rows: int = 2000
+    inlp_inverse_l2: float = 1.0
+    inlp_rounds: int = 20
+
+
+def class_mean(fit: Fit, probing: Probing) -> Eraser:
     """Remove the span of the class means around the overall mean, rank S - 1.
 
     Afterwards all classes have the same mean, so no linear probe beats a constant on these cells
-    (Belrose et al. 2023, arXiv:2306.03819, with the orthogonal projection).
+    (Belrose et al. 2023, arXiv:2306.03819, with the orthogonal projection). Where the means differ
+    by noise alone it removes directions of large variance, whatever they hold.
     """
-    del inverse_l2
+    del probing
     return _orthogonal(fit.mean_D, fit.class_means_SD - fit.mean_D)
 
 
-def leace(fit: Fit, inverse_l2: Sequence[float]) -> Eraser:
+def leace(fit: Fit, probing: Probing) -> Eraser:
     """Remove the same with least change of the activations: h' = h - W^+ P W (h - mean).
 
     W = Sigma^(-1/2), and P projects onto the span of the whitened class means (Belrose et al.
     2023, theorem 4.3).
     """
-    del inverse_l2
+    del probing
     variance_D, axes_DD = fit.covariance.spectrum
     kept_D = variance_D > _TOLERANCE * variance_D.max()
     root_D, axes_DD = np.sqrt(variance_D[kept_D]), axes_DD[:, kept_D]
@@ -117,69 +141,56 @@ def leace(fit: Fit, inverse_l2: Sequence[float]) -> Eraser:
     return Eraser(fit.mean_D, left_DK, axes_DD @ (span_DK / root_D[:, None]))
 
 
-def row_space(fit: Fit, inverse_l2: Sequence[float]) -> Eraser:
+def row_space(fit: Fit, probing: Probing) -> Eraser:
     """Remove the span of a logistic probe's centred weights, rank S - 1; a refit recovers."""
-    probe = fit_logistic(fit.rows, fit.validation, inverse_l2)
-    return _orthogonal(fit.mean_D, _centred_directions(probe))
+    return _orthogonal(fit.mean_D, _centred_directions(_probe(fit, probing)))
 
 
-def direction(fit: Fit, inverse_l2: Sequence[float]) -> Eraser:
+def direction(fit: Fit, probing: Probing) -> Eraser:
     """Remove the first singular direction of a logistic probe's centred weights; a refit recovers.
 
     For two classes this is the probe's direction: the ablation that Jiang 2026 v2
     (arXiv:2606.00926) shows to say nothing of whether the variable is used.
     """
-    probe = fit_logistic(fit.rows, fit.validation, inverse_l2)
-    _, size_S, axes_SD = np.linalg.svd(_centred_directions(probe), full_matrices=False)
+    directions_SD = _centred_directions(_probe(fit, probing))
+    _, size_S, axes_SD = np.linalg.svd(directions_SD, full_matrices=False)
     return _orthogonal(fit.mean_D, size_S[:1, None] * axes_SD[:1])
 
 
-def inlp(fit: Fit, inverse_l2: Sequence[float]) -> Eraser:
+def inlp(fit: Fit, probing: Probing) -> Eraser:
     """Remove the row spaces of probes fitted one after the other on what is left.
 
-    Iterative nullspace projection (Ravfogel et al. 2020, arXiv:2004.07667); stops when the probe is
-    within 0.03 of chance on the validation rows, or after 20 rounds.
+    Iterative nullspace projection (Ravfogel et al. 2020, arXiv:2004.07667). How much it removes
+    depends on the rows, the L2 and the rounds, which therefore are fixed: it never stops early.
     """
-    mean_D, rows, validation = fit.mean_D, fit.rows, fit.validation
-    removed_SD = np.zeros((0, len(mean_D)))
-    eraser = Eraser(mean_D, removed_SD.T, removed_SD.T)
-    for _ in range(INLP_ROUNDS):
-        left = [Split(eraser(split.features_ND), split.labels_N) for split in (rows, validation)]
-        probe = fit_logistic(left[0], left[1], inverse_l2, scale=fit.covariance.typical)
-        correct = probe.predict(left[1].features_ND) == validation.labels_N
-        if score_balanced(correct, validation.labels_N) <= 1 / len(fit.count_S) + _AT_CHANCE:
-            break
+    rows = Split(*(part[: probing.inlp_rows] for part in fit.all_rows))
+    removed_SD = np.zeros((0, len(fit.mean_D)))
+    eraser = Eraser(fit.mean_D, removed_SD.T, removed_SD.T)
+    for _ in range(probing.inlp_rounds):
+        left = Split(eraser(rows.features_ND), rows.labels_N)
+        probe = fit_logistic(
+            left, left, [probing.inlp_inverse_l2], scale=fit.covariance.typical, guarded=False
+        )
         removed_SD = np.concatenate([removed_SD, _basis(_centred_directions(probe)).T])
-        eraser = _orthogonal(mean_D, removed_SD)
+        eraser = _orthogonal(fit.mean_D, removed_SD)
     return eraser
 
 
-ERASERS: dict[str, Callable[[Fit, Sequence[float]], Eraser]] = {
-    "class_mean": class_mean,
+ERASERS: dict[str, Callable[[Fit, Probing], Eraser]] = {
     "leace": leace,
+    "class_mean": class_mean,
     "row_space": row_space,
     "direction": direction,
     "inlp": inlp,
 }
-"""Every eraser by name; the strengths are those of its probes, if it fits any."""
+"""Every eraser by name."""
 
 
-def top_components(fit: Fit, rank: int) -> Eraser:
-    """Remove the directions of largest variance: a control that ignores the variable."""
-    _, axes_DD = fit.covariance.spectrum
-    axes_DK = axes_DD[:, ::-1][:, :rank]
-    return Eraser(fit.mean_D, axes_DK, axes_DK)
-
-
-def random_subspaces(
-    mean_D: np.ndarray, rank: int, n: int, rng: np.random.Generator
-) -> list[Eraser]:
-    """Remove uniformly drawn subspaces of a dimension: what any erasure of this size does."""
-    found = []
-    for _ in range(n):
-        axes_DK, _ = np.linalg.qr(rng.standard_normal((len(mean_D), rank)))
-        found.append(Eraser(mean_D, axes_DK, axes_DK))
-    return found
+def _probe(fit: Fit, probing: Probing) -> LogisticProbe:
+    strengths = tuple(probing.inverse_l2)
+    if strengths not in fit.probes:
+        fit.probes[strengths] = fit_logistic(fit.rows, fit.validation, strengths, guarded=False)
+    return fit.probes[strengths]
 
 
 def _centred_directions(probe: LogisticProbe) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Erasing variables at every layer of the residual stream, with the controls that make it count.
+"""Erasing variables at every layer of the residual stream, beside the null of every eraser.
 
-Shape suffixes: ``B`` test sequences, ``J`` random subspaces.
+Shape suffixes: ``B`` test sequences, ``T`` positions, ``J`` draws of the null, ``L`` layers 0 to n.
 """
 
 from __future__ import annotations
@@ -8,20 +8,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mecheval.metrics.bottleneck import erasers
-from mecheval.metrics.bottleneck.erased_runs import ErasedRuns, Right, Trial, erased_runs
+from mecheval.metrics.bottleneck.erased_runs import Answered, ErasedRuns, erased_runs
+from mecheval.metrics.bottleneck.erasers import ERASERS, Probing
 from mecheval.metrics.bottleneck.moments import Moments
-from mecheval.metrics.probe import probes
-from mecheval.metrics.probe.probe_data import SPLITS, ProbeData
-from mecheval.metrics.probe.probes import Split
+from mecheval.metrics.bottleneck.refit import Refit, refit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
 
-    from mecheval.metrics.bottleneck.erasers import Eraser, Fit
+    from mecheval.metrics.bottleneck.erasers import Eraser
+    from mecheval.metrics.probe.probe_data import ProbeData
     from mecheval.metrics.subject import Subject
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A variable that is erased.
+
+    Attributes:
+        data: Examples that probes are fitted afresh on.
+        readable_L: At which layers they read it before.
+    """
+
+    data: ProbeData
+    readable_L: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -29,18 +41,16 @@ class Outcome:
     """What erasing one variable at one layer did.
 
     Attributes:
-        rank: Number of erased directions.
-        right: Right answers under erasure.
-        random_JB: Token shares under random subspaces of the same rank, NaN where not tried.
-        top_components: Token accuracy without as many directions of largest variance.
-        refit_accuracy: Balanced accuracy of a probe fitted afresh on erased activations.
+        eraser: What erased it.
+        answered: The answers under erasure.
+        null_JBT: Answers given under each draw of the null; not asked where it was not tried.
+        refit: What a linear probe still reads; None where there was nothing to read.
     """
 
-    rank: int
-    right: Right
-    random_JB: np.ndarray
-    top_components: float
-    refit_accuracy: float
+    eraser: Eraser
+    answered: Answered
+    null_JBT: np.ndarray
+    refit: Refit | None
 
 
 @dataclass(frozen=True)
@@ -50,75 +60,74 @@ class Sweep:
     Attributes:
         subject: The model on its task.
         params: Parameters of the bottleneck metric.
+        erasers: Names of the erasers that are tried.
         runs: The test sequences.
     """
 
     subject: Subject
     params: Mapping[str, Any]
+    erasers: tuple[str, ...]
     runs: ErasedRuns
 
-    def outcomes(self, variables: Mapping[str, ProbeData]) -> dict[str, list[Outcome]]:
-        """Erase every variable at every layer; one outcome per layer 0 to n.
+    def outcomes(self, variables: Mapping[str, Asked]) -> dict[tuple[str, str], list[Outcome]]:
+        """Erase every variable by every eraser, at the layers from 1 on.
 
         Erasers are fitted on sequences of their own: a probe fitted on the same cells could not
         see what the eraser left. They have to be many, because class means that are off by
         noise leave, over D directions, a signal of about sqrt(D / cells) for the refitted probe.
+        All erasers and variables share the traces and the passes.
 
         Args:
-            variables: Probe data by variable.
+            variables: What is erased, by name.
+
+        Returns:
+            One outcome per layer, by the names of the variable and of the eraser.
         """
         if not variables:
             return {}
         batch = self.subject.examples("train", self.params["n_fit"], purpose="eraser")
-        moments = Moments(self.subject, batch)
-        layers = range(self.subject.model.n_layers + 1)
+        moments = Moments(self.subject, batch, self.params["n_null"])
+        layers = range(1, self.subject.model.n_layers + 1)
         by_layer = [self._at(layer, moments, variables) for layer in layers]
-        return {name: [outcomes[name] for outcomes in by_layer] for name in variables}
+        return {key: [outcomes[key] for outcomes in by_layer] for key in by_layer[0]}
 
     def _at(
-        self, layer: int, moments: Moments, variables: Mapping[str, ProbeData]
-    ) -> dict[str, Outcome]:
-        """Erase every variable at one layer; variables of the same rank share their controls."""
-        fits = {n: moments.fit(layer, n, data.classes) for n, data in variables.items()}
-        make = erasers.ERASERS[self.params["eraser"]]
-        own = {name: make(fit, self.params["inverse_l2"]) for name, fit in fits.items()}
-        trials: dict[tuple[str, str | int], Trial] = {
-            ("own", name): self.runs.on_all(eraser) for name, eraser in own.items()
-        }
-        for name, eraser in own.items():
-            rank = eraser.rank
-            if ("random", rank) not in trials:
-                top = erasers.top_components(fits[name], rank)
-                trials["random", rank] = self.runs.on_some(self._random(fits[name], layer, rank))
-                trials["top", rank] = self.runs.on_all(top)
-        tried = self.runs.tried(layer, list(trials.values()))
-        right = dict(zip(trials, tried, strict=True))
-        return {
-            name: Outcome(
-                eraser.rank,
-                right["own", name],
-                self.runs.spread(trials["random", eraser.rank], right["random", eraser.rank]),
-                float(right["top", eraser.rank].token.mean()),
-                refit_accuracy(variables[name], layer, eraser, self.params["inverse_l2"]),
+        self, layer: int, moments: Moments, variables: Mapping[str, Asked]
+    ) -> dict[tuple[str, str], Outcome]:
+        """Erase every variable by every eraser at one layer, all in one pass."""
+        own, trials = {}, []
+        for name, asked in variables.items():
+            made = [
+                [ERASERS[eraser](fit, self.probing) for eraser in self.erasers]
+                for fit in moments.fits(layer, name, asked.data.classes)
+            ]
+            for eraser, (first, *null) in zip(self.erasers, zip(*made, strict=True), strict=True):
+                own[name, eraser] = first
+                trials += [self.runs.on_all(first), self.runs.on_some(null)]
+        tried = self.runs.tried(layer, trials)
+        outcomes = {}
+        for place, (key, eraser) in enumerate(own.items()):
+            asked = variables[key[0]]
+            outcomes[key] = Outcome(
+                eraser,
+                tried[2 * place],
+                self.runs.spread(trials[2 * place + 1], tried[2 * place + 1]),
+                refit(asked.data, layer, eraser, self.params["inverse_l2"])
+                if asked.readable_L[layer]
+                else None,
             )
-            for name, eraser in own.items()
-        }
+        return outcomes
 
-    def _random(self, fit: Fit, layer: int, rank: int) -> list[Eraser]:
-        rng = self.subject.stream("probe_data", "random_subspaces", layer, rank)
-        return erasers.random_subspaces(fit.mean_D, rank, self.params["n_random"], rng)
+    @property
+    def probing(self) -> Probing:
+        """Return how erasers that need probes fit them."""
+        names = ("inverse_l2", "inlp_rows", "inlp_inverse_l2", "inlp_rounds")
+        return Probing(**{name: self.params[name] for name in names})
 
 
-def prepare_sweep(subject: Subject, params: Mapping[str, Any]) -> Sweep:
+def prepare_sweep(
+    subject: Subject, params: Mapping[str, Any], erasers: tuple[str, ...] = ()
+) -> Sweep:
     """Draw the sequences of an erasure experiment."""
-    runs = erased_runs(subject, params["n_erase"], params["n_per_random"])
-    return Sweep(subject, params, runs)
-
-
-def refit_accuracy(data: ProbeData, layer: int, eraser: Eraser, inverse_l2: list[float]) -> float:
-    """Fit and test a fresh probe on erased activations; return its balanced accuracy."""
-    splits = [data.layer(split, layer) for split in SPLITS]
-    train, validation, test = (Split(eraser(split.features_ND), split.labels_N) for split in splits)
-    probe = probes.fit_logistic(train, validation, inverse_l2, scale=data.spread(layer))
-    correct = probe.predict(test.features_ND) == test.labels_N
-    return probes.score_balanced(correct, test.labels_N)
+    runs = erased_runs(subject, params["n_erase"], params["n_per_null"])
+    return Sweep(subject, params, erasers, runs)

@@ -76,6 +76,7 @@ def fit_logistic(
     *,
     scale: float | None = None,
     of_train: Design | None = None,
+    guarded: bool = True,
 ) -> LogisticProbe:
     """Fit a class-balanced multinomial logistic probe; choose L2 on validation sequences.
 
@@ -91,18 +92,22 @@ def fit_logistic(
         inverse_l2: Values of scikit-learn's C to try.
         scale: See :func:`mecheval.metrics.probe.design.design`.
         of_train: The design of the training features, where it is known already.
+        guarded: Whether a probe without such evidence is set to the constant.
     """
     of_train = design(train.features_ND, scale=scale) if of_train is None else of_train
     validation_MD = of_train.scaler(validation.features_ND)
     n_classes = int(train.labels_N.max()) + 1
     constant = np.zeros((n_classes, validation_MD.shape[1])), np.zeros(n_classes)
-    best, best_gain = LogisticProbe(of_train.scaler, *constant, inverse_l2=0.0, converged=True), 0.0
+    best = LogisticProbe(of_train.scaler, *constant, inverse_l2=0.0, converged=True)
+    best_gain = 0.0 if guarded else -np.inf
     strengths = sorted(inverse_l2)
     fitted = fit_strengths(of_train, train.labels_N, strengths)
     for strength, (weights_SD, bias_S, converged) in zip(strengths, fitted, strict=True):
         logits_MS = validation_MD @ weights_SD.T + bias_S
         gain = log_loss_gain(logits_MS, validation.labels_N)
-        if gain > best_gain and evidence(logits_MS, validation.labels_N) > STANDARD_ERRORS:
+        if gain > best_gain and (
+            not guarded or evidence(logits_MS, validation.labels_N) > STANDARD_ERRORS
+        ):
             best = LogisticProbe(of_train.scaler, weights_SD, bias_S, strength, converged)
             best_gain = gain
     return best
@@ -115,13 +120,18 @@ def log_loss_gain(logits_MS: np.ndarray, labels_M: np.ndarray) -> float:
         logits_MS: Class scores.
         labels_M: The right classes; all occur.
     """
+    return float(log_loss_gains(logits_MS, labels_M).max())
+
+
+def log_loss_gains(logits_MS: np.ndarray, labels_M: np.ndarray) -> np.ndarray:
+    """Return the same at every one of some temperatures, the same ones at every call."""
     weight_M = balancing(labels_M, logits_MS.shape[1])
     gains = []
     for sharpness in _SHARPNESS:
         scaled_MS = sharpness * (logits_MS - logits_MS.max(1, keepdims=True))
         right_M = scaled_MS[np.arange(len(labels_M)), labels_M] - np.log(np.exp(scaled_MS).sum(1))
         gains.append(float((weight_M * right_M).mean() + np.log(logits_MS.shape[1])))
-    return max(gains)
+    return np.array(gains)
 
 
 def evidence(logits_MS: np.ndarray, labels_M: np.ndarray) -> float:

@@ -27,7 +27,7 @@ from mecheval.reports.drawing.sheets import (
 from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from matplotlib.axes import Axes
 
@@ -41,7 +41,7 @@ MOST, COLUMNS = 20, 4
 """Panels of a page, and beside each other."""
 
 HEIGHT = 1.15  # inches
-ROOM = Room(left=0.5)  # for a label of two lines
+ROOM = Room(left=0.58)  # for a label of two lines beside numbers below 0
 
 ELSEWHERE = ("exchange",)
 """Metrics whose curves have a figure of their own, as verdicts have."""
@@ -59,8 +59,7 @@ FILLED = (
 )
 WHY = {
     "readable": (False, "the variable cannot be read"),
-    "removed": (False, "a new probe still finds it"),
-    "random_kept": (False, "erasing random directions breaks the answers as well"),
+    "beyond_null": (False, "erasing by the labels of other sequences may cost as much"),
     "trivial": (True, "only the final norm and the head follow"),
 }
 """Marks that say by which value a layer does not count, and in words why."""
@@ -146,11 +145,16 @@ def _filled(profiles: Sequence[ProfileOverSeeds]) -> str:
         text
         for name, (excludes, text) in WHY.items()
         if any(
-            (marks[name] == excludes)[~marks["valid"]].any() for marks in marked if name in marks
+            ((marks[name] == excludes) & _hollow(marks)).any() for marks in marked if name in marks
         )
     ]
     why = f"as {', or as '.join(reasons)}" if reasons else "for a reason that the report has"
     return FILLED.format(why)
+
+
+def _hollow(marks: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Say which layers are drawn and do not count: at the embedding, the token, nothing is."""
+    return ~marks["valid"] & ~marks.get("token", np.zeros_like(marks["valid"]))
 
 
 def _goes_behind(group: Group, id: str) -> bool:

@@ -1,0 +1,95 @@
+"""Probes that are fitted afresh on erased activations: what is still there to be read.
+
+Shape suffixes: ``N`` examples, ``M`` test examples, ``D`` features, ``S`` classes, ``L`` layers 0
+to n.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mecheval.metrics.probe import probes
+from mecheval.metrics.probe.design import design
+from mecheval.metrics.probe.mlp import fit_mlps
+from mecheval.metrics.probe.probe_data import SPLITS, ProbeData
+from mecheval.metrics.probe.probes import Split
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mecheval.metrics.bottleneck.erasers import Eraser
+
+
+@dataclass(frozen=True)
+class Refit:
+    """What a linear probe reads that is fitted on erased activations.
+
+    Attributes:
+        accuracy: Balanced accuracy of its likeliest class. Where classes have equal means but
+            unequal spread it is right more often than chance, though nothing is gained in log-loss.
+        log_loss: By which share of log(S) its balanced log-loss is below a constant's, at a
+            temperature that is chosen on the validation examples.
+        finds: Whether it has evidence of reading anything
+            (:func:`mecheval.metrics.probe.probes.evidence`).
+    """
+
+    accuracy: float
+    log_loss: float
+    finds: bool
+
+
+def refit(data: ProbeData, layer: int, eraser: Eraser, inverse_l2: Sequence[float]) -> Refit:
+    """Fit and test a fresh linear probe on erased activations of sequences of its own."""
+    train, validation, test = erased_splits(data, layer, eraser)
+    probe = probes.fit_logistic(
+        train, validation, inverse_l2, scale=data.spread(layer), guarded=False
+    )
+    chosen_MS, test_MS = (probe.logits(split.features_ND) for split in (validation, test))
+    gains = probes.log_loss_gains(test_MS, test.labels_N)
+    gain = gains[probes.log_loss_gains(chosen_MS, validation.labels_N).argmax()]
+    return Refit(
+        probes.score_balanced(test_MS.argmax(1) == test.labels_N, test.labels_N),
+        float(gain / np.log(test_MS.shape[1])),
+        probes.evidence(chosen_MS, validation.labels_N) > probes.STANDARD_ERRORS,
+    )
+
+
+def erased_splits(data: ProbeData, layer: int, eraser: Eraser) -> list[Split]:
+    """Return the training, validation and test examples of a layer without what is erased."""
+    splits = [data.layer(split, layer) for split in SPLITS]
+    return [Split(eraser(split.features_ND), split.labels_N) for split in splits]
+
+
+def nonlinear(
+    data: ProbeData, erasers: Mapping[int, Eraser], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit and test networks with one hidden layer, before and after erasure.
+
+    All start from the same weights and see the same sequences.
+
+    Args:
+        data: Examples of the variable.
+        erasers: What is erased, by layer.
+        rng: Decides the first weights and the order of the examples.
+
+    Returns:
+        Balanced accuracies before and after, ``(L,)`` each; NaN at layers without an eraser.
+    """
+    before_L, after_L = np.full((2, data.n_layers), np.nan)
+    whole = [[data.layer(split, layer) for split in SPLITS] for layer in erasers]
+    erased = [erased_splits(data, layer, eraser) for layer, eraser in erasers.items()]
+    sets, layers = [*whole, *erased], [*erasers, *erasers]
+    designs = [
+        design(train.features_ND, scale=data.spread(layer))
+        for (train, _, _), layer in zip(sets, layers, strict=True)
+    ]
+    trains, validations, tests = ([splits[at] for splits in sets] for at in range(len(SPLITS)))
+    fitted = fit_mlps(trains, validations, rng, designs=designs) if sets else []
+    for place, (probe, test) in enumerate(zip(fitted, tests, strict=True)):
+        right = probe.predict(test.features_ND) == test.labels_N
+        into_L = before_L if place < len(whole) else after_L
+        into_L[layers[place]] = probes.score_balanced(right, test.labels_N)
+    return before_L, after_L
