@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mecheval import seeding
-from mecheval.interventions import answer_logits
 from mecheval.tasks.batch import UNSCORED
 from mecheval.tasks.floors import task_floors
 from mecheval.tasks.splits import Split, draw, draw_pairs
@@ -135,6 +134,8 @@ class Subject:
         Returns:
             Token ids ``(B, T)``.
         """
+        from mecheval.interventions import answer_logits  # imports torch
+
         answers_A = self.answers_A
         logits_BTA = answer_logits(
             self.model, batch.tokens_BT, answers_A,

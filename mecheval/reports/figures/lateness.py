@@ -5,7 +5,7 @@ One picture of all tasks: a panel per task and variable, a row per model. Shape 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib.lines import Line2D
 
@@ -47,7 +47,7 @@ class Number(NamedTuple):
     label: str
     metric: str
     at: str
-    look: dict[str, str]
+    look: dict[str, Any]
 
 
 NUMBERS = (
@@ -182,11 +182,12 @@ def _draw_row(axes: Axes, row: int, group: Group | None, place: Place) -> None:
 
 def _draw_number(axes: Axes, y: float, summary: OverSeeds, number: Number) -> None:
     colour = number.look["color"]
+    mean = float("nan") if summary.mean is None else summary.mean
     if len(summary.values) > 1:
         values_S = [*summary.values.values()]
         axes.plot(values_S, [y] * len(values_S), ".", color=colour, markersize=2.4, alpha=0.6)
     if summary.low is not None and summary.high is not None:
         ends = max(0.0, summary.low), min(1.0, summary.high)
         axes.plot(ends, [y, y], color=colour, linewidth=0.9)
-    axes.plot(summary.mean, y, number.look["marker"], color=colour, markersize=3.2,
+    axes.plot(mean, y, number.look["marker"], color=colour, markersize=3.2,
               markerfacecolor="white", markeredgewidth=0.9, zorder=3)  # fmt: skip

@@ -6,7 +6,7 @@ Shape suffixes: ``L`` layers, ``S`` seeds.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.lines import Line2D
@@ -78,7 +78,7 @@ class Curve(NamedTuple):
     label: str
     id: str
     series: str | None
-    look: dict[str, str]
+    look: dict[str, Any]
     ends: tuple[float, float] = (-np.inf, np.inf)
 
 
@@ -108,7 +108,7 @@ def _curves(sheet: Sheet, part: str) -> list[Curve]:
     return [curve for curve in found if any(_profile(group, curve) for group in sheet.groups)]
 
 
-def _look(colour: int, line: str, mark: str) -> dict[str, str]:
+def _look(colour: int, line: str, mark: str) -> dict[str, Any]:
     return {"color": COLOURS[colour], "linestyle": line, "marker": mark}
 
 

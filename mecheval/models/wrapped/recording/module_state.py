@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from operator import is_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ class _State:
     def __init__(self, module: nn.Module) -> None:
         self.parts = [part for part in module.modules() if not _notes_nothing(part)]
         self.known = set(module.modules())
-        self.weights = list(module.parameters())
+        self.weights: list[Tensor] = list(module.parameters())
         self.copies: dict[int, tuple[Tensor, int, Tensor]] = {}
 
     def found(self) -> _Found:
@@ -121,7 +121,7 @@ def _notes_nothing(part: nn.Module) -> bool:
     return type(part).__module__.startswith("torch.nn.") and not part._buffers
 
 
-def _is_tensor(value: Any) -> bool:
+def _is_tensor(value: Any) -> TypeGuard[Tensor]:
     return isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
 
 
