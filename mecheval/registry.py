@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -127,7 +127,13 @@ def declare(kind: Kind, name: str, module: str, declared: Any) -> None:
     _declared[kind, module, name] = declared
 
 
-def _builtin() -> Iterator[Entry]:
+@cache
+def _builtin() -> tuple[Entry, ...]:
+    """Return what is built in, read once per process: its files are imported once as well."""
+    return tuple(_built_in())
+
+
+def _built_in() -> Iterator[Entry]:
     import mecheval.builtin
 
     for folder in ("task_registry", "model_registry"):

@@ -155,19 +155,20 @@ def known_cases(path: Path | None = None) -> list[Case]:
     """
     path = path or folder() / "known.toml"
     content = tomllib.loads(path.read_text(encoding="utf-8"))
+    names = metric_names()
     try:
-        return [_case(entry, content["metrics"]) for entry in content["case"]]
+        return [_case(entry, content["metrics"], names) for entry in content["case"]]
     except (KeyError, TypeError) as error:
         raise ContractError(f"{path} is not a file of known values ({error}).") from error
 
 
-def _case(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> Case:
+def _case(entry: Mapping[str, Any], metrics: Mapping[str, Any], names: Sequence[str]) -> Case:
     known = tuple(
         Known(**{("equal" if key == "is" else key): value for key, value in line.items()})
         for line in entry["known"]
     )
     own = entry.get("metrics", {})
-    params = {name: {**metrics.get(name, {}), **own.get(name, {})} for name in metric_names()}
+    params = {name: {**metrics.get(name, {}), **own.get(name, {})} for name in names}
     return Case(entry["model"], entry["task"], known, params)
 
 

@@ -8,8 +8,7 @@ import pytest
 import mecheval
 from benchmarks import mixers
 from benchmarks.subjects import draw_pairs
-
-ROOT = Path(__file__).parents[2]
+from mecheval.registry import Registry
 
 
 def test_every_mixer_is_compared_with_hooks(tmp_path: Path, capsys) -> None:
@@ -25,8 +24,9 @@ def test_every_mixer_is_compared_with_hooks(tmp_path: Path, capsys) -> None:
 
 
 def test_every_architecture_is_among_them() -> None:
-    files = {path.stem for path in (ROOT / "model_registry").glob("[a-z]*.py")}
-    assert set(mixers.MIXERS) == files - {"hybrid", "pretrained"}
+    entries = [e for e in Registry().entries("model") if e.path.parent.name == "model_registry"]
+    names = {entry.name for entry in entries if entry.path.stem != "pretrained"}
+    assert set(mixers.MIXERS) == names - {"hybrid"}
 
 
 def test_positions_are_counted() -> None:
