@@ -45,16 +45,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     used.clear()
     try:
-        return _dispatch(normalised(sys.argv[1:] if argv is None else argv))
+        code = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()  # or the interpreter would do it at its end, where nothing catches
+    except BrokenPipeError:  # the reader of a pipe went away; nothing is left to say to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
+def _run(argv: Sequence[str]) -> int:
+    """Run one command; whatever ends it becomes an exit code, but for a pipe that is closed.
+
+    Raises:
+        BrokenPipeError: The reader of the output went away.
+    """
+    try:
+        return _dispatch(normalised(argv))
     except SystemExit as stop:
         if place_of(stop) is None:  # argparse, after --help and --version
             return stop.code if isinstance(stop.code, int) else 0
         return _ended(stop)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of a pipe went away; nothing is left to say to it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except BrokenPipeError:
+        raise
     except Exception as error:
         return _ended(error)
 

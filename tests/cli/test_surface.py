@@ -166,12 +166,15 @@ def test_listing_and_help_import_nothing_heavy(argv):
     assert done.stderr.splitlines()[-1] == "[]"
 
 
-def test_a_closed_pipe_is_not_a_traceback():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("argv", [["--help"], ["ls"], ["show", "task", "parity"]])
+def test_a_closed_pipe_is_not_a_traceback(argv, unbuffered):
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-m", "mecheval", "--help"],
+        [sys.executable, "-m", "mecheval", *argv],
         stdout=writer, stderr=subprocess.PIPE, text=True, check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     )  # fmt: skip
     os.close(writer)
     assert done.stderr == ""
