@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from mecheval.errors import UsageError
+from mecheval.later import deciding
 from mecheval.spec import configured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from mecheval.tasks import Task
 
 PROTOCOL = 4
 """Raised when the package's own procedure changes the weights that a recipe leads to, or the
@@ -158,9 +157,9 @@ class Recipe:
             see="`mecheval show model NAME`",
         )
 
-    def on(self, task: Task) -> Recipe:
-        """Return the recipe as it is on a task: with the accuracy that the gate is on."""
-        return dataclasses.replace(self, gate_on=task.gate_on) if self.gate_on == "task" else self
+    def on(self, gate_on: GatedOn) -> Recipe:
+        """Return the recipe as it is on a task, whose gate is on that accuracy by default."""
+        return dataclasses.replace(self, gate_on=gate_on) if self.gate_on == "task" else self
 
     def fields(self) -> dict[str, Any]:
         """Return all fields as plain JSON values."""
@@ -168,8 +167,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the canonical form: the fields, but for those of :data:`LATER` that do nothing."""
-        fields = self.fields()
-        return {name: v for name, v in fields.items() if name not in LATER or LATER[name] != v}
+        return deciding(self.fields(), LATER)
 
     @property
     def sha256(self) -> str:

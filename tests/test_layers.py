@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mecheval"
-GROUND = "builtin checks errors escape exact own_code paths recipe seeding spec stats text version"
+GROUND = (
+    "builtin checks errors escape exact later own_code paths recipe seeding spec stats text version"
+)
 LEVELS = (
     set(GROUND.split()),
     {"registry", "reports"},

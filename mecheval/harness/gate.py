@@ -85,7 +85,7 @@ def judged(subject: Subject, behaviour: Sequence[MetricResult], recipe: Recipe) 
     Raises:
         UsageError: Nothing can be held against the gate.
     """
-    found = gated(behaviour, recipe.on(subject.task).gate_on)
+    found = gated(behaviour, recipe.on(subject.task.gate_on).gate_on)
     called = {IDS[on]: name for on, name in GATED.items()}
     return replace(
         subject,

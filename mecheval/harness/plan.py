@@ -212,7 +212,8 @@ def _cell(
 ) -> Cell:
     sweep = sweep_of(request, model.recipe, model=model.identity.name)
     dtype = request.dtype or model.source.dtype
-    recipe, usual = model.recipe.on(task.task), model.source.recipe.on(task.task)
+    gate_on = task.task.gate_on
+    recipe, usual = model.recipe.on(gate_on), model.source.recipe.on(gate_on)
     identity = Identity(
         protocol=PROTOCOL,
         task=task.identity,

@@ -52,7 +52,7 @@ class MetricCard:
     headline: tuple[Column, ...]
     contradicts: tuple[Contradiction, ...] = ()
     part: str = "part"
-    added: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:

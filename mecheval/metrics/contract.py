@@ -27,6 +27,7 @@ from pydantic import ValidationError
 
 from mecheval.errors import ContractError
 from mecheval.escape import cause, quoted
+from mecheval.later import deciding
 from mecheval.metrics.card import PART, Column, MetricCard
 from mecheval.metrics.declaring import Scope, check_declared, summary_of
 from mecheval.metrics.results import Layout, malformed, nested, numbers, uncertainty
@@ -77,15 +78,12 @@ class Metric(ABC):
     def deciding(self) -> dict[str, Any]:
         """Return the parameters by which its numbers are identified.
 
-        One that was added to a version is left out at its default: the numbers are those from
-        before it was there, and what was measured then has the same key.
+        One that came later than its version is left out at its default: the numbers are those
+        from before it was there, and what was measured then has the same key.
         """
-        defaults = {f.name: plain(f.default) for f in dataclasses.fields(self) if f.init}
-        return {
-            key: value
-            for key, value in self.params.items()
-            if key not in self.card.added or value != defaults[key]
-        }
+        fields = dataclasses.fields(self)
+        later = {f.name: plain(f.default) for f in fields if f.name in self.card.later}
+        return deciding(self.params, later)
 
     @property
     def different(self) -> dict[str, Any]:
@@ -224,7 +222,7 @@ def metric(
     headline: tuple[Column, ...] = (),
     contradicts: tuple[Contradiction, ...] = (),
     part: str = "part",
-    added: tuple[str, ...] = (),
+    later: tuple[str, ...] = (),
 ) -> Callable[[MetricClass], MetricClass]:
     """Register a metric class under a name.
 
@@ -239,7 +237,7 @@ def metric(
         headline: Its columns in tables, in order.
         contradicts: What it and another metric cannot both say of a model.
         part: In a word, what its results are of, behind its name in their ids: "variable".
-        added: Parameters that this version did not have at first; see :attr:`Metric.deciding`.
+        later: Parameters that this version did not have at first; see :attr:`Metric.deciding`.
             Where the version is raised they are parameters as any other.
 
     Raises:
@@ -248,10 +246,10 @@ def metric(
 
     def register(cls: MetricClass) -> MetricClass:
         summary = summary_of(cls)
-        check_declared(cls, name, summary=summary, family=family, scope=scope, added=added)
+        check_declared(cls, name, summary=summary, family=family, scope=scope, later=later)
         cls.card = MetricCard(
             name, version, summary, caption or f"{summary}.", family, scope, needs, headline,
-            contradicts, part, added,
+            contradicts, part, later,
         )  # fmt: skip
         declare("metric", name, cls.__module__, cls)
         return cls

@@ -24,7 +24,7 @@ def summary_of(cls: type) -> str:
 
 
 def check_declared(
-    cls: type, name: str, *, summary: str, family: str, scope: str, added: tuple[str, ...] = ()
+    cls: type, name: str, *, summary: str, family: str, scope: str, later: tuple[str, ...] = ()
 ) -> None:
     """Check what a class and its declaration must have.
 
@@ -59,9 +59,9 @@ def check_declared(
                 )
             raise ContractError(f"{has} without a default. Give it one: {allowed}.")
     parameters = [parameter.name for parameter in dataclasses.fields(cls) if parameter.init]
-    for parameter in added:
+    for parameter in later:
         if parameter not in parameters:
             raise ContractError(
-                f"Metric '{name}' has no parameter {quoted(parameter)}, which it says was added. "
+                f"Metric '{name}' has no parameter {quoted(parameter)}, which it says came later. "
                 f"Name one of: {', '.join(parameters)}."
             )

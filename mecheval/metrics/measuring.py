@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from mecheval.errors import ContractError, UsageError, unknown
 from mecheval.escape import cause, quoted, shortened
 from mecheval.metrics.contract import plain
-from mecheval.metrics.needs import AtLength
 from mecheval.metrics.results import Estimate, Layout, malformed
 from mecheval.reports.results import BEHAVIOUR, MetricResult
 from mecheval.reports.sense import problems
@@ -128,8 +127,8 @@ def measure(metric: Metric, subject: Subject) -> list[MetricResult]:
         return [_null(metric, Layout("", metric.card.summary, 0), UNMET + lacking)]
     if subject.learned is False and metric.card.family != BEHAVIOUR:
         return [_null(metric, layout, _not_learned(subject)) for layout in metric.outline(subject)]
-    if any(isinstance(need, AtLength) for need in metric.card.needs):
-        subject = subject.at(metric.params["length"])
+    for need in metric.card.needs:
+        subject = need.given(subject, metric)
     nothing = next(filter(None, (need.of_subject(subject) for need in metric.card.needs)), None)
     if nothing:
         return [_null(metric, layout, nothing) for layout in metric.outline(subject)]

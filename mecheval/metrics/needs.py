@@ -41,6 +41,10 @@ class Need:
         """Say why a model does not have it, None where it does or where this is of no matter."""
         return None
 
+    def given(self, subject: Subject, metric: Metric) -> Subject:
+        """Return what a metric is given to measure: the subject as it is, or at another length."""
+        return subject
+
     def of_subject(self, subject: Subject) -> str | None:
         """Say why a model on a task that it learned has nothing to measure, None where it has."""
         return None
@@ -133,8 +137,8 @@ class Longer(Need):
 class AtLength(Need):
     """A test at the multiple of the training length that the metric's ``length`` names.
 
-    The metric is then handed the subject at that length. Where the model answers no better than
-    by guessing there, nothing could be taken from it, and the metric is undefined.
+    The metric is given the subject at that length. Where the model answers no better than by
+    guessing there, nothing could be taken from it, and the metric is undefined.
     """
 
     def __str__(self) -> str:
@@ -144,6 +148,10 @@ class AtLength(Need):
     def of_task(self, task: Task, metric: Metric) -> str | None:
         """Look among the tests of the task."""
         return Longer(metric.params["length"]).of_task(task, metric)
+
+    def given(self, subject: Subject, metric: Metric) -> Subject:
+        """Return the subject at that length."""
+        return subject.at(metric.params["length"])
 
     def of_subject(self, subject: Subject) -> str | None:
         """Look at the context of the model, and at its answers: above the training length only.

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from mecheval.errors import ContractError, UsageError, unknown
+from mecheval.later import deciding
 from mecheval.recipe import GatedOn
 from mecheval.registry import declare
 from mecheval.spec import Spec, configured, parse_spec
@@ -139,9 +140,8 @@ class Task(ABC):
     @property
     def params(self) -> dict[str, Any]:
         """Return all parameters by name, but for those of :attr:`later` at their defaults."""
-        defaults = {f.name: f.default for f in dataclasses.fields(self) if f.name in self.later}
-        given = dataclasses.asdict(self)
-        return {k: v for k, v in given.items() if k not in defaults or v != defaults[k]}
+        later = {f.name: f.default for f in dataclasses.fields(self) if f.name in self.later}
+        return deciding(dataclasses.asdict(self), later)
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, n: int, length: int) -> Batch:

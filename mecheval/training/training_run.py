@@ -48,7 +48,7 @@ class TrainingRun:
 
     def __post_init__(self) -> None:
         """Settle what the recipe leaves to the task, so that equal trainings have equal keys."""
-        object.__setattr__(self, "recipe", self.recipe.on(self.task))
+        object.__setattr__(self, "recipe", self.recipe.on(self.task.gate_on))
 
     @cached_property
     def content(self) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class TrainingRun:
             weights_sha256: Hash of the weights at its end.
         """
         recipe, reason, stopped = self.recipe, None, "none"
-        usual = self.source.recipe.on(self.task)
+        usual = self.source.recipe.on(self.task.gate_on)
         if progress is not None:
             stopped = "gate" if progress.passed else "budget"
             stopped = "patience" if progress.stalled else stopped

@@ -27,7 +27,7 @@ def test_the_suite_of_retrieval_plans_every_published_cell() -> None:
     assert published == planned
 
 
-@metric(name="lengthened", version=1, family="counting", added=("length",))
+@metric(name="lengthened", version=1, family="counting", later=("length",))
 @dataclass(frozen=True, kw_only=True)
 class Lengthened(Metric):
     """A metric that got a parameter after its version."""

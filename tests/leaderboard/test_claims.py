@@ -159,7 +159,7 @@ def trained(values, *, recipe=None, sweep=None):
     from mecheval.models.load import resolve
     from mecheval.spec import parse_spec
 
-    own = resolve(parse_spec("gru"), Registry()).recipe.replace(recipe or {}).on(PARITY)
+    own = resolve(parse_spec("gru"), Registry()).recipe.replace(recipe or {}).on(PARITY.gate_on)
     found = reports("gru", values, recipe=own.to_dict())
     return [
         report.model_copy(

@@ -52,8 +52,8 @@ WRONG = {
     "factory": ("n: int = 3", "n: tuple[str, ...] = field(default_factory=tuple)",
                 "whose default is made by a factory. Give it a plain value, such as (), in place"),
     "family": ('"counting"', '"Counting Things"', "family 'Counting Things'. Give it a word"),
-    "added": ("version=1,", 'version=1, added=("k",),',
-              "has no parameter 'k', which it says was added. Name one of: n."),
+    "later": ("version=1,", 'version=1, later=("k",),',
+              "has no parameter 'k', which it says came later. Name one of: n."),
     "docstring": ('"""A number."""', "", "has no docstring"),
     "measure": ("def measure", "def measured", "has no measure()"),
 }  # fmt: skip

@@ -62,7 +62,7 @@ _EXACT = 1e-3  # largest deviation from a recovery that is known by construction
     "Beside it the layers before which the stream no longer has the difference at the token, and "
     "first has it where the answer is read (the number of layers: behind the last).",
     needs=(AtLength(),),
-    added=("length",),
+    later=("length",),
     part="component",
     headline=(
         Column("midway, by the stream", of="block_in"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 
 from mecheval.errors import ContractError, unknown
+from mecheval.later import deciding
 from mecheval.models.contract import Encoding, ModelIdentity
 from mecheval.models.drawing import drawing
 from mecheval.models.layers.linear import Mlp, table
@@ -153,12 +154,9 @@ class Architecture(Declared):
 
     def identity(self) -> ModelIdentity:
         """Return the name and the arguments: the weights come from the seed."""
-        default = {field.name: field.default for field in dataclasses.fields(self)}
-        args = {
-            name: value
-            for name, value in self.args.items()
-            if name not in self.later or value != default[name]
-        }
+        fields = dataclasses.fields(self)
+        later = {field.name: field.default for field in fields if field.name in self.later}
+        args = deciding(self.args, later)
         return ModelIdentity(name=self.card.name, args=args, source="scratch")
 
     def encode(self, task: Task) -> Encoding:
