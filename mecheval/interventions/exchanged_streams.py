@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from mecheval.models.contract import SequenceModel
 
-MEMORY = 1 << 30
+MEMORY = 1 << 29
 """Bytes for traced streams; of one layer they are always held whole."""
 
 

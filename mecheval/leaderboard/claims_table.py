@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval import escape
-from mecheval.leaderboard.tracking import counted, learned, tracking
 from mecheval.reports.collection import words
 from mecheval.reports.collection.numbers import SEED
 from mecheval.reports.markdown import table
 from mecheval.reports.tracking import LEAST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mecheval.leaderboard.claims import Finding
 
@@ -57,6 +56,12 @@ def _interval(finding: Finding) -> str:
     return words.interval(number.low, number.high) + mark
 
 
+def _how_many(by_seed: Iterable[Mapping[int, bool | None]]) -> str:
+    """Write of how many seeds of all groups something holds: ``7 of 8``; nothing if unknown."""
+    known = [each for group in by_seed for each in group.values() if each is not None]
+    return f"{sum(known)} of {len(known)}" if known else ""
+
+
 _COLUMNS = (
     _Column("Id", lambda f: f.claim.id, named=True),
     _Column("Claim", lambda f: f.claim.says),
@@ -65,8 +70,8 @@ _COLUMNS = (
     _Column("Here", lambda f: f.here),
     _Column("95 % interval", _interval),
     _Column("Seeds", lambda f: str(f.n_seeds or "")),
-    _Column("Learned", lambda f: counted(f.groups, learned), named=True),
-    _Column("Tracking", lambda f: counted(f.groups, tracking), named=True),
+    _Column("Learned", lambda f: _how_many(group.learned for group in f.groups), named=True),
+    _Column("Tracking", lambda f: _how_many(group.tracking for group in f.groups), named=True),
     _Column("p", lambda f: words.p_value(f.p)),
     _Column("p, corrected", lambda f: words.p_value(f.p_corrected)),
     _Column("Replicated", lambda f: f.answer),
