@@ -37,9 +37,9 @@ class Brackets(Task):
     Text is what the interpreter's own standard library holds, unless a folder is named, so results
     of two versions of Python are of two identities; it is read once per process. Files are cut into
     symbols: brackets, operators, keywords, the ends of lines; a name is one of 26 letters by its
-    hash, a number is 1, a string is empty. Sequences begin where no bracket is open and end where one is, of each kind
-    equally often: most of all brackets are round. Whole files belong to training, validation or
-    test.
+    hash, a number is 1, a string is empty. Sequences begin where no bracket is open and end where
+    one is, of each kind equally often: most of all brackets are round. Whole files belong to
+    training, validation or test.
 
     Code is local: a table over the last symbols knows most answers. Those alone are asked for that
     no such window holds, ``reach`` symbols or more behind the innermost open bracket.
