@@ -77,10 +77,8 @@ def _at_length(
         kind: Layout(factor, f"{title} at {factor}", subject.cut(n), (0.0, 1.0), True, stem=kind)
         for kind, title in TITLES.items()
     }
-    limit = subject.model.context_limit
-    config = {"length": length}
-    if limit is not None and length + 1 > limit:
-        reason = f"the model takes at most {limit} positions and this length needs {length + 1}"
+    config, reason = {"length": length}, subject.too_long(length)
+    if reason:
         missing = Estimate(None, reason=reason)
         return [metric.result(layout, missing, 0, config=config) for layout in layouts.values()]
     batch, predictions_BT = subject.answered(length, n)

@@ -160,10 +160,10 @@ class AtLength(Need):
         """
         if subject.factor == 1:
             return None
-        limit, length = subject.model.context_limit, subject.length
-        if limit is not None and length + 1 > limit:
-            return f"the model takes at most {limit} positions and this length needs {length + 1}"
-        batch, predictions_BT = subject.answered(length, _N_AT_LENGTH)
+        reason = subject.too_long(subject.length)
+        if reason:
+            return reason
+        batch, predictions_BT = subject.answered(subject.length, _N_AT_LENGTH)
         right_B = last_right(predictions_BT, batch.targets_BT)
         interval = stats.wilson(right_B.sum(), len(right_B), unit="sequence")
         if interval.low > subject.task.chance:

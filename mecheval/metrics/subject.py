@@ -63,6 +63,13 @@ class Subject:
         """Return the number of symbols of the sequences that are measured."""
         return self.factor * self.task.max_length
 
+    def too_long(self, length: int) -> str | None:
+        """Say why the model cannot read sequences of a number of symbols, None where it can."""
+        limit = self.model.context_limit
+        if limit is None or length + 1 <= limit:
+            return None
+        return f"the model takes at most {limit} positions and this length needs {length + 1}"
+
     def at(self, factor: int) -> Subject:
         """Return the same subject at a multiple of the training length.
 

@@ -91,10 +91,11 @@ def _goes_on(pool: Batch, variables: Sequence[str]) -> bool:
 
 def last_at_longer(subject: Subject) -> tuple[float | None, str | None]:
     """Return last-position accuracy at longer words, or why it is not known."""
-    length, limit = subject.task.test_lengths.get(f"{FACTOR}x"), subject.model.context_limit
+    length = subject.task.test_lengths.get(f"{FACTOR}x")
     if length is None:
         return None, f"task '{subject.task.card.name}' has no test at {FACTOR} times its length"
-    if limit is not None and length + 1 > limit:
-        return None, f"the model takes at most {limit} positions and this length needs {length + 1}"
+    reason = subject.too_long(length)
+    if reason:
+        return None, reason
     batch, predictions_BT = subject.answered(length, _N)
     return last_accuracy(predictions_BT, batch.targets_BT), None
