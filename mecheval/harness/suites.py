@@ -1,8 +1,8 @@
 """Suites: grids of models, tasks and recipes that are run together under one name.
 
 A suite is a TOML file: a ``summary``, and ``[[grid]]`` tables with ``models`` and ``tasks``, and
-perhaps ``seeds``, ``size``, ``metrics``, ``sweep``, ``snapshots`` and a ``recipe``; what is the same
-for all grids may stand once, above the first. It may hold ``[[claim]]`` tables, which
+perhaps ``seeds``, ``size``, ``metrics``, ``sweep``, ``snapshots`` and a ``recipe``; what all grids
+share may stand once, above the first. It may hold ``[[claim]]`` tables, which
 :mod:`mecheval.leaderboard.claims` reads. What each may hold stands in
 :mod:`mecheval.harness.suite_schema`. The suites of the package lie in ``mecheval/suites``; any
 other file can be given by its path.
