@@ -112,7 +112,7 @@ def _sentence(error: ValidationError, path: Path) -> str:
     """Say what is wrong: ``own.toml, grid 2: recipe is 3; ... Write recipe = { lr = 1e-3 }.``."""
     found = refused(error)
     where, place, fields = list(found.where), str(path), SuiteFile.model_fields
-    if len(where) > 1 and where[0] in ("grid", "claim"):
+    if len(where) > 1 and isinstance(where[1], int) and where[0] in ("grid", "claim"):
         place += f", {where[0]} {where[1] + 1}"
         fields = Grid.model_fields if where[0] == "grid" else ClaimTable.model_fields
         where = where[2:]
