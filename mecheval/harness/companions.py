@@ -41,7 +41,12 @@ def with_companions(cells: Sequence[Cell], *, workers: int) -> list[Cell]:
 
 
 def _joins(cell: Cell) -> bool:
-    """Say whether a cell's seeds can be trained together: their batches always have one shape."""
+    """Say whether a cell's seeds can be trained together: their batches always have one shape.
+
+    Checkpoints are trained one by one (:func:`mecheval.training.grouping.most_together`).
+    """
+    if cell.identity.model.source != "scratch":
+        return False
     params, settings = cell.identity.task.params, cell.settings
     wanted = settings.ensemble is None if settings.device == "cuda" else False
     wanted = wanted or (settings.ensemble or 0) > 1

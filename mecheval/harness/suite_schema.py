@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from mecheval.errors import UsageError, did_you_mean
 from mecheval.escape import quoted
+from mecheval.harness.borrowed_claims import ClaimsFrom
 from mecheval.harness.claim_schema import EXAMPLES as CLAIM_EXAMPLES
 from mecheval.harness.claim_schema import OTHERS, ClaimTable, OtherNumber
 from mecheval.harness.suite_fields import Fields, Seeds, SpecTexts, Sweep, Table
@@ -61,6 +62,14 @@ class SuiteFile(Shared):
     """Grids of models and tasks."""
     claim: list[ClaimTable] = Field(default=[])
     """Claims about its cells."""
+    claims_from: list[ClaimsFrom] = Field(default=[])
+    """Further ones, which another suite has."""
+
+
+TABLES: Mapping[str, type[Table]] = {
+    "grid": Grid, "claim": ClaimTable, "claims_from": ClaimsFrom,
+}  # fmt: skip
+"""What a file has several of, by the field."""
 
 
 def validated(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -71,8 +80,8 @@ def validated(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
         path: The file, for messages.
 
     Returns:
-        The same: ``summary``, and as lists of tables ``grid`` and ``claim``, with the fields that
-        are given; every grid with those that the file gives for all, too.
+        The same: ``summary``, and as lists of tables ``grid``, ``claim`` and ``claims_from``, with
+        the fields that are given; every grid with those that the file gives for all, too.
 
     Raises:
         UsageError: Something is missing, unknown or of the wrong kind.
@@ -100,7 +109,8 @@ _EXAMPLES = {
     "models": '["mamba[layers=2]"]', "tasks": '["parity"]', "metrics": '["recovery"]',
     "seeds": "[0, 1]", "sweep": "{ lr = [1e-3, 3e-3] }", "size": '"formal"', "snapshots": "8",
     "summary": '"two grids"', "grid": '[{ models = ["gru"], tasks = ["parity"] }]',
-    "claim": "[{ ... }]", **CLAIM_EXAMPLES,
+    "claim": "[{ ... }]", "claims_from": '[{ suite = "formal-small" }]', "ids": '["F1"]',
+    **CLAIM_EXAMPLES,
 }  # fmt: skip
 
 
@@ -112,9 +122,9 @@ def _sentence(error: ValidationError, path: Path) -> str:
     """Say what is wrong: ``own.toml, grid 2: recipe is 3; ... Write recipe = { lr = 1e-3 }.``."""
     found = refused(error)
     where, place, fields = list(found.where), str(path), SuiteFile.model_fields
-    if len(where) > 1 and isinstance(where[1], int) and where[0] in ("grid", "claim"):
+    if len(where) > 1 and isinstance(where[1], int) and where[0] in TABLES:
         place += f", {where[0]} {where[1] + 1}"
-        fields = Grid.model_fields if where[0] == "grid" else ClaimTable.model_fields
+        fields = TABLES[str(where[0])].model_fields
         where = where[2:]
     if len(where) > 1 and where[0] in OTHERS:
         place, fields, where = f"{place}, {where[0]}", OtherNumber.model_fields, where[1:]

@@ -3,9 +3,9 @@
 A suite is a TOML file: a ``summary``, and ``[[grid]]`` tables with ``models`` and ``tasks``, and
 perhaps ``seeds``, ``size``, ``metrics``, ``sweep``, ``snapshots`` and a ``recipe``; what all grids
 share may stand once, above the first. It may hold ``[[claim]]`` tables, which
-:mod:`mecheval.leaderboard.claims` reads. What each may hold stands in
-:mod:`mecheval.harness.suite_schema`. The suites of the package lie in ``mecheval/suites``; any
-other file can be given by its path.
+:mod:`mecheval.leaderboard.claims` reads, and take those of another suite by ``[[claims_from]]``
+tables. What each may hold stands in :mod:`mecheval.harness.suite_schema`. The suites of the package
+lie in ``mecheval/suites``; any other file can be given by its path.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mecheval.errors import UsageError, said_of, unknown
+from mecheval.harness.borrowed_claims import borrowed
 from mecheval.harness.claim_schema import names_in
 from mecheval.harness.request import Request
 from mecheval.harness.suite_schema import merged, validated
@@ -47,7 +48,7 @@ class Suite:
         name: The name of its file.
         summary: What it is for, in one line.
         grids: Fields of a request, per grid; what the file says for all is in each.
-        claims: What others claim about its cells.
+        claims: What others claim about its cells, also where another suite says it.
         path: Its file.
     """
 
@@ -93,7 +94,8 @@ class Suite:
         for number, claim in enumerate(self.claims, 1):
             if claim.get("untestable"):
                 continue
-            with said_of(f"{self.path}, claim {number}"), said_in_a_sentence():
+            called = claim.get("id") or number
+            with said_of(f"{self.path}, claim {called}"), said_in_a_sentence():
                 for task in sorted(names_in(claim, "task") - seen):
                     build_task(replace(parse_spec(task), revision=None), registry)
                 for model in sorted(names_in(claim, "model") - seen):
@@ -115,7 +117,27 @@ def load_suite(name: str) -> Suite:
     Raises:
         UsageError: There is no such suite, or its file is not of the form above.
     """
+    path, content = _content(name)
+    claims = [*content.get("claim", ())]
+    for number, table in enumerate(content.get("claims_from", ()), 1):
+        with said_of(f"{path}, claims_from {number}"):
+            claims += borrowed(table, _content(table["suite"], beside=path)[1].get("claim", ()))
+    grids = tuple(content["grid"])
+    return Suite(path.stem, content.get("summary", ""), grids, tuple(claims), path)
+
+
+def _content(name: str, beside: Path | None = None) -> tuple[Path, dict[str, Any]]:
+    """Return a suite's file and what it holds, checked.
+
+    Args:
+        name: What it is called, as for :func:`load_suite`.
+        beside: A file in whose folder a path begins.
+
+    Raises:
+        UsageError: As for :func:`load_suite`.
+    """
     path = expanded(Path(name)) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    path = path if beside is None else beside.parent / path
     if not is_file(path):
         if name.endswith(".toml"):
             raise UsageError(f"There is no file {path}. Give the path of a suite, or its name.")
@@ -132,9 +154,7 @@ def load_suite(name: str) -> Suite:
         raise UsageError(f"{path} is not a TOML file ({error}). Correct it there.") from error
     if not isinstance(content.get("grid"), list) or not content["grid"]:
         raise UsageError(f"{path} has no [[grid]]. Write one with models and tasks.")
-    checked = validated(content, path)
-    claims = tuple(checked.get("claim", ()))
-    return Suite(path.stem, checked.get("summary", ""), tuple(checked["grid"]), claims, path)
+    return path, validated(content, path)
 
 
 def _request(grid: Mapping[str, Any], common: Mapping[str, Any]) -> Request:

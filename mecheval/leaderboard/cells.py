@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mecheval import escape
@@ -14,6 +13,7 @@ from mecheval.harness.building import build_source, build_task
 from mecheval.harness.plan import plan
 from mecheval.harness.request import Settings
 from mecheval.leaderboard.claim import is_all
+from mecheval.leaderboard.named_only import named_only
 from mecheval.reports.collection.matching import matching
 from mecheval.spec import parse_spec
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mecheval.registry import Registry
     from mecheval.reports.collection import Collection, Group
     from mecheval.reports.schema import Identity
+    from mecheval.spec import Spec
 
 
 class Meant(NamedTuple):
@@ -75,7 +76,7 @@ class Cells:
         self._collection, self._registry, self._settings = collection, registry, settings
         self._suite = suite
         self._source = cache(self._find_source)
-        self._model, self._task = cache(self._find_model), cache(self._find_task)
+        self._models, self._task = cache(self._find_models), cache(self._find_task)
         self._planned = self._plan(claims, suite.requests(settings=settings) if suite else [])
 
     def one(self, claim: Claim, named: Named) -> Meant:
@@ -97,7 +98,7 @@ class Cells:
             return Meant(fitting[0])
         if groups:
             return Meant(None, "measured by another recipe only")
-        weights = ": needs weights" if _is_on_hub(self._source(named.model)) else ""
+        weights = ": needs weights" if named_only(self._source(named.model)) else ""
         return Meant(None, f"not measured{weights}")
 
     def several(self, named: Named) -> list[Group]:
@@ -119,11 +120,7 @@ class Cells:
         cell = _cell(group.identity)
         if not is_all(named.task) and _json(cell[3:]) != _json(self._task(named.task)[:2]):
             return False
-        if is_all(named.model):
-            return True
-        if _is_on_hub(self._source(named.model)):  # its weights need not be here
-            return bool(matching([group], model=named.model))
-        return _json(cell[:3]) == _json(self._model(named.model))
+        return is_all(named.model) or _json(cell[:3]) in self._models(named.model)
 
     def _is_planned(self, identity: Identity) -> bool:
         planned = self._planned.get(_cell(identity).key, [])
@@ -141,20 +138,18 @@ class Cells:
     ) -> dict[str, list[Identity]]:
         """Return the identities that the suite's grids give every cell, one per recipe.
 
-        Only what some claim names is planned: other models need not be there, nor weights of a hub.
+        Only what some claim names is planned: other models need not be there. Nor need the weights
+        of a hub: they are planned by name, at every revision that may be meant.
         """
         numbers = [each for claim in claims if not claim.untestable for each in claim.numbers]
         models, tasks = ({name for each in numbers if (name := getattr(each, field))}
                          for field in ("model", "task"))  # fmt: skip
         found: dict[str, list[Identity]] = {}
         for request in requests:
+            named = [spec for spec in request.models if _is_named(spec, models)]
             small = replace(
                 request,
-                models=tuple(
-                    spec
-                    for spec in request.models
-                    if _is_named(spec, models) and not _is_on_hub(self._source(str(spec)))
-                ),
+                models=tuple(each for spec in named for each in self._meant(spec)),
                 tasks=tuple(spec for spec in request.tasks if _is_named(spec, tasks)),
                 seeds=(0,),
             )
@@ -165,9 +160,14 @@ class Cells:
     def _find_source(self, name: str) -> ModelSource:
         return build_source(parse_spec(name), self._registry, self._settings)
 
-    def _find_model(self, name: str) -> tuple[str, str | None, dict[str, Any]]:
-        source = self._source(name).identity()
-        return source.name, source.revision, dict(source.args)
+    def _find_models(self, name: str) -> set[str]:
+        """Return what the identities of a name may be: weights of a hub have several revisions."""
+        sources = named_only(self._source(name)) or [self._source(name)]
+        found = [source.identity() for source in sources]
+        return {_json([each.name, each.revision, dict(each.args)]) for each in found}
+
+    def _meant(self, given: Spec | ModelSource) -> Sequence[Spec | ModelSource]:
+        return named_only(self._source(str(given))) or [given]
 
     def _find_task(self, name: str) -> tuple[str, dict[str, Any], str]:
         named = parse_spec(name)
@@ -185,15 +185,6 @@ def _is_named(given: Any, names: Set[str]) -> bool:
     """Say whether a model or task of a grid is one that names may mean, whatever its arguments."""
     plain = {name if is_all(name) else parse_spec(name).name for name in names}
     return any(map(is_all, plain)) or getattr(given, "name", "") in plain
-
-
-def _is_on_hub(source: ModelSource) -> bool:
-    """Say whether a model's weights would have to be fetched to tell what they are."""
-    from mecheval.models.hub.source import Pretrained
-
-    if not isinstance(source, Pretrained) or source.weights != "pretrained":
-        return False
-    return not isinstance(source.checkpoint.place, Path)
 
 
 def _recipe(identity: Identity) -> str:

@@ -181,8 +181,8 @@ def test_the_first_of_a_group_trains_the_others(workers, expected):
 
 
 def test_what_is_trained_together():
-    def companions(tasks="parity", **changes):
-        cells = plan(request("lstm gru", tasks, seeds=(0, 1), **changes))
+    def companions(tasks="parity", models="lstm gru", **changes):
+        cells = plan(request(models, tasks, seeds=(0, 1), **changes))
         return [cell.companions for cell in with_companions(cells, workers=1)]
 
     cuda, cpu = Settings(device="cuda"), Settings(device="cpu")
@@ -192,5 +192,6 @@ def test_what_is_trained_together():
     assert companions(settings=Settings(device="cuda", ensemble=1)) == [()] * 4
     varied = "parity[min_length=4,max_length=8]"
     assert companions(varied, settings=cuda) == [()] * 4
+    assert companions(models="gpt2[weights=random]", settings=cuda) == [(), ()]
     staged = {"curriculum": [0.5, 1.0]}
     assert companions(settings=cuda, recipe=staged) == [()] * 4

@@ -300,20 +300,53 @@ def test_claims_without_names_have_the_short_table():
     assert "Learned" not in text
 
 
+def pretrained(
+    value: float, *, revision: str = "step143000", lr: float | None = None, **args: str
+) -> list[Report]:
+    """Return reports of pythia-160m on Parity, fine-tuned, by a recipe of one's own if asked."""
+    from mecheval.models.hub.source import FINE_TUNING
+
+    recipe = FINE_TUNING.on("last").to_dict()
+    found = cell(GRU, "parity", {LATE["parity"]: around(value)}, recipe=recipe)
+    given = {"weights": "pretrained", "symbols": "text", "adapter": "none", "attention": "own"}
+    made = []
+    for report in found:
+        model = report.identity.model.model_copy(
+            update={
+                "name": "pythia-160m",
+                "source": "pretrained",
+                "revision": revision,
+                "args": {**given, **args},
+            }
+        )
+        changes: dict[str, Any] = {"model": model}
+        if lr is not None:
+            changes["recipe"] = {**recipe, "lr": lr}
+        identity = report.identity.model_copy(update=changes)
+        key = f"{report.key}{revision}{lr}{args}"
+        made.append(report.model_copy(update={"identity": identity, "key": key}))
+    return made
+
+
 def test_weights_of_a_hub_need_not_be_here():
     given = claim(model="pythia-160m", least=0.1)
     assert answer(given, []).here == "not measured: needs weights"
-    found = []
-    for report in late(GRU, parity=around(0.5)):
-        pretrained = report.identity.model.model_copy(
-            update={"name": "pythia-160m", "source": "pretrained", "revision": "step143000"}
-        )
-        identity = report.identity.model_copy(update={"model": pretrained})
-        found.append(report.model_copy(update={"identity": identity}))
+    found = pretrained(0.5)
     assert answer(given, found).here == "0.500"
-    larger = claim(model="pythia-410m", least=0.1)
-    assert answer(larger, found).here == "not measured: needs weights"
+    assert answer(claim(model="pythia-410m"), found).here == "not measured: needs weights"
+    for other in (pretrained(0.5, revision="step1000"), pretrained(0.5, symbols="added")):
+        assert answer(given, other).here == "not measured: needs weights"
+    assert answer(given, pretrained(0.5, revision="main", code="own")).here == "0.500"
+
+
+def test_cells_of_weights_of_a_hub_are_those_of_the_suite():
     grid = {"models": ["pythia-160m", "gru"], "tasks": ["parity"], "seeds": [0]}
     suite = Suite("s", "", (grid,), (), Path("s.toml"))
-    (finding,) = examine([given], collect(found), REGISTRY, suite)
-    assert finding.here == "0.500"
+    found = [*pretrained(0.5), *pretrained(0.05, lr=0.1), *pretrained(0.05, revision="step1000")]
+    one = claim(model="pythia-160m", least=0.1)
+    of_all = claim(model="*", which="least", least=0.1)
+    findings = examine([one, of_all], collect(found), REGISTRY, suite)
+    assert [finding.here for finding in findings] == ["0.500", "0.500 (of 1 numbers)"]
+    other = claim(model="pythia-160m", recipe={"lr": 0.1}, least=0.1)
+    (finding,) = examine([other], collect(found), REGISTRY, suite)
+    assert finding.here == "measured by another recipe only"

@@ -1,0 +1,62 @@
+"""Claims that a suite takes from another one: written once, held against the cells of both.
+
+A ``[[claims_from]]`` table of a suite's file names the other suite, and perhaps which of its claims
+are meant (``ids``), and which models stand in the place of those that they name (``models``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from mecheval.errors import unknown
+from mecheval.harness.claim_schema import OTHERS, names_in
+from mecheval.harness.suite_fields import SpecText, Table, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+
+class ClaimsFrom(Table):
+    """Claims of another suite."""
+
+    suite: Annotated[str, Field(min_length=1, max_length=2000)]
+    """The suite: a name, or a file from the folder of this one on. What it takes itself is left."""
+    ids: Annotated[list[Text], Field(min_length=1)] = Field(default=[])
+    """Which of its claims; by default all."""
+    models: dict[SpecText, SpecText] = Field(default={})
+    """Models that its claims name, and those that are meant instead."""
+
+
+def borrowed(
+    table: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Yield the claims that a table takes.
+
+    Args:
+        table: The table, as a file that was checked has it.
+        claims: All claims of the suite that it names.
+
+    Raises:
+        UsageError: It names a claim or a model that these do not have.
+    """
+    suite, ids, models = table["suite"], table.get("ids", ()), table.get("models", {})
+    chosen = [claim for claim in claims if not ids or claim.get("id") in ids]
+    known = {
+        "ids": {claim["id"] for claim in claims if claim.get("id")},
+        "models": {name for claim in chosen for name in names_in(claim, "model")},
+    }
+    for field, names in known.items():
+        for name in table.get(field, ()):
+            if name not in names:
+                raise unknown(f"{field[:-1]} of a claim", name, names, see=f"the suite {suite}")
+    for claim in chosen:
+        others = {name: _renamed(claim[name], models) for name in OTHERS if claim.get(name)}
+        yield {**_renamed(claim, models), **others}
+
+
+def _renamed(table: Mapping[str, Any], models: Mapping[str, str]) -> dict[str, Any]:
+    """Return a table about another model, if it names one that another stands for."""
+    named = table.get("model", "")
+    return {**table, "model": models[named]} if named in models else dict(table)
