@@ -266,6 +266,7 @@ def _settled(settings: Settings) -> Iterator[None]:
     torch.set_deterministic_debug_mode("warn")
     if settings.device == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # float32 means float32, in LSTMs too
+        torch.cuda.reset_peak_memory_stats()  # of this cell, not of those before it
     try:
         with threadpool_limits(settings.threads):
             yield

@@ -28,7 +28,9 @@ OPERATORS = (".", ",", ":", "=", "==", "+", "-", "*", "/", "%", "<", ">", "@", "
 OTHER = {"!=": "==", "<=": "<", ">=": ">", "**": "*", "//": "/", "~": "-", "...": "1"}
 """What stands for rarer operators; those that are nowhere here become a plus."""
 NAMES = "abcdefghijklmnopqrstuvwxyz"
-SYMBOLS = (BOS, *OPENING, *CLOSING, "\n", *OPERATORS, "1", '""', *keyword.kwlist, "self", *NAMES)
+KEYWORDS = tuple(word for word in keyword.kwlist if word != "nonlocal")
+"""Without the rarest one, which tokenizers cut into pieces; it is a name."""
+SYMBOLS = (BOS, *OPENING, *CLOSING, "\n", *OPERATORS, "1", '""', *KEYWORDS, "self", *NAMES)
 INDEX = {symbol: index for index, symbol in enumerate(SYMBOLS)}
 LEXEMES = re.compile(
     r"#[^\n]*|\\\n|[ \t\f\r]+"  # comments, joined lines and blanks say nothing of brackets

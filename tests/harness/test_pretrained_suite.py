@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 SUITE = "formal-pretrained"
 REPOSITORIES = {
-    "EleutherAI/pythia-160m": ("step143000", "gpt_neox", {"num_hidden_layers": 3}),
-    "EleutherAI/pythia-410m": ("main", "gpt_neox", {"num_hidden_layers": 3, "hidden_size": 48}),
-    "state-spaces/mamba-130m-hf": ("main", "mamba", {"num_hidden_layers": 3}),
+    "EleutherAI/pythia-160m": ("step143000", "gpt_neox", {"num_hidden_layers": 2}),
+    "EleutherAI/pythia-410m": ("main", "gpt_neox", {"num_hidden_layers": 2, "hidden_size": 48}),
+    "state-spaces/mamba-130m-hf": ("main", "mamba", {"num_hidden_layers": 2}),
 }
 MODELS = {"pythia-160m@step143000", "pythia-410m@main", "mamba-130m@main"}
 TASKS = ("parity", "dyck", "brackets")
@@ -102,6 +102,7 @@ def test_every_grid_runs_and_every_null_has_its_reason(
         '"pythia-160m", "pythia-410m", "mamba-130m"': '"mamba-130m"',
         TUNED: TUNED + "\nrecipe = { steps = 3, gate = 0.0 }",
         '"parity", "dyck"': '"parity"',
+        ",inlp]": "]",  # it takes most of the time
         '"brackets"': f'"brackets[folder={folder},max_length=32,min_length=32]"',
     }
     suite = changed(brief)
