@@ -1,7 +1,8 @@
 """Claims that a suite takes from another one: written once, held against the cells of both.
 
 A ``[[claims_from]]`` table of a suite's file names the other suite, and perhaps which of its claims
-are meant (``ids``), and which models stand in the place of those that they name (``models``).
+are meant (``ids``), and which models and tasks stand in the place of those that they name
+(``models``, ``tasks``).
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class ClaimsFrom(Table):
     """Which of its claims; by default all."""
     models: dict[SpecText, SpecText] = Field(default={})
     """Models that its claims name, and those that are meant instead."""
+    tasks: dict[SpecText, SpecText] = Field(default={})
+    """Tasks that its claims name, and those that are meant instead."""
 
 
 def borrowed(
@@ -39,24 +42,31 @@ def borrowed(
         claims: All claims of the suite that it names.
 
     Raises:
-        UsageError: It names a claim or a model that these do not have.
+        UsageError: It names a claim, a model or a task that these do not have.
     """
-    suite, ids, models = table["suite"], table.get("ids", ()), table.get("models", {})
+    suite, ids = table["suite"], table.get("ids", ())
     chosen = [claim for claim in claims if not ids or claim.get("id") in ids]
-    known = {
-        "ids": {claim["id"] for claim in claims if claim.get("id")},
-        "models": {name for claim in chosen for name in names_in(claim, "model")},
-    }
+    known = {"ids": {claim["id"] for claim in claims if claim.get("id")}}
+    for field, named in _NAMED.items():
+        known[field] = {name for claim in chosen for name in names_in(claim, named)}
     for field, names in known.items():
         for name in table.get(field, ()):
             if name not in names:
                 raise unknown(f"{field[:-1]} of a claim", name, names, see=f"the suite {suite}")
     for claim in chosen:
-        others = {name: _renamed(claim[name], models) for name in OTHERS if claim.get(name)}
-        yield {**_renamed(claim, models), **others}
+        others = {name: _renamed(claim[name], table) for name in OTHERS if claim.get(name)}
+        yield {**_renamed(claim, table), **others}
 
 
-def _renamed(table: Mapping[str, Any], models: Mapping[str, str]) -> dict[str, Any]:
-    """Return a table about another model, if it names one that another stands for."""
-    named = table.get("model", "")
-    return {**table, "model": models[named]} if named in models else dict(table)
+_NAMED = {"models": "model", "tasks": "task"}
+"""What of a claim is renamed by a field."""
+
+
+def _renamed(claim: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a claim, or another number of it, with the names that stand for its own."""
+    instead = {
+        named: table[field][claim[named]]
+        for field, named in _NAMED.items()
+        if claim.get(named) in table.get(field, {})
+    }
+    return {**claim, **instead}

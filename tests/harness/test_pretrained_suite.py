@@ -159,6 +159,7 @@ def test_the_whole_of_it_from_the_command_line(
     claims = capsys.readouterr().out
     assert "not measured" not in claims
     assert "no report has the result" not in claims
+    assert "no cell has a number" not in claims
     assert "1 of 4 seeds" in claims
     assert main(["report", str(results), "--output", str(tables / "report.md")]) == 0
     pictures = {path.name for path in tables.glob("*.png")}

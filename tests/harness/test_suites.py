@@ -44,7 +44,7 @@ least = 0.5
 """
 
 TAKING = "[[claims_from]]\nsuite = 'formal-small'\n"
-RENAMED = "models = { gru = 'gru[width=8]', lstm = 'mamba' }\n"
+RENAMED = "models = { gru = 'gru[width=8]', lstm = 'mamba' }\ntasks = { dyck = 's3' }\n"
 OF_ALL = CLAIM.replace("'gru'", "'*'") + "which = 'least'\n"
 TIMES_ALL = "minus = 'lstm'\ntimes = { model = 'mamba' }\n"
 TIMES = "minus = 'lstm'\ntimes = { task = 'dyck' }\n"
@@ -213,6 +213,7 @@ FILES = {
     "claims_from 1: There is no file": GRID + TAKING.replace("formal-small", "none.toml"),
     "claims_from 1: Unknown id 'F' of a claim": GRID + TAKING + "ids = ['F']",
     "claims_from 1: Unknown model 'gru' of a claim": GRID + TAKING + RENAMED,
+    "claims_from 1: Unknown task 'ar' of a claim": GRID + TAKING + "tasks = { ar = 's3' }",
     "own.toml is not a TOML file (Expected": "[[grid",
     "own.toml is not a TOML file (Exceeds": "x = " + "1" * 5000,
     "own.toml is nested too deeply": "x = " + "[" * 5000,
@@ -276,7 +277,8 @@ def test_claims_of_another_suite_are_held_against_other_models(written, tmp_path
         (None, "gru"), ("A", "gru[width=8]"), ("B", "gru[width=8]")
     ]  # fmt: skip
     assert suite.claims[2]["minus"] == {"model": "mamba"}
-    assert suite.claims[2]["times"] == {"task": "dyck"}
+    assert suite.claims[2]["times"] == {"task": "s3"}
+    assert {claim["task"] for claim in suite.claims} == {"parity"}
     (one,) = load_suite(written(GRID + taken + "ids = ['B']\n")).claims
     assert (one["id"], one["model"], one["minus"]) == ("B", "gru", {"model": "lstm"})
 
