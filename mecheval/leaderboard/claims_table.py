@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mecheval.leaderboard.claims import Finding
+    from mecheval.reports.collection import Group
 
 ANSWERS = ("yes", "no", "undecided", "not testable")
 
@@ -56,6 +57,11 @@ def _interval(finding: Finding) -> str:
     return words.interval(number.low, number.high) + mark
 
 
+def _gated(finding: Finding) -> list[Group]:
+    """Return the cells that had something to pass: not those that are measured in any case."""
+    return [group for group in finding.groups if group.gate != 0]
+
+
 def _how_many(by_seed: Iterable[Mapping[int, bool | None]]) -> str:
     """Write of how many seeds of all groups something holds: ``7 of 8``; nothing if unknown."""
     known = [each for group in by_seed for each in group.values() if each is not None]
@@ -70,8 +76,8 @@ _COLUMNS = (
     _Column("Here", lambda f: f.here),
     _Column("95 % interval", _interval),
     _Column("Seeds", lambda f: str(f.n_seeds or "")),
-    _Column("Learned", lambda f: _how_many(group.learned for group in f.groups), named=True),
-    _Column("Tracking", lambda f: _how_many(group.tracking for group in f.groups), named=True),
+    _Column("Learned", lambda f: _how_many(group.learned for group in _gated(f)), named=True),
+    _Column("Tracking", lambda f: _how_many(group.tracking for group in _gated(f)), named=True),
     _Column("p", lambda f: words.p_value(f.p)),
     _Column("p, corrected", lambda f: words.p_value(f.p_corrected)),
     _Column("Replicated", lambda f: f.answer),
@@ -105,9 +111,9 @@ def _legend(findings: Sequence[Finding], *, named: bool) -> str:
         )
     if named:
         lines.append(
-            "Learned: seeds that passed the gate, of all cells that the claim is about. Tracking: "
-            f"of those, seeds that are right at the last position of words four times as long in "
-            f"{LEAST:g} of cases or more."
+            "Learned: seeds that passed the gate, of all cells that the claim is about and that "
+            "have one. Tracking: of those, seeds that are right at the last position of words four "
+            f"times as long in {LEAST:g} of cases or more."
         )
     return "\n".join(lines)
 

@@ -293,6 +293,17 @@ def test_the_long_table_has_names_sources_and_counts():
     assert "F1:" not in text
 
 
+def test_cells_without_a_gate_are_not_counted_as_learned():
+    values = {LATE["parity"]: around(0.5)}
+    found = [*cell(GRU, "parity", values), *cell(LSTM, "parity", values, recipe={"gate": 0.0})]
+    (finding,) = examine([claim(id="F1", model="*", which="least", least=0.1)], collect(found),
+                         REGISTRY)  # fmt: skip
+    assert len(finding.groups) == 2
+    titles, _, row = markdown([finding]).splitlines()[:3]
+    learned = [each.strip() for each in titles.split("|")].index("Learned")
+    assert row.split("|")[learned].strip() == "4 of 4"
+
+
 def test_claims_without_names_have_the_short_table():
     found = late(GRU, parity=around(0.5))
     text = markdown(examine([claim(least=0.1)], collect(found), REGISTRY))
