@@ -161,7 +161,8 @@ def inlp(fit: Fit, probing: Probing) -> Eraser:
     """Remove the row spaces of probes fitted one after the other on what is left.
 
     Iterative nullspace projection (Ravfogel et al. 2020, arXiv:2004.07667). How much it removes
-    depends on the rows, the L2 and the rounds, which therefore are fixed: it never stops early.
+    depends on the rows, the L2 and the rounds, which therefore are fixed: it stops early only where
+    it has removed all there is.
     """
     rows = Split(*(part[: probing.inlp_rows] for part in fit.all_rows))
     removed_SD = np.zeros((0, len(fit.mean_D)))
@@ -173,6 +174,8 @@ def inlp(fit: Fit, probing: Probing) -> Eraser:
         )
         removed_SD = np.concatenate([removed_SD, _basis(_centred_directions(probe)).T])
         eraser = _orthogonal(fit.mean_D, removed_SD)
+        if eraser.rank == len(fit.mean_D):  # nothing is left
+            break
     return eraser
 
 
@@ -184,6 +187,10 @@ ERASERS: dict[str, Callable[[Fit, Probing], Eraser]] = {
     "inlp": inlp,
 }
 """Every eraser by name."""
+
+
+COMPLETE = ("leace", "class_mean")
+"""Those behind which no linear probe reads anything, by theorem."""
 
 
 def _probe(fit: Fit, probing: Probing) -> LogisticProbe:
