@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mecheval.metrics.bottleneck.erased_runs import Answered, ErasedRuns, erased_runs
-from mecheval.metrics.bottleneck.erasers import ERASERS, Probing
+from mecheval.metrics.bottleneck.erasers import Probing, erasers_of
 from mecheval.metrics.bottleneck.moments import Moments
 from mecheval.metrics.bottleneck.refit import Refit, refit
 
@@ -97,11 +97,9 @@ class Sweep:
         """Erase every variable by every eraser at one layer, all in one pass."""
         own, trials = {}, []
         for name, asked in variables.items():
-            made = [
-                [ERASERS[eraser](fit, self.probing) for eraser in self.erasers]
-                for fit in moments.fits(layer, name, asked.data.classes)
-            ]
-            for eraser, (first, *null) in zip(self.erasers, zip(*made, strict=True), strict=True):
+            fits = list(moments.fits(layer, name, asked.data.classes))
+            for eraser in self.erasers:
+                first, *null = erasers_of(eraser, fits, self.probing)
                 own[name, eraser] = first
                 trials += [self.runs.on_all(first), self.runs.on_some(null)]
         tried = self.runs.tried(layer, trials)

@@ -100,7 +100,8 @@ class LayerMoments:
         for part in (slice(n_rows), slice(n_rows, None)):
             kept = np.isin(row_values[part], classes)
             labels = np.searchsorted(classes, row_values[part][kept])
-            parts.append(Split(rows_CD[part][kept], labels))
+            # The same array for every label set, if nothing is left out.
+            parts.append(Split(rows_CD[part] if kept.all() else rows_CD[part][kept], labels))
         return Fit(means_SD, count_S, self.covariance, *parts)
 
     @cached_property

@@ -80,9 +80,9 @@ class Exchange(Metric):
 
     Answers count from the position on at which probes are asked: before it the last tokens are the
     state, and donors of the same token have the same. Donors are the same at all layers, and there
-    are ``n_draws`` independent draws of them; where they are several, ``draws_apart`` is how far two
-    of them differ most. A position without a donor keeps what is its own; ``without_donor`` is the share of these, and the
-    value is null if it is above ``max_missing``.
+    are ``n_draws`` independent draws of them; where they are several, ``draws_apart`` is how far
+    two of them differ most. A position without a donor keeps what is its own; ``without_donor`` is
+    the share of these, and the value is null if it is above ``max_missing``.
 
     What it cannot tell: where later blocks compute the state again from the tokens in the stream,
     nothing is lost, and that looks like no use (``planted/parity-twice``). A variable, or a tuple
