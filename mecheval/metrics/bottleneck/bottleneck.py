@@ -120,10 +120,11 @@ class Bottleneck(Metric):
         n_validation: Sequences that its strength is chosen on.
         n_test: Sequences that it is scored on.
         inverse_l2: Inverse strengths of its L2 penalty to choose among.
-        n_fit: Sequences that an eraser is fitted on.
+        n_fit: Sequences that an eraser is fitted on, where they are of the training length; longer
+            ones are as many fewer as they are longer.
         n_erase: Test sequences that are answered under erasure.
         n_null: Draws of exchanged labels per variable.
-        n_per_null: Test sequences per draw.
+        n_per_null: Test sequences per draw, likewise.
         inlp_rows: Rows, each of a sequence, that the probes of INLP are fitted on.
         inlp_inverse_l2: Their inverse strength of L2.
         inlp_rounds: Number of these probes.

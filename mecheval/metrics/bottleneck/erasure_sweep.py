@@ -85,7 +85,8 @@ class Sweep:
         """
         if not variables:
             return {}
-        batch = self.subject.examples("train", self.params["n_fit"], purpose="eraser")
+        n_fit = fewer(self.subject, self.params["n_fit"])
+        batch = self.subject.examples("train", n_fit, purpose="eraser")
         moments = Moments(self.subject, batch, self.params["n_null"])
         layers = range(1, self.subject.model.n_layers + 1)
         by_layer = [self._at(layer, moments, variables) for layer in layers]
@@ -123,9 +124,15 @@ class Sweep:
         return Probing(**{name: self.params[name] for name in names})
 
 
+def fewer(subject: Subject, n: int) -> int:
+    """Return how many longer words have as many positions as a number of words of training."""
+    return -(-n // subject.factor)
+
+
 def prepare_sweep(
     subject: Subject, params: Mapping[str, Any], erasers: tuple[str, ...] = ()
 ) -> Sweep:
     """Draw the sequences of an erasure experiment."""
-    runs = erased_runs(subject, params["n_erase"], params["n_per_null"])
+    n_per_null = fewer(subject, params["n_per_null"])
+    runs = erased_runs(subject, params["n_erase"], n_per_null)
     return Sweep(subject, params, erasers, runs)
