@@ -200,9 +200,9 @@ class _Searches:
         self.step_J[active[~taken_A]] /= 2
         self.stuck_J |= self.step_J < logistic.SMALLEST_STEP
         moved = active[taken_A]
-        pair = _Pairs(
-            *(np.zeros_like(self.direction_JSE) for _ in range(3)), np.zeros(len(self.step_J))
-        )
+        zeros_JSE = np.zeros_like(self.direction_JSE)
+        none_J = np.zeros(len(self.step_J))
+        pair = _Pairs(zeros_JSE, zeros_JSE.copy(), zeros_JSE.copy(), none_J)
         for change_JSE, before, behind in zip(pair[:3], _of(self.at), _of(points), strict=True):
             change_JSE[moved] = behind[taken_A] - before[moved]
             before[moved] = behind[taken_A]
