@@ -29,7 +29,8 @@ def measured(suite: Suite, named: Named) -> list[list[str]]:
         for grid in suite.grids
         for model in grid["models"]
         for task in grid["tasks"]
-        if named.model in (ALL, "") or canonical(named.model) == canonical(model, grid.get("size"))
+        if named.model in (ALL, "")
+        or canonical(named.model) == canonical(model, grid.get("size", ""))
         if named.task in (ALL, "") or canonical(named.task) == canonical(task)
     ]
 
