@@ -21,9 +21,10 @@ from hand_built import (
 )
 
 from mecheval.harness import selftest
-from mecheval.metrics.bottleneck import cost, erasers, moments, scrubbing
+from mecheval.metrics.bottleneck import cost, erasers, erasure_sweep, moments, scrubbing
 from mecheval.metrics.bottleneck.cost import AtLayer
 from mecheval.metrics.bottleneck.erased_runs import erased_runs
+from mecheval.metrics.bottleneck.erasers import Eraser
 from mecheval.metrics.bottleneck.erasure_sweep import fewer, prepare_sweep
 from mecheval.metrics.bottleneck.moments import Moments
 from tests.measured import metric_of
@@ -155,6 +156,18 @@ def test_erasers_stand_side_by_side_and_change_nothing_of_each_other() -> None:
         (other,) = results_of(subject, "bottleneck", **sizes, eraser=name).values()
         assert other.profile == result.profile
     assert "says nothing of whether the variable is used" in found["parity/direction"].warnings[0]
+
+
+def test_an_eraser_of_the_whole_stream_is_asked_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = subject_of(written_at_block(2, 4), PARITY)
+    whole = Eraser(np.zeros(24), np.eye(24), np.eye(24))
+    monkeypatch.setattr(erasure_sweep, "erasers_of", lambda _, fits, probing: [whole] * len(fits))
+    (result,) = results_of(subject, "bottleneck", **SMALL_ERASURE).values()
+    assert result.value is result.scalars["layer"] is None
+    said = "the eraser leaves nothing of the stream wherever the variable is readable"
+    assert result.reason == said
+    assert result.profile.marks["whole"] == [False, *[True] * 4]
+    assert result.profile.value == [None] * 5
 
 
 def test_a_network_with_a_hidden_layer_is_asked_only_where_the_variable_is() -> None:

@@ -93,12 +93,20 @@ def test_refit_recovery_is_relative_to_what_there_was() -> None:
 
 
 def test_which_layers_are_asked_about_and_which_count() -> None:
-    readable, token, trivial, beyond = np.array(
-        [[1, 1, 1, 0, 1], [1, 0, 0, 0, 0], [0, 0, 0, 0, 1], [1, 1, 0, 1, 1]], bool
+    readable, token, trivial, beyond, whole = np.array(
+        [
+            [1, 1, 1, 0, 1, 1],
+            [1, 0, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0, 1],
+            [1, 1, 0, 1, 1, 1],
+            [0, 0, 0, 0, 1, 0],
+        ],
+        bool,
     )
-    layers = Layers(readable, token, trivial, beyond)
-    assert layers.asked_L.tolist() == [False, True, True, False, False]
-    assert layers.counts_L.tolist() == [False, True, False, False, False]
+    layers = Layers(readable, token, trivial, beyond, whole)
+    assert layers.askable_L.tolist() == [False, True, True, False, True, False]
+    assert layers.asked_L.tolist() == [False, True, True, False, False, False]
+    assert layers.counts_L.tolist() == [False, True, False, False, False, False]
 
 
 def test_moments_in_chunks_equal_those_of_all_cells() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mecheval.metrics.bottleneck import erasers
-from mecheval.metrics.bottleneck.erasers import ERASERS, Covariance, Fit, Probing
+from mecheval.metrics.bottleneck.erasers import ERASERS, Covariance, Eraser, Fit, Probing
 from mecheval.metrics.probe.probes import Split, fit_logistic, score_balanced
 
 GRID = [0.001, 0.03, 1.0, 30.0]
@@ -162,3 +162,13 @@ def test_nothing_to_erase_removes_nothing() -> None:
     eraser = erasers.class_mean(flat, PROBING)
     assert eraser.rank == 0
     assert eraser(features) == pytest.approx(features)
+
+
+def test_what_an_eraser_leaves_is_the_variance_of_what_it_returns() -> None:
+    rng = np.random.default_rng(0)
+    features_ND = rng.normal(size=(500, 6)) @ rng.normal(size=(6, 6))
+    covariance = Covariance(np.cov(features_ND.T, bias=True))
+    left_DK, right_DK = rng.normal(size=(6, 2)), rng.normal(size=(6, 2))
+    eraser = Eraser(features_ND.mean(0), left_DK, right_DK)
+    expected = eraser(features_ND).var(0).sum() / features_ND.var(0).sum()
+    assert eraser.left(covariance) == pytest.approx(expected)

@@ -84,7 +84,8 @@ class Bottleneck(Metric):
     A layer counts (``valid`` in the profile) where the variable is readable (a_l >=
     ``min_readability``), blocks follow, and the cost is above the interval that holds 95 % of the
     null's draws, and by ``min_cost`` above their mean. At layer 0, the embedding, nothing is
-    erased: that would erase the token.
+    erased: that would erase the token. Where an eraser leaves nothing of the stream (``whole`` in
+    the profile), as INLP does where it has more directions than there are, nothing is asked.
 
     The value is the cost at the costliest layer that counts; for either half of the test sequences
     it is the one that is best on the other half, so that the largest of several costs is not too

@@ -205,17 +205,24 @@ class Layers:
         token_L: The embedding, where what is erased is the token.
         trivial_L: Only the final norm and the head follow, so that erasure must hurt.
         beyond_null_L: The cost is above the null's interval, and by no less than counts.
+        whole_L: The eraser leaves nothing of the stream, of whatever variable it is.
     """
 
     readable_L: np.ndarray
     token_L: np.ndarray
     trivial_L: np.ndarray
     beyond_null_L: np.ndarray
+    whole_L: np.ndarray
+
+    @property
+    def askable_L(self) -> np.ndarray:
+        """Return the layers at which an eraser of the variable alone could be held to a cost."""
+        return self.readable_L & ~self.token_L & ~self.trivial_L
 
     @property
     def asked_L(self) -> np.ndarray:
         """Return the layers at which the cost is one of the variable."""
-        return self.readable_L & ~self.token_L & ~self.trivial_L
+        return self.askable_L & ~self.whole_L
 
     @property
     def counts_L(self) -> np.ndarray:

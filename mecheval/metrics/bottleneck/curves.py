@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PLATEAU = 0.8
 """Layers with at least this share of the largest cost are on its plateau."""
 
+NOTHING = 1e-6
+"""Share of the variance below which what an eraser leaves is rounding."""
 
 MLP = ("mlp_probe", "mlp_refit")
 """Series of what networks with a hidden layer read before and after erasure."""
@@ -110,6 +112,7 @@ def curves_of(
         layer_L == 0,
         layer_L == last,
         above_null_L & (cost_L >= sweep.params["min_cost"]),
+        padded(outcome.variance_left for outcome in outcomes) < NOTHING,
     )
     refit_L = padded(o.refit.accuracy if o.refit else np.nan for o in outcomes)
     recovery_L = refit_recovery(refit_L, readings.accuracy_L, readings.chance)
@@ -170,6 +173,7 @@ def by_layer(curves: Curves) -> Profile:
             "beyond_null": layers.beyond_null_L,
             "token": layers.token_L,
             "trivial": layers.trivial_L,
+            "whole": layers.whole_L,
             "removed_linearly": curves.removed_L,
             "plateau": layer_curves.plateau(curves.counting_cost_L, PLATEAU * largest) & counts_L,
         },
@@ -187,6 +191,7 @@ def by_layer(curves: Curves) -> Profile:
             "refit_log_loss": padded(o.refit.log_loss if o.refit else np.nan for o in outcomes),
             "refit_recovery": curves.recovery_L,
             "rank": padded(outcome.eraser.rank for outcome in outcomes),
+            "variance_left": padded(outcome.variance_left for outcome in outcomes),
             **curves.further,
         },
     )

@@ -39,6 +39,12 @@ class Eraser:
         """Return the number of removed directions."""
         return self.left_DK.shape[1]
 
+    def left(self, covariance: Covariance) -> float:
+        """Return the share of the variance that is left."""
+        left_DD = np.eye(len(self.mean_D)) - self.left_DK @ self.right_DK.T
+        total = np.trace(covariance.matrix_DD)
+        return float(np.trace(left_DD @ covariance.matrix_DD @ left_DD.T) / total)
+
     def __call__(self, features_ND: np.ndarray) -> np.ndarray:
         """Return the features without the removed directions, in float64."""
         centred_ND = features_ND.astype(np.float64) - self.mean_D

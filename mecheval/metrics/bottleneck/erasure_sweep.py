@@ -42,12 +42,14 @@ class Outcome:
 
     Attributes:
         eraser: What erased it.
+        variance_left: Share of the variance of the activations that it leaves.
         answered: The answers under erasure.
         null_JBT: Answers given under each draw of the null; not asked where it was not tried.
         refit: What a linear probe still reads; None where there was nothing to read.
     """
 
     eraser: Eraser
+    variance_left: float
     answered: Answered
     null_JBT: np.ndarray
     refit: Refit | None
@@ -109,6 +111,7 @@ class Sweep:
             asked = variables[key[0]]
             outcomes[key] = Outcome(
                 eraser,
+                eraser.left(moments.layers[layer - 1].covariance),
                 tried[2 * place],
                 self.runs.spread(trials[2 * place + 1], tried[2 * place + 1]),
                 refit(asked.data, layer, eraser, self.params["inverse_l2"])

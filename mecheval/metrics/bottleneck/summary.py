@@ -36,8 +36,11 @@ def summary(runs: ErasedRuns, curves: Curves) -> tuple[Estimate, dict[str, Any]]
     if not told >= LEAST:
         reason = f"the answers tell next to nothing of the right ones ({told:.3f} of all)"
         estimate = Estimate(None, reason=reason)
-    elif not curves.layers.asked_L.any():
+    elif not curves.layers.askable_L.any():
         reason = "the variable is readable at no layer before the last block's output"
+        estimate = Estimate(None, reason=reason)
+    elif not curves.layers.asked_L.any():
+        reason = "the eraser leaves nothing of the stream wherever the variable is readable"
         estimate = Estimate(None, reason=reason)
     else:
         estimate = _at_bottleneck(curves, clean.token.mean(), fields)
