@@ -2,9 +2,9 @@
 
 The idea is that of Chung, Choi and Kim 2026 (arXiv:2605.07755, abstract): recurrences that are
 affine in their state correct no errors, so that within-class spread accumulates, and tracking ends
-where it is no longer small against the distance of the classes. The paper's formulas were not at
-hand: what is defined here is ours. With the means of the two nearest states a and b at position t,
-on the line that tells them apart best, and the spread within them around these means,
+where it is no longer small against the distance of the classes. Formulas are not the paper's: what
+is defined here is ours. With the distance of the means of the two nearest states at
+position t, on the line that tells them apart best, and the spread within them around these means,
 
     rho_t = spread_t / distance_t,        rho_t = rho_n (t / n)^growth for t from n / 2 to n,
     horizon = (rho* / rho_n)^(1 / growth),
@@ -24,7 +24,7 @@ from pydantic import Field
 
 from mecheval import stats
 from mecheval.metrics.contract import Column, Metric, metric
-from mecheval.metrics.horizon.followed import Followed, objection
+from mecheval.metrics.horizon.followed import Followed
 from mecheval.metrics.horizon.longer import FACTOR, FACTORS, KEPT, LOST, agrees, last_at
 from mecheval.metrics.horizon.places import Words, places_by_layer
 from mecheval.metrics.horizon.spread import threshold
@@ -63,21 +63,22 @@ FARTHEST = max(FACTORS)
 class Horizon(Metric):
     """Predicted multiple of the training length at which states are no longer told apart.
 
-    Of words of the training length n alone. At every layer and position the two values of the
-    variable are found that are hardest to tell apart on ``n_fit`` training sequences, with the line
-    that does so best (Fisher's discriminant, shrunk); ``n_test`` test sequences say how wide the
-    two are on it, around their means, against how far these are apart: the *spread over distance*
-    rho_t, 0 where every state is a point. Because neither pair nor line was chosen on them, it is
-    not too small. The profile has it by position behind the last layer, with its interval;
-    ``layers`` has it for the stream behind every block.
+    Of words of the training length n alone. At every layer the two values of the variable are found
+    that are hardest to tell apart in the second half of ``n_fit`` training sequences, with the line
+    that does so best at all these positions (Fisher's discriminant, shrunk); at every position
+    ``n_test`` test sequences say how wide the two are on it, around their means there, against how
+    far these are apart: the *spread over distance* rho_t, 0 where every state is a point. Because
+    neither pair nor line was chosen on them, it is not too small. The profile has it by position
+    behind the last layer, with its interval; ``layers`` has it for the stream behind every block.
 
     From n / 2 to n a power of the position is fitted, rho_t = rho_n (t / n)^growth. ``growth`` is
     near 1/2 where independent errors add up, as in a recurrence that is affine in its state, 1
     where they go the same way, more where errors make errors, and 0 where they are mended.
-    ``spread`` is rho_n. The value is where the power reaches ``threshold``, in multiples of n: the
-    rho that states have which are right in a share ``right`` of the words, and else any other one
-    (.375 for two states, .217 for six; for two normal distributions .375 is 0.909 on the right side
-    of the middle). The interval resamples test sequences.
+    ``spread`` is rho_n; below .005 it counts as that. The value is where the power reaches
+    ``threshold``, in multiples of n: the rho of states that are right in a share ``right`` of the
+    words, and else any other one (.375 for two values, .281 for three, .217 for six; two normal
+    distributions of .375 are in 0.909 on their side of the middle). The interval resamples test
+    sequences.
 
     Where no horizon lies within 8 training lengths the value is null, never 8: the reason says so,
     and the verdict is *kept at 4x predicted* all the same, as for every horizon of 4 or more; for a
@@ -89,12 +90,15 @@ class Horizon(Metric):
 
     What it cannot tell: it follows a trend, so that what fails beyond the training length without
     a drift before it (positions that were never trained, an attention that is spread thinner, a
-    count that leaves its range) is not foreseen, and a growth that changes is missed. It reads as
-    well as a line of its own can at every position; the readout of the model is one for all
-    positions, and may fail before (``planted/lstm-parity[sharpness=4.5]`` answers worse than it is
-    told apart). It looks behind the last layer: a state that drifts further below, and is still
-    mapped to the right side above, does not show there, only in ``layers``. A state that is written
-    so that no line tells it apart has no value, nor one that a single position would have to tell.
+    count that leaves its range) is not foreseen, and a growth that changes is missed. It reads with
+    the best line, from the means of each position; the model's own readout may fail before
+    (``planted/lstm-parity[sharpness=4.5]`` answers worse than it is told apart). It looks behind
+    the last layer: a state that drifts further below, and is still mapped to the right side above,
+    does not show there, only in ``layers``. Where words are short, few of them are different, and
+    the line may tell what makes them drift from the rest: the spread is too small at the beginning,
+    and the growth a little too large. A value that several states share has a spread that is no
+    noise, and seems nearer to being lost than it is (``top`` in ``planted/lstm-counter``). A
+    state that no line tells apart has no value.
 
     Attributes:
         variables: Which variables; none for all of the task.
@@ -126,30 +130,30 @@ class Horizon(Metric):
             subject.examples("train", self.n_fit, purpose="horizon"),
             subject.examples("test", self.n_test, purpose="horizon"),
         )
-        classes = {layout.part: words.classes(layout.part) for layout in layouts}
-        why_not = {name: objection(words, name, found) for name, found in classes.items()}
-        told = {name: found for name, found in classes.items() if why_not[name] is None}
-        by_layer = list(places_by_layer(words, told)) if told else []
+        names = [layout.part for layout in layouts]
+        why_not = {name: words.objection(name) for name in names}
+        values = {name: words.values(name) for name in names if why_not[name] is None}
+        by_layer = list(places_by_layer(words, values)) if values else []
         return [
-            self.result(layout, Estimate(None, reason=why_not[layout.part]), 0)
-            if layout.part not in told
-            else _result(
+            _result(
                 self,
                 layout,
-                Followed(words, told[layout.part], [at[layout.part] for at in by_layer]),
+                Followed(words, name, values[name], [places[name] for places in by_layer]),
             )
-            for layout in layouts
+            if name in values
+            else self.result(layout, Estimate(None, reason=why_not[name]), 0)
+            for name, layout in zip(names, layouts, strict=True)
         ]
 
 
 def _result(metric: Horizon, layout: Layout, followed: Followed) -> MetricResult:
-    n_classes = len(list(followed.classes.values())[-1])
-    level = threshold(metric.right, n_classes)
+    n_values = len(followed.values)
+    level = threshold(metric.right, n_values)
     trend, trend_R = followed.trend(followed.ratio_LT[-1:]), followed.trend(followed.ratio_RT)
     horizon, ends = float(trend.horizon(level)[0]), ends_of(trend_R.horizon(level))
     estimate = _estimate(trend, level, horizon, ends)
     known = estimate.value is not None or horizon > FARTHEST
-    held, verdict, notes = _held(followed, layout.part, horizon) if known else ({}, None, [])
+    held, verdict, notes = _held(followed, horizon) if known else ({}, None, [])
     spread_ends, growth_ends = ends_of(trend_R.level_R), ends_of(trend_R.growth_R)
     return metric.result(
         layout,
@@ -160,11 +164,14 @@ def _result(metric: Horizon, layout: Layout, followed: Followed) -> MetricResult
             "spread": trend.level_R[0], "spread_low": spread_ends[0], "spread_high": spread_ends[1],
             "growth": trend.growth_R[0], "growth_low": growth_ends[0],
             "growth_high": growth_ends[1],
-            "threshold": level, "n_values": n_classes,
+            "threshold": level, "n_values": n_values,
             **_counted(ends if known else (np.nan, np.nan)), **held,
         },
-        config={"first_of_trend": int(followed.position_T[followed.trend_T][0])},
-        warnings=[*_warnings(followed, layout.part, estimate, ends, known=known), *notes],
+        config={
+            "first_of_trend": followed.words.half,
+            "nearest": list(followed.places_L[-1].pair),
+        },
+        warnings=[*_warnings(followed, estimate, ends, known=known), *notes],
         profile=_by_position(followed, trend),
         profiles={"layers": _by_layer(followed)},
     )  # fmt: skip
@@ -196,12 +203,13 @@ def _counted(ends: tuple[Any, Any]) -> dict[str, float]:
 
 
 def _held(
-    followed: Followed, variable: str, horizon: float
+    followed: Followed, horizon: float
 ) -> tuple[dict[str, float | None], str | None, list[str]]:
     """Hold a horizon against accuracy at longer words; return numbers, verdict and notes."""
     subject = followed.words.subject
-    if not followed.words.decides(variable):
-        why = f"no verdict, and held against nothing: {variable} does not decide the answer"
+    name = followed.variable
+    if not followed.words.decides(name):
+        why = f"no verdict, and held against nothing: {name} does not decide the answer"
         return {}, None, [why]
     numbers: dict[str, float | None] = {}
     notes = []
@@ -214,15 +222,13 @@ def _held(
 
 
 def _warnings(
-    followed: Followed, variable: str, estimate: Estimate, ends: tuple[Any, Any], *, known: bool
+    followed: Followed, estimate: Estimate, ends: tuple[Any, Any], *, known: bool
 ) -> list[str]:
     notes = []
-    left_out = sorted(
-        set(range(followed.words.subject.task.variables[variable]))
-        - set(list(followed.classes.values())[-1])
-    )
+    n_all = followed.words.subject.task.variables[followed.variable]
+    left_out = sorted(set(range(n_all)) - set(followed.values))
     if left_out:
-        notes.append(f"values {left_out} are too rare at the last position and are left out there")
+        notes.append(f"values {left_out} are too rare to be told apart and are left out")
     if estimate.value is not None and ends[1] > FARTHEST:
         notes.append(f"the upper end of the interval lies beyond {FARTHEST} training lengths")
     if known and estimate.value is None and ends[0] <= FARTHEST:

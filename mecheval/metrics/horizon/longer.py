@@ -20,6 +20,7 @@ FACTOR = 4
 KEPT, LOST = f"kept at {FACTOR}x predicted", f"lost at {FACTOR}x predicted"
 
 _N = 512  # longer words; as many as the behavioural metric asks for, which has answered them
+_N_BEYOND = 256  # of those that are no test of the task: they are drawn for this alone
 
 
 def last_at(subject: Subject, factor: int) -> tuple[float | None, str | None]:
@@ -35,15 +36,15 @@ def last_at(subject: Subject, factor: int) -> tuple[float | None, str | None]:
     if reason:
         return None, reason
     if f"{factor}x" in task.test_lengths:
-        return _last(subject, length), None
+        return _last(subject, length, _N), None
     try:
-        return _last(subject, length), None
+        return _last(subject, length, _N_BEYOND), None
     except (UsageError, ContractError) as error:  # a length that the task never said it has
         return None, str(error)
 
 
-def _last(subject: Subject, length: int) -> float:
-    batch, predictions_BT = subject.answered(length, _N)
+def _last(subject: Subject, length: int, n: int) -> float:
+    batch, predictions_BT = subject.answered(length, n)
     return last_accuracy(predictions_BT, batch.targets_BT)
 
 

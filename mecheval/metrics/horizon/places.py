@@ -1,7 +1,7 @@
 """Where held-out words are on the line between two states, at every position of a layer.
 
-Shape suffixes: ``L`` layers 1 to n, ``N`` sequences to fit on, ``U`` held-out sequences, ``T``
-positions, ``D`` residual width, ``R`` resamples.
+Shape suffixes: ``N`` sequences to fit on, ``U`` held-out sequences, ``B`` either, ``T`` positions,
+``D`` residual width, ``R`` resamples, ``K`` values of a variable.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from mecheval.metrics.subject import Subject
     from mecheval.models.sites import Site
     from mecheval.tasks import Batch
+
+FEWEST = 3
+"""Fewest positions of a trend."""
 
 _TOGETHER = 1 << 26
 """Most numbers of activations that are held at a time, so that wide models are read by layers."""
@@ -47,22 +50,34 @@ class Words:
         """Return the sequences of both splits."""
         return self.fit, self.held
 
-    def classes(self, variable: str) -> dict[int, list[int]]:
-        """Return the values of a variable that can be told apart, by position.
+    @property
+    def half(self) -> int:
+        """Return the first position of the second half: from it on trends are taken."""
+        return -(-self.subject.length // 2)
 
-        Only positions are in it where there are two: each with enough sequences of both kinds.
-        """
+    def values(self, variable: str) -> list[int]:
+        """Return the values with enough sequences of both splits at all of these positions."""
         size = self.subject.task.variables[variable]
-        found = {}
-        for position in range(self.fit.n_positions):
-            enough_K = np.full(size, True)
-            for batch in self.both:
-                value_B = batch.variables[variable][:, position]
-                counts_K = np.bincount(value_B[value_B != UNDEFINED], minlength=size)
-                enough_K &= counts_K >= MIN_PER_CLASS
-            if enough_K.sum() > 1:
-                found[position] = np.flatnonzero(enough_K).tolist()
-        return found
+        enough_K = np.full(size, True)
+        for batch in self.both:
+            label_BTK = batch.variables[variable][:, self.half :, None] == np.arange(size)
+            enough_K &= label_BTK.sum(0).min(0) >= MIN_PER_CLASS
+        return np.flatnonzero(enough_K).tolist()
+
+    def objection(self, variable: str) -> str | None:
+        """Say why the spread of a variable has no trend, None where it has one."""
+        if any(
+            (batch.variables[variable][:, self.half :] == UNDEFINED).any() for batch in self.both
+        ):
+            return f"{variable} has no value at some positions: it is no state that goes on"
+        if self.fit.n_positions - self.half < FEWEST:
+            return f"words of {self.subject.length} symbols are too short for a trend"
+        if len(self.values(variable)) > 1:
+            return None
+        return (
+            f"fewer than two values of {variable} have {MIN_PER_CLASS} sequences at every position "
+            "of the second half: n_fit and n_test give more"
+        )
 
     def decides(self, variable: str) -> bool:
         """Say whether a variable leaves one answer, as far as the sequences show."""
@@ -74,61 +89,57 @@ class Words:
 
 @dataclass(frozen=True)
 class Places:
-    """Held-out words on the line between the two nearest states, at every position of a layer.
+    """Held-out words on the line between the two nearest states of a layer.
 
     Attributes:
-        place_UT: Where they are.
+        place_UT: Where they are, at every position.
         of_2UT: 1 for the words that are in either state.
+        pair: The two values of the variable.
     """
 
     place_UT: np.ndarray
     of_2UT: np.ndarray
+    pair: tuple[int, int]
 
     def ratio(self, weight_RU: np.ndarray) -> np.ndarray:
-        """Return the spread over distance ``(R, T)``."""
-        return over_distance(self.place_UT, self.of_2UT, weight_RU)
+        """Return the spread over distance ``(R, T)``; NaN where a state has too few words."""
+        ratio_RT = over_distance(self.place_UT, self.of_2UT, weight_RU)
+        return np.where(self.of_2UT.sum(1).min(0) >= MIN_PER_CLASS, ratio_RT, np.nan)
 
 
 def places_by_layer(
-    words: Words, classes: Mapping[str, Mapping[int, Sequence[int]]]
+    words: Words, values: Mapping[str, Sequence[int]]
 ) -> Iterator[dict[str, Places]]:
-    """Find at every layer, from behind the first block on, where words are.
+    """Find behind every block where words are, at all positions but that of BOS.
 
     Args:
         words: The sequences.
-        classes: For every variable the values that are told apart, by position.
+        values: For every variable the values that are told apart.
     """
     for fit_NTD, held_UTD in _streams(words):
         yield {
-            name: _places(words, name, by_position, fit_NTD, held_UTD)
-            for name, by_position in classes.items()
+            name: _places(words, name, classes, fit_NTD, held_UTD)
+            for name, classes in values.items()
         }
 
 
 def _places(
     words: Words,
     variable: str,
-    classes: Mapping[int, Sequence[int]],
+    classes: Sequence[int],
     fit_NTD: np.ndarray,
     held_UTD: np.ndarray,
 ) -> Places:
     fit_NT, held_UT = (batch.variables[variable] for batch in words.both)
-    found = [
-        along(
-            nearest(fit_NTD[:, position], fit_NT[:, position], values),
-            held_UTD[:, position],
-            held_UT[:, position],
-        )
-        for position, values in classes.items()
-    ]
-    places, members = zip(*found, strict=True)
-    return Places(np.stack(places, axis=-1), np.stack(members, axis=-1))
+    line = nearest(fit_NTD[:, words.half :], fit_NT[:, words.half :], classes)
+    place_UT, of_2UT = along(line, held_UTD[:, 1:], held_UT[:, 1:])
+    return Places(place_UT, of_2UT, (line.first, line.second))
 
 
 def _streams(words: Words) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Return the streams of both kinds of sequences at every layer, as many as fit in memory."""
     model = words.subject.model
-    n_numbers = (words.fit.tokens_BT.size + words.held.tokens_BT.size) * model.d_model
+    n_numbers = sum(batch.tokens_BT.size for batch in words.both) * model.d_model
     at_once = max(1, _TOGETHER // n_numbers)
     sites = stream_sites(model.n_layers)[1:]
     for start in range(0, len(sites), at_once):

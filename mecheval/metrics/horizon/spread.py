@@ -32,24 +32,21 @@ class Line(NamedTuple):
     second: int
 
 
-def nearest(features_ND: np.ndarray, label_N: np.ndarray, classes: Sequence[int]) -> Line:
+def nearest(stream_NTD: np.ndarray, label_NT: np.ndarray, classes: Sequence[int]) -> Line:
     """Find the two classes that are hardest to tell apart, and the line that does so best.
 
-    With class means m, and the covariance S of what is left of the features without their class's
-    mean, the line between a and b is w = (S + s I)^-1 (m_a - m_b) (Fisher's discriminant; s is
-    :data:`SHRINKAGE` of the mean variance), and the nearest are those with the least
-    (w^T (m_a - m_b))^2 / w^T S w.
+    All positions are taken together. With class means m, and the covariance S of what is left of
+    the activations without their class's mean, the line between a and b is
+    w = (S + s I)^-1 (m_a - m_b) (Fisher's discriminant; s is :data:`SHRINKAGE` of the mean
+    variance), and the nearest are those with the least (w^T (m_a - m_b))^2 / w^T S w.
 
     Args:
-        features_ND: Activations at a position.
-        label_N: Values of the variable; others than ``classes`` are left out.
+        stream_NTD: Activations.
+        label_NT: Values of the variable; others than ``classes`` are left out.
         classes: Two values or more.
     """
-    mean_KD = np.stack([features_ND[label_N == value].mean(0, dtype=float) for value in classes])
-    kept_N = np.isin(label_N, classes)
-    class_N = np.searchsorted(classes, label_N[kept_N])
-    inside_ND = features_ND[kept_N] - mean_KD[class_N]
-    spread_DD = inside_ND.T @ inside_ND / (len(inside_ND) - len(classes))
+    mean_KD = np.stack([stream_NTD[label_NT == value].mean(0, dtype=float) for value in classes])
+    spread_DD = _within(stream_NTD, label_NT, classes, mean_KD)
     line_KD = np.linalg.solve(spread_DD + _added(spread_DD) * np.eye(len(spread_DD)), mean_KD.T).T
     reach_KK = _of_differences(line_KD @ mean_KD.T)
     spread_KK = _of_differences(line_KD @ spread_DD @ line_KD.T)
@@ -59,6 +56,21 @@ def nearest(features_ND: np.ndarray, label_N: np.ndarray, classes: Sequence[int]
     hardest = np.nan_to_num(blur, nan=np.inf).argmax()  # 0 / 0 where two means are the same
     first, second = (int(index[hardest]) for index in upper)
     return Line(line_KD[first] - line_KD[second], classes[first], classes[second])
+
+
+def _within(
+    stream_NTD: np.ndarray, label_NT: np.ndarray, classes: Sequence[int], mean_KD: np.ndarray
+) -> np.ndarray:
+    """Return the covariance around class means ``(D, D)``, summed position by position."""
+    width = stream_NTD.shape[-1]
+    sum_DD, n = np.zeros((width, width)), -len(classes)
+    for position, label_N in enumerate(label_NT.T):
+        kept_N = np.isin(label_N, classes)
+        class_N = np.searchsorted(classes, label_N[kept_N])
+        inside_ND = stream_NTD[kept_N, position] - mean_KD[class_N]
+        sum_DD += inside_ND.T @ inside_ND
+        n += len(inside_ND)
+    return sum_DD / n
 
 
 def _added(spread_DD: np.ndarray) -> float:
@@ -72,19 +84,20 @@ def _of_differences(product_KK: np.ndarray) -> np.ndarray:
     return own_K[:, None] + own_K - product_KK - product_KK.T
 
 
-def along(line: Line, features_UD: np.ndarray, label_U: np.ndarray) -> tuple[np.ndarray, ...]:
+def along(line: Line, stream_UTD: np.ndarray, label_UT: np.ndarray) -> tuple[np.ndarray, ...]:
     """Return where held-out sequences are on a line, and in which of the two classes.
 
     Returns:
-        Places ``(U,)``, 0 on average, and 1 and 0 ``(2, U)`` for being in either class.
+        Places ``(U, T)``, whose mean is 0 at every position, and 1 and 0 ``(2, U, T)`` for being in
+        either class.
     """
-    of_2U = np.stack([label_U == line.first, label_U == line.second]).astype(float)
-    place_U = features_UD @ line.direction_D
-    return place_U - place_U[of_2U.any(0)].mean(), of_2U
+    of_2UT = np.stack([label_UT == line.first, label_UT == line.second]).astype(float)
+    place_UT = stream_UTD @ line.direction_D
+    return place_UT - place_UT.mean(0), of_2UT
 
 
 def over_distance(place_UT: np.ndarray, of_2UT: np.ndarray, weight_RU: np.ndarray) -> np.ndarray:
-    """Return the spread within two classes over the distance of their means.
+    """Return the spread within two classes over the distance of their means, by position.
 
     rho = sqrt((SS_a + SS_b) / (n_a + n_b - 2)) / (mean_a - mean_b), with the sums of squares around
     the means of the classes.
@@ -121,7 +134,7 @@ def threshold(right: float, n_classes: int) -> float:
 
         rho^2 = ((p + q) / 4 - m^2) / (2 m)^2.
 
-    For p = .9 these are .375, .280, .217 for 2, 3 and 6 classes. Of two normal distributions with
+    For p = .9 these are .375, .281, .217 for 2, 3 and 6 classes. Of two normal distributions with
     rho = .375 the nearer mean is the right one in .909: it is of little matter whether states are
     blurred or wrong.
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from mecheval import stats
 
-LEAST, MOST = 1e-3, 1e3
-"""Between these a spread over distance counts: below, states would be wrong in one of a million
-words, of which thousands cannot tell; above, nothing is told apart."""
+LEAST, MOST = 5e-3, 1e3
+"""Between these a spread over distance counts: below, states would be wrong in less than one of
+40,000 words, so that thousands cannot tell how it grows; above, nothing is told apart."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Trend:
     level_R: np.ndarray
     growth_R: np.ndarray
 
-    def at(self, factor: float) -> np.ndarray:
+    def at(self, factor: float | np.ndarray) -> np.ndarray:
         """Return the spread over distance at a multiple of the training length, ``(R,)``."""
         return self.level_R * factor**self.growth_R
 
