@@ -92,8 +92,8 @@ def test_the_spread_of_an_affine_recurrence_is_its_closed_form(drift: float) -> 
     for layer in np.array(result.profiles["layers"].value, float):  # nothing is added by block 2
         np.testing.assert_allclose(layer, measured_T, rtol=1e-3, atol=1e-6)
     low_T, high_T = (np.array(end, float) for end in (result.profile.low, result.profile.high))
-    assert ((low_T <= measured_T) & (measured_T <= high_T)).all()
-    assert np.mean(((low_T <= exact_T) & (exact_T <= high_T))[7:]) > 0.7
+    assert ((low_T <= measured_T) & (measured_T <= high_T))[2:].all()
+    assert ((low_T <= exact_T) & (exact_T <= high_T))[10:].all()
     assert result.scalars["growth"] == pytest.approx(0.5 * 12 / 11, abs=0.1)
 
 

@@ -106,7 +106,7 @@ def test_points_have_no_spread_and_what_is_the_same_has_no_distance() -> None:
 def of_positions(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return 3000 words of three positions, whose noise grows and whose states move together."""
     rng = np.random.default_rng(seed)
-    label_NT = rng.integers(3, size=(30000, 3))
+    label_NT = rng.integers(3, size=(3000, 3))
     place_K2 = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]])
     noise_NT2 = rng.normal(size=(3000, 3, 2)) * np.array([0.1, 0.2, 0.4])[:, None]
     return place_K2[label_NT] + noise_NT2 + np.array([0.0, 0.0, 0.1])[:, None], label_NT

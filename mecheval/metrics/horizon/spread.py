@@ -84,7 +84,9 @@ def _of_differences(product_KK: np.ndarray) -> np.ndarray:
     return own_K[:, None] + own_K - product_KK - product_KK.T
 
 
-def along(line: Line, stream_UTD: np.ndarray, label_UT: np.ndarray) -> tuple[np.ndarray, ...]:
+def along(
+    line: Line, stream_UTD: np.ndarray, label_UT: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return where held-out sequences are on a line, and in which of the two classes.
 
     Returns:
