@@ -6,7 +6,8 @@ from headline_reports import report, result
 
 from mecheval.reports.collection import collect, overview
 from mecheval.reports.collection.blocks import Block, by_subject, packed
-from mecheval.reports.collection.columns import columns_of, sections
+from mecheval.reports.collection.columns import columns_of
+from mecheval.reports.collection.sections import sections
 from mecheval.reports.schema import Headline
 
 LAYER = Headline(title="At layer", at="layer", kind="layer")
@@ -142,7 +143,9 @@ def test_a_metric_says_once_what_its_numbers_say():
     many = [
         result(f"a/{i}", 0.5, f"title {i}" * 9, metric="a", name="a") for i in range(3)
     ]  # fmt: skip
-    shown = overview.blocks(collect([report(*many, captions={"a": "what is there."})]))[1:]
+    shown = overview.blocks(collect([report(*many, captions={"a": "what is there."})]).groups, [])[
+        1:
+    ]
     said = [caption for block in shown for caption in block.captions]
     assert said == ["a: what is there.", *["a, continued"] * (len(shown) - 1)]
     assert len(shown) > 1
@@ -159,13 +162,36 @@ def test_metrics_of_the_same_things_stand_side_by_side_with_a_sentence_each():
     results = [*of("read", *both), *of("cost", *both), *of("gain", "top", "push"), *plain]
     said = {"read": "what is there.", "cost": "what is lost."}
     (group,) = collect([report(*results, captions=said)]).groups
-    shown = overview.blocks(collect(group.reports))[1:]
+    shown = overview.blocks(collect(group.reports).groups, [])[1:]
     assert [list(block.headers[2:]) for block in shown] == [
         ["Of", "Seeds", "read", "cost"], ["Of", "Seeds", "gain"], ["Seeds", "Lag"],
     ]  # fmt: skip
     assert list(shown[0].captions) == ["read: what is there.", "cost: what is lost."]
     assert list(shown[2].captions) == ["lag"]
     assert [row[2] for row in shown[0].rows] == ["depth", "top"]
+
+
+def test_parameters_in_headings_are_no_reason_against_rows():
+    def of(metric, *subjects):
+        return [
+            result(f"{metric}/{s}", 0.5, f"{s}: cost", metric=metric, name="cost") for s in subjects
+        ]
+
+    once = report(*of("cost[n=1]", "depth", "top", "top/inlp"), *of("cost[n=2]", "depth", "top"))
+    shown = overview.blocks(collect([once]).groups, [])[1:]
+    assert [list(block.headers[2:]) for block in shown] == [["Of", "Seeds", "cost"]] * 2
+    assert [[row[2] for row in block.rows] for block in shown] == [
+        ["depth", "top", "top/inlp"], ["depth", "top"],
+    ]  # fmt: skip
+
+
+def test_why_there_is_no_verdict_beside_a_value_is_said():
+    said = Headline(title="verdict", at="verdict", otherwise="it is not the whole state")
+    (group,) = collect([report(result("mine/a", 0.5, said))]).groups
+    (column,) = columns_of(group.reports)
+    assert dict(group.of(column).reasons) == {0: "it is not the whole state"}
+    (group,) = collect([report(result("mine/a", None, said))]).groups
+    assert "whole state" not in group.of(column).reasons[0]
 
 
 def test_results_whose_headings_differ_in_their_subject_become_rows():

@@ -20,7 +20,6 @@ from mecheval.reports.lookup import interval_at, number_at
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mecheval.reports.collection.columns import Column
     from mecheval.reports.results import MetricResult
 
 SEED = "seed"
@@ -51,11 +50,12 @@ class Number(NamedTuple):
     bounds: tuple[float | None, float | None] = (None, None)
     reason: str | None = None
 
-    def of(self, column: Column) -> Number:
-        """Return the number with what its column knows of it: bounds, and why it is missing."""
+    def within(self, bounds: tuple[float | None, float | None], *, otherwise: str = "") -> Number:
+        """Return the number with its bounds, and with why it is missing where nothing says so."""
         unsaid = self.value is None and self.reason == UNDEFINED
-        reason = column.otherwise or self.reason if unsaid else self.reason
-        return self._replace(bounds=column.bounds, reason=reason)
+        return self._replace(
+            bounds=bounds, reason=otherwise or self.reason if unsaid else self.reason
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,11 +199,16 @@ def common_range(numbers: Mapping[int, Number]) -> OverSeeds:
     )  # fmt: skip
 
 
-def verdicts_of(results: Mapping[int, MetricResult | None]) -> OverSeeds:
-    """Count the verdicts of a result over seeds; its mean is that of the values beside them."""
+def verdicts_of(results: Mapping[int, MetricResult | None], *, otherwise: str = "") -> OverSeeds:
+    """Count the verdicts of a result over seeds; its mean is that of the values beside them.
+
+    Args:
+        results: The result by seed.
+        otherwise: Why there is no verdict where the result does not say so.
+    """
     found = {s: r.verdict for s, r in results.items() if r is not None and r.verdict is not None}
     reasons = {
-        seed: (result.reason or UNDEFINED) if result else NOT_MEASURED
+        seed: (result.reason or otherwise or UNDEFINED) if result else NOT_MEASURED
         for seed, result in results.items()
         if seed not in found
     }
