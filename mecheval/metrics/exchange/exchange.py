@@ -102,9 +102,9 @@ class Exchange(Metric):
         variables: Which variables, or tuples of them (``depth+top``); none for every one of the
             task, and the tuple of all if there are several.
         component: What is exchanged: the residual ``stream``, or the ``state`` of mixers.
-        n_pool: Sequences that can give; a quarter of them where that leaves at most one position in
-            200 without a donor; twice, four times or more as many where too many positions are
-            without one otherwise.
+        n_pool: Sequences that can give; 750 where these leave at most one position in 200 without a
+            donor; twice, four times or more as many where too many positions are without one
+            otherwise.
         n_pool_most: Most of them.
         n_sequences: Test sequences that get.
         n_draws: Independent draws of donors.

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _HELPS = 0.9
 """Twice as many sequences must leave at most this part of the positions without a donor so."""
 
-_FEW, _HARDLY_ANY = 4, 0.005
-"""A pool as many times smaller is enough where it leaves this share without a donor at most."""
+_FEW, _HARDLY_ANY = 750, 0.005
+"""So many sequences are enough where they leave at most this share of positions without a donor."""
 
 
 class Exchanging(Protocol):
@@ -130,10 +130,10 @@ def exchanged_runs(
 def _pool(
     subject: Subject, batch: Batch, tuples: Sequence[Sequence[str]], params: Mapping[str, Any]
 ) -> Batch:
-    """Draw sequences that give: a quarter of what is asked for if that brings hardly fewer donors.
+    """Draw sequences that give: few, if hardly a position is without a donor then.
 
-    Otherwise all, or twice as many as long as this brings donors, if it brings enough. Where states
-    are many, few sequences hold one of the same state and token at a position.
+    Otherwise as many as are asked for, or twice as many as long as this brings donors, if it brings
+    enough. Where states are many, few sequences hold one of the same state and token at a position.
     """
 
     def drawn(n: int) -> tuple[Batch, float]:
@@ -141,7 +141,7 @@ def _pool(
         return pool, max(donors_by(pool, batch, names).missing for names in ((), *tuples))
 
     n, before = params["n_pool"], 1 / _HELPS
-    few, missing = drawn(-(-n // _FEW))
+    few, missing = drawn(min(n, _FEW))
     if missing <= _HARDLY_ANY:
         return few
     asked, missing = drawn(n)
