@@ -26,7 +26,7 @@ from scipy.stats import binom
 
 from mecheval.errors import ContractError
 from mecheval.harness import selftest
-from mecheval.metrics.horizon import longer
+from mecheval.metrics.horizon import longer, places
 from mecheval.metrics.horizon.longer import KEPT, LOST
 from mecheval.metrics.horizon.places import Words
 from mecheval.metrics.horizon.spread import threshold
@@ -258,6 +258,21 @@ def test_wide_models_are_read_layer_by_layer(monkeypatch: pytest.MonkeyPatch) ->
     together = planted("lstm-parity[sharpness=5]")
     monkeypatch.setattr("mecheval.metrics.horizon.places._TOGETHER", 1)
     assert planted("lstm-parity[sharpness=5]").model_dump() == together.model_dump()
+
+
+def test_lines_are_found_on_other_words_than_they_are_measured_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found, whole = [], places.nearest
+
+    def listening(stream_NTD: np.ndarray, *given: Any) -> Any:
+        found.append(stream_NTD.shape)
+        return whole(stream_NTD, *given)
+
+    monkeypatch.setattr(places, "nearest", listening)
+    result = horizon_of(drifting(0.12), n_fit=120, n_test=90)
+    assert found == [(120, 9, WIDTH)] * 2  # the second half of the words, behind either block
+    assert (result.n_scored, result.n_expected) == (90, 90)
 
 
 def test_an_answer_is_decided_by_what_leaves_one() -> None:
