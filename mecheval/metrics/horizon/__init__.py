@@ -1,0 +1,1 @@
+"""How long states will be told apart: their spread over their distance, and its trend."""
