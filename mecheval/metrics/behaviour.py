@@ -14,6 +14,7 @@ import numpy as np
 from mecheval import stats
 from mecheval.metrics import accuracy, resampling
 from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.longer_words import N_WORDS
 from mecheval.metrics.parameters import Count
 from mecheval.metrics.results import Estimate, Layout, profile
 from mecheval.tasks.batch import UNSCORED
@@ -59,7 +60,7 @@ class Behaviour(Metric):
     """
 
     n: Count = 1024
-    n_longer: Count = 512
+    n_longer: Count = N_WORDS
 
     def measure(self, subject: Subject) -> list[MetricResult]:
         """Measure all three at every test length."""

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 from mecheval import stats
 from mecheval.errors import unknown
 from mecheval.metrics.accuracy import last_right
+from mecheval.metrics.longer_words import N_WORDS, lacks_test
 
 if TYPE_CHECKING:
     from mecheval.metrics.contract import Metric
     from mecheval.metrics.subject import Subject
     from mecheval.models.contract import SequenceModel
     from mecheval.tasks import Task
-
-_N_AT_LENGTH = 512  # sequences that tell an accuracy from chance: to about .04
 
 
 class Need:
@@ -128,9 +127,7 @@ class Longer(Need):
 
     def of_task(self, task: Task, metric: Metric) -> str | None:
         """Look among the tests of the task."""
-        if f"{self.factor}x" in task.test_lengths:
-            return None
-        return f"task '{task.card.name}' has no test at {self.factor} times its length"
+        return lacks_test(task, self.factor)
 
 
 @dataclass(frozen=True)
@@ -163,7 +160,7 @@ class AtLength(Need):
         reason = subject.too_long(subject.length)
         if reason:
             return reason
-        batch, predictions_BT = subject.answered(subject.length, _N_AT_LENGTH)
+        batch, predictions_BT = subject.answered(subject.length, N_WORDS)
         right_B = last_right(predictions_BT, batch.targets_BT)
         interval = stats.wilson(right_B.sum(), len(right_B), unit="sequence")
         if interval.low > subject.task.chance:

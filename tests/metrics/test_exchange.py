@@ -383,6 +383,9 @@ def test_what_no_one_could_tell_apart_has_no_value() -> None:
 def test_named_tuples_are_measured_and_others_refused() -> None:
     subject = untrained("lstm[layers=1,width=8]", "s3")
     few = {"n_pool": 300, "n_sequences": 20, "n_draws": 1}
+    assert list(results_of(subject, "exchange", **few)) == [
+        "exchange/element", "exchange/sign", "exchange/coset",
+    ]  # fmt: skip
     found = results_of(subject, "exchange", variables=["element", "sign+coset"], **few)
     assert list(found) == ["exchange/element", "exchange/sign+coset"]
     one, other = found.values()

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from hand_built import load_task, subject_of, written_at_block
 
-from mecheval.metrics.exchange.donors import NONE, decides, donors_by
+import mecheval
+from mecheval.metrics.exchange.donors import NONE, donors_by
 from mecheval.metrics.exchange.exchanged_runs import exchanged_runs
+from mecheval.metrics.exchange.whole_state import decides, told_apart
+from mecheval.seeding import stream
 from mecheval.tasks import Batch
 
 TUPLES = [(), ("top",), ("depth",), ("depth", "top")]
@@ -93,6 +96,33 @@ def test_which_variables_decide_the_rest() -> None:
     assert decides(batch, ("element",), ("sign", "coset"))
     assert decides(batch, ("sign", "coset"), ("element",))
     assert not decides(batch, ("sign",), ())
+
+
+@pytest.mark.parametrize(
+    ("task", "further"),
+    [
+        ("parity", []),
+        ("s3", []),
+        ("z6", []),
+        ("group[name=z2xs3]", []),
+        ("group[name=s5]", []),
+        ("dyck", ["depth+top"]),
+        ("ar", ["bound+key"]),
+    ],
+)
+def test_variables_are_asked_for_together_where_none_decides_the_others(
+    task: str, further: list[str]
+) -> None:
+    loaded = mecheval.load_task(task)
+    assert told_apart(loaded) == [*loaded.variables, *further]
+
+
+def test_words_hold_all_states_that_are_told_apart() -> None:
+    """A pair of values that no word has could be what tells two states apart."""
+    task = mecheval.load_task("group[name=s5]")
+    names = list(task.variables)
+    words = task.sample(stream(0, "variables"), 1000, task.max_length)
+    assert len(np.unique(words.variables[names[0]])) == 1 + task.variables[names[0]]
 
 
 def test_tuples_that_tell_the_same_states_apart_have_the_same_donors() -> None:

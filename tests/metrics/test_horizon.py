@@ -26,8 +26,9 @@ from scipy.stats import binom
 
 from mecheval.errors import ContractError
 from mecheval.harness import selftest
-from mecheval.metrics.horizon import longer, places
-from mecheval.metrics.horizon.longer import KEPT, LOST
+from mecheval.metrics import longer_words
+from mecheval.metrics.horizon import places
+from mecheval.metrics.horizon.horizon import KEPT, LOST
 from mecheval.metrics.horizon.places import Words
 from mecheval.metrics.horizon.spread import threshold
 
@@ -189,7 +190,10 @@ def test_no_word_beyond_the_training_length_has_a_part_in_the_prediction() -> No
     assert alone.value == with_longer.value
     assert alone.verdict == with_longer.verdict
     assert alone.scalars["last_accuracy_4x"] is alone.scalars["agrees_4x"] is None
-    assert "held against nothing at 4x: task 'parity' has no longer test" in alone.warnings
+    assert (
+        "held against nothing at 4x: task 'parity' has no test at 4 times its length"
+        in alone.warnings
+    )
 
 
 def test_a_length_that_cannot_be_had_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,11 +205,13 @@ def test_a_length_that_cannot_be_had_is_said(monkeypatch: pytest.MonkeyPatch) ->
     def refusing(*_: Any) -> float:
         raise ContractError("There is no such word.")
 
-    monkeypatch.setattr(longer, "_last", refusing)
+    monkeypatch.setattr(longer_words, "_last", refusing)
     subject = drifting(0.12, longer=(2,))
-    assert longer.last_at(subject, 8) == (None, "There is no such word.")
+    assert longer_words.last_at(subject, 8, n_beyond=9) == (None, "There is no such word.")
+    untested = "task 'parity' has no test at 8 times its length"
+    assert longer_words.last_at(subject, 8) == (None, untested)
     with pytest.raises(ContractError):  # what the task says it has must be there
-        longer.last_at(subject, 2)
+        longer_words.last_at(subject, 2)
 
 
 def test_states_that_are_not_there_have_no_horizon() -> None:

@@ -57,9 +57,8 @@ class Donors:
 
     def same_as(self, other: Donors) -> bool:
         """Say whether every cell has the same donors here as there."""
-        return all(
-            np.array_equal(own, others)
-            for own, others in zip(vars_of(self), vars_of(other), strict=True)
+        return np.array_equal(self.kind_ST, other.kind_ST) and np.array_equal(
+            self.kind_BT, other.kind_BT
         )
 
     def draw(self, rng: np.random.Generator, n_draws: int) -> np.ndarray:
@@ -91,11 +90,6 @@ class Donors:
         return np.divide(
             n_alike_BT, count_BT, out=np.full(count_BT.shape, np.nan), where=count_BT > 0
         )
-
-
-def vars_of(donors: Donors) -> tuple[np.ndarray, np.ndarray]:
-    """Return both numberings."""
-    return donors.kind_ST, donors.kind_BT
 
 
 def donors_by(pool: Batch, getting: Batch, variables: Sequence[str]) -> Donors:
@@ -141,19 +135,3 @@ def _numbered(label_C: np.ndarray) -> np.ndarray:
     table = np.zeros(n_labels, bool)
     table[label_C - least] = True
     return (table.cumsum() - 1)[label_C - least]
-
-
-def decides(batch: Batch, variables: Sequence[str], others: Sequence[str]) -> bool:
-    """Say whether token, position and the variables leave one answer, and one value of others.
-
-    As far as sequences show: no two of their cells of one kind differ.
-
-    Args:
-        batch: The sequences.
-        variables: Names of the variables.
-        others: Names of the others.
-    """
-    kind_BT = donors_by(batch, batch, variables).kind_ST
-    further = [batch.targets_BT, *(batch.variables[name] for name in others)]
-    finer = joined([(label_BT, label_BT) for label_BT in (kind_BT, *further)])
-    return bool(finer.kind_ST.max() == kind_BT.max())

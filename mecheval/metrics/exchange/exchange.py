@@ -25,6 +25,7 @@ from mecheval.metrics.exchange import checks
 from mecheval.metrics.exchange.curves import Curves, inner_mean, lateness
 from mecheval.metrics.exchange.exchange_sweep import Outcome, Sweep, sweep_of
 from mecheval.metrics.exchange.tracking import Prediction, predicted
+from mecheval.metrics.exchange.whole_state import told_apart
 from mecheval.metrics.needs import AtLength, Variable, parts_of
 from mecheval.metrics.parameters import Amount, Count, Lengths, Share
 from mecheval.metrics.results import Estimate, Layout, profile
@@ -69,8 +70,8 @@ class Exchange(Metric):
     those where it is defined; it is given where the variables are the whole state. ``agrees`` holds
     it against ``last_accuracy_4x``, accuracy at the last position of words four times as long: a
     model tracks where that is 0.9 or more. Where little is lost inside, sufficiency is a share of
-    little; ``mean_kept`` is the mean over the same layers of the accuracy above chance that donors
-    of the same state leave, as a share of the model's.
+    little; ``mean_kept`` is the mean, over all layers between, of the accuracy above chance that
+    donors of the same state leave, as a share of the model's.
 
     Two things must come out: at layer 0 the stream is the token, so that nothing changes
     (``identity_error``); behind the last block donors of the same state answer as well as the
@@ -100,7 +101,8 @@ class Exchange(Metric):
 
     Attributes:
         variables: Which variables, or tuples of them (``depth+top``); none for every one of the
-            task, and the tuple of all if there are several.
+            task, and the tuple of all if there are several and none decides the others: with the
+            element of a group its sign is known, so that both tell the same states apart.
         component: What is exchanged: the residual ``stream``, or the ``state`` of mixers.
         n_pool: Sequences that can give; 750 where these leave at most one position in 200 without a
             donor; twice, four times or more as many where too many positions are without one
@@ -126,13 +128,11 @@ class Exchange(Metric):
     tracks: Share = 0.8
 
     def outline(self, subject: Subject) -> list[Layout]:
-        """Return one result per variable, and one for all of them together."""
-        named = list(subject.task.variables)
-        every = [*named, "+".join(named)] if len(named) > 1 else named
+        """Return one result per variable, and one for all together where that is another state."""
         n_sequences = subject.cut(self.n_sequences)
         return [
             Layout(part, f"lateness of sufficiency of {part}", n_sequences, (0.0, 1.0))
-            for part in self.variables or every
+            for part in self.variables or told_apart(subject.task)
         ]
 
     def measure(self, subject: Subject) -> list[MetricResult]:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mecheval.metrics.accuracy import last_accuracy
-from mecheval.metrics.exchange.donors import decides
-from mecheval.reports.tracking import LEAST
+from mecheval.metrics.exchange.whole_state import decides
+from mecheval.metrics.longer_words import borne_out, last_at
 from mecheval.tasks.batch import UNDEFINED
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ FACTOR = 4
 """How many times as long as the longest of training the words are at which tracking is told."""
 
 PREDICTED, NOT_PREDICTED = "tracking predicted", "tracking not predicted"
-_N = 512  # longer words; as many as the behavioural metric asks for, which has answered them
 
 
 @dataclass(frozen=True)
@@ -42,9 +40,7 @@ class Prediction:
     @property
     def agrees(self) -> float | None:
         """Return 1 where the verdict is borne out, 0 where not, None where nobody can say."""
-        if self.verdict is None or self.longer is None:
-            return None
-        return float((self.verdict == PREDICTED) == (self.longer >= LEAST))
+        return None if self.verdict is None else borne_out(self.verdict == PREDICTED, self.longer)
 
 
 def predicted(
@@ -61,7 +57,7 @@ def predicted(
     """
     objection = _objection(subject, pool, variables, inner)
     verdict = None if objection else PREDICTED if inner >= least else NOT_PREDICTED
-    longer, why = last_at_longer(subject)
+    longer, why = last_at(subject, FACTOR)
     notes = [f"no verdict on tracking: {objection}"] if objection else []
     if why and verdict:
         notes.append(f"the verdict is held against nothing: {why}")
@@ -87,15 +83,3 @@ def _objection(subject: Subject, pool: Batch, variables: Sequence[str], inner: f
 def _goes_on(pool: Batch, variables: Sequence[str]) -> bool:
     """Say whether all variables have a value at every position behind BOS."""
     return all((pool.variables[name][:, 1:] != UNDEFINED).all() for name in variables)
-
-
-def last_at_longer(subject: Subject) -> tuple[float | None, str | None]:
-    """Return last-position accuracy at longer words, or why it is not known."""
-    length = subject.task.test_lengths.get(f"{FACTOR}x")
-    if length is None:
-        return None, f"task '{subject.task.card.name}' has no test at {FACTOR} times its length"
-    reason = subject.too_long(length)
-    if reason:
-        return None, reason
-    batch, predictions_BT = subject.answered(length, _N)
-    return last_accuracy(predictions_BT, batch.targets_BT), None

@@ -25,10 +25,10 @@ from pydantic import Field
 from mecheval import stats
 from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.horizon.followed import Followed
-from mecheval.metrics.horizon.longer import FACTOR, FACTORS, KEPT, LOST, agrees, last_at
 from mecheval.metrics.horizon.places import Words, places_by_layer
 from mecheval.metrics.horizon.spread import threshold
 from mecheval.metrics.horizon.trend import Trend, ends_of
+from mecheval.metrics.longer_words import borne_out, last_at
 from mecheval.metrics.needs import Variable
 from mecheval.metrics.parameters import Count
 from mecheval.metrics.results import Estimate, Layout, profile
@@ -38,8 +38,18 @@ if TYPE_CHECKING:
     from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import MetricResult, Profile
 
+FACTORS = (2, 4, 8)
+"""Multiples of the training length at which a horizon is held against accuracy."""
+
+FACTOR = 4
+"""The one of the verdict."""
+
+KEPT, LOST = f"kept at {FACTOR}x predicted", f"lost at {FACTOR}x predicted"
+
 FARTHEST = max(FACTORS)
 """Multiple of the training length up to which a trend is followed."""
+
+_N_BEYOND = 256  # words of a length that is no test of the task: they are drawn for this alone
 
 
 @metric(
@@ -214,9 +224,9 @@ def _held(
     numbers: dict[str, float | None] = {}
     notes = []
     for factor in FACTORS:
-        accuracy, why = last_at(subject, factor)
+        accuracy, why = last_at(subject, factor, n_beyond=_N_BEYOND)
         numbers[f"last_accuracy_{factor}x"] = accuracy
-        numbers[f"agrees_{factor}x"] = agrees(horizon, factor, accuracy)
+        numbers[f"agrees_{factor}x"] = borne_out(horizon >= factor, accuracy)
         notes += [f"held against nothing at {factor}x: {why}"] if why else []
     return numbers, KEPT if horizon >= FACTOR else LOST, notes
 
