@@ -15,12 +15,13 @@ from mecheval.errors import UsageError
 from mecheval.tasks import UNDEFINED, UNSCORED, Batch, Task, task
 from mecheval.tasks.corpus import corpus
 from mecheval.tasks.nesting import nesting
-from mecheval.tasks.python_source import CLOSING, INDEX, OPENING, SYMBOLS, ages, kinds, source_of
+from mecheval.tasks.python_source import CLOSING, INDEX, OPENING, SYMBOLS, kinds, matched, source_of
 from mecheval.tasks.splits import BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from mecheval.tasks.python_source import Passages
     from mecheval.tasks.splits import Split
 
 
@@ -115,7 +116,7 @@ class Brackets(Task):
         turn_B = rng.integers(1, len(OPENING), size=len(symbol_BS))
         kind_B = (found.kind_BT[:, -1] - 1 + turn_B) % len(OPENING)
         symbol_BS[row_B, opener_B] = INDEX[OPENING[0]] + kind_B
-        return self._batch(symbol_BS)
+        return self._batch(matched(symbol_BS, self.m))
 
     def _passages(
         self, rng: np.random.Generator, n: int, length: int, buckets: Collection[int]
@@ -137,16 +138,20 @@ class Brackets(Task):
         kind_B = rng.integers(len(OPENING), size=n)
         place_B = (np.cumsum(size_K) - size_K)[kind_B] + rng.integers(size_K[kind_B])
         start_B = np.concatenate(by_kind)[place_B]
-        return self._batch(source.symbol_X[start_B[:, None] + np.arange(length)])
+        return self._batch(source.read(start_B, length))
 
-    def _batch(self, symbol_BS: np.ndarray) -> Batch:
-        n, length = symbol_BS.shape
-        found = nesting(kinds(symbol_BS), self.m)
-        closing_BT = INDEX[CLOSING[0]] + found.kind_BT - 1
-        scored_BT = (found.depth_BT > 0) & (ages(found) >= self.reach)
-        targets_BT = np.where(scored_BT, closing_BT, UNSCORED)
-        variables = {"depth": found.depth_BT, "top": found.kind_BT}
-        for values_BT in variables.values():
-            values_BT[:, 0] = UNDEFINED
-        tokens_BT = np.concatenate([np.zeros((n, 1), np.int64), symbol_BS], 1)
-        return Batch(tokens_BT, targets_BT, variables, {"readout": np.full(n, length)})
+    def _batch(self, found: Passages) -> Batch:
+        n, length = found.symbol.shape
+        closing_BS = INDEX[CLOSING[0]] + found.kind - 1
+        scored_BS = (found.depth > 0) & (found.age >= self.reach)
+        return Batch(
+            _behind(0, found.symbol),
+            _behind(UNSCORED, np.where(scored_BS, closing_BS, UNSCORED)),
+            {"depth": _behind(UNDEFINED, found.depth), "top": _behind(UNDEFINED, found.kind)},
+            {"readout": np.full(n, length)},
+        )
+
+
+def _behind(first: int, value_BS: np.ndarray) -> np.ndarray:
+    """Return values of symbols behind one of BOS, ``(B, T)``."""
+    return np.pad(value_BS, [(0, 0), (1, 0)], constant_values=first)

@@ -60,9 +60,7 @@ def corpus(folder: str, suffix: str, kilobytes: int) -> Corpus:
     """
     root = Path(folder or sysconfig.get_paths()["stdlib"])
     left_out = set() if folder else _NOT_WRITTEN_FOR_USE
-    found = sorted(
-        _below(root, suffix, left_out), key=lambda name: hashlib.sha256(name.encode()).digest()
-    )
+    found = sorted(_below(root, suffix, left_out), key=_shuffled)
     names, texts, room = [], [], 1000 * kilobytes
     for name in found:
         if room <= 0:
@@ -85,6 +83,7 @@ def corpus(folder: str, suffix: str, kilobytes: int) -> Corpus:
 
 
 def _shuffled(name: str) -> bytes:
+    """Return what orders names by chance, the same at every call."""
     return hashlib.sha256(name.encode()).digest()
 
 

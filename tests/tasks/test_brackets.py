@@ -15,7 +15,16 @@ from mecheval.registry import Registry
 from mecheval.seeding import stream
 from mecheval.tasks import UNDEFINED, UNSCORED, Task
 from mecheval.tasks.corpus import corpus
-from mecheval.tasks.python_source import CLOSING, INDEX, NAMES, OPENING, SYMBOLS, cut, source_of
+from mecheval.tasks.python_source import (
+    CLOSING,
+    INDEX,
+    NAMES,
+    OPENING,
+    SYMBOLS,
+    cut,
+    matched,
+    source_of,
+)
 from mecheval.tasks.splits import draw, draw_pairs
 
 if TYPE_CHECKING:
@@ -56,6 +65,13 @@ def test_what_is_no_bracket_becomes_a_class() -> None:
     names = [SYMBOLS[symbol] for symbol in cut(text)]
     kept = " ".join("name" if name in set(NAMES) else name for name in names)
     assert kept == ('def name ( name ) : \n return name == "" + "" % 1 * 1 \n name = [ 1 , ] \n')
+
+
+@pytest.mark.parametrize("end", ["# (", "\\\n", "  ", "x"])
+def test_what_says_nothing_is_passed_over_also_at_the_end_of_a_text(end: str) -> None:
+    symbols = [SYMBOLS[symbol] for symbol in cut(f"(\v1 # [\n)\\\n\u00a0+{end}")]
+    assert symbols[:4] == ["(", "1", ")", "+"]
+    assert len(symbols) == 4 + (end == "x")
 
 
 def test_answers_are_those_of_a_stack(folder: str) -> None:
@@ -110,6 +126,18 @@ def test_whole_files_belong_to_a_split(folder: str) -> None:
     )
     rows = [set(map(bytes, batch.tokens_BT)) for batch in (train, test)]
     assert not rows[0] & rows[1]
+
+
+def test_what_is_open_in_a_passage_is_what_is_open_there_in_its_file(folder: str) -> None:
+    source = source_of(folder, 8000)
+    start_N = np.concatenate(source.passages(32, 6, 8, range(16)))
+    read = source.read(start_N, 32)
+    again = matched(read.symbol, 6)
+    open_NS = read.depth > 0
+    assert open_NS.any()
+    assert (read.depth == again.depth).all()
+    assert (read.kind == again.kind).all()
+    assert (read.age[open_NS] == again.age[open_NS]).all()
 
 
 def test_another_text_is_another_identity(tmp_path: Path) -> None:
