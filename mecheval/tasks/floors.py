@@ -6,7 +6,8 @@ most overrepresented (best balanced accuracy, the mean recall over values). A ta
 thumb of its own: :meth:`mecheval.tasks.Task.guesses`.
 
 Shape suffixes: ``B`` examples, ``T`` positions, ``N`` scored (example, position) cells,
-``X`` contexts of a table, ``K`` values of a target.
+``X`` contexts of a table, ``R`` those that were seen, ``K`` values of a target, ``C`` pairs of
+both that were seen, ``Y`` the best of these.
 """
 
 from __future__ import annotations
@@ -116,7 +117,11 @@ def _measured(task: Task, seed: int, n: int, factor: int) -> TaskFloors:
     further = [] if factor == 1 else [factor]
     batch = _sequences(task, seeding.stream(seed, "floors", *further), n, length)
     first_answer = 0 if task.queried else first
-    contexts = {at: _contexts(batch, len(task.symbols), at) for at in {first, first_answer}}
+    n_values = max(len(task.answers), *task.variables.values(), 0)
+    contexts = {
+        at: _numbered(_contexts(batch, len(task.symbols), at), n_values)
+        for at in {first, first_answer}
+    }
     rules = task.guesses(batch)
 
     def floors(target: str, values_BT: np.ndarray, n_values: int) -> Floors:
@@ -163,6 +168,23 @@ def _contexts(batch: Batch, n_symbols: int, first: int) -> dict[str, tuple[np.nd
     both_BT = code_BT * n_positions + position_T
     contexts[BESIDE] = (both_BT, size * n_positions)
     return {name: (code_BT[:, first:], size) for name, (code_BT, size) in contexts.items()}
+
+
+def _numbered(
+    contexts: Mapping[str, tuple[np.ndarray, int]], n_values: int
+) -> dict[str, tuple[np.ndarray, int]]:
+    """Number those that occur, in their order, of floors whose table would not fit.
+
+    Args:
+        contexts: Contexts of every cell by floor, and how many there can be.
+        n_values: Most values that a target has; all targets share the numbers.
+    """
+    found = {}
+    for name, (code_BT, size) in contexts.items():
+        if size * n_values > _DENSE:
+            code_BT = np.unique(code_BT, return_inverse=True)[1].reshape(code_BT.shape)
+        found[name] = code_BT, size
+    return found
 
 
 def _floors(
@@ -231,19 +253,24 @@ def _look_up(
 def _look_up_sparse(
     context_N: np.ndarray, value_N: np.ndarray, context_M: np.ndarray, share_K: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Do the same with counts of the cells that occur, where a table of all would not fit."""
-    n_values = len(share_K)
-    seen_X, context_N = np.unique(context_N, return_inverse=True)
+    """Do the same with counts of the cells that occur, where a table of all would not fit.
+
+    Contexts are numbered by those that occur.
+    """
+    n_values, n_contexts = len(share_K), 1 + max(context_N.max(), context_M.max(initial=0))
     cell_C, count_C = np.unique(context_N * n_values + value_N, return_counts=True)
     row_C, column_C = np.divmod(cell_C, n_values)
-    place_M = np.searchsorted(seen_X, context_M).clip(max=len(seen_X) - 1)
+    start_R = np.flatnonzero(np.diff(row_C, prepend=-1))
+    size_R = np.diff(start_R, append=len(row_C))
     best = []
     for score_C in (count_C.astype(float), count_C * _weights(share_K)[column_C]):
-        order_C = np.lexsort((column_C, -score_C, row_C))
-        _, first_X = np.unique(row_C[order_C], return_index=True)
-        guess_X = column_C[order_C][first_X]
+        largest_C = np.repeat(np.maximum.reduceat(score_C, start_R), size_R)
+        chosen_Y = np.flatnonzero(score_C == largest_C)
+        _, first_R = np.unique(row_C[chosen_Y], return_index=True)  # the smallest of equals
         default = np.bincount(column_C, score_C, minlength=n_values).argmax()
-        best.append(np.where(seen_X[place_M] == context_M, guess_X[place_M], default))
+        guess_X = np.full(n_contexts, default)
+        guess_X[row_C[start_R]] = column_C[chosen_Y[first_R]]
+        best.append(guess_X[context_M])
     return best[0], best[1]
 
 
