@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval import seeding
 from mecheval.tasks.batch import UNSCORED
-from mecheval.tasks.floors import task_floors
+from mecheval.tasks.floors import first_position, task_floors
 from mecheval.tasks.splits import Split, draw, draw_pairs
 
 if TYPE_CHECKING:
@@ -100,6 +100,20 @@ class Subject:
         rng = self.stream("test_data", length)
         batch = draw(self.task, rng, self.cut(n), length=length, split="test")
         return batch.recoded(self.encoding.code_C)
+
+    def counting(self, batch: Batch) -> np.ndarray:
+        """Say which answers count, ``(B, T)``: scored ones, where probes are asked.
+
+        Before :func:`~mecheval.tasks.floors.first_position` the last symbols tell the state.
+        """
+        counting_BT = batch.targets_BT != UNSCORED
+        counting_BT[:, : first_position(self.length)] = False
+        return counting_BT
+
+    def asked(self, n: int) -> Batch:
+        """Draw test examples of the length that is measured, those with an answer that counts."""
+        batch = self.test(self.length, n)
+        return batch.take(self.counting(batch).any(axis=1))
 
     def pairs(self, n: int, length: int, *, kind: str | None = None) -> Pairs:
         """Draw pairs of a length; the same ones at every call.

@@ -18,7 +18,6 @@ from mecheval.interventions import answer_logits
 from mecheval.interventions.stream_edits import StreamEdits
 from mecheval.metrics.bottleneck.information import NOT_ASKED
 from mecheval.tasks.batch import UNSCORED
-from mecheval.tasks.floors import first_position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,9 +78,7 @@ class ErasedRuns:
         targets_BT, answers_A = self.batch.targets_BT, self.subject.answers_A
         order_A = np.argsort(answers_A)
         place_BT = np.searchsorted(answers_A[order_A], targets_BT).clip(max=len(answers_A) - 1)
-        checked_BT = targets_BT != UNSCORED
-        checked_BT[:, : first_position(self.subject.length)] = False
-        return np.where(checked_BT, order_A[place_BT], NOT_ASKED)
+        return np.where(self.subject.counting(self.batch), order_A[place_BT], NOT_ASKED)
 
     @cached_property
     def clean(self) -> Answered:
@@ -145,9 +142,7 @@ class ErasedRuns:
 
 def erased_runs(subject: Subject, n: int, n_per_null: int) -> ErasedRuns:
     """Draw the test sequences of an erasure experiment."""
-    batch = subject.test(subject.length, n)
-    scored_BT = (batch.targets_BT != UNSCORED)[:, first_position(subject.length) :]
-    return ErasedRuns(subject, batch.take(scored_BT.any(1)), n_per_null)
+    return ErasedRuns(subject, subject.asked(n), n_per_null)
 
 
 def split(answered: Answered, trials: Sequence[Trial]) -> list[Answered]:

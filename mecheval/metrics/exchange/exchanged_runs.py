@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from mecheval.metrics.exchange.donors import donors_by
-from mecheval.tasks.batch import UNSCORED
 from mecheval.tasks.floors import first_position
 
 if TYPE_CHECKING:
@@ -68,9 +67,7 @@ class ExchangedRuns:
     @cached_property
     def scored_BT(self) -> np.ndarray:
         """Say which answers count."""
-        scored_BT = self.batch.targets_BT != UNSCORED
-        scored_BT[:, : self.first] = False
-        return scored_BT
+        return self.subject.counting(self.batch)
 
     @cached_property
     def clean_B(self) -> np.ndarray:
@@ -121,9 +118,7 @@ def exchanged_runs(
         tuples: Names of the variables that donors will agree in, of every tuple.
         params: Parameters of the metric.
     """
-    batch = subject.test(subject.length, params["n_sequences"])
-    scored_BT = (batch.targets_BT != UNSCORED)[:, first_position(subject.length) :]
-    batch = batch.take(scored_BT.any(1))
+    batch = subject.asked(params["n_sequences"])
     return ExchangedRuns(subject, batch, _pool(subject, batch, tuples, params))
 
 

@@ -133,7 +133,7 @@ def measured(subject: Subject, pairs: Pairs) -> Measured:
     """
     found = restored(subject, pairs, COMPONENTS, kind=KIND)
     in_order_P = in_order(found)
-    key = ("memory before the value", len(pairs))
+    key = ("memory before the value", pairs.clean.tokens_BT.shape)
     if key not in subject.memo:
         before_P = np.where(in_order_P, found.position_GP[_VALUE] - 1, 0)
         try:

@@ -177,7 +177,7 @@ def restored(subject: Subject, pairs: Pairs, components: Sequence[str], *, kind:
             gap at all.
         kind: The kind of counterfactual of the pairs.
     """
-    key = ("restored", kind, len(pairs))
+    key = ("restored", kind, pairs.clean.tokens_BT.shape)
     if key not in subject.memo:
         # BOS is the same in both runs, and so is all that it leads to: no pass is patched.
         grid = _grid(subject, pairs, ["block_out"], "denoising", np.zeros((1, len(pairs)), int))
