@@ -13,6 +13,7 @@ import numpy as np
 
 from mecheval.models.planted.basis import DISTRACTION, Basis, distract, wire
 from mecheval.models.planted.planted import Blueprint, Turnable, planted
+from mecheval.tasks.quotients import quotients_of
 from mecheval.tasks.words import GroupWords
 
 from ...task_registry.group import GroupProduct
@@ -240,13 +241,9 @@ class SignScan(Scanning):
 
 
 def sign_of(task: GroupWords) -> np.ndarray | None:
-    """Return a variable of two values that products keep, of every element; None without one."""
-    table_GG = task.product
-    for value_G in task.read(np.arange(len(table_GG))).values():
-        two = set(value_G.tolist()) == {0, 1} and len(table_GG) > 2
-        if two and (value_G[table_GG] == np.add.outer(value_G, value_G) % 2).all():
-            return value_G
-    return None
+    """Return a quotient of two values, of every element; None where there is none."""
+    quotients = quotients_of(task).values()
+    return next((value_G for value_G in quotients if value_G.max() == 1), None)
 
 
 def _split(table_GG: np.ndarray, value_G: np.ndarray) -> np.ndarray:
