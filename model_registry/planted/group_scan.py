@@ -22,7 +22,7 @@ from ...task_registry.s3 import S3
 from ...task_registry.z6 import Z6
 from ..mamba import Mamba, SelectiveStateSpace
 from ..transformer import Attention
-from .parts import SHARP, plant_copy, plant_head, plant_product, plant_sign, plant_unit
+from .parts import plant_copy, plant_head, plant_product, plant_sign, plant_switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,8 +63,8 @@ class Scanning(Turnable[GroupWords]):
         return None
 
     def hidden(self, task: GroupWords) -> int:
-        """Return the number of units that multiply."""
-        return len(self.scanned(task)) ** 2
+        """Return the number of units that multiply: two for every pair of elements."""
+        return 2 * len(self.scanned(task)) ** 2
 
     def basis(self, task: GroupWords) -> Basis:
         """Return what the dimensions of the stream stand for."""
@@ -143,7 +143,7 @@ class GroupScan(Scanning):
     Construction: the stream is [token | position | distraction | window | left], and ``window`` is
     a one-hot of the product of the last symbols: of one before the first layer. The head of layer
     l looks 2^l positions back (at BOS where there are fewer) and copies the window there to
-    ``left``. The feed-forward part has a unit for every pair of elements, which puts their product
+    ``left``. The feed-forward part has a switch for every pair of elements, which puts their product
     in the place of the window and takes ``left`` away. There are as many layers as the longest test
     needs.
 
@@ -182,7 +182,7 @@ class SignScan(Scanning):
     Construction: a state is n r(s), with its sign s, an element r(s) of that sign, and n in the
     subgroup of the even ones. A symbol x multiplies n by r(s) x r(s')^-1, where s' is the sign
     behind it; so all n can be multiplied in any order of pairs once the signs are known. The first
-    block is the one of ``planted/parity-at-block`` and writes the sign to every position; units of
+    block is the one of ``planted/parity-at-block`` and writes the sign to every position; switches of
     its feed-forward part, one for every symbol and sign, write r(s) x r(s')^-1 to ``window``. The
     blocks behind it are those of ``planted/group-scan``, in the subgroup. The readout adds what
     n and s say.
@@ -217,8 +217,8 @@ class SignScan(Scanning):
         return np.searchsorted(even_N, task.product[np.ix_(even_N, even_N)])
 
     def hidden_behind_sign(self, task: GroupWords) -> int:
-        """Return a unit for every symbol and sign."""
-        return 2 * len(task.symbols)
+        """Return two units for every symbol and sign."""
+        return 4 * len(task.symbols)
 
     def plant_ends(self, stack: ResidualStack, basis: Basis, task: GroupWords) -> None:
         """Set the units that say what is left of every symbol, and the readout of both parts."""
@@ -227,11 +227,12 @@ class SignScan(Scanning):
         left_G, sign = _split(task.product, value_G), basis.at("sign")
         mlp = cast("Mlp", stack.blocks[len(self.sign_groups) - 1].mlp)
         letter_C = np.array([0, *range(len(task.elements))])  # BOS is the identity
-        for unit, (token, s) in enumerate(np.ndindex(len(task.symbols), 2)):
-            weights = {basis.at("token", token): 1.0, sign: 0.5 - s}
-            plant_unit(mlp, unit, weights, basis["position"], least=1.5)
+        for which, (token, s) in enumerate(np.ndindex(len(task.symbols), 2)):
             part = _letter_part(task.product, value_G, int(letter_C[token]), s)
-            mlp.down.weight[basis.at("window", part), unit] = 1 / SHARP
+            plant_switch(
+                mlp, which, {basis.at("token", token): 1.0, sign: 0.5 - s},
+                {basis.at("window", part): 1.0}, constant=basis["position"], least=1.5,
+            )  # fmt: skip
         shares = {"sign": 0.75, "memory": 0.25} if self.twice else {"sign": 1.0}
         head_CD: Tensor = stack.head.weight
         for g, answer in enumerate(task.answers):

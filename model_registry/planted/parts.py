@@ -197,34 +197,55 @@ def units_of_counter(counts: Sequence[range]) -> int:
     return sum(len(sums) + 2 for sums in counts)
 
 
-def plant_product(
-    mlp: Mlp, basis: Basis, table_GG: np.ndarray, *, constant: slice, first_unit: int = 0
-) -> None:
+def plant_product(mlp: Mlp, basis: Basis, table_GG: np.ndarray, *, constant: slice) -> None:
     """Let a feed-forward part multiply two elements of a group, each a one-hot.
 
-    There is a unit for every pair, which is 1 where both are there and 0 elsewhere. The product
-    takes the place of the second factor, and the first one is taken away.
+    There is a switch for every pair of elements. The product takes the place of the second factor,
+    and the first one is taken away.
 
     Args:
         mlp: The feed-forward part.
         basis: Its stream has the groups ``left`` and ``window``, the two factors.
         table_GG: ``table_GG[a, b]`` is a followed by b.
         constant: Dimensions of the stream whose sum is 1 everywhere.
-        first_unit: Where the units begin.
     """
     for a, row_G in enumerate(table_GG.tolist()):
         for b, product in enumerate(row_G):
-            unit = first_unit + a * len(table_GG) + b
-            columns = [basis.at("left", a), basis.at("window", b)]
-            plant_unit(mlp, unit, {column: 1.0 for column in columns}, constant, least=2.0)
-            mlp.down.weight[columns, unit] -= 1 / SHARP
-            mlp.down.weight[basis.at("window", product), unit] += 1 / SHARP
+            factors = [basis.at("left", a), basis.at("window", b)]
+            changes = dict.fromkeys(factors, -1.0)
+            changes[basis.at("window", product)] = 1.0 + changes.get(basis.at("window", product), 0)
+            plant_switch(
+                mlp, a * len(table_GG) + b, dict.fromkeys(factors, 1.0), changes,
+                constant=constant, least=2.0,
+            )  # fmt: skip
 
 
-def plant_unit(
-    mlp: Mlp, unit: int, weights: Mapping[int, float], constant: slice, *, least: float
+def plant_switch(
+    mlp: Mlp,
+    which: int,
+    reads: Mapping[int, float],
+    adds: Mapping[int, float],
+    *,
+    constant: slice,
+    least: float,
 ) -> None:
-    """Let a unit be :data:`SHARP` where a weighted sum is ``least``, and 0 where it is 1 less."""
-    for column, weight in weights.items():
-        mlp.up.weight[unit, column] = 2 * SHARP * weight
-    mlp.up.weight[unit, constant] -= 2 * SHARP * (least - 0.5)
+    """Let two units add something to the stream where a weighted sum is high, and nothing else.
+
+    The one minus the other is 0 up to 0.75 below ``least``, and 1 from 0.25 below it on, so that an
+    error of the sum is not handed on.
+
+    Args:
+        mlp: The feed-forward part.
+        which: Number of the switch; it has the units 2 ``which`` and the next one.
+        reads: Weights of the sum, by dimension of the stream.
+        adds: What is added, likewise.
+        constant: Dimensions of the stream whose sum is 1 everywhere.
+        least: The sum where it is on; where it is off the sum is 1 less, or lower.
+    """
+    slope = 4 * SHARP
+    for unit, sign, knot in ((2 * which, 1.0, 0.75), (2 * which + 1, -1.0, 0.25)):
+        for column, weight in reads.items():
+            mlp.up.weight[unit, column] = slope * weight
+        mlp.up.weight[unit, constant] -= slope * (least - knot)
+        for row, change in adds.items():
+            mlp.down.weight[row, unit] = 2 * sign * change / slope

@@ -8,8 +8,8 @@ where there is no quotient, one of the state. A curve
 - is **flat** if it rises by at most ``flat`` layers per doubling of the distance;
 - **doubles** if it rises by ``grows`` or more, and a line over the logarithm of the distance fits
   it at least as well as a line over the distance;
-- is **handed on** if for ``enough`` of the letters 3 or more positions away the difference stands
-  at some layer, whole, at positions between the letter and the readout.
+- is **handed on** if for ``handed_on`` of the letters 3 or more positions away the difference
+  stands at some layer, whole, at positions between the letter and the readout.
 
 From exchange: a variable **is a state** if donors of the same value of it bring back ``enough`` of
 what donors of any state cost, at every inner layer where these cost ``min_loss`` or more; where
@@ -96,6 +96,7 @@ class Thresholds:
     flat: float
     grows: float
     enough: float
+    handed_on: float
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def judge(evidence: Evidence, least: Thresholds) -> Judgement:
     flat_RC = np.abs(evidence.slope_RC) <= least.flat
     grows_RC = evidence.slope_RC >= least.grows
     doubles_RC = grows_RC & evidence.doubles_RC
-    handed_RC = evidence.handed_RC >= least.enough
+    handed_RC = evidence.handed_RC >= least.handed_on
     state_R, quotient_RQ = (
         np.isnan(value) | (value >= least.enough)
         for value in (evidence.state_R, evidence.quotient_RQ)

@@ -100,8 +100,10 @@ class StateAlgorithm(Metric):
         max_missing: Largest share of positions that may be without a donor.
         flat: Most layers per doubling of what does not depend on the distance.
         grows: Least layers per doubling of what does.
-        enough: The share that is enough: of what donors of the same state bring back, of letters
-            that are handed on, and of the way that is carried.
+        enough: Share of what donors of the same state bring back, and of the way that is carried,
+            that is enough.
+        handed_on: Share of letters that is enough of those that stand between on their way. A scan
+            by windows of 2, 4, 8 has no stop between where the distance is a power of two.
     """
 
     n_pairs: Count = 256
@@ -113,7 +115,8 @@ class StateAlgorithm(Metric):
     max_missing: Share = 0.05
     flat: Amount = 0.2
     grows: Amount = 0.4
-    enough: Share = 0.7
+    enough: Share = 0.8
+    handed_on: Share = 0.5
 
     def outline(self, subject: Subject) -> list[Layout]:
         """Return one result."""
@@ -129,7 +132,7 @@ class StateAlgorithm(Metric):
         )
         if isinstance(found, str):
             return [self.result(layout, Estimate(None, reason=found), 0)]
-        least = Thresholds(self.flat, self.grows, self.enough)
+        least = Thresholds(self.flat, self.grows, self.enough, self.handed_on)
         said, drawn = judge(found.once, least), judge(found.drawn, least)
         case, first = CASES[int(said.case_R[0])], int(said.first_R[0])
         agreement = float((drawn.verdict_R == said.verdict_R[0]).mean())
