@@ -139,6 +139,31 @@ def test_rooms_have_no_circles() -> None:
         tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
 
 
+def test_files_about_reports_have_no_circles_even_for_type_checkers() -> None:
+    """Hold that what one file calls or names of another never leads back to it."""
+    names = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in MODULES}
+    own = {path: name for path, name in names.items() if name.startswith(LAZY)}
+    files = {name.removesuffix(".__init__") for name in own.values()}
+    graph = {
+        name: {resolved for each in named_in(tree_of(path)) if (resolved := file_of(each, files))}
+        for path, name in own.items()
+        if not name.endswith("__init__")
+    }
+    tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+def named_in(tree: ast.AST) -> Iterator[str]:
+    """Yield what a file imports from anywhere, also for type checkers alone."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def file_of(name: str, files: set[str]) -> str | None:
+    """Return the file that a name is of: itself, or what it is imported from."""
+    return next((each for each in (name, name.rpartition(".")[0]) if each in files), None)
+
+
 def is_own(name: str) -> bool:
     return name.startswith("mecheval.") and ROOT.joinpath(*name.split(".")[:2]).exists()
 
@@ -204,7 +229,7 @@ def test_an_import_upwards_is_found(tmp_path: Path) -> None:
 def test_imported_modules_exist(path: Path) -> None:
     """Hold also what only type checkers import: they pass over packages that are missing."""
     nodes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)]
-    own = {node.module for node in nodes if (node.module or "").startswith("mecheval.")}
-    places = {module: ROOT.joinpath(*module.split(".")) for module in own - {None}}
+    own = {module for node in nodes if (module := node.module or "").startswith("mecheval.")}
+    places = {module: ROOT.joinpath(*module.split(".")) for module in own}
     missing = [m for m, at in places.items() if not (at.is_dir() or at.with_suffix(".py").exists())]
     assert not missing

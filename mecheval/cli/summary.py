@@ -23,6 +23,7 @@ def summary(reports: Iterable[Report]) -> str:
         reports: The reports, also of cells that failed.
     """
     collection = collect(reports)
-    parts = [titled(*block) for block in blocks(collection)]
-    parts += [legend(collection), bullets(remarks(collection))]
+    groups, refused = collection.groups, collection.refused
+    parts = [titled(*block) for block in blocks(groups, refused)]
+    parts += [legend(groups), bullets(remarks(groups, refused))]
     return "\n\n".join(part for part in parts if part)

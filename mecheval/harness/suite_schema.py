@@ -22,13 +22,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Grid(Table):
-    """One grid: all its models on all its tasks."""
+class Named(Table):
+    """What a grid alone says."""
 
     models: SpecTexts
     """Models with arguments."""
     tasks: SpecTexts
     """Tasks with parameters."""
+
+
+class Shared(Table):
+    """What a grid may say, and the file for all its grids."""
+
     seeds: Seeds = Field(default=[])
     """The seeds; by default those of the size."""
     size: Annotated[str, Field(min_length=1, max_length=100)] = ""
@@ -43,8 +48,12 @@ class Grid(Table):
     """At how many points along training the metrics are measured as well."""
 
 
-class SuiteFile(Table):
-    """A suite's whole file."""
+class Grid(Shared, Named):
+    """One grid: all its models on all its tasks; those are shown before what it shares."""
+
+
+class SuiteFile(Shared):
+    """A suite's whole file; what a grid says itself takes precedence over what the file says."""
 
     summary: Annotated[str, Field(max_length=500)] = ""
     """What it is for, in one line."""
@@ -63,7 +72,7 @@ def validated(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
     Returns:
         The same: ``summary``, and as lists of tables ``grid`` and ``claim``, with the fields that
-        are given.
+        are given; every grid with those that the file gives for all, too.
 
     Raises:
         UsageError: Something is missing, unknown or of the wrong kind.
@@ -72,7 +81,19 @@ def validated(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
         suite = SuiteFile.model_validate(content)
     except ValidationError as error:
         raise UsageError(_sentence(error, path)) from None
-    return suite.model_dump(exclude_unset=True)
+    checked = suite.model_dump(exclude_unset=True)
+    shared = {name: checked.pop(name) for name in Shared.model_fields if name in checked}
+    return {**checked, "grid": [merged(shared, grid) for grid in checked["grid"]]}
+
+
+def merged(usual: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a grid's own fields, and the usual ones where it has none; of a recipe field by field.
+
+    They are in the order of :class:`Grid`.
+    """
+    recipe = {**usual.get("recipe", {}), **own.get("recipe", {})}
+    given = {**usual, **own, **({"recipe": recipe} if recipe else {})}
+    return {name: given[name] for name in [*Grid.model_fields, *given] if name in given}
 
 
 _EXAMPLES = {
@@ -91,7 +112,7 @@ def _sentence(error: ValidationError, path: Path) -> str:
     """Say what is wrong: ``own.toml, grid 2: recipe is 3; ... Write recipe = { lr = 1e-3 }.``."""
     found = refused(error)
     where, place, fields = list(found.where), str(path), SuiteFile.model_fields
-    if len(where) > 1 and isinstance(where[1], int):
+    if len(where) > 1 and isinstance(where[1], int) and where[0] in ("grid", "claim"):
         place += f", {where[0]} {where[1] + 1}"
         fields = Grid.model_fields if where[0] == "grid" else ClaimTable.model_fields
         where = where[2:]

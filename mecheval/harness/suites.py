@@ -1,8 +1,9 @@
 """Suites: grids of models, tasks and recipes that are run together under one name.
 
 A suite is a TOML file: a ``summary``, and ``[[grid]]`` tables with ``models`` and ``tasks``, and
-perhaps ``seeds``, ``size``, ``metrics``, ``sweep``, ``snapshots`` and a ``recipe``. It may hold
-``[[claim]]`` tables, which :mod:`mecheval.leaderboard.claims` reads. What each may hold stands in
+perhaps ``seeds``, ``size``, ``metrics``, ``sweep``, ``snapshots`` and a ``recipe``; what all grids
+share may stand once, above the first. It may hold ``[[claim]]`` tables, which
+:mod:`mecheval.leaderboard.claims` reads. What each may hold stands in
 :mod:`mecheval.harness.suite_schema`. The suites of the package lie in ``mecheval/suites``; any
 other file can be given by its path.
 """
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mecheval.errors import UsageError, said_of, unknown
 from mecheval.harness.claim_schema import names_in
 from mecheval.harness.request import Request
-from mecheval.harness.suite_schema import validated
+from mecheval.harness.suite_schema import merged, validated
 from mecheval.harness.users_code import said_in_a_sentence
 from mecheval.paths import expanded, is_file
 from mecheval.registry import Registry
@@ -45,7 +46,7 @@ class Suite:
     Attributes:
         name: The name of its file.
         summary: What it is for, in one line.
-        grids: Fields of a request, per grid.
+        grids: Fields of a request, per grid; what the file says for all is in each.
         claims: What others claim about its cells.
         path: Its file.
     """
@@ -137,8 +138,7 @@ def load_suite(name: str) -> Suite:
 
 
 def _request(grid: Mapping[str, Any], common: Mapping[str, Any]) -> Request:
-    fields: dict[str, Any] = {**grid, **common}
-    fields["recipe"] = {**grid.get("recipe", {}), **common.get("recipe", {})}
+    fields = merged(grid, common)
     for key in ("models", "tasks", "metrics"):
         if key in grid and key not in common:
             fields[key] = tuple(parse_spec(name) for name in grid[key])

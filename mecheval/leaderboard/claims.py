@@ -64,7 +64,7 @@ from mecheval.escape import quoted
 from mecheval.leaderboard.cells import Cells
 from mecheval.leaderboard.spread import spread
 from mecheval.reports.collection import words
-from mecheval.reports.collection.contrasts import Term, contrast, signed_least
+from mecheval.reports.collection.contrasts import contrast, signed_least
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,7 +164,7 @@ def _number(claim: Claim, groups: Sequence[Group]) -> Estimate:
     sums = [
         contrast(
             [
-                Term(weight, group, named.result, named.at)
+                group.term(weight, named.result, named.at)
                 for weight, group, named in zip(weights_N, groups, claim.numbers, strict=True)
                 if weight
             ]

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval import escape
 from mecheval.leaderboard.board import NO_REPORT
-from mecheval.reports.collection import notes, words
+from mecheval.reports.collection import marks, notes, words
 from mecheval.reports.collection.blocks import Block, captions, packed
-from mecheval.reports.collection.columns import sections
 from mecheval.reports.collection.overview import ABOUT_SEEDS, ABOUT_TRACKING, SEE
+from mecheval.reports.collection.sections import sections
 from mecheval.reports.markdown import bullets, titled
 
 if TYPE_CHECKING:
@@ -73,11 +73,11 @@ def _blocks(task: Table) -> Iterator[Block]:
 
 def _block(task: Table, columns: Sequence[Column]) -> Block:
     recipe = any(row.recipe for row in task.rows)
-    tracking = [words.tracking] if task.tests_tracking else []
+    tracking = [marks.tracking] if task.tests_tracking else []
     headers = ["Model", *(["Recipe"] if recipe else []), "Seeds", "Learned"]
     headers += ["Tracking"] if tracking else []
     there = [row for row in task.rows if row.gap != NO_REPORT]
-    rows = [_cells(row, columns, recipe=recipe, marks=[words.learned, *tracking]) for row in there]
+    rows = [_cells(row, columns, recipe=recipe, marks=[marks.learned, *tracking]) for row in there]
     for level, values in task.levels.items():
         if any(column.key in values for column in columns):
             head = [escape.Markdown(f"*{level}*"), *[""] * (len(headers) - 1)]

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mecheval.reports.collection.columns import Column
-    from mecheval.reports.schema import MetricResult, Report
+    from mecheval.reports.content import Content
+    from mecheval.reports.results import MetricResult
 
 MOST = 4
 """Numbers in a line."""
 
 
-def line(report: Report) -> str:
+def line(report: Content) -> str:
     """Return ``<gru on parity@1, seed 0: learned (gate 0.99; adamw); Token accuracy 0.995>``."""
     name = str(names_of([report])[0])
     found = [text for _, text in _headlines(report)]
@@ -29,7 +30,7 @@ def line(report: Report) -> str:
     return f"<{name}, seed {report.identity.seed}: {_state(report)}{numbers}>"
 
 
-def html(report: Report) -> str:
+def html(report: Content) -> str:
     """Return what the report says first, as a table; why values are missing stands in its cells."""
     name = f"{names_of([report])[0]}, seed {report.identity.seed}"
     rows = [
@@ -42,7 +43,7 @@ def html(report: Report) -> str:
     return f"<p><b>{escape.html(name)}</b>: {escape.html(_state(report))}</p>\n{table}"
 
 
-def _state(report: Report) -> str:
+def _state(report: Content) -> str:
     """Say what came of it: by which recipe it was learned, and how much was asked for."""
     if report.error:
         where, what = (escape.shortened(text) for text in (report.error.stage, report.error.type))
@@ -57,11 +58,11 @@ def _state(report: Report) -> str:
     return learned + by + (f", partial (limit {identity.limit})" if report.partial else "")
 
 
-def _result(report: Report, column: Column) -> MetricResult | None:
+def _result(report: Content, column: Column) -> MetricResult | None:
     return next((result for result in report.metrics if result.id == column.id), None)
 
 
-def _headlines(report: Report) -> Iterator[tuple[Column, str]]:
+def _headlines(report: Content) -> Iterator[tuple[Column, str]]:
     """Yield the headline numbers and verdicts that are there."""
     for column in columns_of([report]):
         value = _value(_result(report, column), column)
@@ -84,7 +85,7 @@ def _value(result: MetricResult | None, column: Column) -> str | None:
     return decimal(value) if column.kind == "number" else f"{value:g}"
 
 
-def _cells(report: Report, column: Column) -> tuple[str, str, str]:
+def _cells(report: Content, column: Column) -> tuple[str, str, str]:
     result = _result(report, column)
     if result is None:
         return "", "", ""

@@ -17,7 +17,7 @@ from mecheval.spec import parse_spec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mecheval.reports.schema import Identity, Labels
+    from mecheval.reports.identity import Identity, Labels
 
 CHOOSING = ("size", "preset")
 """Labels that choose values of arguments, and are no arguments themselves."""

@@ -21,7 +21,8 @@ from mecheval.spec import format_args
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mecheval.reports.schema import Identity, ModelPart, Report
+    from mecheval.reports.content import Content
+    from mecheval.reports.identity import Identity, ModelPart
 
 _HASH = re.compile(r"[0-9a-f]{40,64}")
 _WORDS = {
@@ -72,7 +73,7 @@ class Entry(NamedTuple):
     asked: str = ""
 
 
-def names_of(reports: Sequence[Report]) -> list[Name]:
+def names_of(reports: Sequence[Content]) -> list[Name]:
     """Name all reports, of one place or of several, so that different things have different names.
 
     A recipe's name holds the limit and the arithmetic of cells that were cut short or not measured
@@ -92,7 +93,7 @@ def names_of(reports: Sequence[Report]) -> list[Name]:
     return found
 
 
-def model_entry(report: Report) -> Entry:
+def model_entry(report: Content) -> Entry:
     """Return what tells a report's model apart from others."""
     model, content = report.identity.model, checkpoint_id(report.identity.model)
     revision = f"@{model.revision}" if model.revision else ""
@@ -115,7 +116,7 @@ def model_key(model: ModelPart) -> dict[str, Any]:
     return {**fields, "name": ""} if checkpoint_id(model) else fields
 
 
-def task_entry(report: Report) -> Entry:
+def task_entry(report: Content) -> Entry:
     """Return what tells a report's task apart from others."""
     task = report.identity.task
     fields = {**task.params, "sample_sha256": task.sample_sha256}
@@ -179,7 +180,7 @@ def gate_in_words(identity: Identity) -> str:
     return "" if gate is None else f"{last}gate {gate:g}"
 
 
-def _named_by_content(reports: Sequence[Report]) -> list[Entry]:
+def _named_by_content(reports: Sequence[Content]) -> list[Entry]:
     """Return the entries; a checkpoint whose folder was renamed has its first name throughout."""
     entries, first = [model_entry(report) for report in reports], {}
     ids = [checkpoint_id(report.identity.model) for report in reports]

@@ -83,6 +83,36 @@ def test_what_is_given_takes_precedence_and_recipes_are_merged(written):
     assert load_suite(written(TEXT)).n_cells == 5
 
 
+SHARED = """
+seeds = [3, 4]
+size = "small"
+metrics = ["recovery"]
+recipe = { lr = 1e-2, steps = 7 }
+"""
+
+
+def test_what_all_grids_share_is_written_once_and_a_grids_own_takes_precedence(written):
+    first, second = load_suite(written(SHARED + TEXT)).requests()
+    assert (first.seeds, second.seeds) == ((0, 1), (3, 4))
+    assert (first.size, second.size) == ("small", "small")
+    assert first.metrics == second.metrics == (parse_spec("recovery"),)
+    assert first.recipe == {"lr": 1e-2, "steps": 7}
+    assert second.recipe == {"lr": 1e-2, "steps": 3}, "a recipe is merged field by field"
+    given, _ = load_suite(written(SHARED + TEXT)).requests(seeds=[9], recipe={"steps": 1})
+    assert (given.seeds, given.recipe) == ((9,), {"lr": 1e-2, "steps": 1})
+
+
+def test_shared_fields_plan_the_cells_that_repeated_ones_do(written):
+    shared = "metrics = ['recovery', 'exchange']\nseeds = [0, 5]\nrecipe = { steps = 9 }\n"
+    grids = [GRID, GRID.replace("gru", "lstm"), GRID.replace("parity", "dyck")]
+    once, often = (
+        [cell for request in load_suite(written(text)).requests() for cell in plan(request)]
+        for text in (shared + "".join(grids), "".join(grid + shared for grid in grids))
+    )
+    assert len(once) == 6
+    assert [cell.key for cell in once] == [cell.key for cell in often]
+
+
 def test_a_suite_runs_from_python(written, tmp_path):
     suite = written(TEXT)
     reports = evaluate_suite(suite, [0], output=tmp_path / "results", cache=tmp_path / "cache")
@@ -129,6 +159,10 @@ FILES = {
     "grid 1: models 1 is 'gru[layers='; malformed": GRID.replace("'gru'", "'gru[layers='"),
     "grid 1: tasks 1 is datetime.date": GRID.replace("'parity'", "1979-05-27"),
     "own.toml: there is no field 'sumary'. Did you mean 'summary'": "sumary = 'x'\n" + GRID,
+    "own.toml: seeds is []; it should be a list of 1 or more": "seeds = []\n" + GRID,
+    "own.toml: metrics 1 is 'x['; malformed": "metrics = ['x[']\n" + GRID,
+    "own.toml: recipe is {'step': 3}; unknown": "recipe = { step = 3 }\n" + GRID,
+    "own.toml: there is no field 'tasks'": "tasks = ['dyck']\n" + GRID,
     "own.toml: claim is 5; ": "claim = 5\n" + GRID,
     "own.toml, claim 1: it should be a table": "claim = [1]\n" + GRID,
     "own.toml, claim 1: it has no task": GRID + "[[claim]]\nsays = 'x'",

@@ -6,7 +6,8 @@ from headline_reports import report, result
 
 from mecheval.reports.collection import collect, overview
 from mecheval.reports.collection.blocks import Block, by_subject, packed
-from mecheval.reports.collection.columns import columns_of, sections
+from mecheval.reports.collection.columns import columns_of
+from mecheval.reports.collection.sections import sections
 from mecheval.reports.schema import Headline
 
 LAYER = Headline(title="At layer", at="layer", kind="layer")
@@ -142,7 +143,9 @@ def test_a_metric_says_once_what_its_numbers_say():
     many = [
         result(f"a/{i}", 0.5, f"title {i}" * 9, metric="a", name="a") for i in range(3)
     ]  # fmt: skip
-    shown = overview.blocks(collect([report(*many, captions={"a": "what is there."})]))[1:]
+    shown = overview.blocks(collect([report(*many, captions={"a": "what is there."})]).groups, [])[
+        1:
+    ]
     said = [caption for block in shown for caption in block.captions]
     assert said == ["a: what is there.", *["a, continued"] * (len(shown) - 1)]
     assert len(shown) > 1
@@ -159,7 +162,7 @@ def test_metrics_of_the_same_things_stand_side_by_side_with_a_sentence_each():
     results = [*of("read", *both), *of("cost", *both), *of("gain", "top", "push"), *plain]
     said = {"read": "what is there.", "cost": "what is lost."}
     (group,) = collect([report(*results, captions=said)]).groups
-    shown = overview.blocks(collect(group.reports))[1:]
+    shown = overview.blocks(collect(group.reports).groups, [])[1:]
     assert [list(block.headers[2:]) for block in shown] == [
         ["Of", "Seeds", "read", "cost"], ["Of", "Seeds", "gain"], ["Seeds", "Lag"],
     ]  # fmt: skip

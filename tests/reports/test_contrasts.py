@@ -11,7 +11,7 @@ from scipy.stats import ttest_ind, ttest_rel
 from synthetic_reports import synthetic
 
 from mecheval.reports.collection import collect
-from mecheval.reports.collection.contrasts import Estimate, Term, contrast, signed_least
+from mecheval.reports.collection.contrasts import Estimate, contrast, signed_least
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ A, B = [0.9, 0.8, 0.75, 0.85], [0.5, 0.45, 0.3, 0.4]
 
 def test_two_results_of_a_network_are_paired():
     both = group("parity", A, last=B)
-    found = contrast([Term(1, both, ID), Term(-1, both, "last")])
+    found = contrast([both.term(1, ID), both.term(-1, "last")])
     theirs: Any = ttest_rel(A, B)
     assert found.mean == pytest.approx(np.mean(A) - np.mean(B))
     assert (found.low, found.high) == pytest.approx(tuple(theirs.confidence_interval(0.95)))
@@ -53,19 +53,19 @@ def test_two_results_of_a_network_are_paired():
 
 
 def test_two_tasks_are_independent():
-    found = contrast([Term(1, group("parity", A), ID), Term(-1, group("dyck", B), ID)])
+    found = contrast([group("parity", A).term(1, ID), group("dyck", B).term(-1, ID)])
     theirs: Any = ttest_ind(A, B, equal_var=False)
     assert (found.low, found.high) == pytest.approx(tuple(theirs.confidence_interval(0.95)))
     assert found.p(0.0) == pytest.approx(theirs.pvalue)
     assert found.values == {}
     assert (found.n, found.over) == (4, "seed")
-    again = contrast([Term(1, group("parity", A), ID), Term(-1, group("dyck", B[::-1]), ID)])
+    again = contrast([group("parity", A).term(1, ID), group("dyck", B[::-1]).term(-1, ID)])
     assert (again.low, again.high) == pytest.approx((found.low, found.high)), "no seed is a pair"
 
 
 def test_two_models_on_one_task_are_paired_as_they_learned_from_the_same_words():
     ours, theirs = group("parity", A), group("parity", B, "lstm")
-    found = contrast([Term(1, ours, ID), Term(-1, theirs, ID)])
+    found = contrast([ours.term(1, ID), theirs.term(-1, ID)])
     paired: Any = ttest_rel(A, B)
     assert (found.low, found.high) == pytest.approx(tuple(paired.confidence_interval(0.95)))
     minus = ours.minus(theirs, ID)
@@ -73,15 +73,15 @@ def test_two_models_on_one_task_are_paired_as_they_learned_from_the_same_words()
 
 
 def test_a_task_that_was_not_learned_leaves_no_number():
-    found = contrast([Term(1, group("parity", A), ID), Term(-1, group("dyck", [None] * 4), ID)])
+    found = contrast([group("parity", A).term(1, ID), group("dyck", [None] * 4).term(-1, ID)])
     assert (found.mean, found.low, found.n) == (None, None, 0)
     some = [0.5, None, 0.4, 0.6]
-    assert contrast([Term(1, group("parity", A), ID), Term(-1, group("dyck", some), ID)]).n == 3
+    assert contrast([group("parity", A).term(1, ID), group("dyck", some).term(-1, ID)]).n == 3
 
 
 def test_where_no_seed_differs_the_reports_own_intervals_are_left():
     found = contrast(
-        [Term(1, group("parity", [1.0] * 4), ID), Term(-1, group("dyck", [1.0] * 4), ID)]
+        [group("parity", [1.0] * 4).term(1, ID), group("dyck", [1.0] * 4).term(-1, ID)]
     )
     assert found.mean == 0
     assert found.low is not None

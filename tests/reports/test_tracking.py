@@ -13,7 +13,6 @@ from mecheval.cli.summary import summary
 from mecheval.leaderboard import board, tables
 from mecheval.reports.collection import collect
 from mecheval.reports.comparison.compare import compare
-from mecheval.reports.comparison.text import markdown as comparison_text
 from mecheval.reports.display import line
 from mecheval.reports.files import dumps, read_report, write_report
 from mecheval.reports.schema import Report
@@ -141,11 +140,11 @@ def test_a_leaderboard_has_the_mark_in_every_form() -> None:
 
 def test_a_comparison_and_a_line_have_it_too() -> None:
     other = [report(0.95, model="lstm", seed=seed) for seed in range(3)]
-    text = comparison_text(compare(SEEDS, other))
+    text = compare(SEEDS, other).to_markdown()
     assert "| Learned | Tracking |" in text
     assert "| 2 of 3  | 1 of 3   |" in text
     plain = [report(seed=seed) for seed in range(3)]
-    assert "racking" not in comparison_text(compare(plain, [report(model="lstm", seed=0)]))
+    assert "racking" not in compare(plain, [report(model="lstm", seed=0)]).to_markdown()
     assert ", tracking; token accuracy" in line(report(0.95))
     assert "tracking" not in line(report(0.5))
 

@@ -60,7 +60,7 @@ class Collection:
         """Show models by tasks in a notebook."""
         from mecheval.reports.collection.page import page
 
-        return page(self)
+        return page(repr(self), self.groups, self.refused)
 
     @property
     def reports(self) -> list[Report]:

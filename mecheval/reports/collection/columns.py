@@ -15,9 +15,8 @@ from mecheval.text.naming import MOST_OF_TITLE
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from mecheval.reports.collection.groups import Group
+    from mecheval.reports.content import Content
     from mecheval.reports.results import MetricResult
-    from mecheval.reports.schema import Report
 
 
 class Column(NamedTuple):
@@ -58,19 +57,7 @@ class Column(NamedTuple):
         return " ".join(filter(None, (self.id, self.at, self.again)))
 
 
-class Section(NamedTuple):
-    """Columns that may stand in one table.
-
-    Attributes:
-        columns: The columns.
-        groups: The groups that have any of them.
-    """
-
-    columns: Sequence[Column]
-    groups: Sequence[Group]
-
-
-def columns_of(reports: Iterable[Report]) -> list[Column]:
+def columns_of(reports: Iterable[Content]) -> list[Column]:
     """Return the columns of reports: behaviour first, else in the order of the results.
 
     A number that one result names several times, written in several ways, has as many columns.
@@ -112,45 +99,7 @@ def _numbered(columns: Iterable[Column]) -> Iterator[tuple[Column, int]]:
             yield column, len(same) - 1
 
 
-def sections(groups: Sequence[Group]) -> list[Section]:
-    """Arrange the columns of all groups: behaviour, of whatever task, before all other evidence.
-
-    Groups that share no metric but behaviour, such as those of different tasks, stand in sections
-    of their own, so that no table is mostly empty.
-    """
-    columns = columns_of(report for group in groups for report in group.reports)
-    behaviour = [column for column in columns if column.family == BEHAVIOUR]
-    rest = [column for column in columns if column.family != BEHAVIOUR]
-    return [Section(behaviour, groups), *_separate(rest, groups)]
-
-
-def _separate(columns: Sequence[Column], groups: Sequence[Group]) -> list[Section]:
-    """Split groups so that those with a common metric stay together."""
-    parts: list[tuple[set[str], list[Group]]] = []
-    for group in groups:
-        ids = {m.id for report in group.reports for m in report.metrics}
-        shared, members = {column.metric for column in columns if column.id in ids}, [group]
-        if not shared:
-            continue
-        apart = []
-        for metrics, others in parts:
-            if metrics & shared:
-                shared, members = shared | metrics, [*others, *members]
-            else:
-                apart.append((metrics, others))
-        parts = [*apart, (shared, members)]
-    place = {id(group): i for i, group in enumerate(groups)}
-    found = [
-        Section(
-            [column for column in columns if column.metric in metrics],
-            sorted(members, key=lambda group: place[id(group)]),
-        )
-        for metrics, members in parts
-    ]
-    return sorted(found, key=lambda section: place[id(section.groups[0])])
-
-
-def _columns(report: Report, decided: Collection[str]) -> Iterator[Column]:
+def _columns(report: Content, decided: Collection[str]) -> Iterator[Column]:
     """Yield a report's columns; the values under their titles, where no result has a headline."""
     named = any(result.headline for result in report.metrics)
     for result in report.metrics:

@@ -9,7 +9,6 @@ would hold there as well, with fewer degrees of freedom.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,23 +25,21 @@ from mecheval.reports.collection.numbers import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mecheval.reports.collection.groups import Group
-
 
 class Term(NamedTuple):
-    """A number of a group's reports, and how often it is added.
+    """A number over seeds, and how often it is added.
 
     Attributes:
         weight: -1 where it is subtracted.
-        group: The reports.
-        id: The result's id.
-        at: The number in it, as :mod:`mecheval.reports.lookup` reads it.
+        numbers: The number by seed.
+        of: What it is of, in words.
+        sample: What the seeds are a sample of: terms that share it are paired.
     """
 
     weight: float
-    group: Group
-    id: str
-    at: str = ""
+    numbers: Mapping[int, Number]
+    of: str
+    sample: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,16 +89,14 @@ class Estimate:
 
 
 def by_seed(terms: Sequence[Term]) -> dict[int, Number]:
-    """Return the sum of terms by seed of the first one's reports."""
-    numbers = [term.group.numbers(term.id, term.at) for term in terms]
+    """Return the sum of terms by seed of the first one."""
     found = {}
-    for seed in numbers[0]:
-        lacking = [t.group for t, there in zip(terms, numbers, strict=True) if seed not in there]
+    for seed in terms[0].numbers:
+        lacking = [term.of for term in terms if seed not in term.numbers]
         if lacking:
             found[seed] = Number(reason=f"{lacking[0]} has no seed {seed}")
         else:
-            weights = [term.weight for term in terms]
-            found[seed] = weighted([*zip(weights, (n[seed] for n in numbers), strict=True)])
+            found[seed] = weighted([(term.weight, term.numbers[seed]) for term in terms])
     return found
 
 
@@ -111,10 +106,10 @@ def contrast(terms: Sequence[Term]) -> Estimate:
     Args:
         terms: The numbers, with their signs.
     """
-    by_task: dict[str, list[Term]] = {}
+    by_sample: dict[str, list[Term]] = {}
     for term in terms:
-        by_task.setdefault(_task(term.group), []).append(term)
-    return summed([by_seed(same) for same in by_task.values()])
+        by_sample.setdefault(term.sample, []).append(term)
+    return summed([by_seed(same) for same in by_sample.values()])
 
 
 def summed(samples: Sequence[Mapping[int, Number]]) -> Estimate:
@@ -170,7 +165,3 @@ def signed_least(a: Estimate, b: Estimate) -> Estimate:
 def _hull(part: OverSeeds, numbers: Sequence[Number]) -> Number:
     """Return a part as a number: its interval is that of its seeds, or if equal of its reports."""
     return Number(part.mean, part.low, part.high, part.over, part.method, bounds_of(numbers))
-
-
-def _task(group: Group) -> str:
-    return json.dumps(group.identity.task.model_dump(), sort_keys=True)

@@ -188,7 +188,10 @@ class Group:
             return verdicts_of(self.results(column.id))
         numbers = self.numbers(column.id, column.at)
         if column.at:
-            numbers = {seed: each.of(column) for seed, each in numbers.items()}
+            numbers = {
+                seed: each.within(column.bounds, otherwise=column.otherwise)
+                for seed, each in numbers.items()
+            }
         return common_range(numbers) if column.kind == "range" else over_seeds(numbers)
 
     def verdicts(self, id: str) -> Mapping[str, int]:
@@ -197,7 +200,12 @@ class Group:
 
     def minus(self, other: Group, id: str, at: str = "") -> OverSeeds:
         """Return this group's number minus that of another one, paired by seed."""
-        return over_seeds(by_seed([Term(1, self, id, at), Term(-1, other, id, at)]))
+        return over_seeds(by_seed([self.term(1, id, at), other.term(-1, id, at)]))
+
+    def term(self, weight: float, id: str, at: str = "") -> Term:
+        """Return a number as what is added to others; those of one task are paired by seed."""
+        task = json.dumps(self.identity.task.model_dump(), sort_keys=True)
+        return Term(weight, self.numbers(id, at), str(self), task)
 
     def profile(
         self, id: str, name: str | None = None, *, series: str | None = None

@@ -20,7 +20,6 @@ from mecheval.reports.lookup import interval_at, number_at
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mecheval.reports.collection.columns import Column
     from mecheval.reports.results import MetricResult
 
 SEED = "seed"
@@ -51,11 +50,12 @@ class Number(NamedTuple):
     bounds: tuple[float | None, float | None] = (None, None)
     reason: str | None = None
 
-    def of(self, column: Column) -> Number:
-        """Return the number with what its column knows of it: bounds, and why it is missing."""
+    def within(self, bounds: tuple[float | None, float | None], *, otherwise: str = "") -> Number:
+        """Return the number with its bounds, and with why it is missing where nothing says so."""
         unsaid = self.value is None and self.reason == UNDEFINED
-        reason = column.otherwise or self.reason if unsaid else self.reason
-        return self._replace(bounds=column.bounds, reason=reason)
+        return self._replace(
+            bounds=bounds, reason=otherwise or self.reason if unsaid else self.reason
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mecheval.reports.collection import notes, words
+from mecheval.reports.collection import marks, notes, words
 from mecheval.reports.collection.blocks import Block, by_subject, captions, packed
-from mecheval.reports.collection.columns import sections
+from mecheval.reports.collection.columns import columns_of
+from mecheval.reports.collection.sections import sections
 from mecheval.reports.tracking import LEAST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set
 
-    from mecheval.reports.collection.collected import Collection, Refused
-    from mecheval.reports.collection.columns import Column, Section
+    from mecheval.reports.collection.columns import Column
     from mecheval.reports.collection.groups import Group
+    from mecheval.reports.collection.loading import Refused
+    from mecheval.reports.collection.sections import Section
     from mecheval.reports.labels import Name
 
 ABOUT_SEEDS = (
@@ -62,7 +64,7 @@ class _Style(NamedTuple):
         return [name.model, name.task, *recipe, words.ranges(seeds)]
 
     def marks(self, group: Group) -> list[str]:
-        return [words.learned(group), *([words.tracking(group)] if self.tracking else [])]
+        return [marks.learned(group), *([marks.tracking(group)] if self.tracking else [])]
 
     def row(self, group: Group, columns: Iterable[Column]) -> list[str]:
         cells = [
@@ -74,50 +76,55 @@ class _Style(NamedTuple):
         return [*self.head(group.name, group.seeds), *cells]
 
 
-def blocks(collection: Collection) -> list[Block]:
-    """Return the tables."""
-    style = _style(collection)
-    behaviour, *rest = sections(collection.groups)
-    found = [_behaviour(behaviour, _failed(collection), style)]
+def blocks(groups: Sequence[Group], refused: Sequence[Refused]) -> list[Block]:
+    """Return the tables.
+
+    Args:
+        groups: What was measured.
+        refused: What was not, of which cells that failed have a row.
+    """
+    style, failed = _style(groups, refused), _failed(refused)
+    behaviour, *rest = sections(groups)
+    found = [_behaviour(behaviour, failed, style)]
     for section in rest:
         found += packed(section.columns, lambda some, of=section: _evidence(of.groups, some, style))
     return found
 
 
-def legend(collection: Collection) -> str:
+def legend(groups: Sequence[Group]) -> str:
     """Return what the intervals in the tables are over, and where to read on."""
-    if not collection.groups:
-        return ""
-    return f"{ABOUT_SEEDS if _style(collection).marked else ABOUT_EXAMPLES} {SEE}"
+    return f"{ABOUT_SEEDS if _has_seeds(groups) else ABOUT_EXAMPLES} {SEE}" if groups else ""
 
 
-def remarks(collection: Collection) -> list[str]:
+def remarks(groups: Sequence[Group], refused: Sequence[Refused]) -> list[str]:
     """Return the lines below the tables: what failed, why values are missing, what sweeps chose."""
     failures = [
         notes.Note(item.reason, item.name, item.report.identity.seed)
-        for item in _failed(collection)
+        for item in _failed(refused)
         if item.name and item.report
     ]
-    groups = collection.groups
-    missing = notes.missing_values(groups, collection.columns)
-    others = notes.parameters(groups, collection.columns)
+    columns = columns_of(report for group in groups for report in group.reports)
+    missing = notes.missing_values(groups, columns)
+    others = notes.parameters(groups, columns)
     return notes.lines([*failures, *missing, *others, *notes.choices(groups)])
 
 
-def _style(collection: Collection) -> _Style:
-    groups = collection.groups
-    names = [group.name for group in groups] + [i.name for i in _failed(collection) if i.name]
+def _has_seeds(groups: Sequence[Group]) -> bool:
+    return any(len(group.seeds) > 1 for group in groups)
+
+
+def _style(groups: Sequence[Group], refused: Sequence[Refused]) -> _Style:
+    names = [group.name for group in groups] + [i.name for i in _failed(refused) if i.name]
     ids: dict[str, set[str]] = {}
     for group in groups:
         found = {result.id for report in group.reports for result in report.metrics}
         ids.setdefault(group.name.task, set()).update(found)
-    several = any(len(group.seeds) > 1 for group in groups)
     tracking = any(group.n_tracking is not None for group in groups)
-    return _Style(any(name.recipe for name in names), tracking, several, ids)
+    return _Style(any(name.recipe for name in names), tracking, _has_seeds(groups), ids)
 
 
-def _failed(collection: Collection) -> list[Refused]:
-    return [item for item in collection.refused if item.report and item.report.error]
+def _failed(refused: Sequence[Refused]) -> list[Refused]:
+    return [item for item in refused if item.report and item.report.error]
 
 
 def _behaviour(section: Section, failed: Sequence[Refused], style: _Style) -> Block:

@@ -10,17 +10,25 @@ from mecheval.reports.collection.overview import blocks, legend, remarks
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mecheval.reports.collection.collected import Collection
+    from mecheval.reports.collection.groups import Group
+    from mecheval.reports.collection.loading import Refused
 
 
-def page(collection: Collection) -> str:
-    """Return what :mod:`mecheval.reports.collection.overview` says, as HTML without scripts."""
-    parts = [f"<p>{escape(repr(collection))}</p>"]
-    for block in blocks(collection):
+def page(about: str, groups: Sequence[Group], refused: Sequence[Refused]) -> str:
+    """Return what :mod:`mecheval.reports.collection.overview` says, as HTML without scripts.
+
+    Args:
+        about: What stands above it.
+        groups: What was measured.
+        refused: What was not.
+    """
+    parts = [f"<p>{escape(about)}</p>"]
+    for block in blocks(groups, refused):
         parts += [f"<p><b>{escape(caption)}</b></p>" for caption in block.captions]
         parts.append(_table(block.headers, block.rows))
-    parts.append(f"<p>{escape(legend(collection))}</p>")
-    parts += [f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in remarks(collection))}</ul>"]
+    parts.append(f"<p>{escape(legend(groups))}</p>")
+    said = (f"<li>{escape(line)}</li>" for line in remarks(groups, refused))
+    parts += [f"<ul>{''.join(said)}</ul>"]
     return "\n".join(parts)
 
 

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 from mecheval import escape
 from mecheval.reports.collection.numbers import SEED
-from mecheval.reports.labels import gate_in_words
 from mecheval.reports.tracking import NOT_LEARNED as NOT_LEARNED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mecheval.reports.collection.groups import Group
     from mecheval.reports.collection.numbers import OverSeeds
 
 NOT_OVER_SEEDS = "\u00b9"
@@ -84,25 +82,6 @@ def missing(summary: OverSeeds) -> str:
         return ""
     short = "; ".join(sorted(heads))
     return short if len(short) <= _LONGEST else "undefined"
-
-
-def learned(group: Group) -> str:
-    """Say how many seeds passed the gate, and where that lies."""
-    known = [each for each in group.learned.values() if each is not None]
-    if not known:
-        return ""
-    gate = gate_in_words(group.identity)
-    gate = gate and f" ({gate})"
-    if len(group.seeds) == 1:
-        return ("yes" if known[0] else "no") + gate
-    return f"{group.n_learned} of {len(group.seeds)}{gate}"
-
-
-def tracking(group: Group) -> str:
-    """Say how many seeds track their state; nothing where that was not tested."""
-    if len(group.seeds) == 1:
-        return {True: "yes", False: "no", None: ""}[next(iter(group.tracking.values()))]
-    return "" if group.n_tracking is None else f"{group.n_tracking} of {len(group.seeds)}"
 
 
 def ranges(seeds: Iterable[int]) -> str:

@@ -9,18 +9,20 @@ all differences are corrected by Holm's procedure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mecheval import stats
 from mecheval.errors import UsageError
-from mecheval.reports.collection import Collection, collect, load_results, words
+from mecheval.reports.collection import Collection, collect, load_results, marks, words
 from mecheval.reports.collection.columns import columns_of
 from mecheval.reports.collection.groups import Group, grouped
 from mecheval.reports.collection.numbers import VERDICT
 from mecheval.reports.comparison.conditions import warnings
 from mecheval.reports.comparison.pairing import difference_of, paired
+from mecheval.reports.comparison.values import Difference as Difference
+from mecheval.reports.comparison.values import Side as Side
 from mecheval.reports.labels import names_of
 from mecheval.reports.schema import Report
 
@@ -29,74 +31,6 @@ if TYPE_CHECKING:
     from mecheval.reports.comparison.pairing import Pair
 
 Reports = Report | Path | str | Collection | Iterable[Report]
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a pair: a model on a task by a recipe.
-
-    Attributes:
-        side: A or B.
-        model: What the model is called.
-        task: What the task is called.
-        recipe: How it was trained, in words.
-        seeds: The seeds that both sides have.
-        learned: How many of these seeds passed the gate, and where that lies.
-        tracking: How many of them track their state; empty where that was not tested.
-    """
-
-    side: str
-    model: str
-    task: str
-    recipe: str
-    seeds: tuple[int, ...]
-    learned: str
-    tracking: str
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One number on both sides.
-
-    Attributes:
-        task: What the task is called.
-        model: What the model is called; ``A -> B`` where the sides have different ones.
-        result: The result's id.
-        at: The path of the number in it; ``verdict`` for its verdict.
-        title: What the number is, for a person.
-        kind: How it is written: number, layer, count.
-        a: Mean of the first side over the paired seeds; None for verdicts.
-        b: Mean of the second side.
-        difference: Mean of b - a.
-        low: Lower end of its 95 % interval; None where there is none.
-        high: Upper end of it.
-        over: What the interval is over: seed, or what is paired within one seed: sequence, pair.
-        p: p value of the paired t test; None where there is none.
-        p_corrected: The same, corrected for the number of differences.
-        n: How many seeds or examples are paired.
-        unit: What is paired.
-        seeds: The seeds at which both sides have a value.
-        verdicts: Verdicts of both sides with their number of seeds, as text.
-    """
-
-    task: str
-    model: str
-    result: str
-    at: str
-    title: str
-    kind: str = "number"
-    a: float | None = None
-    b: float | None = None
-    difference: float | None = None
-    low: float | None = None
-    high: float | None = None
-    over: str | None = None
-    p: float | None = None
-    p_corrected: float | None = None
-    n: int = 0
-    unit: str = "seed"
-    seeds: tuple[int, ...] = ()
-    verdicts: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,13 +45,13 @@ class Comparison:
         """Return Markdown: what is compared, a table of differences per pair, the warnings."""
         from mecheval.reports.comparison.text import markdown
 
-        return markdown(self)
+        return markdown(self.sides, self.differences, self.warnings)
 
     def to_json(self) -> str:
         """Return everything as JSON."""
         from mecheval.reports.comparison.text import as_json
 
-        return as_json(self)
+        return as_json(asdict(self))
 
 
 def compare(a: Reports, b: Reports) -> Comparison:
@@ -193,7 +127,7 @@ def _on_shared_seeds(one: Group, other: Group) -> Pair:
 def _sides(one: Group, other: Group) -> list[Side]:
     return [
         Side(side, group.name.model, group.name.task, group.recipe, group.seeds,
-             words.learned(group), words.tracking(group))
+             marks.learned(group), marks.tracking(group))
         for side, group in zip("AB", (one, other), strict=True)
     ]  # fmt: skip
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mecheval.reports.collection import words
 from mecheval.reports.markdown import bullets, table, titled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from mecheval.reports.comparison.compare import Comparison, Difference, Side
+    from mecheval.reports.comparison.values import Difference, Side
 
 SCHEMA = "mecheval.comparison/1"
 SIDES = ("Side", "Model", "Task", "Seeds", "Learned", "Tracking", "Recipe")
@@ -29,30 +28,32 @@ NOT_TESTED = (
 )
 
 
-def markdown(comparison: Comparison) -> str:
+def markdown(
+    sides: Sequence[Side], differences: Sequence[Difference], warnings: Sequence[str]
+) -> str:
     """Return what is compared, a table of differences per pair, and the warnings."""
     by_pair: dict[tuple[str, str], list[Difference]] = {}
-    for each in comparison.differences:
+    for each in differences:
         by_pair.setdefault((each.model, each.task), []).append(each)
-    parts = [_sides(comparison.sides)]
+    parts = [_sides(sides)]
     parts += [
         titled([f"{model} on {task}"], HEADERS, [_row(each) for each in same])
         for (model, task), same in by_pair.items()
     ]
-    n_tested = sum(each.p is not None for each in comparison.differences)
+    n_tested = sum(each.p is not None for each in differences)
     many = (
         (f"the {n_tested} differences", "have") if n_tested != 1 else ("the one difference", "has")
     )
     parts.append(LEGEND.format(*many))
-    if any(_is_marked(each) for each in comparison.differences):
+    if any(_is_marked(each) for each in differences):
         parts.append(NOT_TESTED)
-    parts.append(bullets(comparison.warnings))
+    parts.append(bullets(warnings))
     return "\n\n".join(part for part in parts if part)
 
 
-def as_json(comparison: Comparison) -> str:
-    """Return everything."""
-    content = {"schema": SCHEMA, **dataclasses.asdict(comparison)}
+def as_json(comparison: Mapping[str, Any]) -> str:
+    """Return everything that a comparison holds."""
+    content = {"schema": SCHEMA, **comparison}
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 

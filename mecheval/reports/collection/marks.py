@@ -1,0 +1,29 @@
+"""How many seeds of a group learned their task, and track their state, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mecheval.reports.labels import gate_in_words
+
+if TYPE_CHECKING:
+    from mecheval.reports.collection.groups import Group
+
+
+def learned(group: Group) -> str:
+    """Say how many seeds passed the gate, and where that lies."""
+    known = [each for each in group.learned.values() if each is not None]
+    if not known:
+        return ""
+    gate = gate_in_words(group.identity)
+    gate = gate and f" ({gate})"
+    if len(group.seeds) == 1:
+        return ("yes" if known[0] else "no") + gate
+    return f"{group.n_learned} of {len(group.seeds)}{gate}"
+
+
+def tracking(group: Group) -> str:
+    """Say how many seeds track their state; nothing where that was not tested."""
+    if len(group.seeds) == 1:
+        return {True: "yes", False: "no", None: ""}[next(iter(group.tracking.values()))]
+    return "" if group.n_tracking is None else f"{group.n_tracking} of {len(group.seeds)}"
