@@ -64,7 +64,7 @@ class StateAlgorithm(Metric):
     or of the same value of a quotient, keep of the answers in just this variable.
 
     The verdict is *sequential*, *associative scan* or *parity first, then scan* (``config`` says
-    which quotient comes first); the rule, in full, stands in ``algorithm_rule.py`` of
+    which quotients were asked, and which comes first); the rule, in full, stands in ``algorithm_rule.py`` of
     ``mecheval/metrics/state_algorithm``. It is null, with a warning that says why, where the
     evidence is of another kind, or contradicts itself: a block that reads all letters at once from
     keys and values, as where it counts them; what stands in the stream is not the state though
@@ -144,7 +144,10 @@ class StateAlgorithm(Metric):
                 min(len(c.distance_P) for c in found.curves.values() if c is not None),
                 verdict=case.verdict,
                 scalars={"agreement": agreement, **_scalars(found)},
-                config={"first_quotient": found.quotients[named] if named >= 0 else None},
+                config={
+                    "quotients": list(found.quotients),
+                    "first_quotient": found.quotients[named] if named >= 0 else None,
+                },
                 warnings=_notes(found, said),
                 profile=_by_distance(found),
                 profiles={"exchange": _by_layer(found)},
@@ -192,8 +195,6 @@ def _notes(found: Measured, said: Judgement) -> list[str]:
     missing = [name for name, curve in found.curves.items() if curve is None]
     if missing:
         notes.append(f"no two letters of its words differ {' or '.join(missing)} alone")
-    if not found.quotients:
-        notes.append("the group has no proper quotient among the variables that could come first")
     for column, name in enumerate(found.quotients):
         lead = once.far_RC[0, column + len(found.quotients)] - once.far_RC[0, column]
         if case.verdict == SEQUENTIAL and lead >= 0.5:
