@@ -190,7 +190,7 @@ class GroupState(Need):
         if not isinstance(task, GroupWords) or state_variable(task) is None:
             return f"the state of task '{task.card.name}' is no product in a group"
         if task.reveal_rate:
-            return f"task '{task.card.name}' shows states in its words, behind which nothing is kept"
+            return f"task '{task.card.name}' shows states in its words"
         return None
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def state_variable(task: GroupWords) -> str | None:
     """Return the name of the first variable that is another one for every element, if any is."""
-    return next((name for name, value_G in _values(task) if _n_values(value_G) == len(value_G)), None)
+    return next(
+        (name for name, value_G in _values(task) if _n_values(value_G) == len(value_G)), None
+    )
 
 
 def quotients_of(task: GroupWords) -> dict[str, np.ndarray]:

@@ -83,9 +83,7 @@ class Scanning(Turnable[GroupWords]):
 
         def signs() -> SelectiveStateSpace:
             return SelectiveStateSpace(
-                Mamba(
-                    layers=1, width=width, expand=1, d_state=1, d_conv=0, eigenvalues=(-1, 1)
-                )
+                Mamba(layers=1, width=width, expand=1, d_state=1, d_conv=0, eigenvalues=(-1, 1))
             )
 
         offsets = _offsets(task)
@@ -143,9 +141,9 @@ class GroupScan(Scanning):
     Construction: the stream is [token | position | distraction | window | left], and ``window`` is
     a one-hot of the product of the last symbols: of one before the first layer. The head of layer
     l looks 2^l positions back (at BOS where there are fewer) and copies the window there to
-    ``left``. The feed-forward part has a switch for every pair of elements, which puts their product
-    in the place of the window and takes ``left`` away. There are as many layers as the longest test
-    needs.
+    ``left``. The feed-forward part has a switch for every pair of elements, which puts their
+    product in the place of the window and takes ``left`` away. There are as many layers as the
+    longest test needs.
 
     Known values: accuracy 1 at every test length. A symbol d positions before the readout has
     reached it behind the first layer l (counted from 1) with 2^l > d, so that twice the distance
@@ -182,9 +180,9 @@ class SignScan(Scanning):
     Construction: a state is n r(s), with its sign s, an element r(s) of that sign, and n in the
     subgroup of the even ones. A symbol x multiplies n by r(s) x r(s')^-1, where s' is the sign
     behind it; so all n can be multiplied in any order of pairs once the signs are known. The first
-    block is the one of ``planted/parity-at-block`` and writes the sign to every position; switches of
-    its feed-forward part, one for every symbol and sign, write r(s) x r(s')^-1 to ``window``. The
-    blocks behind it are those of ``planted/group-scan``, in the subgroup. The readout adds what
+    block is the one of ``planted/parity-at-block`` and writes the sign to every position; switches
+    of its feed-forward part, one for every symbol and sign, write r(s) x r(s')^-1 to ``window``.
+    The blocks behind it are those of ``planted/group-scan``, in the subgroup. The readout adds what
     n and s say.
 
     Known values: accuracy 1 at every test length. The sign of any distance has reached the readout

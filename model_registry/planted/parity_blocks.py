@@ -1,5 +1,4 @@
-"""Parity as the sign of a state, written to the stream at chosen blocks and positions.
-"""
+"""Parity as the sign of a state, written to the stream at chosen blocks and positions."""
 
 from __future__ import annotations
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy as np
-
     from torch import nn
 
     from mecheval.models.layers.linear import Mlp

@@ -36,11 +36,11 @@ def evidence(**fields: Any) -> Evidence:
     return Evidence(**{name: np.array([value]) for name, value in {**whole, **fields}.items()})
 
 
-SCANNED = {
+SCANNED: dict[str, Any] = {
     "slope_RC": [1.0, 1.0], "doubles_RC": [True, True], "handed_RC": [0.8, 0.8],
     "far_RC": [4.0, 4.0], "carried_RC": [0.0, 0.0], "state_R": 0.0, "quotient_RQ": [0.0],
 }  # fmt: skip
-FIRST = {
+FIRST: dict[str, Any] = {
     **SCANNED, "slope_RC": [0.0, 1.0], "handed_RC": [0.0, 0.8], "far_RC": [1.0, 5.0],
     "quotient_RQ": [1.0],
 }  # fmt: skip
@@ -68,7 +68,8 @@ def test_nothing_but_letters_before_the_last_block_is_a_state() -> None:
 
 
 def test_a_group_without_a_quotient_has_one_curve() -> None:
-    alone = {name: [value[1]] if isinstance(value, list) else value for name, value in SCANNED.items()}
+    alone = {name: SCANNED[name][1:] for name in SCANNED if name.endswith("C")}
+    alone["state_R"] = SCANNED["state_R"]
     one = {"near_RC": [1.0], "quotient_RQ": np.zeros(0)}
     assert said(evidence(**{**alone, **one}))[0] == SCAN
     flat = {"slope_RC": [0.0], "doubles_RC": [False], "handed_RC": [0.0], "far_RC": [1.0]}
@@ -127,8 +128,8 @@ def curve(layer_of_distance: Any, length: int = 16, n_layers: int = 6) -> Arriva
         (lambda d: 2, 0.0, True),
         (lambda d: 1 + int(np.log2(d)), 1.0, True),
         (lambda d: 1 + int(np.log2(d)) // 2, 0.4, True),  # windows of 4 and 16
-        (lambda d: 1 + d // 4, 0.75, False),  # four more per layer
-        (lambda d: min(d, 5), 1.3, None),
+        (lambda d: 1 + d // 4, 0.85, False),  # four more per layer
+        (lambda d: min(d, 5), 1.425, None),
     ],
 )
 def test_slopes_of_curves(layer_of_distance: Any, slope: float, doubles: bool | None) -> None:

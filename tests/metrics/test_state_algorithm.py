@@ -56,9 +56,10 @@ def test_the_verdict_on_planted_networks(model: str, task: str, verdict: str | N
     result = judged(model, task)
     assert result.verdict == verdict
     assert result.reason is None
-    assert result.value == pytest.approx("scan" in (verdict or ""), abs=0.05)
+    assert result.value == pytest.approx(float("scan" in str(verdict)), abs=0.05)
     assert result.scalars["agreement"] >= 0.95
-    first = {"s3": "sign", "z6": "mod2"}[task.partition("[")[0]] if "parity f" in str(verdict) else None
+    quotient = {"s": "sign", "z": "mod2"}
+    first = quotient[task[0]] if str(verdict).startswith("parity") else None
     assert result.config["first_quotient"] == first
     if verdict is None:
         assert "all at once" in " ".join(result.warnings)
@@ -90,7 +91,8 @@ def test_pairs_differ_in_one_letter_at_distances_of_every_octave_alike() -> None
     assert drawn is not None
     assert np.bincount(drawn.octave_P).tolist() == [10, 10, 10, 10]
     clean_BT, corrupted_BT = drawn.pairs.clean.tokens_BT, drawn.pairs.corrupted.tokens_BT
-    for clean_T, corrupted_T, distance in zip(clean_BT, corrupted_BT, drawn.distance_P, strict=True):
+    rows = zip(clean_BT, corrupted_BT, drawn.distance_P, strict=True)
+    for clean_T, corrupted_T, distance in rows:
         (place,) = np.flatnonzero(clean_T != corrupted_T)
         assert place == 16 - distance
         assert sign_G[clean_T[place] - 1] == sign_G[corrupted_T[place] - 1]
@@ -160,7 +162,8 @@ def test_donors_of_the_same_sign_keep_the_sign_and_a_loop_finds_the_same() -> No
     subject = replace(subject_of("planted/sign-scan", S3), limit=400)
     sign_G = quotients_of(subject.task)["sign"]  # type: ignore[arg-type]
     values = {"element": np.arange(6), "sign": sign_G}
-    params = {"n_pool": 400, "n_pool_most": 400, "n_sequences": 60, "max_missing": 1.0, "min_loss": 0.1}
+    params = {"n_pool": 400, "n_pool_most": 400, "n_sequences": 60}
+    params |= {"max_missing": 1.0, "min_loss": 0.1}
     found = kept_states(subject, values, params)
     assert not isinstance(found, str)
     assert (found["sign"].kept_L == 1).all()

@@ -62,9 +62,10 @@ class Arrivals:
 
     def by_octave(self, value_PV: np.ndarray, weight_RP: np.ndarray) -> np.ndarray:
         """Return means over the pairs of every octave, ``(R, K, V)``."""
+        of_octave = [self.octave_P == k for k in range(self.n_octaves)]
         means = [
-            resampling.mean_ignoring_nan(weight_RP[:, self.octave_P == k], value_PV[self.octave_P == k])
-            for k in range(self.n_octaves)
+            resampling.mean_ignoring_nan(weight_RP[:, chosen_P], value_PV[chosen_P])
+            for chosen_P in of_octave
         ]
         return np.stack(means, 1)
 
@@ -94,10 +95,9 @@ def arrivals(subject: Subject, drawn: DistantPairs, value_G: np.ndarray) -> Arri
         value_G: What of an answer is asked for, of every element: which values are told apart.
     """
     right_P = _right(subject, drawn)
-    clean, corrupted = (
-        batch.take(right_P) for batch in (drawn.pairs.clean, drawn.pairs.corrupted)
-    )
-    distance_P, streams = drawn.distance_P[right_P], ExchangedStreams(
+    clean, corrupted = (batch.take(right_P) for batch in (drawn.pairs.clean, drawn.pairs.corrupted))
+    distance_P = drawn.distance_P[right_P]
+    streams = ExchangedStreams(
         subject.model, corrupted.tokens_BT, clean.tokens_BT, subject.answers_A,
         batch_size=subject.batch_size,
     )  # fmt: skip

@@ -106,7 +106,9 @@ def _column(curve: Arrivals, weight_RP: np.ndarray, one_size_L: np.ndarray) -> n
     )
 
 
-def measured(subject: Subject, params: Mapping[str, Any], *, n_pairs: int, least: int) -> Measured | str:
+def measured(
+    subject: Subject, params: Mapping[str, Any], *, n_pairs: int, least: int
+) -> Measured | str:
     """Measure everything, or say why that is not possible.
 
     Args:

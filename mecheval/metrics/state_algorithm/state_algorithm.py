@@ -20,12 +20,18 @@ from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.needs import AtLength, GroupState
 from mecheval.metrics.parameters import Amount, Count, Lengths, Share
 from mecheval.metrics.results import Estimate, Layout, profile
-from mecheval.metrics.state_algorithm.algorithm_rule import CASES, SEQUENTIAL, Thresholds, judge
+from mecheval.metrics.state_algorithm.algorithm_rule import (
+    CASES,
+    EARLIER,
+    SEQUENTIAL,
+    Thresholds,
+    judge,
+)
 from mecheval.metrics.state_algorithm.distant_pairs import n_octaves
-from mecheval.metrics.state_algorithm.evidence import WITHIN, Measured, measured
+from mecheval.metrics.state_algorithm.evidence import Measured, measured
 
 if TYPE_CHECKING:
-    from mecheval.metrics.state_algorithm.algorithm_rule import Evidence, Judgement
+    from mecheval.metrics.state_algorithm.algorithm_rule import Judgement
     from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import MetricResult, Profile
 
@@ -63,13 +69,14 @@ class StateAlgorithm(Metric):
     and the whole answer. Beside it stands what ``exchange`` asks: what donors of the same element,
     or of the same value of a quotient, keep of the answers in just this variable.
 
-    The verdict is *sequential*, *associative scan* or *parity first, then scan* (``config`` says
-    which quotients were asked, and which comes first); the rule, in full, stands in ``algorithm_rule.py`` of
-    ``mecheval/metrics/state_algorithm``. It is null, with a warning that says why, where the
-    evidence is of another kind, or contradicts itself: a block that reads all letters at once from
-    keys and values, as where it counts them; what stands in the stream is not the state though
-    letters of every distance arrive alike; or windows grow otherwise. Readability plays no part in
-    it: a sign that can be read and that nothing reads changes nothing (``planted/group-scan``).
+    The verdict is *sequential*, *associative scan* or *parity first, then scan*; ``config`` says
+    which quotients were asked, and which comes first. The rule, in full, stands in
+    ``algorithm_rule.py`` of ``mecheval/metrics/state_algorithm``. It is null, with a warning that
+    says why, where the evidence is of another kind, or contradicts itself: a block reads all
+    letters at once from keys and values, as where it counts them; what stands in the stream is not
+    the state though letters of every distance arrive alike; or windows grow otherwise. Readability
+    plays no part in it: a sign that can be read and that nothing reads changes nothing
+    (``planted/group-scan[distractor=true]``).
 
     The value is the largest slope of the curves: how many blocks later a letter arrives from twice
     the distance, 0 where distance does not matter and 1 where windows double; the arrival is 1 plus
@@ -127,9 +134,7 @@ class StateAlgorithm(Metric):
         """Change letters at all distances, exchange states, and judge."""
         (layout,) = self.outline(subject)
         reason = _unseen(subject)
-        found = reason or measured(
-            subject, self.params, n_pairs=layout.n_expected, least=MIN_PAIRS
-        )
+        found = reason or measured(subject, self.params, n_pairs=layout.n_expected, least=MIN_PAIRS)
         if isinstance(found, str):
             return [self.result(layout, Estimate(None, reason=found), 0)]
         least = Thresholds(self.flat, self.grows, self.enough, self.handed_on)
@@ -197,8 +202,8 @@ def _notes(found: Measured, said: Judgement) -> list[str]:
         notes.append(f"no two letters of its words differ {' or '.join(missing)} alone")
     for column, name in enumerate(found.quotients):
         lead = once.far_RC[0, column + len(found.quotients)] - once.far_RC[0, column]
-        if case.verdict == SEQUENTIAL and lead >= 0.5:
-            notes.append(f"{name} arrives {lead:.1f} layers before what differs {WITHIN.format('it')}")
+        if case.verdict == SEQUENTIAL and lead >= EARLIER:
+            notes.append(f"{name} arrives {lead:.1f} layers before what differs within it")
     return notes
 
 
