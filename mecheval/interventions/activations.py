@@ -7,6 +7,7 @@ vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -89,13 +90,30 @@ def observed(
 def activations(
     model: SequenceModel, tokens_BT: Tensor, sites: Sequence[Site], *, batch_size: int = BATCH_SIZE
 ) -> dict[Site, Tensor]:
-    """Record the activations ``(B, T, D)`` at sites and nothing else; see :func:`observed`."""
+    """Record the activations ``(B, T, D)`` at sites and nothing else; see :func:`observed`.
+
+    What lies behind the last of them is not run.
+    """
     taps = taps_of(model, sites)
     kept: dict[Site, list[Tensor]] = {site: [] for site in sites}
-    with visiting({tap: _keeper(kept[site]) for site, tap in zip(sites, taps, strict=True)}):
+
+    def keeper(site: Site) -> Callable[[Tensor], None]:
+        def keep(value_BTD: Tensor) -> None:
+            kept[site].append(value_BTD.clone())
+            if len({len(parts) for parts in kept.values()}) == 1:
+                raise _Recorded
+
+        return keep
+
+    with visiting({tap: keeper(site) for site, tap in zip(sites, taps, strict=True)}):
         for _, batch_BT in _batches(model, tokens_BT, batch_size):
-            model.logits_at(batch_BT, batch_BT[:, :0])
+            with suppress(_Recorded):
+                model.logits_at(batch_BT, batch_BT[:, :0])
     return {site: torch.cat(parts) for site, parts in kept.items()}
+
+
+class _Recorded(Exception):  # noqa: N818 - it is no error
+    """Ends a pass of which everything that was asked for has been recorded."""
 
 
 def _keeper(kept: list[Tensor]) -> Callable[[Tensor], None]:

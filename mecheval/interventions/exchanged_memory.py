@@ -16,13 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mecheval.interventions.activations import activations
+from mecheval.interventions.layer_streams import MEMORY, GivingRuns, LayerStreams
 from mecheval.interventions.stream_edits import StreamEdits
 from mecheval.models.decomposition import Refusal
-from mecheval.models.sites import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mecheval.models.contract import SequenceModel
     from mecheval.models.decomposition import Layer
@@ -43,6 +42,7 @@ class ExchangedMemory:
         answers_A: Sequence[int] | np.ndarray,
         *,
         batch_size: int,
+        memory: int = MEMORY,
     ) -> None:
         """Take the runs.
 
@@ -52,18 +52,16 @@ class ExchangedMemory:
             giving_ST: Those of the runs that give, of the same length.
             answers_A: Token ids whose logits are wanted.
             batch_size: Rows per forward pass.
+            memory: Bytes for the streams of the runs that give, and for what they remember.
         """
-        self.model, self.batch_size = model.eval(), batch_size
-        self.tokens_BT, self.giving_ST = (
-            torch.as_tensor(np.asarray(tokens), device=model.device)
-            for tokens in (tokens_BT, giving_ST)
-        )
+        self.batch_size = batch_size
         self._edits = StreamEdits(model, tokens_BT, answers_A, batch_size=batch_size)
+        self._giving = GivingRuns(model, giving_ST, batch_size=batch_size, memory=memory)
 
     @torch.inference_mode()
     def refusal(self) -> str | None:
         """Say why memory cannot be exchanged in this model, None where it can."""
-        found = self.model.decomposition()
+        found = self._edits.model.decomposition()
         if isinstance(found, Refusal):
             return f"what a layer remembers cannot be told from the rest: {found.reason}"
         if not any(self._remembers(layer) for layer in found.layers):
@@ -86,59 +84,78 @@ class ExchangedMemory:
         """
         if layer == 0:
             return self._edits.logits(0, row_R, lambda stream_NTD, rows: stream_NTD)
-        part = self._layers()[layer - 1]
-        site = Site(layer - 1, "block_in")
-        own_BTD, given_STD = (
-            activations(self.model, tokens, [site], batch_size=self.batch_size)[site]
-            for tokens in (self.tokens_BT, self.giving_ST)
-        )
-        donor, row = (torch.as_tensor(x, device=own_BTD.device) for x in (donor_RT, row_R))
-        mixed_RTD = self._mixed(part, own_BTD, given_STD, donor, row)
+        part, parts = self._layers()[layer - 1], []
+        for first in range(0, len(row_R), self._giving.n_rows):
+            rows = slice(first, first + self._giving.n_rows)
+            mixed_NTD = self._mixed(part, layer - 1, donor_RT[rows], row_R[rows])
 
-        def after(stream_NTD: Tensor, rows: slice) -> Tensor:
-            return part.handed_on(part.leave(own_BTD[row[rows]], mixed_RTD[rows]))
+            def after(stream_NTD: Tensor, some: slice, mixed_NTD: Tensor = mixed_NTD) -> Tensor:
+                return part.handed_on(part.leave(stream_NTD, mixed_NTD[some]))
 
-        return self._edits.logits(layer, row_R, after)
+            parts.append(self._edits.logits(layer - 1, row_R[rows], after, enters=layer))
+        return np.concatenate(parts)
 
-    def _mixed(
-        self, part: Layer, own_BTD: Tensor, given_STD: Tensor, donor_RT: Tensor, row_R: Tensor
-    ) -> Tensor:
-        """Return the mixer's output ``(R, T, D)``, each position from another memory."""
-        mixing, own, given = part.mixing, (), ()
-        own_BTD = part.entered(own_BTD, part.given(self.tokens_BT))
-        given_STD = part.entered(given_STD, part.given(self.giving_ST))
-        steps = []
+    def _mixed(self, part: Layer, before: int, donor_RT: np.ndarray, run_R: np.ndarray) -> Tensor:
+        """Return the mixer's output ``(R, T, D)``, each position from another memory.
+
+        Args:
+            part: The block.
+            before: The layer before it.
+            donor_RT: Which run gives what is remembered after each position.
+            run_R: The run that every row is.
+        """
+        runs = self._edits.runs
+        own_BTD = part.entered(runs.at(before), part.given(runs.tokens_BT))
+        donor, run = (torch.as_tensor(x, device=own_BTD.device) for x in (donor_RT, run_R))
+        # At the first position nothing is remembered, and its own memory is as good as any.
+        donor = torch.cat([torch.full_like(donor[:, :1], -1), donor[:, :-1]], 1)
+        mixed_RTD = torch.empty(0)
+        for first, giving in self._giving.parts():
+            given_STD = part.entered(giving.at(before), part.given(giving.tokens_BT))
+            last = first + len(given_STD)
+            asks_RT = ((donor >= first) & (donor < last)) | ((donor < 0) & (first == 0))
+            memories = self._memories(part.mixing, own_BTD, given_STD)
+            for position, (own, given) in enumerate(memories):
+                row_R = asks_RT[:, position].nonzero()[:, 0]
+                for row_N in row_R.split(self.batch_size) if len(row_R) else ():
+                    memory = _taken(
+                        own, given, run[row_N], donor[row_N, position] - first,
+                        n_recent=part.mixing.n_recent,
+                    )  # fmt: skip
+                    here = own_BTD[run[row_N], position : position + 1]
+                    mixed_N1D = part.mixing.output_from(here, memory)
+                    if not mixed_RTD.numel():
+                        mixed_RTD = mixed_N1D.new_empty(*donor.shape, mixed_N1D.shape[-1])
+                    mixed_RTD[row_N, position] = mixed_N1D[:, 0]
+        return mixed_RTD
+
+    def _memories(
+        self, mixing: Mixing, own_BTD: Tensor, given_STD: Tensor
+    ) -> Iterator[tuple[State, State]]:
+        """Give what both remember before every position."""
+        own, given = (), ()
         for position in range(own_BTD.shape[1]):
+            yield own, given
             here = slice(position, position + 1)
-            parts = []
-            for row_N, donor_N in zip(
-                row_R.split(self.batch_size),
-                donor_RT[:, max(position - 1, 0)].split(self.batch_size),
-                strict=True,
-            ):
-                memory = _taken(own, given, row_N, donor_N, n_recent=mixing.n_recent)
-                parts.append(mixing.output_from(own_BTD[row_N, here], memory))
-            steps.append(torch.cat(parts))
             own, given = (
-                self._advanced(mixing, normed_XTD[:, here], state)
+                _advanced(mixing, normed_XTD[:, here], state)
                 for normed_XTD, state in ((own_BTD, own), (given_STD, given))
             )
-        return torch.cat(steps, 1)
-
-    def _advanced(self, mixing: Mixing, normed_X1D: Tensor, state: State) -> State:
-        return mixing.advance(mixing.project(normed_X1D, state), state)
 
     def _remembers(self, part: Layer) -> bool:
-        site = Site(0, "block_in")
-        stream = activations(self.model, self.tokens_BT[:1], [site], batch_size=1)[site]
-        entered = part.entered(stream, part.given(self.tokens_BT[:1]))
-        state = self._advanced(part.mixing, entered, ())
-        return len(state) > part.mixing.n_recent
+        tokens_1T = self._edits.runs.tokens_BT[:1]
+        stream_1TD = LayerStreams(self._edits.model, tokens_1T, batch_size=1).at(0)
+        entered_1TD = part.entered(stream_1TD, part.given(tokens_1T))
+        return len(_advanced(part.mixing, entered_1TD, ())) > part.mixing.n_recent
 
     def _layers(self) -> tuple[Layer, ...]:
-        found = self.model.decomposition()
+        found = self._edits.model.decomposition()
         assert not isinstance(found, Refusal)  # noqa: S101 - whoever asks has looked
         return found.layers
+
+
+def _advanced(mixing: Mixing, normed_XTD: Tensor, state: State) -> State:
+    return mixing.advance(mixing.project(normed_XTD, state), state)
 
 
 def _taken(own: State, given: State, row_N: Tensor, donor_N: Tensor, *, n_recent: int) -> State:

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mecheval.interventions.activations import activations, answer_logits
+from mecheval.interventions.activations import answer_logits
+from mecheval.interventions.layer_streams import LayerStreams
 from mecheval.models.decomposition import Refusal
 from mecheval.models.sites import stream_sites
 
@@ -36,6 +37,9 @@ class StreamEdits:
     """Base runs of a model, and what it answers when the stream at a layer is another one.
 
     Layers count from 0, before the first block, to the number of blocks.
+
+    Attributes:
+        runs: The streams of the base runs.
     """
 
     def __init__(
@@ -55,10 +59,8 @@ class StreamEdits:
             batch_size: Rows per forward pass.
         """
         self.model, self.batch_size = model.eval(), batch_size
-        self.tokens_BT = torch.as_tensor(np.asarray(tokens_BT), device=model.device)
+        self.runs = LayerStreams(model, tokens_BT, batch_size=batch_size)
         self.answers_A = torch.as_tensor(np.asarray(answers_A), device=model.device)
-        self._layer = -1
-        self._stream_BTD = torch.empty(0)
 
     @torch.inference_mode()
     def logits(
@@ -87,8 +89,8 @@ class StreamEdits:
                 edits = _edits(self.model, (layer, enters), rows, change=change, later=later)
                 parts.append(self._hooked(row_R[rows], edits))
                 continue
-            stream_RTD = change(self._streams(decomposition, layer)[row_R[rows]], rows)
-            tokens_RT = self.tokens_BT[row_R[rows]]
+            stream_RTD = change(self.runs.at(layer)[row_R[rows]], rows)
+            tokens_RT = self.runs.tokens_BT[row_R[rows]]
             further = {at: _edit(function, rows) for at, function in later.items()}
             parts.append(
                 answers_from(
@@ -98,24 +100,9 @@ class StreamEdits:
             )  # fmt: skip
         return np.concatenate(parts)
 
-    def _streams(self, decomposition: Decomposition, layer: int) -> Tensor:
-        """Return the base runs' stream at a layer; that of the last layer asked for is kept."""
-        if not 0 <= self._layer <= layer:
-            start = stream_sites(self.model.n_layers)[0]
-            found = activations(self.model, self.tokens_BT, [start], batch_size=self.batch_size)
-            self._layer, self._stream_BTD = 0, found[start]
-        for part in decomposition.layers[self._layer : layer]:
-            texts = self.tokens_BT.split(self.batch_size)
-            pieces = zip(self._stream_BTD.split(self.batch_size), texts, strict=True)
-            self._stream_BTD = torch.cat(
-                [part.run(piece_BTD, part.given(tokens_BT)) for piece_BTD, tokens_BT in pieces]
-            )
-        self._layer = layer
-        return self._stream_BTD
-
     def _hooked(self, row_N: np.ndarray, edits: Mapping[Site, Edit]) -> np.ndarray:
         return answer_logits(
-            self.model, self.tokens_BT[row_N], self.answers_A.cpu().numpy(), edits=edits,
+            self.model, self.runs.tokens_BT[row_N], self.answers_A.cpu().numpy(), edits=edits,
             batch_size=self.batch_size,
         )  # fmt: skip
 

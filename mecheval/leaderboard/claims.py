@@ -65,6 +65,7 @@ from mecheval.leaderboard.cells import Cells
 from mecheval.leaderboard.spread import spread
 from mecheval.reports.collection import words
 from mecheval.reports.collection.contrasts import contrast, signed_least
+from mecheval.reports.labels import gate_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -245,8 +246,9 @@ def _missing(number: OverSeeds, group: Group) -> str:
     heads = [reason.partition(":")[0] for reason in number.reasons.values()]
     told = []
     for head in dict.fromkeys(heads):
-        gate = f" (gate {group.gate:g})" if head == words.NOT_LEARNED and group.gate else ""
-        told.append(f"{head}{gate}: {heads.count(head)} of {number.n_seeds} seeds")
+        gate = gate_in_words(group.identity) if head == words.NOT_LEARNED else ""
+        said = f"{head} ({gate})" if gate else head
+        told.append(f"{said}: {heads.count(head)} of {number.n_seeds} seeds")
     return "; ".join(told) or f"{number.n} of {MIN_SEEDS} seeds"
 
 

@@ -5,6 +5,7 @@ Shape suffix: ``U`` numbers of one seed.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -62,14 +63,17 @@ def spread(claim: Claim, groups: Sequence[Group]) -> Spread:
         rows = [[numbers[seed].value for numbers in column] for column in columns]
         whole_U = [units for units in zip(*rows, strict=True) if None not in units]
         counts.append(len(whole_U))
-        found[seed] = _summary(claim, [*zip(*whole_U, strict=True)])
+        said = [n.reason for column in columns for each in column if (n := each[seed]).reason]
+        found[seed] = _summary(claim, [*zip(*whole_U, strict=True)], said)
     return Spread(summed([found]), " to ".join(map(str, sorted({min(counts), max(counts)})))
                   if counts else "0")  # fmt: skip
 
 
-def _summary(claim: Claim, columns: Sequence[Sequence[float]]) -> Number:
+def _summary(claim: Claim, columns: Sequence[Sequence[float]], reasons: Sequence[str]) -> Number:
+    """Return what is asked of the numbers of a seed; if there are none, why most are missing."""
     if not columns:
-        return Number(reason="no cell has a number")
+        most = "".join(f": {reason}" for reason, _ in Counter(reasons).most_common(1))
+        return Number(reason=f"no cell has a number{most}")
     if claim.which:
         values_U = np.array(claim.weights_KN[0]) @ np.array(columns)
         return Number(one_of(values_U, claim.which))

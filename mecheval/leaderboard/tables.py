@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mecheval import escape
 from mecheval.leaderboard.board import NO_REPORT
 from mecheval.reports.collection import marks, notes, words
-from mecheval.reports.collection.blocks import Block, captions, packed
+from mecheval.reports.collection.blocks import Block, by_subject, captions, packed
 from mecheval.reports.collection.overview import ABOUT_SEEDS, ABOUT_TRACKING, SEE
 from mecheval.reports.collection.sections import sections
 from mecheval.reports.markdown import bullets, titled
@@ -74,22 +74,34 @@ def _blocks(task: Table) -> Iterator[Block]:
 def _block(task: Table, columns: Sequence[Column]) -> Block:
     recipe = any(row.recipe for row in task.rows)
     tracking = [marks.tracking] if task.tests_tracking else []
-    headers = ["Model", *(["Recipe"] if recipe else []), "Seeds", "Learned"]
-    headers += ["Tracking"] if tracking else []
+    subjects = by_subject(columns)
+    headers = ["Model", *(["Recipe"] if recipe else []), *(["Of"] if subjects else []), "Seeds"]
+    headers += ["Learned", *(["Tracking"] if tracking else [])]
     there = [row for row in task.rows if row.gap != NO_REPORT]
-    rows = [_cells(row, columns, recipe=recipe, marks=[marks.learned, *tracking]) for row in there]
+    parts = [([of], some) for of, some in subjects.items()] if subjects else [([], columns)]
+    rows = [
+        _cells(row, some, head=[*([row.recipe] if recipe else []), *of],
+               marks=[marks.learned, *tracking])
+        for row in there
+        for of, some in parts
+    ]  # fmt: skip
     for level, values in task.levels.items():
-        if any(column.key in values for column in columns):
-            head = [escape.Markdown(f"*{level}*"), *[""] * (len(headers) - 1)]
-            cells = [words.decimal(values[c.key]) if c.key in values else "" for c in columns]
-            rows.append([*head, *cells])
-    return Block(captions(columns), [*headers, *(column.title for column in columns)], rows)
+        for of, some in parts:
+            if any(column.key in values for column in some):
+                head = [escape.Markdown(f"*{level}*"), *([""] if recipe else []), *of]
+                cells = [words.decimal(values[c.key]) if c.key in values else "" for c in some]
+                rows.append([*head, *[""] * (len(headers) - len(head)), *cells])
+    return Block(captions(columns), [*headers, *(c.title for c in parts[0][1])], rows)
 
 
 def _cells(
-    row: Row, columns: Sequence[Column], *, recipe: bool, marks: Sequence[Callable[[Group], str]]
+    row: Row,
+    columns: Sequence[Column],
+    *,
+    head: Sequence[str],
+    marks: Sequence[Callable[[Group], str]],
 ) -> list[str]:
-    head = [row.model, *([row.recipe] if recipe else [])]
+    head = [row.model, *head]
     if row.group is None:
         return [*head, "0", *[""] * len(marks), *(f"({row.gap})" for _ in columns)]
     cells = [words.cell(row.scores[column.key], column.kind) for column in columns]
@@ -173,7 +185,7 @@ def _table(task: Table) -> dict[str, Any]:
 
 
 def _column(column: Column) -> dict[str, Any]:
-    fields = {name: value for name, value in column._asdict().items() if name != "again"}
+    fields = {n: value for n, value in column._asdict().items() if n not in ("again", "own")}
     return {"key": column.key, **fields}
 
 

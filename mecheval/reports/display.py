@@ -92,7 +92,8 @@ def _cells(report: Content, column: Column) -> tuple[str, str, str]:
     scored = f"{result.n_scored} of {result.n_expected}"
     value = _value(result, column)
     if value is None:
-        return result.reason or number_of(result, column.at).reason or "", "", scored
+        why = result.reason or column.otherwise or number_of(result, column.at).reason
+        return why or "", "", scored
     alone = column.at == VERDICT or column.kind == "range"
     number = None if alone else number_of(result, column.at)
     if number is None or number.low is None or number.high is None:

@@ -13,8 +13,6 @@ import numpy as np
 
 from mecheval.models.planted.basis import DISTRACTION, Basis, distract, wire
 from mecheval.models.planted.planted import Blueprint, Turnable, planted
-from mecheval.tasks.quotients import quotients_of
-from mecheval.tasks.words import GroupWords
 
 from ...task_registry.group import GroupProduct
 from ...task_registry.parity import Parity
@@ -34,13 +32,15 @@ if TYPE_CHECKING:
     from mecheval.models.stack.residual import Block, ResidualStack
     from mecheval.tasks import Task
 
+GroupTask = S3 | Z6 | GroupProduct | Parity
+
 GAIN = 10.0  # logit of the right answer
 SCORE = 60.0  # of the position that is looked for, before the softmax
 WIDEST = 4096  # more units of a layer take too long to be of use
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scanning(Turnable[GroupWords]):
+class Scanning(Turnable[GroupTask]):
     """Blocks of attention that multiply windows, behind blocks that write the sign."""
 
     fits: ClassVar[tuple[type[Task], ...]] = (S3, Z6, GroupProduct, Parity)
@@ -50,11 +50,11 @@ class Scanning(Turnable[GroupWords]):
         """Return where each of the first blocks writes the sign."""
         return ()
 
-    def scanned(self, task: GroupWords) -> np.ndarray:
+    def scanned(self, task: GroupTask) -> np.ndarray:
         """Return the table of the group that windows are multiplied in."""
         return task.product
 
-    def objection(self, task: GroupWords) -> str | None:
+    def objection(self, task: GroupTask) -> str | None:
         """Need a group that is not too large, and words without states that are shown."""
         if task.reveal_rate or self.hidden(task) > WIDEST:
             return "words of a group of at most a few dozen elements, with reveal_rate=0"
@@ -62,11 +62,11 @@ class Scanning(Turnable[GroupWords]):
             return "words of a group with a subgroup of half of its elements (s3, z6)"
         return None
 
-    def hidden(self, task: GroupWords) -> int:
+    def hidden(self, task: GroupTask) -> int:
         """Return the number of units that multiply: two for every pair of elements."""
         return 2 * len(self.scanned(task)) ** 2
 
-    def basis(self, task: GroupWords) -> Basis:
+    def basis(self, task: GroupTask) -> Basis:
         """Return what the dimensions of the stream stand for."""
         size = len(self.scanned(task))
         return Basis(
@@ -74,7 +74,7 @@ class Scanning(Turnable[GroupWords]):
             window=size, left=size, memory=1, sign=1,
         )  # fmt: skip
 
-    def blueprint(self, task: GroupWords) -> Blueprint:
+    def blueprint(self, task: GroupTask) -> Blueprint:
         """Return a block for every sign that is written, and one for every doubling."""
         width, n_signs = self.basis(task).width, len(self.sign_groups)
 
@@ -96,11 +96,11 @@ class Scanning(Turnable[GroupWords]):
             hidden=(*before, *[self.hidden(task)] * len(offsets)),
         )  # fmt: skip
 
-    def hidden_behind_sign(self, task: GroupWords) -> int:
+    def hidden_behind_sign(self, task: GroupTask) -> int:
         """Return the number of units of the last block that writes the sign."""
         return 0
 
-    def plant(self, stack: ResidualStack, task: GroupWords) -> None:
+    def plant(self, stack: ResidualStack, task: GroupTask) -> None:
         """Set embeddings, the blocks that write the sign, and those that multiply."""
         basis, positions = self.basis(task), cast("nn.Embedding", stack.positions).weight
         wire(stack.embedding.weight, slice(0, len(task.symbols)), basis["token"])
@@ -120,7 +120,7 @@ class Scanning(Turnable[GroupWords]):
             _plant_doubling(block, basis, self.scanned(task), offset)
         self.plant_ends(stack, basis, task)
 
-    def plant_ends(self, stack: ResidualStack, basis: Basis, task: GroupWords) -> None:
+    def plant_ends(self, stack: ResidualStack, basis: Basis, task: GroupTask) -> None:
         """Set what windows begin with, and the readout; every token is a window of one."""
         window = stack.embedding.weight[:, basis["window"]]
         window[0, 0] = 1.0  # nothing stands before the first token
@@ -206,7 +206,7 @@ class SignScan(Scanning):
         """Return the sign, and the memory before it."""
         return ("memory", "sign") if self.twice else ("sign",)
 
-    def scanned(self, task: GroupWords) -> np.ndarray:
+    def scanned(self, task: GroupTask) -> np.ndarray:
         """Return the table of the subgroup of even elements."""
         value_G = sign_of(task)
         if value_G is None:
@@ -214,11 +214,11 @@ class SignScan(Scanning):
         even_N = np.flatnonzero(value_G == 0)
         return np.searchsorted(even_N, task.product[np.ix_(even_N, even_N)])
 
-    def hidden_behind_sign(self, task: GroupWords) -> int:
+    def hidden_behind_sign(self, task: GroupTask) -> int:
         """Return two units for every symbol and sign."""
         return 4 * len(task.symbols)
 
-    def plant_ends(self, stack: ResidualStack, basis: Basis, task: GroupWords) -> None:
+    def plant_ends(self, stack: ResidualStack, basis: Basis, task: GroupTask) -> None:
         """Set the units that say what is left of every symbol, and the readout of both parts."""
         value_G = sign_of(task)
         assert value_G is not None  # noqa: S101 - it was asked for
@@ -239,10 +239,14 @@ class SignScan(Scanning):
                 head_CD[answer, basis.at(group)] = GAIN * share * (0.5 - int(value_G[g]))
 
 
-def sign_of(task: GroupWords) -> np.ndarray | None:
-    """Return a quotient of two values, of every element; None where there is none."""
-    quotients = quotients_of(task).values()
-    return next((value_G for value_G in quotients if value_G.max() == 1), None)
+def sign_of(task: GroupTask) -> np.ndarray | None:
+    """Return a variable of two values that products keep, of every element; None without one."""
+    table_GG = task.product
+    for value_G in task.read(np.arange(len(table_GG))).values():
+        two = len(table_GG) > 2 and set(value_G.tolist()) == {0, 1}
+        if two and np.array_equal(value_G[table_GG], np.add.outer(value_G, value_G) % 2):
+            return value_G
+    return None
 
 
 def _split(table_GG: np.ndarray, value_G: np.ndarray) -> np.ndarray:
@@ -274,11 +278,11 @@ def _plant_doubling(block: Block, basis: Basis, table_GG: np.ndarray, offset: in
     plant_product(cast("Mlp", block.mlp), basis, table_GG, constant=place)
 
 
-def _offsets(task: GroupWords) -> list[int]:
+def _offsets(task: GroupTask) -> list[int]:
     """Return 1, 2, 4, ... until windows hold the longest test's words."""
     longest = max(task.test_lengths.values())
     return [1 << i for i in range(max(1, (longest - 1).bit_length()))]
 
 
-def _n_places(task: GroupWords) -> int:
+def _n_places(task: GroupTask) -> int:
     return 1 + max(task.test_lengths.values())

@@ -13,7 +13,6 @@ import numpy as np
 
 from mecheval.models.planted.basis import DISTRACTION, Basis, distract, wire
 from mecheval.models.planted.planted import Blueprint, Planted, planted
-from mecheval.tasks.words import GroupWords
 
 from ...task_registry.group import GroupProduct
 from ...task_registry.parity import Parity
@@ -24,6 +23,8 @@ from ..lstm import LongShortTermMemory
 if TYPE_CHECKING:
     from mecheval.models.stack.residual import ResidualStack
     from mecheval.tasks import Task
+
+GroupTask = S3 | Z6 | GroupProduct | Parity
 
 GAIN = 10.0  # logit of the right answer
 SHOWN = math.tanh(1.0)  # by a unit whose cell is 1
@@ -37,7 +38,7 @@ WIDEST = 1024  # a wider network takes too long to be of use
     architecture="recurrent network",
 )
 @dataclass(frozen=True, kw_only=True)
-class LstmGroup(Planted[GroupWords]):
+class LstmGroup(Planted[GroupTask]):
     """Products in a group by an LSTM with a unit for every pair of a state and a symbol.
 
     Construction: the unit of a state g and a symbol x is on where x is read in the state g. With M
@@ -59,24 +60,24 @@ class LstmGroup(Planted[GroupWords]):
 
     sharpness: float = 60.0
 
-    def objection(self, task: GroupWords) -> str | None:
+    def objection(self, task: GroupTask) -> str | None:
         """Need a group that is not too large, and words without states that are shown."""
         if task.reveal_rate or self.basis(task).width > WIDEST:
             return "words of a group of at most a few dozen elements, with reveal_rate=0"
         return None
 
-    def basis(self, task: GroupWords) -> Basis:
+    def basis(self, task: GroupTask) -> Basis:
         """Return what the dimensions of the stream stand for: units are pairs, and one for BOS."""
         n_pairs = len(task.elements) * len(task.drawn_A)
         return Basis(token=len(task.symbols), distraction=DISTRACTION, unit=n_pairs + 1)
 
-    def blueprint(self, task: GroupWords) -> Blueprint:
+    def blueprint(self, task: GroupTask) -> Blueprint:
         """Return two layers, of which the second does nothing."""
         width = self.basis(task).width
         mixers = (lambda: LongShortTermMemory(width),) * 2
         return Blueprint(layers=2, width=width, mixers=mixers)
 
-    def plant(self, stack: ResidualStack, task: GroupWords) -> None:
+    def plant(self, stack: ResidualStack, task: GroupTask) -> None:
         """Set embeddings, the gates of the units, and the readout."""
         basis, width, slope = self.basis(task), stack.d_model, self.sharpness
         wire(stack.embedding.weight, slice(0, len(task.symbols)), basis["token"])

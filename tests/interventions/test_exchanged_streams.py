@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 import mecheval
-from mecheval.interventions import exchanged_streams
+from mecheval.interventions import answer_logits, layer_streams
 from mecheval.interventions.exchanged_memory import ExchangedMemory
 from mecheval.interventions.exchanged_streams import ExchangedStreams
+from mecheval.models.sites import stream_sites
 from mecheval.models.wrapped.model import WrappedModel
 from mecheval.registry import Registry
 from tests.hf_families import build
@@ -72,7 +73,7 @@ def test_logits_are_those_of_one_row_after_the_other(name: str) -> None:
 def test_checkpoints_go_on_from_exchanged_streams(name: str) -> None:
     model = model_of(name)
     tokens_BT, giving_ST, row_R, donor_RT = drawn()
-    sites = exchanged_streams.stream_sites(model.n_layers)
+    sites = stream_sites(model.n_layers)
     own, given = (mecheval.trace(model, t, sites) for t in (tokens_BT, giving_ST))
     streams = ExchangedStreams(model, tokens_BT, giving_ST, ANSWERS, batch_size=3)
     for layer, site in enumerate(sites):
@@ -80,7 +81,7 @@ def test_checkpoints_go_on_from_exchanged_streams(name: str) -> None:
         r_N, t_N = np.nonzero(donor_RT >= 0)
         stream_RTD[r_N, t_N] = given[site][donor_RT[r_N, t_N], t_N]
         whole_RTD = torch.as_tensor(stream_RTD)
-        wanted = exchanged_streams.answer_logits(
+        wanted = answer_logits(
             model, tokens_BT[row_R], ANSWERS, edits={site: lambda _, x=whole_RTD: x}
         )
         made = streams.logits(layer, donor_RT, row_R)
@@ -91,7 +92,7 @@ def test_without_a_donor_the_run_is_as_it_was() -> None:
     model = model_of("gru")
     tokens_BT, giving_ST, row_R, donor_RT = drawn()
     streams = ExchangedStreams(model, tokens_BT, giving_ST, ANSWERS, batch_size=3)
-    wanted = exchanged_streams.answer_logits(model, tokens_BT[row_R], ANSWERS)
+    wanted = answer_logits(model, tokens_BT[row_R], ANSWERS)
     for layer in range(model.n_layers + 1):
         made = streams.logits(layer, np.full_like(donor_RT, -1), row_R)
         np.testing.assert_allclose(made, wanted, rtol=1e-5, atol=1e-6)
@@ -107,27 +108,49 @@ def test_same_tokens_give_the_same_stream_before_the_first_block() -> None:
     assert not streams.unchanged(0, donor_RT, row_R)
 
 
-def test_layers_are_traced_together_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, passes = model_of("lstm"), []
+@pytest.mark.parametrize("exchange", [ExchangedStreams, ExchangedMemory])
+@pytest.mark.parametrize("name", ["lstm", "transformer", "hf:gpt_neox"])
+def test_with_little_memory_the_runs_that_give_pass_in_parts(
+    name: str, exchange: type[ExchangedStreams | ExchangedMemory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, traced = model_of(name), []
     tokens_BT, giving_ST, row_R, donor_RT = drawn()
-    plain = exchanged_streams.activations
+    plain = layer_streams.activations
 
     def counted(model, tokens_BT, sites, **kwargs):
-        passes.append(len(sites))
+        traced.append(len(tokens_BT))
         return plain(model, tokens_BT, sites, **kwargs)
 
-    monkeypatch.setattr(exchanged_streams, "activations", counted)
-    found = {}
-    one = (GIVING + GETTING) * LENGTH * model.d_model * 4
-    for layers in (1, 2, 3):
-        passes.clear()
-        streams = ExchangedStreams(
-            model, tokens_BT, giving_ST, ANSWERS, batch_size=4, memory=layers * one
+    monkeypatch.setattr(layer_streams, "activations", counted)
+    run, found = LENGTH * model.d_model * 4, {}
+    for runs in (1, 2, 100):  # that fit into an eighth of the memory
+        exchanged = exchange(
+            model, tokens_BT, giving_ST, ANSWERS, batch_size=4, memory=8 * runs * run
         )
-        found[layers] = [streams.logits(layer, donor_RT, row_R) for layer in range(3)]
-        assert passes == {1: [1, 1, 1], 2: [2, 1], 3: [3]}[layers]
-    assert np.array_equal(found[1], found[3])
-    assert np.array_equal(found[2], found[3])
+        if isinstance(exchanged, ExchangedMemory) and exchanged.refusal():
+            return
+        traced.clear()
+        found[runs] = [exchanged.logits(layer, donor_RT, row_R) for layer in range(3)]
+        giving = [size for size in traced if size != GETTING]
+        assert max(giving) == min(runs, GIVING)
+        assert (sum(giving) == GIVING) == (runs == 100)  # all of them run once
+    for few, enough in zip(found[1], found[100], strict=True):
+        np.testing.assert_allclose(few, enough, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[2], found[100], rtol=1e-4, atol=1e-5)
+
+
+def test_below_the_layer_nothing_is_run_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, runs = model_of("transformer"), []
+    tokens_BT, giving_ST, row_R, donor_RT = drawn()
+    streams = ExchangedStreams(model, tokens_BT, giving_ST, ANSWERS, batch_size=16)
+    streams.logits(1, donor_RT, row_R)
+    project = model.blocks[0].mixer.project
+    monkeypatch.setattr(
+        model.blocks[0].mixer, "project", lambda *given: runs.append(1) or project(*given)
+    )
+    for layer in (1, 2):
+        streams.logits(layer, donor_RT, row_R)
+    assert runs == []
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -176,7 +199,7 @@ def test_memory_of_a_checkpoint_is_exchanged_or_refused() -> None:
         model = model_of(name)
         exchanged = ExchangedMemory(model, tokens_BT, giving_ST, ANSWERS, batch_size=3)
         assert exchanged.refusal() is None
-        plain = exchanged_streams.answer_logits(model, tokens_BT[row_R], ANSWERS)
+        plain = answer_logits(model, tokens_BT[row_R], ANSWERS)
         own = exchanged.logits(1, np.full_like(donor_RT, -1), row_R)
         np.testing.assert_allclose(own, plain, rtol=1e-3, atol=1e-4)
         assert np.abs(exchanged.logits(1, donor_RT, row_R) - plain).max() > 1e-3

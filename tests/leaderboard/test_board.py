@@ -179,3 +179,23 @@ def test_text_of_reports_is_neither_markup_nor_a_formula() -> None:
     evil = board(report(result("mine/a", 0.5, "=<img onerror=1>")))
     assert "<img" not in markdown(evil)
     assert ",'=<img onerror=1>," in as_csv(evil)
+
+
+def test_results_of_several_variables_are_rows_with_their_own_levels() -> None:
+    made = [
+        result(
+            f"own/{of}", value, f"{of}: cost", metric="own", name="own", family="behaviour",
+            width=0, references=levels,
+        )
+        for of, value, levels in (("depth", 0.5, {"floor": 0.25}), ("top", 0.75, {"floor": 0.125}))
+    ]  # fmt: skip
+    text = markdown(board(report(*made)))
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    shown = [
+        (row[0], row[1], row[-1]) for row in rows if len(row) > 2 and row[1] in ("depth", "top")
+    ]
+    assert [row[1:] for row in shown] == [
+        ("depth", "0.500"), ("top", "0.750"), ("depth", "0.250"), ("top", "0.125"),
+    ]  # fmt: skip
+    assert [row[0] for row in shown[2:]] == ["*floor*"] * 2
+    assert "| Of " in text

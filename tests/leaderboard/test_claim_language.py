@@ -236,6 +236,18 @@ def test_the_least_of_many_differences_and_no_result_of_another_kind():
     assert answer(other, found).here == "0.100 (of 2 numbers)"
 
 
+def test_why_no_cell_has_a_number_is_said():
+    rng = np.random.default_rng(0)
+    found = cell(GRU, "parity", curves(rng, sign=1.0))
+    given = claim(model="*", result="bottleneck/*", at="layer=* series=x", which="least", least=0)
+    finding = answer(given, found)
+    assert finding.answer == "not testable"
+    assert finding.here.startswith("no cell has a number: there is no layer=1 series=x")
+    unlearned = cell(GRU, "parity", {"bottleneck/parity": [None] * 4})
+    there = claim(model="*", result="bottleneck/*", which="least", least=0)
+    assert answer(there, unlearned).here.startswith("no cell has a number: not learned")
+
+
 def test_only_seeds_of_all_cells_count():
     found = [*late(GRU, parity=[*around(0.5), 0.9, 0.9]), *late(LSTM, parity=around(0.7))]
     finding = answer(claim(model="*", which="greatest", least=0.0), found)

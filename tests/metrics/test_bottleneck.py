@@ -21,10 +21,12 @@ from hand_built import (
 )
 
 from mecheval.harness import selftest
-from mecheval.metrics.bottleneck import cost, erasers, scrubbing
+from mecheval.metrics.bottleneck import cost, erasers, moments, scrubbing
 from mecheval.metrics.bottleneck.cost import AtLayer
 from mecheval.metrics.bottleneck.erased_runs import erased_runs
+from mecheval.metrics.bottleneck.erasure_sweep import fewer, prepare_sweep
 from mecheval.metrics.bottleneck.moments import Moments
+from tests.measured import metric_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -184,6 +186,29 @@ def test_erasers_of_longer_words_are_fitted_on_them() -> None:
     assert one.profile != two.profile
     assert two.scalars["layer"] == 2
     assert two.config["length"] == 2
+
+
+def test_of_longer_words_fewer_are_as_many_cells() -> None:
+    subject = subject_of(written_at_block(2, 4), PARITY)
+    params = metric_of("bottleneck", **SMALL_ERASURE).params
+    for factor in (1, 2, 4):
+        at = subject.at(factor)
+        sweep = prepare_sweep(at, params)
+        assert len(sweep.runs.batch) == params["n_erase"]
+        assert sweep.runs.n_per_null * factor == params["n_per_null"]
+        batch = at.examples("train", fewer(at, 240), purpose="eraser")
+        assert len(batch) * factor == 240
+        found = Moments(at, batch, 2)
+        assert found.row_values["parity"].shape == (3, 240)
+        assert len(found.layers[0].rows_CD) == 240
+
+
+def test_cells_of_a_sequence_are_from_stretches_of_their_own() -> None:
+    rng = np.random.default_rng(0)
+    cell_NK = moments._rows(500, 25, 4, rng).reshape(500, 4)
+    position_NK = cell_NK - 25 * np.arange(500)[:, None]
+    for k, (low, high) in enumerate([(0, 6), (6, 12), (12, 18), (18, 25)]):
+        assert set(position_NK[:, k]) == set(range(low, high))
 
 
 def test_scrubbing_from_a_layer_on_takes_what_is_written_again() -> None:

@@ -351,7 +351,13 @@ def test_the_pool_grows_where_states_are_many() -> None:
         assert lacking == (most <= 120)  # what does not help is not done
     assert sizes[60, 60] == sizes[60, 120] == 60
     assert sizes[60, 10_000] in (240, 480, 960, 1920)
-    assert sizes[3000, 10_000] == 3000
+    assert sizes[3000, 10_000] == 750  # which are enough
+
+
+def test_draws_are_held_against_each_other_where_there_are_several() -> None:
+    model = "planted/lstm-parity[sharpness=4.5]"
+    assert exchanged(model, n_sequences=50, n_draws=1).scalars["draws_apart"] is None
+    assert (exchanged(model, n_sequences=50).scalars["draws_apart"] or 0) > 0
 
 
 def test_what_is_remembered_is_exchanged_block_by_block() -> None:

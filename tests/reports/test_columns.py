@@ -171,6 +171,29 @@ def test_metrics_of_the_same_things_stand_side_by_side_with_a_sentence_each():
     assert [row[2] for row in shown[0].rows] == ["depth", "top"]
 
 
+def test_parameters_in_headings_are_no_reason_against_rows():
+    def of(metric, *subjects):
+        return [
+            result(f"{metric}/{s}", 0.5, f"{s}: cost", metric=metric, name="cost") for s in subjects
+        ]
+
+    once = report(*of("cost[n=1]", "depth", "top", "top/inlp"), *of("cost[n=2]", "depth", "top"))
+    shown = overview.blocks(collect([once]).groups, [])[1:]
+    assert [list(block.headers[2:]) for block in shown] == [["Of", "Seeds", "cost"]] * 2
+    assert [[row[2] for row in block.rows] for block in shown] == [
+        ["depth", "top", "top/inlp"], ["depth", "top"],
+    ]  # fmt: skip
+
+
+def test_why_there_is_no_verdict_beside_a_value_is_said():
+    said = Headline(title="verdict", at="verdict", otherwise="it is not the whole state")
+    (group,) = collect([report(result("mine/a", 0.5, said))]).groups
+    (column,) = columns_of(group.reports)
+    assert dict(group.of(column).reasons) == {0: "it is not the whole state"}
+    (group,) = collect([report(result("mine/a", None, said))]).groups
+    assert "whole state" not in group.of(column).reasons[0]
+
+
 def test_results_whose_headings_differ_in_their_subject_become_rows():
     def of(subject, *headings, id=None):
         titles = [f"{subject}: {heading}" for heading in headings]

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from mecheval.metrics.bottleneck.block_ablation import without_blocks
 from mecheval.metrics.bottleneck.curves import Readings, by_layer, curves_of, read_nonlinearly
+from mecheval.metrics.bottleneck.erasers import COMPLETE
 from mecheval.metrics.bottleneck.erasure_sweep import Asked, prepare_sweep
 from mecheval.metrics.bottleneck.scrubbing import scrub_series, scrubbed
 from mecheval.metrics.bottleneck.summary import summary
@@ -52,7 +53,7 @@ ERASER_NOTES = {
 
 @metric(
     name="bottleneck",
-    version=3,
+    version=4,
     family="bottleneck",
     caption="how much of what the answers tell of the right ones is lost when the linear subspace "
     "of a variable is erased from the residual stream, at the layer where that costs most: 1 is "
@@ -119,14 +120,16 @@ class Bottleneck(Metric):
         n_validation: Sequences that its strength is chosen on.
         n_test: Sequences that it is scored on.
         inverse_l2: Inverse strengths of its L2 penalty to choose among.
-        n_fit: Sequences that an eraser is fitted on.
+        n_fit: Sequences that an eraser is fitted on, where they are of the training length; longer
+            ones are as many fewer as they are longer.
         n_erase: Test sequences that are answered under erasure.
         n_null: Draws of exchanged labels per variable.
-        n_per_null: Test sequences per draw.
+        n_per_null: Test sequences per draw, likewise.
         inlp_rows: Rows, each of a sequence, that the probes of INLP are fitted on.
         inlp_inverse_l2: Their inverse strength of L2.
         inlp_rounds: Number of these probes.
-        mlp: Whether networks with one hidden layer are refitted, where the variable is asked about.
+        mlp: Whether networks with one hidden layer are refitted behind LEACE and class means, where
+            the variable is asked about; behind the others a linear probe reads on.
         scrub: Whether the variable is also erased at a layer and at all later ones that blocks
             follow, by LEACE fitted anew each time (``scrub_cost`` in the profile). Its null is
             fitted likewise, which takes three to four times as long as all else together.
@@ -214,9 +217,8 @@ class Bottleneck(Metric):
         """Return the series that are asked for beside those of a variable and an eraser."""
         further, (name, eraser) = {}, key
         subject, runs = sweep.subject, sweep.runs
-        if self.mlp:
-            rng = subject.stream("probe_data", "mlp_refit", name)
-            further |= read_nonlinearly(data, curves, rng)
+        if self.mlp and eraser in COMPLETE:
+            further |= read_nonlinearly(subject, name, data, curves)
         if self.scrub and eraser == self.eraser:
             by_layer = scrubbed(runs, name, data.classes, n_fit=self.n_scrub, n_null=self.n_null)
             rng = subject.stream("bootstrap", "scrub", name)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from mecheval.metrics.bottleneck.erasure_sweep import Outcome, Sweep
     from mecheval.metrics.probe.probe_data import ProbeData
+    from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import Profile
 
 PLATEAU = 0.8
@@ -127,18 +128,29 @@ def curves_of(
 
 
 def read_nonlinearly(
-    data: ProbeData, curves: Curves, rng: np.random.Generator
+    subject: Subject, variable: str, data: ProbeData, curves: Curves
 ) -> dict[str, np.ndarray]:
     """Return what networks with a hidden layer read where the variable is asked about, as series.
 
+    All start from the same weights, so that what they read without erasure is the same beside every
+    eraser, and is remembered by the subject.
+
     Args:
-        data: Examples of the variable.
+        subject: The model on its task.
+        variable: The variable.
+        data: Its examples.
         curves: The layers, and what was erased there.
-        rng: Decides the first weights and the order of the examples.
     """
     layers = np.flatnonzero(curves.layers.asked_L).tolist()
+    sizes = [len(examples.values_N) for examples in data.splits.values()]
+    key = ("mlp_refit", variable, subject.length, *sizes, *layers)
+    if key not in subject.memo:
+        rng = subject.stream("probe_data", "mlp_refit", variable)
+        subject.memo[key] = nonlinear(data, layers, rng)
     erasers = {layer: curves.outcomes[layer - 1].eraser for layer in layers}
-    return dict(zip(MLP, nonlinear(data, erasers, rng), strict=True))
+    rng = subject.stream("probe_data", "mlp_refit", variable)
+    after_L = nonlinear(data, layers, rng, erasers)
+    return dict(zip(MLP, (subject.memo[key], after_L), strict=True))
 
 
 def by_layer(curves: Curves) -> Profile:

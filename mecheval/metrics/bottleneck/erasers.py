@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mecheval.metrics.probe.probes import LogisticProbe, Split, fit_logistic
+from mecheval.metrics.probe.probes import Split, log_loss_gain
+from mecheval.metrics.probe.together import Rows, fit_together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,7 +77,8 @@ class Fit:
         covariance: Covariance of the activations, all classes together.
         rows: Some of the cells, for erasers that fit probes.
         validation: Others, by which those probes choose their L2.
-        probes: Probes that were fitted on them, by their strengths: several erasers need the same.
+        probes: Centred weights of probes that were fitted on them, by their strengths: several
+            erasers need the same.
     """
 
     class_means_SD: np.ndarray
@@ -84,7 +86,7 @@ class Fit:
     covariance: Covariance
     rows: Split
     validation: Split
-    probes: dict[tuple[float, ...], LogisticProbe] = field(default_factory=dict, compare=False)
+    probes: dict[tuple[float, ...], np.ndarray] = field(default_factory=dict, compare=False)
 
     @property
     def mean_D(self) -> np.ndarray:
@@ -143,7 +145,7 @@ def leace(fit: Fit, probing: Probing) -> Eraser:
 
 def row_space(fit: Fit, probing: Probing) -> Eraser:
     """Remove the span of a logistic probe's centred weights, rank S - 1; a refit recovers."""
-    return _orthogonal(fit.mean_D, _centred_directions(_probe(fit, probing)))
+    return _orthogonal(fit.mean_D, _probe(fit, probing))
 
 
 def direction(fit: Fit, probing: Probing) -> Eraser:
@@ -152,7 +154,7 @@ def direction(fit: Fit, probing: Probing) -> Eraser:
     For two classes this is the probe's direction: the ablation that Jiang 2026 v2
     (arXiv:2606.00926) shows to say nothing of whether the variable is used.
     """
-    directions_SD = _centred_directions(_probe(fit, probing))
+    directions_SD = _probe(fit, probing)
     _, size_S, axes_SD = np.linalg.svd(directions_SD, full_matrices=False)
     return _orthogonal(fit.mean_D, size_S[:1, None] * axes_SD[:1])
 
@@ -163,17 +165,25 @@ def inlp(fit: Fit, probing: Probing) -> Eraser:
     Iterative nullspace projection (Ravfogel et al. 2020, arXiv:2004.07667). How much it removes
     depends on the rows, the L2 and the rounds, which therefore are fixed: it never stops early.
     """
-    rows = Split(*(part[: probing.inlp_rows] for part in fit.all_rows))
-    removed_SD = np.zeros((0, len(fit.mean_D)))
-    eraser = Eraser(fit.mean_D, removed_SD.T, removed_SD.T)
+    return inlp_of_all([fit], probing)[0]
+
+
+def inlp_of_all(fits: Sequence[Fit], probing: Probing) -> list[Eraser]:
+    """Do the same for several label sets of the same rows, whose probes are fitted together."""
+    rows = Rows.of(fits[0].all_rows.features_ND[: probing.inlp_rows])
+    labels_JN = np.stack([fit.all_rows.labels_N[: len(rows.centred_ND)] for fit in fits])
+    left_JDD = np.repeat(np.eye(len(rows.mean_D))[None], len(fits), 0)
+    removed = [left_DD[:, :0] for left_DD in left_JDD]
+    strengths_J = np.full(len(fits), probing.inlp_inverse_l2)
     for _ in range(probing.inlp_rounds):
-        left = Split(eraser(rows.features_ND), rows.labels_N)
-        probe = fit_logistic(
-            left, left, [probing.inlp_inverse_l2], scale=fit.covariance.typical, guarded=False
-        )
-        removed_SD = np.concatenate([removed_SD, _basis(_centred_directions(probe)).T])
-        eraser = _orthogonal(fit.mean_D, removed_SD)
-    return eraser
+        maps_JDD = rows.standardising(left_JDD, scale=fits[0].covariance.typical)
+        weights_JSD, _ = fit_together(rows.centred_ND, maps_JDD, labels_JN, strengths_J)
+        for j, weights_SD in enumerate(weights_JSD):
+            found_DK = _basis(_centred(weights_SD) @ left_JDD[j])
+            removed[j] = np.concatenate([removed[j], found_DK], 1)
+            left_JDD[j] -= found_DK @ found_DK.T
+    pairs = zip(fits, removed, strict=True)
+    return [_orthogonal(fit.mean_D, removed_DK.T) for fit, removed_DK in pairs]
 
 
 ERASERS: dict[str, Callable[[Fit, Probing], Eraser]] = {
@@ -186,15 +196,66 @@ ERASERS: dict[str, Callable[[Fit, Probing], Eraser]] = {
 """Every eraser by name."""
 
 
-def _probe(fit: Fit, probing: Probing) -> LogisticProbe:
-    strengths = tuple(probing.inverse_l2)
-    if strengths not in fit.probes:
-        fit.probes[strengths] = fit_logistic(fit.rows, fit.validation, strengths, guarded=False)
-    return fit.probes[strengths]
+COMPLETE = ("leace", "class_mean")
+"""Those behind which no linear probe reads anything, by theorem."""
+
+_TOGETHER = 1 << 26  # bytes for a matrix of every label set
 
 
-def _centred_directions(probe: LogisticProbe) -> np.ndarray:
-    return probe.directions_SD - probe.directions_SD.mean(0)
+def erasers_of(name: str, fits: Sequence[Fit], probing: Probing) -> list[Eraser]:
+    """Return the eraser of every label set of a variable at a layer."""
+    alike = [fit for fit in fits if _same_rows(fit, fits[0])]
+    n_together = max(1, _TOGETHER // (8 * len(fits[0].mean_D) ** 2))
+    found: dict[int, Eraser] = {}
+    for at in range(0, len(alike), n_together):
+        some = alike[at : at + n_together]
+        if name == "inlp":
+            made = zip(some, inlp_of_all(some, probing), strict=True)
+            found |= {id(fit): eraser for fit, eraser in made}
+        elif name in ("row_space", "direction"):
+            _fit_probes(some, probing)
+    return [found[id(fit)] if id(fit) in found else ERASERS[name](fit, probing) for fit in fits]
+
+
+def _same_rows(one: Fit, other: Fit) -> bool:
+    """Say whether no label set lacks rows that the other has: those of values that do not count."""
+    parts = zip((one.rows, one.validation), (other.rows, other.validation), strict=True)
+    return all(np.array_equal(own.features_ND, others.features_ND) for own, others in parts)
+
+
+def _probe(fit: Fit, probing: Probing) -> np.ndarray:
+    """Return the weights of a probe on features as they are, around their mean over classes."""
+    _fit_probes([fit], probing)
+    return fit.probes[tuple(probing.inverse_l2)]
+
+
+def _fit_probes(fits: Sequence[Fit], probing: Probing) -> None:
+    """Fit the probes of label sets of the same rows, unless they have been; choose their L2."""
+    strengths = tuple(sorted(probing.inverse_l2))
+    fits = [fit for fit in fits if tuple(probing.inverse_l2) not in fit.probes]
+    if not fits:
+        return
+    rows, validation = Rows.of(fits[0].rows.features_ND), fits[0].validation
+    map_1DD = rows.standardising(np.eye(len(rows.mean_D))[None])
+    weights_JSD, bias_JS = fit_together(
+        rows.centred_ND,
+        np.repeat(map_1DD, len(fits) * len(strengths), 0),
+        np.repeat([fit.rows.labels_N for fit in fits], len(strengths), 0),
+        np.tile(np.array(strengths, np.float64), len(fits)),
+    )
+    centred_MD = rows.around_mean(validation.features_ND)
+    for at, fit in enumerate(fits):
+        own = slice(at * len(strengths), (at + 1) * len(strengths))
+        gains = [
+            log_loss_gain(centred_MD @ weights_SD.T + bias_S, fit.validation.labels_N)
+            for weights_SD, bias_S in zip(weights_JSD[own], bias_JS[own], strict=True)
+        ]
+        best_SD = weights_JSD[own][int(np.argmax(gains))]
+        fit.probes[tuple(probing.inverse_l2)] = _centred(best_SD)
+
+
+def _centred(weights_SD: np.ndarray) -> np.ndarray:
+    return weights_SD - weights_SD.mean(0, dtype=np.float64)
 
 
 def _orthogonal(mean_D: np.ndarray, directions_SD: np.ndarray) -> Eraser:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mecheval.metrics.bottleneck.erased_runs import Answered, ErasedRuns, erased_runs
-from mecheval.metrics.bottleneck.erasers import ERASERS, Probing
+from mecheval.metrics.bottleneck.erasers import Probing, erasers_of
 from mecheval.metrics.bottleneck.moments import Moments
 from mecheval.metrics.bottleneck.refit import Refit, refit
 
@@ -85,7 +85,8 @@ class Sweep:
         """
         if not variables:
             return {}
-        batch = self.subject.examples("train", self.params["n_fit"], purpose="eraser")
+        n_fit = fewer(self.subject, self.params["n_fit"])
+        batch = self.subject.examples("train", n_fit, purpose="eraser")
         moments = Moments(self.subject, batch, self.params["n_null"])
         layers = range(1, self.subject.model.n_layers + 1)
         by_layer = [self._at(layer, moments, variables) for layer in layers]
@@ -97,11 +98,9 @@ class Sweep:
         """Erase every variable by every eraser at one layer, all in one pass."""
         own, trials = {}, []
         for name, asked in variables.items():
-            made = [
-                [ERASERS[eraser](fit, self.probing) for eraser in self.erasers]
-                for fit in moments.fits(layer, name, asked.data.classes)
-            ]
-            for eraser, (first, *null) in zip(self.erasers, zip(*made, strict=True), strict=True):
+            fits = list(moments.fits(layer, name, asked.data.classes))
+            for eraser in self.erasers:
+                first, *null = erasers_of(eraser, fits, self.probing)
                 own[name, eraser] = first
                 trials += [self.runs.on_all(first), self.runs.on_some(null)]
         tried = self.runs.tried(layer, trials)
@@ -125,9 +124,15 @@ class Sweep:
         return Probing(**{name: self.params[name] for name in names})
 
 
+def fewer(subject: Subject, n: int) -> int:
+    """Return how many longer words have as many positions as a number of words of training."""
+    return -(-n // subject.factor)
+
+
 def prepare_sweep(
     subject: Subject, params: Mapping[str, Any], erasers: tuple[str, ...] = ()
 ) -> Sweep:
     """Draw the sequences of an erasure experiment."""
-    runs = erased_runs(subject, params["n_erase"], params["n_per_null"])
+    n_per_null = fewer(subject, params["n_per_null"])
+    runs = erased_runs(subject, params["n_erase"], n_per_null)
     return Sweep(subject, params, erasers, runs)

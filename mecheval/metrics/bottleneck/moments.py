@@ -100,7 +100,8 @@ class LayerMoments:
         for part in (slice(n_rows), slice(n_rows, None)):
             kept = np.isin(row_values[part], classes)
             labels = np.searchsorted(classes, row_values[part][kept])
-            parts.append(Split(rows_CD[part][kept], labels))
+            # The same array for every label set, if nothing is left out.
+            parts.append(Split(rows_CD[part] if kept.all() else rows_CD[part][kept], labels))
         return Fit(means_SD, count_S, self.covariance, *parts)
 
     @cached_property
@@ -143,8 +144,7 @@ class Moments:
             source_JN = self.source_JB[:, start : start + CHUNK]
             labels = {name: _cells(batch.variables[name][source_JN], first) for name in found}
             defined_C = np.all([label_JC[0] != UNDEFINED for label_JC in labels.values()], axis=0)
-            n_positions = chunk.n_positions - first
-            row_C = n_positions * np.arange(len(chunk)) + rng.integers(n_positions, size=len(chunk))
+            row_C = _rows(len(chunk), chunk.n_positions - first, subject.factor, rng)
             row_C = row_C[defined_C[row_C]]
             for name, label_JC in labels.items():
                 found[name].append(label_JC[:, row_C])
@@ -172,6 +172,13 @@ def exchanges(n_sequences: int, n_null: int, rng: np.random.Generator) -> np.nda
     """
     own_1B = np.arange(n_sequences)[None]
     return np.concatenate([own_1B, rng.permuted(np.repeat(own_1B, n_null, axis=0), axis=1)])
+
+
+def _rows(n_sequences: int, n_positions: int, n_each: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw some cells of every sequence, each from another stretch of it."""
+    ends = n_positions * np.arange(n_each + 1) // n_each
+    position_NK = rng.integers(ends[:-1], ends[1:], size=(n_sequences, n_each))
+    return (n_positions * np.arange(n_sequences)[:, None] + position_NK).ravel()
 
 
 def _cells(values_JNT: np.ndarray, first: int) -> np.ndarray:

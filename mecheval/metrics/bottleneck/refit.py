@@ -64,32 +64,38 @@ def erased_splits(data: ProbeData, layer: int, eraser: Eraser) -> list[Split]:
 
 
 def nonlinear(
-    data: ProbeData, erasers: Mapping[int, Eraser], rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Fit and test networks with one hidden layer, before and after erasure.
+    data: ProbeData,
+    layers: Sequence[int],
+    rng: np.random.Generator,
+    erasers: Mapping[int, Eraser] | None = None,
+) -> np.ndarray:
+    """Fit and test networks with one hidden layer.
 
-    All start from the same weights and see the same sequences.
+    Those that are given equal generators start from the same weights and see the same sequences.
 
     Args:
         data: Examples of the variable.
-        erasers: What is erased, by layer.
+        layers: Where they read it.
         rng: Decides the first weights and the order of the examples.
+        erasers: What is erased before, by layer; nothing if None.
 
     Returns:
-        Balanced accuracies before and after, ``(L,)`` each; NaN at layers without an eraser.
+        Balanced accuracies ``(L,)``; NaN at other layers.
     """
-    before_L, after_L = np.full((2, data.n_layers), np.nan)
-    whole = [[data.layer(split, layer) for split in SPLITS] for layer in erasers]
-    erased = [erased_splits(data, layer, eraser) for layer, eraser in erasers.items()]
-    sets, layers = [*whole, *erased], [*erasers, *erasers]
+    read_L = np.full(data.n_layers, np.nan)
+    sets = [
+        [data.layer(split, layer) for split in SPLITS]
+        if erasers is None
+        else erased_splits(data, layer, erasers[layer])
+        for layer in layers
+    ]
     designs = [
         design(train.features_ND, scale=data.spread(layer))
         for (train, _, _), layer in zip(sets, layers, strict=True)
     ]
     trains, validations, tests = ([splits[at] for splits in sets] for at in range(len(SPLITS)))
     fitted = fit_mlps(trains, validations, rng, designs=designs) if sets else []
-    for place, (probe, test) in enumerate(zip(fitted, tests, strict=True)):
+    for layer, probe, test in zip(layers, fitted, tests, strict=True):
         right = probe.predict(test.features_ND) == test.labels_N
-        into_L = before_L if place < len(whole) else after_L
-        into_L[layers[place]] = probes.score_balanced(right, test.labels_N)
-    return before_L, after_L
+        read_L[layer] = probes.score_balanced(right, test.labels_N)
+    return read_L

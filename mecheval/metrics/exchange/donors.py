@@ -42,7 +42,8 @@ class Donors:
     @cached_property
     def _by_kind_C(self) -> np.ndarray:
         """Return the sequences of the pool's cells, kind by kind."""
-        return self.kind_ST.ravel().argsort(kind="stable") // self.kind_ST.shape[1]
+        small = self.kind_ST.astype(np.uint16) if len(self._count_K) <= 1 << 16 else self.kind_ST
+        return small.ravel().argsort(kind="stable") // self.kind_ST.shape[1]
 
     @property
     def missing_BT(self) -> np.ndarray:
@@ -124,13 +125,22 @@ def joined(columns: Sequence[tuple[np.ndarray, np.ndarray]]) -> Donors:
     n_pool = columns[0][0].size
     code_C = np.zeros(sum(part.size for part in columns[0]), np.int64)
     for parts in columns:
-        _, label_C = np.unique(
-            np.concatenate([part.ravel() for part in parts]), return_inverse=True
-        )
-        code_C = code_C * (label_C.max() + 1) + label_C
-        _, code_C = np.unique(code_C, return_inverse=True)  # so that products do not grow
+        label_C = _numbered(np.concatenate([part.ravel() for part in parts]))
+        # Numbered again, so that products do not grow.
+        code_C = _numbered(code_C * (label_C.max() + 1) + label_C)
     shapes = [part.shape for part in columns[0]]
     return Donors(code_C[:n_pool].reshape(shapes[0]), code_C[n_pool:].reshape(shapes[1]))
+
+
+def _numbered(label_C: np.ndarray) -> np.ndarray:
+    """Return labels as 0, 1, ... in their order; by a table where that is no longer than they."""
+    least = label_C.min()
+    n_labels = int(label_C.max()) - int(least) + 1
+    if n_labels > len(label_C):
+        return np.unique(label_C, return_inverse=True)[1]
+    table = np.zeros(n_labels, bool)
+    table[label_C - least] = True
+    return (table.cumsum() - 1)[label_C - least]
 
 
 def decides(batch: Batch, variables: Sequence[str], others: Sequence[str]) -> bool:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @metric(
     name="exchange",
-    version=1,
+    version=2,
     family="intervention",
     caption="at a layer every position gets the activation of another sequence with the same "
     "token there. Sufficiency is the share of what that costs which is not lost if the other "
@@ -80,9 +80,9 @@ class Exchange(Metric):
 
     Answers count from the position on at which probes are asked: before it the last tokens are the
     state, and donors of the same token have the same. Donors are the same at all layers, and there
-    are ``n_draws`` independent draws of them; ``draws_apart`` is how far two of them differ most. A
-    position without a donor keeps what is its own; ``without_donor`` is the share of these, and the
-    value is null if it is above ``max_missing``.
+    are ``n_draws`` independent draws of them; where they are several, ``draws_apart`` is how far
+    two of them differ most. A position without a donor keeps what is its own; ``without_donor`` is
+    the share of these, and the value is null if it is above ``max_missing``.
 
     What it cannot tell: where later blocks compute the state again from the tokens in the stream,
     nothing is lost, and that looks like no use (``planted/parity-twice``). A variable, or a tuple
@@ -102,8 +102,9 @@ class Exchange(Metric):
         variables: Which variables, or tuples of them (``depth+top``); none for every one of the
             task, and the tuple of all if there are several.
         component: What is exchanged: the residual ``stream``, or the ``state`` of mixers.
-        n_pool: Sequences that can give; twice, four times or more as many where too many positions
-            are without a donor otherwise.
+        n_pool: Sequences that can give; 750 where these leave at most one position in 200 without a
+            donor; twice, four times or more as many where too many positions are without one
+            otherwise.
         n_pool_most: Most of them.
         n_sequences: Test sequences that get.
         n_draws: Independent draws of donors.
@@ -118,7 +119,7 @@ class Exchange(Metric):
     n_pool: Count = 3000
     n_pool_most: Count = 24_000
     n_sequences: Count = 400
-    n_draws: Count = 2
+    n_draws: Count = 1
     length: Lengths = 1
     min_loss: Amount = 0.05
     max_missing: Share = 0.05

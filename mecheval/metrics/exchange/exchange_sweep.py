@@ -36,7 +36,7 @@ class Outcome:
         missing_free: Share of the positions that have no donor of any state.
         curves: Answers by layer; None where too many donors are missing.
         draws_apart: How far the accuracies of two draws are apart, at the layer where they are
-            furthest.
+            furthest; None with a single draw.
     """
 
     kept: Donors
@@ -127,7 +127,10 @@ class Sweep:
             self.subject.task.chance,
             self.params["min_loss"],
         )
-        apart = max(float(np.ptp(x_LJB.mean(2), axis=1).max()) for x_LJB in (free_LJB, kept_LJB))
+        apart = None
+        if self.params["n_draws"] > 1:
+            both = free_LJB, kept_LJB
+            apart = max(float(np.ptp(x_LJB.mean(2), axis=1).max()) for x_LJB in both)
         return Outcome(outcome.kept, outcome.missing, outcome.missing_free, curves, apart)
 
 

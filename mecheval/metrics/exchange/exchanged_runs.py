@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _HELPS = 0.9
 """Twice as many sequences must leave at most this part of the positions without a donor so."""
 
+_FEW, _HARDLY_ANY = 750, 0.005
+"""So many sequences are enough where they leave at most this share of positions without a donor."""
+
 
 class Exchanging(Protocol):
     """Runs that get something at a layer from others."""
@@ -127,18 +130,27 @@ def exchanged_runs(
 def _pool(
     subject: Subject, batch: Batch, tuples: Sequence[Sequence[str]], params: Mapping[str, Any]
 ) -> Batch:
-    """Draw sequences that give: twice as many as long as this brings donors, if it brings enough.
+    """Draw sequences that give: few, if hardly a position is without a donor then.
 
-    Where states are many, few sequences hold one of the same state and token at a position.
+    Otherwise as many as are asked for, or twice as many as long as this brings donors, if it brings
+    enough. Where states are many, few sequences hold one of the same state and token at a position.
     """
-    n, found, before = params["n_pool"], [], 1 / _HELPS
-    while True:
-        found.append(subject.examples("train", n, purpose="exchange"))
-        missing = max(donors_by(found[-1], batch, names).missing for names in ((), *tuples))
-        if missing <= params["max_missing"]:
-            return found[-1]
+
+    def drawn(n: int) -> tuple[Batch, float]:
+        pool = subject.examples("train", n, purpose="exchange")
+        return pool, max(donors_by(pool, batch, names).missing for names in ((), *tuples))
+
+    n, before = params["n_pool"], 1 / _HELPS
+    few, missing = drawn(min(n, _FEW))
+    if missing <= _HARDLY_ANY:
+        return few
+    asked, missing = drawn(n)
+    pool = asked
+    while missing > params["max_missing"]:
         n *= 2
-        more = n <= params["n_pool_most"] and subject.cut(n) > len(found[-1])
+        more = n <= params["n_pool_most"] and subject.cut(n) > len(pool)
         if not more or missing > _HELPS * before:
-            return found[0]
+            return asked
         before = missing
+        pool, missing = drawn(n)
+    return pool

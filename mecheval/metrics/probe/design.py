@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, get_blas_funcs
 
-_CONSTANT = 1e-5  # features that vary less, relative to the whole, vary by rounding only
+CONSTANT = 1e-5
+"""Features that vary less, relative to the whole, vary by rounding only."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def design(train_ND: np.ndarray, *, scale: float | None = None) -> Design:
     std_D = np.sqrt(np.einsum("nd,nd->d", centred_ND, centred_ND) / len(centred_ND))
     typical = float(np.sqrt((std_D**2).mean())) if scale is None else scale
     with np.errstate(divide="ignore"):
-        inverse_D = np.where(std_D > _CONSTANT * typical, 1.0 / std_D, 0.0).astype(np.float32)
+        inverse_D = np.where(std_D > CONSTANT * typical, 1.0 / std_D, 0.0).astype(np.float32)
     centred_ND *= inverse_D
     return Design(Scaler(mean_D, inverse_D), rows_NE, upper_gram(rows_NE) / len(rows_NE))
 

@@ -23,8 +23,11 @@ from mecheval.metrics.probe.design import factor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeVar
 
     from mecheval.metrics.probe.design import Design
+
+    Vector = TypeVar("Vector", float, np.ndarray)
 
 MAX_EVALUATIONS = 1000
 TOLERANCE = 1e-4
@@ -40,10 +43,10 @@ the search stops before the penalty is felt, at weights that depend on how it go
 _LEAST_GRADIENT = 1e-7  # entries below are rounding
 _DAMPING = 0.3  # of the preconditioner, relative to the strongest L2: measured to serve all best
 _LEAST_DAMPING = 0.01  # in variances of a feature; keeps it well-conditioned in float32
-_MEMORY = 10  # steps that a search remembers
+MEMORY = 10  # steps that a search remembers
 _ENOUGH = 1e-4  # share of the predicted decrease that a step must bring
 _NOISE = 1e-7  # rounding of the mean log-loss in float32
-_SMALLEST_STEP = 1e-6
+SMALLEST_STEP = 1e-6
 
 
 class Solution(NamedTuple):
@@ -86,6 +89,21 @@ def fit_strengths(
     return [search.solution for search in searches]
 
 
+def damping(l2: np.ndarray) -> np.ndarray:
+    """Return what is added to the variances of features in the preconditioner."""
+    return np.maximum(_LEAST_DAMPING, _DAMPING * l2)
+
+
+def tolerance(penalty: np.ndarray) -> np.ndarray:
+    """Return the largest entry of a gradient that is small, beside the part of it that L2 makes."""
+    return np.minimum(TOLERANCE, np.maximum(_LEAST_GRADIENT, ACCURACY * penalty))
+
+
+def least_decrease(step: Vector, slope: Vector) -> Vector:
+    """Return the change of the objective, negative, that a step must bring at least."""
+    return _ENOUGH * step * slope + _NOISE
+
+
 class _Point(NamedTuple):
     """The objective of one strength at some weights; the preconditioned gradient is ``scaled``."""
 
@@ -106,8 +124,8 @@ class _Problem:
         # For two classes scikit-learn has one weight vector w = w_1 - w_0, and |w|^2 / 2 = |W|^2.
         scale = 2.0 if self.n_classes == 2 else 1.0
         self.l2_K = scale / (inverse_l2_K * len(labels_N))
-        damping = max(_LEAST_DAMPING, _DAMPING * float(self.l2_K.max()))
-        self.factor = factor(design.gram_EE, self.n_classes * damping)
+        ridge = self.n_classes * damping(self.l2_K.max())
+        self.factor = factor(design.gram_EE, float(ridge))
 
     def evaluate(self, weights_ASE: np.ndarray, active: np.ndarray) -> list[_Point]:
         """Return loss and gradients at one point per active strength."""
@@ -168,8 +186,7 @@ class _Search:
     def converged(self) -> bool:
         """Return whether the gradient is small, also next to the part of it that L2 makes."""
         penalty = self.l2 * float(np.abs(self.point.weights_SE[:, :-1]).max())
-        tolerance = min(TOLERANCE, max(_LEAST_GRADIENT, ACCURACY * penalty))
-        return bool(np.abs(self.point.gradient_SE).max() <= tolerance)
+        return bool(np.abs(self.point.gradient_SE).max() <= tolerance(np.asarray(penalty)))
 
     @property
     def done(self) -> bool:
@@ -189,9 +206,9 @@ class _Search:
 
     def move(self, point: _Point) -> None:
         """Go to the point that was evaluated, or shorten the step to it."""
-        if point.loss > self.point.loss + _ENOUGH * self.step * self.slope + _NOISE:
+        if point.loss > self.point.loss + least_decrease(self.step, self.slope):
             self.step /= 2
-            self.stuck = self.step < _SMALLEST_STEP
+            self.stuck = self.step < SMALLEST_STEP
             return
         step_SE = point.weights_SE - self.point.weights_SE
         change_SE = point.gradient_SE - self.point.gradient_SE
@@ -199,7 +216,7 @@ class _Search:
         if curvature > 0:
             scaled_SE = point.scaled_SE - self.point.scaled_SE
             pair = _Pair(step_SE, change_SE, scaled_SE, 1 / curvature)
-            self.pairs = [*self.pairs, pair][-_MEMORY:]
+            self.pairs = [*self.pairs, pair][-MEMORY:]
         self.point, self.step = point, 1.0
         self._aim()
 

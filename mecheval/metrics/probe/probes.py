@@ -95,13 +95,16 @@ def fit_logistic(
         guarded: Whether a probe without such evidence is set to the constant.
     """
     of_train = design(train.features_ND, scale=scale) if of_train is None else of_train
+    strengths = sorted(inverse_l2)
+    fitted = fit_strengths(of_train, train.labels_N, strengths)
+    if len(strengths) == 1 and not guarded:  # there is nothing to choose
+        weights_SD, bias_S, converged = fitted[0]
+        return LogisticProbe(of_train.scaler, weights_SD, bias_S, strengths[0], converged)
     validation_MD = of_train.scaler(validation.features_ND)
     n_classes = int(train.labels_N.max()) + 1
     constant = np.zeros((n_classes, validation_MD.shape[1])), np.zeros(n_classes)
     best = LogisticProbe(of_train.scaler, *constant, inverse_l2=0.0, converged=True)
     best_gain = 0.0 if guarded else -np.inf
-    strengths = sorted(inverse_l2)
-    fitted = fit_strengths(of_train, train.labels_N, strengths)
     for strength, (weights_SD, bias_S, converged) in zip(strengths, fitted, strict=True):
         logits_MS = validation_MD @ weights_SD.T + bias_S
         gain = log_loss_gain(logits_MS, validation.labels_N)

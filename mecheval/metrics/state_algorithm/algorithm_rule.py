@@ -158,7 +158,7 @@ def judge(evidence: Evidence, least: Thresholds) -> Judgement:
     first_RQ = _comes_first(evidence, flat_RC, doubles_RC & handed_RC) & quotient_RQ
 
     def all_of(mask_RC: np.ndarray) -> np.ndarray:
-        return (mask_RC | ~asked_RC).all(1)
+        return np.asarray((mask_RC | ~asked_RC).all(1))
 
     all_flat_R, all_grow_R, all_double_R = (all_of(m) for m in (flat_RC, grows_RC, doubles_RC))
     carried_R, handed_R = all_of(evidence.carried_RC >= least.enough), all_of(handed_RC)
@@ -183,4 +183,4 @@ def _comes_first(evidence: Evidence, flat_RC: np.ndarray, scans_RC: np.ndarray) 
     n_quotients = evidence.quotient_RQ.shape[1]
     own, within = slice(0, n_quotients), slice(n_quotients, 2 * n_quotients)
     earlier_RQ = evidence.far_RC[:, own] <= evidence.far_RC[:, within] - EARLIER
-    return flat_RC[:, own] & scans_RC[:, within] & earlier_RQ
+    return np.asarray(flat_RC[:, own] & scans_RC[:, within] & earlier_RQ)

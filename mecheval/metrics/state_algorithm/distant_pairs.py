@@ -90,9 +90,11 @@ def distant_pairs(
         kept_P = _first_of_each(octave(distance_P), open_K)
         open_K = open_K - np.bincount(octave(distance_P[kept_P]), minlength=len(open_K))
         found.append((clean.take(kept_P), corrupted.take(kept_P), distance_P[kept_P]))
+    clean_parts, corrupted_parts, distances = zip(*found, strict=True)
     code_C = subject.encoding.code_C
-    pairs = Pairs(*(concatenate([part[i] for part in found]).recoded(code_C) for i in (0, 1)))
-    return DistantPairs(pairs, np.concatenate([part[2] for part in found]))
+    clean, corrupted = (concatenate(list(parts)) for parts in (clean_parts, corrupted_parts))
+    pairs = Pairs(clean.recoded(code_C), corrupted.recoded(code_C))
+    return DistantPairs(pairs, np.concatenate(distances))
 
 
 def _changed(
@@ -104,7 +106,7 @@ def _changed(
     distance_B = rng.integers(low_B, np.minimum(2 * low_B, length))
     old_B = batch.tokens_BT[np.arange(len(batch)), length - distance_B] - 1
     chance_BG = np.where(allowed_GG[old_B], rng.random((len(batch), len(allowed_GG))), 0.0)
-    kept_B, new_B = chance_BG.any(1), chance_BG.argmax(1)
+    kept_B, new_B = np.asarray(chance_BG.any(1)), chance_BG.argmax(1)
     clean = batch.take(kept_B)
     corrupted = task.replaced(clean, (length - distance_B - 1)[kept_B], new_B[kept_B])
     return clean, corrupted, distance_B[kept_B]

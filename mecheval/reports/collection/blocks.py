@@ -85,11 +85,13 @@ def by_subject(columns: Sequence[Column]) -> dict[str, list[Column]] | None:
         ``depth`` and ``top``. None where there are no two, or headings differ in more than that.
     """
     found: dict[str, list[Column]] = {}
-    for column in columns:
+    own = [column.own for column in columns]
+    titles = own if len({*own}) == len(own) else [column.title for column in columns]
+    for column, title in zip(columns, titles, strict=True):
         subject = column.part
-        if not subject or not column.title.startswith(f"{subject}: "):
+        if not subject or not title.startswith(f"{subject}: "):
             return None
-        named = column._replace(title=column.title.removeprefix(f"{subject}: "))
+        named = column._replace(title=title.removeprefix(f"{subject}: "))
         found.setdefault(subject, []).append(named)
     alike = len({tuple((c.metric, c.title) for c in same) for same in found.values()}) == 1
     return found if alike and len(found) > 1 else None

@@ -25,7 +25,7 @@ class Column(NamedTuple):
     Attributes:
         id: The result's id.
         at: The path of the number in it; ``verdict`` for its verdict.
-        title: The heading.
+        title: The heading, which no other column has.
         kind: How it is written: number, layer, count, range.
         metric: The metric with its parameters.
         family: Kind of evidence.
@@ -33,6 +33,7 @@ class Column(NamedTuple):
         bounds: Smallest and largest possible number, where it is not the value.
         otherwise: Why it is missing where the result has a value.
         again: What tells it from another column of the same number: ``as layer``.
+        own: The heading as the result has it, for tables of its metric alone.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Column(NamedTuple):
     bounds: tuple[float | None, float | None] = (None, None)
     otherwise: str = ""
     again: str = ""
+    own: str = ""
 
     @property
     def part(self) -> str:
@@ -108,7 +110,7 @@ def _columns(report: Content, decided: Collection[str]) -> Iterator[Column]:
             yield Column(
                 result.id, headline.at, headline.title, headline.kind, metric, result.family,
                 report.captions.get(metric, ""), headline.bounds,
-                headline.otherwise,
+                headline.otherwise, own=headline.title,
             )  # fmt: skip
 
 

@@ -185,7 +185,7 @@ class Group:
     def of(self, column: Column) -> OverSeeds:
         """Return the number of a column over seeds."""
         if column.at == VERDICT:
-            return verdicts_of(self.results(column.id))
+            return verdicts_of(self.results(column.id), otherwise=column.otherwise)
         numbers = self.numbers(column.id, column.at)
         if column.at:
             numbers = {

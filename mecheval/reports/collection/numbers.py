@@ -199,11 +199,16 @@ def common_range(numbers: Mapping[int, Number]) -> OverSeeds:
     )  # fmt: skip
 
 
-def verdicts_of(results: Mapping[int, MetricResult | None]) -> OverSeeds:
-    """Count the verdicts of a result over seeds; its mean is that of the values beside them."""
+def verdicts_of(results: Mapping[int, MetricResult | None], *, otherwise: str = "") -> OverSeeds:
+    """Count the verdicts of a result over seeds; its mean is that of the values beside them.
+
+    Args:
+        results: The result by seed.
+        otherwise: Why there is no verdict where the result does not say so.
+    """
     found = {s: r.verdict for s, r in results.items() if r is not None and r.verdict is not None}
     reasons = {
-        seed: (result.reason or UNDEFINED) if result else NOT_MEASURED
+        seed: (result.reason or otherwise or UNDEFINED) if result else NOT_MEASURED
         for seed, result in results.items()
         if seed not in found
     }

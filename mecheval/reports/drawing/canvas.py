@@ -75,12 +75,21 @@ class Drawing:
 
 
 class Words(NamedTuple):
-    """What is written around the panels of a page."""
+    """What is written around the panels of a page.
+
+    Attributes:
+        name: What tells the page apart.
+        title: What is drawn, in a line.
+        caption: The rest that a reader has to know.
+        handles: The entries of its legend.
+        most: Most columns of the legend; by default as many as fit.
+    """
 
     name: str
     title: str
     caption: str
     handles: Sequence[Artist] = ()
+    most: int | None = None
 
 
 class Panel(NamedTuple):
@@ -146,7 +155,7 @@ def page(
     """
     columns = columns_of(len(panels), columns)
     width = width or (NARROW if columns == 1 else WIDTH)
-    legend = _legend(words.handles, width)
+    legend = _legend(words.handles, width, words.most or len(words.handles))
     title = filled(words.title, width - 2 * _EDGE, points=TITLE, bold=True)
     caption = filled(words.caption, width - 2 * _EDGE, points=CAPTION)
     head = 2 * _EDGE + _TITLE * (title.count("\n") + 1) + _ROW * legend.n_rows
@@ -176,10 +185,10 @@ class _Legend(NamedTuple):
     n_rows: int
 
 
-def _legend(handles: Sequence[Artist], width: float) -> _Legend:
+def _legend(handles: Sequence[Artist], width: float, most: int) -> _Legend:
     """Find the most columns into which a legend fits."""
     widths = [_ENTRY + text_inches(str(handle.get_label()), CAPTION) for handle in handles]
-    for n_columns in range(len(widths), 0, -1):
+    for n_columns in range(most, 0, -1):
         n_rows, n_longer = divmod(len(widths), n_columns)  # as matplotlib fills its columns
         left, needed = iter(widths), 0.0
         for column in range(n_columns):

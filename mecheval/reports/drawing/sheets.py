@@ -101,9 +101,15 @@ class Sheet:
 
     @cached_property
     def scores(self) -> list[str]:
-        """Return the ids of what the models score, a share at every length that was tested."""
-        first = next((column.id for column in self.columns if column.family == BEHAVIOUR), "")
-        kind = self._kind(first)
+        """Return the ids of what the models score, a share at every length that was tested.
+
+        Of several shares it is the one that says whether the task was learned, if that is one of
+        the headlines, else the first one.
+        """
+        shares = [column.id for column in self.columns if column.family == BEHAVIOUR]
+        gates = {f"{group.gate_on}_accuracy" for group in self.groups}
+        gated = [id for id in shares if {id.partition("/")[0]} == gates]
+        kind = self._kind(next(iter([*gated, *shares]), ""))
         return self.ids(
             lambda result: (
                 result.family == BEHAVIOUR
@@ -163,10 +169,17 @@ def sheets(reports: Sequence[Report]) -> list[Sheet]:
     ]
 
 
-def natural(name: str) -> list[tuple[int, str]]:
-    """Return what sorts numbers in names by their size."""
-    return [(int(part), "") if part.isdecimal() else (-1, part)
-            for part in re.split(r"([0-9]+)", name)]  # fmt: skip
+def natural(name: str) -> list[list[tuple[int, str]]]:
+    """Return what sorts numbers in names by their size, and a name before a longer one of its kind.
+
+    ``mamba[width=64]`` stands before ``mamba2``, and ``h3`` before ``h10``.
+    """
+    own, _, arguments = name.partition("[")
+    return [
+        [(int(part), "") if part.isdecimal() else (-1, part)
+         for part in re.split(r"([0-9]+)", each)]
+        for each in (own, arguments)
+    ]  # fmt: skip
 
 
 class Interval(NamedTuple):

@@ -64,6 +64,9 @@ CIRCUITS = (
 
 _CIRCUIT = re.compile(r"L[0-9]+(H[0-9]+| |$)")
 
+_WHOLE = r"\.\.\.|\([0-9]+ of [0-9]+\)"
+"""What no line ends within: what stands for a part that is left out, the number of a page."""
+
 _LONGEST = 200  # characters that can fit into two lines
 
 
@@ -98,7 +101,8 @@ def _broken(
     text: str, inches: float, points: float, *, joints: str = ",[/ ", bold: bool = False
 ) -> list[str]:
     """Break text behind its joints, and anywhere in parts that are too wide by themselves."""
-    parts = re.findall(f"[^{re.escape(joints)}]*[{re.escape(joints)}]?", text)
+    joint = f"[{re.escape(joints)}]"
+    parts = re.findall(rf"{_WHOLE}|(?:(?!{_WHOLE}|{joint}).)+{joint}?|{joint}", text)
     rows = [""]
     for part in filter(None, parts):
         for piece in _pieces(part, inches, points, bold=bold):

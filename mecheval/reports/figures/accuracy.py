@@ -22,9 +22,10 @@ from mecheval.reports.drawing.sheets import (
     seeds_sentence,
 )
 from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
+from mecheval.reports.tracking import LEAST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from matplotlib.axes import Axes
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 MOST = 40
 MARKS = ("o", "s", "^", "D")
-_ROW, _HEAD = 0.2, 0.13  # inches: of a row, of the heading above them
+_ROW, _HEAD, _COLUMN = 0.2, 0.13, 0.55  # inches: of a row, the heading above them, its columns
 _SAME = 0.02  # floors that differ by less are one line
 
 
@@ -69,35 +70,56 @@ def _page(
             "Share of answers that are right" + _lengths(ids) + ".",
             "Small dots: seeds." if any(len(group.seeds) > 1 for group in groups) else "",
             seeds_sentence(groups, what="lines", intervals=_intervals(groups, ids)),
-            "Right: how many seeds learned the task" + _gate(groups) + ".",
+            "Right: how many seeds learned the task" + _gate(groups) + _tracked(groups) + ".",
             not_drawn(sheet, sheet.groups, ids), flags(groups),
         ),
         handles,
     )  # fmt: skip
-    room = Room(left=names_inches(groups, 1.9), right=0.55, foot=0.27)
+    marks = _marks(groups)
+    room = Room(left=names_inches(groups, 1.9), right=_COLUMN * len(marks), foot=0.27)
     panel = Panel("", _ROW * len(groups) + _HEAD)
     drawing, (axes,) = canvas.page([panel], said, room, columns=1, width=style.WIDTH)
     edges = [row - 0.5 for row in range(len(groups) + 1)]
     row_axes(axes, edges)
     axes.set_ylim(len(groups) - 0.5, -0.5 - _HEAD / _ROW)
     axes.set_xlabel("share of right answers")
-    axes.text(
-        1.02, -0.5 - 0.02 / _ROW, "learned", transform=axes.get_yaxis_transform(), va="bottom",
-        fontsize=6.5,
-    )  # fmt: skip
     label_rows(axes, groups, room.left, edges)
     for row, group in enumerate(groups):
         _draw_row(axes, row, group, ids)
-        learned = f"{group.n_learned} of {len(group.seeds)}"
-        axes.text(
-            1.02, row, learned, transform=axes.get_yaxis_transform(), va="center", fontsize=6.5
-        )
+    _write_marks(axes, marks, room)
     if floor is not None:
         axes.axvline(floor, color=GREY, linestyle=":", linewidth=0.9, zorder=1)
     axes.set_xlim(-0.02, 1.02)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     axes.grid(axis="x", color=LIGHT, linewidth=0.4)
     return drawing
+
+
+def _marks(groups: Sequence[Group]) -> dict[str, list[str]]:
+    """Return what stands right of the rows: how many seeds learned, and track if tested for it."""
+    found = {"learned": [f"{group.n_learned} of {len(group.seeds)}" for group in groups]}
+    if any(group.n_tracking is not None for group in groups):
+        found["tracking"] = [
+            "" if group.n_tracking is None else f"{group.n_tracking} of {len(group.seeds)}"
+            for group in groups
+        ]
+    return found
+
+
+def _write_marks(axes: Axes, marks: Mapping[str, Sequence[str]], room: Room) -> None:
+    """Write columns of text right of the plot, each below its heading."""
+    inches = canvas.plot_inches(1, room, style.WIDTH)
+    for column, (heading, cells) in enumerate(marks.items()):
+        how = {"transform": axes.get_yaxis_transform(), "fontsize": 6.5}
+        x = 1.02 + column * _COLUMN / inches
+        axes.text(x, -0.5 - 0.02 / _ROW, heading, va="bottom", **how)
+        for row, cell in enumerate(cells):
+            axes.text(x, row, cell, va="center", **how)
+
+
+def _tracked(groups: Sequence[Group]) -> str:
+    tested = any(group.n_tracking is not None for group in groups)
+    return f", and of how many it holds at 4x as well ({LEAST:g} or more)" if tested else ""
 
 
 def _lengths(ids: Sequence[str]) -> str:

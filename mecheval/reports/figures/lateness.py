@@ -112,9 +112,10 @@ def _page(places: Sequence[Place], groups: Sequence[Group], page: str) -> Drawin
     columns = canvas.columns_of(len(places), COLUMNS)
     inches = canvas.plot_inches(columns, room, style.NARROW)
     titles = [words.wrapped(place.title, inches, points=7) for place in places]
-    n_breaks = max(title.count("\n") for title in titles)  # so that rows stand beside each other
     panels = [
-        Panel("\n" * (n_breaks - title.count("\n")) + title, _ROW * len(groups)) for title in titles
+        Panel(title, _ROW * len(groups))
+        for start in range(0, len(titles), columns)
+        for title in _level(titles[start : start + columns])
     ]
     title = "How late a state becomes readable, and sufficient"
     said = Words(*numbered("", title, page), _caption(places, groups), _handles(places))
@@ -136,6 +137,12 @@ def _page(places: Sequence[Place], groups: Sequence[Group], page: str) -> Drawin
     return drawing
 
 
+def _level(titles: Sequence[str]) -> list[str]:
+    """Give titles of panels beside each other as many lines, so that their rows are level."""
+    most = max(title.count("\n") for title in titles)
+    return ["\n" * (most - title.count("\n")) + title for title in titles]
+
+
 def _handles(places: Sequence[Place]) -> list[Line2D]:
     return [
         Line2D([], [], **number.look, linewidth=1, markersize=3.2, markerfacecolor="white",
@@ -152,7 +159,10 @@ def _caption(places: Sequence[Place], groups: Sequence[Group]) -> str:
     return caption(
         "Lateness: the centre of mass of a curve's rise over the layers, 0 at the first one and 1 "
         "behind the last block; a state that is complete behind the first of n blocks has 1/n.",
-        "Small dots: seeds.",
+        "Joined variables (+) are exchanged together; each is read by itself."
+        if any("+" in place.part for place in places)
+        else "",
+        "Small dots: seeds." if any(len(group.seeds) > 1 for group in shown) else "",
         seeds_sentence(shown, what="lines", intervals=_intervals(places, rows)),
         "A word in place of a mark says why there is none.",
         flags(shown),

@@ -1,7 +1,7 @@
 """Curves over layers: where a variable can be read, what erasing it costs, and the like.
 
-A page per metric whose results have a profile over layers alone; a panel per model. Shape suffix:
-``L`` layers.
+A page per metric whose results have a profile over layers alone, or one per variable where there
+are more curves than colours; a panel per model. Shape suffix: ``L`` layers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 from mecheval.reports.collection.numbers import SEED
 from mecheval.reports.drawing import canvas, style, words
 from mecheval.reports.drawing.canvas import Panel, Room, Words
-from mecheval.reports.drawing.paging import Pages, numbered
+from mecheval.reports.drawing.paging import Pages, by_variable, numbered
 from mecheval.reports.drawing.sheets import (
     Interval,
     caption,
@@ -41,7 +41,8 @@ MOST, COLUMNS = 20, 4
 """Panels of a page, and beside each other."""
 
 HEIGHT = 1.15  # inches
-ROOM = Room(left=0.58)  # for a label of two lines beside numbers below 0
+_LINES = 2  # of the label
+ROOM = Room(left=0.58)  # for them beside numbers below 0
 
 ELSEWHERE = ("exchange",)
 """Metrics whose curves have a figure of their own, as verdicts have."""
@@ -75,7 +76,12 @@ def draw(sheet: Sheet) -> list[Drawing]:
         if _is_curve(result) and not drawn:
             ids = metrics.setdefault(sheet.called(result), [])
             ids += [result.id] if result.id not in ids else []
-    return [drawing for name, ids in metrics.items() for drawing in _pages(sheet, name, ids)]
+    return [
+        drawing
+        for metric, ids in metrics.items()
+        for of, some in by_variable(ids, sheet.part, len(COLOURS))
+        for drawing in _pages(sheet, (metric, of), some)
+    ]
 
 
 def _is_curve(result: MetricResult) -> bool:
@@ -83,20 +89,21 @@ def _is_curve(result: MetricResult) -> bool:
     return profile is not None and profile.axes == ["layer"] and len(profile.value) > 1
 
 
-def _pages(sheet: Sheet, metric: str, ids: Sequence[str]) -> list[Drawing]:
+def _pages(sheet: Sheet, called: tuple[str, str], ids: Sequence[str]) -> list[Drawing]:
+    metric, of = called
     groups = [group for group in sheet.groups if any(_over_layers(group, id) for id in ids)]
     limits, found = _limits(groups, ids), []
     for some, number in Pages(groups, MOST):
         inches = canvas.plot_inches(canvas.columns_of(len(some), COLUMNS), ROOM)
         panels = [Panel(title, HEIGHT) for title in titles(some, ids, inches)]
         said = _said(metric, sheet, groups, ids)
-        name, title = numbered(metric, said.title, number)
+        title = f"{sheet.task}{f', {of}' if of else ''}: {said.title}"
+        name, title = numbered("-".join(filter(None, (of, metric))), title, number)
         said = said._replace(name=name, title=title)
         drawing, axes = canvas.page(panels, said, ROOM, columns=COLUMNS)
         for panel, group in zip(axes, some, strict=True):
             _panel(panel, group, ids, limits)
-        axis = words.wrapped(_axis(sheet, metric, ids[0]), HEIGHT, points=style.LABEL)
-        canvas.outer(axes, "layer", axis)
+        canvas.outer(axes, "layer", _label(sheet, metric, ids[0]))
         found.append(drawing)
     return found
 
@@ -109,9 +116,16 @@ def _over_layers(group: Group, id: str, series: str | None = None) -> ProfileOve
 
 
 def _axis(sheet: Sheet, metric: str, id: str) -> str:
-    """Return what the value is called in tables, without what it is of."""
-    title = next((c.title for c in sheet.columns if c.id == id and not c.at), metric)
-    return title.removeprefix(f"{sheet.part(id)}: ")
+    """Return what the value is called in tables, without what it is of and its parameters."""
+    found = (h.title for r in sheet.results() if r.id == id for h in r.headline if not h.at)
+    return next(found, metric).removeprefix(f"{sheet.part(id)}: ")
+
+
+def _label(sheet: Sheet, metric: str, id: str) -> str:
+    """Return the same beside the axis; there is nothing where it is too long, as in the title."""
+    axis = _axis(sheet, metric, id)
+    whole = words.n_lines(axis, HEIGHT, points=style.LABEL) <= _LINES
+    return words.wrapped(axis, HEIGHT, points=style.LABEL, lines=_LINES) if whole else "share"
 
 
 def _said(metric: str, sheet: Sheet, groups: Sequence[Group], ids: Sequence[str]) -> Words:
@@ -123,7 +137,7 @@ def _said(metric: str, sheet: Sheet, groups: Sequence[Group], ids: Sequence[str]
     dashed = any(_over_layers(g, id, MLP) for g in groups for id in ids)
     return Words(
         "",
-        f"{sheet.task}: {_axis(sheet, metric, ids[0])}, by layer{sheet.parameters(ids[0])}",
+        f"{_axis(sheet, metric, ids[0])}, by layer{sheet.parameters(ids[0])}",
         caption(
             sheet.caption(ids[0]),
             DASHED if dashed else "",

@@ -40,7 +40,7 @@ MOST, COLUMNS = 10, 2
 """Panels of a page, and beside each other: it is as wide as a column."""
 
 HEIGHT = 0.95  # inches
-ROOM = Room(left=0.42)
+ROOM = Room(left=0.5)
 _APART = 0.07  # layers: curves that lie on each other stand beside each other
 
 EXCHANGE, READABILITY, BOTTLENECK = "exchange", "readability", "bottleneck"
@@ -62,6 +62,11 @@ HOLLOW = (
     "Hollow marks: the same in any model, by construction. Layer 0 is the stream before the first "
     "block."
 )
+
+
+CUT = "Bands and bars that reach the frame go on behind it."
+
+_FURTHEST = 0.5  # how far below 0 and above 1 intervals are shown
 
 
 class Curve(NamedTuple):
@@ -126,14 +131,15 @@ def _pages(sheet: Sheet, part: str) -> list[Drawing]:
     for some, number in Pages(groups, MOST):
         inches = canvas.plot_inches(canvas.columns_of(len(some), COLUMNS), ROOM, style.NARROW)
         panels = [Panel(title, HEIGHT) for title in titles(some, [id], inches)]
-        named = " and ".join(part.split(_JOINT)) + (" are" if _JOINT in part else " is")
-        title = f"{sheet.task}: where {named} readable, used, sufficient"
+        are = "are" if _JOINT in part else "is"
+        named = words.listed(part.split(_JOINT))
+        title = f"{sheet.task}: where {named} {are} readable, used, sufficient"
         said = _said(sheet, curves, groups, numbered(words.clean(part), title, number))
         drawing, axes = canvas.page(panels, said, ROOM, columns=COLUMNS, width=style.NARROW)
         limits = _limits(groups, curves)
         for panel, group in zip(axes, some, strict=True):
             _panel(panel, group, curves, limits)
-        canvas.outer(axes, "layer", "")
+        canvas.outer(axes, "layer", "share")
         found.append(drawing)
     return found
 
@@ -153,7 +159,7 @@ def _said(
             SAID, SUBSPACE if erased else "", HOLLOW,
             "Thin lines: seeds." if any(len(group.seeds) > 1 for group in groups) else "",
             seeds_sentence(groups, what="bands and bars", intervals=_intervals(groups, curves)),
-            not_drawn(sheet, groups, exchanged), flags(groups),
+            _cut(groups, curves), not_drawn(sheet, groups, exchanged), flags(groups),
         ),
         handles,
     )  # fmt: skip
@@ -169,11 +175,37 @@ def _intervals(groups: Sequence[Group], curves: Sequence[Curve]) -> Iterator[Int
 
 
 def _limits(groups: Sequence[Group], curves: Sequence[Curve]) -> tuple[int, float, float]:
-    """Return the last layer, and the ends of what there is to see, over all panels."""
+    """Return the last layer, and the ends of what there is to see, over all panels.
+
+    Intervals are shown whole as far as :data:`_FURTHEST`, beyond which they would flatten curves.
+    """
     found = [p.mean_X for g in groups for c in curves if (p := _profile(g, c)) is not None]
-    last = max(len(mean_L) - 1 for mean_L in found)
-    lowest = min(0.0, *(float(np.nanmin(mean_L)) for mean_L in found))
-    return last, lowest, max(1.0, *(float(np.nanmax(mean_L)) for mean_L in found))
+    low, high = _reach(groups, curves)
+    ends = max(low, -_FURTHEST), min(high, 1 + _FURTHEST)
+    return (
+        max(len(mean_L) - 1 for mean_L in found),
+        min(0.0, ends[0], *(float(np.nanmin(mean_L)) for mean_L in found)),
+        max(1.0, ends[1], *(float(np.nanmax(mean_L)) for mean_L in found)),
+    )
+
+
+def _reach(groups: Sequence[Group], curves: Sequence[Curve]) -> tuple[float, float]:
+    """Return how far intervals reach, at least from 0 to 1."""
+    ends = [
+        np.clip(each_L, *curve.ends)
+        for group in groups
+        for curve in curves
+        if (profile := _profile(group, curve)) is not None
+        for each_L in (profile.low_X, profile.high_X)
+    ]
+    reach = np.concatenate([[0.0, 1.0], *ends])
+    return float(np.nanmin(reach)), float(np.nanmax(reach))
+
+
+def _cut(groups: Sequence[Group], curves: Sequence[Curve]) -> str:
+    """Say that intervals end at the frame where they do."""
+    (_, lowest, highest), (low, high) = _limits(groups, curves), _reach(groups, curves)
+    return CUT if low < lowest or high > highest else ""
 
 
 def _panel(

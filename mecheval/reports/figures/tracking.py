@@ -28,7 +28,7 @@ EXCHANGE, INNER, LONGER = "exchange", "mean_sufficiency", "last_accuracy/4x"
 PREDICTS, TRACKS = 0.8, 0.9
 """From which mean sufficiency on tracking is predicted, and from which accuracy on there is any."""
 
-_HEIGHT = 2.3  # inches
+_HEIGHT, _ENTRY = 2.3, 1.25  # inches: of the plot, of a name in the legend
 _MARKS = "os^Dv<>pP*X"
 _LOOKS = len(COLOURS)
 
@@ -64,7 +64,7 @@ def draw_all(sheets: Sequence[Sheet]) -> list[Drawing]:
     groups = [group for sheet in sheets for group in sheet.groups]
     said = Words(
         "", "State inside the model, and answers on words four times as long",
-        _caption(dots, groups), _handles(rows, tasks),
+        _caption(dots, groups), _handles(rows, tasks), most=2,
     )  # fmt: skip
     room = Room(left=0.46, foot=0.34)
     drawing, (axes,) = canvas.page([Panel("", _HEIGHT)], said, room, columns=1)
@@ -102,17 +102,27 @@ def _caption(dots: Sequence[Dot], groups: Sequence[Group]) -> str:
 
 
 def _handles(rows: Sequence[str], tasks: Sequence[str]) -> list[Line2D]:
+    """Return the entries of the legend: a column of tasks, one of models."""
     colours = [
         Line2D([], [], linestyle="", marker="o", markersize=3.5, color=_colour(rows, row),
-               markerfacecolor=_face(rows, row), label=words.clean(row))
-        for row in rows
+               markerfacecolor=_face(rows, row), label=label)
+        for row, label in zip(rows, _short(rows), strict=True)
     ]  # fmt: skip
     marks = [
         Line2D([], [], linestyle="", marker=_mark(tasks, task), markersize=3.5, color=GREY,
-               markerfacecolor="white", label=words.clean(task))
-        for task in tasks
+               markerfacecolor="white", label=label)
+        for task, label in zip(tasks, _short(tasks), strict=True)
     ]  # fmt: skip
-    return [*marks, *colours]
+    blank = [Line2D([], [], linestyle="", label=" ")] * abs(len(marks) - len(colours))
+    if len(marks) < len(colours):
+        return [*marks, *blank, *colours]
+    return [*marks, *colours, *blank]
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """Return names that fit beside each other in a legend, whole where they would be the same."""
+    found = [words.wrapped(name, _ENTRY, points=style.CAPTION, lines=1) for name in names]
+    return found if len(set(found)) == len(names) else [words.clean(name) for name in names]
 
 
 def _colour(rows: Sequence[str], row: str) -> str:
