@@ -12,6 +12,8 @@ from mecheval import stats
 from mecheval.errors import unknown
 from mecheval.metrics.accuracy import last_right
 from mecheval.metrics.longer_words import N_WORDS, lacks_test
+from mecheval.tasks.quotients import state_variable
+from mecheval.tasks.words import GroupWords
 
 if TYPE_CHECKING:
     from mecheval.metrics.contract import Metric
@@ -170,6 +172,23 @@ class AtLength(Need):
             f"{right_B.mean():.3f} [{interval.low:.3f}, {interval.high:.3f}] of the sequences, no "
             f"more than by guessing ({subject.task.chance:.3f}): there is nothing to take apart"
         )
+
+
+@dataclass(frozen=True)
+class GroupState(Need):
+    """A state that is the product of all letters so far, in a group, and is never shown."""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return "a state that is the product of the letters of a word, in a group"
+
+    def of_task(self, task: Task, metric: Metric) -> str | None:
+        """Look whether words are of a group, and a variable is the product."""
+        if not isinstance(task, GroupWords) or state_variable(task) is None:
+            return f"the state of task '{task.card.name}' is no product in a group"
+        if task.reveal_rate:
+            return f"task '{task.card.name}' shows states in its words"
+        return None
 
 
 @dataclass(frozen=True)

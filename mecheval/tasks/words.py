@@ -209,14 +209,25 @@ class GroupWords(Words):
         """
         elements_BS, shown_BS = self._letters_of(batch)
         (n, length), drawn_A = elements_BS.shape, self.drawn_A
-        row_B, place_G = np.arange(n), np.zeros(len(self.elements), np.int64)
+        place_G = np.zeros(len(self.elements), np.int64)
         place_G[drawn_A] = np.arange(len(drawn_A))
         first_B = behind_last(shown_BS) if shown_BS is not None else np.zeros(n, np.int64)
         changed_B = first_B + rng.integers(np.maximum(1, (length - first_B) // 2))
         other_B = rng.integers(1, len(drawn_A), size=n)
+        place_B = place_G[elements_BS[np.arange(n), changed_B]] + other_B
+        return self.replaced(batch, changed_B, drawn_A[place_B % len(drawn_A)])
+
+    def replaced(self, batch: Batch, place_B: np.ndarray, element_B: np.ndarray) -> Batch:
+        """Put another element in the place of one, in every word; states that are shown follow.
+
+        Args:
+            batch: Words, in the task's own symbols.
+            place_B: Which of its elements, from 0.
+            element_B: What comes there.
+        """
+        elements_BS, shown_BS = self._letters_of(batch)
         elements_BS = elements_BS.copy()
-        place_B = place_G[elements_BS[row_B, changed_B]] + other_B
-        elements_BS[row_B, changed_B] = drawn_A[place_B % len(drawn_A)]
+        elements_BS[np.arange(len(batch)), place_B] = element_B
         return self._batch(elements_BS, shown_BS)
 
     def guesses(self, batch: Batch) -> Mapping[str, Mapping[str, np.ndarray]]:

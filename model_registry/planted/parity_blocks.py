@@ -1,7 +1,4 @@
-"""Parity as the sign of a state, written to the stream at chosen blocks and positions.
-
-Shape suffixes: ``E`` channels, ``D`` residual width.
-"""
+"""Parity as the sign of a state, written to the stream at chosen blocks and positions."""
 
 from __future__ import annotations
 
@@ -9,13 +6,12 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 
-import torch
-
 from mecheval.models.planted.basis import DISTRACTION, Basis, distract, wire
 from mecheval.models.planted.planted import Blueprint, Turnable, planted
 
 from ...task_registry.parity import Parity
 from ..mamba import Mamba, SelectiveStateSpace
+from .parts import plant_sign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +23,6 @@ if TYPE_CHECKING:
 
 BEGIN, ONE = 0, 2  # tokens
 GAIN = 5.0  # logit of the right answer, and minus that of the wrong one
-LARGE = 60.0  # silu(x) = x up to rounding
-STEP = 20.0  # exp(-x) = 2e-9, and so is softplus(-x)
 
 
 class Writes(NamedTuple):
@@ -102,23 +96,14 @@ class SignNetwork(Turnable[Parity]):
             stack.head.weight[odd, basis.at(group)] = -GAIN * share
 
     def _plant_block(self, mixer: SelectiveStateSpace, writes: Writes) -> None:
-        basis, channel = self.basis(), Basis(one=1, begin=1, open=1)
-        x_ED, z_ED = mixer.in_proj.weight.chunk(2)
-        x_ED[channel["one"], basis.at("token", ONE)] = LARGE
-        x_ED[channel["begin"], basis.at("token", BEGIN)] = LARGE
-        phases = range(self.phases) if writes.phase is None else [writes.phase]
-        for phase in phases:
-            x_ED[channel["open"], basis.at("phase", phase)] = LARGE
-        z_ED[:, basis["phase"]] = LARGE
-        delta, B_NE, C_NE = mixer.x_proj.weight.split(mixer.sizes)
-        for group in ("one", "begin"):
-            delta[0, channel[group]] = 2 * STEP / LARGE
-        B_NE[0, channel["begin"]] = 1 / LARGE
-        C_NE[0, channel["open"]] = 1 / LARGE
-        mixer.dt_weight[:, 0] = 1.0
-        mixer.dt_bias.fill_(-STEP)
-        written = STEP * LARGE * LARGE  # step, what is written at BOS, gate
-        mixer.out_proj.weight[basis[str(writes.to)], channel["begin"]] = torch.tensor(1 / written)
+        basis = self.basis()
+        shown, phase = basis["phase"], writes.phase
+        if phase is not None:
+            shown = slice(basis.at("phase", phase), basis.at("phase", phase) + 1)
+        plant_sign(
+            mixer, to=basis[str(writes.to)], begin=basis.at("token", BEGIN),
+            flips=[basis.at("token", ONE)], constant=basis["phase"], shown=shown,
+        )  # fmt: skip
 
 
 @planted(

@@ -1,7 +1,7 @@
-"""Parts that several planted models are made of: attention heads, shifts and counters.
+"""Parts that several planted models are made of: heads, shifts, signs, counters and products.
 
 Shape suffixes: ``B`` examples, ``T`` positions, ``D`` residual width, ``U`` units of a feed-forward
-part.
+part, ``E`` channels, ``N`` state of a channel, ``G`` elements of a group.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from mecheval.models.planted.basis import wire
+from mecheval.models.planted.basis import Basis, wire
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from torch import nn
 
     from mecheval.models.layers.linear import Mlp
-    from mecheval.models.planted.basis import Basis
     from mecheval.models.stack.residual import ResidualStack
 
     from ...task_registry.ar import AssociativeRecall
@@ -31,6 +31,9 @@ Wire = tuple[slice, slice]
 
 LINEAR = 60.0
 """Where silu(x) = x up to rounding."""
+
+STEP = 20.0
+"""A step size: exp(-x) = 2e-9, and so is softplus(-x)."""
 
 SHARP = 10.0
 """How far units are driven: gelu(x) is max(x, 0) up to 1e-22 at multiples of this."""
@@ -122,6 +125,44 @@ def plant_shift(
     wire(mixer.out_proj.weight, to, channels, share / LINEAR**2)
 
 
+def plant_sign(
+    mixer: SelectiveStateSpace,
+    *,
+    to: slice,
+    begin: int,
+    flips: Sequence[int],
+    constant: slice,
+    shown: slice,
+) -> None:
+    """Let a layer of Mamba with eigenvalues in [-1, 1] write the sign of how many flips there were.
+
+    A state is 1 after the first token, and a flip multiplies it by 2 exp(-20) - 1.
+
+    Args:
+        mixer: The layer, without a convolution.
+        to: The one dimension of the stream that gets the sign.
+        begin: The dimension that is 1 at the first token alone.
+        flips: Dimensions that are 1 where there is a flip.
+        constant: Dimensions of the stream whose sum is 1 everywhere.
+        shown: Those of them whose positions get the sign.
+    """
+    channel = Basis(one=1, begin=1, open=1)
+    x_ED, z_ED = mixer.in_proj.weight.chunk(2)
+    x_ED[channel["one"], flips] = LINEAR
+    x_ED[channel["begin"], begin] = LINEAR
+    x_ED[channel["open"], shown] = LINEAR
+    z_ED[:, constant] = LINEAR
+    delta, B_NE, C_NE = mixer.x_proj.weight.split(mixer.sizes)
+    for group in ("one", "begin"):
+        delta[0, channel[group]] = 2 * STEP / LINEAR
+    B_NE[0, channel["begin"]] = 1 / LINEAR
+    C_NE[0, channel["open"]] = 1 / LINEAR
+    mixer.dt_weight[:, 0] = 1.0
+    mixer.dt_bias.fill_(-STEP)
+    written = STEP * LINEAR * LINEAR  # step, what is written at the first token, gate
+    mixer.out_proj.weight[to, channel["begin"]] = torch.tensor(1 / written)
+
+
 def plant_counter(mlp: Mlp, basis: Basis, *, counts: Sequence[range], values: int | None) -> None:
     """Let a feed-forward part turn the mean of a number over a prefix into its sum, as a one-hot.
 
@@ -153,3 +194,57 @@ def plant_counter(mlp: Mlp, basis: Basis, *, counts: Sequence[range], values: in
 def units_of_counter(counts: Sequence[range]) -> int:
     """Return the number of units that :func:`plant_counter` needs."""
     return sum(len(sums) + 2 for sums in counts)
+
+
+def plant_product(mlp: Mlp, basis: Basis, table_GG: np.ndarray, *, constant: slice) -> None:
+    """Let a feed-forward part multiply two elements of a group, each a one-hot.
+
+    There is a switch for every pair of elements. The product takes the place of the second factor,
+    and the first one is taken away.
+
+    Args:
+        mlp: The feed-forward part.
+        basis: Its stream has the groups ``left`` and ``window``, the two factors.
+        table_GG: ``table_GG[a, b]`` is a followed by b.
+        constant: Dimensions of the stream whose sum is 1 everywhere.
+    """
+    for a, row_G in enumerate(table_GG.tolist()):
+        for b, product in enumerate(row_G):
+            factors = [basis.at("left", a), basis.at("window", b)]
+            changes = dict.fromkeys(factors, -1.0)
+            changes[basis.at("window", product)] = 1.0 + changes.get(basis.at("window", product), 0)
+            plant_switch(
+                mlp, a * len(table_GG) + b, dict.fromkeys(factors, 1.0), changes,
+                constant=constant, least=2.0,
+            )  # fmt: skip
+
+
+def plant_switch(
+    mlp: Mlp,
+    which: int,
+    reads: Mapping[int, float],
+    adds: Mapping[int, float],
+    *,
+    constant: slice,
+    least: float,
+) -> None:
+    """Let two units add something to the stream where a weighted sum is high, and nothing else.
+
+    The one minus the other is 0 up to 0.75 below ``least``, and 1 from 0.25 below it on, so that an
+    error of the sum is not handed on.
+
+    Args:
+        mlp: The feed-forward part.
+        which: Number of the switch; it has the units 2 ``which`` and the next one.
+        reads: Weights of the sum, by dimension of the stream.
+        adds: What is added, likewise.
+        constant: Dimensions of the stream whose sum is 1 everywhere.
+        least: The sum where it is on; where it is off the sum is 1 less, or lower.
+    """
+    slope = 4 * SHARP
+    for unit, sign, knot in ((2 * which, 1.0, 0.75), (2 * which + 1, -1.0, 0.25)):
+        for column, weight in reads.items():
+            mlp.up.weight[unit, column] = slope * weight
+        mlp.up.weight[unit, constant] -= slope * (least - knot)
+        for row, change in adds.items():
+            mlp.down.weight[row, unit] = 2 * sign * change / slope
