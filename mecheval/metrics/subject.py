@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mecheval import seeding
 from mecheval.tasks.batch import UNSCORED
 from mecheval.tasks.floors import first_position, task_floors
@@ -14,8 +16,6 @@ from mecheval.tasks.splits import Split, draw, draw_pairs
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import numpy as np
 
     from mecheval.models.contract import Encoding, SequenceModel
     from mecheval.tasks import Batch, Pairs, Task
@@ -113,7 +113,7 @@ class Subject:
     def asked(self, n: int) -> Batch:
         """Draw test examples of the length that is measured, those with an answer that counts."""
         batch = self.test(self.length, n)
-        return batch.take(self.counting(batch).any(axis=1))
+        return batch.take(np.flatnonzero(self.counting(batch).any(axis=1)))
 
     def pairs(self, n: int, length: int, *, kind: str | None = None) -> Pairs:
         """Draw pairs of a length; the same ones at every call.

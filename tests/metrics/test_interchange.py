@@ -208,6 +208,14 @@ def test_trees_leave_out_what_a_pair_does_not_have() -> None:
     assert counts_G[ROLES.index("value")] == 128
 
 
+def test_pairs_of_another_length_are_not_those_that_are_remembered() -> None:
+    subject = planted("transformer[width=16,layers=2]", "induction[max_length=16]")
+    for length in (16, 32):
+        pairs = subject.pairs(12, length, kind="key")
+        found = restored(subject, pairs, (), kind="key")
+        assert found.pairs.clean.tokens_BT.shape == (12, length + 1)
+
+
 def test_induction_on_any_tokens_uses_the_exchanges_that_have_a_role() -> None:
     subject = planted("transformer[width=16,layers=2]", "induction[max_length=16]")
     assert list(results(subject, "interchange")) == ["interchange/value", "interchange/key"]
