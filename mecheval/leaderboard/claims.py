@@ -66,6 +66,7 @@ from mecheval.leaderboard.spread import spread
 from mecheval.reports.collection import words
 from mecheval.reports.collection.contrasts import contrast, signed_least
 from mecheval.reports.labels import gate_in_words
+from mecheval.reports.tracking import NOT_LEARNED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -246,7 +247,7 @@ def _missing(number: OverSeeds, group: Group) -> str:
     heads = [reason.partition(":")[0] for reason in number.reasons.values()]
     told = []
     for head in dict.fromkeys(heads):
-        gate = gate_in_words(group.identity) if head == words.NOT_LEARNED else ""
+        gate = gate_in_words(group.identity) if head == NOT_LEARNED else ""
         said = f"{head} ({gate})" if gate else head
         told.append(f"{said}: {heads.count(head)} of {number.n_seeds} seeds")
     return "; ".join(told) or f"{number.n} of {MIN_SEEDS} seeds"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mecheval.reports.collection.words import NOT_LEARNED, listed, ranges
+from mecheval.reports.collection.words import listed, ranges
+from mecheval.reports.tracking import NOT_LEARNED
 from mecheval.spec import format_args
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from mecheval import escape
 from mecheval.reports.collection.numbers import SEED
-from mecheval.reports.tracking import NOT_LEARNED as NOT_LEARNED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
