@@ -28,6 +28,7 @@ from mecheval.models.sites import COMPONENTS
 from mecheval.reports import figures
 from mecheval.reports.collection import collect
 from mecheval.reports.drawing import style, words
+from mecheval.reports.drawing.sheets import sheets
 from mecheval.reports.drawing.style import STYLE
 from mecheval.reports.schema import Failure, Report
 
@@ -310,24 +311,34 @@ def test_the_bottleneck_stands_on_the_axis_and_what_does_not_count_is_hollow() -
 
 
 def test_a_metric_that_stands_there_twice_is_told_apart_by_its_parameters() -> None:
-    report = synthetic()
-    twice = [
-        metric.model_copy(
-            update={
-                "id": metric.id.replace("bottleneck", f"bottleneck[eraser={eraser}]"),
-                "metric": f"bottleneck[eraser={eraser}]",
-            }
-        )
-        for eraser in ("class_mean", "inlp")
-        for metric in report.metrics
-        if metric.name == "bottleneck"
-    ]
-    others = [metric for metric in report.metrics if metric.name != "bottleneck"]
-    drawn = figures.draw([report.model_copy(update={"metrics": [*others, *twice]})], ["layers"])
+    drawn = figures.draw([_with_bottlenecks("eraser=class_mean", "eraser=inlp")], ["layers"])
     names = [picture.drawing.name for picture in drawn]
     assert names == ["readability", "bottleneck[eraser=class_mean]", "bottleneck[eraser=inlp]"]
     assert "(bottleneck[eraser=class_mean])" in drawn[1].drawing.title
     assert "[" not in drawn[0].drawing.title
+
+
+def test_of_a_metric_that_stands_there_twice_the_one_with_the_fewest_parameters_counts() -> None:
+    report = _with_bottlenecks("eraser=direction,length=2", "erasers=[inlp]")
+    (sheet,) = sheets([report])
+    assert sheet.of("bottleneck") == {"parity": "bottleneck[erasers=[inlp]]/parity"}
+
+
+def _with_bottlenecks(*arguments: str) -> Report:
+    report = synthetic()
+    found = [
+        metric.model_copy(
+            update={
+                "id": metric.id.replace("bottleneck", f"bottleneck[{each}]"),
+                "metric": f"bottleneck[{each}]",
+            }
+        )
+        for each in arguments
+        for metric in report.metrics
+        if metric.name == "bottleneck"
+    ]
+    others = [metric for metric in report.metrics if metric.name != "bottleneck"]
+    return report.model_copy(update={"metrics": [*others, *found]})
 
 
 def test_a_curve_says_what_its_metric_says_of_it() -> None:

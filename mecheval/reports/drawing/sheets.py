@@ -13,6 +13,7 @@ from mecheval.reports.collection.numbers import SEED
 from mecheval.reports.drawing.style import COLOURS, GREY, text_inches
 from mecheval.reports.drawing.words import listed, wrapped
 from mecheval.reports.results import part_of
+from mecheval.spec import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -62,15 +63,15 @@ class Sheet:
     def of(self, name: str) -> dict[str, str]:
         """Return the results of a metric by what they are of, each by its id.
 
-        Of a metric that stands there several times, the one without parameters counts; else the
-        first one.
+        Of a metric that stands there several times, the one with the fewest parameters counts, of
+        several such the first: it is nearest to what the metric asks by default.
         """
         return self._by_metric.get(name, {})
 
     @cached_property
     def _by_metric(self) -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {}
-        for result in sorted(self.results(), key=lambda result: result.metric != result.name):
+        for result in sorted(self.results(), key=_n_parameters):
             part = part_of(result.id, result.metric or "")
             found.setdefault(result.name, {}).setdefault(part, result.id)
         return found
@@ -288,3 +289,7 @@ def titles(groups: Sequence[Group], ids: Sequence[str], inches: float) -> list[s
 def caption(*sentences: str) -> str:
     """Join what there is to say."""
     return " ".join(filter(None, sentences))
+
+
+def _n_parameters(result: MetricResult) -> int:
+    return len(parse_spec(result.metric or result.name).args)
