@@ -4,7 +4,7 @@ Glossary (paper -> code): S -> the state ``(B, H, K, V)``; W_Q, W_K, W_V -> ``qk
 behind ``conv``, a short convolution of ``d_conv`` taps, and SiLU; q and k are scaled to length 1;
 beta -> ``beta``, a sigmoid; W_O -> ``out``, behind a norm of what each head reads. With
 ``eigenvalues=[-1,1]`` beta is twice the sigmoid, so that a write can turn a state's sign (Grazzi et
-al. 2024, arXiv:2411.12537).
+al. 2025, arXiv:2411.12537).
 Differences from the paper: norms have no parameters of their own; the feed-forward part is a GELU
 between two matrices; the convolution has a bias; queries are not divided by sqrt(K), which the norm
 behind would undo. ``shell=paper`` has what is around the mixer as in the study of retrieval

@@ -23,7 +23,7 @@ Glossary (paper -> code): D, the dimension -> ``width``; E D, the expanded one -
 ``-exp(A_log)``, N rates per channel; D, the skip -> ``D``; sigma (SiLU) -> ``silu``.
 Difference from the paper: the norm before the mixer is LayerNorm without parameters of its own;
 RMSNorm with ``shell=paper``. With ``eigenvalues=[-1,1]`` the decay exp(Delta A) becomes
-2 exp(Delta A) - 1 (Grazzi et al. 2024, arXiv:2411.12537), which can flip the sign of a state.
+2 exp(Delta A) - 1 (Grazzi et al. 2025, arXiv:2411.12537), which can flip the sign of a state.
 
 Official implementation: https://github.com/state-spaces/mamba, there ``Mamba.forward`` and
 ``Mamba.step`` (mamba_simple.py), ``causal_conv1d_fn``, and ``selective_scan_ref``, whose loop is

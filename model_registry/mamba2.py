@@ -19,7 +19,7 @@ and D, the skip -> ``D``, one number per head each. From a state the same lines 
 recurrent form; the scan is also a masked attention, which is how chunks are computed.
 Differences from the paper: one group of B and C; neither norm has parameters of its own, but for
 the one before the mixer with ``shell=paper``. With ``eigenvalues=[-1,1]`` the decay exp(Delta A)
-becomes 2 exp(Delta A) - 1 (Grazzi et al. 2024, arXiv:2411.12537), which can flip the sign of a
+becomes 2 exp(Delta A) - 1 (Grazzi et al. 2025, arXiv:2411.12537), which can flip the sign of a
 state.
 
 With ``rotation=true`` the states turn as well, pair by pair, as those of Mamba-3 (Lahoti et al.

@@ -116,7 +116,7 @@ def claims(args: argparse.Namespace) -> int:
     suite.check_claims(Settings(include_paths=registry.include_paths))
     collection = _admitted(args.results)
     findings = examine(claims_of(suite), collection, registry, suite)
-    say(markdown(findings).rstrip("\n"))
+    say(markdown(findings, suite=args.suite).rstrip("\n"))
     return 0
 
 

@@ -168,7 +168,7 @@ def _run(args: argparse.Namespace) -> int:
     requests = _requests(args, devices.kind)
     if args.dry_run:
         return _dry_run(requests, as_json=args.json)
-    jobs = _positive(args.jobs or devices.jobs, "--jobs")
+    jobs = _positive(devices.jobs if args.jobs is None else args.jobs, "--jobs")
     quiet = args.quiet or not processes.is_main()
     with display(quiet=quiet, as_json=args.json and processes.is_main()) as listener:
         outcomes = execute(requests, listener, devices=devices, jobs=jobs, fail_fast=args.fail_fast)

@@ -132,5 +132,5 @@ def _row(metric: MetricResult) -> list[str]:
 def _value(metric: MetricResult) -> str:
     """Return the value, behind its verdict if it has one; or why there is none."""
     if metric.value is None:
-        return str(metric.reason)
+        return f"{metric.verdict}; {metric.reason}" if metric.verdict else str(metric.reason)
     return f"{metric.verdict}, {metric.value:.4g}" if metric.verdict else f"{metric.value:.4g}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval import escape
 from mecheval.reports.collection import words
-from mecheval.reports.collection.numbers import SEED
+from mecheval.reports.collection.numbers import NOT_MEASURED, SEED
 from mecheval.reports.markdown import table
 from mecheval.reports.tracking import LEAST
 
@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 ANSWERS = ("yes", "no", "undecided", "not testable")
 
 
-def markdown(findings: Sequence[Finding]) -> str:
-    """Return the findings as a Markdown table, with counts beneath it and how they are decided."""
+def markdown(findings: Sequence[Finding], *, suite: str = "") -> str:
+    """Return the findings as a Markdown table, with counts beneath it and how they are decided.
+
+    Args:
+        findings: What reports say of the claims.
+        suite: What the suite is called, for the command that measures what is not measured.
+    """
     named = any(finding.claim.id for finding in findings)
     columns = [column for column in _COLUMNS if named or not column.named]
     rows = [[column.cell(finding) for column in columns] for finding in findings]
@@ -36,7 +41,7 @@ def markdown(findings: Sequence[Finding]) -> str:
         f"{_counts(before)}; after correction {_counts(after)}. "
         f"Claims from {escape.markdown(sources)}.",
         _legend(findings, named=named),
-        _commands(findings),
+        _commands(findings, suite),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -118,13 +123,15 @@ def _legend(findings: Sequence[Finding], *, named: bool) -> str:
     return "\n".join(lines)
 
 
-def _commands(findings: Sequence[Finding]) -> str:
+def _commands(findings: Sequence[Finding], suite: str) -> str:
     """Say what to run for the claims that cannot be tested here."""
     by_command: dict[str, list[str]] = {}
     for finding in findings:
         claim = finding.claim
-        if claim.command and finding.answer == "not testable":
-            by_command.setdefault(claim.command, []).append(claim.id or claim.says)
+        missing = NOT_MEASURED in finding.here and not claim.untestable and suite
+        command = claim.command or (f"mecheval run --suite {suite}" if missing else "")
+        if command and finding.answer == "not testable":
+            by_command.setdefault(command, []).append(claim.id or claim.says)
     return "\n".join(
         f"- To test {escape.markdown(', '.join(names))}: {escape.code(command)}"
         for command, names in by_command.items()

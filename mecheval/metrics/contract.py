@@ -131,7 +131,8 @@ class Metric(ABC):
             n_scored: Number of units behind the value.
             fields: Further fields of :class:`MetricResult`; numbers may be NaN, and ``units`` an
                 array, with NaN for those that were left out. They are kept where the value is a
-                headline.
+                headline. ``missing`` says why a number of a column is not there although the value
+                is, by the column's path (``{"verdict": "..."}``), in place of what the column says.
 
         Raises:
             ContractError: A field cannot be so, such as a value that is no finite number.
@@ -154,7 +155,7 @@ class Metric(ABC):
             n_expected=layout.n_expected,
             bounds=layout.bounds,
             higher_is_better=layout.higher_is_better,
-            headline=self._headline(layout),
+            headline=self._headline(layout, fields.pop("missing", {})),
             value=estimate.value,
             reason=estimate.reason,
             uncertainty=None if estimate.value is None else uncertainty(estimate.interval),
@@ -194,7 +195,7 @@ class Metric(ABC):
             "contributes to the value, NaN where it was left out."
         )
 
-    def _headline(self, layout: Layout) -> list[Headline]:
+    def _headline(self, layout: Layout, missing: Mapping[str, str] | None = None) -> list[Headline]:
         place = f"{layout.stem}/{layout.part}" if layout.stem else layout.part
         columns = [c for c in self.card.headline if fnmatchcase(place, c.of)]
         if not layout.part and any(PART in c.title for c in columns):
@@ -202,7 +203,7 @@ class Metric(ABC):
         return [
             Headline(
                 title=c.title.replace(PART, layout.part), at=c.at, kind=c.kind, bounds=c.bounds,
-                otherwise=c.otherwise,
+                otherwise=(missing or {}).get(c.at) or c.otherwise,
             )
             for c in columns
         ]  # fmt: skip

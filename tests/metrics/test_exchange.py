@@ -132,7 +132,19 @@ def test_a_state_of_two_variables_needs_both() -> None:
         np.testing.assert_array_equal(series(one, "free"), series(both, "free"))
     assert both.verdict == tracking.PREDICTED
     assert found["exchange/top"].verdict is None
-    assert "top is not the whole state" in " ".join(found["exchange/top"].warnings)
+    assert why_no_verdict(found["exchange/top"]) == "top is not the whole state"
+
+
+def why_no_verdict(result: MetricResult) -> str:
+    return next(line.otherwise for line in result.headline if line.at == "verdict")
+
+
+def test_no_verdict_from_longer_words() -> None:
+    result = exchanged("planted/lstm-parity", length=4)
+    assert result.value is not None
+    assert result.verdict is result.scalars["agrees"] is None
+    said = "tracking is predicted from words of the training length alone"
+    assert why_no_verdict(result) == said
 
 
 def params_of(**params: Any) -> dict[str, Any]:
@@ -318,10 +330,10 @@ def test_the_verdict_is_held_against_longer_words() -> None:
 def test_no_verdict_where_nothing_is_lost_inside() -> None:
     result = exchanged("planted/parity-distractor")
     assert result.verdict is result.scalars["mean_sufficiency"] is None
-    assert "nothing is lost by donors of any state" in " ".join(result.warnings)
+    assert "nothing is lost by donors of any state" in why_no_verdict(result)
     result = exchanged("planted/parity-at-block[block=1,layers=1]")
     assert result.verdict is None
-    assert "no layer between the first and the last one" in " ".join(result.warnings)
+    assert why_no_verdict(result) == "there is no layer between the first and the last one"
 
 
 def test_cells_without_donors_are_counted_and_too_many_leave_no_value() -> None:
@@ -366,6 +378,7 @@ def test_what_is_remembered_is_exchanged_block_by_block() -> None:
     assert (series(result, "kept") == 1).all()
     assert result.value == 0.5
     assert result.verdict is None
+    assert why_no_verdict(result) == "what mixers hold is exchanged, and not the stream"
     assert result.profile is not None
     assert result.profile.marks["trivial"] == [True, False, False, False, False]
 

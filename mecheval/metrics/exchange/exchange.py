@@ -154,14 +154,14 @@ def _result(metric: Exchange, layout: Layout, sweep: Sweep, outcome: Outcome) ->
     if outcome.curves is None:
         reason = (
             f"{max(outcome.missing, outcome.missing_free):.1%} of the positions have no donor "
-            f"among {len(sweep.runs.pool)} sequences: n_pool and n_pool_most give more"
+            f"among {len(sweep.runs.pool)} sequences: {_more_by(metric, sweep.subject)} more"
         )
         estimate = Estimate(None, reason=reason)
         return metric.result(layout, estimate, 0, scalars=scalars, config=config)
     curves = outcome.curves
     inner, inner_R = inner_mean(curves.sufficiency_L), inner_mean(curves.sufficiency_RL)
     (low,), (high,) = resampling.bounds(inner_R[:, None])
-    found = Prediction()
+    found = Prediction(objection="what mixers hold is exchanged, and not the stream")
     if sweep.of_stream:
         found = predicted(
             sweep.subject, sweep.runs.pool, parts_of(layout.part), float(inner), least=metric.tracks
@@ -172,6 +172,7 @@ def _result(metric: Exchange, layout: Layout, sweep: Sweep, outcome: Outcome) ->
         _estimate(curves),
         len(curves.clean_B),
         verdict=found.verdict,
+        missing={"verdict": found.objection or ""},
         scalars={
             **scalars, **numbers,
             "accuracy": curves.accuracy, "chance": curves.chance,
@@ -184,6 +185,12 @@ def _result(metric: Exchange, layout: Layout, sweep: Sweep, outcome: Outcome) ->
         warnings=[*notes, *found.notes],
         profile=_by_layer(curves, trivial=(0, -1) if sweep.of_stream else (0,)),
     )  # fmt: skip
+
+
+def _more_by(metric: Exchange, subject: Subject) -> str:
+    """Say what would give more donors: parameters, or a limit on examples."""
+    limited = subject.cut(metric.n_pool_most) < metric.n_pool_most
+    return "a higher limit on examples gives" if limited else "n_pool and n_pool_most give"
 
 
 def _estimate(curves: Curves) -> Estimate:

@@ -30,11 +30,13 @@ class Prediction:
     Attributes:
         verdict: :data:`PREDICTED`, :data:`NOT_PREDICTED`, or None.
         longer: Last-position accuracy at longer words; None where it is not known.
-        notes: Why there is no verdict, and why nothing can be held against it.
+        objection: Why there is no verdict, None where there is one.
+        notes: Why nothing can be held against it.
     """
 
     verdict: str | None = None
     longer: float | None = None
+    objection: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -58,13 +60,13 @@ def predicted(
     objection = _objection(subject, pool, variables, inner)
     verdict = None if objection else PREDICTED if inner >= least else NOT_PREDICTED
     longer, why = last_at(subject, FACTOR)
-    notes = [f"no verdict on tracking: {objection}"] if objection else []
-    if why and verdict:
-        notes.append(f"the verdict is held against nothing: {why}")
-    return Prediction(verdict, longer, tuple(notes))
+    notes = (f"the verdict is held against nothing: {why}",) if why and verdict else ()
+    return Prediction(verdict, longer, objection, notes)
 
 
 def _objection(subject: Subject, pool: Batch, variables: Sequence[str], inner: float) -> str | None:
+    if subject.length > subject.task.max_length:
+        return "tracking is predicted from words of the training length alone"
     others = [name for name in subject.task.variables if name not in variables]
     if not _goes_on(pool, variables):
         return "the task asks for what stands in a text, and has no state that goes on"
