@@ -27,10 +27,11 @@ from scipy.stats import binom
 from mecheval.errors import ContractError
 from mecheval.harness import selftest
 from mecheval.metrics import longer_words
-from mecheval.metrics.horizon import places
+from mecheval.metrics.horizon import followed, places
 from mecheval.metrics.horizon.horizon import KEPT, LOST
 from mecheval.metrics.horizon.places import Words
 from mecheval.metrics.horizon.spread import threshold
+from mecheval.metrics.horizon.trend import Trend
 
 if TYPE_CHECKING:
     from mecheval.metrics import Subject
@@ -216,6 +217,17 @@ def test_a_length_that_cannot_be_had_is_said(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_states_that_are_not_there_have_no_horizon() -> None:
     result = horizon_of(subject_of(HandBuilt([Mixer(never)]), load_task("parity")))
+    assert (result.value, result.verdict) == (None, None)
+    assert str(result.reason).startswith("the states are not told apart behind the last layer")
+    assert result.scalars.get("agrees_4x") is None
+
+
+def test_a_spread_that_falls_from_where_states_are_not_told_apart_predicts_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    falling = Trend(np.array([0.3]), np.array([-1.0]))  # 0.6 in the middle, 0.3 at the end
+    monkeypatch.setattr(followed, "fitted", lambda *_: falling)
+    result = horizon_of(subject_of(HandBuilt([Affine(0.1)]), load_task("parity")))
     assert (result.value, result.verdict) == (None, None)
     assert str(result.reason).startswith("the states are not told apart behind the last layer")
     assert result.scalars.get("agrees_4x") is None

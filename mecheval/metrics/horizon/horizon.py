@@ -162,7 +162,7 @@ def _result(metric: Horizon, layout: Layout, followed: Followed) -> MetricResult
     trend, trend_R = followed.trend(followed.ratio_LT[-1:]), followed.trend(followed.ratio_RT)
     horizon, ends = float(trend.horizon(level)[0]), ends_of(trend_R.horizon(level))
     estimate = _estimate(trend, level, horizon, ends)
-    known = estimate.value is not None or horizon > FARTHEST
+    known = _told_apart(trend, level) and (estimate.value is not None or horizon > FARTHEST)
     held, verdict, notes = _held(followed, horizon) if known else ({}, None, [])
     spread_ends, growth_ends = ends_of(trend_R.level_R), ends_of(trend_R.growth_R)
     return metric.result(
@@ -188,12 +188,11 @@ def _result(metric: Horizon, layout: Layout, followed: Followed) -> MetricResult
 
 
 def _estimate(trend: Trend, level: float, horizon: float, ends: tuple[Any, Any]) -> Estimate:
-    middle = float(trend.at(0.5)[0])
-    if middle >= level:
+    if not _told_apart(trend, level):
         return Estimate(
             None,
             reason=f"the states are not told apart behind the last layer: in the middle of a word "
-            f"their spread is {middle:.3g} of their distance, and {level:.3g} is where they count "
+            f"their spread is {float(trend.at(0.5)[0]):.3g} of their distance, and {level:.3g} is where they count "
             "as lost",
         )
     if horizon > FARTHEST:
@@ -204,6 +203,11 @@ def _estimate(trend: Trend, level: float, horizon: float, ends: tuple[Any, Any])
         )
     interval = Interval(*ends, "bootstrap", "sequence", n_resamples=stats.N_RESAMPLES)
     return Estimate(horizon, interval if ends[1] <= FARTHEST else None)
+
+
+def _told_apart(trend: Trend, level: float) -> bool:
+    """Say whether states are told apart from the middle of words on; a spread may fall later."""
+    return bool(trend.at(0.5)[0] < level)
 
 
 def _counted(ends: tuple[Any, Any]) -> dict[str, float]:

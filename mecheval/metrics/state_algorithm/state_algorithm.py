@@ -60,14 +60,14 @@ MIN_OCTAVES = 3
 class StateAlgorithm(Metric):
     """By which algorithm a model multiplies the letters of a word: one after another, or a scan.
 
-    Pairs of words differ in one letter, d positions before the last one; there are as many with
-    d = 1, 2 to 3, 4 to 7 and so on. The run with the changed letter gets the stream of the other
-    one at an inner layer: at the readout alone, which says whether the letter has arrived there by
-    then, and at all positions between the two, which says whether it stands there. Where the group
-    has proper quotients (the sign of s3, the residues of z6) they are asked apart: letters that
-    differ in the quotient, and the quotient of the answer; and letters that do not differ in it,
-    and the whole answer. Beside it stands what ``exchange`` asks: what donors of the same element,
-    or of the same value of a quotient, keep of the answers in just this variable.
+    Pairs of words differ in one letter, as many of them 1, 2 to 3, 4 to 7 and so on positions
+    before the last one. The run with the changed letter gets the stream of the other one at an
+    inner layer: at the readout alone, which says whether the letter has arrived there by then, and
+    at all positions between the two, which says whether it stands there. Where the group has proper
+    quotients (the sign of s3, the residues of z6) they are asked apart: letters that differ in the
+    quotient, and the quotient of the answer; and letters that do not differ in it, and the whole
+    answer. Beside it stands what ``exchange`` asks: what donors of the same element, or of the same
+    value of a quotient, keep of the answers in just this variable.
 
     The verdict is *sequential*, *associative scan* or *parity first, then scan*; ``config`` says
     which quotients were asked, and which comes first. The rule, in full, stands in
