@@ -191,9 +191,9 @@ def _estimate(trend: Trend, level: float, horizon: float, ends: tuple[Any, Any])
     if not _told_apart(trend, level):
         return Estimate(
             None,
-            reason=f"the states are not told apart behind the last layer: in the middle of a word "
-            f"their spread is {float(trend.at(0.5)[0]):.3g} of their distance, and {level:.3g} is where they count "
-            "as lost",
+            reason="the states are not told apart behind the last layer: in the middle of a word "
+            f"their spread is {float(trend.at(0.5)[0]):.3g} of their distance, and {level:.3g} is "
+            "where they count as lost",
         )
     if horizon > FARTHEST:
         return Estimate(
