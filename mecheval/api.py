@@ -112,14 +112,10 @@ def evaluate(
         "progress": progress, "include_path": include_path,
     }  # fmt: skip
     checked = checked_arguments("mecheval.evaluate", given | settings)
-    listed = {"models": [*_listed(models)], "tasks": [*_listed(tasks)]}
-    for name, values in {**listed, "seeds": checked.seeds}.items():
-        if values is not None and not len(values):
-            raise UsageError(f"mecheval.evaluate got no {name}. Give at least one.")
     devices = find_devices(checked.device)
     request = Request(
-        models=tuple(_model(model) for model in listed["models"]),
-        tasks=tuple(_task(task) for task in listed["tasks"]),
+        models=tuple(_model(model) for model in _listed(models)),
+        tasks=tuple(_task(task) for task in _listed(tasks)),
         seeds=checked.seeds,
         size=checked.size,
         recipe=checked.recipe or {},

@@ -88,13 +88,17 @@ def check(request: Request) -> None:
     """Check what can be checked without importing a model.
 
     Raises:
-        UsageError: A name is unknown or a number is out of range.
+        UsageError: There is nothing to measure, a name is unknown, or a number is out of range.
     """
     with said_of(request.origin):
         _check(request)
 
 
 def _check(request: Request) -> None:
+    asked = {"model": request.models, "task": request.tasks, "seed": request.chosen_seeds}
+    for name, given in asked.items():
+        if not given:
+            raise UsageError(f"There is no {name} to measure. Give at least one.")
     registry = Registry(request.settings.include_paths)
     before = ""
     for given in request.models:

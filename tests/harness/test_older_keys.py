@@ -33,7 +33,7 @@ def test_cells_of_a_published_suite_have_the_keys_of_their_reports() -> None:
 def test_published_recipes_keep_their_hashes() -> None:
     for report in published():
         swept = next((run["values"] for run in report["training"]["sweep"] if run["chosen"]), {})
-        recipe = Recipe().replace({**report["identity"]["recipe"], **swept, "gate_on": "token"})
+        recipe = Recipe().replace({**whole(report["identity"]["recipe"]), **swept})
         assert recipe.sha256 == report["training"]["recipe_sha256"]
         assert recipe.to_dict() == {**report["identity"]["recipe"], **swept}
 

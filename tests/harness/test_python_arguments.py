@@ -89,3 +89,16 @@ def test_every_setting_is_an_argument() -> None:
 
     known = set(Arguments.model_fields) | {"include_paths"}
     assert set(Settings.__dataclass_fields__) <= known
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (([], ["parity"]), "no model"),
+        ((["gru"], []), "no task"),
+        ((["gru"], ["parity"], []), "no seed"),
+    ],
+)
+def test_nothing_to_measure_is_refused(given: tuple[list[Any], ...], said: str) -> None:
+    with pytest.raises(UsageError, match=f"There is {said} to measure. Give at least one."):
+        mecheval.evaluate(*given)
