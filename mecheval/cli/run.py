@@ -268,7 +268,9 @@ def _dry_run(requests: Sequence[Request], *, as_json: bool) -> int:
             say(json.dumps(row))
         return 0
     shown = [[str(value) for value in (row | {"key": row["key"][:8]}).values()] for row in rows]
+    there = sum(row["state"] == "cached" for row in rows)
     say(table(["Model", "Task", "Seed", "State", "Key", "Report"], shown))
+    say(f"{there} cells are already there, {len(rows) - there} to do", error=True)
     return 0
 
 

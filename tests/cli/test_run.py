@@ -81,6 +81,7 @@ def test_a_run_prints_lines_and_a_table_and_resumes(run, tmp_path):
     planned = run(*CELL, "-s", "0-2", "-o", tmp_path, "--dry-run")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in planned.out.splitlines()]
     assert [row[3] for row in rows] == ["State", "-" * len(rows[1][3]), "cached", "cached", "to do"]
+    assert planned.err == "2 cells are already there, 1 to do\n"
     assert rows[2][5] == str(
         tmp_path / "lstm/parity@1/seed0+limit=16,metrics=recovery,steps=10.json"
     )

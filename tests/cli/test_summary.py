@@ -218,7 +218,7 @@ def test_reasons_fill_no_more_than_a_screen():
     ]
     shown = notes(of(*results))
     assert len(shown) == 13
-    assert shown[-1] == "- and 4 more"
+    assert shown[-1] == "- and 4 more, which stand in the reports"
 
 
 def test_many_cells_of_one_reason_are_counted():

@@ -113,7 +113,11 @@ def lines(notes: Iterable[Note], most: int = MOST_LINES) -> list[str]:
         found.setdefault(_alike(note), []).append(note)
     ordered = sorted(found.values(), key=len, reverse=True)
     told = [_line(same) for same in ordered[:most]]
-    return told + ([f"and {len(ordered) - most} more"] if len(ordered) > most else [])
+    return told + (
+        [f"and {len(ordered) - most} more, which stand in the reports"]
+        if len(ordered) > most
+        else []
+    )
 
 
 def _alike(note: Note) -> tuple[str, ...]:

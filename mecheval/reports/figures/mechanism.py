@@ -33,7 +33,7 @@ MOST_FACETS, MOST_LINES = 4, 6
 _NAMES, _SCORES, _GAP, _ROW = 1.65, 0.95, 0.2, 0.215  # inches
 _FACET = 1.3  # inches of a column of verdicts, where its words need no more
 _SQUARES, _SQUARE = 8, 0.085  # most squares beside each other, and inches of one
-_LINE, _HEAD = 0.09, 0.16  # inches of a further line of words, and of the headings
+_LINE, _HEAD, _FURTHER = 0.09, 0.16, 0.105  # inches of a further line of words, and of headings
 _TALLEST = 7.2  # inches of all rows of a page
 
 
@@ -124,18 +124,21 @@ def _page(sheet: Sheet, groups: Sequence[Group], shown: _Shown, called: tuple[st
     said = Words(*called, _caption(sheet, groups, (scores, facets)))
     width = sizes.starts[-1] + sizes.widths[-1]
     room = Room(left=sizes.names, right=0.05, foot=0.12)
-    edges = sizes.edges(groups)
-    panel = Panel("", edges[-1] + _HEAD)
+    edges, heads = sizes.edges(groups), _heads(sheet, shown)
+    head = _HEAD + _FURTHER * max(text.count("\n") for _, text in heads)
+    panel = Panel("", edges[-1] + head)
     whole = sizes.names + width + 0.05
     drawing, (axes,) = canvas.page([panel], said, room, columns=1, width=whole)
     row_axes(axes, edges)
-    axes.set_ylim(edges[-1], -_HEAD)
+    axes.set_ylim(edges[-1], -head)
     axes.set_xlim(0, width)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
     label_rows(axes, groups, room.left, edges)
+    for x, text in heads:
+        _head(axes, x, text)
     if scores is not None:
-        _draw_scores(axes, groups, (scores, sheet.title(scores)), edges)
+        _draw_scores(axes, groups, scores, edges)
     for facet, start, width in zip(facets, sizes.starts, sizes.widths, strict=True):
         _draw_facet(axes, groups, (sheet, facet), ((start, width), edges))
     return drawing
@@ -189,19 +192,29 @@ def _heading(facet: Column) -> str:
     return facet.title.removesuffix(": verdict")
 
 
+def _heads(sheet: Sheet, shown: _Shown) -> list[tuple[float, str]]:
+    """Return where the heading of every column begins, and its words in lines of its width."""
+    scores, facets, sizes = shown
+    columns = [] if scores is None else [(0.0, _SCORES + 0.9 * _GAP, sheet.title(scores))]
+    columns += [
+        (start, width - _GAP / 2, _heading(facet))
+        for facet, start, width in zip(facets, sizes.starts, sizes.widths, strict=True)
+    ]
+    return [
+        (x, words.filled(text, inches, points=style.CAPTION, bold=True))
+        for x, inches, text in columns
+    ]
+
+
 def _head(axes: Axes, x: float, text: str) -> None:
     axes.annotate(
-        words.clean(text), (x, 0), (0, 3.5), textcoords="offset points", va="bottom",
+        text, (x, 0), (0, 3.5), textcoords="offset points", va="bottom",
         fontsize=style.CAPTION, fontweight="bold",
     )  # fmt: skip
 
 
-def _draw_scores(
-    axes: Axes, groups: Sequence[Group], what: tuple[str, str], edges: Sequence[float]
-) -> None:
+def _draw_scores(axes: Axes, groups: Sequence[Group], id: str, edges: Sequence[float]) -> None:
     """Draw accuracy from 0 to 1 in a strip of its own."""
-    id, title = what
-    _head(axes, 0, title)
     for share in (0.0, 0.5, 1.0):
         axes.plot([share * _SCORES] * 2, [0, edges[-1]], color=LIGHT, linewidth=0.6, zorder=1)
         axes.text(share * _SCORES, edges[-1] + 0.02, f"{share:g}", ha="center", va="top",
@@ -229,8 +242,6 @@ def _draw_facet(
     """Draw a square per seed and the verdicts in words, in a column that starts at a place."""
     (sheet, column), ((start, width), edges) = facet, place
     beside = _beside(groups, width)
-    title = words.wrapped(_heading(column), width - 0.1, points=1.1 * style.CAPTION, lines=1)
-    _head(axes, start, title)
     for (top, bottom), group in zip(pairwise(edges), groups, strict=True):
         row = (top + bottom) / 2
         counts = group.number(column.id, VERDICT).verdicts
