@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -30,6 +31,7 @@ from mecheval.reports.collection import collect
 from mecheval.reports.drawing import style, words
 from mecheval.reports.drawing.sheets import sheets
 from mecheval.reports.drawing.style import STYLE
+from mecheval.reports.figures import lateness
 from mecheval.reports.schema import Failure, Report
 
 if TYPE_CHECKING:
@@ -602,6 +604,23 @@ def test_lateness_has_a_panel_per_task_and_variable_and_dots_for_seeds() -> None
         assert [float(np.asarray(line.get_xdata())[0]) for line in lines] == pytest.approx(late)
     dots = [line for line in found[3].lines if line.get_marker() == "."]
     assert {len(np.asarray(line.get_xdata())) for line in dots} == {4}
+
+
+def test_lateness_cuts_a_long_name_of_a_task_and_not_the_variable() -> None:
+    (sheet,) = sheets([synthetic("gru", "dyck")])
+    long = replace(sheet, task="dyck@1[k=3,max_length=8,min_length=8,noop_rate=0.25]")
+    lines = lateness._title(lateness.Place(long, "depth+top"), 1.0).splitlines()
+    assert len(lines) == 3
+    assert "..." in lines[1]
+    assert lines[-1] == "depth+top"
+    assert lateness._title(lateness.Place(sheet, "top"), 1.0) == "dyck@1: top"
+
+
+def test_lateness_leaves_out_models_of_other_pages() -> None:
+    reports = [synthetic("gru", "dyck"), synthetic("lstm", "dyck"), synthetic("mamba", "parity")]
+    (dyck,) = [sheet for sheet in sheets(reports) if sheet.task.startswith("dyck")]
+    kept = lateness._measured(collect(reports).groups, [lateness.Place(dyck, "top")])
+    assert [group.name.row for group in kept] == ["gru", "lstm"]
 
 
 def test_a_model_that_has_not_learned_a_task_keeps_its_row() -> None:

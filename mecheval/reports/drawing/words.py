@@ -64,6 +64,9 @@ CIRCUITS = (
 
 _CIRCUIT = re.compile(r"L[0-9]+(H[0-9]+| |$)")
 
+LEFT_OUT = "..."
+"""What stands for the middle of a name that is too long."""
+
 _WHOLE = r"\.\.\.|\([0-9]+ of [0-9]+\)"
 """What no line ends within: what stands for a part that is left out, the number of a page."""
 
@@ -125,7 +128,7 @@ def _cut(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     tail = max(0, (most - 3) // 3)
-    return text[: max(1, most - 3 - tail)] + "..." + text[len(text) - tail :]
+    return text[: max(1, most - 3 - tail)] + LEFT_OUT + text[len(text) - tail :]
 
 
 def listed(names: Sequence[str], *, most: int = 12) -> str:

@@ -85,11 +85,16 @@ def draw_all(sheets: Sequence[Sheet]) -> list[Drawing]:
     if len(groups) < 2:
         return []
     pages = [places[i : i + _MOST_PANELS] for i in range(0, len(places), _MOST_PANELS)]
-    parts = [(some, rows) for some in pages for rows, _ in Pages(groups, MOST)]
+    parts = [(some, rows) for some in pages for rows, _ in Pages(_measured(groups, some), MOST)]
     return [
         _page(some, rows, f"{number} of {len(parts)}" if len(parts) > 1 else "")
         for number, (some, rows) in enumerate(parts, 1)
     ]
+
+
+def _measured(groups: Sequence[Group], places: Sequence[Place]) -> list[Group]:
+    """Return the models that were measured on one of some tasks at least."""
+    return [group for group in groups if any(place.group(group.name.row) for place in places)]
 
 
 def _parts(sheet: Sheet) -> list[str]:
@@ -111,7 +116,7 @@ def _page(places: Sequence[Place], groups: Sequence[Group], page: str) -> Drawin
     room = Room(left=names_inches(groups, _NAMES), right=0.08, inner=0.08, bottom=0.1)
     columns = canvas.columns_of(len(places), COLUMNS)
     inches = canvas.plot_inches(columns, room, style.NARROW)
-    titles = [words.wrapped(place.title, inches, points=7) for place in places]
+    titles = [_title(place, inches) for place in places]
     panels = [
         Panel(title, _ROW * len(groups))
         for start in range(0, len(titles), columns)
@@ -135,6 +140,15 @@ def _page(places: Sequence[Place], groups: Sequence[Group], page: str) -> Drawin
     for panel in axes[-columns:]:
         panel.set_xlabel("lateness")
     return drawing
+
+
+def _title(place: Place, inches: float) -> str:
+    """Return the title in lines; of one that is too long the task is cut, and not the variable."""
+    whole = words.wrapped(place.title, inches, points=style.LABEL)
+    if words.LEFT_OUT not in whole or place.title == place.sheet.task:
+        return whole
+    task = words.wrapped(place.sheet.task, inches, points=style.LABEL)
+    return f"{task}\n{words.wrapped(place.part, inches, points=style.LABEL)}"
 
 
 def _level(titles: Sequence[str]) -> list[str]:
