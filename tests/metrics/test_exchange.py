@@ -32,6 +32,7 @@ from mecheval.errors import UsageError
 from mecheval.harness import selftest
 from mecheval.metrics.exchange import tracking
 from mecheval.metrics.exchange.exchange_sweep import sweep_of
+from mecheval.metrics.exchange.exchanged_runs import exchanged_runs
 from mecheval.models.contract import Encoding
 from mecheval.models.wrapped.model import WrappedModel
 from mecheval.tasks.floors import first_position
@@ -424,3 +425,11 @@ def test_batches_of_any_size_give_the_same() -> None:
     np.testing.assert_allclose(
         series(one["exchange/parity"], "kept"), series(other["exchange/parity"], "kept"), atol=1e-3
     )
+
+
+def test_a_limit_on_examples_is_named_where_it_leaves_too_few_donors() -> None:
+    for limit, more in ((16, "a higher limit on examples gives"), (None, "n_pool_most give")):
+        subject = untrained("gru[layers=1,width=16]", "s3", limit=limit)
+        runs = exchanged_runs(subject, [("element",)], params_of(n_sequences=10))
+        assert runs.too_few(0.8, most=24_000).startswith("80.0% of the positions have no donor")
+        assert runs.too_few(0.8, most=24_000).endswith(f"{more} more")

@@ -152,10 +152,8 @@ def _result(metric: Exchange, layout: Layout, sweep: Sweep, outcome: Outcome) ->
     scalars = {"without_donor": outcome.missing, "without_free_donor": outcome.missing_free}
     config = {"first_position": sweep.runs.first, "n_giving": len(sweep.runs.pool)}
     if outcome.curves is None:
-        reason = (
-            f"{max(outcome.missing, outcome.missing_free):.1%} of the positions have no donor "
-            f"among {len(sweep.runs.pool)} sequences: {_more_by(metric, sweep.subject)} more"
-        )
+        missing = max(outcome.missing, outcome.missing_free)
+        reason = sweep.runs.too_few(missing, most=metric.n_pool_most)
         estimate = Estimate(None, reason=reason)
         return metric.result(layout, estimate, 0, scalars=scalars, config=config)
     curves = outcome.curves
@@ -185,12 +183,6 @@ def _result(metric: Exchange, layout: Layout, sweep: Sweep, outcome: Outcome) ->
         warnings=[*notes, *found.notes],
         profile=_by_layer(curves, trivial=(0, -1) if sweep.of_stream else (0,)),
     )  # fmt: skip
-
-
-def _more_by(metric: Exchange, subject: Subject) -> str:
-    """Say what would give more donors: parameters, or a limit on examples."""
-    limited = subject.cut(metric.n_pool_most) < metric.n_pool_most
-    return "a higher limit on examples gives" if limited else "n_pool and n_pool_most give"
 
 
 def _estimate(curves: Curves) -> Estimate:

@@ -43,10 +43,7 @@ def kept_states(
     kept = {name: donors_by(runs.pool, runs.batch, (name,)) for name in values}
     missing = max(donors.missing for donors in (free, *kept.values()))
     if missing > params["max_missing"]:
-        return (
-            f"{missing:.1%} of the positions have no donor among {len(runs.pool)} sequences: "
-            "n_pool and n_pool_most give more"
-        )
+        return runs.too_few(missing, most=params["n_pool_most"])
     rng = subject.stream("probe_data", "donors", subject.length, "free")
     donor_RT = [free.draw(rng, 1)[0]]
     for name, donors in kept.items():
