@@ -91,6 +91,16 @@ class Subject:
         """Return a number of examples, cut to the limit."""
         return n if self.limit is None else min(n, self.limit)
 
+    def gives_more(self, **sizes: int) -> str:
+        """Say in words what gives more examples: the limit where it cuts, or else parameters.
+
+        Args:
+            **sizes: The parameters of the metric that say how many there are, with their values.
+        """
+        if any(self.cut(n) < n for n in sizes.values()):
+            return "a higher limit on examples gives more"
+        return f"{' and '.join(sizes)} {'gives' if len(sizes) == 1 else 'give'} more"
+
     def stream(self, *names: str | int) -> np.random.Generator:
         """Return the random stream of one purpose."""
         return seeding.stream(self.seed, *names)

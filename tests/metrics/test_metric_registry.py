@@ -143,5 +143,8 @@ def test_too_few_examples_are_a_reason() -> None:
     for name in ("readability", "bottleneck"):
         result = results_of(subject, name)[f"{name}/parity"]
         assert result.value is None
-        assert result.reason == "fewer than two values of parity have 10 training examples"
+        assert result.reason == (
+            "fewer than two values of parity have 10 training examples: a higher limit on "
+            "examples gives more"
+        )
         assert result.n_expected == 12

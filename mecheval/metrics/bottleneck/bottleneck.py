@@ -25,8 +25,7 @@ from mecheval.metrics.bottleneck.summary import summary
 from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.needs import AtLength, Variable
 from mecheval.metrics.parameters import Amount, Count, Lengths, Strength, Strengths
-from mecheval.metrics.probe.probe_data import MIN_PER_CLASS
-from mecheval.metrics.probe.probe_scores import probe_scores
+from mecheval.metrics.probe.probe_scores import probe_scores, too_few_examples
 from mecheval.metrics.results import Estimate, Layout
 from mecheval.tasks.floors import counting, first_position
 
@@ -202,7 +201,7 @@ class Bottleneck(Metric):
         for key, layout in layouts.items():
             name = key[0]
             if name not in asked:
-                reason = f"fewer than two values of {name} have {MIN_PER_CLASS} training examples"
+                reason = too_few_examples(subject, name, n_train=self.n_train)
                 results.append(self.result(layout, Estimate(None, reason=reason), 0))
                 continue
             rng = subject.stream("bootstrap", "bottleneck", name)

@@ -47,9 +47,7 @@ if TYPE_CHECKING:
     part="variable",
     headline=(
         Column("{part}: lateness of sufficiency"),
-        Column(
-            "{part}: tracking by sufficiency", at="verdict", otherwise="it is not the whole state"
-        ),
+        Column("{part}: tracking by sufficiency", at="verdict"),
     ),
 )
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +151,7 @@ def _result(metric: Exchange, layout: Layout, sweep: Sweep, outcome: Outcome) ->
     config = {"first_position": sweep.runs.first, "n_giving": len(sweep.runs.pool)}
     if outcome.curves is None:
         missing = max(outcome.missing, outcome.missing_free)
-        reason = sweep.runs.too_few(missing, most=metric.n_pool_most)
+        reason = sweep.runs.too_few(missing, n_pool=metric.n_pool, n_pool_most=metric.n_pool_most)
         estimate = Estimate(None, reason=reason)
         return metric.result(layout, estimate, 0, scalars=scalars, config=config)
     curves = outcome.curves

@@ -64,18 +64,16 @@ class ExchangedRuns:
         """
         return first_position(self.subject.length)
 
-    def too_few(self, missing: float, *, most: int) -> str:
-        """Say that positions have no donor, and what gives more: parameters, or a higher limit.
+    def too_few(self, missing: float, **sizes: int) -> str:
+        """Say that positions have no donor, and what gives more of them.
 
         Args:
             missing: Their share.
-            most: Most sequences of the pool.
+            **sizes: As for :meth:`Subject.gives_more`.
         """
-        limited = self.subject.cut(most) < most
-        more = "a higher limit on examples gives" if limited else "n_pool and n_pool_most give"
         return (
             f"{missing:.1%} of the positions have no donor among {len(self.pool)} sequences: "
-            f"{more} more"
+            f"{self.subject.gives_more(**sizes)}"
         )
 
     @cached_property

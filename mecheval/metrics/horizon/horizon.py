@@ -141,7 +141,8 @@ class Horizon(Metric):
             subject.examples("test", self.n_test, purpose="horizon"),
         )
         names = [layout.part for layout in layouts]
-        why_not = {name: words.objection(name) for name in names}
+        sizes = {"n_fit": self.n_fit, "n_test": self.n_test}
+        why_not = {name: words.objection(name, **sizes) for name in names}
         values = {name: words.values(name) for name in names if why_not[name] is None}
         by_layer = list(places_by_layer(words, values)) if values else []
         return [

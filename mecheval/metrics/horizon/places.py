@@ -64,8 +64,13 @@ class Words:
             enough_K &= label_BTK.sum(0).min(0) >= MIN_PER_CLASS
         return np.flatnonzero(enough_K).tolist()
 
-    def objection(self, variable: str) -> str | None:
-        """Say why the spread of a variable has no trend, None where it has one."""
+    def objection(self, variable: str, **sizes: int) -> str | None:
+        """Say why the spread of a variable has no trend, None where it has one.
+
+        Args:
+            variable: A variable of the task.
+            **sizes: As for :meth:`Subject.gives_more`.
+        """
         if any(
             (batch.variables[variable][:, self.half :] == UNDEFINED).any() for batch in self.both
         ):
@@ -76,7 +81,7 @@ class Words:
             return None
         return (
             f"fewer than two values of {variable} have {MIN_PER_CLASS} sequences at every position "
-            "of the second half: n_fit and n_test give more"
+            f"of the second half: {self.subject.gives_more(**sizes)}"
         )
 
     def decides(self, variable: str) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from mecheval.metrics.probe import mlp, probes
 from mecheval.metrics.probe.controls import Controls, LabelSets
 from mecheval.metrics.probe.design import design
-from mecheval.metrics.probe.probe_data import SPLITS, ProbeData, probe_data
+from mecheval.metrics.probe.probe_data import MIN_PER_CLASS, SPLITS, ProbeData, probe_data
 from mecheval.metrics.resampling import balanced_accuracy
 
 if TYPE_CHECKING:
@@ -94,6 +94,14 @@ def probe_scores(
     else:
         subject.memo[key] = dataclasses.replace(known, controls=score_controls(data, sets))
     return data, subject.memo[key]
+
+
+def too_few_examples(subject: Subject, variable: str, *, n_train: int) -> str:
+    """Say why there is no probe for a variable."""
+    return (
+        f"fewer than two values of {variable} have {MIN_PER_CLASS} training examples: "
+        f"{subject.gives_more(n_train=n_train)}"
+    )
 
 
 def score_layers(

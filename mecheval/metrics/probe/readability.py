@@ -22,8 +22,8 @@ from mecheval.metrics import layer_curves, resampling
 from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.needs import AtLength, Variable
 from mecheval.metrics.parameters import Count, Lengths, Strengths
-from mecheval.metrics.probe.probe_data import MIN_PER_CLASS, ProbeData, forget_untrained
-from mecheval.metrics.probe.probe_scores import probe_scores
+from mecheval.metrics.probe.probe_data import ProbeData, forget_untrained
+from mecheval.metrics.probe.probe_scores import probe_scores, too_few_examples
 from mecheval.metrics.probe.readings import Readings, readings
 from mecheval.metrics.results import Estimate, Layout, profile
 from mecheval.tasks.floors import first_position
@@ -116,7 +116,7 @@ def _of_variable(metric: Readability, subject: Subject, layout: Layout) -> Metri
     data, scores = probe_scores(subject, name, params, n_controls=metric.n_controls)
     config = {"first_position": first_position(subject.length), "classes": list(data.classes)}
     if scores is None:
-        reason = f"fewer than two values of {name} have {MIN_PER_CLASS} training examples"
+        reason = too_few_examples(subject, name, n_train=metric.n_train)
         return metric.result(layout, Estimate(None, reason=reason), 0, config=config)
     read = readings(subject, name, data, scores, params)
     return metric.result(

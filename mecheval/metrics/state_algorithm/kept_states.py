@@ -43,7 +43,8 @@ def kept_states(
     kept = {name: donors_by(runs.pool, runs.batch, (name,)) for name in values}
     missing = max(donors.missing for donors in (free, *kept.values()))
     if missing > params["max_missing"]:
-        return runs.too_few(missing, most=params["n_pool_most"])
+        sizes = {size: params[size] for size in ("n_pool", "n_pool_most")}
+        return runs.too_few(missing, **sizes)
     rng = subject.stream("probe_data", "donors", subject.length, "free")
     donor_RT = [free.draw(rng, 1)[0]]
     for name, donors in kept.items():
