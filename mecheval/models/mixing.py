@@ -141,12 +141,7 @@ class Mixing(ABC):
         return self._out(z_BTZ), after
 
     def output(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only: Only = None,
-        edit: Edit = unchanged,
+        self, signals: Signals, state: State, *, only: Only = None, edit: Edit = unchanged
     ) -> Tensor:
         """Return the output alone.
 

@@ -268,26 +268,27 @@ def _sites(blocks: list[Call]) -> tuple[dict[Site, Tap], dict[Site, str]]:
     taps: dict[Site, Tap] = {}
     absent: dict[Site, str] = {}
 
-    def put(site: Site, side: Literal["input", "output"], found: Call | str) -> None:
-        if isinstance(found, str):
-            absent[site] = found
-        else:
-            stream_BTD = cast("Tensor", found.output if side == "output" else found.stream_BTD)
-            taps[site] = Tap(found.module, side, found.path, stream_BTD.shape[-1])
-
     for layer, block in enumerate(blocks):
         parts, inner = _inside(block)
-        put(Site(layer, "block_in"), "input", block)
-        put(Site(layer, "mixer_in"), "input", parts.mixer_in)
-        for component, tap in inner.items():
+        found: Found = {
+            "block_in": _tap(block, "input"), "mixer_in": _tap(parts.mixer_in, "input"), **inner,
+            "mixer_out": _tap(parts.mixer_out, "output"),
+            "mlp_out": _tap(parts.mlp_out, "output"), "block_out": _tap(block, "output"),
+        }  # fmt: skip
+        for component, tap in found.items():
             if isinstance(tap, Tap):
                 taps[Site(layer, component)] = tap
             else:
                 absent[Site(layer, component)] = tap
-        put(Site(layer, "mixer_out"), "output", parts.mixer_out)
-        put(Site(layer, "mlp_out"), "output", parts.mlp_out)
-        put(Site(layer, "block_out"), "output", block)
     return taps, absent
+
+
+def _tap(found: Call | str, side: Literal["input", "output"]) -> Tap | str:
+    """Return where a call's stream is, or why there is no such call."""
+    if isinstance(found, str):
+        return found
+    stream_BTD = cast("Tensor", found.output if side == "output" else found.stream_BTD)
+    return Tap(found.module, side, found.path, stream_BTD.shape[-1])
 
 
 def _inside(block: Call) -> tuple[Parts, Found]:
