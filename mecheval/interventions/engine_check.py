@@ -27,7 +27,6 @@ from mecheval.interventions.engine_cost import first_changes
 from mecheval.interventions.engine_faults import reason_of
 from mecheval.interventions.engines import run
 from mecheval.interventions.engines.steps import COMPONENTS
-from mecheval.interventions.engines.tails import tells_recent
 from mecheval.models.decomposition import Refusal
 from mecheval.models.narrowing import narrows
 from mecheval.models.sites import MEMORY
@@ -95,7 +94,7 @@ def check(engine: Engine, base_runs: BaseRuns, donor: Donor, plan: Plan) -> Verd
     if isinstance(decomposition, Refusal):
         return Verdict(decomposition.reason)
     if decomposition is not None and {"state"} & {*plan.components} & {*model.exchanges}:
-        told = [tells_recent(layer) for layer in decomposition.layers]
+        told = [layer.mixing.tells_recent for layer in decomposition.layers]
         if not all(told):
             return Verdict(f"layer {told.index(False)} does not tell its memory from recent inputs")
     extent = extent_of(base_runs, donor, plan)

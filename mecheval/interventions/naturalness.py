@@ -20,7 +20,7 @@ import torch
 
 from mecheval.errors import UsageError
 from mecheval.interventions.activations import BATCH_SIZE
-from mecheval.interventions.base_runs import checked_runs
+from mecheval.interventions.base_runs import check_ids, checked_runs
 from mecheval.interventions.natural import MIN_RUNS, Natural
 from mecheval.interventions.patched_streams import PatchedStreams, streams_at
 from mecheval.interventions.plan import plan_of
@@ -284,9 +284,4 @@ def _check(base: BaseRuns, position_P: Tensor, natural_NT: Tensor) -> None:
             f"Naturalness needs natural runs (N, T), {least} at least, of {base.n_positions} "
             f"positions at least; got {shape}."
         )
-    ids = int(natural_NT.min()), int(natural_NT.max())
-    if ids[0] < 0 or ids[1] >= base.model.vocab_size:
-        raise UsageError(
-            f"Token ids of this model go from 0 to {base.model.vocab_size - 1}; got {ids[0]} to "
-            f"{ids[1]}."
-        )
+    check_ids(base.model, natural_NT)

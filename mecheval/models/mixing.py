@@ -242,6 +242,11 @@ def cut(signals: Signals, positions: slice) -> Signals:
     return {name: value_BTX[:, positions] for name, value_BTX in signals.items()}
 
 
+def picked(signals: Signals, rows: Tensor | slice, positions: slice) -> Signals:
+    """Return the signals of some examples at some positions."""
+    return {name: value_BTX[rows, positions] for name, value_BTX in signals.items()}
+
+
 def length_of(signals: Signals) -> int:
     """Return the number of positions."""
     return next(iter(signals.values())).shape[1]

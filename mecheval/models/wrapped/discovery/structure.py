@@ -267,15 +267,8 @@ def _sites(blocks: list[Call]) -> tuple[dict[Site, Tap], dict[Site, str]]:
     """Return the taps of the sites that exist, and why the others do not."""
     taps: dict[Site, Tap] = {}
     absent: dict[Site, str] = {}
-
     for layer, block in enumerate(blocks):
-        parts, inner = _inside(block)
-        found: Found = {
-            "block_in": _tap(block, "input"), "mixer_in": _tap(parts.mixer_in, "input"), **inner,
-            "mixer_out": _tap(parts.mixer_out, "output"),
-            "mlp_out": _tap(parts.mlp_out, "output"), "block_out": _tap(block, "output"),
-        }  # fmt: skip
-        for component, tap in found.items():
+        for component, tap in _found_in(block).items():
             if isinstance(tap, Tap):
                 taps[Site(layer, component)] = tap
             else:
@@ -291,11 +284,17 @@ def _tap(found: Call | str, side: Literal["input", "output"]) -> Tap | str:
     return Tap(found.module, side, found.path, stream_BTD.shape[-1])
 
 
-def _inside(block: Call) -> tuple[Parts, Found]:
-    """Return what is in a block, or why nothing was found where its parts only run in it."""
+def _found_in(block: Call) -> Found:
+    """Return the sites of a block, or why there is none, as where its parts only run in it."""
     try:
         with failing_as(f"a part of {block.path} does not run alone ({{}})"):
-            return find_parts(block), inner_sites(block)
+            parts, inner = find_parts(block), inner_sites(block)
     except Inseparable as reason:
         why = str(reason)
-        return Parts(why, why, why), dict.fromkeys(("q", "k", "v", "z", "conv_out"), why)
+        parts = Parts(why, why, why)
+        inner: Found = dict.fromkeys(("q", "k", "v", "z", "conv_out"), why)
+    return {
+        "block_in": _tap(block, "input"), "mixer_in": _tap(parts.mixer_in, "input"), **inner,
+        "mixer_out": _tap(parts.mixer_out, "output"), "mlp_out": _tap(parts.mlp_out, "output"),
+        "block_out": _tap(block, "output"),
+    }  # fmt: skip
