@@ -147,11 +147,12 @@ def _against_hooks(engine: Engine, sample: BaseRuns, donor: Donor, plan: Plan) -
     asked_IJ1 = _corners_and_middle(*plan.shape[1:]).to(chunk.base_P.device)
     chunk.pending_KIJP &= asked_IJ1
     chunk.patched_KIJP.masked_fill_(~asked_IJ1, torch.nan)
-    many, one, wanted = _copy(chunk), _copy(_single(chunk)), _copy(chunk)
+    asked_KIJP = _asked(chunk)
+    alone = replace(chunk, plan=replace(plan, batch_size=1, memory=1), pending_KIJP=asked_KIJP)
+    many, one, wanted = _copy(chunk), _copy(alone), _copy(chunk)
     run(many, engine, Budget(plan.memory))
     run(one, engine, Budget(1))
     run(wanted, "hooks", Budget(plan.memory))
-    asked_KIJP = _asked(chunk)
     pairs = [
         (many.patched_KIJP, wanted.patched_KIJP),
         (one.patched_KIJP[asked_KIJP], wanted.patched_KIJP[asked_KIJP]),
@@ -200,13 +201,6 @@ def _asked(chunk: Chunk) -> Tensor:
     for ends in ((0, 0), (-1, -1)):
         asked_KIJP[:, ends[0], ends[1], 0] = True
     return asked_KIJP & chunk.pending_KIJP
-
-
-def _single(chunk: Chunk) -> Chunk:
-    """Leave a few cells, one row per pass."""
-    return replace(
-        chunk, plan=replace(chunk.plan, batch_size=1, memory=1), pending_KIJP=_asked(chunk)
-    )
 
 
 def _compared(

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 PLACES = ("patch", "readout")
 """Behind the patched layer where the patch is first seen; behind the last one at the readout."""
 
-_MEASURED = ("rank", "distance", "unpatched_rank", "natural_distance", "own", "shrinkage")
 _SAME = 1e-4  # of the largest entry: nearer to a run as it is, a stream is that run's own
 
 
@@ -176,7 +175,7 @@ def naturalness(
     n_fitted = len(natural_NT) // 2
     axes = {"component": plan.components, "layer": plan.layers, "place": PLACES}
     return Naturalness(
-        **{name: stacked(name) for name in _MEASURED},
+        **{name: stacked(name) for name in cells[0]},
         n_fitted=n_fitted,
         n_compared=len(natural_NT) - n_fitted,
         axes=axes | {"run": tuple(range(base.n_runs))},

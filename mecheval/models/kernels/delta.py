@@ -61,21 +61,14 @@ def delta_rule(
         The outputs ``(B, T, H, V)`` in the type of the values, and the last state
         ``(B, H, K, V)`` in float32 or float64.
     """
+    any_BTHK = k_BTHK if q_BTHK is None else q_BTHK
     if implementation == "fla":
         name = "delta_rule" if log_decay_BTH is None else "gated_delta_rule"
-        return fused(
-            name,
-            k_BTHK if q_BTHK is None else q_BTHK,
-            k_BTHK,
-            v_BTHV,
-            state_BHKV,
-            beta=beta_BTH,
-            g=log_decay_BTH,
-        )
+        return fused(name, any_BTHK, k_BTHK, v_BTHV, state_BHKV, beta=beta_BTH, g=log_decay_BTH)
+    given = (k_BTHK, beta_BTH, log_decay_BTH, state_BHKV)
     if implementation == "reference":
-        q_BTHK = k_BTHK if q_BTHK is None else q_BTHK
-    run = _reference if implementation == "reference" else _chunked
-    return in_full(run, v_BTHV, q_BTHK, k_BTHK, beta_BTH, log_decay_BTH, state_BHKV)
+        return in_full(_reference, v_BTHV, any_BTHK, *given)
+    return in_full(_chunked, v_BTHV, q_BTHK, *given)
 
 
 def _reference(

@@ -32,7 +32,7 @@ from mecheval.models.wrapped.decomposition.convolution_only import find_convolut
 from mecheval.models.wrapped.decomposition.from_start import FromStart
 from mecheval.models.wrapped.decomposition.own_cache import OwnCache
 from mecheval.models.wrapped.decomposition.several_at_once import SeveralAtOnce
-from mecheval.models.wrapped.decomposition.state_space import find_state_space
+from mecheval.models.wrapped.decomposition.state_space import as_it_is, find_state_space
 from mecheval.models.wrapped.decomposition.sums import Sums
 from mecheval.models.wrapped.decomposition.verification import check_layer
 from mecheval.models.wrapped.discovery.mixer_sites import attention_of
@@ -125,7 +125,7 @@ class Block:
         """Return the block as one part."""
         context, taps = find(whole=True), self._taps(WITHIN)
         mixing = kind(context, self.number, stream_BTD=self.stream_BTD, taps=taps)
-        layer = Layer(mixing, _as_it_is, _instead, beside=context.beside(self.number))
+        layer = Layer(mixing, as_it_is, _instead, beside=context.beside(self.number))
         self._check(layer)
         return layer
 
@@ -202,10 +202,6 @@ def _tried(way: Callable[[], Layer]) -> Layer | str:
             return way()
     except Inseparable as reason:
         return str(reason)
-
-
-def _as_it_is(stream_BTD: Tensor) -> Tensor:
-    return stream_BTD
 
 
 def _instead(stream_BTD: Tensor, made_BTD: Tensor) -> Tensor:

@@ -256,12 +256,15 @@ def noise_like(stream_BTD: Tensor) -> Tensor:
 
 
 def nested(value: Any, change: Callable[[Any], Any]) -> Any:
-    """Return a value with all that stands in its tuples, lists and mappings changed."""
+    """Return a nested value with another one wherever a change makes one of what stands there."""
+    changed = change(value)
+    if changed is not value:
+        return changed
     if type(value) in (tuple, list):
         return type(value)(nested(item, change) for item in value)
     if type(value) is dict:
         return {key: nested(item, change) for key, item in value.items()}
-    return change(value)
+    return value
 
 
 def _copied(value: Any) -> Any:
