@@ -24,14 +24,8 @@ from mecheval.models.hooks import with_stream_output
 from mecheval.models.modes import evaluating
 from mecheval.models.sites import Site
 from mecheval.models.tolerance import CARRIED, alike
+from mecheval.models.wrapped.discovery import frame
 from mecheval.models.wrapped.discovery.block_parts import Parts, find_parts
-from mecheval.models.wrapped.discovery.frame import (
-    find_embedding,
-    find_head,
-    find_norm,
-    learned_positions,
-    rows,
-)
 from mecheval.models.wrapped.discovery.mixer_sites import Found, inner_sites
 from mecheval.models.wrapped.recording.arguments import Arguments, receiving
 from mecheval.models.wrapped.recording.calls import Call, reach, record, run
@@ -126,16 +120,16 @@ def _examined(
 ) -> Structure:
     taps, absent = _sites(blocks)
     last = blocks[-1] if blocks else None
-    embedding, head = find_embedding(root, tokens_BT), find_head(root, last)
+    embedding, head = frame.find_embedding(root, tokens_BT), frame.find_head(root, last)
     answered, stream = root.output.shape[-1], blocks[0] if blocks else embedding
     return Structure(
         blocks=tuple(call.module for call in blocks),
         embedding=embedding.module if embedding else None,
-        norm=None if last is None else find_norm(root, last, head),
+        norm=None if last is None else frame.find_norm(root, last, head),
         head=head.module if head else None,
         d_model=stream.output.shape[-1] if stream else 0,
-        vocab_size=min(answered, rows(embedding) or answered),
-        positions=learned_positions(root, embedding),
+        vocab_size=min(answered, frame.rows(embedding) or answered),
+        positions=frame.learned_positions(root, embedding),
         taps=taps,
         absent=absent,
         no_blocks=no_blocks,
