@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from torch.nn import functional
 
 from mecheval.models.contract import Tap
-from mecheval.models.kernels.scan import Implementation, choose
+from mecheval.models.kernels.scan import Implementation, Kernel, choose
 from mecheval.models.layers.linear import projection
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.short_convolution import ShortConvolution
@@ -62,7 +62,8 @@ class MatrixMemory(Mixer):
         super().__init__()
         d_query, d_key, d_value = sizes
         self.sizes = [d_query, n_writes * d_key, n_writes * d_value]
-        self.heads, self.kernel = arguments.heads, arguments.kernel
+        self.heads = arguments.heads
+        self.kernel: Kernel = arguments.kernel
         self.reach, self.n_recent = max(d_conv, 1), min(d_conv, 1)
         self.qkv = projection(arguments.width, sum(self.sizes))
         self.conv = ShortConvolution(sum(self.sizes), d_conv)
