@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from hf_families import is_new, reads_long_texts
 from torch import nn
 
 from mecheval.errors import UsageError
@@ -45,7 +46,8 @@ def test_what_comes_apart(name: str) -> None:
         assert found.reason is None
         assert (found.difference or 0) < largest < (found.moved or 0)
         assert found.memory == dict.fromkeys(("write", "state", "cache"), "tails")
-        assert found.memory_difference is not None
+        # Before transformers 5 the cache of a Mamba is not driven token by token.
+        assert (found.memory_difference is not None) == (is_new() or name != "mamba")
         assert found.keeps is False
 
 
@@ -149,5 +151,9 @@ def test_pairs_differ_before_their_readouts() -> None:
 def test_every_family(name: str) -> None:
     """No engine is off, nothing raises but sentences, and patches move the answer."""
     family = only(name)
-    assert not list(family.faults())
+    known = () if reads_long_texts(name) else ("float32", "float64")
+    faults = list(family.faults())
+    assert len(faults) == len(known), faults
+    for dtype, fault in zip(known, faults, strict=True):
+        assert fault.startswith(f"{name} in {dtype}: a longer text raises RuntimeError")
     assert all(found.engine is not None or found.reason for found in family.measured.values())

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from mecheval.interventions.grid import recovery_grid
-from mecheval.models.decomposition import Refusal
+from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.hooks import visiting
 from mecheval.models.mixing import LAST, at, cut
 from mecheval.models.sites import Site
 from mecheval.models.wrapped.decomposition import cache_context
+from mecheval.models.wrapped.decomposition.attention import GatedAttention
 from mecheval.models.wrapped.decomposition.attention_context import AttentionContext
 from mecheval.models.wrapped.decomposition.from_start import FromStart
 from mecheval.models.wrapped.decomposition.own_cache import OwnCache
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mecheval.models.contract import SequenceModel
-    from mecheval.models.decomposition import Decomposition, Layer
+    from mecheval.models.decomposition import Layer
     from mecheval.models.mixing import Edit, Signals, State
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
@@ -387,6 +388,29 @@ def test_half_precision_comes_apart(family: str) -> None:
     wanted_BC, made_BC = answers(wrapped(family).bfloat16())
     assert made_BC.dtype == wanted_BC.dtype
     assert_close(made_BC.float(), wanted_BC.float(), 3e-2)
+
+
+@pytest.mark.parametrize("family", ["afmoe", "jetmoe", "qwen3_next"])
+@torch.no_grad()
+def test_a_gate_that_the_input_opens_stays_when_another_thing_is_written(family: str) -> None:
+    known_here(family)
+    found = WrappedModel(build(family)).decomposition()
+    assert isinstance(found, Decomposition)
+    mixings = [layer.mixing for layer in found.layers]
+    mixing = next(mixing for mixing in mixings if isinstance(mixing, GatedAttention))
+    one_BTD, other_BTD = torch.randn(2, 2, 7, 32, generator=torch.Generator().manual_seed(0))
+    signals, others = mixing.project(one_BTD, ()), mixing.project(other_BTD, ())
+    output_BTD = mixing.output(signals, ())
+    torch.testing.assert_close(mixing.reread(signals, mixing.written(signals, ()), ()), output_BTD)
+    torch.testing.assert_close(
+        mixing.output(signals, (), only=torch.tensor([3, 5])), output_BTD[[0, 1], [3, 5]][:, None]
+    )
+    written = mixing.written(others, ())
+    mixed = {"q": signals["q"], "k": written[0], "v": written[1], "input": one_BTD}
+    reread_BTD = mixing.reread(signals, written, ())
+    torch.testing.assert_close(reread_BTD, mixing.output(mixed, ()))
+    assert not torch.allclose(reread_BTD, output_BTD)
+    assert not torch.allclose(reread_BTD, mixing.output({**mixed, "input": other_BTD}, ()))
 
 
 def test_attention_functions_are_put_back() -> None:

@@ -99,7 +99,8 @@ def test_a_model_may_need_its_input_whole() -> None:
 def test_lengths_at_which_a_cut_matters_are_found_where_they_are_used() -> None:
     """Angles that are scaled beyond a length change nothing below it."""
     scaled = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
-    module = build("llama", max_position_embeddings=16, rope_parameters=scaled)
+    named = {"rope_parameters": scaled, "rope_scaling": scaled}  # before transformers 5
+    module = build("llama", max_position_embeddings=16, **named)
     model = WrappedModel(module)
     admit(model, name="m")
     assert not model.needs_whole_input

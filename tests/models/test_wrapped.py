@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hf_families import FAMILIES, build, is_new, known_here
+from hf_families import FAMILIES, build, is_new, known_here, reads_long_texts
 from plain_modules import Attention, Nested, Recurrent
 from torch import Tensor, nn
 
@@ -29,7 +29,9 @@ STATE_SPACE = {"mamba", "mamba2", "jamba"}
 def test_contract_of_a_family(family: str) -> None:
     known_here(family)
     model = WrappedModel(build(family))
-    assert [str(check) for check in check_model(model) if check.passed is False] == []
+    failed = [check.name for check in check_model(model) if check.passed is False]
+    longer = "the same tokens give the same logits after a longer text"
+    assert failed == ([] if reads_long_texts(family) else [longer])
     assert {site.component for site in model.taps()} >= {"block_in", "block_out"}
 
 

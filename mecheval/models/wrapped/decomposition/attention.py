@@ -4,21 +4,28 @@ The real attention module runs up to the point where it would attend; there quer
 are taken from it. The function that it would have called then reads from them, and from those of
 earlier positions. No weight is copied, and nothing of the module is written again.
 
+What follows are modules in a row, mostly. Where a gate that the input opens is between, the real
+module runs once more, from the point where it would have attended.
+
 Shape suffixes: ``B`` examples, ``T`` positions (``S`` those read from), ``D`` width of the stream,
-``H`` heads, ``K`` width of a head.
+``H`` heads, ``K`` width of a head, ``X`` of what the heads read with the stream behind it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
-from mecheval.models.hooks import visiting
+import torch
+
+from mecheval.models.hooks import stream_output, visiting
 from mecheval.models.layers.key_values import KeyValueMixing
-from mecheval.models.mixing import LAST, Edit, Only, Signals, State, at, unchanged
+from mecheval.models.mixing import LAST, Edit, Mixing, Only, Signals, State, at, unchanged
 from mecheval.models.wrapped.recording.attention_functions import (
     Caught,
     attention_function,
     catching,
+    returning,
 )
 
 if TYPE_CHECKING:
@@ -90,6 +97,51 @@ class HookedAttention(KeyValueMixing):
             **self.attention_context.options(self.index),
         )
         return read_BTHK.flatten(2)
+
+
+class GatedAttention(HookedAttention):
+    """Attention whose output is made of its input, too: a gate on what is read, experts behind it.
+
+    The input is one of the signals, and stands behind what the heads read.
+    """
+
+    output_of_both = Mixing.output_at_once
+
+    def __init__(
+        self, mixer: nn.Module, attention: nn.Module, *, heads: tuple[int, int], **found: Any
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            mixer: The layer's module that takes the stream.
+            attention: The module in it, or it itself, that attends.
+            heads: Number and width of the heads that read.
+            found: What else :class:`HookedAttention` takes, but for ``out``.
+        """
+        super().__init__(mixer, attention, out=self._rest, **found)
+        self.heads = heads
+
+    def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
+        """Return queries, keys and values, and the input."""
+        return {**super().project(normed_BTD, state, edit=edit), "input": normed_BTD}
+
+    def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
+        """Attend, and put the input behind what is read."""
+        read_BTD, after = super().mix(signals, state)
+        return torch.cat([read_BTD, signals["input"]], -1), after
+
+    def read_at(self, signals: Signals, state: State, only: Only) -> Tensor:
+        """Ask only the queries whose answer is wanted."""
+        read_BTD = super().read_at(signals, state, only)
+        return torch.cat([read_BTD, at(signals["input"], only)], -1)
+
+    def _rest(self, read_BTX: Tensor) -> Tensor:
+        """Run the module from where it would have attended."""
+        n_positions, width = read_BTX.shape[1], math.prod(self.heads)
+        # Positions count from 0, because nobody asks for the queries and keys that are made of it.
+        given = self.attention_context.given(self.index, 0, n_positions)
+        with returning(self.attention, read_BTX[..., :width].unflatten(-1, self.heads)):
+            return stream_output(given.call(self.mixer, read_BTX[..., width:].contiguous()))
 
 
 def _editing(edit: Edit, name: str) -> Callable[[Tensor], Tensor]:

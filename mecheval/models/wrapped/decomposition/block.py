@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from mecheval.models.decomposition import Layer
 from mecheval.models.narrowing import narrows
 from mecheval.models.sites import COMPONENTS, Site
-from mecheval.models.wrapped.decomposition.attention import HookedAttention
+from mecheval.models.wrapped.decomposition.attention import GatedAttention, HookedAttention
 from mecheval.models.wrapped.decomposition.convolution_only import find_convolution
 from mecheval.models.wrapped.decomposition.from_start import FromStart
 from mecheval.models.wrapped.decomposition.own_cache import OwnCache
@@ -182,14 +182,16 @@ class Block:
         return mixing
 
     def _attention(self, mixer: Call, heads: Attended, contexts: Contexts) -> Mixing:
+        found = {
+            "index": contexts.attending.index(self.number),
+            "attention_context": contexts.attention(),
+            "taps": self._taps(("q", "k", "v", "z")),
+        }
         out = find_chain(mixer.descendants(), heads.read_BTHK.flatten(2), mixer.output)
         if out is None:
-            raise Inseparable("modules in a row do not lead from what the heads read to its output")
-        context = contexts.attention()
-        return HookedAttention(
-            mixer.module, heads.module, index=contexts.attending.index(self.number),
-            attention_context=context, out=out, taps=self._taps(("q", "k", "v", "z")),
-        )  # fmt: skip
+            n_heads, width = heads.read_BTHK.shape[2:]
+            return GatedAttention(mixer.module, heads.module, heads=(n_heads, width), **found)
+        return HookedAttention(mixer.module, heads.module, out=out, **found)
 
     def _site(self, component: str) -> Tap | None:
         return self.structure.taps.get(Site(self.number, component))

@@ -3,6 +3,8 @@
 An attention module of transformers makes queries, keys and values, gives them to a function that it
 looks up by the name of the implementation (``sdpa``, ``eager``, ...), and projects what that
 returns. The function is looked up anew in every call, so another one can stand in its place.
+
+Shape suffixes: ``B`` examples, ``T`` positions, ``H`` heads, ``K`` width of a head.
 """
 
 from __future__ import annotations
@@ -71,17 +73,34 @@ def watching(modules: Iterable[nn.Module], see: Callable[..., None]) -> Iterator
 @contextmanager
 def catching(module: nn.Module) -> Iterator[None]:
     """Make an attention module raise :class:`Caught` where it would attend, in this thread."""
+
+    def catch(query: Tensor, key: Tensor, value: Tensor) -> Any:
+        raise Caught(query, key, value)
+
+    with _instead(module, catch):
+        yield
+
+
+@contextmanager
+def returning(module: nn.Module, read_BTHK: Tensor) -> Iterator[None]:
+    """Make an attention module go on with what the heads are said to read, in this thread."""
+    with _instead(module, lambda *heads: (read_BTHK, None)):
+        yield
+
+
+@contextmanager
+def _instead(module: nn.Module, function: Callable[..., Any]) -> Iterator[None]:
     thread = threading.get_ident()
 
-    def catch(original: Attend) -> Attend:
+    def replace(original: Attend) -> Attend:
         def attend(caller, query, key, value, *args, **kwargs) -> Any:
             if caller is module and threading.get_ident() == thread:
-                raise Caught(query, key, value)
+                return function(query, key, value)
             return original(caller, query, key, value, *args, **kwargs)
 
         return attend
 
-    with _replaced([module], catch):
+    with _replaced([module], replace):
         yield
 
 
