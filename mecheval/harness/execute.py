@@ -57,7 +57,7 @@ def execute(
     with ExitStack() as stack:
 
         def started(n_cells: int) -> Pool:
-            environment = _worker_environment(settings)
+            environment = worker_environment(settings)
             pool = Pool(min(jobs or 1, n_cells), environment, devices=devices.visible)
             return stack.enter_context(pool)
 
@@ -87,7 +87,7 @@ def execute(
     return [found[cell.key] for cell in cells if cell.key in found]
 
 
-def _worker_environment(settings: Settings) -> dict[str, str]:
+def worker_environment(settings: Settings) -> dict[str, str]:
     """Return the variables that libraries read when a worker starts."""
     environment = {name: str(settings.threads) for name in THREAD_VARIABLES}
     if settings.cache is not None:

@@ -22,8 +22,8 @@ from mecheval.errors import StorageError, UsageError
 from mecheval.reports import json_text
 from mecheval.reports.canonical import digest_of, normalised, sha256_of
 from mecheval.reports.checkpoints import checkpoint_id
-from mecheval.reports.reading import read_bytes
 from mecheval.reports.pair import PairIdentity, PairReport
+from mecheval.reports.reading import read_bytes
 from mecheval.reports.reading import read_pair as read_pair
 from mecheval.reports.reading import read_report as read_report
 from mecheval.reports.schema import Identity, Labels, Report
@@ -38,7 +38,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._]+")
 _SCHEMAS = re.compile(rb'"schema": ?"mecheval\.(\w+)/')
 _LONGEST = 100
 
-Stored = TypeVar("Stored", Report, PairReport)
+Stored = TypeVar("Stored", bound=Report | PairReport)
 
 _ADDED = ("sweep", "snapshots")
 """Fields of an identity that are hashed only where they are set: older keys stay what they are."""

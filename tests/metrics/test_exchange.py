@@ -431,5 +431,6 @@ def test_a_limit_on_examples_is_named_where_it_leaves_too_few_donors() -> None:
     for limit, more in ((16, "a higher limit on examples gives"), (None, "n_pool_most gives")):
         subject = untrained("gru[layers=1,width=16]", "s3", limit=limit)
         runs = exchanged_runs(subject, [("element",)], params_of(n_sequences=10))
-        assert runs.too_few(0.8, n_pool_most=24_000).startswith("80.0% of the positions have no donor")
-        assert runs.too_few(0.8, n_pool_most=24_000).endswith(f"{more} more")
+        said = runs.too_few(0.8, n_pool_most=24_000)
+        assert said.startswith("80.0% of the positions have no donor")
+        assert said.endswith(f"{more} more")
