@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mecheval"
 GROUND = (
-    "builtin checks errors escape exact later own_code paths recipe seeding similarity spec stats "
+    "builtin checks errors escape exact later likeness own_code paths recipe seeding spec stats "
     "text version"
 )
 LEVELS = (

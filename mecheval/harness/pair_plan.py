@@ -7,7 +7,7 @@ where there are several: they would have learned from the same words.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from mecheval.harness.request import Cell, Settings
+    from mecheval.harness.request import Cell, Request, Settings
     from mecheval.reports.schema import Report
     from mecheval.tasks import Task
 
@@ -90,6 +90,37 @@ def plan_pairs(cells: Sequence[Cell], chosen: Sequence[Spec] | None) -> list[Pai
             "There is no pair to compare. Give at least two models, or two seeds of one."
         )
     return found
+
+
+def by_scope(
+    requests: Sequence[Request], registry: Registry
+) -> tuple[list[Request], list[Spec] | None]:
+    """Share out the metrics that are asked for: those of single models, and those of pairs.
+
+    Args:
+        requests: The grids, whose metrics may be of both kinds.
+        registry: Where metrics are looked up.
+
+    Returns:
+        The grids with metrics of single models; those of pairs, None where none are named.
+
+    Raises:
+        UsageError: A metric is unknown.
+    """
+    of_pairs: list[Spec] = []
+    shared = []
+    for request in requests:
+        if request.metrics is None:
+            shared.append(request)
+            continue
+        single = []
+        for given in request.metrics:
+            if isinstance(given, Spec) and registry.get("metric", given.name).scope == "pair":
+                of_pairs.append(given)
+            else:
+                single.append(given)
+        shared.append(replace(request, metrics=tuple(single) or None))
+    return shared, of_pairs or None
 
 
 def _pairs_on_task(cells: Sequence[Cell], chosen: Sequence[Spec] | None) -> Iterator[PairCell]:

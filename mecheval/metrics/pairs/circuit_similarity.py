@@ -2,7 +2,7 @@
 
 Both reports hold what every place does for the answer (``interchange``): by exchanged token,
 component, layer and role. Layers meet at shares of the depth, places that are trivial in one of the
-models are left out, and the two vectors are correlated (:mod:`mecheval.similarity.circuits`). Where
+models are left out, and the two vectors are correlated (:mod:`mecheval.likeness.circuits`). Where
 both reports hold ``write_offset``, the earth mover's distance between what positions write says how
 many positions apart the two take a token up: Wang et al. 2025 (arXiv:2410.06672) found Mamba to be
 off by one, which no similarity of activations shows.
@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mecheval.likeness import circuits
 from mecheval.metrics.contract import Column, metric
 from mecheval.metrics.needs import Counterfactual
 from mecheval.metrics.pairs.contract import PairMetric
 from mecheval.metrics.parameters import Count
 from mecheval.metrics.results import Estimate, Layout, profile
-from mecheval.similarity import circuits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
