@@ -83,7 +83,7 @@ def _print_matrices(reports: Sequence[PairReport], *, as_json: bool) -> None:
         for matrix in found:
             say(json.dumps(matrix.rows(), allow_nan=False))
         return
-    parts = [titled(matrix.titles, *matrix.table()) for matrix in found]
+    parts = [titled(matrix.titles, *matrix.table()) for matrix in found if matrix.shown]
     notes = dict.fromkeys(note for matrix in found for note in matrix.notes)
     say("\n\n".join([*parts, bullets(notes)]))
 

@@ -39,8 +39,10 @@ def run_pair(pair: PairCell, tell: Callable[[Progress], None]) -> PairReport:
     try:
         reports = pair.reports or (_report(pair.a), _report(pair.b))
         found |= {"sides": sides_of(pair, reports), "environment": environment()}
-        sides = [Side(report, cell.model_title)
-                 for report, cell in zip(reports, pair.cells, strict=True)]  # fmt: skip
+        sides = (
+            Side(cell.model_title, cell.identity.seed, bool(report.learned), report.metrics)
+            for report, cell in zip(reports, pair.cells, strict=True)
+        )
         subject = PairSubject(*sides, seed=derive(0, pair.identity.a, pair.identity.b))
         results: list[MetricResult] = []
         seconds: dict[str, float] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import tomllib
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from mecheval.errors import ContractError
 from mecheval.harness.building import build_task
 from mecheval.harness.threads import one_thread
 from mecheval.metrics import Subject, configured_metric, measure
+from mecheval.metrics.pairs import PairSubject, Side
+from mecheval.metrics.pairs.measuring import measure_pair
 from mecheval.models.load import resolve
 from mecheval.models.planted.planted import FOLDER
 from mecheval.own_code.explaining import in_words
@@ -93,19 +95,26 @@ class Known:
 
 @dataclass(frozen=True)
 class Case:
-    """A planted model on a task, with all that is known of it.
+    """A planted model on a task, or two of them, with all that is known.
 
     Attributes:
-        model: Name with arguments.
+        models: Names with arguments: one, or the two of a pair.
         task: Name with arguments.
         known: What the metrics must return.
-        params: Parameters of the metrics to measure, by metric.
+        params: Parameters of the metrics to measure on each model, by metric.
+        pairs: Parameters of the metrics of pairs, by metric; none for one model.
     """
 
-    model: str
+    models: tuple[str, ...]
     task: str
     known: tuple[Known, ...]
     params: Mapping[str, Mapping[str, Any]]
+    pairs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def model(self) -> str:
+        """Return what the table calls it."""
+        return " and ".join(self.models)
 
 
 @dataclass(frozen=True)
@@ -155,41 +164,77 @@ def known_cases(path: Path | None = None) -> list[Case]:
     """
     path = path or folder() / "known.toml"
     content = tomllib.loads(path.read_text(encoding="utf-8"))
-    names = metric_names()
     try:
-        return [_case(entry, content["metrics"], names) for entry in content["case"]]
+        single = [_case(entry, content["metrics"]) for entry in content["case"]]
+        return [*single, *(_pair(entry, content["metrics"]) for entry in content.get("pair", ()))]
     except (KeyError, TypeError) as error:
         raise ContractError(f"{path} is not a file of known values ({error}).") from error
 
 
-def _case(entry: Mapping[str, Any], metrics: Mapping[str, Any], names: Sequence[str]) -> Case:
-    known = tuple(
+def single_cases() -> list[Case]:
+    """Return the known cases of one model each."""
+    return [case for case in known_cases() if not case.pairs]
+
+
+def _case(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> Case:
+    own = entry.get("metrics", {})
+    params = {
+        name: {**metrics.get(name, {}), **own.get(name, {})} for name in metric_names("model")
+    }
+    return Case((entry["model"],), entry["task"], _known(entry), params)
+
+
+def _pair(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> Case:
+    first, second = entry["models"]
+    params = {name: metrics.get(name, {}) for name in entry["measured"]}
+    pairs = {name: metrics.get(name, {}) for name in metric_names("pair")}
+    return Case((first, second), entry["task"], _known(entry), params, pairs)
+
+
+def _known(entry: Mapping[str, Any]) -> tuple[Known, ...]:
+    return tuple(
         Known(**{("equal" if key == "is" else key): value for key, value in line.items()})
         for line in entry["known"]
     )
-    own = entry.get("metrics", {})
-    params = {name: {**metrics.get(name, {}), **own.get(name, {})} for name in names}
-    return Case(entry["model"], entry["task"], known, params)
 
 
-def metric_names() -> list[str]:
-    """Return the built-in metrics of single models."""
-    return [entry.name for entry in Registry().entries("metric") if entry.distribution is None]
+def metric_names(scope: str) -> list[str]:
+    """Return the built-in metrics of single models, or of pairs."""
+    return [
+        entry.name
+        for entry in Registry().entries("metric")
+        if entry.distribution is None and entry.scope == scope
+    ]
 
 
 def run_case(case: Case) -> list[Outcome]:
-    """Measure metrics on one planted model, and hold the results against what is known."""
-    subject = subject_of(case.model, case.task)
+    """Measure metrics on planted models, and hold the results against what is known."""
     found: dict[str, MetricResult | str] = {}
     with one_thread():
-        for name, params in case.params.items():
+        if case.pairs:
+            pair = pair_of(case)
+            measured, params_of = (lambda metric: measure_pair(metric, pair)), case.pairs
+        else:
+            subject = subject_of(case.model, case.task)
+            measured, params_of = (lambda metric: measure(metric, subject)), case.params
+        for name, params in params_of.items():
             try:
                 metric = configured_metric(Spec(name), Registry(), params)
-                results = measure(metric, subject)
-                found |= {result.id: result for result in results}
+                found |= {result.id: result for result in measured(metric)}
             except Exception as error:  # a metric that fails is off; the others are still measured
                 found[name] = in_words(error)
     return [_outcome(case, known, found) for known in case.known]
+
+
+def pair_of(case: Case) -> PairSubject:
+    """Measure two planted models, to be held side by side."""
+    sides = []
+    for model in case.models:
+        subject = subject_of(model, case.task)
+        metrics = [configured_metric(Spec(n), Registry(), p) for n, p in case.params.items()]
+        results = [result for metric in metrics for result in measure(metric, subject)]
+        sides.append(Side(model, SEED, learned=True, measured=results))
+    return PairSubject(*sides, seed=SEED)
 
 
 def subject_of(model: str, task: str) -> Subject:

@@ -17,6 +17,7 @@ import numpy as np
 from mecheval import stats
 from mecheval.reports.canonical import sha256_of
 from mecheval.reports.collection.numbers import number_of
+from mecheval.reports.tracking import NOT_LEARNED
 from mecheval.spec import Spec
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 
     from mecheval.reports.pair import PairReport, PairSide
     from mecheval.reports.results import Headline, MetricResult
+
+
+_MOST = 8  # reasons that are listed
+_DIAGONAL = (
+    "The diagonal holds networks of one model that differ in the seed; above it stand pairs of two "
+    "models, of different seeds where there are several. Intervals are over pairs of networks (t; "
+    "on the diagonal a jackknife over seeds)."
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,7 @@ class Matrix:
         heading: What the number is.
         caption: What the metric says, in a sentence.
         models: Names of the models, in the order in which they were met.
+        unlearned: Those of which networks did not learn the task, with how many.
         entries: What two models have, by their places among the models, the smaller one first.
     """
 
@@ -75,6 +85,7 @@ class Matrix:
     heading: str
     caption: str
     models: list[str]
+    unlearned: list[str]
     entries: dict[tuple[int, int], Entry] = field(default_factory=dict)
 
     @property
@@ -83,27 +94,37 @@ class Matrix:
         return [f"{self.task}: {self.heading}", self.caption]
 
     @property
+    def shown(self) -> list[int]:
+        """Return the places of the models that have a number."""
+        with_number = (pair for pair, entry in self.entries.items() if entry.values)
+        return sorted({place for pair in with_number for place in pair})
+
+    @property
     def notes(self) -> list[str]:
-        """Return why numbers are missing, and what the diagonal is."""
-        found: dict[str, list[str]] = {}
-        for (i, j), entry in self.entries.items():
-            for reason in entry.reasons:
-                found.setdefault(reason, []).append(f"{self.models[i]} and {self.models[j]}")
-        said = [f"{self.id} on {self.task}: {reason}" for reason in found]
-        return [
-            "The diagonal holds networks of one model that differ in the seed; above it stand "
-            "pairs of two models, of different seeds where there are several. Intervals are over "
-            "pairs of networks (t; jackknife over seeds on the diagonal).",
-            *said,
-        ]
+        """Return what the diagonal is, which networks did not learn, and why else numbers miss."""
+        reasons: Counter[str] = Counter()
+        for entry in self.entries.values():
+            reasons += entry.reasons
+        others = [(why, n) for why, n in reasons.items() if not why.startswith(NOT_LEARNED)]
+        said = [_DIAGONAL] if self.shown else []
+        if self.unlearned:
+            said.append(f"{NOT_LEARNED} on {self.task}: {', '.join(self.unlearned)}")
+        said += [f"{self.heading} on {self.task}, {n} pairs: {why}" for why, n in others[:_MOST]]
+        if len(others) > _MOST:
+            said.append(f"and {len(others) - _MOST} more reasons, which stand in the reports")
+        return said
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Return the headers and rows of the matrix; what is symmetric is written once."""
+        """Return the headers and rows of the matrix, of models that have a number.
+
+        What is symmetric is written once.
+        """
+        numbered = dict(enumerate(self.shown, 1))
         rows = [
-            [name, *(str(self.entries.get((i, j), "")) for j in range(len(self.models)))]
-            for i, name in enumerate(self.models)
+            [f"{n}. {self.models[i]}", *(str(self.entries.get((i, j), "")) for j in self.shown)]
+            for n, i in numbered.items()
         ]
-        return ["", *self.models], rows
+        return ["Model", *(f"{n}." for n in numbered)], rows
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one object per pair of models."""
@@ -130,6 +151,7 @@ def _of_task(reports: Sequence[PairReport]) -> Iterator[Matrix]:
     sides = {_model_of(side): side for report in reports for side in report.sides}
     place = {key: i for i, key in enumerate(sides)}
     names = _names(list(sides.values()))
+    unlearned = list(_unlearned(reports, place, names))
     headings = {
         (result.id, line.title, line.at): line
         for report in reports
@@ -139,7 +161,9 @@ def _of_task(reports: Sequence[PairReport]) -> Iterator[Matrix]:
     for (id, title, _), line in headings.items():
         name = next(r.metric for report in reports for r in report.metrics if r.id == id)
         captions = (report.captions.get(name, "") for report in reports)
-        matrix = Matrix(reports[0].task_title, id, title, next(filter(None, captions), ""), names)
+        matrix = Matrix(
+            reports[0].task_title, id, title, next(filter(None, captions), ""), names, unlearned
+        )
         numbers: dict[tuple[int, int], list[tuple[PairReport, MetricResult | None]]] = {}
         for report in reports:
             first, second = sorted(place[_model_of(side)] for side in report.sides)
@@ -148,6 +172,19 @@ def _of_task(reports: Sequence[PairReport]) -> Iterator[Matrix]:
         for pair in sorted(numbers):
             matrix.entries[pair] = _entry(numbers[pair], line, place, same=pair[0] == pair[1])
         yield matrix
+
+
+def _unlearned(
+    reports: Sequence[PairReport], place: Mapping[str, int], names: Sequence[str]
+) -> Iterator[str]:
+    """Yield the models of which networks did not learn the task: ``NAME (3 of 4 seeds)``."""
+    networks: dict[int, dict[int, bool | None]] = {}
+    for side in (side for report in reports for side in report.sides):
+        networks.setdefault(place[_model_of(side)], {})[side.seed] = side.learned
+    for model, learned in sorted(networks.items()):
+        n = sum(not of for of in learned.values())
+        if n:
+            yield f"{names[model]} ({n} of {len(learned)} seeds)"
 
 
 def _seeds(report: PairReport, place: Mapping[str, int]) -> tuple[int, int]:

@@ -107,8 +107,7 @@ class CircuitSimilarity(PairMetric):
         )  # fmt: skip
         estimate = Estimate(found.correlation)
         if found.correlation is None:
-            reason = f"{found.n} places are trivial in neither model, or one has equal shares there"
-            estimate = Estimate(None, reason=reason)
+            estimate = Estimate(None, reason=_why_none(found.n))
         return [
             self.result(
                 layout,
@@ -137,6 +136,15 @@ class CircuitSimilarity(PairMetric):
         n_depths = min(self.depths, max(layers, default=1))
         a, b = (_shares(side, n_depths) for side in subject.sides)
         return a, b, n_depths
+
+
+def _why_none(n_places: int) -> str:
+    if n_places < circuits.FEWEST:
+        return (
+            f"{n_places} places are in both models and trivial in neither, and a correlation takes "
+            f"{circuits.FEWEST}"
+        )
+    return "one of the models has the same share of the answer at all places"
 
 
 def _shares(side: Side, n_depths: int) -> Shares:

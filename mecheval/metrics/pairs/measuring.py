@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from mecheval.errors import ContractError
 from mecheval.metrics.measuring import wrong_results
 from mecheval.metrics.results import Estimate, malformed
+from mecheval.reports.tracking import NOT_LEARNED
 
 if TYPE_CHECKING:
     from mecheval.metrics.pairs.contract import PairMetric
@@ -37,7 +38,5 @@ def measure_pair(metric: PairMetric, subject: PairSubject) -> list[MetricResult]
 
 
 def _not_learned(subject: PairSubject) -> str | None:
-    names = [f"{side.title} (seed {side.report.identity.seed})" for side in subject.sides]
-    found = [name for name, side in zip(names, subject.sides, strict=True)
-             if not side.report.learned]  # fmt: skip
-    return f"not learned by {' and '.join(found)}" if found else None
+    found = [f"{side.title} (seed {side.seed})" for side in subject.sides if not side.learned]
+    return f"{NOT_LEARNED} by {' and '.join(found)}" if found else None

@@ -1,29 +1,35 @@
-"""What a metric of pairs looks at: the reports of two cells. No model is loaded for a pair."""
+"""What a metric of pairs looks at: what was measured of two networks. No model is loaded."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mecheval import seeding
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
-    from mecheval.reports.schema import MetricResult, Report
+    from mecheval.reports.results import MetricResult
 
 
 @dataclass(frozen=True)
 class Side:
-    """One cell of a pair.
+    """One network of a pair.
 
     Attributes:
-        report: Its report.
         title: The model's name with the arguments that differ from its defaults.
+        seed: Its seed.
+        learned: Whether it learned the task.
+        measured: The results of its report.
     """
 
-    report: Report
     title: str
+    seed: int
+    learned: bool
+    measured: Sequence[MetricResult] = field(repr=False)
 
     def results(self, metric: str) -> dict[str, MetricResult]:
         """Return the results of a metric by what they are of, such as the name of a variable.
@@ -31,18 +37,18 @@ class Side:
         Of a metric that was measured several times those with the usual parameters, or else the
         first ones.
         """
-        ids = [result.metric for result in self.report.metrics if result.name == metric]
+        ids = [result.metric for result in self.measured if result.name == metric]
         chosen = metric if metric in ids else next(iter(ids), None)
-        found = [result for result in self.report.metrics if result.metric == chosen]
+        found = [result for result in self.measured if result.metric == chosen]
         return {result.id.removeprefix(result.metric).lstrip("/"): result for result in found}
 
 
 @dataclass(frozen=True)
 class PairSubject:
-    """Two cells of one task.
+    """Two networks that were measured on one task.
 
     Attributes:
-        a: The one with the smaller key.
+        a: That of the cell with the smaller key.
         b: The other one.
         seed: From which all random streams of the pair are derived.
     """
