@@ -167,7 +167,8 @@ class LiveBars(PlainLines):
 
     def started(self, cell: Cell | PairCell) -> None:
         """Add a bar for the cell."""
-        row = self.bars.add_task(terminal(cell.title), total=None, stage="start", accuracy="")
+        name = " ".join(cell.title.split())
+        row = self.bars.add_task(terminal(name), total=None, stage="start", accuracy="")
         self.rows[cell.key] = row
 
     def progressed(self, cell: Cell | PairCell, progress: Progress) -> None:

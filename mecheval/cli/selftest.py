@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from mecheval.harness.selftest import Case, Outcome
+    from mecheval.harness.known_values import Case
+    from mecheval.harness.selftest import Outcome
 
 COLUMNS = ("model", "task", "number", "known", "measured")
 
@@ -80,7 +81,7 @@ def selftest(args: argparse.Namespace) -> int:
 
 def _chosen(names: Sequence[str]) -> list[Case]:
     """Return the cases of the named models, all where none is named."""
-    from mecheval.harness.selftest import known_cases
+    from mecheval.harness.known_values import known_cases
 
     cases = known_cases()
     models = {model for case in cases for model in case.models}

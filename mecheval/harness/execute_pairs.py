@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mecheval.harness import store
-from mecheval.harness.events import Outcome
-from mecheval.harness.execute import execute, worker_environment
+from mecheval.harness.execute import execute, kept, worker_environment
 from mecheval.harness.executor import Pool, run_here
 from mecheval.harness.pair_plan import plan_pairs
 from mecheval.harness.plan import check, plan
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mecheval.harness.devices import Devices
-    from mecheval.harness.events import Listener
+    from mecheval.harness.events import Listener, Outcome
     from mecheval.harness.pair_plan import PairCell
     from mecheval.harness.request import Cell, Request
     from mecheval.spec import Spec
@@ -51,11 +49,7 @@ def execute_pairs(
     if requests[0].output is None:
         of_cell = {outcome.cell.key: outcome.report for outcome in measured}
         pairs = [replace(p, reports=(of_cell[p.a.key], of_cell[p.b.key])) for p in pairs]
-    found: dict[str, Outcome] = {}
-    for pair in pairs:
-        report = None if pair.settings.overwrite else store.finished_report(pair)
-        if report is not None:
-            found[pair.key] = Outcome(pair, report, kept=True)
+    found = kept(pairs, listener)
     todo = [pair for pair in pairs if pair.key not in found]
     listener.planned(len(todo), len(found))
     for outcome in found.values():

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.checks import Check
 from mecheval.harness.gate import gated
+from mecheval.harness.known_values import single_cases
 from mecheval.harness.measures import metrics_on
 from mecheval.harness.pair_metric_checks import pair_checks
 from mecheval.harness.result_checks import checked, headlines, need, nulls, outlined, round_trip
-from mecheval.harness.selftest import SEED, single_cases, subject_of
+from mecheval.harness.selftest import SEED, subject_of
 from mecheval.metrics import Subject, configured_metric, measure
 from mecheval.metrics.measuring import UNMET, unmet_by_model, unmet_by_task
 from mecheval.metrics.pairs import PairMetric

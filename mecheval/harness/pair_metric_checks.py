@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from mecheval.checks import Check
 from mecheval.harness.building import build_task
+from mecheval.harness.known_values import known_cases
 from mecheval.harness.result_checks import checked, headlines, need, nulls, outlined, round_trip
-from mecheval.harness.selftest import known_cases, pair_of
+from mecheval.harness.selftest import pair_of
 from mecheval.metrics.measuring import unmet_by_task
 from mecheval.metrics.pairs.measuring import measure_pair
 from mecheval.registry import Registry

@@ -7,8 +7,8 @@ from hand_built import HandBuilt, Mixer, load_task, never, results_of, subject_o
 from measured import metric_of
 
 from mecheval.errors import UsageError
+from mecheval.harness.known_values import known_cases
 from mecheval.harness.metric_checks import check_metric
-from mecheval.harness.selftest import known_cases
 from mecheval.metrics import configured_metric, measure
 from mecheval.metrics.needs import AttentionHeads
 from mecheval.models.load import resolve
