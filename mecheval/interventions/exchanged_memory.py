@@ -57,6 +57,10 @@ class ExchangedMemory:
         self.batch_size = batch_size
         self._edits = StreamEdits(model, tokens_BT, answers_A, batch_size=batch_size)
         self._giving = GivingRuns(model, giving_ST, batch_size=batch_size, memory=memory)
+        # What is gathered at layers ahead needs one's own streams there, which are run once more.
+        self._ahead = self._edits.runs
+        if not self._giving.kept:
+            self._ahead = LayerStreams(model, self._ahead.tokens_BT, batch_size=batch_size)
 
     @torch.inference_mode()
     def refusal(self) -> str | None:
@@ -85,9 +89,8 @@ class ExchangedMemory:
         if layer == 0:
             return self._edits.logits(0, row_R, lambda stream_NTD, rows: stream_NTD)
         part, parts = self._layers()[layer - 1], []
-        for first in range(0, len(row_R), self._giving.n_rows):
-            rows = slice(first, first + self._giving.n_rows)
-            mixed_NTD = self._mixed(part, layer - 1, donor_RT[rows], row_R[rows])
+        for rows in self._giving.rows(len(row_R)):
+            mixed_NTD = self._mixed(layer - 1, donor_RT[rows], row_R[rows])
 
             def after(stream_NTD: Tensor, some: slice, mixed_NTD: Tensor = mixed_NTD) -> Tensor:
                 return part.handed_on(part.leave(stream_NTD, mixed_NTD[some]))
@@ -95,39 +98,64 @@ class ExchangedMemory:
             parts.append(self._edits.logits(layer - 1, row_R[rows], after, enters=layer))
         return np.concatenate(parts)
 
-    def _mixed(self, part: Layer, before: int, donor_RT: np.ndarray, run_R: np.ndarray) -> Tensor:
+    def _mixed(self, before: int, donor_RT: np.ndarray, run_R: np.ndarray) -> Tensor:
         """Return the mixer's output ``(R, T, D)``, each position from another memory.
 
         Args:
-            part: The block.
-            before: The layer before it.
+            before: The layer before the block.
             donor_RT: Which run gives what is remembered after each position.
             run_R: The run that every row is.
         """
-        runs = self._edits.runs
-        own_BTD = part.entered(runs.at(before), part.given(runs.tokens_BT))
-        donor, run = (torch.as_tensor(x, device=own_BTD.device) for x in (donor_RT, run_R))
+        device, own = self._edits.answers_A.device, dict[int, Tensor]()
+        donors_RT, run_of_R = (torch.as_tensor(x, device=device) for x in (donor_RT, run_R))
         # At the first position nothing is remembered, and its own memory is as good as any.
-        donor = torch.cat([torch.full_like(donor[:, :1], -1), donor[:, :-1]], 1)
-        mixed_RTD = torch.empty(0)
-        for first, giving in self._giving.parts():
-            given_STD = part.entered(giving.at(before), part.given(giving.tokens_BT))
-            last = first + len(given_STD)
-            asks_RT = ((donor >= first) & (donor < last)) | ((donor < 0) & (first == 0))
-            memories = self._memories(part.mixing, own_BTD, given_STD)
-            for position, (own, given) in enumerate(memories):
-                row_R = asks_RT[:, position].nonzero()[:, 0]
-                for row_N in row_R.split(self.batch_size) if len(row_R) else ():
-                    memory = _taken(
-                        own, given, run[row_N], donor[row_N, position] - first,
-                        n_recent=part.mixing.n_recent,
-                    )  # fmt: skip
-                    here = own_BTD[run[row_N], position : position + 1]
-                    mixed_N1D = part.mixing.output_from(here, memory)
-                    if not mixed_RTD.numel():
-                        mixed_RTD = mixed_N1D.new_empty(*donor.shape, mixed_N1D.shape[-1])
-                    mixed_RTD[row_N, position] = mixed_N1D[:, 0]
-        return mixed_RTD
+        donors_RT = torch.cat([torch.full_like(donors_RT[:, :1], -1), donors_RT[:, :-1]], 1)
+
+        def gather(at: int, first: int, stream_STD: Tensor, mixed_RTD: Tensor | None) -> Tensor:
+            if at not in own:
+                own[at] = self._ahead.at(at)
+            streams = own[at], stream_STD
+            return self._mixed_by(at, streams, first, (donors_RT, run_of_R), mixed_RTD)
+
+        n_held = 0 if self._giving.kept else len(self._ahead.tokens_BT)
+        layers = range(before, self._edits.model.n_layers)
+        return self._giving.gathered(layers, (donor_RT, run_R), gather, n_held=n_held)
+
+    def _mixed_by(
+        self,
+        before: int,
+        streams: tuple[Tensor, Tensor],
+        first: int,
+        asked: tuple[Tensor, Tensor],
+        mixed_RTD: Tensor | None,
+    ) -> Tensor:
+        """Fill in the mixer's output where a part of the runs gives the memory.
+
+        Args:
+            before: The layer before the block.
+            streams: The streams there of the runs that get ``(B, T, D)`` and of that part.
+            first: The place of its first run.
+            asked: Which run gives what is remembered before each position ``(R, T)``, and the run
+                that every row is.
+            mixed_RTD: What the parts before it have filled in; None for the first.
+        """
+        part, (donor_RT, run_R) = self._layers()[before], asked
+        mixing, last = part.mixing, first + len(streams[1])
+        own_BTD = part.entered(streams[0], part.given(self._ahead.tokens_BT))
+        given_STD = part.entered(streams[1], part.given(self._giving.tokens_ST[first:last]))
+        filled_RTD = torch.empty(0) if mixed_RTD is None else mixed_RTD
+        asks_RT = ((donor_RT >= first) & (donor_RT < last)) | ((donor_RT < 0) & (first == 0))
+        for position, (own, given) in enumerate(self._memories(mixing, own_BTD, given_STD)):
+            row_R = asks_RT[:, position].nonzero()[:, 0]
+            for row_N in row_R.split(self.batch_size) if len(row_R) else ():
+                donor_N = donor_RT[row_N, position] - first
+                memory = _taken(own, given, run_R[row_N], donor_N, n_recent=mixing.n_recent)
+                here_N1D = own_BTD[run_R[row_N], position : position + 1]
+                mixed_N1D = mixing.output_from(here_N1D, memory)
+                if not filled_RTD.numel():
+                    filled_RTD = mixed_N1D.new_empty(*donor_RT.shape, mixed_N1D.shape[-1])
+                filled_RTD[row_N, position] = mixed_N1D[:, 0]
+        return filled_RTD
 
     def _memories(
         self, mixing: Mixing, own_BTD: Tensor, given_STD: Tensor

@@ -3,8 +3,9 @@
 What lies below a layer is run once, and all that is asked there goes through the later layers
 together.
 
-Shape suffixes: ``S`` runs that give, ``B`` runs that get, ``R`` and ``N`` rows (runs with another
-stream), ``T`` positions, ``D`` residual width, ``A`` answer tokens, ``C`` cells (row, position).
+Shape suffixes: ``S`` runs that give, ``B`` runs that get, ``R``, ``N`` and ``M`` rows (runs with
+another stream), ``T`` positions, ``D`` residual width, ``A`` answer tokens, ``C`` cells (row,
+position).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from mecheval.interventions.layer_streams import MEMORY, GivingRuns
 from mecheval.interventions.stream_edits import StreamEdits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from mecheval.models.contract import SequenceModel
 
@@ -64,8 +65,8 @@ class ExchangedStreams:
             row_R: The run that every row is, but for the stream.
         """
         parts = []
-        for rows, donor_NT in self._blocks(donor_RT):
-            given_NTD = self._given(layer, donor_NT)
+        for rows in self._giving.rows(len(donor_RT)):
+            donor_NT, given_NTD = self._given(layer, donor_RT[rows])
 
             def given(
                 stream_NTD: Tensor,
@@ -81,28 +82,34 @@ class ExchangedStreams:
     @torch.inference_mode()
     def unchanged(self, layer: int, donor_RT: np.ndarray, row_R: np.ndarray) -> bool:
         """Say whether every row has its own stream all the same, bit for bit."""
-        own_BTD = self._edits.runs.at(layer)
-        for rows, donor_NT in self._blocks(donor_RT):
-            alike_NTD = self._given(layer, donor_NT) == own_BTD[row_R[rows]]
-            if not (alike_NTD | (donor_NT[..., None] < 0)).all():
-                return False
+        own_BTD, n_some = self._edits.runs.at(layer), self._edits.batch_size
+        for rows in self._giving.rows(len(donor_RT)):
+            donor_NT, given_NTD = self._given(layer, donor_RT[rows])
+            some = zip(
+                *(x.split(n_some) for x in (donor_NT, given_NTD)),
+                torch.as_tensor(row_R[rows], device=own_BTD.device).split(n_some),
+                strict=True,
+            )
+            for donor_MT, given_MTD, row_M in some:
+                if not ((given_MTD == own_BTD[row_M]) | (donor_MT[..., None] < 0)).all():
+                    return False
         return True
 
-    def _blocks(self, donor_RT: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
-        """Give as many rows at a time as fit into memory, with their donors."""
-        for first in range(0, len(donor_RT), self._giving.n_rows):
-            rows = slice(first, first + self._giving.n_rows)
-            yield rows, torch.as_tensor(donor_RT[rows], device=self._edits.answers_A.device)
+    def _given(self, layer: int, donor_NT: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return donors on the device, and their streams ``(N, T, D)``; zeros without a donor."""
+        donors_NT = torch.as_tensor(donor_NT, device=self._edits.answers_A.device)
+        n_positions, donor_C = donors_NT.shape[1], donors_NT.flatten()
 
-    def _given(self, layer: int, donor_NT: Tensor) -> Tensor:
-        """Return the donors' streams ``(N, T, D)``; zeros where there is no donor."""
-        n_positions, given_CD = donor_NT.shape[1], torch.empty(0)
-        for first, part in self._giving.parts():
-            stream_STD = part.at(layer)
-            if first == 0:
-                given_CD = stream_STD.new_zeros(donor_NT.numel(), stream_STD.shape[-1])
-            own_NT = (donor_NT >= first) & (donor_NT < first + len(stream_STD))
-            cell_C = own_NT.flatten().nonzero()[:, 0]
-            from_C = (donor_NT.flatten()[cell_C] - first) * n_positions + cell_C % n_positions
-            given_CD.index_copy_(0, cell_C, stream_STD.flatten(0, 1).index_select(0, from_C))
-        return given_CD.unflatten(0, donor_NT.shape)
+        def gather(_: int, first: int, stream_STD: Tensor, given_CD: Tensor | None) -> Tensor:
+            filled_CD = given_CD
+            if filled_CD is None:
+                filled_CD = stream_STD.new_zeros(len(donor_C), stream_STD.shape[-1])
+            own_C = (donor_C >= first) & (donor_C < first + len(stream_STD))
+            cell_C = own_C.nonzero()[:, 0]
+            from_C = (donor_C[cell_C] - first) * n_positions + cell_C % n_positions
+            filled_CD.index_copy_(0, cell_C, stream_STD.flatten(0, 1).index_select(0, from_C))
+            return filled_CD
+
+        layers = range(layer, self._edits.model.n_layers + 1)
+        given_CD = self._giving.gathered(layers, (donor_NT,), gather)
+        return donors_NT, given_CD.unflatten(0, donors_NT.shape)

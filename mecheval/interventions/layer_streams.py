@@ -5,8 +5,10 @@ Shape suffixes: ``B`` runs, ``S`` runs that give, ``T`` positions, ``D`` residua
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,11 +17,13 @@ from mecheval.models.decomposition import Refusal
 from mecheval.models.sites import stream_sites
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
+    from collections.abc import Callable, Iterator
 
     from mecheval.models.contract import SequenceModel
+
+    Gather = Callable[[int, int, Tensor, Tensor | None], Tensor]
+    """Maps a layer, the place of a part's first run, its streams ``(S, T, D)`` at the layer, and
+    what the parts before it gave (None for the first), to that with what this part gives."""
 
 MEMORY = 1 << 29
 """Bytes for what runs give to others."""
@@ -29,7 +33,8 @@ class LayerStreams:
     """The streams of some runs at the layer that was asked for last.
 
     Layers count from 0, before the first block, to the number of blocks. They are best asked for in
-    order: where the model comes apart, nothing below the last one is run again.
+    order: where the model comes apart, nothing below the last one is run again. Otherwise the
+    blocks below a layer are run for each one that is asked for.
     """
 
     def __init__(
@@ -78,7 +83,16 @@ class GivingRuns:
     """Runs that give to others what they have at a layer, however many they are.
 
     They pass in parts of an eighth of the memory at most. Where all of them take no more than half
-    of it they are kept for the next layer; otherwise every part is run from the start again.
+    of it, and the model comes apart, they are *kept* for the next layer, and no block is run twice.
+    Otherwise every part is run from the start; so that this is done as rarely as can be, what rows
+    are given is gathered at the next layers too on this way, at as many as three quarters of the
+    memory hold. At K layers at a time of L, a part goes through K + 2 K + ... + L blocks, L if all
+    are gathered at once.
+
+    Attributes:
+        kept: Whether they are.
+        run_bytes: Bytes of the stream of a run at one layer.
+        tokens_ST: Token ids of the runs.
     """
 
     def __init__(
@@ -99,23 +113,73 @@ class GivingRuns:
         """
         size = next(model.parameters()).element_size()
         self.run_bytes, self.memory = tokens_ST.shape[1] * model.d_model * size, memory
-        self._kept = len(tokens_ST) * self.run_bytes <= memory // 2
-        n_part = max(1, memory // 8 // self.run_bytes)
+        self._apart = not isinstance(model.decomposition(), Refusal)
+        self.kept = self._apart and len(tokens_ST) * self.run_bytes <= memory // 2
+        self._n_part = max(1, memory // 8 // self.run_bytes)
+        self.model, self.batch_size = model.eval(), batch_size
+        self.tokens_ST = torch.as_tensor(tokens_ST, device=model.device)
         self._parts = [
             LayerStreams(model, part_ST, batch_size=batch_size)
-            for part_ST in torch.as_tensor(tokens_ST, device=model.device).split(n_part)
+            for part_ST in self.tokens_ST.split(self._n_part)
         ]
+        self._asked: tuple[np.ndarray, ...] = ()
+        self._gathered: dict[int, Tensor] = {}
+
+    def rows(self, n: int) -> list[slice]:
+        """Share out rows, each as large as a run, evenly among as few blocks as memory allows."""
+        n_blocks = -(-n // self._n_rows)
+        ends = [n * block // n_blocks for block in range(n_blocks + 1)]
+        return [slice(*pair) for pair in pairwise(ends)]
+
+    def gathered(
+        self, layers: range, asked: tuple[np.ndarray, ...], gather: Gather, *, n_held: int = 0
+    ) -> Tensor:
+        """Return what rows are given at a layer, once.
+
+        Args:
+            layers: The layer, and those behind it that the same may be asked for next.
+            asked: What decides it beside the layer: the donors ``(R, T)`` of a block of rows, and
+                what else differs between calls. What was gathered for the same is still there.
+            gather: Adds what a part gives at a layer, of this one and of later ones.
+            n_held: How many runs whoever gathers holds the streams of, at each of these layers.
+        """
+        same = len(asked) == len(self._asked) and all(map(np.array_equal, asked, self._asked))
+        if not same or layers.start not in self._gathered:
+            self._asked, self._gathered = tuple(array.copy() for array in asked), {}
+            n_rows = len(asked[0]) + n_held
+            for at, first, stream_STD in self._streams(self._ahead(layers, n_rows)):
+                self._gathered[at] = gather(at, first, stream_STD, self._gathered.get(at))
+        return self._gathered.pop(layers.start)
 
     @property
-    def n_rows(self) -> int:
-        """Return how many rows, each as large as a run, take a quarter of the memory."""
-        return max(1, self.memory // 4 // self.run_bytes)
+    def _n_rows(self) -> int:
+        """Return how many rows fit beside the runs."""
+        quarters = 1 if self.kept else 3
+        return max(1, quarters * self.memory // 4 // self.run_bytes)
 
-    def parts(self) -> Iterator[tuple[int, LayerStreams]]:
-        """Give the parts one after the other, each behind the place of its first run."""
+    def _ahead(self, layers: range, n_rows: int) -> range:
+        """Return the layers that are gathered on one way; before the first block there is none."""
+        alone = self.kept or layers.start == 0
+        return layers[: 1 if alone else max(1, self._n_rows // n_rows)]
+
+    def _streams(self, layers: range) -> Iterator[tuple[int, int, Tensor]]:
+        """Give layers, the first of some runs, and their streams there; part by part."""
+        if not self._apart:
+            yield from self._recorded(layers)
+            return
         first = 0
         for part in self._parts:
-            yield first, part
+            for layer in layers:
+                yield layer, first, part.at(layer)
             first += len(part.tokens_BT)
-            if not self._kept:
+            if not self.kept:
                 part.forget()
+
+    def _recorded(self, layers: range) -> Iterator[tuple[int, int, Tensor]]:
+        """Do it by a pass that records all of these layers, of as many fewer runs."""
+        n_some = max(1, self._n_part // len(layers))
+        sites = stream_sites(self.model.n_layers)[layers.start : layers.stop]
+        for at, some_ST in enumerate(self.tokens_ST.split(n_some)):
+            found = activations(self.model, some_ST, sites, batch_size=self.batch_size)
+            for layer, site in zip(layers, sites, strict=True):
+                yield layer, at * n_some, found.pop(site)

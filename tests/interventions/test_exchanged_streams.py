@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 import mecheval
-from mecheval.interventions import answer_logits, layer_streams
+from mecheval.interventions import answer_logits
 from mecheval.interventions.exchanged_memory import ExchangedMemory
 from mecheval.interventions.exchanged_streams import ExchangedStreams
+from mecheval.interventions.layer_streams import GivingRuns
+from mecheval.models.decomposition import Layer, Refusal
 from mecheval.models.sites import stream_sites
 from mecheval.models.wrapped.model import WrappedModel
 from mecheval.registry import Registry
@@ -110,33 +112,75 @@ def test_same_tokens_give_the_same_stream_before_the_first_block() -> None:
 
 @pytest.mark.parametrize("exchange", [ExchangedStreams, ExchangedMemory])
 @pytest.mark.parametrize("name", ["lstm", "transformer", "hf:gpt_neox"])
-def test_with_little_memory_the_runs_that_give_pass_in_parts(
-    name: str, exchange: type[ExchangedStreams | ExchangedMemory], monkeypatch: pytest.MonkeyPatch
+def test_in_whatever_memory_the_same_is_answered(
+    name: str, exchange: type[ExchangedStreams | ExchangedMemory]
 ) -> None:
-    model, traced = model_of(name), []
+    model = model_of(name)
     tokens_BT, giving_ST, row_R, donor_RT = drawn()
-    plain = layer_streams.activations
-
-    def counted(model, tokens_BT, sites, **kwargs):
-        traced.append(len(tokens_BT))
-        return plain(model, tokens_BT, sites, **kwargs)
-
-    monkeypatch.setattr(layer_streams, "activations", counted)
-    run, found = LENGTH * model.d_model * 4, {}
-    for runs in (1, 2, 100):  # that fit into an eighth of the memory
-        exchanged = exchange(
-            model, tokens_BT, giving_ST, ANSWERS, batch_size=4, memory=8 * runs * run
-        )
+    found = {}
+    for runs in (1, 8, 40, 800):  # parts of 1, 1, 5 and all; blocks of rows of 1, all, all, all
+        memory = runs * LENGTH * model.d_model * 4
+        exchanged = exchange(model, tokens_BT, giving_ST, ANSWERS, batch_size=4, memory=memory)
         if isinstance(exchanged, ExchangedMemory) and exchanged.refusal():
             return
-        traced.clear()
-        found[runs] = [exchanged.logits(layer, donor_RT, row_R) for layer in range(3)]
-        giving = [size for size in traced if size != GETTING]
-        assert max(giving) == min(runs, GIVING)
-        assert (sum(giving) == GIVING) == (runs == 100)  # all of them run once
-    for few, enough in zip(found[1], found[100], strict=True):
-        np.testing.assert_allclose(few, enough, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(found[2], found[100], rtol=1e-4, atol=1e-5)
+        layers = (*range(model.n_layers + 1), 1, 0)  # in order, and back again
+        found[runs] = [exchanged.logits(layer, donor_RT, row_R) for layer in layers]
+    for made in found.values():
+        for few, enough in zip(made, found[800], strict=True):
+            np.testing.assert_allclose(few, enough, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("runs", "blocks"),
+    [
+        (800, 4),  # each block once: where the model comes apart all are kept
+        (17, 4),  # nothing is kept, and rows are gathered at all four layers on one way
+        (14, 3 + 4),
+        (10, 2 + 4),
+        (6, 1 + 2 + 3 + 4),
+        (2, 3 * (1 + 2 + 3 + 4)),  # rows one by one
+    ],
+)
+@pytest.mark.parametrize("apart", [True, False])
+@torch.no_grad()
+def test_blocks_are_run_again_as_rarely_as_memory_allows(
+    runs: int, blocks: int, apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = mecheval.load_model("transformer[layers=4,width=16]", task="dyck").eval()
+    _, giving_ST, _, donor_RT = drawn()
+    wanted = [
+        sum(stream_of(model, run_T, layer).sum() for run_T in giving_ST) for layer in range(5)
+    ]
+    passed = []
+    if apart:
+        run = Layer.run
+        monkeypatch.setattr(Layer, "run", lambda *x: passed.append(len(x[1])) or run(*x))
+    else:
+        monkeypatch.setattr(model, "decomposition", lambda: Refusal("it does not come apart"))
+        for block in model.blocks:
+            block.register_forward_hook(lambda _, args, out: passed.append(len(args[0])))
+    giving = GivingRuns(model, giving_ST, batch_size=4, memory=runs * LENGTH * 16 * 4)
+    for layer in range(5):
+        for rows in giving.rows(3):
+            found = giving.gathered(
+                range(layer, 5),
+                (donor_RT[rows],),
+                lambda at, first, stream_STD, before: stream_STD.sum() + (before or 0),
+            )
+            torch.testing.assert_close(found, wanted[layer])
+    assert sum(passed) == blocks * GIVING
+
+
+def test_other_donors_get_what_is_theirs() -> None:
+    model = model_of("gru")
+    tokens_BT, giving_ST, row_R, donor_RT = drawn()
+    memory = 16 * LENGTH * model.d_model * 4
+    for exchange in (ExchangedStreams, ExchangedMemory):
+        made = [exchange(model, tokens_BT, giving_ST, ANSWERS, batch_size=4, memory=memory)]
+        made.append(exchange(model, tokens_BT, giving_ST, ANSWERS, batch_size=4))
+        for layer, donors_RT in ((1, donor_RT), (2, donor_RT[::-1].copy()), (2, donor_RT)):
+            few, enough = (x.logits(layer, donors_RT, row_R) for x in made)
+            np.testing.assert_allclose(few, enough, rtol=1e-4, atol=1e-5)
 
 
 def test_below_the_layer_nothing_is_run_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,6 +103,12 @@ class Bottleneck(Metric):
     hidden layer reads, ``mlp_probe`` before and ``mlp_refit`` after the erasure, says what is left
     in another form.
 
+    No interval here holds the choice of the sequences that an eraser is fitted on, of which the
+    cost of a single ``direction`` depends more than on anything that they hold: in trained
+    recurrences its standard deviation over draws of 2000 sequences was up to .06, where intervals
+    reached .03 to either side; of words four times as long up to .17 with the 500 that fit then,
+    and up to .10 with 2000. A layer's cost by one direction is not to be read to two digits.
+
     It looks at the residual stream between blocks. Networks that differ inside a mixer alone, such
     as ``planted/mamba-recall`` and its off-by-one twin, have the same values. A network that holds
     the variable twice, or computes it again behind the layer, loses nothing.

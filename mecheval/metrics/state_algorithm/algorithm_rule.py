@@ -33,9 +33,12 @@ Shape suffixes: ``R`` resamples, ``C`` curves, ``Q`` quotients.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SEQUENTIAL, PARITY_FIRST, SCAN = (
     "sequential", "parity first, then scan", "associative scan",
@@ -44,49 +47,6 @@ VERDICTS = (SEQUENTIAL, PARITY_FIRST, SCAN)
 
 EARLIER = 0.5
 """How many layers before what is far away within it a quotient must have arrived."""
-
-
-class Case(NamedTuple):
-    """A way through the rule: its verdict, if any, and why."""
-
-    verdict: str | None
-    why: str
-
-
-CASES = (
-    Case(SEQUENTIAL, "the whole prefix is there behind the same block, from a memory of one size"),
-    Case(PARITY_FIRST, "a quotient of the whole prefix is there first, and windows grow within it"),
-    Case(SCAN, "windows double from layer to layer, and what they hold is handed on"),
-    Case(
-        None,
-        "letters of every distance arrive behind the same block, which reads them all at once from "
-        "a memory that grows with the prefix: nothing is carried from position to position",
-    ),
-    Case(
-        None,
-        "letters of every distance arrive behind the same block, and what stands in the stream "
-        "before is not the state: donors of the same state do not bring the answers back",
-    ),
-    Case(
-        None,
-        "letters from further away arrive later, and not by one layer per doubling: a window that "
-        "grows by as much in every layer fits better",
-    ),
-    Case(
-        None,
-        "letters from further away arrive later, and nothing is handed on between: no product of "
-        "other positions is used",
-    ),
-    Case(
-        None,
-        "letters from further away arrive later, and what stands in the stream before is the state "
-        "all the same: the two kinds of evidence contradict each other",
-    ),
-    Case(None, "mixed: of what is asked, some is neither independent of the distance nor doubles"),
-    Case(None, "mixed: some arrives behind the same block from everywhere and some from windows "
-         "that double, but no quotient comes first"),
-)  # fmt: skip
-"""All ways through the rule, in the order in which they are tried."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +86,111 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Found:
+    """What the evidence amounts to, in every resample; curves that were not asked for say nothing.
+
+    Attributes:
+        flat_R: All curves are flat.
+        grow_R: All curves grow.
+        double_R: All curves double.
+        flat_or_double_R: Each of them is flat or doubles.
+        handed_on_R: All curves are handed on.
+        carried_R: Letters are carried, on the curve where they are least.
+        state_R: The state is a state.
+        first_RQ: Which quotients come first, each before a scan within it.
+    """
+
+    flat_R: np.ndarray
+    grow_R: np.ndarray
+    double_R: np.ndarray
+    flat_or_double_R: np.ndarray
+    handed_on_R: np.ndarray
+    carried_R: np.ndarray
+    state_R: np.ndarray
+    first_RQ: np.ndarray
+
+    @property
+    def quotient_first_R(self) -> np.ndarray:
+        """Say whether some quotient comes first."""
+        return np.asarray(self.first_RQ.any(1))
+
+
+class Case(NamedTuple):
+    """A way through the rule.
+
+    Attributes:
+        holds: Says in which resamples it is this case, where it is none that stands before it.
+        verdict: What is said then, if anything.
+        why: Why, in words.
+    """
+
+    holds: Callable[[Found], np.ndarray]
+    verdict: str | None
+    why: str
+
+
+CASES = (
+    Case(
+        lambda found: found.flat_R & found.state_R & found.carried_R,
+        SEQUENTIAL,
+        "the whole prefix is there behind the same block, from a memory of one size",
+    ),
+    Case(
+        lambda found: found.quotient_first_R & ~found.state_R,
+        PARITY_FIRST,
+        "a quotient of the whole prefix is there first, and windows grow within it",
+    ),
+    Case(
+        lambda found: found.double_R & found.handed_on_R & ~found.state_R,
+        SCAN,
+        "windows double from layer to layer, and what they hold is handed on",
+    ),
+    Case(
+        lambda found: found.flat_R & found.state_R,
+        None,
+        "letters of every distance arrive behind the same block, which reads them all at once from "
+        "a memory that grows with the prefix: nothing is carried from position to position",
+    ),
+    Case(
+        lambda found: found.flat_R,
+        None,
+        "letters of every distance arrive behind the same block, and what stands in the stream "
+        "before is not the state: donors of the same state do not bring the answers back",
+    ),
+    Case(
+        lambda found: found.grow_R & ~found.double_R,
+        None,
+        "letters from further away arrive later, and not by one layer per doubling: a window that "
+        "grows by as much in every layer fits better",
+    ),
+    Case(
+        lambda found: found.grow_R & ~found.handed_on_R,
+        None,
+        "letters from further away arrive later, and nothing is handed on between: no product of "
+        "other positions is used",
+    ),
+    Case(
+        lambda found: found.grow_R | (found.quotient_first_R & found.state_R),
+        None,
+        "letters from further away arrive later, and what stands in the stream before is the state "
+        "all the same: the two kinds of evidence contradict each other",
+    ),
+    Case(
+        lambda found: ~found.flat_or_double_R,
+        None,
+        "mixed: of what is asked, some is neither independent of the distance nor doubles",
+    ),
+    Case(
+        lambda found: np.ones_like(found.flat_R),
+        None,
+        "mixed: some arrives behind the same block from everywhere and some from windows that "
+        "double, but no quotient comes first",
+    ),
+)
+"""All ways through the rule, in the order in which they are tried: the first that holds is it."""
+
+
+@dataclass(frozen=True)
 class Judgement:
     """What the rule says.
 
@@ -146,36 +211,39 @@ class Judgement:
 
 def judge(evidence: Evidence, least: Thresholds) -> Judgement:
     """Apply the rule to every resample."""
+    found = _found(evidence, least)
+    case_R = np.stack([case.holds(found) for case in CASES]).argmax(0)
+    # Only groups that have quotients have a first one.
+    first_R = found.first_RQ.argmax(1) if found.first_RQ.size else -1
+    first_R = np.where(found.quotient_first_R, first_R, -1)
+    return Judgement(case_R, first_R)
+
+
+def _found(evidence: Evidence, least: Thresholds) -> Found:
+    """Hold the evidence against the thresholds."""
     asked_RC = ~np.isnan(evidence.slope_RC)
     flat_RC = np.abs(evidence.slope_RC) <= least.flat
     grows_RC = evidence.slope_RC >= least.grows
     doubles_RC = grows_RC & evidence.doubles_RC
-    handed_RC = evidence.handed_RC >= least.handed_on
+    handed_on_RC = evidence.handed_RC >= least.handed_on
     state_R, quotient_RQ = (
         np.isnan(value) | (value >= least.enough)
         for value in (evidence.state_R, evidence.quotient_RQ)
     )
-    first_RQ = _comes_first(evidence, flat_RC, doubles_RC & handed_RC) & quotient_RQ
 
     def all_of(mask_RC: np.ndarray) -> np.ndarray:
         return np.asarray((mask_RC | ~asked_RC).all(1))
 
-    all_flat_R, all_grow_R, all_double_R = (all_of(m) for m in (flat_RC, grows_RC, doubles_RC))
-    carried_R, handed_R = all_of(evidence.carried_RC >= least.enough), all_of(handed_RC)
-    conditions = [
-        all_flat_R & state_R & carried_R,
-        first_RQ.any(1) & ~state_R,
-        all_double_R & handed_R & ~state_R,
-        all_flat_R & state_R,
-        all_flat_R,
-        all_grow_R & ~all_double_R,
-        all_grow_R & ~handed_R,
-        all_grow_R | (first_RQ.any(1) & state_R),
-        ~all_of(flat_RC | doubles_RC),
-        np.ones(len(asked_RC), bool),
-    ]
-    first_R = np.where(first_RQ.any(1), first_RQ.argmax(1), -1) if first_RQ.size else -1
-    return Judgement(np.stack(conditions).argmax(0), np.broadcast_to(first_R, len(asked_RC)))
+    return Found(
+        flat_R=all_of(flat_RC),
+        grow_R=all_of(grows_RC),
+        double_R=all_of(doubles_RC),
+        flat_or_double_R=all_of(flat_RC | doubles_RC),
+        handed_on_R=all_of(handed_on_RC),
+        carried_R=all_of(evidence.carried_RC >= least.enough),
+        state_R=state_R,
+        first_RQ=_comes_first(evidence, flat_RC, doubles_RC & handed_on_RC) & quotient_RQ,
+    )
 
 
 def _comes_first(evidence: Evidence, flat_RC: np.ndarray, scans_RC: np.ndarray) -> np.ndarray:

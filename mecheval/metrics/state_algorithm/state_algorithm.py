@@ -90,6 +90,9 @@ class StateAlgorithm(Metric):
     It is null where there are fewer than 3 octaves of distances, or a single block, inside of which
     nothing is seen; where the model cannot be taken apart; or where it answers too few pairs.
 
+    It speaks of the length that is measured: windows that double end with the layers, so that an
+    associative scan within it is no promise of longer words, and networks at chance there have it.
+
     What it cannot tell: a memory of one size may hold more than the product, such as a sum without
     the modulus or the letters themselves, as long as words are short; words that are longer
     (``length=4``) ask more of it. A window of four per layer cannot be told from a doubling one by
