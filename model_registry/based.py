@@ -27,10 +27,9 @@ from mecheval.models.kernels.linear import linear_attention
 from mecheval.models.layers.gated_convolution import ShortGatedConvolution
 from mecheval.models.layers.matrix_memory import MatrixMemory
 from mecheval.models.stack.architecture import model
-from mecheval.models.stack.arguments import FeedForwardArchitecture
+from mecheval.models.stack.arguments import LinearAttentionArchitecture
 
 if TYPE_CHECKING:
-    from mecheval.models.kernels.scan import Kernel
     from mecheval.models.layers.mixer import Mixer
     from mecheval.models.mixing import Signals
 
@@ -47,10 +46,7 @@ class TaylorAttention(MatrixMemory):
     def __init__(self, arguments: Based) -> None:
         """Draw the weights."""
         width, d_keys = arguments.width, arguments.heads * arguments.d_key
-        super().__init__(
-            width, (d_keys, d_keys, width), heads=arguments.heads, d_conv=0,
-            kernel=arguments.kernel, scale=arguments.residual_scale,
-        )  # fmt: skip
+        super().__init__(arguments, (d_keys, d_keys, width))
 
     def signal(
         self, normed_BTD: Tensor, q_BTHK: Tensor, k_BTHK: Tensor, v_BTHV: Tensor
@@ -85,29 +81,25 @@ def taylor_features(x_BTHK: Tensor) -> Tensor:
     architecture="linear attention",
 )
 @dataclass(frozen=True, kw_only=True)
-class Based(FeedForwardArchitecture):
+class Based(LinearAttentionArchitecture):
     """Short gated convolutions and linear attention with a Taylor feature map, in turn.
 
     Attributes:
         pattern: Kinds of the layers, joined by ``-`` and repeated: ``conv`` and ``attention``.
-        heads: Number of heads.
         d_key: Width of the queries and keys of a head.
         d_conv: Taps of the convolutions.
         kernel: ``auto`` works in chunks; ``reference`` is the definition, one position at a time.
     """
 
     pattern: str = "conv-attention"
-    heads: int = 1
     d_key: int = 8
     d_conv: int = 3
-    kernel: Kernel = "auto"
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        super().__post_init__()
-        self.check_heads(self.heads)
-        self.check(self.d_key >= 1 and self.d_conv >= 1, "d_key and d_conv of at least 1")
         self.check(self.kernel in ("auto", "reference"), "kernel=auto or kernel=reference")
+        super().__post_init__()
+        self.check(self.d_key >= 1 and self.d_conv >= 1, "d_key and d_conv of at least 1")
         self.kind_of(0, self.pattern, KINDS)
 
     def mixer(self, layer: int) -> Mixer:

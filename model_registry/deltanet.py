@@ -45,10 +45,7 @@ class DeltaMemory(MatrixMemory):
 
     def __init__(self, arguments: DeltaRuleArchitecture, sizes: Sequence[int]) -> None:
         """Draw the weights; ``sizes`` are the widths of a query, a key and a value."""
-        super().__init__(
-            arguments.width, sizes, heads=arguments.heads, d_conv=arguments.d_conv,
-            kernel=arguments.kernel, scale=arguments.residual_scale, n_writes=arguments.n_writes,
-        )  # fmt: skip
+        super().__init__(arguments, sizes, d_conv=arguments.d_conv, n_writes=arguments.n_writes)
         self.n_writes, self.largest_beta = arguments.n_writes, 1 - arguments.eigenvalues[0]
         self.beta = projection(arguments.width, arguments.heads * arguments.n_writes)
 

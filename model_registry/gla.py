@@ -44,10 +44,7 @@ class GatedLinearAttention(MatrixMemory):
     def __init__(self, arguments: GLA) -> None:
         """Draw the weights."""
         width, d_key = arguments.width, arguments.all_keys
-        super().__init__(
-            width, (d_key, d_key, width), heads=arguments.heads, d_conv=arguments.d_conv,
-            kernel=arguments.kernel, scale=arguments.residual_scale,
-        )  # fmt: skip
+        super().__init__(arguments, (d_key, d_key, width), d_conv=arguments.d_conv)
         self.decay_in = projection(width, arguments.rank)
         self.decay_out = affine(arguments.rank, d_key)
         self.gate = projection(width, width)

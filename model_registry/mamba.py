@@ -61,7 +61,7 @@ class SelectiveStateSpace(ScanMixer):
 
     def __init__(self, arguments: Mamba) -> None:
         """Draw the weights as the official implementation does."""
-        super().__init__(kernel=arguments.kernel, signed=arguments.signed, d_conv=arguments.d_conv)
+        super().__init__(arguments)
         width, channels, states = arguments.width, arguments.channels, arguments.d_state
         rank = math.ceil(width / 16)  # dt_rank="auto"
         self.sizes = [rank, states, states]

@@ -80,7 +80,7 @@ class DualStateSpace(ScanMixer):
 
     def __init__(self, arguments: Mamba2) -> None:
         """Draw the weights as the official implementation does."""
-        super().__init__(kernel=arguments.kernel, signed=arguments.signed, d_conv=arguments.d_conv)
+        super().__init__(arguments)
         width, channels, states = arguments.width, arguments.channels, arguments.d_state
         heads = channels // arguments.head_dim
         self.sizes = [channels, channels + 2 * states, heads]

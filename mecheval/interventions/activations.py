@@ -237,6 +237,10 @@ def _batches(
 ) -> Iterator[tuple[slice, Tensor]]:
     model.eval()
     tokens_BT = torch.as_tensor(tokens_BT, device=model.device)
-    for first in range(0, len(tokens_BT), batch_size):
-        rows = slice(first, min(first + batch_size, len(tokens_BT)))
+    for rows in slices(len(tokens_BT), batch_size):
         yield rows, tokens_BT[rows]
+
+
+def slices(n: int, size: int) -> list[slice]:
+    """Cut ``n`` rows into slices of at most ``size``."""
+    return [slice(first, min(first + size, n)) for first in range(0, n, size)]

@@ -12,7 +12,6 @@ components, ``I`` patched layers, ``J`` patched positions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from mecheval import seeding
 from mecheval.errors import UsageError
-from mecheval.interventions.activations import activations
+from mecheval.interventions.activations import activations, slices
 from mecheval.interventions.base_runs import checked_runs
 from mecheval.interventions.donors import Interchange
 from mecheval.interventions.engine import patch
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mecheval.interventions.base_runs import BaseRuns, Readout
+    from mecheval.interventions.results import GridResult
     from mecheval.models.contract import SequenceModel
 
 EXACT_POSITIONS = 4
@@ -96,30 +96,24 @@ def gradient_guess(
     plan = plan_of(corrupted, components, layers, positions, batch_size=batch_size)
     plan.check(corrupted)
     _check(plan, corrupted.model, steps)
-    exact = _exact(corrupted, clean, plan, seed)
+    exact, checked = _exact(corrupted, clean, plan, seed)
     guesses = [
         _guess(corrupted.take(rows), clean.take(rows), plan, steps)
-        for rows in _slices(corrupted.n_runs, batch_size)
+        for rows in slices(corrupted.n_runs, batch_size)
     ]
     effect_KIJP = torch.cat(guesses, -1).cpu().numpy()
-    chosen_J = [plan.positions.index(position) for position in exact.positions]
-    made, wanted = effect_KIJP[:, :, chosen_J], exact.patched_KIJP - exact.corrupted_P
+    chosen_J = [plan.positions.index(position) for position in checked]
+    made, wanted = effect_KIJP[:, :, chosen_J], exact.patched_KIJP - exact.base_P
     return GuessedGrid(
-        exact.clean_P, exact.corrupted_P, exact.corrupted_P + effect_KIJP,
+        exact.donor_P, exact.base_P, exact.base_P + effect_KIJP,
         plan.axes(corrupted.n_runs), steps,
         _correlation(made, wanted), int((~np.isnan(wanted)).sum()),
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Exact:
-    clean_P: np.ndarray
-    corrupted_P: np.ndarray
-    patched_KIJP: np.ndarray
-    positions: tuple[int, ...]
-
-
-def _exact(corrupted: BaseRuns, clean: BaseRuns, plan: Plan, seed: int) -> _Exact:
+def _exact(
+    corrupted: BaseRuns, clean: BaseRuns, plan: Plan, seed: int
+) -> tuple[GridResult, tuple[int, ...]]:
     """Compute the cells of a few positions exactly, the first changed ones among them."""
     changed_P = (corrupted.tokens_PT != clean.tokens_PT).int().argmax(1).tolist()
     first = [position for position in sorted(set(changed_P)) if position in plan.positions][:1]
@@ -129,7 +123,7 @@ def _exact(corrupted: BaseRuns, clean: BaseRuns, plan: Plan, seed: int) -> _Exac
     positions = tuple(sorted([*first, *drawn]))
     narrow = plan_of(corrupted, plan.components, plan.layers, positions, batch_size=plan.batch_size)
     done, _ = patch(corrupted, Interchange(clean.tokens_PT), narrow)
-    return _Exact(done.donor_P, done.base_P, done.patched_KIJP, positions)
+    return done, positions
 
 
 def _guess(corrupted: BaseRuns, clean: BaseRuns, plan: Plan, steps: int) -> Tensor:
@@ -195,10 +189,6 @@ def _correlation(made: np.ndarray, wanted: np.ndarray) -> float | None:
     if len(wanted) < 2 or made.std() == 0 or wanted.std() == 0:
         return None
     return float(np.corrcoef(made, wanted)[0, 1])
-
-
-def _slices(n: int, size: int) -> list[slice]:
-    return [slice(first, first + size) for first in range(0, n, size)]
 
 
 def _check(plan: Plan, model: SequenceModel, steps: int) -> None:

@@ -177,11 +177,7 @@ def checked_runs(
     if not len(readout) or not 0 <= int(readout.min()) <= int(readout.max()) < shape[1]:
         raise UsageError(f"A grid needs at least one pair and readouts from 0 to {shape[1] - 1}.")
     for ids in [*runs, *vectors[:2]]:
-        if int(ids.min()) < 0 or int(ids.max()) >= model.vocab_size:
-            raise UsageError(
-                f"Token ids of this model go from 0 to {model.vocab_size - 1}; "
-                f"got {int(ids.min())} to {int(ids.max())}."
-            )
+        check_ids(model, ids)
     answers, foils, _ = vectors
     # Nothing behind the last readout is read, and in most models it decides nothing either.
     end = int(readout.max()) + 1
@@ -189,6 +185,19 @@ def checked_runs(
         end = shape[1]
     read_last = int(readout.min()) == runs[0][:, :end].shape[1] - 1
     return [BaseRuns(model, run[:, :end], answers, foils, readout, kind, read_last) for run in runs]
+
+
+def check_ids(model: SequenceModel, ids: Tensor) -> None:
+    """Check that a model has all of some token ids.
+
+    Raises:
+        UsageError: It has not.
+    """
+    if int(ids.min()) < 0 or int(ids.max()) >= model.vocab_size:
+        raise UsageError(
+            f"Token ids of this model go from 0 to {model.vocab_size - 1}; "
+            f"got {int(ids.min())} to {int(ids.max())}."
+        )
 
 
 def _integers(model: SequenceModel, values: ArrayLike | Tensor) -> Tensor:

@@ -102,7 +102,9 @@ class Chunk:
         said = mixing.writes is not None if component == "write" else mixing.tells_recent
         return bool(self.donor_streams) and said
 
-    def store(self, k: int, i: int, j: Tensor | int, run_R: Tensor, value_R: Tensor) -> None:
+    def store(
+        self, k: Tensor | int, i: Tensor | int, j: Tensor | int, run_R: Tensor, value_R: Tensor
+    ) -> None:
         """Take the readouts of patched runs."""
         self.patched_KIJP[k, i, j, run_R] = value_R
         self.pending_KIJP[k, i, j, run_R] = False
@@ -119,18 +121,12 @@ def chunk_of(base_runs: BaseRuns, donor: Donor, plan: Plan) -> Chunk:
     streams = [Site(layer, "block_in") for layer in range(model.n_layers)]
     mixer_outputs = [Site(s.layer, "mixer_out") for s in patched if s.component == "mlp_out"]
     parallel_mlps = [site for site in _parallel_mlp_sites(model, plan) if site in taps]
-    sites = list(
-        dict.fromkeys(
-            [*patched, *streams, *[s for s in mixer_outputs if s in taps], *parallel_mlps]
-        )
-    )
-    base, base_P = _observed(base_runs, sites, plan)
+    beside = [*(site for site in mixer_outputs if site in taps), *parallel_mlps]
+    base, base_P = _observed(base_runs, [*patched, *streams, *beside], plan)
     remembered = any(component in MEMORY for component in plan.components)
     donor_P, donor_mlp_out, donor_streams = base_P, {}, []
     if isinstance(donor, Interchange):
-        needed = list(
-            dict.fromkeys([*patched, *(streams if remembered else streams[:1]), *parallel_mlps])
-        )
+        needed = [*patched, *(streams if remembered else streams[:1]), *parallel_mlps]
         values, donor_P = _observed(base_runs.of(donor.tokens_PT), needed, plan)
         donor_mlp_out = {site: values[site] for site in parallel_mlps}
         donor_streams = [values[site] for site in streams] if remembered else []
@@ -165,6 +161,6 @@ def _observed(
 ) -> tuple[dict[Site, Tensor], Tensor]:
     """Run a question's tokens once; return activations and readouts."""
     return observed(
-        base_runs.model, base_runs.tokens_PT, sites,
+        base_runs.model, base_runs.tokens_PT, list(dict.fromkeys(sites)),
         readout_B=base_runs.readout_P, read=base_runs.value, batch_size=plan.batch_size,
     )  # fmt: skip

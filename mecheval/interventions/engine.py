@@ -59,7 +59,10 @@ def patch(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            size = _fewer(runs.stop - runs.start, budget)
+            size = (runs.stop - runs.start) // 2
+            if size == 0:
+                raise UsageError(NO_MEMORY) from error
+            budget.halvings += 1
             continue
         first = runs.stop
     file.remove()
@@ -127,10 +130,3 @@ def _runs_per_chunk(base_runs: BaseRuns, plan: Plan, engine: str) -> int:
         numbers += 2 * sum(value_PTX.numel() for value_PTX in signals.values())
     run_bytes = base_runs.n_positions * numbers * parameter.element_size()
     return max(1, plan.memory // (run_bytes + base_runs.logits_bytes))
-
-
-def _fewer(size: int, budget: Budget) -> int:
-    if size == 1:
-        raise UsageError(NO_MEMORY)
-    budget.halvings += 1
-    return size // 2

@@ -27,7 +27,6 @@ from mecheval.interventions.engine_cost import first_changes
 from mecheval.interventions.engine_faults import reason_of
 from mecheval.interventions.engines import run
 from mecheval.interventions.engines.steps import COMPONENTS
-from mecheval.interventions.engines.tails import tells_recent
 from mecheval.models.decomposition import Refusal
 from mecheval.models.narrowing import narrows
 from mecheval.models.sites import MEMORY
@@ -95,7 +94,7 @@ def check(engine: Engine, base_runs: BaseRuns, donor: Donor, plan: Plan) -> Verd
     if isinstance(decomposition, Refusal):
         return Verdict(decomposition.reason)
     if decomposition is not None and {"state"} & {*plan.components} & {*model.exchanges}:
-        told = [tells_recent(layer) for layer in decomposition.layers]
+        told = [layer.mixing.tells_recent for layer in decomposition.layers]
         if not all(told):
             return Verdict(f"layer {told.index(False)} does not tell its memory from recent inputs")
     extent = extent_of(base_runs, donor, plan)
@@ -148,11 +147,12 @@ def _against_hooks(engine: Engine, sample: BaseRuns, donor: Donor, plan: Plan) -
     asked_IJ1 = _corners_and_middle(*plan.shape[1:]).to(chunk.base_P.device)
     chunk.pending_KIJP &= asked_IJ1
     chunk.patched_KIJP.masked_fill_(~asked_IJ1, torch.nan)
-    many, one, wanted = _copy(chunk), _copy(_single(chunk)), _copy(chunk)
+    asked_KIJP = _asked(chunk)
+    alone = replace(chunk, plan=replace(plan, batch_size=1, memory=1), pending_KIJP=asked_KIJP)
+    many, one, wanted = _copy(chunk), _copy(alone), _copy(chunk)
     run(many, engine, Budget(plan.memory))
     run(one, engine, Budget(1))
     run(wanted, "hooks", Budget(plan.memory))
-    asked_KIJP = _asked(chunk)
     pairs = [
         (many.patched_KIJP, wanted.patched_KIJP),
         (one.patched_KIJP[asked_KIJP], wanted.patched_KIJP[asked_KIJP]),
@@ -201,13 +201,6 @@ def _asked(chunk: Chunk) -> Tensor:
     for ends in ((0, 0), (-1, -1)):
         asked_KIJP[:, ends[0], ends[1], 0] = True
     return asked_KIJP & chunk.pending_KIJP
-
-
-def _single(chunk: Chunk) -> Chunk:
-    """Leave a few cells, one row per pass."""
-    return replace(
-        chunk, plan=replace(chunk.plan, batch_size=1, memory=1), pending_KIJP=_asked(chunk)
-    )
 
 
 def _compared(

@@ -249,14 +249,11 @@ def _key(base_runs: BaseRuns, donor: Donor, plan: Plan) -> object:
     because rows of any number share passes in every grid.
     """
     parameter = next(base_runs.model.parameters())
+    asked_for = None if plan.engine in SEVERAL else plan.engine
     return (
         base_runs.n_positions, base_runs.read_last, base_runs.kind, plan.components,
-        _asked_for(plan), plan.frozen, _kind(donor), parameter.dtype, parameter.device,
+        asked_for, plan.frozen, _kind(donor), parameter.dtype, parameter.device,
     )  # fmt: skip
-
-
-def _asked_for(plan: Plan) -> str | None:
-    return None if plan.engine in SEVERAL else plan.engine
 
 
 def _kind(donor: Donor) -> tuple[type, ...]:

@@ -20,7 +20,7 @@ import torch
 
 from mecheval.errors import UsageError
 from mecheval.interventions.activations import BATCH_SIZE
-from mecheval.interventions.base_runs import checked_runs
+from mecheval.interventions.base_runs import check_ids, checked_runs
 from mecheval.interventions.natural import MIN_RUNS, Natural
 from mecheval.interventions.patched_streams import PatchedStreams, streams_at
 from mecheval.interventions.plan import plan_of
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 PLACES = ("patch", "readout")
 """Behind the patched layer where the patch is first seen; behind the last one at the readout."""
 
-_MEASURED = ("rank", "distance", "unpatched_rank", "natural_distance", "own", "shrinkage")
 _SAME = 1e-4  # of the largest entry: nearer to a run as it is, a stream is that run's own
 
 
@@ -176,7 +175,7 @@ def naturalness(
     n_fitted = len(natural_NT) // 2
     axes = {"component": plan.components, "layer": plan.layers, "place": PLACES}
     return Naturalness(
-        **{name: stacked(name) for name in _MEASURED},
+        **{name: stacked(name) for name in cells[0]},
         n_fitted=n_fitted,
         n_compared=len(natural_NT) - n_fitted,
         axes=axes | {"run": tuple(range(base.n_runs))},
@@ -284,9 +283,4 @@ def _check(base: BaseRuns, position_P: Tensor, natural_NT: Tensor) -> None:
             f"Naturalness needs natural runs (N, T), {least} at least, of {base.n_positions} "
             f"positions at least; got {shape}."
         )
-    ids = int(natural_NT.min()), int(natural_NT.max())
-    if ids[0] < 0 or ids[1] >= base.model.vocab_size:
-        raise UsageError(
-            f"Token ids of this model go from 0 to {base.model.vocab_size - 1}; got {ids[0]} to "
-            f"{ids[1]}."
-        )
+    check_ids(base.model, natural_NT)

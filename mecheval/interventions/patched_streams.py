@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from mecheval.errors import UsageError
-from mecheval.interventions.activations import activations, taps_of
+from mecheval.interventions.activations import activations, slices, taps_of
 from mecheval.interventions.donors import Interchange
 from mecheval.interventions.engines.hooks import putting
 from mecheval.models.decomposition import Refusal
 from mecheval.models.hooks import visiting
 from mecheval.models.logits import at_positions
-from mecheval.models.mixing import at
+from mecheval.models.mixing import at, picked
 from mecheval.models.sites import MEMORY, Site, stream_sites
 
 if TYPE_CHECKING:
@@ -175,8 +175,7 @@ class PatchedStreams:
         end = Site(self.base_runs.model.n_layers - 1, "block_out")
         sites = [*(Site(layer, "block_out") for layer in layers), end]
         parts: dict[Site, list[Tensor]] = {site: [] for site in sites}
-        for first in range(0, len(tokens_PT), self.batch_size):
-            rows = slice(first, first + self.batch_size)
+        for rows in slices(len(tokens_PT), self.batch_size):
             found = streams_at(
                 self.base_runs.model, tokens_PT[rows], dict.fromkeys(sites, both_PU[rows]),
                 visits=patched(rows),
@@ -238,9 +237,9 @@ class PatchedStreams:
                 run_R = (self.position_P == position).nonzero()[:, 0]
                 tail_RTD = base[layer][run_R, position + 1 :]
                 if tail_RTD.shape[1]:
-                    read = (_until(signals, run_R, position + 1) for signals in (own, donated))
+                    read = (picked(each, run_R, slice(position + 1)) for each in (own, donated))
                     memory = _exchanged(part.mixing, *read, only_long=component == "state")
-                    tail_RTE = _from(beside[0], run_R, position + 1)
+                    tail_RTE = None if beside[0] is None else beside[0][run_R, position + 1 :]
                     later = part.mixing.project(part.entered(tail_RTD, tail_RTE), memory)
                     mixed_RTD = part.mixing.output(later, memory)
                     after_PTD[run_R, position + 1 :] = part.leave(tail_RTD, mixed_RTD)
@@ -265,14 +264,6 @@ class PatchedStreams:
         for later, beside_PTE in zip(decomposition.layers[behind], beside, strict=True):
             after_PTD = later.run(after_PTD, beside_PTE)
         return torch.cat([here_P1D, at(after_PTD, self.base_runs.readout_P)], 1)
-
-
-def _from(beside_PTE: Tensor | None, run_R: Tensor, first: int) -> Tensor | None:
-    return None if beside_PTE is None else beside_PTE[run_R, first:]
-
-
-def _until(signals: Signals, run_R: Tensor, end: int) -> Signals:
-    return {name: value_PTX[run_R, :end] for name, value_PTX in signals.items()}
 
 
 def _exchanged(mixing: Mixing, own: Signals, donated: Signals, *, only_long: bool) -> State:

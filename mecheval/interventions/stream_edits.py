@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mecheval.interventions.activations import answer_logits
+from mecheval.interventions.activations import answer_logits, slices
 from mecheval.interventions.layer_streams import LayerStreams
 from mecheval.models.decomposition import Refusal
 from mecheval.models.sites import stream_sites
@@ -83,8 +83,7 @@ class StreamEdits:
         """
         decomposition, parts, later = self.model.decomposition(), [], later or {}
         enters = layer if enters is None else enters
-        for first in range(0, len(row_R), self.batch_size):
-            rows = slice(first, min(first + self.batch_size, len(row_R)))
+        for rows in slices(len(row_R), self.batch_size):
             if isinstance(decomposition, Refusal):
                 edits = _edits(self.model, (layer, enters), rows, change=change, later=later)
                 parts.append(self._hooked(row_R[rows], edits))

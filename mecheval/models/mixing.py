@@ -141,12 +141,7 @@ class Mixing(ABC):
         return self._out(z_BTZ), after
 
     def output(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only: Only = None,
-        edit: Edit = unchanged,
+        self, signals: Signals, state: State, *, only: Only = None, edit: Edit = unchanged
     ) -> Tensor:
         """Return the output alone.
 
@@ -245,6 +240,11 @@ def at(value_BTX: Tensor, only: Only) -> Tensor:
 def cut(signals: Signals, positions: slice) -> Signals:
     """Return the signals of some positions."""
     return {name: value_BTX[:, positions] for name, value_BTX in signals.items()}
+
+
+def picked(signals: Signals, rows: Tensor | slice, positions: slice) -> Signals:
+    """Return the signals of some examples at some positions."""
+    return {name: value_BTX[rows, positions] for name, value_BTX in signals.items()}
 
 
 def length_of(signals: Signals) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -42,8 +42,6 @@ WIDEST = 4096  # more units of a layer take too long to be of use
 @dataclass(frozen=True, kw_only=True)
 class Scanning(Turnable[GroupTask]):
     """Blocks of attention that multiply windows, behind blocks that write the sign."""
-
-    fits: ClassVar[tuple[type[Task], ...]] = (S3, Z6, GroupProduct, Parity)
 
     @property
     def task(self) -> Task:

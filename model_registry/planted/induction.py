@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 from mecheval.models.planted.basis import Basis
 from mecheval.models.planted.planted import Blueprint, Turnable, planted
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from mecheval.models.layers.mixer import Mixer
     from mecheval.models.stack.residual import ResidualStack
-    from mecheval.tasks import Task
 
 GAIN = 10.0  # logit of a value that is copied whole
 WIDEST = 1024  # a wider stream takes too long to be of use
@@ -64,8 +63,6 @@ class Induction(Turnable[AssociativeRecall]):
             (what matches and copies), ``both``, or ``none``.
         carrier: What hands on the key: ``attention`` or ``convolution``.
     """
-
-    fits: ClassVar[tuple[type[Task], ...]] = (AssociativeRecall,)
 
     sharpness: float = 60.0
     layers: int = 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 from mecheval.models.planted.basis import DISTRACTION, Basis, distract, wire
 from mecheval.models.planted.planted import Blueprint, Planted, planted
@@ -14,7 +14,6 @@ from ..lstm import LongShortTermMemory
 
 if TYPE_CHECKING:
     from mecheval.models.stack.residual import ResidualStack
-    from mecheval.tasks import Task
 
 OPEN = NOOP + 1  # token of the opening bracket; the closing one follows it
 OPENED = 60.0  # sigma(x) = 1 up to rounding
@@ -39,8 +38,6 @@ class LstmCounter(Planted[Dyck]):
     the answers tell. The stream holds little else, so that the null of the bottleneck takes as
     much.
     """
-
-    fits: ClassVar[tuple[type[Task], ...]] = (Dyck,)
 
     def objection(self, task: Dyck) -> str | None:
         """Need a single type of brackets."""

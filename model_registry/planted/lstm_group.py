@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from ..lstm import LongShortTermMemory
 
 if TYPE_CHECKING:
     from mecheval.models.stack.residual import ResidualStack
-    from mecheval.tasks import Task
 
 GroupTask = S3 | Z6 | GroupProduct | Parity
 
@@ -55,8 +54,6 @@ class LstmGroup(Planted[GroupTask]):
     Attributes:
         sharpness: Slope M of the gates.
     """
-
-    fits: ClassVar[tuple[type[Task], ...]] = (S3, Z6, GroupProduct, Parity)
 
     sharpness: float = 60.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 from mecheval.models.planted.basis import DISTRACTION, Basis, distract, wire
 from mecheval.models.planted.planted import Blueprint, Planted, planted
@@ -14,7 +14,6 @@ from ..lstm import LongShortTermMemory
 
 if TYPE_CHECKING:
     from mecheval.models.stack.residual import ResidualStack
-    from mecheval.tasks import Task
 
 ONE = 2  # token
 GAIN = 10.0  # logit of the right answer times 2
@@ -46,8 +45,6 @@ class LstmParity(Planted[Parity]):
             mechanism stays what it is. The horizon lies at about 1, 3 and more than 8 training
             lengths for 4.5, 5 and 5.5.
     """
-
-    fits: ClassVar[tuple[type[Task], ...]] = (Parity,)
 
     sharpness: float = 60.0
 

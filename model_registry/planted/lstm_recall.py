@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -17,7 +17,6 @@ from .parts import plant_ends
 
 if TYPE_CHECKING:
     from mecheval.models.stack.residual import ResidualStack
-    from mecheval.tasks import Task
 
 GAIN = 13.0  # logit of a value that is retrieved whole, times 1 / tanh 1
 WIDEST = 512
@@ -48,8 +47,6 @@ class LstmRecall(Planted[AssociativeRecall]):
         sharpness: Slope M of the gates.
         layers: Number of layers; the others do nothing.
     """
-
-    fits: ClassVar[tuple[type[Task], ...]] = (AssociativeRecall,)
 
     sharpness: float = 60.0
     layers: int = 2

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from mecheval.models.layers.mixer import Mixer
     from mecheval.models.layers.short_convolution import ShortConvolution
     from mecheval.models.stack.residual import ResidualStack
-    from mecheval.tasks import Task
 
 GAIN = 10.0  # logit of a value that is retrieved whole
 LARGE = 60.0  # silu(x) = x up to rounding
@@ -46,8 +45,6 @@ class Recall(Turnable[AssociativeRecall]):
         layers: Number of layers; the one in the middle does all, the others nothing.
         halves: Whether it is two layers, each of which retrieves one half of every number.
     """
-
-    fits: ClassVar[tuple[type[Task], ...]] = (AssociativeRecall,)
 
     shift: int = 0
     layers: int = 1

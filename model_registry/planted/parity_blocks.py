@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from mecheval.models.planted.basis import DISTRACTION, Basis, distract, wire
 from mecheval.models.planted.planted import Blueprint, Turnable, planted
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mecheval.models.stack.residual import ResidualStack
-    from mecheval.tasks import Task
 
 BEGIN, ONE = 0, 2  # tokens
 GAIN = 5.0  # logit of the right answer, and minus that of the wrong one
@@ -43,8 +42,6 @@ class SignNetwork(Turnable[Parity]):
 
     The state is 1 after BOS, and a 1 multiplies it by -1.
     """
-
-    fits: ClassVar[tuple[type[Task], ...]] = (Parity,)
 
     @property
     @abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 from mecheval.models.planted.basis import DISTRACTION, Basis, distract, wire
 from mecheval.models.planted.planted import Blueprint, Turnable, planted
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from mecheval.models.layers.linear import Mlp
     from mecheval.models.stack.residual import ResidualStack
-    from mecheval.tasks import Task
 
 GAIN = 10.0  # logit of the right answer
 WIDEST = 20_000  # more units take too long to be of use
@@ -43,8 +42,6 @@ class TransformerCount(Turnable[Parity | Z6]):
     1/2. Before layer 1 the difference of a pair stands at the exchanged token, behind it at the
     readout. Values enter the memory of layer 0 at their own position.
     """
-
-    fits: ClassVar[tuple[type[Task], ...]] = (Parity, Z6)
 
     def objection(self, task: Parity | Z6) -> str | None:
         """Need sequences that there are not too many units for."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from mecheval.models.layers.linear import Mlp
     from mecheval.models.stack.residual import ResidualStack
-    from mecheval.tasks import Task
 
 GAIN = 10.0  # logit of the right answer
 RECENT = 20.0  # by how much each position is preferred to the one before
@@ -55,8 +54,6 @@ class TransformerDyck(Turnable[Dyck]):
     bottleneck at 1/3: layer 1 needs it, and afterwards nothing does. The top of the stack can be
     read from layer 2 on, with a bottleneck at 2/3.
     """
-
-    fits: ClassVar[tuple[type[Task], ...]] = (Dyck,)
 
     def objection(self, task: Dyck) -> str | None:
         """Need sequences that there are not too many units for."""

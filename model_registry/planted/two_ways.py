@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 from mecheval.models.planted.basis import Basis
 from mecheval.models.planted.planted import Blueprint, Turnable, planted
@@ -15,7 +15,6 @@ from .parts import plant_copy, plant_ends, plant_head
 
 if TYPE_CHECKING:
     from mecheval.models.stack.residual import ResidualStack
-    from mecheval.tasks import Task
 
     from ..mamba import SelectiveStateSpace
 
@@ -43,8 +42,6 @@ class TwoWays(Turnable[AssociativeRecall]):
     Attributes:
         gain: Logit of a value that is copied by both.
     """
-
-    fits: ClassVar[tuple[type[Task], ...]] = (AssociativeRecall,)
 
     gain: float = 10.0
 

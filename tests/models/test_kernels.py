@@ -194,7 +194,7 @@ def test_convolution_reads_the_present_last():
 
 
 def test_choice_of_implementation(monkeypatch):
-    monkeypatch.setattr(scan_module, "has_mamba_ssm", lambda: True)
+    monkeypatch.setattr(scan_module, "can_import", lambda name: True)
     on_cpu = torch.zeros(1)
     native = "c" if library().functions is not None else "torch"
     assert choose("reference", on_cpu) == "reference"
@@ -207,7 +207,7 @@ def test_choice_of_implementation(monkeypatch):
 def test_unusable_kernels_are_refused_before_anything_is_built():
     with pytest.raises(UsageError, match="choose one of auto, reference, fused"):
         check_kernel("fast")  # type: ignore[arg-type]
-    if not scan_module.has_mamba_ssm():
+    if not scan_module.can_import("mamba_ssm"):
         with pytest.raises(UsageError, match=r"pip install 'mecheval\[cuda\]'"):
             check_kernel("fused")
 

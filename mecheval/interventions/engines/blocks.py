@@ -69,8 +69,7 @@ def _run_cells(blocks: Replay, chunk: Chunk, cells: _Cells, budget: Budget, *, f
     for rows, value_R in fitting(len(cells.run_R), chunk.plan.batch_size, patched, budget):
         part = cells.take(rows)
         k_R, i_R = part.place_R2.unbind(1)
-        chunk.patched_KIJP[k_R, i_R, part.j_R, part.run_R] = value_R
-        chunk.pending_KIJP[k_R, i_R, part.j_R, part.run_R] = False
+        chunk.store(k_R, i_R, part.j_R, part.run_R, value_R)
         chunk.keep()
 
 

@@ -61,7 +61,7 @@ class PatchedLayers:
     def _mixed(self, group: CellGroup, position: int, only: Only) -> Tensor:
         """Return the output of the mixer, ``(R, N, D)`` or ``(R, 1, D)``."""
         base = self.bases[group.layer]
-        mixing, tail = base.layer.mixing, tail_of(base, group.runs, position)
+        mixing, tail = base.layer.mixing, base.tail(group.runs, position)
         if group.component in ("state", "cache"):
             return self._remembering(group, position, tail, only)
         state = self.states.rows(group.layer, group.runs)
@@ -129,11 +129,6 @@ class PatchedLayers:
         here = cut(tail, slice(1))
         own_R1D = mixing.output(here, self.states.rows(group.layer, group.runs))
         return torch.cat([own_R1D, mixed_RND], 1)
-
-
-def tail_of(base: Base, runs: Tensor | slice, position: int) -> Signals:
-    """Return what rows of the base runs signal from a position on."""
-    return {name: value_PTX[runs, position:] for name, value_PTX in base.signals.items()}
 
 
 def _changed(tail_RND: Tensor, first_R1D: Tensor | None, only: Only) -> Tensor:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mecheval.models.mixing import cut, picked
 from mecheval.models.sites import MEMORY, Site
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ class Base:
             return self.layer.enter(stream_RND)
         positions = slice(first, first + stream_RND.shape[1])
         return self.layer.entered(stream_RND, self.beside_PTE[runs, positions])
+
+    def tail(self, runs: Tensor | slice, first: int) -> Signals:
+        """Return what rows of the base runs signal from a position on."""
+        return picked(self.signals, runs, slice(first, None))
 
 
 @dataclass(frozen=True)
@@ -132,16 +137,16 @@ class CellGroup:
         return [self._part(slice(first, first + rows)) for first in firsts]
 
     def _part(self, rows: slice) -> CellGroup:
-        def cut(value_RX: Tensor | None) -> Tensor | None:
+        def taken(value_RX: Tensor | None) -> Tensor | None:
             return None if value_RX is None else value_RX[rows]
 
         signals = self.signals
         return replace(
             self,
             run_R=self.run_R[rows],
-            value_RD=cut(self.value_RD),
+            value_RD=taken(self.value_RD),
             signals=signals and {name: value[rows] for name, value in signals.items()},
-            mlp_out_R1D=cut(self.mlp_out_R1D),
+            mlp_out_R1D=taken(self.mlp_out_R1D),
             donor=tuple(part[rows] for part in self.donor),
         )
 
@@ -232,7 +237,7 @@ class CellFinder:
         here = slice(t, t + 1)
         return replace(
             group,
-            signals={name: value_PTX[run_R, here] for name, value_PTX in known.signals.items()},
+            signals=picked(known.signals, run_R, here),
             mlp_out_R1D=None if known.mlp_out_PTD is None else known.mlp_out_PTD[run_R, here],
         )
 
@@ -248,8 +253,8 @@ class CellFinder:
             return layer.closed(layer.join(stream_PTD, mixed_PTD), donor_PTD)
         if site.component == "z":
             state = self.states.before[site.layer]
-            signals = {name: value_PTX[:, later] for name, value_PTX in base.signals.items()}
-            donor_PTD = layer.mixing.output(signals, state, edit=putting("z", donor_PTD))
+            signals, edit = cut(base.signals, later), putting("z", donor_PTD)
+            donor_PTD = layer.mixing.output(signals, state, edit=edit)
         return layer.leave(stream_PTD, donor_PTD)
 
     def _of_memory(

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mecheval.errors import UsageError
 from mecheval.interventions.donors import Interchange
-from mecheval.interventions.engines.patched_layer import PatchedLayers, tail_of
+from mecheval.interventions.engines.patched_layer import PatchedLayers
 from mecheval.interventions.engines.tail_cells import Base, CellFinder, CellGroup
 from mecheval.interventions.engines.tail_states import TailStates
 from mecheval.models.mixing import LAST, Only, at
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mecheval.interventions.budget import Budget
     from mecheval.interventions.chunk import Chunk
     from mecheval.interventions.plan import Plan
-    from mecheval.models.decomposition import Decomposition, Layer
+    from mecheval.models.decomposition import Decomposition
 
 
 def run_tails(decomposition: Decomposition, chunk: Chunk, budget: Budget) -> None:
@@ -121,12 +121,10 @@ class Tails:
 
     def _read(self, stream_RD: Tensor, run_R: Tensor) -> Tensor:
         if self.base_runs.kind == "log_prob":
-            return self.base_runs.read(self._all_logits, stream_RD, run_R)
+            readout = self.decomposition.readout
+            return self.base_runs.read(lambda rows_RD: readout(rows_RD, None), stream_RD, run_R)
         logits_RA = self.decomposition.readout(stream_RD, self.base_runs.columns(run_R))
         return self.base_runs.from_columns(logits_RA)
-
-    def _all_logits(self, stream_RD: Tensor) -> Tensor:
-        return self.decomposition.readout(stream_RD, None)
 
     def _whole(self, index: int, position: int, stream_RND: Tensor, run_R: Tensor) -> Tensor:
         """Run one layer on tails all of whose positions differ from the base runs'."""
@@ -136,7 +134,7 @@ class Tails:
         if self.chunk.plan.frozen:
             # The patched run asks (its own signals), but of what the base run had written.
             signals = mixing.project(normed_RND, state)
-            written = mixing.written(tail_of(base, run_R, position), state)
+            written = mixing.written(base.tail(run_R, position), state)
             mixed_RND = at(mixing.reread(signals, written, state), only)
         else:
             mixed_RND = mixing.output_from(normed_RND, state, only=only)
@@ -164,17 +162,13 @@ def _check_written(decomposition: Decomposition, plan: Plan) -> None:
 
 
 def _check_told(decomposition: Decomposition, plan: Plan) -> None:
-    if "state" in plan.components and not any(map(tells_recent, decomposition.layers)):
+    told = any(layer.mixing.tells_recent for layer in decomposition.layers)
+    if "state" in plan.components and not told:
         raise UsageError(
             "'state' needs to know what a layer remembers beside the last inputs of a convolution, "
             "and no mixer of this model says it: they are called as a whole. Exchange all that "
             "they remember: components=['cache']."
         )
-
-
-def tells_recent(layer: Layer) -> bool:
-    """Say whether the long-range memory of a layer can be exchanged without its recent inputs."""
-    return layer.mixing.tells_recent
 
 
 def _settle(decomposition: Decomposition, chunk: Chunk) -> None:
@@ -191,17 +185,14 @@ def _settle(decomposition: Decomposition, chunk: Chunk) -> None:
         return
     for k, i, site in chunk.present():
         later = decomposition.layers[site.layer + (site.component == "block_out") :]
-        if site.component not in ("block_in", "block_out") or any(map(_sees_tokens, later)):
+        sees_tokens = any(layer.beside is not None for layer in later)
+        if site.component not in ("block_in", "block_out") or sees_tokens:
             continue
         differs_PT = chunk.site_patches[site].differs_PT()
         once_P = differs_PT.sum(1) == 1
         for j, position in enumerate(chunk.plan.positions):
             run_R = (differs_PT[:, position] & once_P & chunk.pending_KIJP[k, i, j]).nonzero()[:, 0]
             chunk.store(k, i, j, run_R, chunk.donor_P[run_R])
-
-
-def _sees_tokens(layer: Layer) -> bool:
-    return layer.beside is not None
 
 
 def _packs(groups: list[CellGroup], rows: int) -> list[list[CellGroup]]:

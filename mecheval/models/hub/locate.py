@@ -138,7 +138,6 @@ def located_in(folder: Path, what: str, address: str, wanted: Wanted) -> Located
     found = contents.find(names_in(folder), wanted, what=what, address=address)
     weights = _weights(folder, found.weights, what)
     if found.gguf:
-        weights = weights if wanted.weights else {name: weights[name] for name in weights}
         return Located(folder, None, "", weights, adapter=_adapter(folder, found))
     runs_code = wanted.code and contents.brings_code(folder)
     others = contents.others(folder, code=runs_code)
@@ -207,10 +206,7 @@ def _weights(folder: Path, name: str | None, what: str) -> dict[str, Path]:
     """
     if name is None:
         return {}
-    if name != contents.INDEX:
-        _check(folder / name)
-        return {name: folder / name}
-    names = contents.shards(folder / name)
+    names = contents.shards(folder / name) if name == contents.INDEX else (name,)
     missing = [shard for shard in names if not is_file(folder / shard)]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

@@ -18,15 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mecheval.models.kernels.chunks import (
-    chunk_for,
-    chunk_length,
-    in_chunks,
-    in_full,
-    joined,
-    overlaps,
-    started,
-)
+from mecheval.models.kernels import chunks
 from mecheval.models.kernels.decays import head_decays, no_decay
 from mecheval.models.kernels.fla import LinearImplementation, fused
 from mecheval.models.kernels.triangular_solve import substituted, unit_inverse
@@ -61,21 +53,14 @@ def delta_rule(
         The outputs ``(B, T, H, V)`` in the type of the values, and the last state
         ``(B, H, K, V)`` in float32 or float64.
     """
+    any_BTHK = k_BTHK if q_BTHK is None else q_BTHK
     if implementation == "fla":
         name = "delta_rule" if log_decay_BTH is None else "gated_delta_rule"
-        return fused(
-            name,
-            k_BTHK if q_BTHK is None else q_BTHK,
-            k_BTHK,
-            v_BTHV,
-            state_BHKV,
-            beta=beta_BTH,
-            g=log_decay_BTH,
-        )
+        return fused(name, any_BTHK, k_BTHK, v_BTHV, state_BHKV, beta=beta_BTH, g=log_decay_BTH)
+    given = (k_BTHK, beta_BTH, log_decay_BTH, state_BHKV)
     if implementation == "reference":
-        q_BTHK = k_BTHK if q_BTHK is None else q_BTHK
-    run = _reference if implementation == "reference" else _chunked
-    return in_full(run, v_BTHV, q_BTHK, k_BTHK, beta_BTH, log_decay_BTH, state_BHKV)
+        return chunks.in_full(_reference, v_BTHV, any_BTHK, *given)
+    return chunks.in_full(_chunked, v_BTHV, q_BTHK, *given)
 
 
 def _reference(
@@ -87,7 +72,7 @@ def _reference(
     state_BHKV: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     a_BTH = torch.ones_like(beta_BTH) if log_decay_BTH is None else log_decay_BTH.exp()
-    last_BHKV = started(state_BHKV, k_BTHK, v_BTHV)
+    last_BHKV = chunks.started(state_BHKV, k_BTHK, v_BTHV)
     outputs = []
     columns = (value.unbind(1) for value in (q_BTHK, k_BTHK, v_BTHV, beta_BTH, a_BTH))
     for q_BHK, k_BHK, v_BHV, beta_BH, a_BH in zip(*columns, strict=True):
@@ -114,18 +99,18 @@ def _chunked(
     (arXiv:2406.06484, section 3.2). The matrices of all chunks are inverted at once.
     """
     n_positions = v_BTHV.shape[1]
-    length = chunk_length(n_positions, chunk_for(k_BTHK.shape[3]))
-    k_BCHLK, v_BCHLV = (in_chunks(value, length) for value in (k_BTHK, v_BTHV))
-    q_BCHLK = None if q_BTHK is None else in_chunks(q_BTHK, length)
-    beta_BCHL1 = in_chunks(beta_BTH, length)[..., None]
-    factors_BCHLS = beta_BCHL1 * overlaps(k_BCHLK, k_BCHLK)
+    length = chunks.chunk_length(n_positions, chunks.chunk_for(k_BTHK.shape[3]))
+    k_BCHLK, v_BCHLV = (chunks.in_chunks(value, length) for value in (k_BTHK, v_BTHV))
+    q_BCHLK = None if q_BTHK is None else chunks.in_chunks(q_BTHK, length)
+    beta_BCHL1 = chunks.in_chunks(beta_BTH, length)[..., None]
+    factors_BCHLS = beta_BCHL1 * chunks.overlaps(k_BCHLK, k_BCHLK)
     scores_BCHLS = factors_BCHLS
     if q_BCHLK is not None:
-        scores_BCHLS = overlaps(q_BCHLK, k_BCHLK, diagonal=0)
+        scores_BCHLS = chunks.overlaps(q_BCHLK, k_BCHLK, diagonal=0)
     if log_decay_BTH is None:
         decays = no_decay(v_BCHLV)
     else:
-        between_BCHLS, decays = head_decays(in_chunks(log_decay_BTH, length))
+        between_BCHLS, decays = head_decays(chunks.in_chunks(log_decay_BTH, length))
         factors_BCHLS, scores_BCHLS = factors_BCHLS * between_BCHLS, scores_BCHLS * between_BCHLS
     right_BCHLV, inverse_BCHLS = beta_BCHL1 * v_BCHLV, unit_inverse(factors_BCHLS)
     kept_BCHKL = (k_BCHLK * decays.after_BCHLK).transpose(-1, -2)
@@ -138,14 +123,14 @@ def _chunked(
         held_BCHLK = beta_BCHL1 * k_BCHLK * decays.before_BCHLK
         columns = (factors_BCHLS, inverse_BCHLS, right_BCHLV, held_BCHLK, kept_BCHKL)
         starts, added_BCHLV, last_BHKV = _one_after_the_other(
-            columns, decays.total_BCHK[..., None], started(state_BHKV, k_BTHK, v_BTHV)
+            columns, decays.total_BCHK[..., None], chunks.started(state_BHKV, k_BTHK, v_BTHV)
         )
     if q_BCHLK is None:
         return v_BTHV, last_BHKV
     sum_BCHLV = scores_BCHLS @ added_BCHLV
     if starts:
         sum_BCHLV = sum_BCHLV + (q_BCHLK * decays.before_BCHLK) @ torch.stack(starts, 1)
-    return joined(sum_BCHLV, n_positions), last_BHKV
+    return chunks.joined(sum_BCHLV, n_positions), last_BHKV
 
 
 def _one_after_the_other(

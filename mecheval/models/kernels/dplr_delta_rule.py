@@ -18,15 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mecheval.models.kernels.chunks import (
-    chunk_for,
-    chunk_length,
-    in_chunks,
-    in_full,
-    joined,
-    overlaps,
-    started,
-)
+from mecheval.models.kernels import chunks
 from mecheval.models.kernels.fla import LinearImplementation, fused
 from mecheval.models.kernels.triangular_solve import substituted, unit_inverse
 from mecheval.models.kernels.vmap_rules import folded
@@ -77,13 +69,13 @@ def dplr_delta_rule(
             a=writes.direction, b=-writes.removal, gk=writes.log_decay,  # it adds along b
         )  # fmt: skip
     run = _reference if implementation == "reference" else partial(_chunked, reading=reading)
-    return in_full(run, writes.v, state_BHKV, q_BTHK, *writes[:-1])
+    return chunks.in_full(run, writes.v, state_BHKV, q_BTHK, *writes[:-1])
 
 
 def _reference(
     v_BTHV: Tensor, state_BHKV: Tensor | None, q_BTHK: Tensor, *others: Tensor
 ) -> tuple[Tensor, Tensor]:
-    last_BHKV = started(state_BHKV, q_BTHK, v_BTHV)
+    last_BHKV = chunks.started(state_BHKV, q_BTHK, v_BTHV)
     outputs = []
     columns = (value.unbind(1) for value in (q_BTHK, *others, v_BTHV))
     for q_BHK, log_decay_BHK, p_BHK, c_BHK, k_BHK, v_BHV in zip(*columns, strict=True):
@@ -107,15 +99,15 @@ def _chunked(
     (p_t g_{t-1} / g_s . k_s) v_s``. The matrices of all chunks are inverted at once.
     """
     n_positions = q_BTHK.shape[1]
-    length = chunk_length(n_positions, chunk_for(q_BTHK.shape[3]))
-    v_BCHLV, *given = (in_chunks(value, length) for value in (v_BTHV, q_BTHK, *others))
+    length = chunks.chunk_length(n_positions, chunks.chunk_for(q_BTHK.shape[3]))
+    v_BCHLV, *given = (chunks.in_chunks(value, length) for value in (v_BTHV, q_BTHK, *others))
     q_BCHLK, p_BCHLK, c_BCHLK, k_BCHLK, left_BCHK, middle_BCHK = folded(_Decayed.apply, *given)
-    factors_BCHLS = overlaps(p_BCHLK, c_BCHLK)
+    factors_BCHLS = chunks.overlaps(p_BCHLK, c_BCHLK)
     inverse_BCHLS = unit_inverse(factors_BCHLS)
-    right_BCHLV = overlaps(p_BCHLK, k_BCHLK, diagonal=-1) @ v_BCHLV
+    right_BCHLV = chunks.overlaps(p_BCHLK, k_BCHLK, diagonal=-1) @ v_BCHLV
     if reading:
-        scores_BCHLS = overlaps(q_BCHLK, c_BCHLK, diagonal=0)
-        sum_BCHLV = overlaps(q_BCHLK, k_BCHLK, diagonal=0) @ v_BCHLV
+        scores_BCHLS = chunks.overlaps(q_BCHLK, c_BCHLK, diagonal=0)
+        sum_BCHLV = chunks.overlaps(q_BCHLK, k_BCHLK, diagonal=0) @ v_BCHLV
     else:
         scores_BCHLS = sum_BCHLV = right_BCHLV
     written_BCHKV = k_BCHLK.transpose(-1, -2) @ v_BCHLV
@@ -125,7 +117,7 @@ def _chunked(
         removed_BCHLV = substituted(factors_BCHLS, inverse_BCHLS, right_BCHLV)
         last_BHKV = (left_BCHK[..., None] * (written_BCHKV - c_BCHKL @ removed_BCHLV))[:, 0]
     else:
-        last_BHKV, removed = started(state_BHKV, q_BTHK, v_BTHV), []
+        last_BHKV, removed = chunks.started(state_BHKV, q_BTHK, v_BTHV), []
         columns = (
             factors_BCHLS, inverse_BCHLS, right_BCHLV, p_BCHLK, c_BCHKL, written_BCHKV,
             left_BCHK[..., None], middle_BCHK[..., None],
@@ -142,7 +134,7 @@ def _chunked(
         return v_BTHV, last_BHKV
     if starts:
         sum_BCHLV = sum_BCHLV + q_BCHLK @ torch.stack(starts, 1)
-    return joined(sum_BCHLV - scores_BCHLS @ removed_BCHLV, n_positions), last_BHKV
+    return chunks.joined(sum_BCHLV - scores_BCHLS @ removed_BCHLV, n_positions), last_BHKV
 
 
 class _Decayed(torch.autograd.Function):

@@ -6,13 +6,12 @@ Shape suffixes: as in :mod:`.chunks`.
 
 from __future__ import annotations
 
-import functools
-import importlib
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from mecheval.errors import UsageError, require
+from mecheval.models.kernels.scan import can_import
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,17 +45,7 @@ def choose_linear(kernel: Kernel, v_BTHV: Tensor) -> LinearImplementation:
             "kernel=fused runs linear attention and the delta rule on a CUDA device in float16 or "
             "bfloat16 only. Use kernel=auto, which takes it where it can."
         )
-    return "fla" if kernel == "fused" or (fusable and has_fla()) else "torch"
-
-
-@functools.cache
-def has_fla() -> bool:
-    """Say whether the package flash-linear-attention can be imported."""
-    try:
-        importlib.import_module(f"{PACKAGE}.ops")
-    except ImportError:
-        return False
-    return True
+    return "fla" if kernel == "fused" or (fusable and can_import(f"{PACKAGE}.ops")) else "torch"
 
 
 def fused(

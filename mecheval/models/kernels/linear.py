@@ -13,17 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mecheval.models.kernels import chunks
 from mecheval.models.kernels.channel_scores import BLOCK, channel_scores
-from mecheval.models.kernels.chunks import (
-    attend,
-    chunk_for,
-    chunk_length,
-    in_chunks,
-    in_full,
-    joined,
-    overlaps,
-    started,
-)
 from mecheval.models.kernels.decays import head_decays, no_decay
 from mecheval.models.kernels.fla import LinearImplementation, fused
 
@@ -54,13 +45,13 @@ def linear_attention(
         ``(B, H, K, V)`` in float32 or float64.
     """
     if q_BTHK is None and implementation == "torch":
-        return in_full(_written, v_BTHV, k_BTHK, log_decay, state_BHKV)
+        return chunks.in_full(_written, v_BTHV, k_BTHK, log_decay, state_BHKV)
     q_BTHK = k_BTHK if q_BTHK is None else q_BTHK
     if implementation == "fla":
         name = "gla" if log_decay is not None and log_decay.ndim == 4 else "simple_gla"
         return fused(name, q_BTHK, k_BTHK, v_BTHV, state_BHKV, g=log_decay)
     run = _reference if implementation == "reference" else _chunked
-    return in_full(run, v_BTHV, q_BTHK, k_BTHK, log_decay, state_BHKV)
+    return chunks.in_full(run, v_BTHV, q_BTHK, k_BTHK, log_decay, state_BHKV)
 
 
 def _reference(
@@ -72,7 +63,7 @@ def _reference(
 ) -> tuple[Tensor, Tensor]:
     a_BTHK = torch.ones_like(q_BTHK[..., :1]) if log_decay is None else log_decay.exp()
     a_BTHK = a_BTHK if a_BTHK.ndim == 4 else a_BTHK[..., None]
-    last_BHKV = started(state_BHKV, k_BTHK, v_BTHV)
+    last_BHKV = chunks.started(state_BHKV, k_BTHK, v_BTHV)
     outputs = []
     columns = zip(*(value.unbind(1) for value in (q_BTHK, k_BTHK, v_BTHV, a_BTHK)), strict=True)
     for q_BHK, k_BHK, v_BHV, a_BHK in columns:
@@ -109,20 +100,22 @@ def _chunked(
 ) -> tuple[Tensor, Tensor]:
     n_positions = v_BTHV.shape[1]
     per_channel = log_decay is not None and log_decay.ndim == 4
-    length = chunk_length(n_positions, chunk_for(k_BTHK.shape[3]))
+    length = chunks.chunk_length(n_positions, chunks.chunk_for(k_BTHK.shape[3]))
     if per_channel:
         length += -length % BLOCK
-    q_BCHLK, k_BCHLK, v_BCHLV = (in_chunks(value, length) for value in (q_BTHK, k_BTHK, v_BTHV))
-    exponent = None if log_decay is None else in_chunks(log_decay, length)
+    q_BCHLK, k_BCHLK, v_BCHLV = (
+        chunks.in_chunks(value, length) for value in (q_BTHK, k_BTHK, v_BTHV)
+    )
+    exponent = None if log_decay is None else chunks.in_chunks(log_decay, length)
     if exponent is not None and per_channel:
         scores_BCHLS, decays = channel_scores(q_BCHLK, k_BCHLK, exponent)
     else:
-        scores_BCHLS, decays = overlaps(q_BCHLK, k_BCHLK, diagonal=0), no_decay(v_BCHLV)
+        scores_BCHLS, decays = chunks.overlaps(q_BCHLK, k_BCHLK, diagonal=0), no_decay(v_BCHLV)
         if exponent is not None:
             between_BCHLS, decays = head_decays(exponent)
             scores_BCHLS = scores_BCHLS * between_BCHLS
-    sum_BCHLV, last_BHKV = attend(
+    sum_BCHLV, last_BHKV = chunks.attend(
         scores_BCHLS, v_BCHLV, q_BCHLK=q_BCHLK, k_BCHLK=k_BCHLK, decays=decays,
         state_BHKV=state_BHKV,
     )  # fmt: skip
-    return joined(sum_BCHLV, n_positions), last_BHKV
+    return chunks.joined(sum_BCHLV, n_positions), last_BHKV

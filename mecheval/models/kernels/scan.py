@@ -103,7 +103,7 @@ def choose(kernel: Kernel, x_BTE: Tensor, *, signed: bool = False) -> Implementa
             "kernel=fused runs on a CUDA device, below float64 and with eigenvalues=[0,1] only. "
             "Use kernel=auto, which takes it where it can."
         )
-    if kernel == "fused" or (fusable and has_mamba_ssm()):
+    if kernel == "fused" or (fusable and can_import("mamba_ssm")):
         return "mamba_ssm"
     native = x_BTE.device.type == "cpu" and x_BTE.dtype != torch.float64
     return "c" if native and library().functions is not None else "torch"
@@ -126,10 +126,10 @@ def check_kernel(kernel: Kernel, package: str = "mamba_ssm") -> None:
 
 
 @functools.cache
-def has_mamba_ssm() -> bool:
-    """Say whether the package mamba-ssm can be imported."""
+def can_import(name: str) -> bool:
+    """Say whether a package of fused kernels can be imported."""
     try:
-        importlib.import_module("mamba_ssm")
+        importlib.import_module(name)
     except ImportError:
         return False
     return True

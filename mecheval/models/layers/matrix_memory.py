@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from mecheval.models.stack.arguments import LinearAttentionArchitecture
+
 NORM_EPSILON = 1e-5
 
 
@@ -42,34 +44,30 @@ class MatrixMemory(Mixer):
 
     def __init__(
         self,
-        width: int,
+        arguments: LinearAttentionArchitecture,
         sizes: Sequence[int],
         *,
-        heads: int,
-        d_conv: int,
-        kernel: Kernel,
-        scale: float,
+        d_conv: int = 0,
         n_writes: int = 1,
     ) -> None:
         """Draw the weights.
 
         Args:
-            width: Width D of the stream.
+            arguments: Width D of the stream, number of heads, and which kernel runs; see
+                :func:`mecheval.models.kernels.fla.choose_linear`.
             sizes: Widths of a query, a key and a value, all heads together.
-            heads: Number of heads.
             d_conv: Taps of the convolution; 0 is none.
-            kernel: See :func:`mecheval.models.kernels.fla.choose_linear`.
-            scale: Multiplies the weights of the output.
             n_writes: Keys and values that a position has of each head; they lie side by side.
         """
         super().__init__()
         d_query, d_key, d_value = sizes
-        self.sizes, self.heads = [d_query, n_writes * d_key, n_writes * d_value], heads
-        self.kernel: Kernel = kernel
+        self.sizes = [d_query, n_writes * d_key, n_writes * d_value]
+        self.heads = arguments.heads
+        self.kernel: Kernel = arguments.kernel
         self.reach, self.n_recent = max(d_conv, 1), min(d_conv, 1)
-        self.qkv = projection(width, sum(self.sizes))
+        self.qkv = projection(arguments.width, sum(self.sizes))
         self.conv = ShortConvolution(sum(self.sizes), d_conv)
-        self.out = projection(d_value, width, scale=scale)
+        self.out = projection(d_value, arguments.width, scale=arguments.residual_scale)
 
     @abstractmethod
     def signal(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from mecheval.models.layers.short_convolution import ShortConvolution
+    from mecheval.models.stack.arguments import StateSpaceArchitecture
 
 SCANNED = ("x", "delta", "gate", "B", "C")
 """Signals that are scanned, in the order in which a scan is given them."""
@@ -126,10 +127,11 @@ class ScanMixer(ScanMixing, Mixer):
     D: nn.Parameter
     dt_bias: nn.Parameter
 
-    def __init__(self, *, kernel: Kernel, signed: bool, d_conv: int) -> None:
+    def __init__(self, arguments: StateSpaceArchitecture) -> None:
         """Take what decides how it runs."""
         super().__init__()
-        self.kernel, self.signed, self.reach = kernel, signed, max(d_conv, 1)
+        self.kernel, self.signed = arguments.kernel, arguments.signed
+        self.reach = max(arguments.d_conv, 1)
 
     def constants(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return A, D and the bias of the step size."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -83,9 +83,17 @@ class Planted(Declared, Generic[TaskT]):
     """A network with weights set by hand for one family of tasks; a subclass says which weights."""
 
     fits: ClassVar[tuple[type[Task], ...]]
-    """The tasks that there are weights for."""
+    """The tasks that there are weights for: those in brackets, as of ``Planted[S3 | Z6]``."""
 
     size = FOLDER
+
+    def __init_subclass__(cls) -> None:
+        """Read the tasks off the base class."""
+        super().__init_subclass__()
+        for base in vars(cls).get("__orig_bases__", ()):
+            for tasks in get_args(base):
+                if not isinstance(tasks, TypeVar):
+                    cls.fits = get_args(tasks) or (tasks,)
 
     @abstractmethod
     def blueprint(self, task: TaskT) -> Blueprint:

@@ -25,12 +25,7 @@ from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.hooks import unvisited
 from mecheval.models.modes import evaluating
 from mecheval.models.tolerance import STEPWISE
-from mecheval.models.wrapped.configured import (
-    context_limit,
-    kernels_of,
-    parts_of,
-    same_path_with_and_without_hooks,
-)
+from mecheval.models.wrapped import configured
 from mecheval.models.wrapped.decomposition.cache_context import cache_argument
 from mecheval.models.wrapped.decomposition.decompose import take_apart
 from mecheval.models.wrapped.decomposition.head import AnswersOnly, at_positions
@@ -80,7 +75,7 @@ class WrappedModel(SequenceModel):
         self.module, self.named_blocks = module, blocks
         self.training = module.training
         self.structure: Structure = find_structure(module, blocks)
-        self.parts = parts_of(module)
+        self.parts = configured.parts_of(module)
         if self.structure.no_blocks is not None:
             self.no_blocks = (
                 f"no blocks were found in {type(module).__name__}: {self.structure.no_blocks}"
@@ -88,9 +83,9 @@ class WrappedModel(SequenceModel):
         self.n_layers = len(self.structure.blocks)
         self.d_model = self.structure.d_model
         self.vocab_size = self.structure.vocab_size
-        self.context_limit = context_limit(module, self.structure)
+        self.context_limit = configured.context_limit(module, self.structure)
         check_repeatable(module, self.context_limit)
-        self.kernels = kernels_of(module)
+        self.kernels = configured.kernels_of(module)
         self._taken: dict[Any, Any] = {}
         self._has_state_space = has_state_space(module)
         self._has_fast_path = any(
@@ -102,7 +97,7 @@ class WrappedModel(SequenceModel):
         """Return the logits of the next answer after every position, ``(B, T, C)``."""
         with ExitStack() as stack:
             if self._has_fast_path:
-                stack.enter_context(same_path_with_and_without_hooks())
+                stack.enter_context(configured.same_path_with_and_without_hooks())
             if self._has_state_space and is_faster(self.module):
                 fast_scan = self._found(self._fast_scan)
                 if isinstance(fast_scan, FastScan):

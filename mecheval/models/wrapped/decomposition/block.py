@@ -32,7 +32,7 @@ from mecheval.models.wrapped.decomposition.convolution_only import find_convolut
 from mecheval.models.wrapped.decomposition.from_start import FromStart
 from mecheval.models.wrapped.decomposition.own_cache import OwnCache
 from mecheval.models.wrapped.decomposition.several_at_once import SeveralAtOnce
-from mecheval.models.wrapped.decomposition.state_space import find_state_space
+from mecheval.models.wrapped.decomposition.state_space import as_it_is, find_state_space
 from mecheval.models.wrapped.decomposition.sums import Sums
 from mecheval.models.wrapped.decomposition.verification import check_layer
 from mecheval.models.wrapped.discovery.mixer_sites import attention_of
@@ -45,8 +45,12 @@ if TYPE_CHECKING:
     from mecheval.models.contract import Tap
     from mecheval.models.mixing import Mixing
     from mecheval.models.wrapped.decomposition.contexts import Contexts
+    from mecheval.models.wrapped.decomposition.given_context import GivenContext
     from mecheval.models.wrapped.discovery.structure import Structure
     from mecheval.models.wrapped.recording.calls import Attended, Call
+
+    Find = Callable[..., GivenContext]
+    """Finds what mixers, or whole blocks, are given."""
 
 
 INSIDE = ("q", "k", "v", "z", "conv_out")
@@ -89,60 +93,39 @@ class Block:
             Inseparable: Not even the whole block runs alone.
         """
         ways = (
-            self._known, self._remembering, self._whole, self._several_at_once, self._from_start,
-        )  # fmt: skip
+            lambda: self._parts(self._mixing(contexts)),
+            lambda: self._mixer_as_it_is(OwnCache, contexts.caches),
+            lambda: self._whole(OwnCache, contexts.caches),
+            lambda: self._whole(SeveralAtOnce, contexts.caches),
+            lambda: self._mixer_as_it_is(FromStart, contexts.from_start),
+        )
         reasons = []
         for way in ways:
-            found = _tried(lambda way=way: way(contexts))
+            found = _tried(way)
             if isinstance(found, Layer):
                 return found
             reasons.append(found)
         known, _, whole, _, start = reasons
         again = "" if start == known else f"; from the start: {start}"
         self.refusal = f"layer {self.number}: {known}; as a whole: {whole}{again}"
-        found = _tried(lambda: self._whole_from_start(contexts))
+        found = _tried(lambda: self._whole(FromStart, contexts.from_start))
         if isinstance(found, Layer):
             return found
         raise Inseparable(self.refusal)
 
-    def _known(self, contexts: Contexts) -> Layer:
-        """Return the block in parts whose mixer is known."""
-        return self._parts(self._mixing(contexts))
-
-    def _remembering(self, contexts: Contexts) -> Layer:
-        """Return the block in parts whose mixer goes on from the model's own cache."""
+    def _mixer_as_it_is(self, kind: Callable[..., Mixing], find: Find) -> Layer:
+        """Return the block in parts whose mixer is called as it is."""
         if self.mixer is None:
             raise self._no_mixer()
-        context, stream_BTD = contexts.mixer_caches(), cast("Tensor", self.mixer.stream_BTD)
-        mixing = OwnCache(context, self.number, stream_BTD=stream_BTD, taps=self._taps(INSIDE))
+        context, taps = find(whole=False), self._taps(INSIDE)
+        mixing = kind(context, self.number, stream_BTD=self.mixer.stream_BTD, taps=taps)
         return self._parts(mixing, beside=context.beside(self.number))
 
-    def _from_start(self, contexts: Contexts) -> Layer:
-        """Return the block in parts whose mixer is run from the start."""
-        if self.mixer is None:
-            raise self._no_mixer()
-        context, stream_BTD = contexts.mixers_from_start(), cast("Tensor", self.mixer.stream_BTD)
-        mixing = FromStart(context, self.number, stream_BTD=stream_BTD, taps=self._taps(INSIDE))
-        return self._parts(mixing, beside=context.beside(self.number))
-
-    def _whole_from_start(self, contexts: Contexts) -> Layer:
-        """Return the block as one part that is run from the start."""
-        context, taps = contexts.blocks_from_start(), self._taps(WITHIN)
-        mixing = FromStart(context, self.number, stream_BTD=self.stream_BTD, taps=taps)
-        return self._one_part(mixing, context.beside(self.number))
-
-    def _several_at_once(self, contexts: Contexts) -> Layer:
-        """Return the block as one part that is not called for one position alone."""
-        return self._whole(contexts, SeveralAtOnce)
-
-    def _whole(self, contexts: Contexts, kind: type[OwnCache] = OwnCache) -> Layer:
-        """Return the block as one part that goes on from the model's own cache."""
-        context, taps = contexts.block_caches(), self._taps(WITHIN)
+    def _whole(self, kind: Callable[..., Mixing], find: Find) -> Layer:
+        """Return the block as one part."""
+        context, taps = find(whole=True), self._taps(WITHIN)
         mixing = kind(context, self.number, stream_BTD=self.stream_BTD, taps=taps)
-        return self._one_part(mixing, context.beside(self.number))
-
-    def _one_part(self, mixing: Mixing, beside: Callable[[Tensor], Tensor] | None) -> Layer:
-        layer = Layer(mixing, _as_it_is, _instead, beside=beside)
+        layer = Layer(mixing, as_it_is, _instead, beside=context.beside(self.number))
         self._check(layer)
         return layer
 
@@ -219,10 +202,6 @@ def _tried(way: Callable[[], Layer]) -> Layer | str:
             return way()
     except Inseparable as reason:
         return str(reason)
-
-
-def _as_it_is(stream_BTD: Tensor) -> Tensor:
-    return stream_BTD
 
 
 def _instead(stream_BTD: Tensor, made_BTD: Tensor) -> Tensor:

@@ -12,22 +12,20 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections import OrderedDict
 from contextlib import ExitStack, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from mecheval.models.hooks import unvisited, with_stream_output
+from mecheval.models.wrapped.decomposition.given_context import GivenContext, look_at
 from mecheval.models.wrapped.decomposition.readout import instead, returning
-from mecheval.models.wrapped.decomposition.varying import SIZES, Varying
+from mecheval.models.wrapped.decomposition.varying import Varying
 from mecheval.models.wrapped.discovery.structure import LENGTH, Structure, probe_tokens
 from mecheval.models.wrapped.recording.arguments import Arguments, swapped
 from mecheval.models.wrapped.recording.cache_tensors import tensors, with_tensors
 from mecheval.models.wrapped.recording.calls import noise_like
-from mecheval.models.wrapped.recording.changes import n_writes, outside_of
 from mecheval.models.wrapped.recording.inseparable import Inseparable
 from mecheval.models.wrapped.recording.module_state import left_as_found
 
@@ -36,9 +34,6 @@ if TYPE_CHECKING:
 
 CACHE = object()
 """Stands where a module was given the model's cache."""
-
-_KEPT = 8
-"""How many stretches of positions are remembered; engines ask for few of them in turn."""
 
 
 class _Stop(Exception):  # noqa: N818 - a way out of a forward pass, no error
@@ -60,70 +55,36 @@ def cache_argument(module: nn.Module) -> str | None:
     return given_back[0] if given_back else None
 
 
-class CacheContext:
-    """Knows what modules are given on any positions of a run that keeps a cache.
+class CacheContext(GivenContext):
+    """Knows what modules are given on any positions of a run that keeps a cache."""
 
-    Attributes:
-        modules: One module of every block, or the block itself, by the number of the block.
-    """
+    kept = 8  # engines ask for few stretches of positions in turn
 
     def __init__(
         self, module: nn.Module, structure: Structure, modules: Mapping[int, nn.Module]
     ) -> None:
-        """Look how the model keeps its cache.
-
-        Args:
-            module: The whole model, from tokens to logits.
-            structure: Its blocks.
-            modules: The modules that are to go on, by the number of their block.
+        """Look how the model keeps its cache; see :class:`GivenContext`.
 
         Raises:
             Inseparable: The model has no cache, or modules are given what depends on the tokens.
         """
-        self.module, self.structure, self.modules = module, structure, dict(modules)
-        self._parameter = next(module.parameters())
-        self._outside = outside_of(module, structure.blocks)
-        self._written = n_writes(self._outside)
+        super().__init__(module, structure, modules)
         name = cache_argument(module)
         if name is None:
             raise Inseparable("the model returns no cache that it takes again")
         self.name = name
-        ids = probe_tokens(module).unique().tolist()
-        self._token, other = ids[-1], ids[0]
         self._outputs: list[Any] = []
         self._caches: dict[int, Any] = {0: self._empty_cache()}
-        self._found: OrderedDict[tuple[int, int], dict[int, Arguments]] = OrderedDict()
-        half = LENGTH // 2
         self._varying = {number: Varying() for number in modules}
-        self._texts: tuple[Tensor, dict[int, Arguments]] | None = None
-        for stretch in ((0, 1), (0, half), (half, half + 1), (half, LENGTH)):
-            self._look(*stretch, other)
+        half = LENGTH // 2
+        for first, last in ((0, 1), (0, half), (half, half + 1), (half, LENGTH)):
+            passes = self._passes(first, last)
+            for number, varying in self._varying.items():
+                look_at(varying, number, passes, length=last - first)
 
-    def _look(self, first: int, last: int, other: int) -> None:
-        """See what of what modules are given counts examples, and what depends on the tokens."""
-        few, many = (self._record(first, last, self.alike(last - first, n)) for n in SIZES)
-        tokens_BN = self.alike(last - first, SIZES[0])
-        others = self._record(first, last, torch.full_like(tokens_BN, other))
-        noisy = self._record(first, last, tokens_BN, noisy=True)
-        for number, varying in self._varying.items():
-            varying.look(
-                few[number], many[number], others=others[number], noisy=noisy[number],
-                length=last - first,
-            )  # fmt: skip
-
-    def beside(self, number: int) -> Callable[[Tensor], Tensor] | None:
-        """Return what maps tokens ``(B, T)`` to what a module is given of them, ``(B, T, E)``.
-
-        None where it is given nothing that depends on the tokens.
-        """
-        return partial(self._of_tokens, number) if self._varying[number].per_token else None
-
-    def _of_tokens(self, number: int, tokens_BT: Tensor) -> Tensor:
-        self._forget_others()
-        # All layers are asked in turn with the same tokens, and are given it in one pass.
-        if self._texts is None or self._texts[0] is not tokens_BT:
-            self._texts = tokens_BT, self._record(0, tokens_BT.shape[1], tokens_BT)
-        return self._varying[number].taken(self._texts[1][number])
+    def varying(self, number: int) -> Varying:
+        """Return what of that which a block's module is given counts examples, or else varies."""
+        return self._varying[number]
 
     def going(self, number: int, first: int, beside_BNE: Tensor) -> tuple[Arguments, Any]:
         """Return what a block's module is given on the positions from one on.
@@ -140,28 +101,7 @@ class CacheContext:
         Raises:
             RuntimeError: It is given something there that it was not given elsewhere.
         """
-        self._forget_others()
-        n_examples, n_positions, _ = beside_BNE.shape
-        last = first + n_positions
-        if (first, last) not in self._found:
-            self._found[first, last] = self._record(first, last, self.alike(last - first, 1))
-            if len(self._found) > _KEPT:
-                self._found.popitem(last=False)
-        self._found.move_to_end((first, last))
-        given = self._varying[number].put(self._found[first, last][number], n_examples, beside_BNE)
-        return given, self._caches[first]
-
-    def _forget_others(self) -> None:
-        """Forget what was recorded with other weights outside of the blocks."""
-        written = n_writes(self._outside)
-        if written != self._written:
-            self._found.clear()
-            self._texts, self._written = None, written
-
-    def alike(self, n_positions: int, n_examples: int) -> Tensor:
-        """Return tokens of no meaning."""
-        shape = (n_examples, n_positions)
-        return torch.full(shape, self._token, device=self._parameter.device)
+        return self._going(number, first, beside_BNE), self._caches[first]
 
     def _empty_cache(self) -> Any:
         """Return the cache that the model makes for itself, before anything is in it."""
@@ -194,16 +134,8 @@ class CacheContext:
         return self._caches[first]
 
     def _record(
-        self, first: int, last: int, tokens_BN: Tensor, *, noisy: bool = False
+        self, first: int, tokens_BN: Tensor, *, noisy: bool = False
     ) -> dict[int, Arguments]:
-        """Return what the modules are given, by the number of their block.
-
-        Args:
-            first: The first position.
-            last: The one behind the last.
-            tokens_BN: The tokens there.
-            noisy: Whether the stream before the first block is noise.
-        """
         cache, found = dense(self._cache(first), len(tokens_BN)), {}
         if not self._outputs:
             self._outputs = self._returned()

@@ -58,40 +58,25 @@ class Contexts:
         find = partial(AttentionContext, head=structure.head, blocks=structure.blocks)
         return self._once("attention", lambda: find(self.module, mixers, attentions))
 
-    def mixer_caches(self) -> CacheContext:
-        """Return what mixers are given with the model's cache.
+    def caches(self, *, whole: bool) -> CacheContext:
+        """Return what whole blocks, or else mixers, are given with the model's cache.
 
         Raises:
             Inseparable: The model has none, or they are given what depends on the tokens.
         """
-        return self._once("mixers", lambda: self._cache_context(self.mixers))
+        return self._once(f"cache {whole}", lambda: CacheContext(*self._asking(whole)))
 
-    def block_caches(self) -> CacheContext:
-        """Return what whole blocks are given with the model's cache.
-
-        Raises:
-            Inseparable: The model has none, or they are given what depends on the tokens.
-        """
-        blocks = dict(enumerate(self.structure.blocks))
-        return self._once("blocks", lambda: self._cache_context(blocks))
-
-    def mixers_from_start(self) -> StartContext:
-        """Return what mixers are given in runs from the start.
+    def from_start(self, *, whole: bool) -> StartContext:
+        """Return what whole blocks, or else mixers, are given in runs from the start.
 
         Raises:
             Inseparable: One of them is not called.
         """
-        find = partial(StartContext, self.module, self.structure, self.mixers)
-        return self._once("mixers from the start", find)
+        return self._once(f"start {whole}", lambda: StartContext(*self._asking(whole)))
 
-    def blocks_from_start(self) -> StartContext:
-        """Return what whole blocks are given in runs from the start."""
-        blocks = dict(enumerate(self.structure.blocks))
-        find = partial(StartContext, self.module, self.structure, blocks)
-        return self._once("blocks from the start", find)
-
-    def _cache_context(self, modules: Mapping[int, nn.Module]) -> CacheContext:
-        return CacheContext(self.module, self.structure, modules)
+    def _asking(self, whole: bool) -> tuple[nn.Module, Structure, Mapping[int, nn.Module]]:
+        modules = dict(enumerate(self.structure.blocks)) if whole else self.mixers
+        return self.module, self.structure, modules
 
     def _once(self, name: str, find: Callable[[], Context]) -> Context:
         if name not in self._found:

@@ -14,23 +14,21 @@ from typing import TYPE_CHECKING
 import torch
 
 from mecheval.models.hooks import stream_output, visiting
-from mecheval.models.mixing import Edit, Mixing, Only, Signals, State, at, unchanged
-from mecheval.models.wrapped.decomposition.own_cache import shown
+from mecheval.models.mixing import Edit, Only, Signals, State, at, unchanged
+from mecheval.models.wrapped.decomposition.called import CalledModule
 from mecheval.models.wrapped.recording.module_state import left_as_found
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from mecheval.models.contract import Tap
     from mecheval.models.wrapped.decomposition.start_context import StartContext
 
 
-class FromStart(Mixing):
+class FromStart(CalledModule):
     """A causal module of which nothing is known; the state is its inputs so far, ``(B, S, D)``."""
-
-    output_of_both = Mixing.output_at_once
 
     opaque = from_start = True
     tells_recent = False
@@ -39,27 +37,14 @@ class FromStart(Mixing):
     def __init__(
         self, context: StartContext, number: int, *, stream_BTD: Tensor, taps: Mapping[str, Tap]
     ) -> None:
-        """Take the module.
-
-        Args:
-            context: Knows what it is given.
-            number: The number of its block.
-            stream_BTD: A stream that it was given.
-            taps: The sites inside the module.
+        """Take the module; see :class:`CalledModule`.
 
         Raises:
             Inseparable: It is given something that depends on the tokens.
         """
-        self.width, self.dtype = stream_BTD.shape[-1], stream_BTD.dtype
-        self.context, self.number = context, number
-        self.module: nn.Module = context.modules[number]
-        self.taps = taps
-        self.inner = self.late = tuple(taps)
+        super().__init__(context, number, stream_BTD=stream_BTD, taps=taps)
+        self.context = context
         context.varying(number)
-
-    def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
-        """Return the input."""
-        return {"input": normed_BTD}
 
     def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Run the module from the start."""
@@ -70,12 +55,7 @@ class FromStart(Mixing):
         return (torch.cat([*state, signals["input"]], 1),)
 
     def output(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only: Only = None,
-        edit: Edit = unchanged,
+        self, signals: Signals, state: State, *, only: Only = None, edit: Edit = unchanged
     ) -> Tensor:
         """Run the module from the start, with hooks on its sites where something is edited."""
         n_positions = signals["input"].shape[1]
@@ -83,9 +63,6 @@ class FromStart(Mixing):
         input_BTX = torch.cat([*state, signals["input"]], 1)
         stream_BTD = input_BTX[..., : self.width].contiguous().to(self.dtype)
         given = self.context.given(self.number, input_BTX[..., self.width :])
-        visits = {}
-        if edit is not unchanged:
-            visits = {tap: shown(edit, name, n_positions) for name, tap in self.taps.items()}
-        with visiting(visits), left_as_found(self.module):
+        with visiting(self.shown(edit, n_positions)), left_as_found(self.module):
             output_BTD = stream_output(given.call(self.module, stream_BTD))
         return at(output_BTD[:, -n_positions:], only)

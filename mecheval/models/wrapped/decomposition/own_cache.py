@@ -14,20 +14,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mecheval.models.hooks import stream_output, visiting
 from mecheval.models.layouts import ChannelsFirst
-from mecheval.models.mixing import (
-    Edit,
-    Mixing,
-    Only,
-    Signals,
-    State,
-    at,
-    unchanged,
-)
+from mecheval.models.mixing import Edit, Only, Signals, State, at, unchanged
 from mecheval.models.wrapped.decomposition.cache_context import CACHE, CacheContext, dense
+from mecheval.models.wrapped.decomposition.called import CalledModule
 from mecheval.models.wrapped.decomposition.varying import SIZES
 from mecheval.models.wrapped.recording.cache_tensors import (
     Path,
@@ -40,7 +33,7 @@ from mecheval.models.wrapped.recording.cache_tensors import (
 from mecheval.models.wrapped.recording.calls import noise_like
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from mecheval.models.contract import Tap
 
@@ -48,34 +41,23 @@ POSITIONS = 5
 """How many are run to see what a module remembers."""
 
 
-class OwnCache(Mixing):
+class OwnCache(CalledModule):
     """A module that goes on from the cache.
 
     The state is a counter of the positions so far, ``(B, 1)``, then the last inputs of short
     convolutions, then all else that the module keeps.
     """
 
-    output_of_both = Mixing.output_at_once
-
     def __init__(
         self, context: CacheContext, number: int, *, stream_BTD: Tensor, taps: Mapping[str, Tap]
     ) -> None:
-        """Look what the module keeps.
-
-        Args:
-            context: Knows what the module is given.
-            number: The number of its block.
-            stream_BTD: A stream that it was given.
-            taps: The sites inside the module.
+        """Look what the module keeps; see :class:`CalledModule`.
 
         Raises:
             Inseparable: It keeps something that is not one row per example.
         """
-        self.context, self.number = context, number
-        self.module: nn.Module = context.modules[number]
-        self.width, self.dtype = stream_BTD.shape[-1], stream_BTD.dtype
-        self.taps = taps
-        self.inner = self.late = tuple(taps)
+        super().__init__(context, number, stream_BTD=stream_BTD, taps=taps)
+        self.context = context
         self.paths = self._kept()
         self.remembers = ("positions", *(".".join(map(str, path)) for path in self.paths))
         self.n_recent = 1 + sum(is_recent(path) for path in self.paths)
@@ -83,31 +65,19 @@ class OwnCache(Mixing):
         self.opaque = bool(self.paths)
         self.writes = None if self.opaque else ()
 
-    def project(self, normed_BTD: Tensor, state: State, *, edit: Edit = unchanged) -> Signals:
-        """Return the input."""
-        return {"input": normed_BTD}
-
     def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Call the module with a cache that holds the state."""
         return self._called(signals["input"], state)
 
     def output(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only: Only = None,
-        edit: Edit = unchanged,
+        self, signals: Signals, state: State, *, only: Only = None, edit: Edit = unchanged
     ) -> Tensor:
         """Call the module, with hooks on its sites where something is edited."""
-        input_BND, visits = signals["input"], {}
-        if edit is not unchanged:
-            n_positions = input_BND.shape[1]
-            alone = n_positions == 1 and bool(state)
-            visits = {
-                _unpadded(tap) if alone else tap: shown(edit, name, n_positions)
-                for name, tap in self.taps.items()
-            }
+        input_BND = signals["input"]
+        n_positions = input_BND.shape[1]
+        visits = self.shown(edit, n_positions)
+        if n_positions == 1 and state:
+            visits = {_unpadded(tap): visit for tap, visit in visits.items()}
         with visiting(visits):
             return at(self._called(input_BND, state)[0], only)
 
@@ -145,10 +115,8 @@ class OwnCache(Mixing):
         """Return the paths of what the module changes, recent inputs first."""
         parameter = next(self.context.module.parameters())
         input_BND = noise_like(parameter.new_zeros(SIZES[1], POSITIONS, self.width))
-        tokens_BN, of_tokens = (
-            self.context.alike(POSITIONS, SIZES[1]),
-            self.context.beside(self.number),
-        )
+        tokens_BN = self.context.alike(POSITIONS, SIZES[1])
+        of_tokens = self.context.beside(self.number)
         beside_BNE = input_BND[..., :0] if of_tokens is None else of_tokens(tokens_BN)
         given, cache = self.context.going(self.number, 0, beside_BNE)
         cache = dense(cache, SIZES[1])
@@ -160,25 +128,3 @@ class OwnCache(Mixing):
 def _unpadded(tap: Tap) -> Tap:
     """Return where a convolution's output is when it is given no more than it sees."""
     return replace(tap, layout=ChannelsFirst()) if tap.side == "function" else tap
-
-
-def shown(edit: Edit, name: str, n_positions: int, n_behind: int = 0) -> Callable[[Tensor], Tensor]:
-    """Return what shows an edit some positions of a site, and keeps those around them.
-
-    Args:
-        edit: The edit.
-        name: The component.
-        n_positions: How many positions it is shown.
-        n_behind: How many there are behind them.
-    """
-
-    def visit(value_BMX: Tensor) -> Tensor:
-        # A convolution runs over its last inputs in the cache, too, which come first.
-        last = value_BMX.shape[1] - n_behind
-        earlier = last - n_positions
-        edited_BNX = edit(name, value_BMX[:, earlier:last])
-        if n_positions == value_BMX.shape[1]:
-            return edited_BNX
-        return torch.cat([value_BMX[:, :earlier], edited_BNX, value_BMX[:, last:]], 1)
-
-    return visit

@@ -16,7 +16,7 @@ import torch
 
 from mecheval.models.hooks import visiting
 from mecheval.models.mixing import Edit, Only, Signals, State, at, unchanged
-from mecheval.models.wrapped.decomposition.own_cache import OwnCache, shown
+from mecheval.models.wrapped.decomposition.own_cache import OwnCache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,21 +56,15 @@ class SeveralAtOnce(OwnCache):
         """Take all positions but the last into the memory, if these are enough for a call."""
         first, waiting_BMD, memory = self._waiting(signals["input"], state)
         n_read = waiting_BMD.shape[1] - 1
-        if n_read < FEWEST:
-            n_read = 0
-        else:
+        n_read = 0 if n_read < FEWEST else n_read
+        if n_read:
             _, memory = self.run(waiting_BMD[:, :n_read], first, memory)
         n_examples = len(waiting_BMD)
         counter_B1 = torch.full((n_examples, 1), first + n_read, device=waiting_BMD.device)
         return counter_B1, waiting_BMD[:, n_read:], *memory
 
     def output(
-        self,
-        signals: Signals,
-        state: State,
-        *,
-        only: Only = None,
-        edit: Edit = unchanged,
+        self, signals: Signals, state: State, *, only: Only = None, edit: Edit = unchanged
     ) -> Tensor:
         """Call the module on the positions that wait, and on these, and on another one if alone."""
         first, waiting_BMD, memory = self._waiting(signals["input"], state)
@@ -78,12 +72,7 @@ class SeveralAtOnce(OwnCache):
         n_behind = max(0, FEWEST - n_waiting)  # no later position changes an earlier one
         if n_behind:
             waiting_BMD = torch.cat([waiting_BMD, waiting_BMD[:, -1:]], 1)
-        visits = {}
-        if edit is not unchanged:
-            visits = {
-                tap: shown(edit, name, n_positions, n_behind) for name, tap in self.taps.items()
-            }
-        with visiting(visits):
+        with visiting(self.shown(edit, n_positions, n_behind)):
             output_BMD, _ = self.run(waiting_BMD, first, memory)
         return at(output_BMD[:, n_waiting - n_positions : n_waiting], only)
 

@@ -188,10 +188,10 @@ def _norms(mixer: Any, call: Call) -> tuple[Norm, Norm, Norm]:
     rank, states = mixer.dt_proj.weight.shape[1], mixer.A_log.shape[1]
     steering = [part for part in call.children if part.module is mixer.x_proj]
     if len(steering) != 1 or not isinstance(steering[0].output, Tensor):
-        return _as_it_is, _as_it_is, _as_it_is
+        return as_it_is, as_it_is, as_it_is
     parts = steering[0].output.split([rank, states, states], -1)
     epsilon = getattr(mixer, "rms_eps", None)
-    plain = _as_it_is if epsilon is None else _RootMeanSquare(epsilon)
+    plain = as_it_is if epsilon is None else _RootMeanSquare(epsilon)
     delta, B, C = (
         next((child.module for child in call.children if _norms_part(child, part)), plain)
         for part in parts
@@ -204,7 +204,8 @@ def _norms_part(call: Call, part: Tensor) -> bool:
     return keeps_shape and bool(call.given) and same(part, call.given[0])
 
 
-def _as_it_is(value: Tensor) -> Tensor:
+def as_it_is(value: Tensor) -> Tensor:
+    """Return a value as it is."""
     return value
 
 

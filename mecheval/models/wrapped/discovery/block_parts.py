@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mecheval.models.wrapped.recording.calls import Call, is_same, reach
+from mecheval.models.wrapped.recording.calls import Call, is_same, reach, tensors_of
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _before_the_residual(part: Call, block: Call) -> Call | str:
     """Return the call whose output is a part's own, where the part adds a second stream to it."""
     streams = [
         (given, copied)
-        for given, copied in zip(part.given, _tensors(part), strict=True)
+        for given, copied in zip(part.given, tensors_of(part.args, part.kwargs), strict=True)
         if given.is_floating_point() and given.shape == block.output.shape
     ]
     for call in reversed([part, *part.descendants()]):
@@ -171,10 +171,6 @@ def _takes_twice(part: Call) -> bool:
         if any(same) and not same[0]:
             return True
     return False
-
-
-def _tensors(call: Call) -> list[Tensor]:
-    return [v for v in [*call.args, *call.kwargs.values()] if isinstance(v, Tensor)]
 
 
 def _checked(found: Call | str) -> Call | str:

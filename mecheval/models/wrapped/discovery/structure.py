@@ -24,14 +24,8 @@ from mecheval.models.hooks import with_stream_output
 from mecheval.models.modes import evaluating
 from mecheval.models.sites import Site
 from mecheval.models.tolerance import CARRIED, alike
+from mecheval.models.wrapped.discovery import frame
 from mecheval.models.wrapped.discovery.block_parts import Parts, find_parts
-from mecheval.models.wrapped.discovery.frame import (
-    find_embedding,
-    find_head,
-    find_norm,
-    learned_positions,
-    rows,
-)
 from mecheval.models.wrapped.discovery.mixer_sites import Found, inner_sites
 from mecheval.models.wrapped.recording.arguments import Arguments, receiving
 from mecheval.models.wrapped.recording.calls import Call, reach, record, run
@@ -126,16 +120,16 @@ def _examined(
 ) -> Structure:
     taps, absent = _sites(blocks)
     last = blocks[-1] if blocks else None
-    embedding, head = find_embedding(root, tokens_BT), find_head(root, last)
+    embedding, head = frame.find_embedding(root, tokens_BT), frame.find_head(root, last)
     answered, stream = root.output.shape[-1], blocks[0] if blocks else embedding
     return Structure(
         blocks=tuple(call.module for call in blocks),
         embedding=embedding.module if embedding else None,
-        norm=None if last is None else find_norm(root, last, head),
+        norm=None if last is None else frame.find_norm(root, last, head),
         head=head.module if head else None,
         d_model=stream.output.shape[-1] if stream else 0,
-        vocab_size=min(answered, rows(embedding) or answered),
-        positions=learned_positions(root, embedding),
+        vocab_size=min(answered, frame.rows(embedding) or answered),
+        positions=frame.learned_positions(root, embedding),
         taps=taps,
         absent=absent,
         no_blocks=no_blocks,
@@ -267,34 +261,34 @@ def _sites(blocks: list[Call]) -> tuple[dict[Site, Tap], dict[Site, str]]:
     """Return the taps of the sites that exist, and why the others do not."""
     taps: dict[Site, Tap] = {}
     absent: dict[Site, str] = {}
-
-    def put(site: Site, side: Literal["input", "output"], found: Call | str) -> None:
-        if isinstance(found, str):
-            absent[site] = found
-        else:
-            stream_BTD = cast("Tensor", found.output if side == "output" else found.stream_BTD)
-            taps[site] = Tap(found.module, side, found.path, stream_BTD.shape[-1])
-
     for layer, block in enumerate(blocks):
-        parts, inner = _inside(block)
-        put(Site(layer, "block_in"), "input", block)
-        put(Site(layer, "mixer_in"), "input", parts.mixer_in)
-        for component, tap in inner.items():
+        for component, tap in _found_in(block).items():
             if isinstance(tap, Tap):
                 taps[Site(layer, component)] = tap
             else:
                 absent[Site(layer, component)] = tap
-        put(Site(layer, "mixer_out"), "output", parts.mixer_out)
-        put(Site(layer, "mlp_out"), "output", parts.mlp_out)
-        put(Site(layer, "block_out"), "output", block)
     return taps, absent
 
 
-def _inside(block: Call) -> tuple[Parts, Found]:
-    """Return what is in a block, or why nothing was found where its parts only run in it."""
+def _tap(found: Call | str, side: Literal["input", "output"]) -> Tap | str:
+    """Return where a call's stream is, or why there is no such call."""
+    if isinstance(found, str):
+        return found
+    stream_BTD = cast("Tensor", found.output if side == "output" else found.stream_BTD)
+    return Tap(found.module, side, found.path, stream_BTD.shape[-1])
+
+
+def _found_in(block: Call) -> Found:
+    """Return the sites of a block, or why there is none, as where its parts only run in it."""
     try:
         with failing_as(f"a part of {block.path} does not run alone ({{}})"):
-            return find_parts(block), inner_sites(block)
+            parts, inner = find_parts(block), inner_sites(block)
     except Inseparable as reason:
         why = str(reason)
-        return Parts(why, why, why), dict.fromkeys(("q", "k", "v", "z", "conv_out"), why)
+        parts = Parts(why, why, why)
+        inner: Found = dict.fromkeys(("q", "k", "v", "z", "conv_out"), why)
+    return {
+        "block_in": _tap(block, "input"), "mixer_in": _tap(parts.mixer_in, "input"), **inner,
+        "mixer_out": _tap(parts.mixer_out, "output"), "mlp_out": _tap(parts.mlp_out, "output"),
+        "block_out": _tap(block, "output"),
+    }  # fmt: skip

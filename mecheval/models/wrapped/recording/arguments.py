@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mecheval.models.hooks import stream_argument
-from mecheval.models.wrapped.recording.calls import is_same
+from mecheval.models.wrapped.recording.calls import is_same, nested
 from mecheval.models.wrapped.recording.inseparable import Inseparable
 
 STREAM = object()
@@ -191,10 +191,4 @@ def _mapped(value: Any, change: Callable[[Place, Any], Any], place: Place = ()) 
 
 def swapped(value: Any, old: object, new: object) -> Any:
     """Return a nested value with one object, that is no tensor, replaced by another."""
-    if value is old:
-        return new
-    if type(value) in (tuple, list):
-        return type(value)(swapped(item, old, new) for item in value)
-    if type(value) is dict:
-        return {name: swapped(item, old, new) for name, item in value.items()}
-    return value
+    return nested(value, lambda item: new if item is old else item)

@@ -24,7 +24,7 @@ from mecheval.models.wrapped.recording.attention_functions import watching
 from mecheval.models.wrapped.recording.module_state import left_as_found
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 
 def run(module: nn.Module, tokens_BT: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ class _Recorder:
 
     def before(self, called: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         parent = self.open[-1] if self.open else None
-        given = [value for value in [*args, *kwargs.values()] if isinstance(value, Tensor)]
+        given = tensors_of(args, kwargs)
         # Copies, because modules write into what they are given; the tensors themselves as well,
         # because whether two calls share one is seen by where it lies.
         call = Call(
@@ -204,6 +204,11 @@ class _Recorder:
     def convolution(self, part: nn.Module) -> Callable[[Tensor], None]:
         path = self.paths[part]
         return lambda output: self.open[-1].convolved.append((part, path, output.clone()))
+
+
+def tensors_of(args: tuple, kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """Return the arguments that are tensors."""
+    return [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
 
 
 def first_item(output: Any) -> Any:
@@ -250,11 +255,17 @@ def noise_like(stream_BTD: Tensor) -> Tensor:
     return torch.from_numpy(drawn_BTD).to(stream_BTD)
 
 
-def _copied(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.clone()
+def nested(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a nested value with another one wherever a change makes one of what stands there."""
+    changed = change(value)
+    if changed is not value:
+        return changed
     if type(value) in (tuple, list):
-        return type(value)(_copied(item) for item in value)
+        return type(value)(nested(item, change) for item in value)
     if type(value) is dict:
-        return {key: _copied(item) for key, item in value.items()}
+        return {key: nested(item, change) for key, item in value.items()}
     return value
+
+
+def _copied(value: Any) -> Any:
+    return nested(value, lambda item: item.clone() if isinstance(item, Tensor) else item)

@@ -131,16 +131,17 @@ class Replayer:
     def record(self, tokens_PT: Tensor) -> RealBlocks:
         """Run tokens once and keep what every block is given."""
         self._remembered = None  # the weights may have changed since
-        return RealBlocks(self, tokens_PT, *self._received(tokens_PT, None))
+        given, stream_PTD, _ = self._received(tokens_PT)
+        return RealBlocks(self, tokens_PT, given, stream_PTD)
 
     def tail(self, tokens_PT: Tensor, first: int) -> RealBlocks:
         """Run tokens from a position on, with what the run remembers of those before."""
         cache = self._cache_before(tokens_PT, first)
         kept = copy.deepcopy(cache)  # the run adds to the one that it is given
         options = {str(self.cache_name): cache, "use_cache": True}
-        found, streams = self._received(tokens_PT[:, first:], options)
+        found, stream_PTD, _ = self._received(tokens_PT[:, first:], options)
         given = [each.swapped(cache, CACHE) for each in found]
-        return RealBlocks(self, tokens_PT[:, first:], given, streams, kept)
+        return RealBlocks(self, tokens_PT[:, first:], given, stream_PTD, kept)
 
     def knows(self, tail: RealBlocks) -> bool:
         """Say whether it is known which axes count examples, of all that the blocks are given."""
@@ -226,19 +227,25 @@ class Replayer:
         check_same(logits_RC, wanted_RC, dtype=dtype, what="its blocks one by one")
 
     def _record(self, tokens_PT: Tensor, *, noisy: bool = False) -> tuple[RealBlocks, Tensor]:
-        logits: list[Tensor] = []
-        given, stream_PTD = self._received(tokens_PT, None, noisy=noisy, logits=logits)
-        return RealBlocks(self, tokens_PT, given, stream_PTD), logits[0]
+        given, stream_PTD, logits_PTC = self._received(tokens_PT, noisy=noisy, read=True)
+        return RealBlocks(self, tokens_PT, given, stream_PTD), logits_PTC
 
     def _received(
         self,
         tokens_PT: Tensor,
-        options: dict[str, Any] | None,
+        options: dict[str, Any] | None = None,
         *,
         noisy: bool = False,
-        logits: list[Tensor] | None = None,
-    ) -> tuple[list[Arguments], Tensor]:
-        """Return what every block is given in a run, and the stream before the first one."""
+        read: bool = False,
+    ) -> tuple[list[Arguments], Tensor, Tensor]:
+        """Return what every block is given in a run, the stream before the first, and the logits.
+
+        Args:
+            tokens_PT: The tokens.
+            options: Further arguments; those that leave the cache out if None.
+            noisy: Whether the first block is given noise.
+            read: Whether anybody reads the logits; else they mean nothing.
+        """
         found: dict[int, Arguments] = {}
         streams: list[Tensor] = []
 
@@ -253,9 +260,8 @@ class Replayer:
         with ExitStack() as stack:
             stack.enter_context(left_as_found(self.module))
             stack.enter_context(receiving(self.structure.blocks, receive))
-            if logits is None:
+            if not read:
                 stack.enter_context(no_logits(self.structure.head, tokens_PT))
-            made_PTC = logits_of(self.module(tokens_PT, **given))
-        if logits is not None:
-            logits.append(made_PTC)
-        return [found[number] for number in range(len(self.structure.blocks))], streams[0]
+            logits_PTC = logits_of(self.module(tokens_PT, **given))
+        ordered = [found[number] for number in range(len(self.structure.blocks))]
+        return ordered, streams[0], logits_PTC
