@@ -84,7 +84,7 @@ def evaluate(
         ... )
         >>> [report.status for report in reports], reports[0].learned
         (['success', 'success'], False)
-        >>> model = mecheval.loadmodel_of("gru[layers=1,width=16]", task="parity")  # or any module
+        >>> model = mecheval.load_model("gru[layers=1,width=16]", task="parity")  # or any module
         >>> report, = mecheval.evaluate(model, "parity", recipe={"steps": 0}, limit=16)
         >>> report.identity.model.source, report.training.steps
         ('module', 0)

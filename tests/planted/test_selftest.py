@@ -96,7 +96,7 @@ def test_another_network_in_the_place_of_one_is_noticed(
 ) -> None:
     metrics = {number.split("/")[0].split()[0] for number in numbers}
     case = only(BY_MODEL[model], *sorted(metrics))
-    assert set(numbers) <= set(off(dataclasses.replace(case, model=another)))
+    assert set(numbers) <= set(off(dataclasses.replace(case, models=(another,))))
 
 
 def test_a_grid_that_is_off_by_one_position_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ def test_an_instrument_that_is_off_is_one_clear_line_and_exit_1(
 ) -> None:
     wrong = (Known("token_accuracy/1x", equal=0.5), Known("recovery/block_in", equal=0.0))
     case = dataclasses.replace(LSTM, known=wrong)
-    monkeypatch.setattr(selftest, "known_cases", lambda: [case])
+    monkeypatch.setattr(known_values, "known_cases", lambda: [case])
     assert main(["selftest", "--jobs", "1", "--quiet"]) == 1
     first, last = capsys.readouterr().out.splitlines()
     assert first == (
@@ -197,7 +197,7 @@ def test_an_instrument_that_is_off_is_one_clear_line_and_exit_1(
 @pytest.mark.slow
 def test_processes_give_the_same_numbers() -> None:
     blocks = [f"planted/parity-at-block[block={block}]" for block in (1, 2)]
-    cases = [dataclasses.replace(LSTM, model=model) for model in blocks]
+    cases = [dataclasses.replace(LSTM, models=(model,)) for model in blocks]
     assert list(selftest.run(cases, jobs=2)) == list(selftest.run(cases))
 
 
