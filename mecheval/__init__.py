@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mecheval.api import evaluate_suite as evaluate_suite
     from mecheval.api import load_model as load_model
     from mecheval.api import load_task as load_task
+    from mecheval.api import similarity as similarity
     from mecheval.interventions import ablation_grid as ablation_grid
     from mecheval.interventions import gradient_guess as gradient_guess
     from mecheval.interventions import naturalness as naturalness
@@ -53,6 +54,7 @@ _INDEX = {
     "model": ("mecheval.models.stack.architecture", "model"),
     "naturalness": ("mecheval.interventions", "naturalness"),
     "recovery_grid": ("mecheval.interventions", "recovery_grid"),
+    "similarity": ("mecheval.api", "similarity"),
     "task": ("mecheval.tasks", "task"),
     "trace": ("mecheval.interventions", "trace"),
     "wrap": ("mecheval.models.wrapping", "wrap"),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import ArrayLike
 
@@ -125,6 +125,41 @@ def t_interval(
                        math.inf if bounds[1] is None else bounds[1])  # fmt: skip
     low, high = max(mean - half, min(lowest, mean)), min(mean + half, max(highest, mean))
     return Interval(low, high, "t", unit)
+
+
+def pairwise_interval(
+    values: Mapping[tuple[int, int], float],
+    *,
+    unit: str,
+    bounds: tuple[float | None, float | None] = (None, None),
+) -> Interval | None:
+    """Interval of the mean over all pairs of units, which share units and so are not independent.
+
+    The jackknife over units (Arvesen 1969, doi:10.1214/aoms/1177697287): the mean without a unit
+    gives a pseudo-value for it, of which Student's t interval is taken.
+
+    Args:
+        values: A number per pair of units.
+        unit: What they are: "seed".
+        bounds: Smallest and largest possible value; None where unbounded.
+
+    Returns:
+        The interval, or None where it does not exist: for fewer than three units, where a unit is
+        left out no pair remains, or equal values.
+
+    Example:
+        >>> found = pairwise_interval({(0, 1): 0.8, (0, 2): 0.9, (1, 2): 0.7}, unit="seed")
+        >>> round(found.low, 2), round(found.high, 2)
+        (0.3, 1.3)
+    """
+    units = sorted({unit for pair in values for unit in pair})
+    without = [[value for pair, value in values.items() if each not in pair] for each in units]
+    if len(units) < 3 or not all(without) or all_equal(list(values.values())):
+        return None
+    mean = float(np.mean(list(values.values())))
+    pseudo_U = [len(units) * mean - (len(units) - 1) * float(np.mean(left)) for left in without]
+    found = t_interval(pseudo_U, unit=unit, bounds=bounds)
+    return None if found is None else found._replace(method="jackknife t")
 
 
 def t_test(values_U: ArrayLike, *, against: float = 0.0) -> float | None:

@@ -25,7 +25,7 @@ EXPORTED = [
 CALLED = [
     *EXPORTED,
     *(getattr(mecheval, name) for name in (
-        "compare", "evaluate", "load_model", "load_results", "load_task", "wrap",
+        "compare", "evaluate", "load_model", "load_results", "load_task", "similarity", "wrap",
     )),
     mecheval.SequenceModel.state,
     mecheval.SequenceModel.continued,

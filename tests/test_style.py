@@ -16,7 +16,8 @@ LIMITS = {"mecheval": (300, 50), "task_registry": (400, 60), "model_registry": (
 SOURCES = [path for folder in LIMITS for path in sorted((ROOT / folder).rglob("*.py"))]
 MAX_PARAMETERS = 7
 WIDE = {
-    "api.evaluate": "the public call has a keyword per flag of `mecheval run`",
+    "evaluation.evaluate": "the public call has a keyword per flag of `mecheval run`",
+    "similarity.similarity": "the public call has a keyword per flag of `mecheval similarity`",
     "contract.metric": "a declaration has a keyword per thing that is declared",
     "grid.recovery_grid": "the public call takes the pairs as five arrays",
     "grid.ablation_grid": "the public call takes the runs as four arrays",

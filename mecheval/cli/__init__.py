@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 COMMANDS = (
-    "run", "ls", "show", "validate", "compare", "leaderboard", "report", "new", "doctor",
-    "selftest",
+    "run", "similarity", "ls", "show", "validate", "compare", "leaderboard", "report", "new",
+    "doctor", "selftest",
 )  # fmt: skip
 
 ALIASES = {

@@ -18,7 +18,7 @@ KINDS = ("tasks", "models", "metrics", "suites", "sites")
 COLUMNS = {
     "tasks": ("name", "version", "from", "summary"),
     "models": ("name", "from", "summary"),
-    "metrics": ("name", "version", "family", "from", "summary"),
+    "metrics": ("name", "version", "scope", "family", "from", "summary"),
     "suites": ("name", "cells", "summary"),
     "sites": ("site", "shape", "side", "path"),
 }
@@ -80,7 +80,7 @@ def _row(entry: Entry) -> Row:
     if entry.kind != "model":
         row["version"] = entry.version
     if entry.kind == "metric":
-        row["family"] = entry.family
+        row |= {"scope": entry.scope, "family": entry.family}
     return row | {
         "from": entry.distribution or _ROOMS.get(entry.name.partition("/")[0], "built in"),
         "summary": f"broken: {entry.broken}" if entry.broken else entry.summary,

@@ -16,6 +16,7 @@ from mecheval.escape import cause, sentence, terminal
 from mecheval.harness.events import Outcome, Progress, Silence
 from mecheval.harness.gate import find_gated
 from mecheval.reports.labels import gate_in_words, gate_on_of
+from mecheval.reports.pair import PairReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from mecheval.harness.events import Listener
+    from mecheval.harness.pair_plan import PairCell
     from mecheval.harness.request import Cell
     from mecheval.reports.schema import Report
 
@@ -54,11 +56,14 @@ def line_of(outcome: Outcome) -> str:
     Such as ``parity  lstm  seed 0  learned (gate 0.99)  acc 0.998  3.1 s``.
     """
     report, cell = outcome.report, outcome.cell
-    words = [cell.task_title, cell.model_title, f"seed {report.identity.seed}"]
+    words = [cell.title]
     if report.error is not None:
         error = report.error
         said = sentence(f"FAILED in {error.stage}: {error.type}: {cause(error.message)}")
         return "  ".join([*words, said])
+    if isinstance(report, PairReport):
+        found = [r for r in report.metrics if r.value is not None]
+        return "  ".join([*words, *(f"{result.id} {result.value:.3f}" for result in found)])
     gate = gate_in_words(report.identity)
     words.append(("learned" if report.learned else "not learned") + (gate and f" ({gate})"))
     words += ["tracking"] if report.tracking else []
@@ -160,13 +165,13 @@ class LiveBars(PlainLines):
         super().planned(todo, kept)
         self.rows["all"] = self.bars.add_task("cells", total=todo, stage="", accuracy="")
 
-    def started(self, cell: Cell) -> None:
+    def started(self, cell: Cell | PairCell) -> None:
         """Add a bar for the cell."""
-        name = f"{cell.model_title} {cell.task_title} seed {cell.identity.seed}"
+        name = " ".join(cell.title.split())
         row = self.bars.add_task(terminal(name), total=None, stage="start", accuracy="")
         self.rows[cell.key] = row
 
-    def progressed(self, cell: Cell, progress: Progress) -> None:
+    def progressed(self, cell: Cell | PairCell, progress: Progress) -> None:
         """Move the cell's bar."""
         accuracy = "" if progress.accuracy is None else f"acc {progress.accuracy:.3f}"
         self.bars.update(

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from mecheval.harness.selftest import Case, Outcome
+    from mecheval.harness.known_values import Case
+    from mecheval.harness.selftest import Outcome
 
 COLUMNS = ("model", "task", "number", "known", "measured")
 
@@ -80,18 +81,19 @@ def selftest(args: argparse.Namespace) -> int:
 
 def _chosen(names: Sequence[str]) -> list[Case]:
     """Return the cases of the named models, all where none is named."""
-    from mecheval.harness.selftest import known_cases
+    from mecheval.harness.known_values import known_cases
 
     cases = known_cases()
-    by_name = {case.model.partition("[")[0] for case in cases}
+    models = {model for case in cases for model in case.models}
+    by_name = {model.partition("[")[0] for model in models}
     for name in names:
-        if name not in by_name | {case.model for case in cases}:
+        if name not in by_name | models:
             see = "`mecheval ls models --filter name=planted*`"
             raise unknown("planted model", name, by_name, see=see)
     return [
         case
         for case in cases
-        if not names or case.model in names or case.model.partition("[")[0] in names
+        if not names or any(m in names or m.partition("[")[0] in names for m in case.models)
     ]
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mecheval.harness.pair_plan import PairCell
     from mecheval.harness.request import Cell
-    from mecheval.reports.schema import Report
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A cell and its report.
+    """A cell or a pair, and its report.
 
     Attributes:
-        cell: The cell.
+        cell: The cell, or the pair.
         report: Its report.
         kept: Whether the report was already there.
     """
 
-    cell: Cell
-    report: Report
+    cell: Any  # the Cell, or the PairCell
+    report: Any  # its Report, or PairReport
     kept: bool = False
 
 
@@ -56,10 +56,10 @@ class Listener(Protocol):
     def redone(self, path: Path, problem: str) -> None:
         """Hear that the report of a cell is there and cannot be kept, and why."""
 
-    def started(self, cell: Cell) -> None:
+    def started(self, cell: Cell | PairCell) -> None:
         """Hear that a cell began."""
 
-    def progressed(self, cell: Cell, progress: Progress) -> None:
+    def progressed(self, cell: Cell | PairCell, progress: Progress) -> None:
         """Hear where a cell is."""
 
     def finished(self, outcome: Outcome) -> None:
@@ -78,10 +78,10 @@ class Silence:
     def redone(self, path: Path, problem: str) -> None:
         """Ignore it."""
 
-    def started(self, cell: Cell) -> None:
+    def started(self, cell: Cell | PairCell) -> None:
         """Ignore it."""
 
-    def progressed(self, cell: Cell, progress: Progress) -> None:
+    def progressed(self, cell: Cell | PairCell, progress: Progress) -> None:
         """Ignore it."""
 
     def finished(self, outcome: Outcome) -> None:

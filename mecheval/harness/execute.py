@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from mecheval.harness.devices import Devices
     from mecheval.harness.events import Listener
+    from mecheval.harness.pair_plan import PairCell
     from mecheval.harness.request import Cell, Request, Settings
 
 
@@ -57,7 +58,7 @@ def execute(
     with ExitStack() as stack:
 
         def started(n_cells: int) -> Pool:
-            environment = _worker_environment(settings)
+            environment = worker_environment(settings)
             pool = Pool(min(jobs or 1, n_cells), environment, devices=devices.visible)
             return stack.enter_context(pool)
 
@@ -65,7 +66,7 @@ def execute(
         if jobs is not None and most > _n_reports(requests[0]):
             pool = started(most)  # they import torch while this process plans
         cells = list({cell.key: cell for request in requests for cell in plan(request)}.values())
-        found = _kept(cells, listener)
+        found = kept(cells, listener)
         todo = [cell for cell in cells if cell.key not in found]
         listener.planned(len(todo), len(found))
         for note in dict.fromkeys(note for cell in todo for note in cell.notes):
@@ -87,7 +88,7 @@ def execute(
     return [found[cell.key] for cell in cells if cell.key in found]
 
 
-def _worker_environment(settings: Settings) -> dict[str, str]:
+def worker_environment(settings: Settings) -> dict[str, str]:
     """Return the variables that libraries read when a worker starts."""
     environment = {name: str(settings.threads) for name in THREAD_VARIABLES}
     if settings.cache is not None:
@@ -121,17 +122,23 @@ def _is_named(cell: Cell) -> bool:
     return named and all(isinstance(metric, Spec) for metric in cell.metrics or ())
 
 
-def _kept(cells: Sequence[Cell], listener: Listener) -> dict[str, Outcome]:
-    kept = {}
+def kept(cells: Sequence[Cell | PairCell], listener: Listener) -> dict[str, Outcome]:
+    """Return the outcomes of cells or pairs whose reports are there, by their keys.
+
+    Args:
+        cells: The cells, or the pairs.
+        listener: Is told of reports that are there and cannot be kept.
+    """
+    found = {}
     for cell in cells:
         if cell.settings.overwrite:
             continue
         report = store.finished_report(cell)
         if report is not None:
-            kept[cell.key] = Outcome(cell, report, kept=True)
+            found[cell.key] = Outcome(cell, report, kept=True)
         elif processes.is_main() and cell.path and (problem := store.problem_of(cell)):
             listener.redone(cell.path, problem)
-    return kept
+    return found
 
 
 def _most_cells(request: Request) -> int:

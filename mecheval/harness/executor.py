@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from mecheval.harness.events import Listener
+    from mecheval.harness.pair_plan import PairCell
     from mecheval.harness.request import Cell
 
 
@@ -38,7 +39,7 @@ class _Worker:
     process: BaseProcess
     connection: Connection
     environment: Mapping[str, str]
-    cell: Any = None  # the Cell it is at work on
+    cell: Any = None  # the Cell or PairCell it is at work on
     progress: Progress = Progress("start")  # noqa: RUF009 - frozen
 
 
@@ -80,7 +81,7 @@ class Pool:
         """Return the number of workers."""
         return len(self._workers)
 
-    def run(self, cells: Sequence[Cell], listener: Listener) -> Iterator[Outcome]:
+    def run(self, cells: Sequence[Cell | PairCell], listener: Listener) -> Iterator[Outcome]:
         """Yield an outcome per cell as they finish.
 
         A cell that another process is at work on is put off, then waited for.
@@ -92,8 +93,8 @@ class Pool:
         Raises:
             StorageError: A report could not be written.
         """
-        pending: deque[Cell] = deque(cells)
-        busy_elsewhere: deque[Cell] = deque()
+        pending: deque[Cell | PairCell] = deque(cells)
+        busy_elsewhere: deque[Cell | PairCell] = deque()
         while pending or busy_elsewhere or self._busy():
             for worker in self._workers:
                 if worker.cell is None and (pending or busy_elsewhere):
@@ -115,7 +116,9 @@ class Pool:
     def _busy(self) -> list[_Worker]:
         return [worker for worker in self._workers if worker.cell is not None]
 
-    def _dispatch(self, worker: _Worker, cell: Cell, wait: bool, listener: Listener) -> None:
+    def _dispatch(
+        self, worker: _Worker, cell: Cell | PairCell, wait: bool, listener: Listener
+    ) -> None:
         worker.cell, worker.progress = cell, Progress("start")
         try:
             worker.connection.send((cell, wait))
@@ -123,7 +126,7 @@ class Pool:
             return  # it died while it was idle; receiving from it says so
         listener.started(cell)
 
-    def _receive(self, worker: _Worker) -> tuple[Cell, Any]:
+    def _receive(self, worker: _Worker) -> tuple[Cell | PairCell, Any]:
         """Return a cell and progress, an outcome, an error, or None where it is claimed."""
         cell = worker.cell
         try:
@@ -141,7 +144,7 @@ class Pool:
         return cell, message
 
 
-def run_here(cells: Sequence[Cell], listener: Listener) -> Iterator[Outcome]:
+def run_here(cells: Sequence[Cell | PairCell], listener: Listener) -> Iterator[Outcome]:
     """Yield an outcome per cell, computed in this process; see :meth:`Pool.run`."""
     pending = deque((cell, False) for cell in cells)
     while pending:

@@ -7,7 +7,9 @@ import traceback
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from mecheval.harness.pair_plan import PairCell, sides_of
 from mecheval.own_code.explaining import message_of
+from mecheval.reports.pair import PairReport
 from mecheval.reports.schema import Failure, Report
 
 if TYPE_CHECKING:
@@ -56,7 +58,23 @@ def failed(cell: Cell, failure: Failure, **parts: Any) -> Report:
     )
 
 
-def died(cell: Cell, exit_code: int | None, stage: str) -> Report:
+def failed_pair(cell: PairCell, failure: Failure, **parts: Any) -> PairReport:
+    """Return the report of a pair that failed; as :func:`failed`."""
+    filled = {"created": now(), "finished": now(), "sides": sides_of(cell), **parts}
+    return PairReport(
+        key=cell.key,
+        status="error",
+        partial=any(of.identity.limit is not None for of in cell.cells),
+        identity=cell.identity,
+        task=cell.a.identity.task,
+        task_title=cell.a.task_title,
+        command=list(cell.settings.command),
+        error=failure,
+        **filled,
+    )
+
+
+def died(cell: Cell | PairCell, exit_code: int | None, stage: str) -> Report | PairReport:
     """Return the report of a cell whose worker process ended before it answered.
 
     Args:
@@ -70,4 +88,5 @@ def died(cell: Cell, exit_code: int | None, stage: str) -> Report:
         if -exit_code == signal.SIGKILL:
             how += "; if memory ran out, lower --jobs or --batch-size"
     message = f"The worker process {how}."
-    return failed(cell, Failure(type="WorkerDied", message=message, stage=stage, traceback=""))
+    failure = Failure(type="WorkerDied", message=message, stage=stage, traceback="")
+    return failed_pair(cell, failure) if isinstance(cell, PairCell) else failed(cell, failure)

@@ -125,3 +125,8 @@ class Cell:
     metrics: tuple[Spec | Metric, ...] | None = None
     notes: tuple[str, ...] = ()
     companions: tuple[int, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Return a line that names it."""
+        return f"{self.task_title}  {self.model_title}  seed {self.identity.seed}"

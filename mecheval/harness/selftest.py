@@ -1,24 +1,23 @@
 """Every metric on every planted model, held against the value that is known.
 
-What is known stands in ``known.toml`` beside the planted models: data, so that a new metric or a
-new model is a few lines there.
+What is known stands in ``known.toml`` beside the planted models; see
+:mod:`mecheval.harness.known_values`.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import tomllib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mecheval.errors import ContractError
 from mecheval.harness.building import build_task
+from mecheval.harness.known_values import SAID, Case, Known
 from mecheval.harness.threads import one_thread
 from mecheval.metrics import Subject, configured_metric, measure
+from mecheval.metrics.pairs import PairSubject, Side
+from mecheval.metrics.pairs.measuring import measure_pair
 from mecheval.models.load import resolve
-from mecheval.models.planted.planted import FOLDER
 from mecheval.own_code.explaining import in_words
 from mecheval.registry import Registry
 from mecheval.reports.lookup import number_at
@@ -29,83 +28,7 @@ if TYPE_CHECKING:
 
     from mecheval.reports.schema import MetricResult
 
-CLOSE = 1e-3
-"""How near to the known value a measured one must be, where nothing else is said."""
-
 SEED = 0
-
-SAID = "verdict: "
-"""What a verdict begins with where a number would stand, or why there is none."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """One number of a result, and what it must be.
-
-    Attributes:
-        at: Which number: a result's id, alone for its value; with the name of a scalar or
-            reference behind it; or with a cell of its profile, as ``layer=1 role=readout``, where
-            ``series=NAME``, ``mark=NAME`` and ``profile=NAME`` choose another array; or with
-            ``verdict`` behind it, which is no number.
-        equal: The known value.
-        within: How far the measured one may be from it.
-        least: Lower bound, where only one is known.
-        most: Upper bound.
-        null: The beginning of the reason why there is no value.
-        verdict: The verdict.
-    """
-
-    at: str
-    equal: float | None = None
-    within: float = CLOSE
-    least: float | None = None
-    most: float | None = None
-    null: str | None = None
-    verdict: str | None = None
-
-    def __str__(self) -> str:
-        """Return what is known, as the table says it."""
-        if self.null is not None:
-            return f"null: {self.null}"
-        if self.verdict is not None:
-            return SAID + self.verdict
-        bounds = [("at least", self.least), ("at most", self.most)]
-        parts = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
-        if self.equal is not None:
-            margin = "" if self.within == CLOSE else f" +- {self.within:g}"
-            parts.append(f"{self.equal:.4g}{margin}")
-        return ", ".join(parts)
-
-    def holds(self, measured: float | str | None) -> bool:
-        """Say whether a number, a verdict, or the reason why there is none, is as known."""
-        if self.verdict is not None:
-            return measured == SAID + self.verdict
-        if isinstance(measured, str) or measured is None:
-            return self.null is not None and measured is not None and measured.startswith(self.null)
-        if self.null is not None:
-            return False
-        return (
-            (self.equal is None or abs(measured - self.equal) <= self.within)
-            and (self.least is None or measured >= self.least)
-            and (self.most is None or measured <= self.most)
-        )
-
-
-@dataclass(frozen=True)
-class Case:
-    """A planted model on a task, with all that is known of it.
-
-    Attributes:
-        model: Name with arguments.
-        task: Name with arguments.
-        known: What the metrics must return.
-        params: Parameters of the metrics to measure, by metric.
-    """
-
-    model: str
-    task: str
-    known: tuple[Known, ...]
-    params: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -136,60 +59,34 @@ class Outcome:
         return f"{where} is {shown(self.measured)}, and must be {self.known}"
 
 
-def folder() -> Path:
-    """Return the folder of the planted models."""
-    import mecheval.builtin
-
-    folders = (Path(root) / "model_registry" / FOLDER for root in mecheval.builtin.__path__)
-    return next(path for path in folders if path.is_dir())
-
-
-def known_cases(path: Path | None = None) -> list[Case]:
-    """Read what is known.
-
-    Args:
-        path: The file; that of the package by default.
-
-    Raises:
-        ContractError: The file does not have the form that it should.
-    """
-    path = path or folder() / "known.toml"
-    content = tomllib.loads(path.read_text(encoding="utf-8"))
-    names = metric_names()
-    try:
-        return [_case(entry, content["metrics"], names) for entry in content["case"]]
-    except (KeyError, TypeError) as error:
-        raise ContractError(f"{path} is not a file of known values ({error}).") from error
-
-
-def _case(entry: Mapping[str, Any], metrics: Mapping[str, Any], names: Sequence[str]) -> Case:
-    known = tuple(
-        Known(**{("equal" if key == "is" else key): value for key, value in line.items()})
-        for line in entry["known"]
-    )
-    own = entry.get("metrics", {})
-    params = {name: {**metrics.get(name, {}), **own.get(name, {})} for name in names}
-    return Case(entry["model"], entry["task"], known, params)
-
-
-def metric_names() -> list[str]:
-    """Return the built-in metrics of single models."""
-    return [entry.name for entry in Registry().entries("metric") if entry.distribution is None]
-
-
 def run_case(case: Case) -> list[Outcome]:
-    """Measure metrics on one planted model, and hold the results against what is known."""
-    subject = subject_of(case.model, case.task)
+    """Measure metrics on planted models, and hold the results against what is known."""
     found: dict[str, MetricResult | str] = {}
     with one_thread():
-        for name, params in case.params.items():
+        if case.pairs:
+            pair = pair_of(case)
+            measured, params_of = (lambda metric: measure_pair(metric, pair)), case.pairs
+        else:
+            subject = subject_of(case.model, case.task)
+            measured, params_of = (lambda metric: measure(metric, subject)), case.params
+        for name, params in params_of.items():
             try:
                 metric = configured_metric(Spec(name), Registry(), params)
-                results = measure(metric, subject)
-                found |= {result.id: result for result in results}
+                found |= {result.id: result for result in measured(metric)}
             except Exception as error:  # a metric that fails is off; the others are still measured
                 found[name] = in_words(error)
     return [_outcome(case, known, found) for known in case.known]
+
+
+def pair_of(case: Case) -> PairSubject:
+    """Measure two planted models, to be held side by side."""
+    sides = []
+    for model in case.models:
+        subject = subject_of(model, case.task)
+        metrics = [configured_metric(Spec(n), Registry(), p) for n, p in case.params.items()]
+        results = [result for metric in metrics for result in measure(metric, subject)]
+        sides.append(Side(model, SEED, learned=True, measured=results))
+    return PairSubject(*sides, seed=SEED)
 
 
 def subject_of(model: str, task: str) -> Subject:

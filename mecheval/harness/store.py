@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import filelock
 
 from mecheval.errors import UsageError
+from mecheval.harness.pair_plan import PairCell
 from mecheval.paths import exists
-from mecheval.reports.files import TEMPORARY, read_report, storage_error, write_report
+from mecheval.reports.files import (
+    TEMPORARY,
+    read_pair,
+    read_report,
+    storage_error,
+    write_report,
+)
 from mecheval.reports.reading import ReportError
 
 if TYPE_CHECKING:
@@ -22,29 +29,35 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mecheval.harness.request import Cell
+    from mecheval.reports.pair import PairReport
     from mecheval.reports.schema import Report
 
 LOCKS = ".locks"
 FINISHED = ("success", "not_applicable")
 
 
-def finished_report(cell: Cell) -> Report | None:
-    """Return a cell's report if it is there, is as it was written, and has the cell's key."""
+def finished_report(cell: Cell | PairCell) -> Any:
+    """Return the report of a cell or a pair if it is there as it was written, with the same key."""
     if cell.path is None or not exists(cell.path):
         return None
     try:
-        report = read_report(cell.path, verify=True)
+        report = _read(cell)
     except UsageError:
         return None
     return report if report.key == cell.key and report.status in FINISHED else None
 
 
-def problem_of(cell: Cell) -> str | None:
+def _read(cell: Cell | PairCell) -> Report | PairReport:
+    read = read_pair if isinstance(cell, PairCell) else read_report
+    return read(cell.path, verify=True)  # type: ignore[arg-type] - where there is one
+
+
+def problem_of(cell: Cell | PairCell) -> str | None:
     """Say why the report in a cell's place is none that can be relied on; None where it is one."""
     if cell.path is None or not exists(cell.path):
         return None
     try:
-        read_report(cell.path, verify=True)
+        _read(cell)
     except ReportError as error:
         return error.problem
     return None
@@ -80,7 +93,7 @@ def claimed(root: Path, key: str, *, wait: bool) -> Iterator[bool]:
         lock.release()
 
 
-def save(report: Report, cell: Cell) -> None:
+def save(report: Report | PairReport, cell: Cell | PairCell) -> None:
     """Write a cell's report to its place, if it has one.
 
     Raises:
@@ -112,7 +125,7 @@ def open_folder(root: Path) -> None:
         raise storage_error(root, error) from error
 
 
-def save_failure(report: Report, cell: Cell) -> None:
+def save_failure(report: Report | PairReport, cell: Cell | PairCell) -> None:
     """Write the report of a cell whose worker died, unless another process is at work on it.
 
     Raises:

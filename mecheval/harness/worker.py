@@ -10,11 +10,12 @@ import threading
 import time
 import warnings
 from multiprocessing import connection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mecheval.errors import MechevalError
 from mecheval.harness import store
 from mecheval.harness.events import Outcome, Progress
+from mecheval.harness.pair_plan import PairCell
 from mecheval.own_code.explaining import explained
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_MESSAGES = 0.1
 
 
-def work(cell: Cell, tell: Callable[[Progress], None], *, wait: bool) -> Outcome | None:
-    """Compute a cell and write its report, unless it is already there.
+def work(cell: Cell | PairCell, tell: Callable[[Progress], None], *, wait: bool) -> Outcome | None:
+    """Compute a cell or a pair and write its report, unless it is already there.
 
     Args:
-        cell: The cell.
+        cell: The cell, or the pair.
         tell: Called with the cell's progress.
         wait: Whether to wait for another process that is at work on it.
 
@@ -40,19 +41,27 @@ def work(cell: Cell, tell: Callable[[Progress], None], *, wait: bool) -> Outcome
     Raises:
         StorageError: The report could not be written.
     """
-    from mecheval.harness.cell import run_cell
-
     if cell.output is None:
-        return Outcome(cell, run_cell(cell, tell))
+        return Outcome(cell, _computed(cell, tell))
     with store.claimed(cell.output, cell.key, wait=wait) as held:
         if not held:
             return None
         found = None if cell.settings.overwrite else store.finished_report(cell)
         if found is not None:
             return Outcome(cell, found, kept=True)
-        report = run_cell(cell, tell)
+        report = _computed(cell, tell)
         store.save(report, cell)
         return Outcome(cell, report)
+
+
+def _computed(cell: Cell | PairCell, tell: Callable[[Progress], None]) -> Any:
+    if isinstance(cell, PairCell):
+        from mecheval.harness.pair_cell import run_pair
+
+        return run_pair(cell, tell)
+    from mecheval.harness.cell import run_cell
+
+    return run_cell(cell, tell)
 
 
 def serve(requests: Connection) -> None:

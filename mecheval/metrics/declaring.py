@@ -12,8 +12,7 @@ from mecheval.escape import quoted
 from mecheval.reports.results import FAMILY
 
 Scope = Literal["model", "pair"]
-"""What is measured: one model on a task, or two that were measured on it. Pairs can be declared,
-and are not measured yet."""
+"""What is measured: one model on a task, or two that were measured on it."""
 
 
 def summary_of(cls: type) -> str:

@@ -18,7 +18,7 @@ from mecheval.spec import check_version, check_whole, format_args, format_value
 from mecheval.text.allowed import refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pydantic import BaseModel
 
@@ -147,9 +147,8 @@ def check_scope(metric: Metric) -> None:
     """
     if metric.card.scope != "model":
         raise UsageError(
-            f"Metric '{metric.name}' compares pairs of models (its scope is "
-            f"'{metric.card.scope}'), and pairs are not measured yet. Leave it out, or declare it "
-            "with scope='model'."
+            f"Metric '{metric.name}' is one of pairs of models. Measure it with "
+            f"`mecheval similarity --metrics {metric.name}`, and leave it out here."
         )
 
 
@@ -159,32 +158,46 @@ def _right(metric: Metric, subject: Subject, results: object) -> list[MetricResu
     Raises:
         ContractError: They cannot.
     """
-    problem = _problem(metric, subject, results)
+    problem = wrong_results(metric, metric.outline(subject), results)
     if problem:
-        raise ContractError(
-            f"Metric {quoted(metric.id)} gives results that cannot be right: {problem}. Mend its "
-            f"measure(), and check it with `mecheval validate {metric.name}`."
-        )
+        raise ContractError(problem)
     return results  # type: ignore[return-value] - it is one where there is no problem
 
 
-def _problem(metric: Metric, subject: Subject, results: object) -> str | None:
+def wrong_results(metric: Metric, layouts: Sequence[Layout], results: object) -> str | None:
+    """Say in a sentence why results cannot be those of a metric, None where they can.
+
+    Args:
+        metric: The metric.
+        layouts: What its outline says.
+        results: What it returns.
+    """
+    problem = _problem(metric, layouts, results)
+    if problem is None:
+        return None
+    return (
+        f"Metric {quoted(metric.id)} gives results that cannot be right: {problem}. Mend its "
+        f"measure(), and check it with `mecheval validate {metric.name}`."
+    )
+
+
+def _problem(metric: Metric, layouts: Sequence[Layout], results: object) -> str | None:
     """Say what is wrong with results, None where nothing is."""
     if not isinstance(results, list) or not all(isinstance(r, MetricResult) for r in results):
         return f"they are {quoted(results)}, not a list of results as self.result() makes them"
     if not results:
         return "there are none"
-    foreign = [result.id for result in results if not _is_of(metric, subject, result)]
+    foreign = [result.id for result in results if not _is_of(metric, layouts, result)]
     return f"{foreign[0]} is no id of it" if foreign else next(problems(results), None)
 
 
-def _is_of(metric: Metric, subject: Subject, result: MetricResult) -> bool:
+def _is_of(metric: Metric, layouts: Sequence[Layout], result: MetricResult) -> bool:
     """Say whether a metric may have made a result, by the names that it bears."""
     if (result.name, result.metric) != (metric.name, metric.id):
         return False
     if metric.card.family == BEHAVIOUR:  # the ids of which depend on the lengths of the task
         return True
-    stems = [metric.id, *(metric.id_of(at._replace(part="")) for at in metric.outline(subject))]
+    stems = [metric.id, *(metric.id_of(at._replace(part="")) for at in layouts)]
     return any(result.id == stem or result.id.startswith(f"{stem}/") for stem in stems)
 
 

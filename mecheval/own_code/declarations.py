@@ -39,6 +39,7 @@ class Entry:
     declared_name: str
     version: int | None = None
     family: str | None = None
+    scope: str | None = None
     distribution: str | None = None
     broken: str | None = None
     unread: bool = False
@@ -114,6 +115,7 @@ def _declarations(tree: ast.Module, path: Path, module: str, prefix: str) -> Ite
                 kind, prefix + (path.stem if broken else name),
                 summary or str(literals.get("summary", "")), path, statement.lineno, module, name,
                 version=literals.get("version"), family=literals.get("family"), broken=broken,
+                scope=literals.get("scope", "model") if kind == "metric" else None,
             )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel
@@ -22,9 +22,14 @@ from mecheval.errors import StorageError, UsageError
 from mecheval.reports import json_text
 from mecheval.reports.canonical import digest_of, normalised, sha256_of
 from mecheval.reports.checkpoints import checkpoint_id
+from mecheval.reports.pair import PairIdentity, PairReport
 from mecheval.reports.reading import read_bytes
+from mecheval.reports.reading import read_pair as read_pair
 from mecheval.reports.reading import read_report as read_report
 from mecheval.reports.schema import Identity, Labels, Report
+
+PAIRS = "pairs"
+"""The folder of the reports of pairs, among those of the models."""
 
 STALE = ".stale-"
 TEMPORARY = ".tmp"
@@ -32,6 +37,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._]+")
 _SCHEMAS = re.compile(rb'"schema": ?"mecheval\.(\w+)/')
 _LONGEST = 100
+
+Stored = TypeVar("Stored", bound=Report | PairReport)
 
 _ADDED = ("sweep", "snapshots")
 """Fields of an identity that are hashed only where they are set: older keys stay what they are."""
@@ -43,6 +50,11 @@ def cell_key(identity: Identity) -> str:
     if checkpoint_id(identity.model):
         del fields["model"]["name"]  # a folder may be moved, or called as another one
     return sha256_of(_set(fields))
+
+
+def pair_key(identity: PairIdentity) -> str:
+    """Return the SHA-256 of the canonical JSON of everything that decides a pair's numbers."""
+    return sha256_of(_set(identity.model_dump(mode="json")))
 
 
 def _set(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,6 +88,20 @@ def report_path(root: Path, identity: Identity, labels: Labels | None = None) ->
     )
 
 
+def pair_path(a: Path, b: Path, root: Path, key: str) -> Path:
+    """Return ``ROOT/pairs/{task}/{model a}~{model b}/seed{i}~seed{j}-{key}.json``.
+
+    Args:
+        a: Where the report of one cell lies; see :func:`report_path`.
+        b: Where that of the other one does.
+        root: The output folder.
+        key: The key of the pair, which tells those apart that differ in what the names leave out.
+    """
+    models = _fitting(f"{a.parts[-3]}~{b.parts[-3]}")
+    seeds = "~".join(path.stem.partition("+")[0] for path in (a, b))
+    return root / PAIRS / a.parts[-2] / models / f"{seeds}-{key[:8]}.json"
+
+
 def slug(name: str) -> str:
     """Return a readable folder name for a registered name or an ``hf:`` path.
 
@@ -89,7 +115,10 @@ def slug(name: str) -> str:
 
 def _suffix(label: Mapping[str, Any]) -> str:
     pairs = (f"{key}={_readable(label[key])}" for key in sorted(label))
-    text = "".join(f"{'+' if not i else ','}{pair}" for i, pair in enumerate(pairs))
+    return _fitting("".join(f"{'+' if not i else ','}{pair}" for i, pair in enumerate(pairs)))
+
+
+def _fitting(text: str) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "-" + _short_hash(text)
 
 
@@ -145,7 +174,7 @@ def temporary_of(path: Path, key: str) -> Path:
     return path.with_name(f".{path.name}.{key[:16]}{TEMPORARY}")
 
 
-def dumps(report: Report) -> str:
+def dumps(report: Report | PairReport) -> str:
     """Return a report as JSON, what matters first: fields as the schema orders them, no NaN.
 
     Equal reports give the same text; free mappings, such as parameters, are sorted.
@@ -165,18 +194,18 @@ def _ordered(value: Any, written: Any) -> Any:
     return written
 
 
-def sealed(report: Report) -> Report:
+def sealed(report: Stored) -> Stored:
     """Return the report with the digest of its values."""
     content = report.model_dump(mode="json", by_alias=True)
     return report.model_copy(update={"digest": digest_of(content)})
 
 
-def as_stored(report: Report) -> Report:
+def as_stored(report: Stored) -> Stored:
     """Return the report as it would be read back: numbers rounded, tuples as lists, its digest."""
-    return Report.model_validate_json(dumps(sealed(report)))
+    return type(report).model_validate_json(dumps(sealed(report)))
 
 
-def write_report(report: Report, path: Path) -> None:
+def write_report(report: Report | PairReport, path: Path) -> None:
     """Write a report so that its path never holds half of it, also after a loss of power.
 
     It gets the digest of its values unless it has one: what was read and is written again keeps
@@ -195,7 +224,7 @@ def write_report(report: Report, path: Path) -> None:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            _set_aside(path, report.key)
+            _set_aside(path, report)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -204,12 +233,13 @@ def write_report(report: Report, path: Path) -> None:
         raise storage_error(path, error) from error
 
 
-def _set_aside(path: Path, key: str) -> None:
+def _set_aside(path: Path, report: Report | PairReport) -> None:
+    read = read_pair if isinstance(report, PairReport) else read_report
     try:
-        other = read_report(path, verify=True).key
+        other = read(path, verify=True).key
     except UsageError:
-        other = "unreadable" if path.exists() else key
-    if other != key:
+        other = "unreadable" if path.exists() else report.key
+    if other != report.key:
         path.replace(path.with_name(f"{path.stem}{STALE}{other[:8]}.json"))
 
 

@@ -19,12 +19,15 @@ from pydantic import ValidationError
 from mecheval.errors import UsageError
 from mecheval.escape import quoted
 from mecheval.reports.canonical import digest_of
-from mecheval.reports.schema import SCHEMA, Report
+from mecheval.reports.pair import PairReport
+from mecheval.reports.schema import Report
 from mecheval.text.allowed import refused
 from mecheval.text.hints import about_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from mecheval.reports.results import Record
 
 MOST_BYTES = 64_000_000
 """Largest file that is read; a report has a thousandth of it."""
@@ -138,11 +141,19 @@ def read_report(path: Path | str, *, verify: bool = False) -> Report:
     Raises:
         ReportError: There is no such file, or it is not a report; names the file and the field.
     """
-    path = Path(path)
+    return _read(Path(path), Report, verify=verify)  # type: ignore[return-value] - of that class
+
+
+def read_pair(path: Path | str, *, verify: bool = False) -> PairReport:
+    """Read the report of a pair; as :func:`read_report`."""
+    return _read(Path(path), PairReport, verify=verify)  # type: ignore[return-value]
+
+
+def _read(path: Path, kind: type[Record], *, verify: bool) -> Record:
     problem, advice, report = "", "", None
     try:
         content = read_json(path)
-        problem, report = _parsed(content)
+        problem, report = _parsed(content, kind)
         if not problem and verify:
             problem = digest_problem(content)
     except OSError as error:
@@ -155,14 +166,15 @@ def read_report(path: Path | str, *, verify: bool = False) -> Report:
     return report  # type: ignore[return-value] - there is one where there is no problem
 
 
-def _parsed(content: Any) -> tuple[str, Any]:
+def _parsed(content: Any, kind: type[Record]) -> tuple[str, Any]:
     """Return what is wrong with a report, or an empty string and the report."""
+    expected = kind.model_fields["schema_"].default
     schema = content.get("schema") if isinstance(content, dict) else None
-    if schema != SCHEMA:
+    if schema != expected:
         found = f"schema {quoted(schema)}" if schema else "no field 'schema'"
-        return f"has {found}; this version of mecheval reads '{SCHEMA}'", None
+        return f"has {found}; this version of mecheval reads '{expected}'", None
     try:
-        return "", Report.model_validate(content)
+        return "", kind.model_validate(content)
     except ValidationError as error:
         return first_problem(error), None
 

@@ -62,8 +62,11 @@ def test_tasks(capsys: pytest.CaptureFixture[str]) -> None:
 def test_models_and_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     models = {row["name"] for row in listed(capsys, "models")}
     assert {"transformer", "mamba", "lstm", "gru", "pythia-160m"} <= models
-    families = {row["family"] for row in listed(capsys, "metrics")}
-    assert families == {"behaviour", "intervention", "probe", "bottleneck"}
+    metrics = listed(capsys, "metrics")
+    families = {row["family"] for row in metrics}
+    assert families == {"behaviour", "intervention", "probe", "bottleneck", "circuit"}
+    assert {row["name"]: row["scope"] for row in metrics}["circuit_similarity"] == "pair"
+    assert {row["scope"] for row in metrics} == {"model", "pair"}
 
 
 def test_text_lines_up(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,11 @@ FAILURE = Failure(type="ValueError", message="a\nb\x1b[31m", stage="train", trac
 
 def cell(title: str) -> Any:
     return SimpleNamespace(
-        key="0" * 64, model_title=title, task_title="ar[small]", identity=SimpleNamespace(seed=0)
+        key="0" * 64,
+        model_title=title,
+        task_title="ar[small]",
+        identity=SimpleNamespace(seed=0),
+        title=f"ar[small]  {title}  seed 0",
     )
 
 
@@ -32,7 +36,7 @@ def test_bars_show_arguments_and_no_markup() -> None:
     live.started(cell("gru[layers=2,width=64][/bold]\x1b[31m"))
     bars.live.console.print(bars.get_renderable())
     shown = file.getvalue()
-    assert "gru[layers=2,width=64][/bold]\\x1b[31m ar[small] seed 0" in shown
+    assert "ar[small] gru[layers=2,width=64][/bold]\\x1b[31m seed 0" in shown
     assert "\x1b" not in shown
 
 

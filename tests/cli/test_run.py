@@ -260,7 +260,7 @@ def test_a_terminal_shows_the_cell_its_stage_and_its_accuracy(tmp_path):
     os.close(ours)
     text = shown.decode()
     assert process.returncode == 0
-    assert "lstm parity seed 0" in text
+    assert "parity lstm seed 0" in text
     assert "train" in text
     assert re.search(r"\d+0/600", text)
     assert "acc 0." in text

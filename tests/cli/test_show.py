@@ -62,7 +62,8 @@ def test_a_metric(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert not [title for title in titles if "{" in title or "PART" in title]
     file, line = shown["source"].split(":")
     source = Path(file).read_text().splitlines()
-    assert source[int(line) - 1] == f"class {type(metric).__name__}(Metric):"
+    base = "PairMetric" if metric.card.scope == "pair" else "Metric"
+    assert source[int(line) - 1] == f"class {type(metric).__name__}({base}):"
 
 
 @pytest.mark.parametrize("entry", [e.name for e in Registry().entries("task")])

@@ -7,8 +7,8 @@ from hand_built import HandBuilt, Mixer, load_task, never, results_of, subject_o
 from measured import metric_of
 
 from mecheval.errors import UsageError
+from mecheval.harness.known_values import known_cases, metric_names
 from mecheval.harness.metric_checks import check_metric
-from mecheval.harness.selftest import known_cases
 from mecheval.metrics import configured_metric, measure
 from mecheval.metrics.needs import AttentionHeads
 from mecheval.models.load import resolve
@@ -107,7 +107,7 @@ def test_what_was_not_learned_has_reasons_and_no_numbers() -> None:
     subject = subject_of(model, task, learned=False, accuracy=0.51234)
     lacking = {"convolution", "induction_circuit", "interchange", "mechanism"}
     ids = set()
-    for name in NAMES:
+    for name in metric_names("model"):
         if name == "behaviour":
             continue
         for result in results_of(subject, name).values():

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mecheval.harness.selftest import folder, known_cases, run, shown
+from mecheval.harness.known_values import folder, known_cases
+from mecheval.harness.selftest import run, shown
 
 if TYPE_CHECKING:
     from mecheval.harness.selftest import Outcome

@@ -11,8 +11,9 @@ import pytest
 
 from mecheval.cli import main
 from mecheval.errors import ContractError, UsageError
-from mecheval.harness import selftest
-from mecheval.harness.selftest import Case, Known, known_cases, run_case, shown
+from mecheval.harness import known_values, selftest
+from mecheval.harness.known_values import Case, Known, known_cases, metric_names
+from mecheval.harness.selftest import run_case, shown
 from mecheval.registry import Registry
 from mecheval.spec import parse_spec
 
@@ -39,13 +40,14 @@ LSTM = only(BY_MODEL["planted/lstm-parity"], "behaviour", "recovery")
 def test_every_metric_returns_its_known_value(case: Case) -> None:
     outcomes = run_case(case)
     assert not [str(outcome) for outcome in outcomes if not outcome.passed]
-    assert {outcome.metric for outcome in outcomes} == set(selftest.metric_names())
+    names = metric_names("pair" if case.pairs else "model")
+    assert {outcome.metric for outcome in outcomes} == set(names)
 
 
 def test_every_planted_model_has_known_values() -> None:
     names = {entry.name for entry in Registry().entries("model")}
     planted = {name for name in names if name.startswith("planted/")}
-    assert {parse_spec(case.model).name for case in CASES} == planted
+    assert {parse_spec(model).name for case in CASES for model in case.models} == planted
 
 
 def test_the_table_of_the_documentation_is_current() -> None:
@@ -60,7 +62,7 @@ def test_the_table_of_the_documentation_is_current() -> None:
 
 
 def parsed(cell: str) -> float | str:
-    if cell.startswith((selftest.SAID, "null")):
+    if cell.startswith((known_values.SAID, "null")):
         return cell.removeprefix("null: ")
     return float(cell)
 
@@ -94,7 +96,7 @@ def test_another_network_in_the_place_of_one_is_noticed(
 ) -> None:
     metrics = {number.split("/")[0].split()[0] for number in numbers}
     case = only(BY_MODEL[model], *sorted(metrics))
-    assert set(numbers) <= set(off(dataclasses.replace(case, model=another)))
+    assert set(numbers) <= set(off(dataclasses.replace(case, models=(another,))))
 
 
 def test_a_grid_that_is_off_by_one_position_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +181,7 @@ def test_an_instrument_that_is_off_is_one_clear_line_and_exit_1(
 ) -> None:
     wrong = (Known("token_accuracy/1x", equal=0.5), Known("recovery/block_in", equal=0.0))
     case = dataclasses.replace(LSTM, known=wrong)
-    monkeypatch.setattr(selftest, "known_cases", lambda: [case])
+    monkeypatch.setattr(known_values, "known_cases", lambda: [case])
     assert main(["selftest", "--jobs", "1", "--quiet"]) == 1
     first, last = capsys.readouterr().out.splitlines()
     assert first == (
@@ -195,7 +197,7 @@ def test_an_instrument_that_is_off_is_one_clear_line_and_exit_1(
 @pytest.mark.slow
 def test_processes_give_the_same_numbers() -> None:
     blocks = [f"planted/parity-at-block[block={block}]" for block in (1, 2)]
-    cases = [dataclasses.replace(LSTM, model=model) for model in blocks]
+    cases = [dataclasses.replace(LSTM, models=(model,)) for model in blocks]
     assert list(selftest.run(cases, jobs=2)) == list(selftest.run(cases))
 
 

@@ -1,0 +1,97 @@
+"""How alike models are, two by two, from Python."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from mecheval.api.given import Warnings, listed, model_of, settings_of, task_of
+from mecheval.cli.progress import display
+from mecheval.harness.devices import find_devices
+from mecheval.harness.execute_pairs import execute_pairs
+from mecheval.harness.pair_plan import by_scope
+from mecheval.harness.python_arguments import checked_arguments
+from mecheval.harness.request import Request
+from mecheval.registry import Registry
+from mecheval.spec import parse_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from mecheval.reports.pair import PairReport
+
+
+def similarity(
+    models: Sequence[Any] | Any,
+    tasks: Sequence[Any] | Any,
+    seeds: Sequence[int] | None = None,
+    *,
+    output: Path | str | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    metrics: Sequence[str] | None = None,
+    limit: int | None = None,
+    device: str = "auto",
+    jobs: int | None = None,
+    progress: bool = False,
+    **settings: Any,
+) -> list[PairReport]:
+    """Measure how alike models are, two by two, and networks of one model that differ in the seed.
+
+    Cells that were not measured yet are trained and measured first, as by
+    :func:`mecheval.evaluate`; no model is loaded for a pair.
+
+    Args:
+        models: Names, modules or sources, as for :func:`mecheval.evaluate`.
+        tasks: Names or tasks.
+        seeds: The seeds; by default 0. With several, no two networks of a pair are of one seed.
+        output: Folder for the reports, from which a second call resumes; in memory by default.
+        recipe: Fields of the training recipe to replace.
+        metrics: Names of metrics, of pairs and of single models; by default those of pairs that fit
+            the task, and of single models those that the task declares.
+        limit: Largest number of examples per metric; marks the reports partial.
+        device: auto, cpu, cuda or cuda:N.
+        jobs: Worker processes; by default everything runs in this process.
+        progress: Whether to show what is going on.
+        settings: ``include_path``, and further fields of
+            :class:`mecheval.harness.request.Settings`, as for :func:`mecheval.evaluate`.
+
+    Returns:
+        One report per pair of cells, task by task.
+
+    Raises:
+        UsageError: A name or argument is wrong, or there is nothing to compare; nothing has been
+            computed.
+        StorageError: A report could not be written.
+
+    Example:
+        >>> import mecheval
+        >>> direct, off_by_one = "planted/mamba-recall", "planted/mamba-recall[shift=1]"
+        >>> report, = mecheval.similarity(
+        ...     [direct, off_by_one], "ar[keys=12,values=12,pairs=6]", limit=32,
+        ...     metrics=["interchange", "write_offset", "circuit_similarity"],
+        ... )
+        >>> report.metrics[0].scalars["positions_apart_value"]
+        1.0
+    """
+    given = {
+        "seeds": seeds, "output": output, "recipe": recipe, "limit": limit, "device": device,
+        "jobs": jobs, "progress": progress,
+    }  # fmt: skip
+    checked = checked_arguments("mecheval.similarity", given | settings)
+    devices = find_devices(checked.device)
+    named = None if metrics is None else tuple(map(parse_spec, listed(metrics)))
+    request = Request(
+        models=tuple(model_of(model) for model in listed(models)),
+        tasks=tuple(task_of(task) for task in listed(tasks)),
+        seeds=checked.seeds,
+        recipe=checked.recipe or {},
+        metrics=named,
+        limit=checked.limit,
+        output=checked.output,
+        settings=settings_of(checked, devices),
+    )
+    requests, of_pairs = by_scope([request], Registry(request.settings.include_paths))
+    with display() if checked.progress else nullcontext(Warnings()) as listener:
+        outcomes = execute_pairs(requests, of_pairs, listener, devices=devices, jobs=checked.jobs)
+    return [outcome.report for outcome in outcomes]

@@ -1,0 +1,203 @@
+"""Which pairs of cells are measured, with everything that decides their numbers.
+
+Two models are held side by side, and two seeds of one model: how alike two models are says nothing
+but beside how alike two networks of one model are. No two networks of a pair come from one seed
+where there are several: they would have learned from the same words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from mecheval.errors import UsageError
+from mecheval.harness.building import build_task
+from mecheval.harness.measures import identity_of
+from mecheval.metrics import configured_metric
+from mecheval.metrics.measuring import unmet_by_task
+from mecheval.metrics.pairs import PairMetric
+from mecheval.recipe import PROTOCOL
+from mecheval.registry import Registry
+from mecheval.reports.canonical import sha256_of
+from mecheval.reports.files import pair_key, pair_path
+from mecheval.reports.pair import PairIdentity, PairSide
+from mecheval.spec import Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from mecheval.harness.request import Cell, Request, Settings
+    from mecheval.reports.schema import Report
+    from mecheval.tasks import Task
+
+
+@dataclass(frozen=True)
+class PairCell:
+    """Two cells to be held side by side.
+
+    Attributes:
+        a: The cell with the smaller key.
+        b: The other one.
+        metrics: The metrics of pairs.
+        identity: Everything that decides the numbers.
+        key: Hash of the identity.
+        output: The output folder; None if the report is kept in memory.
+        path: Where the report lies.
+        settings: How it is computed.
+        reports: The reports of the cells, where they are kept in memory.
+    """
+
+    a: Cell
+    b: Cell
+    metrics: tuple[PairMetric, ...]
+    identity: PairIdentity
+    key: str
+    output: Path | None
+    path: Path | None
+    settings: Settings
+    reports: tuple[Report, Report] | None = None
+
+    @property
+    def cells(self) -> tuple[Cell, Cell]:
+        """Return both."""
+        return self.a, self.b
+
+    @property
+    def title(self) -> str:
+        """Return a line that names it."""
+        a, b = (f"{cell.model_title} (seed {cell.identity.seed})" for cell in self.cells)
+        return f"{self.a.task_title}  {a} and {b}"
+
+
+def plan_pairs(cells: Sequence[Cell], chosen: Sequence[Spec] | None) -> list[PairCell]:
+    """Return the pairs of cells, task by task.
+
+    Args:
+        cells: What :func:`mecheval.harness.plan.plan` returns, of one request or several.
+        chosen: The metrics of pairs; None for all that are registered and fit the task.
+
+    Raises:
+        UsageError: There is nothing to compare, or a metric does not exist or is none of pairs.
+    """
+    by_task: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_task.setdefault(sha256_of(cell.identity.task.model_dump(mode="json")), []).append(cell)
+    found = [pair for of_task in by_task.values() for pair in _pairs_on_task(of_task, chosen)]
+    if not found:
+        raise UsageError(
+            "There is no pair to compare. Give at least two models, or two seeds of one."
+        )
+    return found
+
+
+def by_scope(
+    requests: Sequence[Request], registry: Registry
+) -> tuple[list[Request], list[Spec] | None]:
+    """Share out the metrics that are asked for: those of single models, and those of pairs.
+
+    Args:
+        requests: The grids, whose metrics may be of both kinds.
+        registry: Where metrics are looked up.
+
+    Returns:
+        The grids with metrics of single models; those of pairs, None where none are named.
+
+    Raises:
+        UsageError: A metric is unknown.
+    """
+    of_pairs: list[Spec] = []
+    shared = []
+    for request in requests:
+        if request.metrics is None:
+            shared.append(request)
+            continue
+        single = []
+        for given in request.metrics:
+            if isinstance(given, Spec) and registry.get("metric", given.name).scope == "pair":
+                of_pairs.append(given)
+            else:
+                single.append(given)
+        shared.append(replace(request, metrics=tuple(single) or None))
+    return shared, of_pairs or None
+
+
+def _pairs_on_task(cells: Sequence[Cell], chosen: Sequence[Spec] | None) -> Iterator[PairCell]:
+    registry = Registry(cells[0].settings.include_paths)
+    metrics = pair_metrics(build_task(cells[0].task, registry), chosen, registry)
+    by_model: dict[str, list[Cell]] = {}
+    for cell in cells:
+        alike = cell.identity.model_copy(update={"seed": 0})
+        by_model.setdefault(sha256_of(alike.model_dump(mode="json")), []).append(cell)
+    for networks in by_model.values():
+        yield from (_pair(a, b, metrics) for a, b in combinations(networks, 2))
+    for one, other in combinations(by_model.values(), 2):
+        yield from (_pair(a, b, metrics) for a, b in _matched(one, other))
+
+
+def _matched(one: Sequence[Cell], other: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:
+    """Yield pairs in which every network stands once, none of them of one seed if that can be."""
+    by_seed = [{cell.identity.seed: cell for cell in cells} for cells in (one, other)]
+    seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
+    for at, seed in enumerate(seeds):
+        yield by_seed[0][seed], by_seed[1][seeds[(at + 1) % len(seeds)]]
+
+
+def pair_metrics(
+    task: Task, chosen: Sequence[Spec] | None, registry: Registry
+) -> tuple[PairMetric, ...]:
+    """Return the metrics of pairs that are measured on a task.
+
+    Args:
+        task: The task.
+        chosen: Those that are asked for; None for all that are registered and fit the task.
+        registry: Where they are looked up.
+
+    Raises:
+        UsageError: One does not exist or is none of pairs, or none fits the task.
+    """
+    if chosen is None:
+        entries = [entry for entry in registry.entries("metric") if entry.scope == "pair"]
+        every = [configured_metric(Spec(entry.name), registry) for entry in entries]
+        found = [metric for metric in every if unmet_by_task(metric, task) is None]
+    else:
+        found = [configured_metric(spec, registry) for spec in chosen]
+    of_pairs = tuple(metric for metric in found if isinstance(metric, PairMetric))
+    if len(of_pairs) < len(found) or not found:
+        named = ", ".join(metric.id for metric in found if not isinstance(metric, PairMetric))
+        what = f"{named} is no metric of pairs" if named else f"None fits task '{task.card.name}'"
+        raise UsageError(f"{what}. `mecheval ls metrics` says which there are.")
+    return of_pairs
+
+
+def _pair(one: Cell, other: Cell, metrics: tuple[PairMetric, ...]) -> PairCell:
+    a, b = sorted((one, other), key=lambda cell: cell.key)
+    identity = PairIdentity(
+        protocol=PROTOCOL, a=a.key, b=b.key, metrics=list(map(identity_of, metrics))
+    )
+    key, path = pair_key(identity), None
+    if a.output is not None and a.path is not None and b.path is not None:
+        path = pair_path(a.path, b.path, a.output, key)
+    return PairCell(a, b, metrics, identity, key, a.output, path, a.settings)
+
+
+def sides_of(pair: PairCell, reports: Sequence[Report] = ()) -> list[PairSide]:
+    """Return what the report of a pair says of its cells.
+
+    Args:
+        pair: The pair.
+        reports: The reports of the cells, in order; none where they are not known.
+    """
+    return [
+        PairSide(
+            key=cell.key,
+            model=cell.identity.model,
+            seed=cell.identity.seed,
+            title=cell.model_title,
+            labels=cell.labels,
+            learned=report and report.learned,
+            tracking=report and report.tracking,
+        )
+        for cell, report in zip(pair.cells, reports or (None, None), strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""How alike two models are, as functions of arrays: no model, task or report is known here."""

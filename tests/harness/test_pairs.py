@@ -1,0 +1,203 @@
+"""Pairs of cells: which there are, their reports, what is kept, and what contributors can add."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+import mecheval
+from mecheval.cli import main
+from mecheval.errors import UsageError
+from mecheval.harness.execute_pairs import planned_pairs
+from mecheval.harness.request import Request, Settings
+from mecheval.reports.collection import load_results
+from mecheval.reports.files import find_reports, pair_key, read_pair
+from mecheval.spec import parse_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+TWINS = ("planted/mamba-recall", "planted/mamba-recall[shift=1]")
+TASK = "ar[keys=12,values=12,pairs=6]"
+MEASURED = ("interchange", "write_offset", "circuit_similarity")
+BRIEF = ("--limit", "16", "--metrics", *MEASURED, "-j", "1", "--threads", "1", "--device", "cpu")
+
+OWN = '''
+from dataclasses import dataclass
+from mecheval.metrics import Column, Estimate, Layout, metric
+from mecheval.metrics.pairs import PairMetric, PairSubject
+
+
+@metric(name="gap", version=1, family="behaviour_of_two", scope="pair",
+        headline=(Column("difference of counts"),))
+@dataclass(frozen=True, kw_only=True)
+class Gap(PairMetric):
+    """How far apart the numbers of results of two models are."""
+
+    def measure(self, subject: PairSubject):
+        a, b = (len(side.measured) for side in subject.sides)
+        BROKEN
+        return [self.result(layout, Estimate(abs(a - b)), 1) for layout in self.outline(subject)]
+'''
+
+
+def planned(*models: str, seeds: Sequence[int] = (0, 1, 2, 3), tasks: tuple[str, ...] = ("ar",)):
+    request = Request(
+        models=tuple(map(parse_spec, models)), tasks=tuple(map(parse_spec, tasks)), seeds=seeds
+    )
+    return planned_pairs([request], None)
+
+
+def named(pairs) -> list[tuple[str, int, str, int]]:
+    cells = [sorted((c.model_title, c.identity.seed) for c in pair.cells) for pair in pairs]
+    return sorted((*a, *b) for a, b in cells)
+
+
+def similarity(output: Path, *argv: str, models: Sequence[str] = TWINS) -> int:
+    return main(["similarity", "-m", *models, "-t", TASK, "-o", str(output), *BRIEF, *argv])
+
+
+def files(output: Path) -> list[Path]:
+    return sorted((output / "pairs").rglob("*.json"))
+
+
+def content(path: Path) -> dict:
+    timed = ("created", "finished", "environment", "resources", "command")
+    return {key: value for key, value in json.loads(path.read_text()).items() if key not in timed}
+
+
+def test_seeds_of_one_model_and_models_of_different_seeds() -> None:
+    lstm, gru = ("gru", "lstm")
+    assert named(planned("lstm", "gru", seeds=(0, 1, 2))) == sorted([
+        *((name, i, name, j) for name in ("gru", "lstm") for i, j in ((0, 1), (0, 2), (1, 2))),
+        *((lstm, (i + 1) % 3, gru, i) for i in range(3)),
+    ])  # fmt: skip
+    assert named(planned("lstm", "gru", seeds=(5,))) == [("gru", 5, "lstm", 5)]
+
+
+def test_tasks_do_not_mix_and_recipes_are_models_of_their_own() -> None:
+    pairs = planned("lstm", "gru", seeds=(0,), tasks=("ar", "ar[pairs=4]"))
+    assert [pair.a.task_title for pair in pairs] == ["ar", "ar[pairs=4]"]
+    requests = [
+        Request(models=(parse_spec("lstm"),), tasks=(parse_spec("ar"),), recipe={"steps": steps})
+        for steps in (10, 20)
+    ]
+    (pair,) = planned_pairs(requests, None)
+    assert {cell.recipe.steps for cell in pair.cells} == {10, 20}
+
+
+def test_a_pair_has_no_order() -> None:
+    ours, theirs = planned("lstm", "gru", seeds=(0,)), planned("gru", "lstm", seeds=(0,))
+    assert [pair.key for pair in ours] == [pair.key for pair in theirs]
+    assert ours[0].a.key < ours[0].b.key
+
+
+@pytest.mark.parametrize(
+    ("models", "tasks", "metrics", "sentence"),
+    [
+        (("lstm",), ("ar",), None, "There is no pair to compare. Give at least two models"),
+        (("lstm", "gru"), ("parity",), None, "None fits task 'parity'"),
+        (("lstm", "gru"), ("ar",), ("recovery",), "recovery is no metric of pairs"),
+        (("lstm", "gru"), ("ar",), ("nothing",), "Unknown metric 'nothing'"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(models, tasks, metrics, sentence) -> None:
+    request = Request(models=tuple(map(parse_spec, models)), tasks=tuple(map(parse_spec, tasks)))
+    with pytest.raises(UsageError, match=sentence):
+        planned_pairs([request], None if metrics is None else [*map(parse_spec, metrics)])
+
+
+def test_a_report_per_pair_and_the_same_command_keeps_it(tmp_path: Path, capsys) -> None:
+    assert similarity(tmp_path) == 0
+    printed = capsys.readouterr()
+    assert "| 1. planted/mamba-recall" in printed.out
+    assert "positions apart, value" in printed.out
+    (path,) = files(tmp_path)
+    report = read_pair(path, verify=True)
+    assert report.key == pair_key(report.identity)
+    assert [side.key for side in report.sides] == [report.identity.a, report.identity.b]
+    assert report.metrics[0].scalars["positions_apart_value"] == 1
+    assert report.partial
+    before = path.read_bytes()
+    assert similarity(tmp_path) == 0
+    assert path.read_bytes() == before
+    assert "1 cells are already there, 0 to do" in capsys.readouterr().err
+    assert similarity(tmp_path, "--dry-run") == 0
+    assert "| cached |" in capsys.readouterr().out
+
+
+def test_what_is_lost_or_changed_is_made_again(tmp_path: Path, capsys) -> None:
+    assert similarity(tmp_path) == 0
+    (path,) = files(tmp_path)
+    before = content(path)
+    path.unlink()
+    assert similarity(tmp_path) == 0
+    assert content(path) == before
+    path.write_text(path.read_text().replace('"n_scored": ', '"n_scored": 1'))
+    assert similarity(tmp_path) == 0
+    assert "was changed after it was written" in capsys.readouterr().err
+    assert content(path) == before
+    assert [p.name for p in path.parent.iterdir() if ".stale-unreadab" in p.name]
+
+
+def test_reports_of_pairs_are_none_of_cells(tmp_path: Path) -> None:
+    assert similarity(tmp_path) == 0
+    assert len(find_reports(tmp_path)) == 2
+    assert not load_results(tmp_path).refused
+
+
+def test_in_memory_as_in_a_folder(tmp_path: Path) -> None:
+    kept = mecheval.similarity(list(TWINS), TASK, output=tmp_path, limit=16, metrics=list(MEASURED))
+    (in_memory,) = mecheval.similarity(list(TWINS), TASK, limit=16, metrics=list(MEASURED))
+    assert in_memory.metrics == kept[0].metrics
+    assert in_memory.digest == kept[0].digest
+
+
+def test_side_by_side_workers_give_the_same(tmp_path: Path) -> None:
+    models = [*TWINS, "planted/mamba-recall[noise=0.2]"]
+    assert similarity(tmp_path / "one", models=models) == 0
+    assert similarity(tmp_path / "two", "-j", "2", models=models) == 0
+    ours, theirs = files(tmp_path / "one"), files(tmp_path / "two")
+    assert [path.name for path in ours] == [path.name for path in theirs]
+    assert len(ours) == 3
+    assert list(map(content, ours)) == list(map(content, theirs))
+
+
+def test_a_contributed_metric_of_pairs(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(OWN.replace("BROKEN", ""))
+    own = ("--include-path", str(file), "--metrics", "local/gap")
+    assert similarity(tmp_path / "results", *own) == 0
+    assert "difference of counts" in capsys.readouterr().out
+    for path in files(tmp_path / "results"):
+        by_id = {result.id: result.value for result in read_pair(path).metrics}
+        assert by_id["local/gap"] == 0
+    assert main(["validate", "local/gap", "-I", str(file)]) == 0
+    assert "the same whichever model comes first: ok" in capsys.readouterr().out
+
+
+def test_a_metric_that_fails_ends_its_pair_alone(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(OWN.replace("BROKEN", 'raise ValueError("out of luck")'))
+    own = ("--include-path", str(file), "--metrics", "local/gap")
+    assert similarity(tmp_path / "results", *own) == 1
+    assert "out of luck" in capsys.readouterr().err
+    (path,) = files(tmp_path / "results")
+    report = read_pair(path)
+    assert (report.status, report.error and report.error.type) == ("error", "ValueError")
+    file.write_text(OWN.replace("BROKEN", ""))
+    assert similarity(tmp_path / "results", *own) == 0
+
+
+def test_run_names_the_command_for_pairs() -> None:
+    request = Request(
+        models=(parse_spec("lstm"),), tasks=(parse_spec("ar"),),
+        metrics=(parse_spec("circuit_similarity"),), settings=Settings(),
+    )  # fmt: skip
+    from mecheval.harness.plan import plan
+
+    with pytest.raises(UsageError, match="mecheval similarity --metrics circuit_similarity"):
+        plan(request)
