@@ -645,6 +645,7 @@ def test_tracking_has_a_dot_per_network_and_counts_those_that_agree() -> None:
     }
     assert "Of 16 networks 8 are right" in picture.drawing.caption
     assert "; 16 lie in the shaded fields" in picture.drawing.caption
+    assert [text.get_text() for text in axes.texts] == ["8", "0", "0", "8"]
     odd = [exchanged(synthetic("gru", seed=s), EARLY, USED, longer=0.5) for s in range(2)]
     (picture,) = figures.draw([*odd, synthetic("lstm", learned=False)], ["tracking"])
     assert "Of 2 networks 0 are right" in picture.drawing.caption

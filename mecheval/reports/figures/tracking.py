@@ -95,7 +95,7 @@ def _caption(dots: Sequence[Dot], groups: Sequence[Group]) -> str:
         "exchange. Up: answers that are right at the last position of words four times as long.",
         f"Of {len(dots)} networks {tracking} are right there in {TRACKS:g} of cases or more; "
         f"{agree} lie in the shaded fields, where a mean of {PREDICTS:g} or more goes with that, "
-        "and less without.",
+        "and less without. In every field stands how many there are.",
         f"Not drawn, not learned or not measured: {without}." if without else "",
         flags(groups),
     )
@@ -151,6 +151,7 @@ def _panel(axes: Axes, dots: Sequence[Dot], rows: Sequence[str], tasks: Sequence
                                  zorder=0))  # fmt: skip
     axes.axvline(PREDICTS, color=GREY, linestyle=":", linewidth=0.8, zorder=1)
     axes.axhline(TRACKS, color=GREY, linestyle=":", linewidth=0.8, zorder=1)
+    _count(axes, dots, low)
     for dot in dots:
         axes.plot(
             dot.inner, dot.longer, _mark(tasks, dot.task), color=_colour(rows, dot.row),
@@ -160,3 +161,17 @@ def _panel(axes: Axes, dots: Sequence[Dot], rows: Sequence[str], tasks: Sequence
     axes.set_xlabel("mean sufficiency inside, at the training length")
     axes.set_ylabel(words.wrapped("right at the last position, 4x", _HEIGHT, points=style.LABEL))
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _count(axes: Axes, dots: Sequence[Dot], low: float) -> None:
+    """Write into each field how many networks lie there: most of them may lie on each other."""
+    corners = {
+        (False, False): (low + 0.02, TRACKS - 0.03, "top"),
+        (False, True): (0.25, TRACKS + 0.02, "bottom"),
+        (True, False): (PREDICTS + 0.01, 0.0, "bottom"),
+        (True, True): (PREDICTS + 0.01, TRACKS + 0.01, "bottom"),
+    }
+    for (predicted, right), (x, y, side) in corners.items():
+        n = sum((d.inner >= PREDICTS, d.longer >= TRACKS) == (predicted, right) for d in dots)
+        axes.text(x, y, f"{n}", fontsize=style.LABEL, fontweight="bold", color=GREY,
+                  verticalalignment=side, zorder=2)  # fmt: skip
