@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval.reports.collection import collect
 from mecheval.reports.collection.columns import BEHAVIOUR, columns_of
-from mecheval.reports.collection.numbers import SEED
+from mecheval.reports.collection.numbers import SEED, VERDICT
 from mecheval.reports.drawing.style import COLOURS, GREY, text_inches
 from mecheval.reports.drawing.words import listed, wrapped
 from mecheval.reports.results import part_of
@@ -80,6 +80,11 @@ class Sheet:
         """Return the title of a result."""
         return next(result.title for result in self.results() if result.id == id)
 
+    def decides(self, id: str) -> bool:
+        """Say whether what a result is about first is its verdict."""
+        line = next((line for r in self.results() if r.id == id for line in r.headline), None)
+        return line is not None and line.at == VERDICT
+
     def caption(self, id: str) -> str:
         """Return what the numbers of a result's metric say, as sentences of their own."""
         said = next((column.caption for column in self.columns if column.id == id), "")
@@ -134,11 +139,12 @@ class Sheet:
     def look(self, id: str, verdict: str) -> Look:
         """Return how a verdict is drawn, the same in all pictures; grey where there are too many.
 
-        No two verdicts look alike, of whatever results; those that no colour is left for are
-        half-filled.
+        What a metric says of several variables in one word looks the same; no two verdicts of
+        different words or metrics look alike. Those that no colour is left for are half-filled.
         """
-        known = [(of, word) for of, words in self.verdicts.items() for word in words]
-        place = known.index((id, verdict))
+        every = ((_metric_of(of), word) for of, words in self.verdicts.items() for word in words)
+        known = list(dict.fromkeys(every))
+        place = known.index((_metric_of(id), verdict))
         looks = [Look(colour, filled) for filled in FILLED for colour in COLOURS]
         return looks[place] if place < len(looks) else Look(GREY, FILLED[0])
 
@@ -293,3 +299,9 @@ def caption(*sentences: str) -> str:
 
 def _n_parameters(result: MetricResult) -> int:
     return len(parse_spec(result.metric or result.name).args)
+
+
+def _metric_of(id: str) -> str:
+    """Return the metric of a result, which may have a room, without parameters and part."""
+    stem, bracket, _ = id.partition("[")
+    return stem if bracket else stem.rpartition("/")[0] or stem

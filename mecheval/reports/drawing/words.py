@@ -45,6 +45,12 @@ VERDICTS = {
     "direct late": "a later layer finds the key where it stands, and retrieves",
     "mixed": "several layers or places do it together",
     "several": "more than one thing binds",
+    "tracking predicted": "the state suffices inside, by 0.8 or more on average over the layers "
+    "between the first and the last",
+    "tracking not predicted": "it suffices by less",
+    "kept at 4x predicted": "the states stay apart in words of four times the training length, by "
+    "the trend of their spread",
+    "lost at 4x predicted": "they do not",
 }
 """Verdicts in few words."""
 

@@ -158,8 +158,11 @@ def _caption(
     sheet: Sheet, groups: Sequence[Group], what: tuple[str | None, Sequence[Column]]
 ) -> str:
     scores, facets = what
-    # A metric with several results asks a question with each.
-    asked = {_heading(facet): sheet.title(facet.id) for facet in facets if "/" in facet.id}
+    # A metric that decides asks a question with each of its results; of others the title is that of
+    # their number.
+    asking = {facet.id for facet in facets if "/" in facet.id and sheet.decides(facet.id)}
+    asked = {_heading(facet): sheet.title(facet.id) for facet in facets if facet.id in asking}
+    said = dict.fromkeys(sheet.caption(facet.id) for facet in facets if facet.id not in asking)
     occurring = {w for g in groups for f in facets for w in g.number(f.id, VERDICT).verdicts}
     halves = any(
         sheet.look(facet.id, word).filled != FILLED[0]
@@ -174,7 +177,8 @@ def _caption(
         for result in group.results(facet.id).values()
     )
     return caption(
-        words.explained([title for title, said in asked.items() if title != said], asked),
+        words.explained([title for title, text in asked.items() if title != text], asked),
+        *said,
         words.verdicts(occurring),
         "A square per seed, in the colour of its verdict" + (
             "; half-filled squares are verdicts of their own." if halves else "."
