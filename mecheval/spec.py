@@ -15,11 +15,13 @@ import math
 import re
 import tomllib
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mecheval.errors import UsageError, unknown
 from mecheval.escape import quoted
 from mecheval.text.allowed import SWITCH, kind_of
+from mecheval.text.lone_word import argument_for
 from mecheval.text.quoting import HUB, as_word, hint_for, in_quotes, json_string, places, unquoted
 from mecheval.text.quoting import split_list as split_list
 
@@ -226,10 +228,9 @@ def configured(
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     given = {}
     if "preset" in args and "preset" not in fields:
-        raise UsageError(
-            f"There is no preset {quoted(str(args['preset']))} of {what}. Write arguments as "
-            f"key=value. See {see}."
-        )
+        word, build = str(args["preset"]), partial(configured, cls, what=what, see=see)
+        meant = argument_for(word, cls, of=what, build=build) or "Write arguments as key=value."
+        raise UsageError(f"There is no preset {quoted(word)} of {what}. {meant} See {see}.")
     for key, value in args.items():
         if key not in fields:
             raise unknown(f"argument of {what}", key, fields, see=see)

@@ -16,6 +16,7 @@ from mecheval.reports.results import BEHAVIOUR, MetricResult
 from mecheval.reports.sense import problems
 from mecheval.spec import check_version, check_whole, format_args, format_value
 from mecheval.text.allowed import refused
+from mecheval.text.lone_word import argument_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +61,7 @@ def configured_metric(
     args = {**(usual or {}), **spec.args}
     for key in args:
         if key not in allowed:
-            raise unknown(f"parameter of {spec.name}", key, allowed, see=see)
+            raise _unknown(spec, key, allowed, cls, registry)
     try:
         checked = _checker(cls).model_validate({k: _as_tuple(v) for k, v in args.items()})
     except ValidationError as error:
@@ -69,6 +70,22 @@ def configured_metric(
     for key, value in given.items():
         check_whole(key, value, what=f"metric '{spec.name}'")
     return _made(cls, given, spec.name, see).named(spec.name, usual)
+
+
+def _unknown(
+    spec: Spec, key: str, allowed: Sequence[str], cls: type[Metric], registry: Registry
+) -> UsageError:
+    """Return the error for a parameter that a metric does not have, or a preset: it has none."""
+    see = f"`mecheval show metric {spec.name}`"
+    if key != "preset":
+        return unknown(f"parameter of {spec.name}", key, allowed, see=see)
+
+    def build(args: Mapping[str, Any]) -> Metric:
+        return configured_metric(dataclasses.replace(spec, args=args), registry)
+
+    word = str(spec.args[key])
+    meant = argument_for(word, cls, of=spec.name, build=build)
+    return unknown(f"preset of {spec.name}", word, (), see=see, hint=meant)
 
 
 def _made(cls: type[Metric], given: Mapping[str, Any], name: str, see: str) -> Metric:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
@@ -13,6 +14,7 @@ from mecheval.later import deciding
 from mecheval.recipe import GatedOn
 from mecheval.registry import declare
 from mecheval.spec import Spec, configured, parse_spec
+from mecheval.text.lone_word import argument_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -274,6 +276,8 @@ def configure(cls: type[Task], args: Mapping[str, Any], *, name: str) -> Task:
         args = dict(args)
         preset = str(args.pop("preset"))  # a name of digits is read as a number
         if preset not in cls.presets:
-            raise unknown(f"preset of {name}", preset, cls.presets, see=see)
+            build = partial(configured, cls, what=name, see=see)
+            meant = argument_for(preset, cls, of=name, build=build)
+            raise unknown(f"preset of {name}", preset, cls.presets, see=see, hint=meant)
         args = {**cls.presets[preset], **args}
     return configured(cls, args, what=name, see=see)
