@@ -61,6 +61,8 @@ class Metric(ABC):
     """
 
     card: ClassVar[MetricCard]
+    of_pairs: ClassVar[bool] = False
+    """Whether it is one of pairs of models; see :class:`mecheval.metrics.pairs.PairMetric`."""
 
     name: str = field(init=False, repr=False, compare=False, default="")
     usual: Mapping[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)

@@ -37,6 +37,12 @@ def check_declared(
     if scope not in allowed:
         given = f"the scope {quoted(scope)}. Give it one of: {', '.join(allowed)}."
         raise ContractError(f"Metric '{name}' has {given}")
+    if (scope == "pair") != getattr(cls, "of_pairs", False):
+        right = "pairs.PairMetric" if scope == "pair" else "Metric"
+        raise ContractError(
+            f"Metric '{name}' has the scope '{scope}', and its class is made for the other one. "
+            f"Derive it from mecheval.metrics.{right}, or declare it with another scope."
+        )
     if not re.fullmatch(FAMILY, str(family)):
         raise ContractError(
             f"Metric '{name}' has the family {quoted(family)}. Give it a word of lowercase letters."

@@ -12,11 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mecheval import stats
 from mecheval.reports.canonical import sha256_of
-from mecheval.reports.collection.numbers import number_of
+from mecheval.reports.collection.numbers import Number, number_of
+from mecheval.reports.collection.over_pairs import OverPairs, over_pairs
 from mecheval.reports.tracking import NOT_LEARNED
 from mecheval.spec import Spec
 
@@ -33,37 +31,6 @@ _DIAGONAL = (
     "models, of different seeds where there are several. Intervals are over pairs of networks (t; "
     "on the diagonal a jackknife over seeds)."
 )
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A number of two models, over pairs of their networks.
-
-    Attributes:
-        values: The number by the seeds of the two networks.
-        reasons: Why it is missing, for how many pairs.
-        low: Lower end of the interval of the mean; None where there is none.
-        high: Upper end of it.
-    """
-
-    values: dict[tuple[int, int], float]
-    reasons: Counter[str]
-    low: float | None
-    high: float | None
-
-    @property
-    def mean(self) -> float | None:
-        """Return the mean over pairs, None where no pair has a value."""
-        return float(np.mean(list(self.values.values()))) if self.values else None
-
-    def __str__(self) -> str:
-        """Return the mean, its interval, and over how many pairs it is where some are missing."""
-        if self.mean is None:
-            return "-"
-        ends = "" if self.low is None else f" [{self.low:.3f}, {self.high:.3f}]"
-        n = len(self.values)
-        total = n + self.reasons.total()
-        return f"{self.mean:.3f}{ends}" + (f" ({n} of {total})" if n < total else "")
 
 
 @dataclass
@@ -86,7 +53,7 @@ class Matrix:
     caption: str
     models: list[str]
     unlearned: list[str]
-    entries: dict[tuple[int, int], Entry] = field(default_factory=dict)
+    entries: dict[tuple[int, int], OverPairs] = field(default_factory=dict)
 
     @property
     def titles(self) -> list[str]:
@@ -164,13 +131,14 @@ def _of_task(reports: Sequence[PairReport]) -> Iterator[Matrix]:
         matrix = Matrix(
             reports[0].task_title, id, title, next(filter(None, captions), ""), names, unlearned
         )
-        numbers: dict[tuple[int, int], list[tuple[PairReport, MetricResult | None]]] = {}
+        numbers: dict[tuple[int, int], dict[tuple[int, int], Number]] = {}
         for report in reports:
             first, second = sorted(place[_model_of(side)] for side in report.sides)
             found = next((result for result in report.metrics if result.id == id), None)
-            numbers.setdefault((first, second), []).append((report, found))
+            of_pair = numbers.setdefault((first, second), {})
+            of_pair[_seeds(report, place)] = _number(report, found, line)
         for pair in sorted(numbers):
-            matrix.entries[pair] = _entry(numbers[pair], line, place, same=pair[0] == pair[1])
+            matrix.entries[pair] = over_pairs(numbers[pair], same=pair[0] == pair[1])
         yield matrix
 
 
@@ -193,37 +161,12 @@ def _seeds(report: PairReport, place: Mapping[str, int]) -> tuple[int, int]:
     return first[1], second[1]
 
 
-def _entry(
-    found: Sequence[tuple[PairReport, MetricResult | None]],
-    line: Headline,
-    place: Mapping[str, int],
-    *,
-    same: bool,
-) -> Entry:
-    values: dict[tuple[int, int], float] = {}
-    reasons: Counter[str] = Counter()
-    bounds = line.bounds
-    for report, result in found:
-        number = number_of(result, line.at)
-        if number.value is None:
-            failure = report.error.message if report.error else None
-            reasons[failure or (line.otherwise if result and result.value is not None else None)
-                    or number.reason or "not measured"] += 1  # fmt: skip
-            continue
-        bounds = bounds if line.at else number.bounds
-        values[_seeds(report, place)] = number.value
-    between = stats.pairwise_interval if same else _over_pairs
-    interval = between(values, unit="seed", bounds=bounds)
-    return Entry(values, reasons, interval and interval.low, interval and interval.high)
-
-
-def _over_pairs(
-    values: dict[tuple[int, int], float],
-    *,
-    unit: str,
-    bounds: tuple[float | None, float | None],
-) -> stats.Interval | None:
-    return stats.t_interval(list(values.values()), unit=unit, bounds=bounds)
+def _number(report: PairReport, result: MetricResult | None, line: Headline) -> Number:
+    """Return a number of a report, or why it is not there."""
+    if report.error is not None:
+        return Number(reason=report.error.message)
+    number = number_of(result, line.at)
+    return number.within(line.bounds if line.at else number.bounds, otherwise=line.otherwise)
 
 
 def _model_of(side: PairSide) -> str:

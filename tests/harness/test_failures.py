@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -89,8 +90,10 @@ def test_the_report_keeps_the_whole_of_it(tmp_path: Path) -> None:
     assert "own.py" in report.error.traceback
 
 
-def test_an_interruption_of_this_process_is_one(tmp_path: Path) -> None:
+def test_an_interruption_of_this_process_is_one(tmp_path: Path, monkeypatch) -> None:
     """Where signals are not ignored, an interruption is no failure of the cell."""
+    handler = signal.default_int_handler  # a shell starts what runs beside it without one
+    monkeypatch.setattr(signal, "getsignal", lambda number: handler)
     (tmp_path / "own.py").write_text(METRIC.replace("ERROR", "KeyboardInterrupt()"))
     with pytest.raises(KeyboardInterrupt):
         mecheval.evaluate(

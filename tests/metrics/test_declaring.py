@@ -149,23 +149,32 @@ def test_parameters_of_any_type_are_one_sentence(
     assert sentence in str(caught.value)
 
 
+def declared_of_pairs(folder: Path) -> None:
+    text = DECLARED.replace("version=1,", 'version=1, scope="pair",')
+    text = text.replace("class Own(Metric)", "class Own(PairMetric)")
+    (folder / "own.py").write_text(f"from mecheval.metrics.pairs import PairMetric\n{text}")
+
+
 def test_a_metric_of_pairs_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    declared(tmp_path, "version=1,", 'version=1, scope="pair",')
+    declared_of_pairs(tmp_path)
     own = ("-I", str(tmp_path))
     argv = ("run", "-m", "gru", "-t", "parity", "--metrics", "local/own", "--dry-run", *own)
     assert main(list(argv)) == 2
-    sentence = "Metric 'local/own' compares pairs of models (its scope is 'pair')"
+    sentence = "Metric 'local/own' is one of pairs of models. Measure it with `mecheval similarity"
     assert sentence in capsys.readouterr().err
-    assert main(["validate", "local/own", *own]) == 1
-    printed = capsys.readouterr().out
-    assert f"measures single models: FAILED: {sentence}" in printed
-    assert "results are as outlined: not applicable" in printed
+    assert main(["validate", "local/own", *own]) == 0
+    assert "the same whichever model comes first: ok" in capsys.readouterr().out
+
+
+def test_a_scope_and_a_class_that_do_not_go_together(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match=r"Derive it from mecheval\.metrics\.pairs\.PairMetric"):
+        declared(tmp_path, "version=1,", 'version=1, scope="pair",')
 
 
 def test_a_task_with_a_metric_of_pairs_is_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    declared(tmp_path, "version=1,", 'version=1, scope="pair",')
+    declared_of_pairs(tmp_path)
     (tmp_path / "toy.py").write_text(
         "from dataclasses import dataclass\n"
         "from mecheval.builtin.task_registry.parity import Parity\n"

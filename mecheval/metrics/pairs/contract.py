@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from mecheval.metrics.contract import Metric
 from mecheval.metrics.results import Layout
@@ -28,6 +28,8 @@ class PairMetric(Metric):
 
     What it says must not depend on which of the two comes first, or say it of both directions.
     """
+
+    of_pairs: ClassVar[bool] = True
 
     def outline(self, subject: PairSubject) -> list[Layout]:  # type: ignore[override]
         """Say which results there will be, without measuring; by default one."""

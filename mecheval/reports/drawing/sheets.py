@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from mecheval.reports.collection import collect
 from mecheval.reports.collection.columns import BEHAVIOUR, columns_of
 from mecheval.reports.collection.numbers import SEED, VERDICT
-from mecheval.reports.drawing.style import COLOURS, GREY, text_inches
+from mecheval.reports.drawing.looks import Look, look_of
+from mecheval.reports.drawing.style import text_inches
 from mecheval.reports.drawing.words import listed, wrapped
 from mecheval.reports.results import part_of
 from mecheval.spec import parse_spec
@@ -20,17 +21,6 @@ if TYPE_CHECKING:
 
     from mecheval.reports.collection import Column, Group
     from mecheval.reports.schema import MetricResult, Report
-
-
-FILLED = ("full", "bottom", "left", "top", "right")
-"""Which half of a square is filled, as matplotlib's fill styles are called."""
-
-
-class Look(NamedTuple):
-    """How a verdict's square is drawn: its colour, and which part of it is filled."""
-
-    colour: str
-    filled: str
 
 
 @dataclass(frozen=True)
@@ -142,11 +132,7 @@ class Sheet:
         What a metric says of several variables in one word looks the same; no two verdicts of
         different words or metrics look alike. Those that no colour is left for are half-filled.
         """
-        every = ((_metric_of(of), word) for of, words in self.verdicts.items() for word in words)
-        known = list(dict.fromkeys(every))
-        place = known.index((_metric_of(id), verdict))
-        looks = [Look(colour, filled) for filled in FILLED for colour in COLOURS]
-        return looks[place] if place < len(looks) else Look(GREY, FILLED[0])
+        return look_of(self.verdicts, id, verdict)
 
 
 def sheets(reports: Sequence[Report]) -> list[Sheet]:
@@ -299,9 +285,3 @@ def caption(*sentences: str) -> str:
 
 def _n_parameters(result: MetricResult) -> int:
     return len(parse_spec(result.metric or result.name).args)
-
-
-def _metric_of(id: str) -> str:
-    """Return the metric of a result, which may have a room, without parameters and part."""
-    stem, bracket, _ = id.partition("[")
-    return stem if bracket else stem.rpartition("/")[0] or stem

@@ -14,9 +14,10 @@ from matplotlib.patches import Rectangle
 from mecheval.reports.collection.numbers import VERDICT
 from mecheval.reports.drawing import canvas, style, words
 from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.looks import FILLED, Look
 from mecheval.reports.drawing.paging import Pages, numbered
 from mecheval.reports.drawing.rows import label_rows, names_inches, row_axes
-from mecheval.reports.drawing.sheets import FILLED, Look, caption, flags, gates
+from mecheval.reports.drawing.sheets import caption, flags, gates
 from mecheval.reports.drawing.style import GREY, LIGHT
 
 if TYPE_CHECKING:
