@@ -45,6 +45,17 @@ def test_wilson_is_never_of_width_zero() -> None:
     assert wilson(5, 5, unit="pair").low < 1
 
 
+@pytest.mark.parametrize("n_wrong", [1, 3, 10])
+def test_intervals_of_shares_close_to_one_cover_what_they_say(n_wrong: int) -> None:
+    """Whether Wilson's, where all are right, or a bootstrap's."""
+    rng, n, covered = np.random.default_rng(n_wrong), 256, 0
+    for _ in range(300):
+        right_U = (rng.random(n) >= n_wrong / n).astype(float)
+        interval = proportion_interval(right_U, rng, unit="sequence")
+        covered += interval.low <= 1 - n_wrong / n <= interval.high
+    assert covered / 300 >= LEVEL - 0.03
+
+
 def test_bootstrap_covers_the_mean_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     covered = 0

@@ -15,7 +15,7 @@ from mecheval.cli.printing import say
 from mecheval.escape import cause, sentence, terminal
 from mecheval.harness.events import Outcome, Progress, Silence
 from mecheval.harness.gate import find_gated
-from mecheval.reports.labels import gate_in_words, gate_on_of
+from mecheval.reports.labels import gate_in_words, gate_of, gate_on_of, learned_in_words
 from mecheval.reports.pair import PairReport
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def line_of(outcome: Outcome) -> str:
         found = [r for r in report.metrics if r.value is not None]
         return "  ".join([*words, *(f"{result.id} {result.value:.3f}" for result in found)])
     gate = gate_in_words(report.identity)
-    words.append(("learned" if report.learned else "not learned") + (gate and f" ({gate})"))
+    said = learned_in_words(report.learned, report.identity)
+    words.append(said + (gate and f" ({gate})"))
     words += ["tracking"] if report.tracking else []
     accuracy = accuracy_of(outcome)
     words += [] if accuracy is None else [f"acc {accuracy:.3f}"]
@@ -142,6 +143,7 @@ class JsonLines(Silence):
             "key": report.key,
             "status": report.status,
             "learned": report.learned,
+            "gate": gate_of(report.identity),
             "tracking": report.tracking,
             "kept": outcome.kept,
             "path": str(cell.path),

@@ -9,7 +9,7 @@ from mecheval.errors import UsageError
 from mecheval.escape import cause, line, sentence
 from mecheval.reports import grid_checks
 from mecheval.reports.files import read_report
-from mecheval.reports.labels import gate_in_words
+from mecheval.reports.labels import NO_GATE, gate_in_words, learned_in_words
 from mecheval.reports.markdown import table
 from mecheval.spec import Spec, format_args
 
@@ -101,6 +101,8 @@ def _head(report: Report) -> dict[str, Any]:
 def _learned(report: Report) -> str:
     """Say whether the task was learned, and by which gate."""
     gate = gate_in_words(report.identity)
+    if learned_in_words(report.learned, report.identity) == NO_GATE:
+        return f"not asked ({NO_GATE})"
     said = {True: "yes", False: "no", None: "not measured"}[report.learned]
     return f"{said} ({gate})" if gate and report.learned is not None else said
 

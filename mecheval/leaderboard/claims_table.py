@@ -64,7 +64,7 @@ def _interval(finding: Finding) -> str:
 
 def _gated(finding: Finding) -> list[Group]:
     """Return the cells that had something to pass: not those that are measured in any case."""
-    return [group for group in finding.groups if group.gate != 0]
+    return [group for group in finding.groups if not group.ungated]
 
 
 def _how_many(by_seed: Iterable[Mapping[int, bool | None]]) -> str:

@@ -16,6 +16,7 @@ from mecheval.reports.collection import marks, notes, words
 from mecheval.reports.collection.blocks import Block, by_subject, captions, packed
 from mecheval.reports.collection.overview import ABOUT_SEEDS, ABOUT_TRACKING, SEE
 from mecheval.reports.collection.sections import sections
+from mecheval.reports.labels import ABOUT_NO_GATE
 from mecheval.reports.markdown import bullets, titled
 
 if TYPE_CHECKING:
@@ -43,11 +44,15 @@ FIELDS: tuple[str, ...] = (
 def markdown(board: Board) -> str:
     """Return the tables as Markdown, with why values are missing and what does not count."""
     tracking = any(task.tests_tracking for task in board.tables)
+    ungated = any(group.ungated for task in board.tables for group in task.groups)
     parts = ["# Leaderboard\n", LEGEND, *([f"{ABOUT_TRACKING}\n"] if tracking else [])]
+    parts += [f"{ABOUT_NO_GATE}\n"] if ungated else []
     for task in board.tables:
         parts.append(f"## {escape.markdown(task.task)}\n")
         for block in _blocks(task):
             parts.append(titled(*block) + "\n")
+        recipes = notes.recipes(task.groups)
+        parts += [bullets(recipes) + "\n"] if recipes else []
         absent = [row.model for row in task.rows if row.gap == NO_REPORT]
         if absent:
             parts.append(f"No report: {escape.markdown(', '.join(absent))}.\n")

@@ -8,7 +8,7 @@ from mecheval import escape
 from mecheval.reports.collection.columns import columns_of
 from mecheval.reports.collection.numbers import VERDICT, number_of
 from mecheval.reports.collection.words import decimal, ends
-from mecheval.reports.labels import gate_in_words, names_of, recipe_in_words
+from mecheval.reports.labels import gate_in_words, learned_in_words, names_of, recipe_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,8 +50,8 @@ def _state(report: Content) -> str:
         return f"failed in {where} ({what})"
     if report.status == "not_applicable":
         return "not applicable"
-    learned = {True: "learned", False: "not learned", None: "not measured"}[report.learned]
     identity = report.identity
+    learned = learned_in_words(report.learned, identity)
     told = filter(None, [gate_in_words(identity), escape.shortened(recipe_in_words(identity))])
     by = f" ({'; '.join(told)})" if report.learned is not None else ""
     by += ", tracking" if report.tracking else ""

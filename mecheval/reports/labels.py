@@ -35,6 +35,13 @@ _WORDS = {
 """How fields of a recipe are told in words; what is swept is told besides."""
 
 
+NO_GATE = "no gate"
+"""What is said in place of *learned* where the recipe's gate is 0, which everything passes."""
+
+ABOUT_NO_GATE = f"{NO_GATE[0].upper()}{NO_GATE[1:]}: none was asked, so it may not be learned."
+"""What that means, as a sentence."""
+
+
 class Name(NamedTuple):
     """What a report is called among others.
 
@@ -174,10 +181,20 @@ def validated_of(identity: Identity) -> str:
 
 
 def gate_in_words(identity: Identity) -> str:
-    """Return ``gate 0.95``, or ``last-position gate 0.95``; nothing where there is none."""
+    """Return ``gate 0.95``, or ``last-position gate 0.95``; nothing where none was asked."""
     gate = gate_of(identity)
     last = "last-position " if gate_on_of(identity) == "last" else ""
-    return "" if gate is None else f"{last}gate {gate:g}"
+    return f"{last}gate {gate:g}" if gate else ""
+
+
+def learned_in_words(learned: bool | None, identity: Identity) -> str:
+    """Return ``learned`` or ``not learned``, or that no gate was asked, or nothing measured.
+
+    A gate of 0 is passed by whatever was trained: that it was learned is not known.
+    """
+    if learned and gate_of(identity) == 0:
+        return NO_GATE
+    return {True: "learned", False: "not learned", None: "not measured"}[learned]
 
 
 def _named_by_content(reports: Sequence[Content]) -> list[Entry]:

@@ -64,3 +64,9 @@ def test_the_gate_stands_beside_what_was_learned() -> None:
     for learned, said in ((True, "learned (gate 0.5)"), (False, "not learned (gate 0.5)")):
         outcome = Outcome(cell("gru"), synthetic(learned=learned, recipe=recipe))
         assert f"seed 0  {said}  acc 0." in line_of(outcome)
+
+
+def test_what_passed_no_gate_is_not_called_learned() -> None:
+    outcome = Outcome(cell("gru"), synthetic(recipe={"optimizer": "adamw", "gate": 0.0}))
+    assert "seed 0  no gate  acc 0." in line_of(outcome)
+    assert "learned" not in line_of(outcome)

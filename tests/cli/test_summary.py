@@ -6,8 +6,10 @@ from headline_reports import report, result
 
 from mecheval.cli.summary import summary
 from mecheval.reports.collection import overview
+from mecheval.reports.collection.notes import OTHER_RECIPE
+from mecheval.reports.labels import ABOUT_NO_GATE
 from mecheval.reports.markdown import table
-from mecheval.reports.schema import Failure, Headline, MetricIdentity, Report
+from mecheval.reports.schema import Failure, Headline, Labels, MetricIdentity, Report
 
 VERDICT = Headline(title="How", at="verdict")
 LAYER = Headline(title="Where", at="layer", kind="layer")
@@ -97,6 +99,25 @@ def test_a_range_is_what_all_seeds_have_in_common():
     ends += [(0.8, 0.9), (None, None)]
     _, row = tables(*(of(mechanism(*found), seed=seed) for seed, found in enumerate(ends)))[-1]
     assert row[3] == "none in common (3 of 4 seeds)"
+
+
+def test_what_passed_no_gate_is_not_called_learned():
+    one = of(accuracy(0.75), recipe={"gate": 0.0})
+    ((_, row),) = tables(one)
+    assert row[-1] == "no gate"
+    assert ABOUT_NO_GATE in summary([one])
+    assert ABOUT_NO_GATE not in summary([of(accuracy(0.75))])
+
+
+def test_a_recipe_that_is_not_the_default_is_said_where_it_is_the_only_one():
+    def by(seed, **run):
+        known = Labels(model={"width": 48}, run=run)
+        return of(accuracy(0.75), seed=seed).model_copy(update={"labels": known})
+
+    same = [by(seed, lr=0.003, metrics=["recovery"]) for seed in range(2)]
+    assert notes(*same) == [f"- {OTHER_RECIPE} lr=0.003: {CELL[0]} on parity@1"]
+    assert notes(same[0], by(1)) == [f"- {OTHER_RECIPE} lr=0.003: {CELL[0]} (seed 0) on parity@1"]
+    assert notes(by(0, metrics=["recovery"])) == []
 
 
 def test_an_interval_ends_where_the_number_can_be_no_larger():

@@ -39,6 +39,7 @@ def with_headlines(report: Report) -> Report:
     ("report", "state"),
     [
         (synthetic(learned=False, recipe=RECIPE), f"not learned ({SAID});"),
+        (synthetic(recipe={**RECIPE, "gate": 0.0}), "no gate (adamw"),
         (synthetic(limit=4, recipe=RECIPE), f"learned ({SAID}, limit=4), partial (limit 4);"),
         (
             synthetic(status="error", learned=None, metrics=[], error=FAILURE),

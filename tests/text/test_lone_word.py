@@ -11,11 +11,17 @@ from mecheval.spec import parse_spec
 from mecheval.tasks.contract import configure
 
 
-def said_of(kind: str, text: str) -> str:
+def build(kind: str, text: str) -> None:
     named, registry = parse_spec(text), Registry()
-    cls = registry.load("task", named.name) if kind == "task" else None
+    if kind == "task":
+        configure(registry.load("task", named.name), named.args, name=named.name)
+    else:
+        configured_metric(named, registry)
+
+
+def said_of(kind: str, text: str) -> str:
     with pytest.raises(UsageError) as caught:
-        (configure(cls, named.args, name=named.name) if cls else configured_metric(named, registry))
+        build(kind, text)
     return str(caught.value)
 
 

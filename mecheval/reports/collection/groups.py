@@ -74,6 +74,11 @@ class Group:
         return gate_of(self.identity)
 
     @property
+    def ungated(self) -> bool:
+        """Say whether no gate was asked: whether the task is learned is not known then."""
+        return self.gate == 0
+
+    @property
     def gate_on(self) -> str:
         """Return which accuracy that is: ``token`` or ``last``."""
         return gate_on_of(self.identity)
@@ -110,7 +115,7 @@ class Group:
 
     @property
     def n_learned(self) -> int:
-        """Return how many seeds passed the gate."""
+        """Return how many seeds passed the gate: all, where it is 0 (:attr:`ungated`)."""
         return sum(learned is True for learned in self.learned.values())
 
     @property

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mecheval.reports.labels import gate_in_words
+from mecheval.reports.labels import NO_GATE, gate_in_words
 
 if TYPE_CHECKING:
     from mecheval.reports.collection.groups import Group
 
 
 def learned(group: Group) -> str:
-    """Say how many seeds passed the gate, and where that lies."""
+    """Say how many seeds passed the gate, and where that lies; or that there was none."""
     known = [each for each in group.learned.values() if each is not None]
     if not known:
         return ""
+    if group.ungated:
+        return NO_GATE
     gate = gate_in_words(group.identity)
     gate = gate and f" ({gate})"
     if len(group.seeds) == 1:

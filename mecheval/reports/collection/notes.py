@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mecheval.recipe import whole
 from mecheval.reports.collection.words import listed, ranges
 from mecheval.reports.tracking import NOT_LEARNED
 from mecheval.spec import format_args
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mecheval.reports.schema import Report
 
 MOST_LINES = 12
+OTHER_RECIPE = "not by the default recipe, but with"
 _MOST_MODELS, _MOST_TASKS, _MOST_TITLES = 5, 4, 3
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?!\w)")
 
@@ -106,6 +108,30 @@ def choices(groups: Iterable[Group]) -> Iterator[Note]:
             )  # fmt: skip
 
 
+def recipes(groups: Iterable[Group]) -> list[str]:
+    """Return a line per recipe that is not the default of its model and task, with all its cells.
+
+    What a recipe is has no column where there is but one of every model and task.
+    """
+    found: dict[str, list[Note]] = {}
+    for group in groups:
+        for report in group.reports:
+            asked = _asked(report)
+            if asked:
+                note = Note(asked, group.name, report.identity.seed, len(group.seeds))
+                found.setdefault(asked, []).append(note)
+    return [
+        f"{OTHER_RECIPE} {text}: {_cells(same, all_of_them=True)}" for text, same in found.items()
+    ]
+
+
+def _asked(report: Report) -> str:
+    """Return the fields of the recipe, or of a sweep, that were asked for in place of defaults."""
+    run = report.labels.run if report.labels else {}
+    known = {*whole(report.identity.recipe), *(f"sweep.{k}" for k in report.identity.sweep or {})}
+    return format_args({key: value for key, value in run.items() if key in known})
+
+
 def lines(notes: Iterable[Note], most: int = MOST_LINES) -> list[str]:
     """Return a line per sentence, those about most cells first, and how many are left out."""
     found: dict[tuple[str, ...], list[Note]] = {}
@@ -145,17 +171,23 @@ def _range(numbers: list[str]) -> str:
     return low if float(low) == float(high) else f"{low} to {high}"
 
 
-def _cells(notes: Sequence[Note]) -> str:
-    """Name the cells: models by task, with their seeds where these are not all."""
+def _cells(notes: Sequence[Note], *, all_of_them: bool = False) -> str:
+    """Name the cells: models by task, with their seeds where these are not all.
+
+    Args:
+        notes: What is said of them.
+        all_of_them: Whether all are named, however many there are.
+    """
     by_task: dict[str, dict[str, list[Note]]] = {}
     for note in notes:
         by_task.setdefault(note.name.task, {}).setdefault(note.name.row, []).append(note)
     told = []
     for task, by_model in by_task.items():
         models = [_with_seeds(model, same) for model, same in by_model.items()]
-        told.append(f"{listed(models, _MOST_MODELS)} on {task}")
-    more = f"; and {len(told) - _MOST_TASKS} more tasks" if len(told) > _MOST_TASKS else ""
-    return "; ".join(told[:_MOST_TASKS]) + more
+        told.append(f"{listed(models, len(models) if all_of_them else _MOST_MODELS)} on {task}")
+    most = len(told) if all_of_them else _MOST_TASKS
+    more = f"; and {len(told) - most} more tasks" if len(told) > most else ""
+    return "; ".join(told[:most]) + more
 
 
 def _with_seeds(model: str, notes: Sequence[Note]) -> str:

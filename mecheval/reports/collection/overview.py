@@ -12,6 +12,7 @@ from mecheval.reports.collection import marks, notes, words
 from mecheval.reports.collection.blocks import Block, by_subject, captions, packed
 from mecheval.reports.collection.columns import columns_of
 from mecheval.reports.collection.sections import sections
+from mecheval.reports.labels import ABOUT_NO_GATE
 from mecheval.reports.tracking import LEAST
 
 if TYPE_CHECKING:
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
     from mecheval.reports.collection.sections import Section
     from mecheval.reports.labels import Name
 
+ABOUT_OWN = (
+    "Those over examples are a bootstrap's, or Wilson's where all examples of a share are right or "
+    "none is, so that 1.000 may have a wider one than 0.999."
+)
 ABOUT_SEEDS = (
     "Values are means over seeds with their 95 % t interval. Where only one seed has a value, or "
     f"all seeds have the same, there is none, and the one marked {words.NOT_OVER_SEEDS} is over "
-    "examples: the hull of the reports' own."
+    f"examples: the hull of the reports' own. {ABOUT_OWN}"
 )
 ABOUT_SCORES = (
     "Floor: the best score without a model. Learned: whether the score passed the gate of the "
@@ -36,7 +41,7 @@ ABOUT_TRACKING = (
     f"Tracking: whether the answer at the last position is still right at 4 times the length, in "
     f"{LEAST:g} of all words or more, of what was learned."
 )
-ABOUT_EXAMPLES = "Intervals are over examples: there is one seed of everything."
+ABOUT_EXAMPLES = f"Intervals are over examples: there is one seed of everything. {ABOUT_OWN}"
 SEE = "`mecheval show metric NAME` says what a metric asks, and how it is computed."
 
 
@@ -97,7 +102,7 @@ def legend(groups: Sequence[Group]) -> str:
 
 
 def remarks(groups: Sequence[Group], refused: Sequence[Refused]) -> list[str]:
-    """Return the lines below the tables: what failed, why values are missing, what sweeps chose."""
+    """Return the lines below the tables: recipes, failures, missing values, what sweeps chose."""
     failures = [
         notes.Note(item.reason, item.name, item.report.identity.seed)
         for item in _failed(refused)
@@ -106,7 +111,8 @@ def remarks(groups: Sequence[Group], refused: Sequence[Refused]) -> list[str]:
     columns = columns_of(report for group in groups for report in group.reports)
     missing = notes.missing_values(groups, columns)
     others = notes.parameters(groups, columns)
-    return notes.lines([*failures, *missing, *others, *notes.choices(groups)])
+    rest = notes.lines([*failures, *missing, *others, *notes.choices(groups)])
+    return [*notes.recipes(groups), *rest]
 
 
 def _has_seeds(groups: Sequence[Group]) -> bool:
@@ -142,7 +148,11 @@ def _behaviour(section: Section, failed: Sequence[Refused], style: _Style) -> Bl
     rows += [
         [*style.head(name, seeds), *gaps, stage, *rest] for (name, stage), seeds in by_stage.items()
     ]
-    about = " ".join([ABOUT_SCORES, *([ABOUT_TRACKING] if style.tracking else [])])
+    ungated = any(group.ungated for group in section.groups)
+    about = " ".join(
+        [ABOUT_SCORES, *([ABOUT_NO_GATE] if ungated else []),
+         *([ABOUT_TRACKING] if style.tracking else [])]
+    )  # fmt: skip
     said = [*captions(section.columns), about]
     marks = ["Learned", *(["Tracking"] if style.tracking else [])]
     return Block(said, [*style.titles, *titles, "Floor", *marks], rows)

@@ -22,6 +22,7 @@ from mecheval.reports.drawing.sheets import (
     seeds_sentence,
 )
 from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
+from mecheval.reports.labels import ABOUT_NO_GATE, NO_GATE
 from mecheval.reports.tracking import LEAST
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def _page(
             "Small dots: seeds." if any(len(group.seeds) > 1 for group in groups) else "",
             seeds_sentence(groups, what="lines", intervals=_intervals(groups, ids)),
             "Right: how many seeds learned the task" + _gate(groups) + _tracked(groups) + ".",
+            ABOUT_NO_GATE if any(group.ungated for group in groups) else "",
             not_drawn(sheet, sheet.groups, ids), flags(groups),
         ),
         handles,
@@ -97,7 +99,12 @@ def _page(
 
 def _marks(groups: Sequence[Group]) -> dict[str, list[str]]:
     """Return what stands right of the rows: how many seeds learned, and track if tested for it."""
-    found = {"learned": [f"{group.n_learned} of {len(group.seeds)}" for group in groups]}
+    found = {
+        "learned": [
+            NO_GATE if group.ungated else f"{group.n_learned} of {len(group.seeds)}"
+            for group in groups
+        ]
+    }
     if any(group.n_tracking is not None for group in groups):
         found["tracking"] = [
             "" if group.n_tracking is None else f"{group.n_tracking} of {len(group.seeds)}"
@@ -137,7 +144,7 @@ def _intervals(groups: Sequence[Group], ids: Sequence[str]) -> Iterator[Interval
 
 
 def _gate(groups: Sequence[Group]) -> str:
-    gates = {(group.gated, group.gate) for group in groups if group.gate is not None}
+    gates = {(group.gated, group.gate) for group in groups if group.gate}
     return " ({} of {:g} or more)".format(*gates.pop()) if len(gates) == 1 else ""
 
 
