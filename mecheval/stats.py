@@ -152,7 +152,7 @@ def pairwise_interval(
         >>> round(found.low, 2), round(found.high, 2)
         (0.3, 1.3)
     """
-    units = sorted({unit for pair in values for unit in pair})
+    units = sorted({each for pair in values for each in pair})
     without = [[value for pair, value in values.items() if each not in pair] for each in units]
     if len(units) < 3 or not all(without) or all_equal(list(values.values())):
         return None

@@ -5,12 +5,11 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from mecheval.api.given import Warnings, listed, metric_of, model_of, settings_of, task_of, text
+from mecheval.api.given import Warnings, request_of, settings_of, text
 from mecheval.cli.progress import display
 from mecheval.harness.devices import find_devices
 from mecheval.harness.execute import execute
 from mecheval.harness.python_arguments import checked_arguments
-from mecheval.harness.request import Request
 from mecheval.harness.suites import load_suite
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mecheval.harness.devices import Devices
+    from mecheval.harness.request import Request
     from mecheval.metrics import Metric
     from mecheval.reports.schema import Report
 
@@ -96,20 +96,7 @@ def evaluate(
     }  # fmt: skip
     checked = checked_arguments("mecheval.evaluate", given | settings)
     devices = find_devices(checked.device)
-    request = Request(
-        models=tuple(model_of(model) for model in listed(models)),
-        tasks=tuple(task_of(task) for task in listed(tasks)),
-        seeds=checked.seeds,
-        size=checked.size,
-        recipe=checked.recipe or {},
-        sweep=checked.sweep,
-        snapshots=checked.snapshots,
-        metrics=None if metrics is None else tuple(map(metric_of, listed(metrics))),
-        limit=checked.limit,
-        dtype=checked.dtype,
-        output=checked.output,
-        settings=settings_of(checked, devices),
-    )
+    request = request_of(checked, devices, models=models, tasks=tasks, metrics=metrics)
     return _reports([request], devices, jobs=checked.jobs, progress=checked.progress)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mecheval.errors import UsageError
 from mecheval.escape import quoted
 from mecheval.harness.events import Silence
-from mecheval.harness.request import Settings
+from mecheval.harness.request import Request, Settings
 from mecheval.spec import Spec, parse_spec
 from mecheval.tasks.contract import Task, configure
 
@@ -19,6 +19,37 @@ if TYPE_CHECKING:
     from mecheval.harness.python_arguments import Arguments
     from mecheval.metrics import Metric
     from mecheval.models.contract import ModelSource
+
+
+def request_of(
+    checked: Arguments, devices: Devices, *, models: Any, tasks: Any, metrics: Any
+) -> Request:
+    """Return the grid that is asked for.
+
+    Args:
+        checked: The arguments that say so.
+        devices: Where it runs.
+        models: Names, sources, modules; one alone, or a list.
+        tasks: Names or tasks, likewise.
+        metrics: Names or metrics, likewise; None for those of the tasks.
+
+    Raises:
+        UsageError: One of these is something else.
+    """
+    return Request(
+        models=tuple(map(_model, _listed(models))),
+        tasks=tuple(map(_task, _listed(tasks))),
+        seeds=checked.seeds,
+        size=checked.size,
+        recipe=checked.recipe or {},
+        sweep=checked.sweep,
+        snapshots=checked.snapshots,
+        metrics=None if metrics is None else tuple(map(_metric, _listed(metrics))),
+        limit=checked.limit,
+        dtype=checked.dtype,
+        output=checked.output,
+        settings=settings_of(checked, devices),
+    )
 
 
 def settings_of(checked: Arguments, devices: Devices) -> Settings:
@@ -36,8 +67,7 @@ def settings_of(checked: Arguments, devices: Devices) -> Settings:
     )
 
 
-def listed(given: Any) -> list[Any]:
-    """Return what is given as a list; what is alone is a list of one."""
+def _listed(given: Any) -> list[Any]:
     names = isinstance(given, tuple) and all(isinstance(item, str) for item in given)
     return list(given) if isinstance(given, list) or names else [given]
 
@@ -53,12 +83,7 @@ def text(given: Any, what: str) -> str:
     return given
 
 
-def task_of(given: Any) -> Spec | Task:
-    """Return a task, or the name of one.
-
-    Raises:
-        UsageError: It is something else.
-    """
+def _task(given: Any) -> Spec | Task:
     if isinstance(given, str):
         return parse_spec(given)
     if isinstance(given, type) and issubclass(given, Task):
@@ -68,12 +93,7 @@ def task_of(given: Any) -> Spec | Task:
     raise UsageError(f"{quoted(given)} is not a task. Give a name such as 'parity' or a Task.")
 
 
-def metric_of(given: Any) -> Spec | Metric:
-    """Return a metric, or the name of one.
-
-    Raises:
-        UsageError: It is something else.
-    """
+def _metric(given: Any) -> Spec | Metric:
     from mecheval.metrics import Metric
 
     if isinstance(given, str):
@@ -83,8 +103,7 @@ def metric_of(given: Any) -> Spec | Metric:
     raise UsageError(f"{quoted(given)} is no metric. Give a name such as 'recovery', or a Metric.")
 
 
-def model_of(given: Any) -> Spec | ModelSource:
-    """Return the name of a model, or a source of what is given."""
+def _model(given: Any) -> Spec | ModelSource:
     if isinstance(given, str):
         return parse_spec(given)
     from mecheval.models.contract import ModelSource

@@ -5,20 +5,19 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from mecheval.api.given import Warnings, listed, model_of, settings_of, task_of
+from mecheval.api.given import Warnings, request_of
 from mecheval.cli.progress import display
 from mecheval.harness.devices import find_devices
 from mecheval.harness.execute_pairs import execute_pairs
 from mecheval.harness.pair_plan import by_scope
 from mecheval.harness.python_arguments import checked_arguments
-from mecheval.harness.request import Request
 from mecheval.registry import Registry
-from mecheval.spec import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from mecheval.metrics import Metric
     from mecheval.reports.pair import PairReport
 
 
@@ -29,7 +28,7 @@ def similarity(
     *,
     output: Path | str | None = None,
     recipe: Mapping[str, Any] | None = None,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str | Metric] | None = None,
     limit: int | None = None,
     device: str = "auto",
     jobs: int | None = None,
@@ -47,14 +46,13 @@ def similarity(
         seeds: The seeds; by default 0. With several, no two networks of a pair are of one seed.
         output: Folder for the reports, from which a second call resumes; in memory by default.
         recipe: Fields of the training recipe to replace.
-        metrics: Names of metrics, of pairs and of single models; by default those of pairs that fit
-            the task, and of single models those that the task declares.
+        metrics: Metrics of pairs and of single models, as names or as objects; by default those of
+            pairs that fit the task, and of single models those that the task declares.
         limit: Largest number of examples per metric; marks the reports partial.
         device: auto, cpu, cuda or cuda:N.
         jobs: Worker processes; by default everything runs in this process.
         progress: Whether to show what is going on.
-        settings: ``include_path``, and further fields of
-            :class:`mecheval.harness.request.Settings`, as for :func:`mecheval.evaluate`.
+        settings: All other arguments of :func:`mecheval.evaluate`.
 
     Returns:
         One report per pair of cells, task by task.
@@ -80,17 +78,7 @@ def similarity(
     }  # fmt: skip
     checked = checked_arguments("mecheval.similarity", given | settings)
     devices = find_devices(checked.device)
-    named = None if metrics is None else tuple(map(parse_spec, listed(metrics)))
-    request = Request(
-        models=tuple(model_of(model) for model in listed(models)),
-        tasks=tuple(task_of(task) for task in listed(tasks)),
-        seeds=checked.seeds,
-        recipe=checked.recipe or {},
-        metrics=named,
-        limit=checked.limit,
-        output=checked.output,
-        settings=settings_of(checked, devices),
-    )
+    request = request_of(checked, devices, models=models, tasks=tasks, metrics=metrics)
     requests, of_pairs = by_scope([request], Registry(request.settings.include_paths))
     with display() if checked.progress else nullcontext(Warnings()) as listener:
         outcomes = execute_pairs(requests, of_pairs, listener, devices=devices, jobs=checked.jobs)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from mecheval.harness.events import Outcome
     from mecheval.harness.pair_plan import PairCell
-    from mecheval.reports.pair import PairReport
 
 
 def add(subparsers: argparse._SubParsersAction) -> None:
@@ -54,54 +54,63 @@ def similarity(args: argparse.Namespace) -> int:
 def _similarity(args: argparse.Namespace) -> int:
     from mecheval.cli.progress import display
     from mecheval.harness.devices import find_devices
-    from mecheval.harness.execute_pairs import execute_pairs, planned_pairs
-    from mecheval.harness.pair_plan import by_scope
+    from mecheval.harness.execute import planned_cells
+    from mecheval.harness.execute_pairs import execute_pairs
+    from mecheval.harness.pair_plan import by_scope, plan_pairs
+    from mecheval.training import processes
 
     devices = find_devices(args.device)
     given = requests_of(args, devices.kind)
     requests, metrics = by_scope(given, options.registry_of(args))
     if args.dry_run:
-        return _dry_run(planned_pairs(requests, metrics))
+        return _dry_run(plan_pairs(planned_cells(requests), metrics), as_json=args.json)
     jobs = positive(devices.jobs if args.jobs is None else args.jobs, "--jobs")
-    with display(quiet=args.quiet, as_json=False) as listener:
-        outcomes = execute_pairs(requests, metrics, listener, devices=devices, jobs=jobs)
-    reports = [outcome.report for outcome in outcomes]
-    if not args.quiet:
-        _print_matrices(reports, as_json=args.json)
-    failed = [outcome for outcome in outcomes if outcome.report.status == "error"]
-    for outcome in failed:
-        say(f"{outcome.cell.title}: {outcome.report.error.message}", error=True)
+    quiet = args.quiet or not processes.is_main()
+    with display(quiet=quiet) as listener:
+        outcomes = execute_pairs(
+            requests, metrics, listener, devices=devices, jobs=jobs, fail_fast=args.fail_fast
+        )
+    failed = any(outcome.report.status == "error" for outcome in outcomes)
+    _print_matrices(outcomes, quiet=quiet, as_json=args.json and processes.is_main())
     return 1 if failed and not args.allow_failures else 0
 
 
-def _print_matrices(reports: Sequence[PairReport], *, as_json: bool) -> None:
+def _print_matrices(outcomes: Sequence[Outcome], *, quiet: bool, as_json: bool) -> None:
     from mecheval.reports.markdown import bullets, titled
+    from mecheval.reports.pair import PairReport
     from mecheval.reports.pair_matrix import matrices_of
 
-    found = matrices_of(reports)
+    found = matrices_of(o.report for o in outcomes if isinstance(o.report, PairReport))
     if as_json:
-        for matrix in found:
-            say(json.dumps(matrix.rows(), allow_nan=False))
-        return
-    parts = [titled(matrix.titles, *matrix.table()) for matrix in found if matrix.shown]
-    notes = dict.fromkeys(note for matrix in found for note in matrix.notes)
-    say("\n\n".join([*parts, bullets(notes)]))
+        for row in (row for matrix in found for row in matrix.rows()):
+            say(json.dumps(row, allow_nan=False))
+    elif not quiet:
+        parts = [titled(matrix.titles, *matrix.table()) for matrix in found if matrix.shown]
+        notes = dict.fromkeys(note for matrix in found for note in matrix.notes)
+        say("\n\n".join([*parts, bullets(notes)]))
 
 
-def _dry_run(pairs: Sequence[PairCell]) -> int:
+def _dry_run(pairs: Sequence[PairCell], *, as_json: bool) -> int:
     from mecheval.harness.store import finished_report
     from mecheval.reports.markdown import table
 
     rows = [
-        [
-            pair.a.task_title,
-            *(f"{cell.model_title} seed {cell.identity.seed}" for cell in pair.cells),
-            "cached" if finished_report(pair) else "to do",
-            pair.key[:8],
-        ]
+        {
+            "task": pair.a.task_title,
+            "a": f"{pair.a.model_title} seed {pair.a.identity.seed}",
+            "b": f"{pair.b.model_title} seed {pair.b.identity.seed}",
+            "state": "cached" if finished_report(pair) else "to do",
+            "key": pair.key,
+            "report": str(pair.path),
+        }
         for pair in pairs
     ]
-    say(table(["Task", "A", "B", "State", "Key"], rows))
-    there = sum(row[3] == "cached" for row in rows)
+    if as_json:
+        for row in rows:
+            say(json.dumps(row))
+        return 0
+    shown = [list((row | {"key": row["key"][:8]}).values()) for row in rows]
+    there = sum(row["state"] == "cached" for row in rows)
+    say(table(["Task", "A", "B", "State", "Key", "Report"], shown))
     say(f"{there} pairs are already there, {len(rows) - there} to do", error=True)
     return 0

@@ -28,7 +28,7 @@ def with_companions(cells: Sequence[Cell], *, workers: int) -> list[Cell]:
     """
     alike: dict[str, list[Cell]] = {}
     for cell in cells:
-        alike.setdefault(_but_for_the_seed(cell) if _joins(cell) else cell.key, []).append(cell)
+        alike.setdefault(but_for_the_seed(cell) if _joins(cell) else cell.key, []).append(cell)
     parts = -(-workers // max(1, len(alike)))
     leaders, followers = [], []
     for group in alike.values():
@@ -54,6 +54,7 @@ def _joins(cell: Cell) -> bool:
     return wanted and one_length and len(cell.recipe.curriculum) == 1
 
 
-def _but_for_the_seed(cell: Cell) -> str:
+def but_for_the_seed(cell: Cell) -> str:
+    """Return what cells that differ in the seed alone have in common."""
     identity = cell.identity.model_copy(update={"seed": 0})
     return json.dumps(identity.model_dump(mode="json"), sort_keys=True)

@@ -32,6 +32,7 @@ def execute(
     devices: Devices,
     jobs: int | None,
     fail_fast: bool = False,
+    planned: Sequence[Cell] | None = None,
 ) -> list[Outcome]:
     """Compute what is asked for.
 
@@ -41,6 +42,7 @@ def execute(
         devices: Where cells run.
         jobs: Number of worker processes; None runs all cells in this process.
         fail_fast: Whether to end at the first cell that fails.
+        planned: The cells that the requests come to, where they are planned already.
 
     Returns:
         The outcomes in the order of the grids; with ``fail_fast`` those up to the failure. Under
@@ -51,7 +53,7 @@ def execute(
         StorageError: A report could not be written; those before it are.
     """
     output, settings = requests[0].output, requests[0].settings
-    for request in requests:
+    for request in requests if planned is None else ():
         check(request)
     if processes.count() > 1:
         jobs = None  # the processes of one launch train every cell together
@@ -65,7 +67,7 @@ def execute(
         pool, most = None, sum(map(_most_cells, requests))
         if jobs is not None and most > _n_reports(requests[0]):
             pool = started(most)  # they import torch while this process plans
-        cells = list({cell.key: cell for request in requests for cell in plan(request)}.values())
+        cells = planned_cells(requests) if planned is None else planned
         found = kept(cells, listener)
         todo = [cell for cell in cells if cell.key not in found]
         listener.planned(len(todo), len(found))
@@ -86,6 +88,15 @@ def execute(
             if fail_fast and outcome.report.status == "error":
                 break
     return [found[cell.key] for cell in cells if cell.key in found]
+
+
+def planned_cells(requests: Sequence[Request]) -> list[Cell]:
+    """Return the cells that requests come to, each once.
+
+    Raises:
+        UsageError: A request cannot be met.
+    """
+    return list({cell.key: cell for request in requests for cell in plan(request)}.values())
 
 
 def worker_environment(settings: Settings) -> dict[str, str]:

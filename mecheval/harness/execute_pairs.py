@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mecheval.harness.execute import execute, kept, worker_environment
+from mecheval.harness.execute import execute, kept, planned_cells, worker_environment
 from mecheval.harness.executor import Pool, run_here
 from mecheval.harness.pair_plan import plan_pairs
-from mecheval.harness.plan import check, plan
+from mecheval.spec import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
     from mecheval.harness.devices import Devices
     from mecheval.harness.events import Listener, Outcome
     from mecheval.harness.pair_plan import PairCell
-    from mecheval.harness.request import Cell, Request
-    from mecheval.spec import Spec
+    from mecheval.harness.request import Request
+    from mecheval.metrics import Metric
 
 
 def execute_pairs(
     requests: Sequence[Request],
-    metrics: Sequence[Spec] | None,
+    metrics: Sequence[Spec | Metric] | None,
     listener: Listener,
     *,
     devices: Devices,
     jobs: int | None,
+    fail_fast: bool = False,
 ) -> list[Outcome]:
     """Compute the cells that are asked for, and then how alike they are two by two.
 
@@ -36,48 +37,53 @@ def execute_pairs(
         listener: Is told what happens.
         devices: Where cells run.
         jobs: Number of worker processes; None runs everything in this process.
+        fail_fast: Whether to end at the first cell or pair that fails.
 
     Returns:
-        The outcomes of the pairs.
+        The outcomes of the pairs; with ``fail_fast`` those up to the failure, and those of the
+        cells where one of these failed. Under ``accelerate launch`` all of them in the main
+        process, none in the others.
 
     Raises:
         UsageError: A request cannot be met; nothing has been computed.
         StorageError: A report could not be written; those before it are.
     """
-    pairs = planned_pairs(requests, metrics)
-    measured = execute(requests, listener, devices=devices, jobs=jobs)
-    if requests[0].output is None:
-        of_cell = {outcome.cell.key: outcome.report for outcome in measured}
-        pairs = [replace(p, reports=(of_cell[p.a.key], of_cell[p.b.key])) for p in pairs]
+    cells = planned_cells(requests)
+    pairs = plan_pairs(cells, metrics)
+    measured = execute(
+        requests, listener, devices=devices, jobs=jobs, fail_fast=fail_fast, planned=cells
+    )
+    of_cell = {outcome.cell.key: outcome.report for outcome in measured}
+    if len(of_cell) < len(cells):  # one failed, or it is another process that measures
+        return measured
     found = kept(pairs, listener)
-    todo = [pair for pair in pairs if pair.key not in found]
+    todo = [
+        replace(pair, reports=(of_cell[pair.a.key], of_cell[pair.b.key]))
+        for pair in pairs
+        if pair.key not in found
+    ]
     listener.planned(len(todo), len(found))
     for outcome in found.values():
         listener.finished(outcome)
     for outcome in _outcomes(todo, listener, devices, jobs):
         found[outcome.cell.key] = outcome
-    return [found[pair.key] for pair in pairs]
-
-
-def planned_pairs(requests: Sequence[Request], metrics: Sequence[Spec] | None) -> list[PairCell]:
-    """Return the pairs that requests come to; see :func:`execute_pairs`.
-
-    Raises:
-        UsageError: A request cannot be met.
-    """
-    cells: dict[str, Cell] = {}
-    for request in requests:
-        check(request)
-        cells |= {cell.key: cell for cell in plan(request)}
-    return plan_pairs(list(cells.values()), metrics)
+        if fail_fast and outcome.report.status == "error":
+            break
+    return [found[pair.key] for pair in pairs if pair.key in found]
 
 
 def _outcomes(
     todo: Sequence[PairCell], listener: Listener, devices: Devices, jobs: int | None
 ) -> Iterator[Outcome]:
-    if jobs is None or jobs == 1 or len(todo) < 2 or todo[0].output is None:
-        yield from run_here(todo, listener)
-        return
-    environment = worker_environment(todo[0].settings)
-    with Pool(min(jobs, len(todo)), environment, devices=devices.visible) as pool:
-        yield from pool.run(todo, listener)
+    # Objects stay in this process: a worker could not import what a script or notebook declares.
+    here = [pair for pair in todo if jobs is None or not _is_named(pair)]
+    there = [pair for pair in todo if jobs is not None and _is_named(pair)]
+    if jobs is not None and there:
+        environment = worker_environment(there[0].settings)
+        with Pool(min(jobs, len(there)), environment, devices=devices.visible) as pool:
+            yield from pool.run(there, listener)
+    yield from run_here(here, listener)
+
+
+def _is_named(pair: PairCell) -> bool:
+    return all(isinstance(metric, Spec) for metric in pair.metrics)

@@ -13,7 +13,15 @@ from mecheval.harness.gate import gated
 from mecheval.harness.known_values import single_cases
 from mecheval.harness.measures import metrics_on
 from mecheval.harness.pair_metric_checks import pair_checks
-from mecheval.harness.result_checks import checked, headlines, need, nulls, outlined, round_trip
+from mecheval.harness.result_checks import (
+    checked,
+    deterministic,
+    headlines,
+    need,
+    nulls,
+    outlined,
+    round_trip,
+)
 from mecheval.harness.selftest import SEED, subject_of
 from mecheval.metrics import Subject, configured_metric, measure
 from mecheval.metrics.measuring import UNMET, unmet_by_model, unmet_by_task
@@ -133,9 +141,7 @@ def _round_trip(metric: Metric, subject: Subject) -> str:
 
 
 def _deterministic(metric: Metric, subject: Subject) -> str:
-    first, again = (_fresh(metric, subject) for _ in range(2))
-    need(first == again, "the same subject gives other results the second time")
-    return ""
+    return deterministic(lambda: _fresh(metric, subject))
 
 
 def _any_batch(metric: Metric, subject: Subject) -> str:

@@ -1,18 +1,19 @@
-"""One pair: read the reports of its cells, hold them side by side, describe."""
+"""One pair: hold the reports of its cells side by side, describe."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
 
-from mecheval.errors import StorageError, UsageError
+from mecheval.errors import UsageError
 from mecheval.harness.events import Progress
 from mecheval.harness.failure import failed_pair, failure_of, is_interruption, now
-from mecheval.harness.pair_plan import sides_of
+from mecheval.harness.pair_plan import built_pair_metric, sides_of
 from mecheval.metrics.pairs import PairSubject, Side
 from mecheval.metrics.pairs.measuring import measure_pair
+from mecheval.registry import Registry
 from mecheval.reports.environment import environment
-from mecheval.reports.files import as_stored, read_report
+from mecheval.reports.files import as_stored
 from mecheval.reports.pair import PairReport
 from mecheval.seeding import derive
 
@@ -37,24 +38,20 @@ def run_pair(pair: PairCell, tell: Callable[[Progress], None]) -> PairReport:
     found: dict[str, Any] = {"created": now()}
     stage = "load"
     try:
-        reports = pair.reports or (_report(pair.a), _report(pair.b))
-        found |= {"sides": sides_of(pair, reports), "environment": environment()}
-        sides = (
-            Side(cell.model_title, cell.identity.seed, bool(report.learned), report.metrics)
-            for report, cell in zip(reports, pair.cells, strict=True)
-        )
+        found |= {"sides": sides_of(pair), "environment": environment()}
+        sides = map(_side, pair.cells, pair.reports)
         subject = PairSubject(*sides, seed=derive(0, pair.identity.a, pair.identity.b))
         results: list[MetricResult] = []
         seconds: dict[str, float] = {}
         found |= {"metrics": results, "resources": {"seconds": seconds}}
-        found["captions"] = {metric.id: metric.card.caption for metric in pair.metrics}
-        for metric in pair.metrics:
+        registry = Registry(pair.settings.include_paths)
+        metrics = [built_pair_metric(given, registry) for given in pair.metrics]
+        found["captions"] = {metric.id: metric.card.caption for metric in metrics}
+        for metric in metrics:
             stage, began = metric.id, time.monotonic()
             tell(Progress(stage))
             results += measure_pair(metric, subject)
             seconds[stage] = round(time.monotonic() - began, 3)
-    except StorageError:
-        raise
     except BaseException as error:  # code of users may raise any, and ends its own pair alone
         if is_interruption(error):
             raise
@@ -74,15 +71,12 @@ def run_pair(pair: PairCell, tell: Callable[[Progress], None]) -> PairReport:
     )
 
 
-def _report(cell: Cell) -> Report:
-    """Read the report of a cell of a pair.
+def _side(cell: Cell, report: Report) -> Side:
+    """Return one side of a pair.
 
     Raises:
-        UsageError: It is not there, could not be measured, or is of other values than its key says.
+        UsageError: Its cell could not be measured.
     """
-    if cell.path is None:
-        raise UsageError(f"The report of {cell.title} was not kept. Give an output folder.")
-    report = read_report(cell.path, verify=True)
-    if report.key != cell.key or report.status == "error":
-        raise UsageError(f"The cell {cell.title} was not measured: see {cell.path}.")
-    return report
+    if report.status == "error":
+        raise UsageError(f"The cell {cell.title} could not be measured.")
+    return Side(cell.model_title, cell.identity.seed, bool(report.learned), report.metrics)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 from mecheval.checks import Check
 from mecheval.harness.building import build_task
 from mecheval.harness.known_values import known_cases
-from mecheval.harness.result_checks import checked, headlines, need, nulls, outlined, round_trip
+from mecheval.harness.result_checks import (
+    checked,
+    deterministic,
+    headlines,
+    need,
+    nulls,
+    outlined,
+    round_trip,
+)
 from mecheval.harness.selftest import pair_of
 from mecheval.metrics.measuring import unmet_by_task
 from mecheval.metrics.pairs.measuring import measure_pair
@@ -43,20 +51,6 @@ def _fitting(metric: PairMetric) -> PairSubject | None:
     return None
 
 
-def _outlined(metric: PairMetric, subject: PairSubject) -> str:
-    return outlined(metric, metric.outline(subject), measure_pair(metric, subject))
-
-
-def _round_trip(metric: PairMetric, subject: PairSubject) -> str:
-    return round_trip(measure_pair(metric, subject))
-
-
-def _deterministic(metric: PairMetric, subject: PairSubject) -> str:
-    first, again = (measure_pair(metric, subject) for _ in range(2))
-    need(first == again, "the same pair gives other results the second time")
-    return ""
-
-
 def _has_no_order(metric: PairMetric, subject: PairSubject) -> str:
     turned = replace(subject, a=subject.b, b=subject.a)
     ours, theirs = (
@@ -75,15 +69,13 @@ def _not_learned(metric: PairMetric, subject: PairSubject) -> str:
     return nulls(measure_pair(metric, replace(subject, b=replace(subject.b, learned=False))))
 
 
-def _headlines(metric: PairMetric, subject: PairSubject) -> str:
-    return headlines(measure_pair(metric, subject))
-
-
 _CHECKS: dict[str, Callable[[PairMetric, PairSubject], str]] = {
-    "results are as outlined": _outlined,
-    "JSON there and back": _round_trip,
-    "deterministic": _deterministic,
+    "results are as outlined": lambda metric, subject: outlined(
+        metric, metric.outline(subject), measure_pair(metric, subject)
+    ),
+    "JSON there and back": lambda metric, subject: round_trip(measure_pair(metric, subject)),
+    "deterministic": lambda metric, subject: deterministic(lambda: measure_pair(metric, subject)),
     "the same whichever model comes first": _has_no_order,
     "null with a reason where a model did not learn": _not_learned,
-    "columns are there": _headlines,
+    "columns are there": lambda metric, subject: headlines(measure_pair(metric, subject)),
 }

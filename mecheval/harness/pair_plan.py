@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from mecheval.errors import UsageError
 from mecheval.harness.building import build_task
+from mecheval.harness.companions import but_for_the_seed
 from mecheval.harness.measures import identity_of
-from mecheval.metrics import configured_metric
+from mecheval.metrics import Metric, configured_metric
 from mecheval.metrics.measuring import unmet_by_task
 from mecheval.metrics.pairs import PairMetric
 from mecheval.recipe import PROTOCOL
@@ -25,7 +26,7 @@ from mecheval.reports.pair import PairIdentity, PairSide
 from mecheval.spec import Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mecheval.harness.request import Cell, Request, Settings
@@ -40,24 +41,24 @@ class PairCell:
     Attributes:
         a: The cell with the smaller key.
         b: The other one.
-        metrics: The metrics of pairs.
+        metrics: The metrics of pairs, as they were given: names go to workers, objects stay here.
         identity: Everything that decides the numbers.
         key: Hash of the identity.
         output: The output folder; None if the report is kept in memory.
         path: Where the report lies.
         settings: How it is computed.
-        reports: The reports of the cells, where they are kept in memory.
+        reports: The reports of the two cells; none until they are measured.
     """
 
     a: Cell
     b: Cell
-    metrics: tuple[PairMetric, ...]
+    metrics: tuple[Spec | Metric, ...]
     identity: PairIdentity
     key: str
     output: Path | None
     path: Path | None
     settings: Settings
-    reports: tuple[Report, Report] | None = None
+    reports: tuple[Report, ...] = ()
 
     @property
     def cells(self) -> tuple[Cell, Cell]:
@@ -71,7 +72,7 @@ class PairCell:
         return f"{self.a.task_title}  {a} and {b}"
 
 
-def plan_pairs(cells: Sequence[Cell], chosen: Sequence[Spec] | None) -> list[PairCell]:
+def plan_pairs(cells: Sequence[Cell], chosen: Sequence[Spec | Metric] | None) -> list[PairCell]:
     """Return the pairs of cells, task by task.
 
     Args:
@@ -94,7 +95,7 @@ def plan_pairs(cells: Sequence[Cell], chosen: Sequence[Spec] | None) -> list[Pai
 
 def by_scope(
     requests: Sequence[Request], registry: Registry
-) -> tuple[list[Request], list[Spec] | None]:
+) -> tuple[list[Request], list[Spec | Metric] | None]:
     """Share out the metrics that are asked for: those of single models, and those of pairs.
 
     Args:
@@ -107,29 +108,29 @@ def by_scope(
     Raises:
         UsageError: A metric is unknown.
     """
-    of_pairs: list[Spec] = []
-    shared = []
+
+    def is_of_pairs(given: Spec | Metric) -> bool:
+        if isinstance(given, Metric):
+            return given.of_pairs
+        return registry.get("metric", given.name).scope == "pair"
+
+    of_pairs, shared = [], []
     for request in requests:
-        if request.metrics is None:
-            shared.append(request)
-            continue
-        single = []
-        for given in request.metrics:
-            if isinstance(given, Spec) and registry.get("metric", given.name).scope == "pair":
-                of_pairs.append(given)
-            else:
-                single.append(given)
-        shared.append(replace(request, metrics=tuple(single) or None))
+        asked = request.metrics or ()
+        single = tuple(given for given in asked if not is_of_pairs(given))
+        of_pairs += [given for given in asked if is_of_pairs(given)]
+        shared.append(replace(request, metrics=single or None))
     return shared, of_pairs or None
 
 
-def _pairs_on_task(cells: Sequence[Cell], chosen: Sequence[Spec] | None) -> Iterator[PairCell]:
+def _pairs_on_task(
+    cells: Sequence[Cell], chosen: Sequence[Spec | Metric] | None
+) -> Iterator[PairCell]:
     registry = Registry(cells[0].settings.include_paths)
     metrics = pair_metrics(build_task(cells[0].task, registry), chosen, registry)
     by_model: dict[str, list[Cell]] = {}
     for cell in cells:
-        alike = cell.identity.model_copy(update={"seed": 0})
-        by_model.setdefault(sha256_of(alike.model_dump(mode="json")), []).append(cell)
+        by_model.setdefault(but_for_the_seed(cell), []).append(cell)
     for networks in by_model.values():
         yield from (_pair(a, b, metrics) for a, b in combinations(networks, 2))
     for one, other in combinations(by_model.values(), 2):
@@ -145,9 +146,9 @@ def _matched(one: Sequence[Cell], other: Sequence[Cell]) -> Iterator[tuple[Cell,
 
 
 def pair_metrics(
-    task: Task, chosen: Sequence[Spec] | None, registry: Registry
-) -> tuple[PairMetric, ...]:
-    """Return the metrics of pairs that are measured on a task.
+    task: Task, chosen: Sequence[Spec | Metric] | None, registry: Registry
+) -> dict[str, tuple[Spec | Metric, PairMetric]]:
+    """Return the metrics of pairs that are measured on a task, as they were given and built.
 
     Args:
         task: The task.
@@ -157,38 +158,54 @@ def pair_metrics(
     Raises:
         UsageError: One does not exist or is none of pairs, or none fits the task.
     """
-    if chosen is None:
-        entries = [entry for entry in registry.entries("metric") if entry.scope == "pair"]
-        every = [configured_metric(Spec(entry.name), registry) for entry in entries]
-        found = [metric for metric in every if unmet_by_task(metric, task) is None]
-    else:
-        found = [configured_metric(spec, registry) for spec in chosen]
-    of_pairs = tuple(metric for metric in found if isinstance(metric, PairMetric))
-    if len(of_pairs) < len(found) or not found:
-        named = ", ".join(metric.id for metric in found if not isinstance(metric, PairMetric))
-        what = f"{named} is no metric of pairs" if named else f"None fits task '{task.card.name}'"
-        raise UsageError(f"{what}. `mecheval ls metrics` says which there are.")
-    return of_pairs
+    given = chosen
+    if given is None:
+        entries = registry.entries("metric")
+        given = [Spec(entry.name) for entry in entries if entry.scope == "pair"]
+    built = [built_pair_metric(each, registry) for each in given]
+    found = {
+        metric.id: (each, metric)
+        for each, metric in zip(given, built, strict=True)
+        if chosen is not None or unmet_by_task(metric, task) is None
+    }
+    if not found:
+        raise UsageError(
+            f"None fits task '{task.card.name}'. `mecheval ls metrics` says which there are."
+        )
+    return found
 
 
-def _pair(one: Cell, other: Cell, metrics: tuple[PairMetric, ...]) -> PairCell:
+def built_pair_metric(given: Spec | Metric, registry: Registry) -> PairMetric:
+    """Return a metric of pairs that is given by name or as an object.
+
+    Raises:
+        UsageError: It does not exist, or is none of pairs.
+    """
+    metric = given if isinstance(given, Metric) else configured_metric(given, registry)
+    if not isinstance(metric, PairMetric):
+        raise UsageError(
+            f"{metric.id} is no metric of pairs. `mecheval ls metrics` says which there are."
+        )
+    return metric
+
+
+def _pair(
+    one: Cell, other: Cell, metrics: Mapping[str, tuple[Spec | Metric, PairMetric]]
+) -> PairCell:
     a, b = sorted((one, other), key=lambda cell: cell.key)
+    built = [metric for _, metric in metrics.values()]
     identity = PairIdentity(
-        protocol=PROTOCOL, a=a.key, b=b.key, metrics=list(map(identity_of, metrics))
+        protocol=PROTOCOL, a=a.key, b=b.key, metrics=list(map(identity_of, built))
     )
     key, path = pair_key(identity), None
     if a.output is not None and a.path is not None and b.path is not None:
         path = pair_path(a.path, b.path, a.output, key)
-    return PairCell(a, b, metrics, identity, key, a.output, path, a.settings)
+    given = tuple(given for given, _ in metrics.values())
+    return PairCell(a, b, given, identity, key, a.output, path, a.settings)
 
 
-def sides_of(pair: PairCell, reports: Sequence[Report] = ()) -> list[PairSide]:
-    """Return what the report of a pair says of its cells.
-
-    Args:
-        pair: The pair.
-        reports: The reports of the cells, in order; none where they are not known.
-    """
+def sides_of(pair: PairCell) -> list[PairSide]:
+    """Return what the report of a pair says of its cells, as far as these are measured."""
     return [
         PairSide(
             key=cell.key,
@@ -199,5 +216,5 @@ def sides_of(pair: PairCell, reports: Sequence[Report] = ()) -> list[PairSide]:
             learned=report and report.learned,
             tracking=report and report.tracking,
         )
-        for cell, report in zip(pair.cells, reports or (None, None), strict=True)
+        for cell, report in zip(pair.cells, pair.reports or (None, None), strict=True)
     ]

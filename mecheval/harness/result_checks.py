@@ -48,6 +48,13 @@ def outlined(metric: Metric, layouts: Sequence[Layout], results: Sequence[Metric
     return ", ".join(ids)
 
 
+def deterministic(measured: Callable[[], Sequence[MetricResult]]) -> str:
+    """Check that the same is measured twice."""
+    first, again = measured(), measured()
+    need(first == again, "the same subject gives other results the second time")
+    return ""
+
+
 def round_trip(results: Sequence[MetricResult]) -> str:
     """Check that results are the same when they are written and read."""
     for result in results:

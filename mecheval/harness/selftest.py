@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mecheval.harness.building import build_task
 from mecheval.harness.known_values import SAID, Case, Known
@@ -63,16 +63,12 @@ def run_case(case: Case) -> list[Outcome]:
     """Measure metrics on planted models, and hold the results against what is known."""
     found: dict[str, MetricResult | str] = {}
     with one_thread():
-        if case.pairs:
-            pair = pair_of(case)
-            measured, params_of = (lambda metric: measure_pair(metric, pair)), case.pairs
-        else:
-            subject = subject_of(case.model, case.task)
-            measured, params_of = (lambda metric: measure(metric, subject)), case.params
-        for name, params in params_of.items():
+        subject: Any = pair_of(case) if case.pairs else subject_of(case.model, case.task)
+        measuring: Any = measure_pair if case.pairs else measure
+        for name, params in (case.pairs or case.params).items():
             try:
                 metric = configured_metric(Spec(name), Registry(), params)
-                found |= {result.id: result for result in measured(metric)}
+                found |= {result.id: result for result in measuring(metric, subject)}
             except Exception as error:  # a metric that fails is off; the others are still measured
                 found[name] = in_words(error)
     return [_outcome(case, known, found) for known in case.known]

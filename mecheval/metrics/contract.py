@@ -62,7 +62,8 @@ class Metric(ABC):
 
     card: ClassVar[MetricCard]
     of_pairs: ClassVar[bool] = False
-    """Whether it is one of pairs of models; see :class:`mecheval.metrics.pairs.PairMetric`."""
+    """Whether it is one of pairs of models (:class:`mecheval.metrics.pairs.PairMetric`). The scope
+    that is declared says the same, which listings read from the source; both are held together."""
 
     name: str = field(init=False, repr=False, compare=False, default="")
     usual: Mapping[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)

@@ -9,14 +9,15 @@ networks, so that their interval is a jackknife's. There is no rank: neither end
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mecheval.reports.canonical import sha256_of
 from mecheval.reports.collection.numbers import Number, number_of
 from mecheval.reports.collection.over_pairs import OverPairs, over_pairs
+from mecheval.reports.labels import model_key
 from mecheval.reports.tracking import NOT_LEARNED
-from mecheval.spec import Spec
+from mecheval.spec import format_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ _DIAGONAL = (
 )
 
 
-@dataclass
+@dataclass(frozen=True)
 class Matrix:
     """One number of all pairs of models on a task.
 
@@ -53,7 +54,7 @@ class Matrix:
     caption: str
     models: list[str]
     unlearned: list[str]
-    entries: dict[tuple[int, int], OverPairs] = field(default_factory=dict)
+    entries: Mapping[tuple[int, int], OverPairs]
 
     @property
     def titles(self) -> list[str]:
@@ -114,51 +115,67 @@ def matrices_of(reports: Iterable[PairReport]) -> list[Matrix]:
     return [matrix for of_task in by_task.values() for matrix in _of_task(of_task)]
 
 
+class _Placed(NamedTuple):
+    """A report, with the place of each side's model among the models and its seed, in order."""
+
+    report: PairReport
+    ends: tuple[tuple[int, int], tuple[int, int]]
+
+
 def _of_task(reports: Sequence[PairReport]) -> Iterator[Matrix]:
-    sides = {_model_of(side): side for report in reports for side in report.sides}
-    place = {key: i for i, key in enumerate(sides)}
-    names = _names(list(sides.values()))
-    unlearned = list(_unlearned(reports, place, names))
+    place: dict[str, int] = {}
+    first: list[PairSide] = []
+    learned: dict[tuple[int, int], bool | None] = {}
+    placed = []
+    for report in reports:
+        ends = []
+        for side in report.sides:
+            key = _model_of(side)
+            if key not in place:
+                place[key] = len(place)
+                first.append(side)
+            ends.append((place[key], side.seed))
+            learned[ends[-1]] = side.learned
+        placed.append(_Placed(report, (min(ends), max(ends))))
+    names = _names(first)
+    unlearned = list(_unlearned(learned, names))
     headings = {
-        (result.id, line.title, line.at): line
+        (result.id, line.title, line.at): (result, line)
         for report in reports
         for result in report.metrics
         for line in result.headline
     }
-    for (id, title, _), line in headings.items():
-        name = next(r.metric for report in reports for r in report.metrics if r.id == id)
-        captions = (report.captions.get(name, "") for report in reports)
-        matrix = Matrix(
-            reports[0].task_title, id, title, next(filter(None, captions), ""), names, unlearned
-        )
-        numbers: dict[tuple[int, int], dict[tuple[int, int], Number]] = {}
-        for report in reports:
-            first, second = sorted(place[_model_of(side)] for side in report.sides)
-            found = next((result for result in report.metrics if result.id == id), None)
-            of_pair = numbers.setdefault((first, second), {})
-            of_pair[_seeds(report, place)] = _number(report, found, line)
-        for pair in sorted(numbers):
-            matrix.entries[pair] = over_pairs(numbers[pair], same=pair[0] == pair[1])
-        yield matrix
+    for result, line in headings.values():
+        captions = (report.captions.get(result.metric, "") for report in reports)
+        caption = next(filter(None, captions), "")
+        task = reports[0].task_title
+        entries = _entries(placed, result.id, line)
+        yield Matrix(task, result.id, line.title, caption, names, unlearned, entries)
+
+
+def _entries(
+    placed: Sequence[_Placed], id: str, line: Headline
+) -> dict[tuple[int, int], OverPairs]:
+    numbers: dict[tuple[int, int], dict[tuple[int, int], Number]] = {}
+    for report, ((model, seed), (other, other_seed)) in placed:
+        found = next((result for result in report.metrics if result.id == id), None)
+        of_models = numbers.setdefault((model, other), {})
+        of_models[seed, other_seed] = _number(report, found, line)
+    return {
+        models: over_pairs(numbers[models], same=models[0] == models[1])
+        for models in sorted(numbers)
+    }
 
 
 def _unlearned(
-    reports: Sequence[PairReport], place: Mapping[str, int], names: Sequence[str]
+    learned: Mapping[tuple[int, int], bool | None], names: Sequence[str]
 ) -> Iterator[str]:
     """Yield the models of which networks did not learn the task: ``NAME (3 of 4 seeds)``."""
-    networks: dict[int, dict[int, bool | None]] = {}
-    for side in (side for report in reports for side in report.sides):
-        networks.setdefault(place[_model_of(side)], {})[side.seed] = side.learned
-    for model, learned in sorted(networks.items()):
-        n = sum(not of for of in learned.values())
+    for place, name in enumerate(names):
+        seeds = [found for (model, _), found in learned.items() if model == place]
+        n = sum(not found for found in seeds)
         if n:
-            yield f"{names[model]} ({n} of {len(learned)} seeds)"
-
-
-def _seeds(report: PairReport, place: Mapping[str, int]) -> tuple[int, int]:
-    """Return the seeds of the two networks, that of the earlier model first."""
-    first, second = sorted((place[_model_of(side)], side.seed) for side in report.sides)
-    return first[1], second[1]
+            yield f"{name} ({n} of {len(seeds)} seeds)"
 
 
 def _number(report: PairReport, result: MetricResult | None, line: Headline) -> Number:
@@ -171,16 +188,18 @@ def _number(report: PairReport, result: MetricResult | None, line: Headline) -> 
 
 def _model_of(side: PairSide) -> str:
     """Return what tells models apart: all but the seed."""
-    run = {key: value for key, value in side.labels.run.items() if key != "metrics"}
-    return sha256_of([side.model.model_dump(mode="json"), run])
+    return sha256_of([model_key(side.model), _run_of(side)])
+
+
+def _run_of(side: PairSide) -> dict[str, Any]:
+    return {key: value for key, value in side.labels.run.items() if key != "metrics"}
 
 
 def _names(sides: Sequence[PairSide]) -> list[str]:
     """Return names of models, with what their runs differ in where the titles are the same."""
     counts = Counter(side.title for side in sides)
-    return [side.title if counts[side.title] == 1 else _longer(side) for side in sides]
-
-
-def _longer(side: PairSide) -> str:
-    run = {key: value for key, value in side.labels.run.items() if key != "metrics"}
-    return str(Spec(side.title, run)) if run else f"{side.title} (usual recipe)"
+    runs = [format_args(_run_of(side)) or "usual recipe" for side in sides]
+    return [
+        side.title if counts[side.title] == 1 else f"{side.title} ({run})"
+        for side, run in zip(sides, runs, strict=True)
+    ]

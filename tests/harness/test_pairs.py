@@ -10,8 +10,10 @@ import pytest
 import mecheval
 from mecheval.cli import main
 from mecheval.errors import UsageError
-from mecheval.harness.execute_pairs import planned_pairs
+from mecheval.harness.execute import planned_cells
+from mecheval.harness.pair_plan import plan_pairs
 from mecheval.harness.request import Request, Settings
+from mecheval.metrics.pairs.circuit_similarity import CircuitSimilarity
 from mecheval.reports.collection import load_results
 from mecheval.reports.files import find_reports, pair_key, read_pair
 from mecheval.spec import parse_spec
@@ -48,7 +50,7 @@ def planned(*models: str, seeds: Sequence[int] = (0, 1, 2, 3), tasks: tuple[str,
     request = Request(
         models=tuple(map(parse_spec, models)), tasks=tuple(map(parse_spec, tasks)), seeds=seeds
     )
-    return planned_pairs([request], None)
+    return plan_pairs(planned_cells([request]), None)
 
 
 def named(pairs) -> list[tuple[str, int, str, int]]:
@@ -85,7 +87,7 @@ def test_tasks_do_not_mix_and_recipes_are_models_of_their_own() -> None:
         Request(models=(parse_spec("lstm"),), tasks=(parse_spec("ar"),), recipe={"steps": steps})
         for steps in (10, 20)
     ]
-    (pair,) = planned_pairs(requests, None)
+    (pair,) = plan_pairs(planned_cells(requests), None)
     assert {cell.recipe.steps for cell in pair.cells} == {10, 20}
 
 
@@ -107,7 +109,9 @@ def test_a_pair_has_no_order() -> None:
 def test_what_cannot_be_compared_is_refused(models, tasks, metrics, sentence) -> None:
     request = Request(models=tuple(map(parse_spec, models)), tasks=tuple(map(parse_spec, tasks)))
     with pytest.raises(UsageError, match=sentence):
-        planned_pairs([request], None if metrics is None else [*map(parse_spec, metrics)])
+        plan_pairs(
+            planned_cells([request]), None if metrics is None else [*map(parse_spec, metrics)]
+        )
 
 
 def test_a_report_per_pair_and_the_same_command_keeps_it(tmp_path: Path, capsys) -> None:
@@ -201,3 +205,45 @@ def test_run_names_the_command_for_pairs() -> None:
 
     with pytest.raises(UsageError, match="mecheval similarity --metrics circuit_similarity"):
         plan(request)
+
+
+def test_workers_find_contributed_metrics_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(OWN.replace("BROKEN", ""))
+    own = ("--include-path", str(file), "--metrics", "local/gap", "-j", "2")
+    models = [*TWINS, "planted/mamba-recall[noise=0.2]"]
+    assert similarity(tmp_path / "results", *own, models=models) == 0
+    for path in files(tmp_path / "results"):
+        assert {result.id for result in read_pair(path).metrics} >= {"local/gap"}
+
+
+def test_metrics_as_objects_and_the_arithmetic(tmp_path: Path) -> None:
+    asked = {"limit": 16, "output": tmp_path, "jobs": 2, "dtype": "float64"}
+    (report,) = mecheval.similarity(
+        list(TWINS), TASK, metrics=["interchange", CircuitSimilarity(n_permutations=50)], **asked
+    )
+    assert report.metrics[0].config["n_permutations"] == 50
+    assert {side.labels.run["dtype"] for side in report.sides} == {"float64"}
+    with pytest.raises(UsageError, match="'nonsense'"):
+        mecheval.similarity(list(TWINS), TASK, nonsense=1)
+
+
+def test_the_first_failure_can_be_the_last(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(OWN.replace("BROKEN", 'raise ValueError("out of luck")'))
+    own = ("--include-path", str(file), "--metrics", "local/gap")
+    models = [*TWINS, "planted/mamba-recall[noise=0.2]"]
+    assert similarity(tmp_path / "results", *own, "--fail-fast", models=models) == 1
+    assert len(files(tmp_path / "results")) == 1
+    assert capsys.readouterr().err.count("out of luck") == 1
+
+
+def test_lines_for_programs(tmp_path: Path, capsys) -> None:
+    assert similarity(tmp_path, "--dry-run", "--json") == 0
+    (row,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert row["state"] == "to do"
+    assert similarity(tmp_path, "--quiet", "--json") == 0
+    rows = [*map(json.loads, capsys.readouterr().out.splitlines())]
+    assert {row["number"] for row in rows} >= {"correlation of circuits", "positions apart, value"}
+    assert all(row["a"] == TWINS[0] and row["n"] == 1 for row in rows)
+    assert row["key"] == read_pair(files(tmp_path)[0]).key

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mecheval.reports.collection import collect
 from mecheval.reports.collection.columns import BEHAVIOUR, columns_of
 from mecheval.reports.collection.numbers import SEED, VERDICT
-from mecheval.reports.drawing.looks import Look, look_of
+from mecheval.reports.drawing.looks import Look, looks_of
 from mecheval.reports.drawing.style import text_inches
 from mecheval.reports.drawing.words import listed, wrapped
 from mecheval.reports.results import part_of
@@ -30,14 +30,15 @@ class Sheet:
     Attributes:
         task: The task with its version.
         groups: The models, sorted by name.
-        verdicts: All verdicts on all tasks that are drawn, by id of the result: they look the
-            same in all pictures.
+        verdicts: All verdicts on all tasks that are drawn, by id of the result.
+        looks: How they are drawn in all pictures, by the metric and the word.
         failed: Models of which nothing but failures is there, with what they failed in.
     """
 
     task: str
     groups: Sequence[Group]
     verdicts: Mapping[str, Sequence[str]]
+    looks: Mapping[tuple[str, str], Look]
     failed: Mapping[str, str]
 
     def results(self) -> Iterator[MetricResult]:
@@ -132,7 +133,7 @@ class Sheet:
         What a metric says of several variables in one word looks the same; no two verdicts of
         different words or metrics look alike. Those that no colour is left for are half-filled.
         """
-        return look_of(self.verdicts, id, verdict)
+        return self.looks[next(r.name for r in self.results() if r.id == id), verdict]
 
 
 def sheets(reports: Sequence[Report]) -> list[Sheet]:
@@ -142,6 +143,7 @@ def sheets(reports: Sequence[Report]) -> list[Sheet]:
     """
     collection = collect(reports)
     verdicts: dict[str, set[str]] = {}
+    metrics: dict[str, str] = {}
     by_task: dict[str, list[Group]] = {}
     for group in sorted(collection, key=lambda group: natural(group.name.row)):
         by_task.setdefault(group.name.task, []).append(group)
@@ -149,7 +151,10 @@ def sheets(reports: Sequence[Report]) -> list[Sheet]:
             for result in report.metrics:
                 if result.verdict is not None:
                     verdicts.setdefault(result.id, set()).add(result.verdict)
+                    metrics[result.id] = result.name
     known = {id: sorted(words) for id, words in verdicts.items()}
+    said = dict.fromkeys((metrics[id], word) for id, words in known.items() for word in words)
+    looks = looks_of([*said])
     measured = {group.name for group in collection}
     failed: dict[str, dict[str, str]] = {}
     for item in collection.refused:
@@ -157,7 +162,7 @@ def sheets(reports: Sequence[Report]) -> list[Sheet]:
             of_task = failed.setdefault(item.name.task, {})
             of_task[item.name.row] = f"failed in {item.report.error.stage}"
     return [
-        Sheet(task, by_task[task], known, failed.get(task, {}))
+        Sheet(task, by_task[task], known, looks, failed.get(task, {}))
         for task in sorted(by_task, key=natural)
     ]
 
