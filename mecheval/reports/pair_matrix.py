@@ -183,7 +183,9 @@ def _number(report: PairReport, result: MetricResult | None, line: Headline) -> 
     if report.error is not None:
         return Number(reason=report.error.message)
     number = number_of(result, line.at)
-    return number.within(line.bounds if line.at else number.bounds, otherwise=line.otherwise)
+    if number.value is None and line.otherwise and result and result.value is not None:
+        return Number(reason=line.otherwise)
+    return number._replace(bounds=line.bounds if line.at else number.bounds)
 
 
 def _model_of(side: PairSide) -> str:
