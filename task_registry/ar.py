@@ -88,10 +88,10 @@ class AssociativeRecall(Task):
             some = 1 <= self.n_held < self.values
             self._check(some, "a held_out that leaves values on each side")
             self._check(self.keys <= self.values, "as many values as keys for held_out")
-        length, shortest = self.length_of(self.pairs), self.length_of(2)
-        follows = f"max_length={length} and min_length from {shortest} on, or neither"
+        length = self.length_of(self.pairs)
+        follows = f"max_length={length} and min_length from {self.shortest} on, or neither"
         self._check(self.max_length in (0, length), follows)
-        self._check(self.min_length in (0, *range(shortest, length + 1)), follows)
+        self._check(self.min_length in (0, *range(self.shortest, length + 1)), follows)
         object.__setattr__(self, "max_length", length)
         object.__setattr__(self, "min_length", self.min_length or length)
         super().__post_init__()
@@ -113,6 +113,11 @@ class AssociativeRecall(Task):
         """Return the first symbol of the keys or of the values, and how many there are."""
         start = DIVIDER + 1
         return (start, self.keys) if side == "key" else (start + self.keys, self.values)
+
+    @property
+    def shortest(self) -> int:
+        """Return the number of symbols of sequences with two pairs."""
+        return self.length_of(2)
 
     @property
     def n_held(self) -> int:

@@ -114,8 +114,8 @@ class AssociativeTreecall(Task):
         self._check(self.queries >= 1, "at least one of queries")
         self._check(0 <= self.held_out < 1, "a held_out from 0 on and beneath 1")
         object.__setattr__(self, "min_length", self.min_length or self.max_length)
-        shortest = SHORTEST + 1 + self.queries
-        self._check(self.min_length >= shortest, f"a min_length of at least {shortest}")
+        enough = self.min_length >= self.shortest
+        self._check(enough, f"a min_length of at least {self.shortest}")
         super().__post_init__()
 
     def _check(self, holds: bool, needs: str) -> None:
@@ -130,6 +130,11 @@ class AssociativeTreecall(Task):
                  "transparent")  # fmt: skip
         shape = {name: getattr(self, name) for name in names}
         return random_grammar(GrammarShape(**shape, seed=self.grammar_seed))
+
+    @property
+    def shortest(self) -> int:
+        """Return the number of symbols of the smallest trees, with their queries."""
+        return SHORTEST + 1 + self.queries
 
     def room(self, length: int) -> int:
         """Return the most tokens of a yield in a sequence of so many symbols."""

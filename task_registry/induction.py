@@ -70,6 +70,11 @@ class Induction(Task):
         super().__post_init__()
 
     @property
+    def shortest(self) -> int:
+        """Return the number of symbols of a pair and its query."""
+        return SHORTEST
+
+    @property
     def symbols(self) -> tuple[str, ...]:
         """Return BOS and the tokens."""
         return (BOS, *(f"t{i}" for i in range(self.tokens)))

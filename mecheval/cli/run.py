@@ -115,6 +115,9 @@ def _dry_run(requests: Sequence[Request], *, as_json: bool) -> int:
     shown = [[str(value) for value in (row | {"key": row["key"][:8]}).values()] for row in rows]
     there = sum(row["state"] == "cached" for row in rows)
     say(table(["Model", "Task", "Seed", "State", "Key", "Report"], shown))
+    todo = [cells[row["key"]] for row in rows if row["state"] == "to do"]
+    for note in dict.fromkeys(note for cell in todo for note in cell.notes):
+        say(f"Note: {note}", error=True)
     say(f"{there} cells are already there, {len(rows) - there} to do", error=True)
     return 0
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mecheval.harness.gate import check_behaviour
 from mecheval.metrics import Metric, configured_metric
-from mecheval.metrics.measuring import check_scope, unmet_by_model, unmet_by_task
+from mecheval.metrics.measuring import check_scope, unmet_by_model, unmet_by_task, unmet_within
 from mecheval.own_code.loose import file_of, loose_sha256
 from mecheval.own_code.sources import source_sha256
 from mecheval.reports.schema import MetricIdentity
@@ -16,6 +16,7 @@ from mecheval.reports.schema import MetricIdentity
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from mecheval.metrics.needs import Bounds
     from mecheval.models.contract import SequenceModel
     from mecheval.registry import Registry
     from mecheval.spec import Spec
@@ -120,7 +121,7 @@ def identity_of(metric: Metric) -> MetricIdentity:
 
 
 def lacking(
-    metrics: Iterable[Metric], task: Task, model: SequenceModel | None
+    metrics: Iterable[Metric], task: Task, model: SequenceModel | None, bounds: Bounds
 ) -> dict[str, list[str]]:
     """Return the metrics that will be null whatever is measured, by the reason.
 
@@ -128,10 +129,12 @@ def lacking(
         metrics: The metrics.
         task: The task.
         model: The model with any weights; None where it is not built for this question.
+        bounds: The limit on examples, and the model's context.
     """
     found: dict[str, list[str]] = {}
     for metric in metrics:
         reason = unmet_by_task(metric, task) or (model and unmet_by_model(metric, model))
+        reason = reason or unmet_within(metric, task, bounds)
         if reason:
             found.setdefault(reason, []).append(metric.id)
     return found

@@ -16,11 +16,13 @@ from mecheval.harness.building import (
     model_label,
     task_label,
 )
+from mecheval.harness.foreseen import Examples, check_context
 from mecheval.harness.measures import identity_of, label_of, lacking, metrics_on
 from mecheval.harness.request import DTYPES, Cell, Request
 from mecheval.harness.sweeping import check_numbers, sweep_of
 from mecheval.harness.unchanged import file_sha256, sample_sha256
 from mecheval.harness.users_code import said_in_a_sentence
+from mecheval.metrics.needs import Bounds
 from mecheval.recipe import PROTOCOL
 from mecheval.registry import Registry
 from mecheval.reports.checkpoints import checkpoint_id
@@ -66,12 +68,17 @@ def _planned(request: Request) -> list[Cell]:
             declared = [_declared_at("task", task.given, registry)]
             declared.append(_declared_at("model", model.given, registry))
             with said_in_a_sentence(" and ".join(filter(None, declared)) or None):
+                sweep = sweep_of(request, model.recipe, model=model.identity.name)
+                recipes = sweeps.members(model.recipe, sweep)
+                check_context(model.source, task.task, recipes)
+                task.examples.check_training(recipes)
                 encoding = model.source.encode(task.task)
-                notes = _notes(model, task, encoding) + model.source.notes(
+                bounds = Bounds(request.limit, model.source.context_limit)
+                notes = _notes(model, task, encoding, bounds) + model.source.notes(
                     request.dtype or model.source.dtype
                 )
                 for seed in request.chosen_seeds:
-                    cell = _cell(request, model, task, seed, notes)
+                    cell = _cell(request, model, task, seed, notes, sweep)
                     cells.setdefault(cell.key, cell)
     return list(cells.values())
 
@@ -143,6 +150,7 @@ class _PlannedTask:
     label: Mapping[str, Any]
     metrics: Sequence[Metric]
     chosen: list[str] | None
+    examples: Examples
 
 
 @dataclass(frozen=True)
@@ -164,8 +172,10 @@ def _task(given: Spec | Task, request: Request, registry: Registry) -> _PlannedT
         sample_sha256=sample_sha256(task),
     )
     metrics = metrics_on(task, request.metrics, registry)
-    chosen = label_of(metrics, task, registry)
-    return _PlannedTask(given, task, identity, task_label(given, task), metrics, chosen)
+    chosen, examples = label_of(metrics, task, registry), Examples(task)
+    examples.check_tests(metrics)
+    label = task_label(given, task)
+    return _PlannedTask(given, task, identity, label, metrics, chosen, examples)
 
 
 def _model(given: Spec | ModelSource, request: Request, registry: Registry) -> _PlannedModel:
@@ -190,9 +200,11 @@ def _model(given: Spec | ModelSource, request: Request, registry: Registry) -> _
     return _PlannedModel(given, source, recipe, identity, label)
 
 
-def _notes(model: _PlannedModel, task: _PlannedTask, encoding: Encoding) -> tuple[str, ...]:
-    """Say which metrics will be null because the task or the model lacks what they need."""
-    found = lacking(task.metrics, task.task, _unweighted(model, task, encoding))
+def _notes(
+    model: _PlannedModel, task: _PlannedTask, encoding: Encoding, bounds: Bounds
+) -> tuple[str, ...]:
+    """Say which metrics will be null because something lacks what they need, or is too short."""
+    found = lacking(task.metrics, task.task, _unweighted(model, task, encoding), bounds)
     names = f"{model.identity.name} on {task.identity.name}"
     return tuple(f"{', '.join(ids)} of {names}: null, {why}" for why, ids in found.items())
 
@@ -213,8 +225,8 @@ def _cell(
     task: _PlannedTask,
     seed: int,
     notes: tuple[str, ...],
+    sweep: Mapping[str, list[Any]],
 ) -> Cell:
-    sweep = sweep_of(request, model.recipe, model=model.identity.name)
     dtype = request.dtype or model.source.dtype
     gate_on = task.task.gate_on
     recipe, usual = model.recipe.on(gate_on), model.source.recipe.on(gate_on)
@@ -227,7 +239,7 @@ def _cell(
         seed=seed,
         dtype=dtype,
         limit=request.limit,
-        sweep=sweep or None,
+        sweep=dict(sweep) or None,
         snapshots=request.snapshots,
     )
     run = differences(recipe.fields(), usual.fields())

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from mecheval.metrics.contract import Metric
+    from mecheval.metrics.needs import Bounds
     from mecheval.metrics.subject import Subject
     from mecheval.models.contract import SequenceModel
     from mecheval.registry import Registry
@@ -126,6 +127,12 @@ def unmet_by_model(metric: Metric, model: SequenceModel) -> str | None:
     return next(filter(None, (need.of_model(model) for need in metric.card.needs)), None)
 
 
+def unmet_within(metric: Metric, task: Task, bounds: Bounds) -> str | None:
+    """Say of what a metric will have too little, None where it may have enough."""
+    needs = metric.card.needs
+    return next(filter(None, (need.of_bounds(task, metric, bounds) for need in needs)), None)
+
+
 def measure(metric: Metric, subject: Subject) -> list[MetricResult]:
     """Measure one metric on a subject.
 
@@ -146,7 +153,8 @@ def measure(metric: Metric, subject: Subject) -> list[MetricResult]:
         return [_null(metric, layout, _not_learned(subject)) for layout in metric.outline(subject)]
     for need in metric.card.needs:
         subject = need.given(subject, metric)
-    nothing = next(filter(None, (need.of_subject(subject) for need in metric.card.needs)), None)
+    needs = metric.card.needs
+    nothing = next(filter(None, (need.of_subject(subject, metric) for need in needs)), None)
     if nothing:
         return [_null(metric, layout, nothing) for layout in metric.outline(subject)]
     try:

@@ -12,18 +12,37 @@ from mecheval import stats
 from mecheval.errors import unknown
 from mecheval.metrics.accuracy import last_right
 from mecheval.metrics.longer_words import N_WORDS, lacks_test
+from mecheval.metrics.subject import too_long
 from mecheval.tasks.quotients import state_variable
 from mecheval.tasks.words import GroupWords
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mecheval.metrics.contract import Metric
     from mecheval.metrics.subject import Subject
     from mecheval.models.contract import SequenceModel
     from mecheval.tasks import Task
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """What bounds the examples of a run, known when it is planned.
+
+    Attributes:
+        limit: Largest number of examples per metric, None for all.
+        context: Most positions that the model accepts, None if unbounded or not known.
+    """
+
+    limit: int | None = None
+    context: int | None = None
+
+
 class Need:
     """Something that a task or a model must have; its text is what listings show."""
+
+    kinds: tuple[str, ...] = ()
+    """The kinds of counterfactual that are asked for, where the task has them."""
 
     @property
     def asks_model(self) -> bool:
@@ -42,11 +61,15 @@ class Need:
         """Say why a model does not have it, None where it does or where this is of no matter."""
         return None
 
+    def of_bounds(self, task: Task, metric: Metric, bounds: Bounds) -> str | None:
+        """Say why there will be too little to measure, None where there may be enough."""
+        return None
+
     def given(self, subject: Subject, metric: Metric) -> Subject:
         """Return what a metric is given to measure: the subject as it is, or at another length."""
         return subject
 
-    def of_subject(self, subject: Subject) -> str | None:
+    def of_subject(self, subject: Subject, metric: Metric) -> str | None:
         """Say why a model on a task that it learned has nothing to measure, None where it has."""
         return None
 
@@ -75,6 +98,8 @@ class Counterfactual(Need):
 @dataclass(frozen=True)
 class Association(Need):
     """A question for what stands behind a token: the value answers, the key is repeated."""
+
+    kinds = ("value", "key")
 
     def __str__(self) -> str:
         """Return it in words."""
@@ -110,6 +135,12 @@ class Variable(Need):
                 of, see = f"variable of {task.card.name}", f"`mecheval show task {task.card.name}`"
                 raise unknown(of, name, task.variables, see=see)
         return None if task.variables else f"task '{task.card.name}' has no latent variable"
+
+
+def kinds_of(metrics: Iterable[Metric], task: Task) -> list[str]:
+    """Return the kinds of counterfactual of a task that metrics ask for by name, each once."""
+    asked = (kind for metric in metrics for need in metric.card.needs for kind in need.kinds)
+    return [kind for kind in dict.fromkeys(asked) if kind in task.counterfactuals]
 
 
 def parts_of(name: str, *, joined: bool = True) -> list[str]:
@@ -148,11 +179,15 @@ class AtLength(Need):
         """Look among the tests of the task."""
         return Longer(metric.params["length"]).of_task(task, metric)
 
+    def of_bounds(self, task: Task, metric: Metric, bounds: Bounds) -> str | None:
+        """Look at the context of the model."""
+        return too_long(metric.params["length"] * task.max_length, bounds.context)
+
     def given(self, subject: Subject, metric: Metric) -> Subject:
         """Return the subject at that length."""
         return subject.at(metric.params["length"])
 
-    def of_subject(self, subject: Subject) -> str | None:
+    def of_subject(self, subject: Subject, metric: Metric) -> str | None:
         """Look at the context of the model, and at its answers: above the training length only.
 
         At the training length the gate has said that the task was learned.

@@ -14,7 +14,7 @@ from mecheval.tasks.floors import first_position, task_floors
 from mecheval.tasks.splits import Split, draw, draw_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from mecheval.models.contract import Encoding, SequenceModel
@@ -65,10 +65,7 @@ class Subject:
 
     def too_long(self, length: int) -> str | None:
         """Say why the model cannot read sequences of a number of symbols, None where it can."""
-        limit = self.model.context_limit
-        if limit is None or length + 1 <= limit:
-            return None
-        return f"the model takes at most {limit} positions and this length needs {length + 1}"
+        return too_long(length, self.model.context_limit)
 
     def at(self, factor: int) -> Subject:
         """Return the same subject at a multiple of the training length.
@@ -97,9 +94,7 @@ class Subject:
         Args:
             **sizes: The parameters of the metric that say how many there are, with their values.
         """
-        if any(self.cut(n) < n for n in sizes.values()):
-            return "a higher limit on examples gives more"
-        return f"{' and '.join(sizes)} {'gives' if len(sizes) == 1 else 'give'} more"
+        return gives_more(self.limit, sizes)
 
     def stream(self, *names: str | int) -> np.random.Generator:
         """Return the random stream of one purpose."""
@@ -173,3 +168,27 @@ class Subject:
             read_BT=batch.targets_BT != UNSCORED, batch_size=self.batch_size,
         )  # fmt: skip
         return answers_A[logits_BTA.argmax(-1)]
+
+
+def too_long(length: int, limit: int | None) -> str | None:
+    """Say why sequences of a number of symbols cannot be read, None where they can.
+
+    Args:
+        length: The number of symbols, BOS not counted.
+        limit: Most positions that the model accepts, None if unbounded.
+    """
+    if limit is None or length + 1 <= limit:
+        return None
+    return f"the model takes at most {limit} positions and this length needs {length + 1}"
+
+
+def gives_more(limit: int | None, sizes: Mapping[str, int]) -> str:
+    """Say in words what gives more examples: the limit where it cuts, or else parameters.
+
+    Args:
+        limit: Largest number of examples, None for all.
+        sizes: The parameters of the metric that say how many there are, with their values.
+    """
+    if limit is not None and any(limit < n for n in sizes.values()):
+        return "a higher limit on examples gives more"
+    return f"{' and '.join(sizes)} {'gives' if len(sizes) == 1 else 'give'} more"

@@ -1,4 +1,4 @@
-"""What the harness and the engine need of a model, and what a model card declares.
+"""What the harness and the engine need of a model, and of what builds one.
 
 Shape suffixes: ``B`` batch, ``T`` position, ``D`` residual width, ``C`` vocabulary, ``P`` positions
 at which logits are wanted, ``A`` answer tokens.
@@ -7,7 +7,6 @@ at which logits are wanted, ``A`` answer tokens.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -15,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from mecheval.errors import UsageError, unknown
+from mecheval.models.card import ModelCard as ModelCard  # noqa: TC001 - others look here
+from mecheval.models.card import ModelIdentity as ModelIdentity  # noqa: TC001
 from mecheval.models.decomposition import Refusal
 from mecheval.models.encoding import Encoding as Encoding
 from mecheval.models.encoding import own_codes as own_codes
@@ -215,32 +216,6 @@ class SequenceModel(nn.Module, ABC):
         return next(self.parameters()).device
 
 
-@dataclass(frozen=True)
-class ModelIdentity:
-    """Everything about a model that decides a cell's numbers; part of the cell key."""
-
-    name: str
-    args: Mapping[str, Any]
-    source: Literal["scratch", "pretrained", "random", "module", "planted"]
-    revision: str | None = None
-    commit: str | None = None
-    weights_sha256: str | None = None
-    file_sha256: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelCard:
-    """What is known of a model without building it; unknown facts are written as None."""
-
-    name: str
-    summary: str
-    architecture: str
-    reference: str
-    license: str | None
-    recipes: Mapping[str, Recipe]
-    sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
 class ModelSource(ABC):
     """A configured entry of the model registry: it can say what it is, and build itself."""
 
@@ -282,6 +257,11 @@ class ModelSource(ABC):
     def labels(self) -> Mapping[str, str]:
         """Return what tells the model apart in tables beside the arguments that were given."""
         return {}
+
+    @property
+    def context_limit(self) -> int | None:
+        """Return the most positions that the model will accept, None if unbounded or not known."""
+        return None
 
     def notes(self, dtype: str) -> tuple[str, ...]:
         """Return what to know of the model before it is measured in a type of number."""

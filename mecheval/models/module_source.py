@@ -95,6 +95,11 @@ class ModuleSource(ModelSource):
         floating = (p.dtype for p in self._model.parameters() if p.is_floating_point())
         return str(next(floating, torch.float32)).removeprefix("torch.")
 
+    @property
+    def context_limit(self) -> int | None:
+        """Return the most positions that the module accepts, None if unbounded."""
+        return self._model.context_limit
+
     def encode(self, task: Task) -> Encoding:
         """Map symbols to tokens of text; without a tokenizer a symbol's token id is its index.
 

@@ -107,6 +107,11 @@ class Task(ABC):
         """Return all symbols of the task; the first is :data:`BOS`."""
 
     @property
+    def shortest(self) -> int:
+        """Return the fewest symbols that an example can have, whatever lengths are asked for."""
+        return 1
+
+    @property
     @abstractmethod
     def answers(self) -> tuple[int, ...]:
         """Return the indices of the symbols that can be a target."""

@@ -40,7 +40,7 @@ _DENSE = 1 << 23  # largest table of counts that is held densely
 
 @dataclass(frozen=True)
 class Floors:
-    """Table accuracies of one target.
+    """Table accuracies of one target; none of a target that is not scored anywhere.
 
     Attributes:
         accuracy: Plain accuracy by floor.
@@ -197,6 +197,8 @@ def _floors(
     half = len(values_BT) // 2
     known_BT, scored_BT = values_BT[:half] != UNDEFINED, values_BT[half:] != UNDEFINED
     value_N, value_M = values_BT[:half][known_BT], values_BT[half:][scored_BT]
+    if not (len(value_N) and len(value_M)):  # defined nowhere behind the first position
+        return Floors({}, {})
     share_K = np.bincount(value_N, minlength=n_values) / len(value_N)
     total_K = np.bincount(value_M, minlength=n_values)
     accuracy, recalls = {}, {}

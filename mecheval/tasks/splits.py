@@ -47,8 +47,14 @@ def draw(task: Task, rng: np.random.Generator, n: int, *, length: int, split: Sp
     """Draw ``n`` examples of one split.
 
     Raises:
-        ContractError: The task has no sequence of this length in the split.
+        UsageError: The task has no sequence of this length.
+        ContractError: It has none in the split.
     """
+    if length < task.shortest:
+        raise UsageError(
+            f"Task '{task.card.name}' has no sequences of {length} symbols: the shortest have "
+            f"{task.shortest}. Ask for longer ones."
+        )
     share = 1.0 if task.separate else len(BUCKETS[split]) / 16
     batches, found = [], 0
     for round_ in range(_MAX_ROUNDS):
@@ -61,9 +67,10 @@ def draw(task: Task, rng: np.random.Generator, n: int, *, length: int, split: Sp
             return concatenate(batches).take(slice(n))
         if not found and round_ >= _MAX_BARREN:
             break
+    longer = "min_length" if length < task.max_length else "max_length"
     raise ContractError(
         f"Task '{task.card.name}' has too few sequences of {length} symbols for its {split} "
-        "split. Raise min_length."
+        f"split. Raise {longer}."
     )
 
 

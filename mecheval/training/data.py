@@ -50,7 +50,7 @@ class TrainingData:
         index = step // STEPS_PER_POOL
         if self._pool is None or self._pool[0] != (index, share):
             rng = seeding.stream(self.seed, "train_data", index)
-            low, high = self._lengths(share)
+            low, high = lengths_of(self.task, share)
             length = int(rng.integers(low, high + 1))
             pool = draw(self.task, rng, STEPS_PER_POOL * self.batch, length=length, split="train")
             pool = pool.take(_by_end(pool.end_B, self.batch, rng))
@@ -71,16 +71,23 @@ class TrainingData:
             rng = seeding.stream(self.seed, "validation_data", *(["more"] if confirming else []))
             n, length = (
                 N_CONFIRMING if confirming else N_VALIDATION,
-                times * self._lengths(share)[1],
+                times * lengths_of(self.task, share)[1],
             )
             batch = draw(self.task, rng, n, length=length, split="validation")
             batch = batch.take(np.argsort(batch.end_B, kind="stable"))
             self._validation[key] = batch.recoded(self.encoding.code_C)
         return self._validation[key]
 
-    def _lengths(self, share: float) -> tuple[int, int]:
-        high = max(1, round(share * self.task.max_length))
-        return min(self.task.min_length, high), high
+
+def lengths_of(task: Task, share: float) -> tuple[int, int]:
+    """Return the fewest and the most symbols of the training examples of a curriculum stage.
+
+    Args:
+        task: The task.
+        share: The curriculum's share of its length range.
+    """
+    high = max(1, round(share * task.max_length))
+    return min(task.min_length, high), high
 
 
 def _by_end(end_B: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -115,7 +115,7 @@ class Trainer:
             UsageError: The model's context is shorter than the recipe's validation examples.
         """
         self.task, self.recipe, self.seed, self.emit = task, recipe.on(task.gate_on), seed, emit
-        validation.check_length(model, task, recipe)
+        validation.check_length(model.context_limit, task, recipe)
         # One process trains cells of different precision in turn; the state is shared otherwise.
         AcceleratorState._reset_state(reset_partial_state=True)
         precision = "bf16" if recipe.precision == "bfloat16" else "no"

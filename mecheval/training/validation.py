@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mecheval.models.contract import SequenceModel
     from mecheval.recipe import Recipe
     from mecheval.tasks import Batch, Task
     from mecheval.training.loop import Trainer
@@ -81,13 +80,18 @@ def stalled(accuracies: Sequence[float], recipe: Recipe) -> bool:
     return max(recent) < max(before) + recipe.least_rise
 
 
-def check_length(model: SequenceModel, task: Task, recipe: Recipe) -> None:
+def check_length(limit: int | None, task: Task, recipe: Recipe) -> None:
     """Check that a model takes validation examples as long as the recipe asks for.
+
+    Args:
+        limit: Most positions that the model accepts, None if unbounded.
+        task: The task.
+        recipe: How the model is trained.
 
     Raises:
         UsageError: They are longer than its context.
     """
-    limit, needed = model.context_limit, recipe.stop_length * task.max_length + 1
+    needed = recipe.stop_length * task.max_length + 1
     if recipe.stop_length > 1 and limit is not None and needed > limit:
         raise UsageError(
             f"The recipe has stop_length={recipe.stop_length}, so validation needs {needed} "

@@ -13,6 +13,7 @@ from mecheval.harness.measures import lacking, metrics_on
 from mecheval.harness.plan import plan
 from mecheval.harness.request import Request, Settings
 from mecheval.metrics import Metric, metric
+from mecheval.metrics.needs import Bounds
 from mecheval.registry import Registry
 from mecheval.spec import Spec, parse_spec, split_list
 
@@ -57,8 +58,10 @@ def test_what_is_lacking_is_known_beforehand() -> None:
     metrics = metrics_on(task, [Spec("interchange"), Spec("convolution")], Registry())
     with_, without = (mecheval.load_model(name, task=task) for name in ("mamba", "lstm"))
     no_key = "task 'parity' has no counterfactual key or value"
-    assert lacking(metrics, task, with_) == {no_key: ["interchange"]}
-    assert list(lacking(metrics, task, without).values()) == [["convolution"], ["interchange"]]
+    bounds = Bounds()
+    assert lacking(metrics, task, with_, bounds) == {no_key: ["interchange"]}
+    found = lacking(metrics, task, without, bounds)
+    assert list(found.values()) == [["convolution"], ["interchange"]]
 
 
 def test_a_variable_that_is_not_there_is_known_beforehand() -> None:

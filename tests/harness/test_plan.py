@@ -241,7 +241,7 @@ def test_a_task_file_that_does_not_import_is_named(tmp_path):
     [
         request("lstm[layers=2]", "ar[small,query=value] atr[gen,queries=2] dyck[longer=[2]]"),
         request("pythia-70m[weights=random]", "parity", recipe={"steps": 0}),
-        request("mamba[size=formal,layers=3] transformer[mlp_ratio=0]", "parity[noop_rate=0]"),
+        request("mamba[size=formal,layers=3] transformer[mlp_ratio=0]", "parity[noop_rate=0.1]"),
         request("hybrid[layers=2,pattern=mamba-attention]", size="formal"),
         request("planted/lstm-parity planted/parity-spread[rotated=5]", "parity"),
         request(

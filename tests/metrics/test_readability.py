@@ -163,3 +163,22 @@ def test_probes_are_fitted_at_the_length_that_is_asked_for() -> None:
     assert longer.config["length"] == 2
     # What is remembered at one length is not taken for the other.
     assert read(subject).model_dump() == short.model_dump()
+
+
+def test_a_variable_that_no_sequence_of_a_few_defines(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = load_task("parity")
+    subject = subject_of(spread_over_blocks(), task, limit=4)
+    never_defined = {
+        split: replace(batch, variables={"parity": np.full_like(batch.tokens_BT, -1)})
+        for split in ("train", "validation", "test")
+        for batch in [subject.examples(split, 4, purpose="probe")]
+    }
+    monkeypatch.setattr(
+        type(subject), "examples", lambda self, split, n, *, purpose: never_defined[split]
+    )
+    result = read(subject)
+    assert result.value is None
+    assert result.reason == (
+        "fewer than two values of parity have 10 training examples: a higher limit on examples "
+        "gives more"
+    )

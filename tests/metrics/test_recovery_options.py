@@ -141,6 +141,14 @@ def test_gradients_guess_no_memory() -> None:
     assert "trivial_error" not in found[0].scalars
 
 
+def test_a_component_that_no_layer_has_is_null_by_every_method() -> None:
+    for method in ("exact", "gradient_guess"):
+        asked = {"components": ["z", "block_in"], "method": method, "min_gap": 0.0}
+        absent, found = measured("recovery", subject_of(), **asked)
+        assert (absent.value, absent.reason) == (None, "the model has no such component")
+        assert found.value is not None
+
+
 def test_pairs_of_longer_words_have_the_recovery_of_those_of_training() -> None:
     """The state is written at a block, at every position: at any length all of it is there."""
     from mecheval.harness.selftest import subject_of as planted

@@ -23,9 +23,10 @@ from mecheval.metrics.bottleneck.erasure_sweep import Asked, prepare_sweep
 from mecheval.metrics.bottleneck.scrubbing import scrub_series, scrubbed
 from mecheval.metrics.bottleneck.summary import summary
 from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.enough import Answers
 from mecheval.metrics.needs import AtLength, Variable
 from mecheval.metrics.parameters import Amount, Count, Lengths, Strength, Strengths
-from mecheval.metrics.probe.probe_scores import probe_scores, too_few_examples
+from mecheval.metrics.probe.probe_scores import TRAINABLE, probe_scores, too_few_examples
 from mecheval.metrics.results import Estimate, Layout
 from mecheval.tasks.floors import counting, first_position
 
@@ -58,7 +59,7 @@ ERASER_NOTES = {
     "of a variable is erased from the residual stream, at the layer where that costs most: 1 is "
     "all of it, 0 or less no more than erasing by the labels of other sequences costs. It says "
     "whether the model uses this subspace: it may use the variable in another form.",
-    needs=(Variable(), AtLength()),
+    needs=(Variable(), AtLength(), TRAINABLE, Answers("n_erase")),
     part="variable",
     headline=(
         Column("{part}: information lost by erasing"),

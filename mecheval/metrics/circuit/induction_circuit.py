@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mecheval.metrics.circuit.gap import gap_of
+from mecheval.metrics.circuit.gap import MIN_PAIRS, gap_of
 from mecheval.metrics.circuit.head_circuit import head_circuit, paths_of
 from mecheval.metrics.circuit.state_circuit import state_circuit
 from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.enough import Enough
 from mecheval.metrics.measuring import UNMET
 from mecheval.metrics.needs import Counterfactual
 from mecheval.metrics.parameters import Count
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     family="intervention",
     caption="which heads (by layer and number), or which layers' memories, hand the answer on from "
     "the value to the query, and the share of it that goes this way: 1 is all, 0 none.",
-    needs=(Counterfactual("key"),),
+    needs=(Counterfactual("key"), Enough(MIN_PAIRS)),
     headline=(
         Column("circuit", at="verdict"),
         Column("share of the answer that it carries"),

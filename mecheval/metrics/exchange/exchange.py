@@ -21,6 +21,7 @@ import numpy as np
 from mecheval import stats
 from mecheval.metrics import resampling
 from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.enough import Answers
 from mecheval.metrics.exchange import checks
 from mecheval.metrics.exchange.curves import Curves, inner_mean, lateness
 from mecheval.metrics.exchange.exchange_sweep import Outcome, Sweep, sweep_of
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     "token there. Sufficiency is the share of what that costs which is not lost if the other "
     "sequence is of the same state: 1 where the activations are the state and nothing else that "
     "counts. Its lateness is where along the layers it rises, from 0 to 1.",
-    needs=(Variable(joined=True), AtLength()),
+    needs=(Variable(joined=True), AtLength(), Answers("n_sequences")),
     part="variable",
     headline=(
         Column("{part}: lateness of sufficiency"),

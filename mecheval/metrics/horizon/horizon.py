@@ -24,6 +24,7 @@ from pydantic import Field
 
 from mecheval import stats
 from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.enough import Enough
 from mecheval.metrics.horizon.followed import Followed
 from mecheval.metrics.horizon.places import Words, places_by_layer
 from mecheval.metrics.horizon.spread import threshold
@@ -31,6 +32,7 @@ from mecheval.metrics.horizon.trend import Trend, ends_of
 from mecheval.metrics.longer_words import borne_out, last_at
 from mecheval.metrics.needs import Variable
 from mecheval.metrics.parameters import Count
+from mecheval.metrics.probe.probe_data import MIN_PER_CLASS
 from mecheval.metrics.results import Estimate, Layout, profile
 from mecheval.stats import Interval
 
@@ -60,7 +62,7 @@ _N_BEYOND = 256  # words of a length that is no test of the task: they are drawn
     "no longer told apart behind the last layer, if their spread goes on growing as it does within "
     f"the training length. None within {FARTHEST} times is undefined here; the verdict stands "
     "beside it.",
-    needs=(Variable(),),
+    needs=(Variable(), Enough(2 * MIN_PER_CLASS, "n_fit", "training sequences")),
     part="variable",
     headline=(
         Column("{part}: horizon in training lengths"),

@@ -19,6 +19,7 @@ import numpy as np
 from mecheval import stats
 from mecheval.metrics import resampling
 from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.enough import Enough
 from mecheval.metrics.intervention import grid_checks
 from mecheval.metrics.intervention.patching import NOWHERE
 from mecheval.metrics.intervention.shares import (
@@ -54,7 +55,7 @@ _EXACT = 1e-3  # largest deviation from a share that is known by construction
     "residual stream at the value alone is put back as it was, before the layer that retrieves "
     "(before layer 1 where layer 0 does). The share of the answer's probability that this brings "
     "back is 1 if the association stands there, 0 if it does not.",
-    needs=(Counterfactual("key", "value"),),
+    needs=(Counterfactual("key", "value"), Enough(MIN_PAIRS)),
     part="role",
     headline=(
         Column("{part}: brought back at the value"),

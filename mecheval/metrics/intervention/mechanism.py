@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.metrics import resampling
 from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.enough import Enough
 from mecheval.metrics.intervention import grid_checks
 from mecheval.metrics.intervention.mechanism_answers import binding_answer, retrieval_answer
 from mecheval.metrics.intervention.mechanism_evidence import KIND, ends, measured
 from mecheval.metrics.intervention.shares import (
     DIRECTIONS,
+    MIN_PAIRS,
     first_named,
     share_profile,
 )
@@ -49,7 +51,7 @@ TITLES = {"retrieval": "how a token is retrieved", "binding": "what binds a toke
     "which an earlier layer had brought the key; direct: a layer (the first one: early) finds the "
     "key where it stands. Beside the verdict the share of resampled pairs that give the same one, "
     "and the thresholds of enough between which it stays.",
-    needs=(Association(),),
+    needs=(Association(), Enough(MIN_PAIRS)),
     part="facet",
     headline=(
         Column("{part}: verdict", at="verdict"),

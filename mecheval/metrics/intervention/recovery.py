@@ -21,6 +21,7 @@ from mecheval.interventions import RecoveryGrid
 from mecheval.metrics import resampling
 from mecheval.metrics.circuit.gap import gap_of
 from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.enough import Enough
 from mecheval.metrics.intervention import grid_checks
 from mecheval.metrics.intervention.midway import STREAM, handover, midway
 from mecheval.metrics.intervention.patching import NOWHERE
@@ -31,7 +32,7 @@ from mecheval.metrics.intervention.recovered import (
     recovered,
     role_profile,
 )
-from mecheval.metrics.intervention.recovery_runs import grids_of, made_by
+from mecheval.metrics.intervention.recovery_runs import NO_SUCH, grids_of, made_by
 from mecheval.metrics.intervention.trivial_sites import MEMORY, anatomy_of, by_construction
 from mecheval.metrics.needs import AtLength
 from mecheval.metrics.parameters import Amount, Components, Count, Lengths
@@ -61,7 +62,7 @@ _EXACT = 1e-3  # largest deviation from a recovery that is known by construction
     "memory of one layer, the first up to which half of what all layers bring back has come back. "
     "Beside it the layers before which the stream no longer has the difference at the token, and "
     "first has it where the answer is read (the number of layers: behind the last).",
-    needs=(AtLength(),),
+    needs=(AtLength(), Enough(MIN_PAIRS)),
     later=("length",),
     part="component",
     headline=(
@@ -268,9 +269,8 @@ def _no_gap(counts: Counted, n_expected: int, min_gap: float) -> str:
         f"no gap: {counts.n_kept} of {n_expected} pairs are answered rightly and have readouts "
         f"that differ by at least {min_gap:g}, and {MIN_PAIRS} are needed"
     )
-    if not counts.n_not_finite:
-        return reason
-    return f"the logits of {counts.n_not_finite} pairs are not finite, and " + reason
+    odd = counts.n_not_finite
+    return (f"the logits of {odd} pairs are not finite, and " if odd else "") + reason
 
 
 def _no_middle(part: Recovered, n_scored: int) -> str:
@@ -280,7 +280,7 @@ def _no_middle(part: Recovered, n_scored: int) -> str:
             f"and {MIN_PAIRS} are needed"
         )
     if np.isnan(part.means()).all():
-        return "the model has no such component"
+        return NO_SUCH
     return "known by construction at the middle position of every layer"
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Grid = RecoveryGrid | GuessedGrid
 
+NO_SUCH = "the model has no such component"
+"""Why there is no recovery of a component that no layer has."""
+
 
 def grids_of(metric: Recovery, subject: Subject, pairs: Pairs) -> dict[str, Grid | str]:
     """Return the grid that holds each component, or the reason why there is none.
@@ -35,9 +38,11 @@ def grids_of(metric: Recovery, subject: Subject, pairs: Pairs) -> dict[str, Grid
         UsageError: The model cannot be patched at all.
     """
     tensors = tuple(name for name in metric.components if name not in sites.MEMORY)
+    absent = _absent(metric, subject, tensors)
+    tensors = tuple(name for name in tensors if name not in absent)
     writes = tuple(name for name in metric.components if name == "write")
     memory = tuple(name for name in metric.components if name in MEMORY)
-    found: dict[str, Grid | str] = {}
+    found: dict[str, Grid | str] = dict.fromkeys(absent, NO_SUCH)
     for names in filter(None, (tensors, writes, memory)):
         if names == tensors:
             grid = _grid(metric, subject, pairs, names, None)
@@ -46,6 +51,14 @@ def grids_of(metric: Recovery, subject: Subject, pairs: Pairs) -> dict[str, Grid
             grid = _memory_grid(metric, subject, pairs, names, own_PG)
         found |= dict.fromkeys(names, grid)
     return found
+
+
+def _absent(metric: Recovery, subject: Subject, names: tuple[str, ...]) -> list[str]:
+    """Return what no layer has, which a guess cannot be asked for; an exact grid is empty there."""
+    if metric.method == "exact":
+        return []
+    known = {site.component for site in subject.model.taps()}
+    return [name for name in names if name not in known]
 
 
 def made_by(grid: Grid) -> tuple[str, list[str]]:

@@ -27,6 +27,7 @@ import numpy as np
 from mecheval import stats
 from mecheval.metrics import resampling
 from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.enough import Enough
 from mecheval.metrics.intervention.offsets import (
     FIRST,
     MIN_CARRIED,
@@ -57,6 +58,7 @@ NOTABLE = 0.1  # part of the gap from which a contradiction is worth a warning
     family="intervention",
     caption="how many positions after a token its content enters the memory from which it is read: "
     "0 where the token's own position stores it, 1 where the next one does.",
+    needs=(Enough(MIN_PAIRS),),
     part="role",
     headline=(
         Column("{part}: positions until stored", of="?*"),

@@ -147,6 +147,8 @@ def _traced(
     if key not in subject.memo:
         model = subject.model if network == "trained" else _untrained(subject)
         sites = stream_sites(model.n_layers)
+        if not len(row_N):  # with few sequences, of a variable that is seldom defined
+            return np.zeros((len(sites), 0, model.d_model), np.float32)
         found = trace(
             model,
             tokens_BT[row_N],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mecheval.metrics.enough import Enough
 from mecheval.metrics.probe import mlp, probes
 from mecheval.metrics.probe.controls import Controls, LabelSets
 from mecheval.metrics.probe.design import design
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mecheval.metrics.subject import Subject
+
+TRAINABLE = Enough(2 * MIN_PER_CLASS, "n_train", "training sequences")
+"""What every probe needs: one position of a sequence, so two values have at most as many."""
 
 
 @dataclass(frozen=True)

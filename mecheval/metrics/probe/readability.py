@@ -23,7 +23,7 @@ from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.needs import AtLength, Variable
 from mecheval.metrics.parameters import Count, Lengths, Strengths
 from mecheval.metrics.probe.probe_data import ProbeData, forget_untrained
-from mecheval.metrics.probe.probe_scores import probe_scores, too_few_examples
+from mecheval.metrics.probe.probe_scores import TRAINABLE, probe_scores, too_few_examples
 from mecheval.metrics.probe.readings import Readings, readings
 from mecheval.metrics.results import Estimate, Layout, profile
 from mecheval.tasks.floors import first_position
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     "the layer where it does so best: 1 is always, 0 is no better than without the model, or in "
     "the same layer of the model before training. It says that the variable is there, not that it "
     "is used.",
-    needs=(Variable(), AtLength()),
+    needs=(Variable(), AtLength(), TRAINABLE),
     part="variable",
     headline=(
         Column("{part}: readable above the floor"),

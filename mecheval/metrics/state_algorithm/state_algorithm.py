@@ -17,6 +17,7 @@ import numpy as np
 from mecheval import stats
 from mecheval.metrics import resampling
 from mecheval.metrics.contract import Column, Metric, metric
+from mecheval.metrics.enough import Answers, Enough
 from mecheval.metrics.needs import AtLength, GroupState
 from mecheval.metrics.parameters import Amount, Count, Lengths, Share
 from mecheval.metrics.results import Estimate, Layout, profile
@@ -49,7 +50,7 @@ MIN_OCTAVES = 3
     "quotient, such as the sign of a permutation, is there from everywhere at once, and what is "
     "left of it is scanned. Layers per doubling: how many blocks later a letter arrives from twice "
     "the distance.",
-    needs=(GroupState(), AtLength()),
+    needs=(GroupState(), AtLength(), Enough(MIN_PAIRS), Answers("n_sequences")),
     headline=(
         Column("state algorithm", at="verdict", otherwise="no algorithm fits all evidence"),
         Column("layers per doubling of the distance"),

@@ -18,6 +18,7 @@ from mecheval.models.hub.calling import quiet
 from mecheval.models.hub.contents import Wanted
 from mecheval.models.hub.locate import Located, locate_directory
 from mecheval.models.hub.repository import locate_repository
+from mecheval.models.wrapped.configured import positions_of
 from mecheval.recipe import Recipe
 from mecheval.text.naming import MOST_OF_NAME
 from mecheval.text.quoting import HUB
@@ -177,6 +178,11 @@ class Pretrained(ModelSource):
             commit=located.commit,
             weights_sha256=located.weights_sha256 if self.weights == "pretrained" else None,
         )
+
+    @property
+    def context_limit(self) -> int | None:
+        """Return the most positions that the configuration allows, None if unbounded."""
+        return positions_of(self._config)
 
     def encode(self, task: Task) -> Encoding:
         """Map a task's symbols to token ids.

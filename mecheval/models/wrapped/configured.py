@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 def context_limit(module: nn.Module, structure: Structure) -> int | None:
     """Return the most positions that a module accepts, None if unbounded."""
-    text_config = getattr(getattr(module, "config", None), "get_text_config", None)
-    if text_config is not None:
-        return getattr(text_config(), "max_position_embeddings", None)
-    return structure.positions
+    config = getattr(module, "config", None)
+    return positions_of(config) if hasattr(config, "get_text_config") else structure.positions
+
+
+def positions_of(config: Any) -> int | None:
+    """Return the most positions that a configuration of transformers allows, None if unbounded."""
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
 def kernels_of(module: nn.Module) -> tuple[str, ...]:
