@@ -33,6 +33,11 @@ class NamedOnly(Pretrained):
         """Return nothing: how weights are stored stands in their files."""
         return ()
 
+    @property
+    def context_limit(self) -> None:
+        """Return nothing: it stands in the files, too."""
+        return None
+
     def identity(self) -> ModelIdentity:
         """Return what is known without the weights."""
         return ModelIdentity(

@@ -15,6 +15,7 @@ from source_files import write_source
 from mecheval.api import evaluate_suite
 from mecheval.cli import main
 from mecheval.harness.building import build_task
+from mecheval.harness.measures import metrics_on
 from mecheval.harness.plan import plan
 from mecheval.harness.suites import load_suite
 from mecheval.registry import Registry
@@ -27,15 +28,27 @@ if TYPE_CHECKING:
 
     from local_hub import LocalHub
 
+    from mecheval.reports.schema import Report
+
 SUITE = "formal-pretrained"
+PYTHIA = {"num_hidden_layers": 2, "max_position_embeddings": 2048}
 REPOSITORIES = {
-    "EleutherAI/pythia-160m": ("step143000", "gpt_neox", {"num_hidden_layers": 2}),
-    "EleutherAI/pythia-410m": ("main", "gpt_neox", {"num_hidden_layers": 2, "hidden_size": 48}),
+    "EleutherAI/pythia-160m": ("step143000", "gpt_neox", PYTHIA),
+    "EleutherAI/pythia-410m": ("main", "gpt_neox", {**PYTHIA, "hidden_size": 48}),
     "state-spaces/mamba-130m-hf": ("main", "mamba", {"num_hidden_layers": 2}),
 }
 MODELS = {"pythia-160m@step143000", "pythia-410m@main", "mamba-130m@main"}
 TASKS = ("parity", "dyck", "brackets")
 TUNED = 'tasks = ["parity", "dyck"]'
+ANYWHERE = ("behaviour", "recovery", "readability", "exchange")
+ERASED = "bottleneck[erasers=[class_mean,row_space,direction,inlp]]"
+LONGER = [f"bottleneck[eraser=direction,length={times},mlp=false]" for times in (2, 4)]
+MEASURED = {
+    "parity": {*ANYWHERE, ERASED, *LONGER},
+    "dyck": {*ANYWHERE, ERASED, *LONGER},
+    "brackets": {*ANYWHERE, ERASED},
+}
+"""The ids of all metrics of the suite, by task."""
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +93,21 @@ def changed(tmp_path: Path) -> Callable[[dict[str, str]], str]:
     return write
 
 
+def check_whole(report: Report, measured: set[str]) -> None:
+    """Check that a report has all results of all metrics, and a reason where there is no value."""
+    task = build_task(parse_spec(report.identity.task.name), Registry())
+    assert (report.status, report.error, report.learned) == ("success", None, True)
+    assert {result.metric for result in report.metrics} == measured
+    parts: dict[str, set[str]] = {}
+    for result in report.metrics:
+        parts.setdefault(result.metric, set()).add(result.id.rpartition("]")[2].rpartition("/")[2])
+        assert (result.value is None) == bool(result.reason), result.id
+        assert result.value is not None or not result.reason.startswith("not applicable"), result.id
+    for metric, found in parts.items():
+        if metric.startswith(("readability", "bottleneck", "exchange")):
+            assert found >= set(task.variables), metric
+
+
 def test_it_can_be_planned_where_the_hub_is(hub: LocalHub) -> None:
     suite = load_suite(SUITE)
     tuned, frozen = ([*plan(request)] for request in suite.requests())
@@ -89,6 +117,10 @@ def test_it_can_be_planned_where_the_hub_is(hub: LocalHub) -> None:
     assert {(cell.recipe.steps, cell.recipe.gate_on) for cell in tuned} == {(2000, "last")}
     assert {(cell.recipe.steps, cell.recipe.gate) for cell in frozen} == {(0, 0.0)}
     assert not [cell.notes for cell in (*tuned, *frozen) if cell.notes]
+    for cell in (*tuned, *frozen):
+        task = build_task(parse_spec(cell.identity.task.name), Registry())
+        asked = [metric.id for metric in metrics_on(task, cell.metrics, Registry())]
+        assert (len(asked), set(asked)) == (len(set(asked)), MEASURED[cell.identity.task.name])
 
 
 def test_every_grid_runs_and_every_null_has_its_reason(
@@ -110,10 +142,9 @@ def test_every_grid_runs_and_every_null_has_its_reason(
     assert [report.error for report in reports] == [None, None]
     assert [report.training.steps for report in reports if report.training] == [3, 0]
     for report in reports:
-        assert {result.name for result in report.metrics} >= {
-            "recovery", "readability", "exchange", "bottleneck"
-        }  # fmt: skip
-        assert all(result.reason for result in report.metrics if result.value is None)
+        shorter = ERASED.replace(",inlp", "")
+        measured = MEASURED[report.identity.task.name] - {ERASED} | {shorter}
+        check_whole(report, measured)
     hub.cut_off()
     again = evaluate_suite(suite, [0], limit=8, output=tmp_path / "results", device="cpu")
     assert [report.finished for report in again] == [report.finished for report in reports]
@@ -137,11 +168,10 @@ def test_the_whole_of_it_from_the_command_line(
     assert len(reports) == 9
     steps = {report.identity.task.name: report.identity.recipe["steps"] for report in reports}
     assert steps == {"parity": 150, "dyck": 150, "brackets": 0}
-    nulls = [result for report in reports for result in report.metrics if result.value is None]
-    assert all(result.reason for result in nulls)
-    assert {result.name for report in reports for result in report.metrics if result.value} >= {
-        "recovery", "readability", "exchange", "bottleneck"
-    }  # fmt: skip
+    for report in reports:
+        check_whole(report, MEASURED[report.identity.task.name])
+    known = {r.metric for report in reports for r in report.metrics if r.value is not None}
+    assert known == set().union(*MEASURED.values())
 
     before = numbers(results)
     capsys.readouterr()
