@@ -63,7 +63,7 @@ class Examples:
 
     Attributes:
         task: The task.
-        found: Lengths with splits, or with kinds of pairs, of which there are examples.
+        found: Lengths with splits, or with kinds of pairs, that are no reason to refuse a run.
     """
 
     task: Task
@@ -132,8 +132,13 @@ class Examples:
         if what in self.found:
             return
         rng = seeding.stream(0, "foreseen", *what)
-        try:
-            drawn(rng, 1)
-        except UsageError:
-            drawn(rng, _MANY)
+        for n in (1, _MANY):
+            try:
+                drawn(rng, n)
+                break
+            except UsageError:
+                if n == _MANY:
+                    raise
+            except Exception:  # code of users may raise any, and ends its own cell alone
+                break
         self.found.add(what)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hand_built import HandBuilt, Mixer, load_task, never, subject_of, written_at_block
+from measured import measured
 
 from mecheval.metrics import Column, Estimate, Layout, Metric, measure, metric
 from mecheval.metrics.needs import AtLength, Variable
 from mecheval.metrics.parameters import Lengths
 
 if TYPE_CHECKING:
+    import pytest
+
     from mecheval.metrics import Subject
     from mecheval.models.contract import SequenceModel
     from mecheval.reports.schema import MetricResult
@@ -85,3 +88,15 @@ def test_a_model_that_takes_no_more_positions_is_not_measured() -> None:
     assert answered(model, 4).reason == (
         "the model takes at most 40 positions and this length needs 65"
     )
+
+
+def test_few_sequences_may_have_no_answer_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = subject_of(written_at_block(1), load_task("parity"))
+    nothing = subject.test(subject.length, 4).take(slice(0, 0))
+    monkeypatch.setattr(type(subject), "asked", lambda self, n: nothing)
+    for name, size in (("exchange", "n_sequences"), ("bottleneck", "n_erase")):
+        for limit, more in ((4, "a higher limit on examples gives more"), (None, f"{size} gives")):
+            (result,) = measured(name, replace(subject, limit=limit), **{size: 32})
+            said = f"none of {limit or 32} test sequences has an answer that counts: {more}"
+            assert result.value is None
+            assert result.reason.startswith(said)

@@ -93,3 +93,11 @@ def test_contexts_too_many_for_a_dense_table_give_the_same_floors(
     monkeypatch.setattr("mecheval.tasks.floors._DENSE", 0)
     assert task_floors(task, 0, 2000).answer.accuracy == dense.answer.accuracy
     floors._measured.cache_clear()
+
+
+def test_a_variable_that_is_defined_nowhere_behind_the_first_position_has_no_floors() -> None:
+    task = Registry().load("task", "ar")(pairs=2)
+    found = task_floors(task, 0, 256)
+    assert found.variables["key"].accuracy == {}
+    assert found.variables["key"].recalls == {}
+    assert 0 < found.answer.best < 1
