@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mecheval.interventions import naturalness as naturalness
     from mecheval.interventions import recovery_grid as recovery_grid
     from mecheval.interventions import trace as trace
+    from mecheval.likeness.representations import (
+        compare_representations as compare_representations,
+    )
     from mecheval.metrics import Metric as Metric
     from mecheval.metrics import metric as metric
     from mecheval.models.contract import ModelCard as ModelCard
@@ -44,6 +47,10 @@ _INDEX = {
     "ablation_grid": ("mecheval.interventions", "ablation_grid"),
     "gradient_guess": ("mecheval.interventions", "gradient_guess"),
     "compare": ("mecheval.reports.comparison", "compare"),
+    "compare_representations": (
+        "mecheval.likeness.representations",
+        "compare_representations",
+    ),
     "evaluate": ("mecheval.api", "evaluate"),
     "evaluate_suite": ("mecheval.api", "evaluate_suite"),
     "load_model": ("mecheval.api", "load_model"),

@@ -14,6 +14,7 @@ import pytest
 
 import mecheval
 from mecheval import interventions
+from mecheval.likeness.representations import Moments
 
 WITHOUT = {"Edit": "a type"}
 """What the engine exports without an example, and why."""
@@ -25,8 +26,10 @@ EXPORTED = [
 CALLED = [
     *EXPORTED,
     *(getattr(mecheval, name) for name in (
-        "compare", "evaluate", "load_model", "load_results", "load_task", "similarity", "wrap",
+        "compare", "compare_representations", "evaluate", "load_model", "load_results",
+        "load_task", "similarity", "wrap",
     )),
+    Moments,
     mecheval.SequenceModel.state,
     mecheval.SequenceModel.continued,
 ]  # fmt: skip
