@@ -1,13 +1,13 @@
 """Six scores of likeness of two sets of activations, with their nulls.
 
-Run ``python -m benchmarks.similarity`` in a checkout. Both sides are drawn: 64 hidden numbers of each
-row in common, a vector for every token of each side's own, and noise. Every row of the table is one
-call of ``mecheval.compare_representations``: the scores as they are; those without the means of
-tokens as well; and all of these with intervals over documents.
+Run ``python -m benchmarks.similarity`` in a checkout. Both sides are drawn: 64 hidden numbers of
+each row in common, a vector for every token of each side's own, and noise. Every row of the table
+is one call of ``mecheval.compare_representations``: the scores as they are; those without the means
+of tokens as well; and all of these with intervals over documents.
 
-*GFLOP* counts matrix products and decompositions, not the sorting of neighbours and ranks: ``2 n D^2``
-for every permutation, about ``26 D^3`` for the eigenvectors of either side, and twice ``4 D^3`` for
-singular values.
+*GFLOP* counts matrix products and decompositions, not the sorting of neighbours and ranks:
+``2 n D^2`` for every permutation, about ``26 D^3`` for the eigenvectors of either side, and twice
+``4 D^3`` for singular values.
 """
 
 from __future__ import annotations
