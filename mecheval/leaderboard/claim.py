@@ -98,6 +98,16 @@ class Claim(Named):
         ends = [self.least, self.most] if self.off is None else [-self.off, self.off]
         return [bound for bound in ends if math.isfinite(bound)]
 
+    @property
+    def bounds_in_words(self) -> str:
+        """Return what a number or verdict must be for the claim to hold: ``at least 0.75``."""
+        if self.verdicts:
+            return " or ".join(self.verdicts)
+        if self.off is not None:
+            return "not 0" if self.off == 0 else f"more than {self.off:g} from 0"
+        ends = [("at least", self.least), ("at most", self.most)]
+        return ", ".join(f"{word} {end:g}" for word, end in ends if math.isfinite(end))
+
 
 def claims_of(suite: Suite) -> list[Claim]:
     """Return the claims in a suite's file, which was checked when it was read."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from mecheval.leaderboard.claims import Finding
     from mecheval.reports.collection import Group
 
+OURS = "ours"
+"""How the source of a claim begins that no paper makes."""
+
 ANSWERS = ("yes", "no", "undecided", "not testable")
 
 
@@ -78,6 +81,7 @@ _COLUMNS = (
     _Column("Claim", lambda f: f.claim.says),
     _Column("Source", lambda f: f.claim.source, named=True),
     _Column("Paper", lambda f: f.claim.paper),
+    _Column("Holds if", lambda f: f.claim.bounds_in_words),
     _Column("Here", lambda f: f.here),
     _Column("95 % interval", _interval),
     _Column("Seeds", lambda f: str(f.n_seeds or "")),
@@ -103,6 +107,11 @@ def _legend(findings: Sequence[Finding], *, named: bool) -> str:
         f"Corrected by Holm's procedure over the {tested} claims of the suite that are numbers and "
         f"can be tested; the {verdicts} that are verdicts are counts of seeds, and not corrected.",
     ]
+    if any(finding.claim.source.startswith(OURS) for finding in findings):
+        lines.append(
+            f"Source: who makes the claim. Those of *{OURS}* are questions that this package asks "
+            "beside those of the papers, mostly as controls."
+        )
     if any(f.number is not None and f.number.over != SEED for f in findings):
         lines.append(
             f"{words.NOT_OVER_SEEDS} All seeds are equal: there is no t test. What decides is the "

@@ -122,6 +122,12 @@ def test_a_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert card(capsys, "report", str(path))["identity"]["model"]["name"] == "lstm"
 
 
+def test_a_report_without_a_gate(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (path,) = write(tmp_path, synthetic("lstm", recipe={"optimizer": "adamw", "gate": 0.0}))
+    assert main(["show", "report", str(path)]) == 0
+    assert "learned: not asked (no gate)" in capsys.readouterr().out
+
+
 def test_a_report_says_how_far_its_grids_can_be_relied_on(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

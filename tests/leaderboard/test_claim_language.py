@@ -305,6 +305,32 @@ def test_the_long_table_has_names_sources_and_counts():
     assert "F1:" not in text
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"least": 0.75}, "at least 0.75"),
+        ({"least": -0.1, "most": 0.1}, "at least -0.1, at most 0.1"),
+        ({"off": 0.0}, "not 0"),
+        ({"off": 0.2}, "more than 0.2 from 0"),
+        ({"verdicts": ("induction", "mixed")}, "induction or mixed"),
+        ({"untestable": "no weights"}, ""),
+    ],
+)
+def test_what_a_number_must_be_stands_beside_it(asked: dict[str, Any], said: str):
+    found = examine([claim(**asked)], collect(late(GRU, parity=around(0.5))), REGISTRY)
+    heads, _, row = (line.split("|")[1:-1] for line in markdown(found).splitlines()[:3])
+    assert row[[each.strip() for each in heads].index("Holds if")].strip() == said
+
+
+def test_what_no_paper_claims_is_said_to_be_asked_here():
+    found = collect(late(GRU, parity=around(0.5)))
+    theirs = claim(least=0.1, source="Jiang 2026")
+    ours = claim(least=0.1, source="ours: the same without a probe")
+    said = "questions that this package asks"
+    assert said not in markdown(examine([theirs], found, REGISTRY))
+    assert said in markdown(examine([theirs, ours], found, REGISTRY))
+
+
 def test_cells_without_a_gate_are_not_counted_as_learned():
     values = {LATE["parity"]: around(0.5)}
     found = [*cell(GRU, "parity", values), *cell(LSTM, "parity", values, recipe={"gate": 0.0})]
@@ -319,7 +345,7 @@ def test_cells_without_a_gate_are_not_counted_as_learned():
 def test_claims_without_names_have_the_short_table():
     found = late(GRU, parity=around(0.5))
     text = markdown(examine([claim(least=0.1)], collect(found), REGISTRY))
-    assert text.startswith("| Claim | Paper | Here ")
+    assert text.startswith("| Claim | Paper | Holds if ")
     assert "Learned" not in text
 
 

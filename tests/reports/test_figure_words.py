@@ -17,6 +17,7 @@ from mecheval.metrics.exchange.tracking import NOT_PREDICTED, PREDICTED
 from mecheval.metrics.horizon.horizon import KEPT, LOST
 from mecheval.metrics.intervention import binding_rule, mechanism_rule
 from mecheval.metrics.intervention.shares import ROLES
+from mecheval.metrics.state_algorithm import algorithm_rule
 from mecheval.reports import figures
 from mecheval.reports.drawing import sheets, words
 from mecheval.reports.drawing.style import COLOURS
@@ -152,7 +153,7 @@ def test_roles_and_verdicts_of_the_metrics_have_words() -> None:
     begun = [word for word in binding_rule.VERDICTS if word not in named]
     assert all(word.partition(" ")[0] in words.BINDING for word in begun)
     assert "own mixer" in words.BINDING
-    predicted = {PREDICTED, NOT_PREDICTED, KEPT, LOST}
+    predicted = {PREDICTED, NOT_PREDICTED, KEPT, LOST, *algorithm_rule.VERDICTS}
     assert predicted <= named
     assert not named - {*mechanism_rule.VERDICTS, *binding_rule.VERDICTS} - predicted
 

@@ -326,6 +326,39 @@ def test_of_a_metric_that_stands_there_twice_the_one_with_the_fewest_parameters_
     assert sheet.of("bottleneck") == {"parity": "bottleneck[erasers=[inlp]]/parity"}
 
 
+def test_a_metric_that_stands_alone_is_told_by_its_parameters_as_well() -> None:
+    (drawn,) = figures.draw([_with_bottlenecks("length=4")], ["layers"])[1:]
+    assert "(bottleneck[length=4])" in drawn.drawing.title
+
+
+def test_what_is_of_longer_words_is_not_drawn_as_if_it_were_of_the_training_length() -> None:
+    usual = [exchanged(synthetic(seed=s), EARLY, USED) for s in range(2)]
+    longer = [_at_length(report, 4) for report in usual]
+    (picture,) = figures.draw(longer, ["state"])
+    assert "Measured by exchange[length=4]." in picture.drawing.caption
+    assert "Measured by" not in figures.draw(usual, ["state"])[0].drawing.caption
+    assert figures.draw(usual, ["tracking"])
+    with pytest.raises(UsageError, match="None of these figures"):
+        figures.draw(longer, ["tracking"])
+
+
+def _at_length(report: Report, length: int) -> Report:
+    """Return a report whose exchange is of words so many times as long."""
+    metric = f"exchange[length={length}]"
+    changed = [
+        result.model_copy(
+            update={
+                "id": result.id.replace("exchange", metric), "metric": metric,
+                "config": {"length": length},
+            }
+        )
+        if result.name == "exchange"
+        else result
+        for result in report.metrics
+    ]  # fmt: skip
+    return report.model_copy(update={"metrics": changed})
+
+
 def _with_bottlenecks(*arguments: str) -> Report:
     report = synthetic()
     found = [

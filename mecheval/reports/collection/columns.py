@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from mecheval.errors import UsageError
 from mecheval.escape import shortened
 from mecheval.reports.collection.numbers import VERDICT
 from mecheval.reports.results import BEHAVIOUR, Headline, part_of
+from mecheval.spec import format_value, parse_spec
 from mecheval.text.naming import MOST_OF_TITLE
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
     from mecheval.reports.content import Content
     from mecheval.reports.results import MetricResult
+
+
+_MOST_OF_VALUE, LEFT_OUT = 16, "..."
 
 
 class Column(NamedTuple):
@@ -33,7 +38,8 @@ class Column(NamedTuple):
         bounds: Smallest and largest possible number, where it is not the value.
         otherwise: Why it is missing where the result has a value.
         again: What tells it from another column of the same number: ``as layer``.
-        own: The heading as the result has it, for tables of its metric alone.
+        own: The heading as the result has it, for tables of its metric alone: there the first one
+            of the result says the parameters, which are those of the others as well.
     """
 
     id: str
@@ -63,8 +69,9 @@ def columns_of(reports: Iterable[Content]) -> list[Column]:
     """Return the columns of reports: behaviour first, else in the order of the results.
 
     A number that one result names several times, written in several ways, has as many columns.
-    Headings that would stand twice get what tells their results apart. Where a metric has results
-    of several parts, the one that stands for all of them where it cannot be measured is no column.
+    Headings say the metric's parameters that are not usual, and those that would stand twice what
+    tells their results apart. Where a metric has results of several parts, the one that stands for
+    all of them where it cannot be measured is no column.
     """
     reports = list(reports)
     decided = {m.id for report in reports for m in report.metrics if m.verdict is not None}
@@ -88,7 +95,11 @@ def columns_of(reports: Iterable[Content]) -> list[Column]:
     for column in ordered:
         titled.setdefault(column.title, []).append(column)
     apart = {c.key: c for same in titled.values() for c in _told_apart(same)}
-    return [apart[column.key] for column in ordered]
+    first = {column.id: column.key for column in reversed(ordered)}
+    return [
+        apart[c.key]._replace(own=_with(c.own, c) if first[c.id] == c.key else c.own)
+        for c in ordered
+    ]
 
 
 def _numbered(columns: Iterable[Column]) -> Iterator[tuple[Column, int]]:
@@ -121,17 +132,42 @@ def _by_title(result: MetricResult, decided: Collection[str]) -> list[Headline]:
     return [Headline(title=result.title, at=VERDICT), Headline(title=beside)]
 
 
+def brief(metric: str) -> str:
+    """Return a metric's parameters that are not usual, with ``...`` for values that are long.
+
+    What is left out stands above the table, where the metric is named. ``length=4`` of
+    ``exchange[length=4]``, ``erasers=...`` of one whose erasers are many; nothing where all are
+    usual.
+    """
+    try:
+        args = parse_spec(metric).args
+    except UsageError:  # of a report that names no metric of ours
+        return shortened(metric.partition("[")[2].removesuffix("]"))
+    texts = {key: format_value(value) for key, value in args.items()}
+    return ",".join(
+        f"{key}={text if len(text) <= _MOST_OF_VALUE else LEFT_OUT}" for key, text in texts.items()
+    )
+
+
+def _with(title: str, column: Column) -> str:
+    """Return a heading with the parameters that are not usual."""
+    parameters = brief(column.metric)
+    return f"{title} ({parameters})" if parameters else title
+
+
 def _told_apart(same: Sequence[Column]) -> list[Column]:
     """Give columns of one title what tells them apart: what they are of, or their parameters."""
-    if len(same) == 1:
-        return list(same)
+    briefs = [brief(column.metric) for column in same]
+    if len({*briefs}) == len(briefs):
+        return [column._replace(title=_with(column.title, column)) for column in same]
     ways = (
-        [column.part for column in same],
+        [", ".join(filter(None, (column.part, text)))
+         for column, text in zip(same, briefs, strict=True)],
         [column.metric.partition("[")[2].removesuffix("]") for column in same],
         [column.id for column in same],
         [column.kind for column in same],
         [column.key for column in same],
-    )
+    )  # fmt: skip
     apart = next(words for words in ways if len({*words}) == len(words))
     return [
         column._replace(title=f"{column.title} ({words})" if words else column.title)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mecheval.reports.collection import collect
 from mecheval.reports.collection.columns import BEHAVIOUR, columns_of
-from mecheval.reports.collection.numbers import SEED, VERDICT
+from mecheval.reports.collection.numbers import VERDICT
 from mecheval.reports.drawing.looks import Look, looks_of
 from mecheval.reports.drawing.style import text_inches
 from mecheval.reports.drawing.words import listed, wrapped
@@ -54,15 +54,16 @@ class Sheet:
     def of(self, name: str) -> dict[str, str]:
         """Return the results of a metric by what they are of, each by its id.
 
-        Of a metric that stands there several times, the one with the fewest parameters counts, of
-        several such the first: it is nearest to what the metric asks by default.
+        Of a metric that stands there several times, one of the training length counts before
+        others, and of these that with the fewest parameters, of several such the first: it is
+        nearest to what the metric asks by default.
         """
         return self._by_metric.get(name, {})
 
     @cached_property
     def _by_metric(self) -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {}
-        for result in sorted(self.results(), key=_n_parameters):
+        for result in sorted(self.results(), key=_from_default):
             part = part_of(result.id, result.metric or "")
             found.setdefault(result.name, {}).setdefault(part, result.id)
         return found
@@ -82,14 +83,19 @@ class Sheet:
         return said[:1].upper() + said[1:]
 
     def called(self, result: MetricResult) -> str:
-        """Return the metric of a result, with its parameters if it stands there several times."""
-        same = {other.metric for other in self.results() if other.name == result.name}
-        return result.metric if len(same) > 1 and result.metric else result.name
+        """Return the metric of a result, with its parameters that are not usual."""
+        return result.metric or result.name
 
     def parameters(self, id: str) -> str:
-        """Return the metric with its parameters in brackets, if it stands there several times."""
+        """Return the same in brackets; nothing where all parameters are usual."""
         first = next(result for result in self.results() if result.id == id)
         return f" ({self.called(first)})" if "[" in self.called(first) else ""
+
+    def otherwise(self, ids: Iterable[str]) -> str:
+        """Say which results were measured with parameters that are not usual, if any were."""
+        known = {result.id: self.called(result) for result in self.results()}
+        found = dict.fromkeys(known[id] for id in ids if "[" in known.get(id, ""))
+        return f"Measured by {listed([*found])}." if found else ""
 
     @cached_property
     def columns(self) -> list[Column]:
@@ -180,43 +186,6 @@ def natural(name: str) -> list[list[tuple[int, str]]]:
     ]  # fmt: skip
 
 
-class Interval(NamedTuple):
-    """What an interval that is drawn is over.
-
-    Attributes:
-        row: The model.
-        over: What was resampled; :data:`mecheval.reports.collection.numbers.SEED` for seeds.
-    """
-
-    row: str
-    over: str
-
-
-def seeds_sentence(
-    groups: Iterable[Group], *, what: str = "", intervals: Iterable[Interval] = ()
-) -> str:
-    """Say what is averaged, and what its intervals are over, as far as any are drawn.
-
-    Args:
-        groups: What is drawn.
-        what: How intervals are drawn: ``lines``, ``bands and bars``.
-        intervals: Those that are drawn.
-    """
-    intervals = list(intervals)
-    counts = sorted({len(group.seeds) for group in groups})
-    if counts == [1]:
-        return f"One seed; {what}: the 95 % interval of the report." if intervals else "One seed."
-    several = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
-    over_seeds = any(each.over == SEED for each in intervals)
-    band = f"; {what}: 95 % t interval over seeds" if over_seeds else ""
-    rows = list(dict.fromkeys(each.row for each in intervals if each.over != SEED))
-    own = (
-        f" {what.capitalize()}, where only one seed has a value or all have the same: the hull of "
-        f"the reports' own 95 % intervals, which are over examples ({listed(rows)})."
-    )
-    return f"Means over {several} seeds{band}." + (own if rows else "")
-
-
 def not_drawn(sheet: Sheet, drawn: Iterable[Group], ids: Sequence[str]) -> str:
     """Say which models of a task are on no page of a picture, and why."""
     there = {group.name.row for group in drawn}
@@ -288,5 +257,10 @@ def caption(*sentences: str) -> str:
     return " ".join(filter(None, sentences))
 
 
-def _n_parameters(result: MetricResult) -> int:
-    return len(parse_spec(result.metric or result.name).args)
+def is_longer(result: MetricResult) -> bool:
+    """Say whether a result is of longer sequences than those of training."""
+    return result.config.get("length", 1) != 1
+
+
+def _from_default(result: MetricResult) -> tuple[bool, int]:
+    return is_longer(result), len(parse_spec(result.metric or result.name).args)

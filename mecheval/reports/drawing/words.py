@@ -51,6 +51,9 @@ VERDICTS = {
     "kept at 4x predicted": "the states stay apart in words of four times the training length, by "
     "the trend of their spread",
     "lost at 4x predicted": "they do not",
+    "sequential": "letters are multiplied one after another, in a state that is carried along",
+    "associative scan": "spans of letters are multiplied, twice as long from layer to layer",
+    "parity first, then scan": "the sign is kept in a state, and a scan finds the rest",
 }
 """Verdicts in few words."""
 

@@ -12,15 +12,10 @@ from matplotlib.lines import Line2D
 
 from mecheval.reports.drawing import canvas, style, words
 from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.intervals import Interval, seeds_sentence
 from mecheval.reports.drawing.paging import Pages, numbered
 from mecheval.reports.drawing.rows import label_rows, names_inches, row_axes
-from mecheval.reports.drawing.sheets import (
-    Interval,
-    caption,
-    flags,
-    not_drawn,
-    seeds_sentence,
-)
+from mecheval.reports.drawing.sheets import caption, flags, not_drawn
 from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
 from mecheval.reports.labels import ABOUT_NO_GATE, NO_GATE
 from mecheval.reports.tracking import LEAST

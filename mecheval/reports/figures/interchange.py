@@ -12,14 +12,9 @@ import numpy as np
 
 from mecheval.reports.drawing import canvas, heat, style, words
 from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.intervals import seeds_sentence
 from mecheval.reports.drawing.paging import Pages, numbered
-from mecheval.reports.drawing.sheets import (
-    caption,
-    flags,
-    not_drawn,
-    seeds_sentence,
-    titles,
-)
+from mecheval.reports.drawing.sheets import caption, flags, not_drawn, titles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,9 +13,10 @@ from mecheval.reports.collection import words as table_words
 from mecheval.reports.collection.numbers import NOT_MEASURED
 from mecheval.reports.drawing import canvas, style, words
 from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.intervals import Interval, seeds_sentence
 from mecheval.reports.drawing.paging import Pages, numbered
 from mecheval.reports.drawing.rows import label_rows, names_inches, row_axes
-from mecheval.reports.drawing.sheets import Interval, caption, flags, natural, seeds_sentence
+from mecheval.reports.drawing.sheets import caption, flags, natural
 from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT, SMALL
 
 if TYPE_CHECKING:
@@ -179,8 +180,15 @@ def _caption(places: Sequence[Place], groups: Sequence[Group]) -> str:
         "Small dots: seeds." if any(len(group.seeds) > 1 for group in shown) else "",
         seeds_sentence(shown, what="lines", intervals=_intervals(places, rows)),
         "A word in place of a mark says why there is none.",
+        *dict.fromkeys(_otherwise(place) for place in places),
         flags(shown),
     )
+
+
+def _otherwise(place: Place) -> str:
+    """Say which numbers of a panel were measured with parameters that are not usual."""
+    ids = (place.sheet.of(number.metric).get(place.part, "") for number in NUMBERS)
+    return place.sheet.otherwise(ids)
 
 
 def _intervals(places: Sequence[Place], rows: set[str]) -> Iterator[Interval]:

@@ -15,15 +15,9 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 from mecheval.reports.collection.numbers import SEED
 from mecheval.reports.drawing import canvas, style, words
 from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.intervals import Interval, seeds_sentence
 from mecheval.reports.drawing.paging import Pages, by_variable, numbered
-from mecheval.reports.drawing.sheets import (
-    Interval,
-    caption,
-    flags,
-    not_drawn,
-    seeds_sentence,
-    titles,
-)
+from mecheval.reports.drawing.sheets import caption, flags, not_drawn, titles
 from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
 
 if TYPE_CHECKING:

@@ -15,15 +15,9 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 from mecheval.reports.collection.numbers import SEED
 from mecheval.reports.drawing import canvas, style, words
 from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.intervals import Interval, seeds_sentence
 from mecheval.reports.drawing.paging import Pages, numbered
-from mecheval.reports.drawing.sheets import (
-    Interval,
-    caption,
-    flags,
-    not_drawn,
-    seeds_sentence,
-    titles,
-)
+from mecheval.reports.drawing.sheets import caption, flags, not_drawn, titles
 from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
 
 if TYPE_CHECKING:
@@ -157,6 +151,7 @@ def _said(
         *called,
         caption(
             SAID, SUBSPACE if erased else "", HOLLOW,
+            sheet.otherwise(curve.id for curve in curves),
             "Thin lines: seeds." if any(len(group.seeds) > 1 for group in groups) else "",
             seeds_sentence(groups, what="bands and bars", intervals=_intervals(groups, curves)),
             _cut(groups, curves), not_drawn(sheet, groups, exchanged), flags(groups),

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from mecheval.reports.drawing import canvas, style, words
 from mecheval.reports.drawing.canvas import Panel, Room, Words
-from mecheval.reports.drawing.sheets import caption, flags, natural
+from mecheval.reports.drawing.sheets import caption, flags, is_longer, natural
 from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
 
 if TYPE_CHECKING:
@@ -75,7 +75,11 @@ def draw_all(sheets: Sequence[Sheet]) -> list[Drawing]:
 def _dots(sheet: Sheet, group: Group) -> list[Dot]:
     """Return the seeds of a model on a task, by the variable that is the whole state."""
     ids = sheet.of(EXCHANGE).values()
-    whole = [id for id in ids if any(r and r.verdict for r in group.results(id).values())]
+    whole = [
+        id
+        for id in ids
+        if any(r and r.verdict and not is_longer(r) for r in group.results(id).values())
+    ]
     if not whole:
         return []
     inner, longer = group.number(whole[0], INNER).values, group.number(LONGER).values
