@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mecheval import escape
 from mecheval.leaderboard.board import NO_REPORT
 from mecheval.reports.collection import marks, notes, words
-from mecheval.reports.collection.blocks import Block, by_subject, captions, packed
+from mecheval.reports.collection.blocks import Block, by_subject, captions, headings, packed
 from mecheval.reports.collection.overview import ABOUT_SEEDS, ABOUT_TRACKING, SEE
 from mecheval.reports.collection.sections import sections
 from mecheval.reports.labels import ABOUT_NO_GATE
@@ -96,7 +96,8 @@ def _block(task: Table, columns: Sequence[Column]) -> Block:
                 head = [escape.Markdown(f"*{level}*"), *([""] if recipe else []), *of]
                 cells = [words.decimal(values[c.key]) if c.key in values else "" for c in some]
                 rows.append([*head, *[""] * (len(headers) - len(head)), *cells])
-    return Block(captions(columns), [*headers, *(c.title for c in parts[0][1])], rows)
+    named = [c.title for c in parts[0][1]] if subjects else headings(columns)
+    return Block(captions(columns), [*headers, *named], rows)
 
 
 def _cells(

@@ -79,7 +79,8 @@ def test_a_metric_that_stands_alone_says_its_parameters_as_well():
 
     assert titles(report(*of("exchange[length=4]", "a"))) == ["a: late (length=4)"]
     shown = overview.blocks(collect([report(*of("exchange[length=4]", "a", "b"))]).groups, [])
-    assert shown[1].headers[-1] == "late (length=4)"
+    assert shown[1].headers[-1] == "late"
+    assert shown[1].captions[0].startswith("exchange[length=4]")
     long = "exchange[erasers=[class_mean,row_space],length=2]"
     assert titles(report(*of(long, "a"))) == ["a: late (erasers=...,length=2)"]
     twice = [*of(long, "a"), *of(long.replace("row_space", "inlp"), "a")]
@@ -194,9 +195,8 @@ def test_parameters_in_headings_are_no_reason_against_rows():
 
     once = report(*of("cost[n=1]", "depth", "top", "top/inlp"), *of("cost[n=2]", "depth", "top"))
     shown = overview.blocks(collect([once]).groups, [])[1:]
-    assert [list(block.headers[2:]) for block in shown] == [
-        ["Of", "Seeds", f"cost (n={n})"] for n in (1, 2)
-    ]
+    assert [list(block.headers[2:]) for block in shown] == [["Of", "Seeds", "cost"]] * 2
+    assert [block.captions[0][:9] for block in shown] == ["cost[n=1]", "cost[n=2]"]
     assert [[row[2] for row in block.rows] for block in shown] == [
         ["depth", "top", "top/inlp"], ["depth", "top"],
     ]  # fmt: skip

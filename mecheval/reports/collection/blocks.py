@@ -77,6 +77,16 @@ def by_metric(columns: Sequence[Column]) -> list[list[Column]]:
     return _by(columns, lambda column: column.metric)
 
 
+def headings(columns: Sequence[Column]) -> list[str]:
+    """Return the headings of a table's columns, without parameters if the table is of one metric.
+
+    The sentence above such a table names the metric with its parameters.
+    """
+    own = [column.own for column in columns]
+    alone = len({column.metric for column in columns}) == 1 and len({*own}) == len(own)
+    return own if alone else [column.title for column in columns]
+
+
 def by_subject(columns: Sequence[Column]) -> dict[str, list[Column]] | None:
     """Return columns by what their results are of, with that left out of the headings.
 
@@ -85,9 +95,7 @@ def by_subject(columns: Sequence[Column]) -> dict[str, list[Column]] | None:
         ``depth`` and ``top``. None where there are no two, or headings differ in more than that.
     """
     found: dict[str, list[Column]] = {}
-    own = [column.own for column in columns]
-    titles = own if len({*own}) == len(own) else [column.title for column in columns]
-    for column, title in zip(columns, titles, strict=True):
+    for column, title in zip(columns, headings(columns), strict=True):
         subject = column.part
         if not subject or not title.startswith(f"{subject}: "):
             return None

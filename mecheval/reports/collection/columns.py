@@ -38,8 +38,8 @@ class Column(NamedTuple):
         bounds: Smallest and largest possible number, where it is not the value.
         otherwise: Why it is missing where the result has a value.
         again: What tells it from another column of the same number: ``as layer``.
-        own: The heading as the result has it, for tables of its metric alone: there the first one
-            of the result says the parameters, which are those of the others as well.
+        own: The heading as the result has it, for tables of its metric alone: what stands above
+            these names the metric with its parameters.
     """
 
     id: str
@@ -95,11 +95,7 @@ def columns_of(reports: Iterable[Content]) -> list[Column]:
     for column in ordered:
         titled.setdefault(column.title, []).append(column)
     apart = {c.key: c for same in titled.values() for c in _told_apart(same)}
-    first = {column.id: column.key for column in reversed(ordered)}
-    return [
-        apart[c.key]._replace(own=_with(c.own, c) if first[c.id] == c.key else c.own)
-        for c in ordered
-    ]
+    return [apart[column.key] for column in ordered]
 
 
 def _numbered(columns: Iterable[Column]) -> Iterator[tuple[Column, int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval.reports.collection import marks, notes, words
-from mecheval.reports.collection.blocks import Block, by_subject, captions, packed
+from mecheval.reports.collection.blocks import Block, by_subject, captions, headings, packed
 from mecheval.reports.collection.columns import columns_of
 from mecheval.reports.collection.sections import sections
 from mecheval.reports.labels import ABOUT_NO_GATE
@@ -170,8 +170,7 @@ def _evidence(groups: Sequence[Group], columns: Sequence[Column], style: _Style)
     if subjects is not None:
         return _by_subject(groups, subjects, style)
     rows = [style.row(group, columns) for group in groups if _measured(group, columns)]
-    titles = [column.title for column in columns]
-    return Block(captions(columns), [*style.titles, *titles], rows)
+    return Block(captions(columns), [*style.titles, *headings(columns)], rows)
 
 
 def _by_subject(
