@@ -26,6 +26,7 @@ from mecheval.models.layers.recurrence import (
     draw,
     given_to_gates,
     gru_gates,
+    is_half_on_cpu,
     run_gru,
     train_gru,
 )
@@ -49,7 +50,7 @@ class GatedRecurrentUnit(Mixer):
 
     def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Run on; the state is the output of the last position, ``(B, D)``."""
-        if is_lifted():
+        if is_lifted() or is_half_on_cpu(self.gru):
             return run_gru(self.gru, signals["normed"], state)
         self.kernels = ("gru:cudnn" if signals["normed"].is_cuda else "gru:torch",)
         before_1BD = state[0][None].contiguous() if state else None

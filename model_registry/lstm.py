@@ -24,7 +24,13 @@ from torch import Tensor, nn
 from mecheval.models.kernels.vmap_rules import is_lifted
 from mecheval.models.layers.mixer import Mixer
 from mecheval.models.layers.precision import full_precision_on_cpu
-from mecheval.models.layers.recurrence import draw, given_to_gates, lstm_gates, run_lstm
+from mecheval.models.layers.recurrence import (
+    draw,
+    given_to_gates,
+    is_half_on_cpu,
+    lstm_gates,
+    run_lstm,
+)
 from mecheval.models.stack.architecture import Architecture, model
 
 if TYPE_CHECKING:
@@ -48,7 +54,7 @@ class LongShortTermMemory(Mixer):
 
     def mix(self, signals: Signals, state: State) -> tuple[Tensor, State]:
         """Run on; the state is the output and the cell of the last position, ``(B, D)`` each."""
-        if is_lifted():
+        if is_lifted() or is_half_on_cpu(self.lstm):
             return run_lstm(self.lstm, signals["normed"], state)
         self.kernels = ("lstm:cudnn" if signals["normed"].is_cuda else "lstm:torch",)
         before = tuple(part_BD[None].contiguous() for part_BD in state) or None

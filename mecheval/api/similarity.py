@@ -38,7 +38,7 @@ def similarity(
     """Measure how alike models are, two by two, and networks of one model that differ in the seed.
 
     Cells that were not measured yet are trained and measured first, as by
-    :func:`mecheval.evaluate`; no model is loaded for a pair.
+    :func:`mecheval.evaluate`; a network runs once for all its pairs, if at all.
 
     Args:
         models: Names, modules or sources, as for :func:`mecheval.evaluate`.

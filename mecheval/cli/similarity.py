@@ -23,8 +23,9 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         "similarity",
         help="say how alike models are, two by two, on the same tasks",
         description="Measure the cells that are missing, as `mecheval run` does, then hold them "
-        "side by side: two models, and two seeds of one. No model is loaded for a pair. Writes one "
-        "report per pair, prints a matrix per task and number. The same command again resumes.",
+        "side by side: two models, and two seeds of one. A network runs once for all its pairs, "
+        "if at all. Writes one report per pair, prints a matrix per task and number. The same "
+        "command again resumes.",
     )
     add_grid(parser)
     add_execution(parser)
@@ -56,12 +57,18 @@ def _similarity(args: argparse.Namespace) -> int:
     from mecheval.harness.devices import find_devices
     from mecheval.harness.execute import planned_cells
     from mecheval.harness.execute_pairs import execute_pairs
-    from mecheval.harness.pair_plan import by_scope, plan_pairs
+    from mecheval.harness.pair_plan import by_scope, is_of_pairs, plan_pairs
+    from mecheval.spec import parse_spec
     from mecheval.training import processes
 
     devices = find_devices(args.device)
-    given = requests_of(args, devices.kind)
-    requests, metrics = by_scope(given, options.registry_of(args))
+    registry = options.registry_of(args)
+    # Metrics of pairs have no say in which metrics of single models a suite measures.
+    named = options.read(args.metrics, "--metrics", lambda texts: options.names(texts)) or []
+    of_pairs = [text for text in named if is_of_pairs(parse_spec(text), registry)]
+    args.metrics = [text for text in named if text not in of_pairs] or None
+    requests, declared = by_scope(requests_of(args, devices.kind), registry)
+    metrics = [*map(parse_spec, of_pairs), *(declared or ())] or None
     if args.dry_run:
         return _dry_run(plan_pairs(planned_cells(requests), metrics), as_json=args.json)
     jobs = positive(devices.jobs if args.jobs is None else args.jobs, "--jobs")

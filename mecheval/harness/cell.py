@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from threadpoolctl import threadpool_limits
 
 from mecheval import metrics, seeding
 from mecheval.errors import StorageError
@@ -20,6 +19,7 @@ from mecheval.harness.events import Progress
 from mecheval.harness.failure import failed, failure_of, is_interruption, now
 from mecheval.harness.gate import judged
 from mecheval.harness.measures import metrics_on
+from mecheval.harness.threads import settled
 from mecheval.harness.unchanged import check_unchanged
 from mecheval.own_code.explaining import is_out_of_memory
 from mecheval.registry import KINDS, Registry
@@ -31,7 +31,7 @@ from mecheval.spec import Spec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from mecheval.harness.request import Cell, Settings
+    from mecheval.harness.request import Cell
     from mecheval.registry import Entry, Kind
     from mecheval.training.preparation import Trained
 
@@ -76,7 +76,7 @@ def run_cell(cell: Cell, tell: Callable[[Progress], None]) -> Report:
     stages = _Stages(tell)
     found: dict[str, Any] = {"created": now()}
     try:
-        with _settled(cell.settings):
+        with settled(cell.settings):
             _measure(cell, stages, found)
     except StorageError:
         raise
@@ -103,7 +103,7 @@ def train_along(cell: Cell) -> None:
     registry = Registry(cell.settings.include_paths)
     source = build_source(cell.model, registry, cell.settings)
     task = build_task(cell.task, registry)
-    with _settled(cell.settings):
+    with settled(cell.settings):
         trained_model(cell, source, task, source.encode(task), lambda *_: None)
 
 
@@ -253,27 +253,6 @@ def _within_memory(
                 raise
         subject = replace(subject, batch_size=max(1, subject.batch_size // 2))
     return metrics.measure(metric, subject), subject
-
-
-@contextmanager
-def _settled(settings: Settings) -> Iterator[None]:
-    """Fix what could move numbers: threads and the choice of algorithms; restore them after."""
-    before = torch.get_num_threads()
-    deterministic = torch.get_deterministic_debug_mode()
-    tf32 = torch.backends.cudnn.allow_tf32
-    torch.set_num_threads(settings.threads)
-    # As torch.use_deterministic_algorithms, which imports a compiler for seconds besides.
-    torch.set_deterministic_debug_mode("warn")
-    if settings.device == "cuda":
-        torch.backends.cudnn.allow_tf32 = False  # float32 means float32, in LSTMs too
-        torch.cuda.reset_peak_memory_stats()  # of this cell, not of those before it
-    try:
-        with threadpool_limits(settings.threads):
-            yield
-    finally:
-        torch.set_num_threads(before)
-        torch.set_deterministic_debug_mode(deterministic)
-        torch.backends.cudnn.allow_tf32 = tf32
 
 
 def _entries(cell: Cell, asked: Sequence[metrics.Metric], registry: Registry) -> list[Entry]:

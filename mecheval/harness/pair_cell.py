@@ -6,9 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mecheval.errors import UsageError
+from mecheval.harness.building import build_task
 from mecheval.harness.events import Progress
 from mecheval.harness.failure import failed_pair, failure_of, is_interruption, now
 from mecheval.harness.pair_plan import built_pair_metric, sides_of
+from mecheval.harness.recordings import Recordings
 from mecheval.metrics.pairs import PairSubject, Side
 from mecheval.metrics.pairs.measuring import measure_pair
 from mecheval.registry import Registry
@@ -40,11 +42,16 @@ def run_pair(pair: PairCell, tell: Callable[[Progress], None]) -> PairReport:
     try:
         found |= {"sides": sides_of(pair), "environment": environment()}
         sides = map(_side, pair.cells, pair.reports)
-        subject = PairSubject(*sides, seed=derive(0, pair.identity.a, pair.identity.b))
+        registry = Registry(pair.settings.include_paths)
+        subject = PairSubject(
+            *sides,
+            seed=derive(0, pair.identity.a, pair.identity.b),
+            task=build_task(pair.a.task, registry),
+            limit=pair.a.identity.limit,
+        )
         results: list[MetricResult] = []
         seconds: dict[str, float] = {}
         found |= {"metrics": results, "resources": {"seconds": seconds}}
-        registry = Registry(pair.settings.include_paths)
         metrics = [built_pair_metric(given, registry) for given in pair.metrics]
         found["captions"] = {metric.id: metric.card.caption for metric in metrics}
         for metric in metrics:
@@ -79,4 +86,6 @@ def _side(cell: Cell, report: Report) -> Side:
     """
     if report.status == "error":
         raise UsageError(f"The cell {cell.title} could not be measured.")
-    return Side(cell.model_title, cell.identity.seed, bool(report.learned), report.metrics)
+    network = report.model_card and Recordings(cell, report.model_card.n_layers)
+    learned = bool(report.learned)
+    return Side(cell.model_title, cell.identity.seed, learned, report.metrics, network)

@@ -108,19 +108,24 @@ def by_scope(
     Raises:
         UsageError: A metric is unknown.
     """
-
-    def is_of_pairs(given: Spec | Metric) -> bool:
-        if isinstance(given, Metric):
-            return given.of_pairs
-        return registry.get("metric", given.name).scope == "pair"
-
     of_pairs, shared = [], []
     for request in requests:
         asked = request.metrics or ()
-        single = tuple(given for given in asked if not is_of_pairs(given))
-        of_pairs += [given for given in asked if is_of_pairs(given)]
+        single = tuple(given for given in asked if not is_of_pairs(given, registry))
+        of_pairs += [given for given in asked if is_of_pairs(given, registry)]
         shared.append(replace(request, metrics=single or None))
     return shared, of_pairs or None
+
+
+def is_of_pairs(given: Spec | Metric, registry: Registry) -> bool:
+    """Say whether a metric is one of pairs.
+
+    Raises:
+        UsageError: There is none of this name.
+    """
+    if isinstance(given, Metric):
+        return given.of_pairs
+    return registry.get("metric", given.name).scope == "pair"
 
 
 def _pairs_on_task(
@@ -156,23 +161,18 @@ def pair_metrics(
         registry: Where they are looked up.
 
     Raises:
-        UsageError: One does not exist or is none of pairs, or none fits the task.
+        UsageError: One does not exist or is none of pairs.
     """
     given = chosen
     if given is None:
         entries = registry.entries("metric")
         given = [Spec(entry.name) for entry in entries if entry.scope == "pair"]
     built = [built_pair_metric(each, registry) for each in given]
-    found = {
+    return {
         metric.id: (each, metric)
         for each, metric in zip(given, built, strict=True)
         if chosen is not None or unmet_by_task(metric, task) is None
     }
-    if not found:
-        raise UsageError(
-            f"None fits task '{task.card.name}'. `mecheval ls metrics` says which there are."
-        )
-    return found
 
 
 def built_pair_metric(given: Spec | Metric, registry: Registry) -> PairMetric:

@@ -17,6 +17,7 @@ from mecheval.harness.threads import one_thread
 from mecheval.metrics import Subject, configured_metric, measure
 from mecheval.metrics.pairs import PairSubject, Side
 from mecheval.metrics.pairs.measuring import measure_pair
+from mecheval.metrics.pairs.places import Loaded
 from mecheval.models.load import resolve
 from mecheval.own_code.explaining import in_words
 from mecheval.registry import Registry
@@ -81,8 +82,11 @@ def pair_of(case: Case) -> PairSubject:
         subject = subject_of(model, case.task)
         metrics = [configured_metric(Spec(n), Registry(), p) for n, p in case.params.items()]
         results = [result for metric in metrics for result in measure(metric, subject)]
-        sides.append(Side(model, SEED, learned=True, measured=results))
-    return PairSubject(*sides, seed=SEED)
+        network = Loaded(
+            subject.model, subject.untrained, subject.encoding.code_C, subject.batch_size
+        )
+        sides.append(Side(model, SEED, learned=True, measured=results, network=network))
+    return PairSubject(*sides, seed=SEED, task=build_task(parse_spec(case.task), Registry()))
 
 
 def subject_of(model: str, task: str) -> Subject:

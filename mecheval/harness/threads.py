@@ -1,4 +1,4 @@
-"""How many threads a measurement takes."""
+"""What could move numbers and is fixed while something is measured: threads, algorithms."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from threadpoolctl import threadpool_limits
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mecheval.harness.request import Settings
+
 
 @contextmanager
 def one_thread() -> Iterator[None]:
@@ -22,3 +24,24 @@ def one_thread() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def settled(settings: Settings) -> Iterator[None]:
+    """Fix what could move numbers: threads and the choice of algorithms; restore them after."""
+    before = torch.get_num_threads()
+    deterministic = torch.get_deterministic_debug_mode()
+    tf32 = torch.backends.cudnn.allow_tf32
+    torch.set_num_threads(settings.threads)
+    # As torch.use_deterministic_algorithms, which imports a compiler for seconds besides.
+    torch.set_deterministic_debug_mode("warn")
+    if settings.device == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # float32 means float32, in LSTMs too
+        torch.cuda.reset_peak_memory_stats()  # of this cell, not of those before it
+    try:
+        with threadpool_limits(settings.threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
+        torch.set_deterministic_debug_mode(deterministic)
+        torch.backends.cudnn.allow_tf32 = tf32

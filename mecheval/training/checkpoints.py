@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import filelock
 import numpy as np
 import torch
 from platformdirs import user_cache_path
@@ -129,22 +130,48 @@ class Checkpoint:
         return sorted(int(path.name.removeprefix(SNAPSHOT).removesuffix(SUFFIX)) for path in paths)
 
     def _write(self, name: str, content: bytes) -> None:
-        temporary = None
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
-                temporary = Path(file.name)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.folder / name)
-        except OSError as error:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
-            raise StorageError(
-                f"The checkpoint {self.folder / name} could not be written ({error.strerror}). "
-                "Free some space there, or point MECHEVAL_CACHE at another folder."
-            ) from error
+        write_cached(self.folder / name, content)
+
+
+def write_cached(path: Path, content: bytes) -> None:
+    """Write a file of the cache beside its place and move it there: all of it is there, or nothing.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            temporary = Path(file.name)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise StorageError(
+            f"{path} could not be written ({error.strerror}). Free some space there, or point "
+            "MECHEVAL_CACHE at another folder."
+        ) from error
+
+
+def cache_lock(cache: Path, key: str) -> filelock.BaseFileLock:
+    """Return the lock of what a key stands for, free until it is entered.
+
+    Raises:
+        StorageError: Its folder cannot be made.
+    """
+    path = cache / "locks" / f"{key}.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return filelock.FileLock(path)
+    except OSError as error:
+        raise StorageError(
+            f"The cache folder {path.parent} cannot be written ({error.strerror}). "
+            "Point MECHEVAL_CACHE at another folder."
+        ) from error
 
 
 def _packed(tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> bytes:

@@ -11,7 +11,7 @@ import filelock
 from mecheval.errors import StorageError
 from mecheval.reports.schema import TrainingPart
 from mecheval.training import processes, sweeps
-from mecheval.training.checkpoints import state_sha256
+from mecheval.training.checkpoints import cache_lock, state_sha256
 from mecheval.training.ensemble import Ensemble
 from mecheval.training.grouping import groups
 from mecheval.training.tally import Tally
@@ -183,26 +183,14 @@ def _claimed(
     # One lock for all processes of a launch: the others wait for the main one as they train.
     if processes.is_main():
         for key in sorted(own):
-            locks.enter_context(_lock(cache, key))
+            locks.enter_context(cache_lock(cache, key))
     yield from own.values()
     if processes.count() > 1:
         return
     for run in companions:
         if run.key not in own:
             try:
-                locks.enter_context(_lock(cache, run.key).acquire(timeout=0))
+                locks.enter_context(cache_lock(cache, run.key).acquire(timeout=0))
             except filelock.Timeout:
                 continue
             yield run
-
-
-def _lock(cache: Path, key: str) -> filelock.BaseFileLock:
-    path = cache / "locks" / f"{key}.lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return filelock.FileLock(path)
-    except OSError as error:
-        raise StorageError(
-            f"The cache folder {path.parent} cannot be written ({error.strerror}). "
-            "Point MECHEVAL_CACHE at another folder."
-        ) from error

@@ -91,6 +91,15 @@ def test_tasks_do_not_mix_and_recipes_are_models_of_their_own() -> None:
     assert {cell.recipe.steps for cell in pair.cells} == {10, 20}
 
 
+def test_a_task_has_the_metrics_that_fit_it() -> None:
+    by_task = {task: planned("lstm", "gru", seeds=(0,), tasks=(task,)) for task in ("ar", "parity")}
+    names = {task: [m.name for m in pair.identity.metrics] for task, (pair,) in by_task.items()}
+    assert names == {
+        "ar": ["circuit_similarity", "representation_similarity"],
+        "parity": ["representation_similarity"],
+    }
+
+
 def test_a_pair_has_no_order() -> None:
     ours, theirs = planned("lstm", "gru", seeds=(0,)), planned("gru", "lstm", seeds=(0,))
     assert [pair.key for pair in ours] == [pair.key for pair in theirs]
@@ -101,7 +110,6 @@ def test_a_pair_has_no_order() -> None:
     ("models", "tasks", "metrics", "sentence"),
     [
         (("lstm",), ("ar",), None, "There is no pair to compare. Give at least two models"),
-        (("lstm", "gru"), ("parity",), None, "None fits task 'parity'"),
         (("lstm", "gru"), ("ar",), ("recovery",), "recovery is no metric of pairs"),
         (("lstm", "gru"), ("ar",), ("nothing",), "Unknown metric 'nothing'"),
     ],
@@ -194,6 +202,19 @@ def test_a_metric_that_fails_ends_its_pair_alone(tmp_path: Path, capsys) -> None
     assert (report.status, report.error and report.error.type) == ("error", "ValueError")
     file.write_text(OWN.replace("BROKEN", ""))
     assert similarity(tmp_path / "results", *own) == 0
+
+
+def test_a_metric_of_pairs_leaves_the_cells_of_a_suite_as_they_are(tmp_path, capsys) -> None:
+    suite = tmp_path / "twins.toml"
+    suite.write_text(
+        'summary = "twins"\nmetrics = ["interchange"]\n'
+        f"[[grid]]\nmodels = {list(TWINS)}\ntasks = ['{TASK}']\n"
+    )
+    argv = ["--suite", str(suite), "-o", str(tmp_path / "out"), "-j", "1", "--limit", "16"]
+    assert main(["run", *argv, "--quiet"]) == 0
+    assert main(["similarity", *argv, "--metrics", "circuit_similarity"]) == 0
+    assert "2 cells are already there" in capsys.readouterr().err
+    assert len(find_reports(tmp_path / "out")) == 2
 
 
 def test_run_names_the_command_for_pairs() -> None:

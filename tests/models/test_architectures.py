@@ -260,3 +260,14 @@ def test_a_table_made_in_inference_mode_serves_training_later():
         built(tokens_BT)
     built(tokens_BT).sum().backward()
     assert all(parameter.grad is not None for parameter in built.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+@pytest.mark.parametrize("name", own_names())
+def test_weights_in_half_precision_answer_nearly_as_in_full(name, dtype):
+    built, tokens_BT = build(name), torch.arange(24).reshape(2, 12) % 6
+    with torch.inference_mode():
+        exact_BTC = built(tokens_BT)
+        half_BTC = built.to(dtype)(tokens_BT)
+    assert half_BTC.dtype == dtype
+    assert (half_BTC.float() - exact_BTC).abs().median() < 0.05 * exact_BTC.std()

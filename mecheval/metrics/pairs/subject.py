@@ -1,4 +1,4 @@
-"""What a metric of pairs looks at: what was measured of two networks. No model is loaded."""
+"""What a metric of pairs looks at: what was measured of two networks, and what they hold."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mecheval import seeding
+from mecheval.metrics.pairs.places import draw_places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
 
+    from mecheval.metrics.pairs.places import Network, Places
     from mecheval.reports.results import MetricResult
+    from mecheval.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,14 @@ class Side:
         seed: Its seed.
         learned: Whether it learned the task.
         measured: The results of its report.
+        network: Gives its activations; None where the weights are not at hand.
     """
 
     title: str
     seed: int
     learned: bool
     measured: Sequence[MetricResult] = field(repr=False)
+    network: Network | None = field(default=None, repr=False)
 
     def results(self, metric: str) -> dict[str, MetricResult]:
         """Return the results of a metric by what they are of, such as the name of a variable.
@@ -51,16 +56,35 @@ class PairSubject:
         a: That of the cell with the smaller key.
         b: The other one.
         seed: From which all random streams of the pair are derived.
+        task: The task; None where only reports are at hand.
+        limit: Largest number of examples, None for all.
     """
 
     a: Side
     b: Side
     seed: int
+    task: Task | None = field(default=None, repr=False)
+    limit: int | None = None
 
     @property
     def sides(self) -> tuple[Side, Side]:
         """Return both."""
         return self.a, self.b
+
+    def places(self, n: int, per_sequence: int) -> Places | None:
+        """Return where the two are held side by side; None where only reports are at hand.
+
+        Args:
+            n: Number of test sequences, up to the limit.
+            per_sequence: Places in each.
+        """
+        if self.task is None:
+            return None
+        return draw_places(self.task, self.cut(n), per_sequence)
+
+    def cut(self, n: int) -> int:
+        """Return a number of examples, or the limit if that is smaller."""
+        return n if self.limit is None else min(n, self.limit)
 
     def stream(self, *names: str | int) -> np.random.Generator:
         """Return the random stream of one purpose."""

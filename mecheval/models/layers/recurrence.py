@@ -35,6 +35,12 @@ def draw(layer: nn.RNNBase) -> None:
             nn.init.zeros_(parameter)
 
 
+def is_half_on_cpu(layer: nn.RNNBase) -> bool:
+    """Say whether weights are in half precision on a CPU: not all of these run torch's layer."""
+    weight = cast("Tensor", layer.weight_hh_l0)
+    return weight.device.type == "cpu" and weight.dtype in (torch.bfloat16, torch.float16)
+
+
 def given_to_gates(
     layer: nn.RNNBase, normed_BTD: Tensor, output_BTD: Tensor, state: State
 ) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,155 @@
+"""Where two networks are held side by side: the same positions of the same words, for every pair.
+
+Shape suffixes: ``B`` sequences, ``T`` positions, ``N`` places (a position of a sequence), ``C``
+symbols of the task, ``D`` residual width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from mecheval import seeding
+from mecheval.tasks.splits import draw
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mecheval.models.contract import SequenceModel
+    from mecheval.tasks import Task
+
+_SEED = 0
+"""All pairs of a task are held side by side at the same places: a network is recorded once."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Positions of test sequences, which no network was trained on.
+
+    Attributes:
+        symbols_BT: The sequences, as indices of the task's symbols.
+        row_N: The sequence of each place.
+        position_N: Its position; never 0, where many networks hold what is no token of the text.
+    """
+
+    symbols_BT: np.ndarray
+    row_N: np.ndarray
+    position_N: np.ndarray
+
+    @property
+    def symbol_N(self) -> np.ndarray:
+        """Return the symbol at each place."""
+        return self.symbols_BT[self.row_N, self.position_N]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Return a hash of the sequences and of the positions."""
+        digest = hashlib.sha256()
+        for values in (self.symbols_BT, self.row_N, self.position_N):
+            digest.update(f"{values.shape}".encode() + values.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+
+class Network(Protocol):
+    """A network of a pair, whose activations may be asked for."""
+
+    @property
+    def n_layers(self) -> int:
+        """Return the number of blocks."""
+        ...
+
+    def streams(
+        self, places: Places, layers: Sequence[int], *, trained: bool = True
+    ) -> list[np.ndarray]:
+        """Return the residual stream behind so many blocks, each ``(N, D)`` in float32.
+
+        Args:
+            places: Where.
+            layers: Behind how many blocks, from 1 on; 0 is the embedding.
+            trained: Whether of the network as it was measured, or of the same one with freshly
+                drawn weights.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network in memory; a :class:`Network`.
+
+    Attributes:
+        model: The model.
+        untrained: Builds the same one with freshly drawn weights.
+        code_C: Its token id of every symbol.
+        batch_size: Sequences per forward pass.
+    """
+
+    model: SequenceModel
+    untrained: Callable[[], SequenceModel]
+    code_C: np.ndarray
+    batch_size: int
+
+    @property
+    def n_layers(self) -> int:
+        """Return the number of blocks."""
+        return self.model.n_layers
+
+    def streams(
+        self, places: Places, layers: Sequence[int], *, trained: bool = True
+    ) -> list[np.ndarray]:
+        """Return the residual stream; see :meth:`Network.streams`."""
+        model = self.model if trained else self.untrained()
+        return record(model, self.code_C, places, layers, batch_size=self.batch_size)
+
+
+def draw_places(task: Task, n: int, per_sequence: int) -> Places:
+    """Draw places of a task's test sequences, the same ones whenever as many are asked for.
+
+    Args:
+        task: The task.
+        n: Number of sequences.
+        per_sequence: Places in each, or all behind the first one where there are no more.
+    """
+    rng = seeding.stream(_SEED, "side by side")
+    symbols_BT = draw(task, rng, n, length=task.max_length, split="test").tokens_BT
+    n_kept = min(per_sequence, symbols_BT.shape[1] - 1)
+    order_BT = rng.random((len(symbols_BT), symbols_BT.shape[1] - 1)).argsort(1)
+    position_BN = 1 + np.sort(order_BT[:, :n_kept], axis=1)
+    row_N = np.repeat(np.arange(len(symbols_BT)), n_kept)
+    return Places(symbols_BT, row_N, position_BN.ravel())
+
+
+def record(
+    model: SequenceModel,
+    code_C: np.ndarray,
+    places: Places,
+    layers: Sequence[int],
+    *,
+    batch_size: int,
+) -> list[np.ndarray]:
+    """Run a model, and keep the residual stream at places; see :meth:`Network.streams`.
+
+    Args:
+        model: The model.
+        code_C: Its token id of every symbol.
+        places: Where.
+        layers: Behind how many blocks.
+        batch_size: Sequences per forward pass.
+    """
+    from mecheval.interventions import trace
+    from mecheval.models.sites import stream_sites  # import torch
+
+    all_sites = stream_sites(model.n_layers)
+    sites = [all_sites[layer] for layer in layers]
+    kept: list[list[np.ndarray]] = [[] for _ in sites]
+    tokens_BT = code_C[places.symbols_BT]
+    for first in range(0, len(tokens_BT), batch_size):
+        found = trace(model, tokens_BT[first : first + batch_size], sites, batch_size=batch_size)
+        here_N = (places.row_N >= first) & (places.row_N < first + batch_size)
+        at = places.row_N[here_N] - first, places.position_N[here_N]
+        for parts, site in zip(kept, sites, strict=True):
+            parts.append(found[site][at].astype(np.float32))
+    return [np.concatenate(parts) for parts in kept]
