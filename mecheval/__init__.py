@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mecheval.interventions import naturalness as naturalness
     from mecheval.interventions import recovery_grid as recovery_grid
     from mecheval.interventions import trace as trace
+    from mecheval.likeness.features import compare_features as compare_features
     from mecheval.likeness.representations import (
         compare_representations as compare_representations,
     )
@@ -47,6 +48,7 @@ _INDEX = {
     "ablation_grid": ("mecheval.interventions", "ablation_grid"),
     "gradient_guess": ("mecheval.interventions", "gradient_guess"),
     "compare": ("mecheval.reports.comparison", "compare"),
+    "compare_features": ("mecheval.likeness.features", "compare_features"),
     "compare_representations": (
         "mecheval.likeness.representations",
         "compare_representations",

@@ -26,8 +26,8 @@ EXPORTED = [
 CALLED = [
     *EXPORTED,
     *(getattr(mecheval, name) for name in (
-        "compare", "compare_representations", "evaluate", "load_model", "load_results",
-        "load_task", "similarity", "wrap",
+        "compare", "compare_features", "compare_representations", "evaluate", "load_model",
+        "load_results", "load_task", "similarity", "wrap",
     )),
     Moments,
     mecheval.SequenceModel.state,

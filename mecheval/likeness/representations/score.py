@@ -5,20 +5,19 @@ Shape suffixes: ``P`` permutations, ``B`` documents, or blocks of them.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtrit
 
-from mecheval.stats import LEVEL, Interval
+from mecheval.likeness.jackknife import delete_group_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mecheval.stats import Interval
+
 _LARGEST_NULL = 1 - 1e-6
-METHOD = "jackknife"
 MIN_BLOCKS = 8
 """Fewest documents, or blocks of them, behind an interval."""
 
@@ -124,23 +123,16 @@ def _defined(values_P: np.ndarray | None) -> np.ndarray:
 
 
 def _interval(found: Found, unit: str) -> Interval | None:
-    """Return Student's t interval of the value, by what it is without each block of documents.
+    """Return the jackknife interval of the value, by what it is without each block of documents.
 
-    The variance is that of the delete-m jackknife for blocks of unequal size (Busing et al. 1999,
-    Statistics and Computing 9, 3-8). A bootstrap would hold some documents several times, whose
-    copies are alike: near the null it would come out several times too wide.
+    A bootstrap would hold some documents several times, whose copies are alike: near the null it
+    would come out several times too wide.
     """
     if found.value is None or found.without_B is None or found.rows_B is None:
         return None
     there_B = found.rows_B > 0
     without_B, rows_B = found.without_B[there_B], found.rows_B[there_B]
-    n_blocks = len(rows_B)
-    if n_blocks < MIN_BLOCKS or not np.isfinite(without_B).all():
+    if len(rows_B) < MIN_BLOCKS or not np.isfinite(without_B).all():
         return None
-    share_B = rows_B / rows_B.sum()
-    pseudo_B = (found.value - (1 - share_B) * without_B) / share_B
-    mean = n_blocks * found.value - ((1 - share_B) * without_B).sum()
-    variance = ((pseudo_B - mean) ** 2 * share_B / (1 - share_B)).mean()
-    half = float(stdtrit(n_blocks - 1, (1 + LEVEL) / 2)) * math.sqrt(variance)
-    low, high = max(found.value - half, found.lowest), min(found.value + half, 1.0)
-    return Interval(min(low, found.value), max(high, found.value), METHOD, unit)
+    bounds = found.lowest, 1.0
+    return delete_group_interval(found.value, without_B, rows_B, unit=unit, bounds=bounds)
