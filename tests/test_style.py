@@ -23,6 +23,7 @@ WIDE = {
     "grid.ablation_grid": "the public call takes the runs as four arrays",
     "naturalness.naturalness": "takes what ablation_grid takes, and natural runs",
     "attribution.gradient_guess": "takes what recovery_grid takes",
+    "comparison.compare_features": "the public call takes labels of rows of three kinds",
     "preparation.prepare": "everything that decides trained weights, and what watches the training",
 }
 """Functions with more parameters, and why."""
