@@ -10,6 +10,7 @@ the pattern), ``R`` one more than the rows (ends of their entries).
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,9 +41,11 @@ class Pattern:
         """Return the scalar products of each row with its latents' weights, ``(E,)``."""
         shape = len(rows_BD), self.n_latents
         entries_E = rows_BD.new_zeros(len(self.latents_E))
-        pattern_BM = torch.sparse_csr_tensor(
-            self.ends_R, self.latents_E, entries_E, shape, check_invariants=False
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+            pattern_BM = torch.sparse_csr_tensor(
+                self.ends_R, self.latents_E, entries_E, shape, check_invariants=False
+            )
         found_BM = torch.sparse.sampled_addmm(pattern_BM, rows_BD, weights_MD.T, beta=0.0)
         return found_BM.values()
 
