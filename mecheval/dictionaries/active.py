@@ -14,6 +14,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
@@ -49,25 +50,50 @@ class Pattern:
         found_BM = torch.sparse.sampled_addmm(pattern_BM, rows_BD, weights_MD.T, beta=0.0)
         return found_BM.values()
 
+    @property
+    def rows_E(self) -> Tensor:
+        """Return the row of each entry."""
+        counts_B = self.ends_R.diff()
+        every_B = torch.arange(len(counts_B), device=counts_B.device)
+        return torch.repeat_interleave(every_B, counts_B, output_size=len(self.latents_E))
+
     def transposed(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the order of entries by latent, the row of each, and the ends of latents."""
         order_E = torch.argsort(self.latents_E, stable=True)
-        counts_B = self.ends_R.diff()
-        every_B = torch.arange(len(counts_B), device=counts_B.device)
-        rows_E = torch.repeat_interleave(every_B, counts_B, output_size=len(order_E))[order_E]
         counts_M = torch.bincount(self.latents_E, minlength=self.n_latents)
-        return order_E, rows_E, torch.cat([counts_M.new_zeros(1), counts_M.cumsum(0)])
+        ends = torch.cat([counts_M.new_zeros(1), counts_M.cumsum(0)])
+        return order_E, self.rows_E[order_E], ends
 
 
 def largest_of_rows(before_BM: Tensor, k: int) -> tuple[Pattern, Tensor]:
-    """Choose the k largest latents of every row; return them with their values."""
-    values_BK, latents_BK = before_BM.topk(k, dim=1, sorted=False)
-    if before_BM.is_cuda:  # cuSPARSE wants the columns of a row in order
-        latents_BK, order_BK = latents_BK.sort(dim=1)
-        values_BK = values_BK.gather(1, order_BK)
+    """Choose the k largest latents of every row, in order; return them with their values."""
     n_rows, n_latents = before_BM.shape
     ends_R = torch.arange(0, n_rows * k + 1, k, device=before_BM.device)
+    if not before_BM.is_cuda:
+        places_E = torch.from_numpy(_largest_places(before_BM.numpy(), k))
+        values_E = before_BM.flatten().index_select(0, places_E)
+        return Pattern(places_E.remainder_(n_latents), ends_R, n_latents), values_E
+    latents_BK = before_BM.topk(k, dim=1, sorted=False).indices.sort(dim=1).values
+    values_BK = before_BM.gather(1, latents_BK)
     return Pattern(latents_BK.flatten(), ends_R, n_latents), values_BK.flatten()
+
+
+def _largest_places(before_BM: np.ndarray, k: int) -> np.ndarray:
+    """Return the places of the k largest of every row in the flattened array, in order.
+
+    NumPy's partition uses the vector unit: with the places this takes half the time of ``topk``.
+    """
+    n_rows, n_latents = before_BM.shape
+    least_B1 = np.partition(before_BM, n_latents - k, axis=1)[:, n_latents - k, None]
+    places_E = np.flatnonzero(before_BM >= least_B1)
+    if len(places_E) == n_rows * k:
+        return places_E
+    rows_E = places_E // n_latents
+    # Equal numbers at the edge, or NaN.
+    wrong_B = np.flatnonzero(np.bincount(rows_E, minlength=n_rows) != k)
+    found_BK = torch.from_numpy(before_BM[wrong_B]).topk(k, dim=1).indices.numpy()
+    others_E = places_E[~np.isin(rows_E, wrong_B)]
+    return np.sort(np.concatenate([others_E, (found_BK + wrong_B[:, None] * n_latents).ravel()]))
 
 
 def largest_of_batch(before_BM: Tensor, k: int) -> tuple[Pattern, Tensor]:
@@ -134,7 +160,8 @@ class Explained(torch.autograd.Function):
         order_E, rows_E, ends = pattern.transposed()
         d_decoder_MD = _sums(rows_E, ends, values_E[order_E], out_BD)
         d_encoder_MD = _sums(rows_E, ends, hidden_E[order_E], rows_BD)
-        d_bias_M = hidden_E.new_zeros(len(encoder_MD)).index_add_(0, pattern.latents_E, hidden_E)
+        # Not index_add, whose order of adding is left open on a GPU.
+        d_bias_M = _sums(rows_E, ends, hidden_E[order_E], rows_BD.new_ones(len(rows_BD), 1))[:, 0]
         # The encoder sees z - b_d: the part of b_d is the same in all rows, and is taken off once.
         d_encoder_MD.addr_(d_bias_M, decoder_bias_D, alpha=-1.0)
         return None, None, None, d_encoder_MD, d_bias_M, d_decoder_MD, -(d_bias_M @ encoder_MD)
