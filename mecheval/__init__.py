@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from mecheval.api import load_model as load_model
     from mecheval.api import load_task as load_task
     from mecheval.api import similarity as similarity
+    from mecheval.dictionaries import Dictionary as Dictionary
+    from mecheval.dictionaries import DictionaryRecipe as DictionaryRecipe
+    from mecheval.dictionaries import train_dictionary as train_dictionary
     from mecheval.interventions import ablation_grid as ablation_grid
     from mecheval.interventions import gradient_guess as gradient_guess
     from mecheval.interventions import naturalness as naturalness
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 
 _INDEX = {
     "__version__": ("mecheval.version", "__version__"),
+    "Dictionary": ("mecheval.dictionaries", "Dictionary"),
+    "DictionaryRecipe": ("mecheval.dictionaries", "DictionaryRecipe"),
     "Metric": ("mecheval.metrics", "Metric"),
     "ModelCard": ("mecheval.models.contract", "ModelCard"),
     "Recipe": ("mecheval.training", "Recipe"),
@@ -66,6 +71,7 @@ _INDEX = {
     "similarity": ("mecheval.api", "similarity"),
     "task": ("mecheval.tasks", "task"),
     "trace": ("mecheval.interventions", "trace"),
+    "train_dictionary": ("mecheval.dictionaries", "train_dictionary"),
     "wrap": ("mecheval.models.wrapping", "wrap"),
 }
 

@@ -27,8 +27,9 @@ CALLED = [
     *EXPORTED,
     *(getattr(mecheval, name) for name in (
         "compare", "compare_features", "compare_representations", "evaluate", "load_model",
-        "load_results", "load_task", "similarity", "wrap",
+        "load_results", "load_task", "similarity", "train_dictionary", "wrap",
     )),
+    mecheval.Dictionary,
     Moments,
     mecheval.SequenceModel.state,
     mecheval.SequenceModel.continued,

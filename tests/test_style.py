@@ -24,6 +24,7 @@ WIDE = {
     "naturalness.naturalness": "takes what ablation_grid takes, and natural runs",
     "attribution.gradient_guess": "takes what recovery_grid takes",
     "comparison.compare_features": "the public call takes labels of rows of three kinds",
+    "training.train_dictionary": "everything that decides the dictionary, and where it is trained",
     "preparation.prepare": "everything that decides trained weights, and what watches the training",
 }
 """Functions with more parameters, and why."""

@@ -70,7 +70,7 @@ class SparseCodes:
     @property
     def shape(self) -> tuple[int, int]:
         """Return the numbers of rows and of latents."""
-        n_rows, n_latents = self.csr.shape
+        n_rows, n_latents = self.csr.shape  # pyright: ignore[reportGeneralTypeIssues]
         return int(n_rows), int(n_latents)
 
     @property

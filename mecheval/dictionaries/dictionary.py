@@ -168,9 +168,7 @@ class Dictionary:
         pattern = Pattern(latents_E, ends_R, self.n_latents)
         return pattern.combined(values_E, self.decoder_MD) + self.decoder_bias_D
 
-    def without_means(
-        self, block_BD: Tensor, groups_N: np.ndarray | None, where: slice
-    ) -> Tensor:
+    def without_means(self, block_BD: Tensor, groups_N: np.ndarray | None, where: slice) -> Tensor:
         """Return rows less the means of their groups, where the dictionary has such means."""
         means_BD = self._means(groups_N, where)
         return block_BD if means_BD is None else block_BD - means_BD

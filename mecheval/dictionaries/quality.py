@@ -131,7 +131,7 @@ def latent_group_shares(codes: SparseCodes, groups_N: np.ndarray) -> np.ndarray:
     counts_G = np.bincount(groups_N)
     places = np.ones(n_rows), (groups_N, np.arange(n_rows))
     members_GN = sparse.csr_array(places, shape=(len(counts_G), n_rows))
-    sums_GM = (members_GN @ codes.csr.astype(np.float64)).tocoo()
+    sums_GM = sparse.coo_array(members_GN @ codes.csr.astype(np.float64))
     weights_E = sums_GM.data**2 / counts_G[sums_GM.row]
     of_mean_M = codes.sums() ** 2 / max(1, n_rows)
     between_M = np.bincount(sums_GM.col, weights_E, codes.shape[1]) - of_mean_M

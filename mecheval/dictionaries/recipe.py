@@ -25,7 +25,7 @@ class DictionaryRecipe:
         n_rows: Rows to train on, at least one batch; data with fewer are gone through again, in
             another order.
         batch_size: Rows per step, or all where there are fewer.
-        learning_rate: Of Adam; None is 2e-3 at 1024 latents, and falls with the root of more.
+        learning_rate: Of Adam; None is 2e-3 at 1024 latents, and goes with one over their root.
         warmup: Steps over which the rate rises; over the last fifth of all steps it falls to zero.
         dead_after: Rows without firing after which a latent is dead.
         aux_weight: Weight of how much of the residual dead latents leave unexplained (Gao et al.
@@ -66,7 +66,7 @@ class DictionaryRecipe:
 
     def rate(self, n_latents: int, step: int, n_steps: int) -> float:
         """Return the learning rate of a step, counted from 0."""
-        full = self.learning_rate or _FULL_RATE * min(1.0, (1024 / n_latents) ** 0.5)
+        full = self.learning_rate or _FULL_RATE * (1024 / n_latents) ** 0.5
         rising = (step + 1) / max(1, self.warmup)
         falling = (n_steps - step) / (n_steps / 5)
         return full * min(1.0, rising, falling)

@@ -66,10 +66,7 @@ class Rows:
     def at(self, rows_B: slice | np.ndarray, device: torch.device) -> Tensor:
         """Return some rows, float32 ``(B, D)``, contiguous."""
         if isinstance(self.values_ND, Tensor):
-            index = rows_B
-            if not isinstance(rows_B, slice):
-                index = torch.from_numpy(rows_B).to(self.values_ND.device)
-            return self.values_ND[index].to(device, torch.float32).contiguous()
+            return _of_tensor(self.values_ND, rows_B).to(device, torch.float32).contiguous()
         chosen_BD = np.array(self.values_ND[rows_B], np.float32, order="C")
         return torch.from_numpy(chosen_BD).to(device)
 
@@ -104,6 +101,12 @@ def slices(n_rows: int, width: int, device: torch.device) -> Iterator[slice]:
     length = max(1, (_BLOCK if device.type == "cpu" else _BLOCK_OF_GPU) // width)
     for start in range(0, n_rows, length):
         yield slice(start, min(start + length, n_rows))
+
+
+def _of_tensor(values_ND: Tensor, rows_B: slice | np.ndarray) -> Tensor:
+    if isinstance(rows_B, slice):
+        return values_ND[rows_B]
+    return values_ND[torch.from_numpy(rows_B).to(values_ND.device)]
 
 
 def _groups(groups_N: Any, n_rows: int) -> np.ndarray:

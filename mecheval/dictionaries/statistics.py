@@ -1,5 +1,4 @@
-"""What is fixed before a dictionary is trained: which rows count, where their middle is, and how
-far they are from it.
+"""What is fixed before a dictionary is trained: which rows count, their middle and their spread.
 
 Shape suffixes: ``N`` rows, ``D`` dimensions, ``B`` rows of a block, ``G`` groups, ``U`` rows that
 count.
@@ -50,7 +49,9 @@ class Statistics:
         Raises:
             UsageError: Rows are not finite, or nothing is left of them without their mean.
         """
-        norms_N = np.concatenate([b_BD.norm(dim=1).cpu().numpy() for _, b_BD in rows.blocks(device)])
+        norms_N = np.concatenate(
+            [b_BD.norm(dim=1).cpu().numpy() for _, b_BD in rows.blocks(device)]
+        )
         limit = norm_limit(norms_N)
         sums = Sums.of(rows, limit, device)
         mean_D, means_GD = sums.mean_D, sums.means_GD

@@ -251,9 +251,7 @@ class _Coder:
             return largest_of_batch(before_BM, self.k)
         return largest_of_rows(before_BM, self.k)
 
-    def _auxiliary(
-        self, rows_BD: Tensor, before_BM: Tensor, residual_BD: Tensor
-    ) -> Tensor | None:
+    def _auxiliary(self, rows_BD: Tensor, before_BM: Tensor, residual_BD: Tensor) -> Tensor | None:
         """Return the weighted auxiliary loss; None where no latent is dead."""
         half = max(1, rows_BD.shape[1] // 2)
         dead_J = (self.silent_M >= self.recipe.dead_after).nonzero()[:, 0]
