@@ -100,7 +100,10 @@ def largest_of_batch(before_BM: Tensor, k: int) -> tuple[Pattern, Tensor]:
     """Choose the k times B largest latents of a batch of B rows."""
     n_rows, n_latents = before_BM.shape
     flat_X = before_BM.flatten()
-    places_E = flat_X.topk(n_rows * k, sorted=False).indices.sort().values
+    if before_BM.is_cuda:
+        places_E = flat_X.topk(n_rows * k, sorted=False).indices.sort().values
+    else:
+        places_E = torch.from_numpy(_largest_places(flat_X.numpy()[None], n_rows * k))
     return _pattern(places_E, n_rows, n_latents), flat_X[places_E]
 
 

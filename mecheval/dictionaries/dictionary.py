@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from mecheval.dictionaries import exchange
 from mecheval.dictionaries.active import Pattern, all_above, largest_of_rows
 from mecheval.dictionaries.codes import SparseCodes
 from mecheval.dictionaries.quality import Quality, measured
@@ -158,6 +160,30 @@ class Dictionary:
             codes = self.encode(X_ND, groups_N)
         self._check_codes(codes, len(rows))
         return measured(self, rows, codes)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the dictionary in the format of sae-lens, which reads it with ``load_from_disk``.
+
+        What sae-lens does not know, it does not do: rows of too large a norm have codes there, and
+        means of groups (``group_means.safetensors``, then) have to be taken off before.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        exchange.write(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Dictionary:
+        """Read what :meth:`save` wrote, or sae-lens: TopK, JumpReLU (its BatchTopK) and ReLU.
+
+        Args:
+            folder: Holds ``cfg.json`` and ``sae_weights.safetensors``.
+            device: Where the weights are wanted.
+
+        Raises:
+            StorageError: It holds no dictionary, or one whose codes are made in another way.
+        """
+        return cls(**exchange.read(Path(folder))).to(device)
 
     def explained(self, codes: SparseCodes, where: slice) -> Tensor:
         """Return what codes of some rows stand for without means of groups, ``(B, D)``."""

@@ -8,7 +8,7 @@ import torch
 
 from mecheval.dictionaries import DictionaryRecipe
 from mecheval.dictionaries.active import largest_of_rows
-from mecheval.dictionaries.training import _Coder  # pyright: ignore[reportPrivateUsage]
+from mecheval.dictionaries.coder import Coder
 
 B, M, D, K = 64, 40, 8, 4
 
@@ -44,7 +44,7 @@ def dense_step(weights, z, dead, recipe, adam, rate) -> None:
 @pytest.mark.parametrize("selection", ["topk", "batchtopk"])
 def test_steps_are_those_of_the_formulas(selection: str) -> None:
     recipe = DictionaryRecipe(selection=selection, aux_weight=0.5)  # pyright: ignore[reportArgumentType]
-    coder = _Coder.new((M, D), K, recipe, ("", 0), torch.device("cpu"))
+    coder = Coder.new((M, D), K, recipe, ("", 0), torch.device("cpu"))
     with torch.no_grad():
         coder.weights[1].normal_(generator=torch.Generator().manual_seed(0)).mul_(0.1)
     dense = [w.detach().clone().requires_grad_() for w in coder.weights]
@@ -95,7 +95,7 @@ def test_the_rate_rises_and_falls() -> None:
 
 
 def test_the_threshold_is_what_k_of_a_row_are_above() -> None:
-    coder = _Coder.new((M, D), K, DictionaryRecipe(), ("", 0), torch.device("cpu"))
+    coder = Coder.new((M, D), K, DictionaryRecipe(), ("", 0), torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
     batches = [torch.randn((B, D), generator=generator) for _ in range(3)]
     threshold = coder.threshold(batches)
