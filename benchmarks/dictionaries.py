@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -224,6 +225,8 @@ def _sae_lens(name: str, **given: Any) -> Callable[..., Trainer]:
 
 
 def _sparsify(options: argparse.Namespace, device: torch.device) -> Trainer:
+    if device.type == "cpu":  # it takes triton where that is installed, whatever the device
+        os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
     from sparsify import SparseCoder, SparseCoderConfig
 
     config = SparseCoderConfig(num_latents=options.latents, k=options.k)

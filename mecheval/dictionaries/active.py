@@ -20,6 +20,9 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 
+_GROUP = 8
+
+
 @dataclass(frozen=True)
 class Pattern:
     """Which latents may fire in which row.
@@ -62,49 +65,66 @@ class Pattern:
         order_E = torch.argsort(self.latents_E, stable=True)
         counts_M = torch.bincount(self.latents_E, minlength=self.n_latents)
         ends = torch.cat([counts_M.new_zeros(1), counts_M.cumsum(0)])
-        return order_E, self.rows_E[order_E], ends
+        return order_E, self.rows_E.index_select(0, order_E), ends
 
 
 def largest_of_rows(before_BM: Tensor, k: int) -> tuple[Pattern, Tensor]:
-    """Choose the k largest latents of every row, in order; return them with their values."""
+    """Choose the k largest latents of every row; return them with their values."""
     n_rows, n_latents = before_BM.shape
-    ends_R = torch.arange(0, n_rows * k + 1, k, device=before_BM.device)
-    if not before_BM.is_cuda:
-        places_E = torch.from_numpy(_largest_places(before_BM.numpy(), k))
-        values_E = before_BM.flatten().index_select(0, places_E)
-        return Pattern(places_E.remainder_(n_latents), ends_R, n_latents), values_E
-    latents_BK = before_BM.topk(k, dim=1, sorted=False).indices.sort(dim=1).values
+    latents_BK = _largest(before_BM, k)
+    if before_BM.is_cuda:  # cuSPARSE wants the columns of a row in order
+        latents_BK = latents_BK.sort(dim=1).values
     values_BK = before_BM.gather(1, latents_BK)
+    ends_R = torch.arange(0, n_rows * k + 1, k, device=before_BM.device)
     return Pattern(latents_BK.flatten(), ends_R, n_latents), values_BK.flatten()
-
-
-def _largest_places(before_BM: np.ndarray, k: int) -> np.ndarray:
-    """Return the places of the k largest of every row in the flattened array, in order.
-
-    NumPy's partition uses the vector unit: with the places this takes half the time of ``topk``.
-    """
-    n_rows, n_latents = before_BM.shape
-    least_B1 = np.partition(before_BM, n_latents - k, axis=1)[:, n_latents - k, None]
-    places_E = np.flatnonzero(before_BM >= least_B1)
-    if len(places_E) == n_rows * k:
-        return places_E
-    rows_E = places_E // n_latents
-    # Equal numbers at the edge, or NaN.
-    wrong_B = np.flatnonzero(np.bincount(rows_E, minlength=n_rows) != k)
-    found_BK = torch.from_numpy(before_BM[wrong_B]).topk(k, dim=1).indices.numpy()
-    others_E = places_E[~np.isin(rows_E, wrong_B)]
-    return np.sort(np.concatenate([others_E, (found_BK + wrong_B[:, None] * n_latents).ravel()]))
 
 
 def largest_of_batch(before_BM: Tensor, k: int) -> tuple[Pattern, Tensor]:
     """Choose the k times B largest latents of a batch of B rows."""
     n_rows, n_latents = before_BM.shape
     flat_X = before_BM.flatten()
-    if before_BM.is_cuda:
-        places_E = flat_X.topk(n_rows * k, sorted=False).indices.sort().values
-    else:
-        places_E = torch.from_numpy(_largest_places(flat_X.numpy()[None], n_rows * k))
-    return _pattern(places_E, n_rows, n_latents), flat_X[places_E]
+    places_E = _largest(flat_X[None], n_rows * k)[0].sort().values
+    return _pattern(places_E, n_rows, n_latents), flat_X.index_select(0, places_E)
+
+
+def _largest(values_BX: Tensor, k: int) -> Tensor:
+    """Return where the k largest of every row are, ``(B, K)``, in any order.
+
+    On a CPU in two steps, which leave out most of what cannot be among them: the k largest of a row
+    are in the k groups of eight whose largest are the largest. This takes a third of the time of
+    ``topk``.
+    """
+    n_rows, n_values = values_BX.shape
+    n_groups = n_values // _GROUP
+    if values_BX.is_cuda:
+        return values_BX.topk(k, dim=1, sorted=False).indices
+    if n_values % _GROUP or n_groups < 2 * k:
+        return _partitioned(values_BX, k)
+    groups_BZG = values_BX.view(n_rows, _GROUP, n_groups)
+    group_BK = _partitioned(groups_BZG.amax(1), k)
+    few_BZK = groups_BZG.gather(2, group_BK[:, None].expand(-1, _GROUP, -1))
+    place_BK = _partitioned(few_BZK.flatten(1), k)
+    which_BK = torch.div(place_BK, k, rounding_mode="floor")
+    return which_BK * n_groups + group_BK.gather(1, place_BK - which_BK * k)
+
+
+def _partitioned(values_BX: Tensor, k: int) -> Tensor:
+    """Do the same in one step, by NumPy's partition, which uses the vector unit."""
+    n_rows, n_values = values_BX.shape
+    array_BX = values_BX.numpy()
+    least_B1 = np.partition(array_BX, n_values - k, axis=1)[:, n_values - k, None]
+    places_E = np.flatnonzero(array_BX >= least_B1)
+    if len(places_E) == n_rows * k:
+        place_BK = places_E.reshape(n_rows, k) - np.arange(0, n_rows * n_values, n_values)[:, None]
+        if place_BK[:, 0].min() >= 0 and place_BK[:, -1].max() < n_values:
+            return torch.from_numpy(place_BK)
+    # Not k of every row: numbers are equal at the edge, or NaN.
+    found_BK = np.empty((n_rows, k), np.int64)
+    rows_E = places_E // n_values
+    right_B = np.bincount(rows_E, minlength=n_rows) == k
+    found_BK[right_B] = (places_E % n_values)[right_B[rows_E]].reshape(-1, k)
+    found_BK[~right_B] = values_BX[torch.from_numpy(~right_B)].topk(k, dim=1).indices.numpy()
+    return torch.from_numpy(found_BK)
 
 
 def all_above(before_BM: Tensor, threshold_M: Tensor) -> tuple[Pattern, Tensor]:
@@ -161,10 +181,11 @@ class Explained(torch.autograd.Function):
         out_BD = gradients[0].contiguous()
         hidden_E = pattern.products(out_BD, decoder_MD) * (values_E > 0)
         order_E, rows_E, ends = pattern.transposed()
-        d_decoder_MD = _sums(rows_E, ends, values_E[order_E], out_BD)
-        d_encoder_MD = _sums(rows_E, ends, hidden_E[order_E], rows_BD)
+        d_decoder_MD = _sums(rows_E, ends, values_E.index_select(0, order_E), out_BD)
+        hidden_E = hidden_E.index_select(0, order_E)
+        d_encoder_MD = _sums(rows_E, ends, hidden_E, rows_BD)
         # Not index_add, whose order of adding is left open on a GPU.
-        d_bias_M = _sums(rows_E, ends, hidden_E[order_E], rows_BD.new_ones(len(rows_BD), 1))[:, 0]
+        d_bias_M = _sums(rows_E, ends, hidden_E, rows_BD.new_ones(len(rows_BD), 1))[:, 0]
         # The encoder sees z - b_d: the part of b_d is the same in all rows, and is taken off once.
         d_encoder_MD.addr_(d_bias_M, decoder_bias_D, alpha=-1.0)
         return None, None, None, d_encoder_MD, d_bias_M, d_decoder_MD, -(d_bias_M @ encoder_MD)

@@ -84,8 +84,8 @@ class Coder:
         self.optimizer.zero_grad()
         (loss if aux is None else loss + aux).backward()
         self._update(rate)
-        self.silent_M += len(rows_BD)
-        self.silent_M[pattern.latents_E[before_E > 0]] = 0
+        fired_M = torch.bincount(pattern.latents_E, before_E > 0, len(self.silent_M)) > 0
+        self.silent_M.add_(len(rows_BD)).masked_fill_(fired_M, 0)
 
     def threshold(self, batches: list[Tensor]) -> float:
         """Return what k latents of a row are above on average, at least 0."""

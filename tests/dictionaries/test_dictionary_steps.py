@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mecheval.dictionaries import DictionaryRecipe
-from mecheval.dictionaries.active import largest_of_rows
+from mecheval.dictionaries.active import largest_of_batch, largest_of_rows
 from mecheval.dictionaries.coder import Coder
 
 B, M, D, K = 64, 40, 8, 4
@@ -65,9 +65,10 @@ def test_steps_are_those_of_the_formulas(selection: str) -> None:
         assert torch.allclose(one, other, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("n_latents", [30, 40, 80, 400])  # in one step, and in two
 @pytest.mark.parametrize("values", ["normal", "equal", "zeros", "nan"])
-def test_the_largest_of_rows_are_chosen_also_where_they_are_equal(values: str) -> None:
-    before = torch.randn((B, M), generator=torch.Generator().manual_seed(0))
+def test_the_largest_are_chosen_also_where_they_are_equal(values: str, n_latents: int) -> None:
+    before = torch.randn((B, n_latents), generator=torch.Generator().manual_seed(0))
     if values == "equal":
         before = before.round()
     elif values == "zeros":
@@ -76,10 +77,13 @@ def test_the_largest_of_rows_are_chosen_also_where_they_are_equal(values: str) -
         before[3, 5] = torch.nan
     pattern, found = largest_of_rows(before, K)
     latents = pattern.latents_E.view(B, K).numpy()
-    assert (np.diff(latents, axis=1) > 0).all()
+    assert (np.diff(np.sort(latents, axis=1), axis=1) > 0).all()
     assert torch.equal(pattern.ends_R, torch.arange(0, B * K + 1, K))
     expected = before.topk(K, dim=1).values.sort(1).values
     torch.testing.assert_close(found.view(B, K).sort(1).values, expected, equal_nan=True)
+    everywhere = largest_of_batch(before, K)[1].sort().values
+    expected = before.flatten().topk(B * K).values.sort().values
+    torch.testing.assert_close(everywhere, expected, equal_nan=True)
     torch.testing.assert_close(
         before.gather(1, pattern.latents_E.view(B, K)), found.view(B, K), equal_nan=True
     )
