@@ -62,7 +62,7 @@ class Pattern:
 
     def transposed(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the order of entries by latent, the row of each, and the ends of latents."""
-        order_E = torch.argsort(self.latents_E, stable=True)
+        order_E = torch.argsort(self.latents_E.int(), stable=True)
         counts_M = torch.bincount(self.latents_E, minlength=self.n_latents)
         ends = torch.cat([counts_M.new_zeros(1), counts_M.cumsum(0)])
         return order_E, self.rows_E.index_select(0, order_E), ends

@@ -78,11 +78,18 @@ class Coder:
         before_BM = self._before(rows_BD)
         pattern, before_E = self._choose(before_BM)
         explained_BD = Explained.apply(rows_BD, pattern, before_E, *self.weights)
-        residual_BD = rows_BD - explained_BD - self.weights[3]
-        loss = _share(residual_BD, rows_BD - rows_BD.mean(0))
-        aux = self._auxiliary(rows_BD, before_BM, residual_BD.detach())
+        with torch.no_grad():
+            residual_BD = (rows_BD - explained_BD).sub_(self.weights[3])
+            # What autograd would do in more passes over the batch: with z^, |z - z^|^2 grows by
+            # -2 (z - z^), and z^ is what is explained plus b_d.
+            gradient_BD = residual_BD * (-2 / _spread(rows_BD))
         self.optimizer.zero_grad()
-        (loss if aux is None else loss + aux).backward()
+        torch.autograd.backward(explained_BD, gradient_BD)
+        if self.weights[3].grad is not None:
+            self.weights[3].grad += gradient_BD.sum(0)
+        aux = self._auxiliary(rows_BD, before_BM, residual_BD)
+        if aux is not None:
+            aux.backward()
         self._update(rate)
         fired_M = torch.bincount(pattern.latents_E, before_E > 0, len(self.silent_M)) > 0
         self.silent_M.add_(len(rows_BD)).masked_fill_(fired_M, 0)
@@ -143,7 +150,8 @@ class Coder:
         pattern = Pattern(dead_J[chosen.latents_E], chosen.ends_R, len(self.silent_M))
         explained_BD = Explained.apply(rows_BD, pattern, before_E, *self.weights)
         weight = self.recipe.aux_weight * min(1.0, len(dead_J) / half)
-        return weight * _share(residual_BD - explained_BD, residual_BD)
+        whole = residual_BD.square().sum().clamp(min=torch.finfo(residual_BD.dtype).tiny)
+        return weight * (residual_BD - explained_BD).square().sum() / whole
 
     @torch.no_grad()
     def _update(self, rate: float) -> None:
@@ -160,7 +168,7 @@ class Coder:
         decoder_MD /= decoder_MD.norm(dim=1, keepdim=True)
 
 
-def _share(part_BD: Tensor, whole_BD: Tensor) -> Tensor:
-    """Return the sum of squares of one as a share of that of the other."""
-    whole = whole_BD.square().sum()
-    return part_BD.square().sum() / whole.clamp(min=torch.finfo(whole.dtype).tiny)
+def _spread(rows_BD: Tensor) -> Tensor:
+    """Return the sum of squares around the mean of rows that are near to zero on average."""
+    around = rows_BD.norm().square() - len(rows_BD) * rows_BD.mean(0).square().sum()
+    return around.clamp(min=torch.finfo(around.dtype).tiny)
