@@ -2,9 +2,10 @@
 
 Run ``python -m benchmarks.dictionaries`` in a checkout; ``pip install -e '.[sae]'`` for the
 libraries. Rows are drawn: sums of a few of many directions. All trainers take the same batches in
-turn, so that what else the machine does hits them alike, by Adam at one learning rate; their losses
-and first weights are their own, so that *FVE*, of rows that none was trained on, says no more than
-that they learn. *dense* is the same autoencoder in a few lines of torch and its autograd.
+turn, so that what else the machine does hits them alike, by Adam at one learning rate, and do after
+each what their own loops do: note which latents fire, keep the decoder's rows of norm 1. Losses and
+first weights are their own, so that *FVE*, of rows that none was trained on, says no more than that
+they learn. *dense* is the same autoencoder in a few lines of torch and its autograd.
 
 Shape suffixes: ``N`` rows, ``D`` dimensions, ``M`` latents, ``F`` features, ``B`` rows of a batch.
 """
@@ -163,13 +164,16 @@ def _own(selection: Any) -> Callable[..., Trainer]:
     return make
 
 
-def _adam(weights: Sequence[Tensor]) -> Callable[[Tensor, float], None]:
-    """Return a function that takes a step down a loss."""
-    optimizer = torch.optim.Adam(weights)
+def _adam(
+    weights: Sequence[Tensor], before: Callable[[], None] = lambda: None
+) -> Callable[[Tensor, float], None]:
+    """Return a function that takes a step down a loss; ``before`` may change gradients."""
+    optimizer = torch.optim.Adam(weights, fused=True)
 
     def down(loss: Tensor, rate: float) -> None:
         optimizer.zero_grad()
         loss.backward()
+        before()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.param_groups[0]["lr"] = rate
         optimizer.step()
@@ -211,13 +215,16 @@ def _sae_lens(name: str, **given: Any) -> Callable[..., Trainer]:
         )
         sae = getattr(sae_lens, f"{name}TrainingSAE")(config)
         down = _adam(list(sae.parameters()))
+        fired_M = torch.zeros(options.latents, device=device)
 
         def step(rows_BD: Tensor, rate: float) -> None:
             asked = TrainStepInput(
                 sae_in=rows_BD, coefficients={}, dead_neuron_mask=None, n_training_steps=0,
                 is_logging_step=False,
             )  # fmt: skip
-            down(sae.training_forward_pass(asked).loss, rate)
+            found = sae.training_forward_pass(asked)
+            fired_M.add_(found.feature_acts.detach().bool().float().sum(0))
+            down(found.loss, rate)
 
         return Trainer(step, sae)
 
@@ -231,10 +238,13 @@ def _sparsify(options: argparse.Namespace, device: torch.device) -> Trainer:
 
     config = SparseCoderConfig(num_latents=options.latents, k=options.k)
     coder = SparseCoder(options.width, config, device)
-    down = _adam(list(coder.parameters()))
+    down = _adam(list(coder.parameters()), coder.remove_gradient_parallel_to_decoder_directions)
+    fired_M = torch.zeros(options.latents, dtype=torch.bool, device=device)
 
     def step(rows_BD: Tensor, rate: float) -> None:
-        down(coder(rows_BD).fvu, rate)
+        found = coder(rows_BD)
+        fired_M[found.latent_indices.flatten()] = True
+        down(found.fvu, rate)
         coder.set_decoder_norm_to_unit_norm()
 
     return Trainer(step, lambda rows_BD: coder(rows_BD).sae_out)
@@ -246,7 +256,6 @@ TRAINERS: dict[str, tuple[Callable[..., Trainer], str]] = {
     "dense": (_dense, ""),
     "eai-sparsify": (_sparsify, "eai-sparsify"),
     "sae-lens": (_sae_lens("TopK"), "sae-lens"),
-    "sae-lens sparse": (_sae_lens("TopK", use_sparse_activations=True), "sae-lens"),
     "sae-lens batchtopk": (_sae_lens("BatchTopK"), "sae-lens"),
 }
 """What makes a trainer, and the package that it is of."""

@@ -22,6 +22,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 NAMES = {
     "causal_conv1d": "causal-conv1d", "fla": "flash-linear-attention", "mamba_ssm": "mamba-ssm",
     "nnsight": "nnsight", "pyvene": "pyvene", "transformer_lens": "transformer-lens",
+    "sae_lens": "sae-lens", "sparsify": "eai-sparsify",
 }  # fmt: skip
 """The packages of modules that need not be installed here."""
 
@@ -74,7 +75,10 @@ DISTRIBUTIONS = packages_distributions()
     [
         (("mecheval", "task_registry", "model_registry"), RUNNING | names(EXTRAS["cuda"])),
         (("tests",), RUNNING | names(EXTRAS["test"])),
-        (("benchmarks",), RUNNING | names(EXTRAS["benchmarks"]) | names(EXTRAS["cuda"])),
+        (
+            ("benchmarks",),
+            RUNNING.union(*(names(EXTRAS[n]) for n in ("benchmarks", "sae", "cuda"))),
+        ),
     ],
 )
 def test_what_is_imported_is_declared(folders: tuple[str, ...], declared: set[str]) -> None:
@@ -89,4 +93,4 @@ def test_what_is_declared_is_imported() -> None:
     testing = running | set(imported("tests"))
     assert names(EXTRAS["test"]) - testing <= COMMANDS
     benchmarking = running | set(imported("benchmarks"))
-    assert names(EXTRAS["benchmarks"]) <= benchmarking
+    assert names(EXTRAS["benchmarks"]) | names(EXTRAS["sae"]) <= benchmarking

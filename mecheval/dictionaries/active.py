@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-
 _GROUP = 8
 
 

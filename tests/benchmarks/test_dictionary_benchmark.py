@@ -41,9 +41,7 @@ def test_the_table_of_trainers(
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["eai-sparsify", "sae-lens", "sae-lens batchtopk"])
-def test_other_libraries_learn(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_libraries_learn(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARSIFY_DISABLE_TRITON", "1")
     module = dictionaries.TRAINERS[name][1].replace("eai-", "").replace("-", "_")
     pytest.importorskip(module, reason=f"{name} is not installed: pip install -e '.[sae]'")
