@@ -6,16 +6,20 @@ Shape suffixes: ``N`` places, ``D`` residual width.
 from __future__ import annotations
 
 import io
+import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
 
+from mecheval.dictionaries import SparseCodes
 from mecheval.harness.building import build_source, build_task
 from mecheval.harness.cell_training import cache_of, measured_dtype, trained_model
 from mecheval.harness.measures import metrics_on
 from mecheval.harness.threads import settled
 from mecheval.harness.unchanged import check_unchanged
+from mecheval.metrics.pairs.coding import Coded, encoded
 from mecheval.metrics.pairs.places import record
 from mecheval.registry import Registry
 from mecheval.reports.canonical import sha256_of
@@ -26,9 +30,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mecheval.harness.request import Cell
+    from mecheval.metrics.pairs.coding import Coding
     from mecheval.metrics.pairs.places import Places
 
-FOLDER = "recordings"
+FOLDER, CODES = "recordings", "codes"
 
 _NOT_DECIDING = ("metrics", "limit", "snapshots")
 """Parts of a cell's identity that have no say in its activations."""
@@ -70,6 +75,37 @@ class Recordings:
                         found[layer] = stream_ND
         return [found[layer] for layer in layers]
 
+    def coded(
+        self, coding: Coding, places: Places, layer: int, *, trained: bool = True, seed: int = 0
+    ) -> Coded:
+        """Return codes of a dictionary; see :meth:`mecheval.metrics.pairs.places.Network.coded`.
+
+        The codes are kept; the activations that the dictionary is trained on are not, which are
+        many more.
+
+        Raises:
+            StorageError: The cache cannot be written.
+        """
+        network = self._network_key(trained)
+        content = {
+            "of": network, "layer": layer, "places": places.sha256, "seed": seed,
+            "coding": coding.content,
+        }  # fmt: skip
+        key = sha256_of(content)
+        path = cache_of(self.cell) / CODES / key[:2] / f"{key}.npz"
+        with cache_lock(cache_of(self.cell), key):
+            found = _read_codes(path)
+            if found is None:
+                found = encoded(
+                    coding,
+                    lambda of: self._record(of, [layer], trained=trained)[0],
+                    places,
+                    name=f"{network} {layer}",
+                    seed=seed,
+                )
+                write_cached(path, _packed_codes(found))
+        return found
+
     def _network_key(self, trained: bool) -> str:
         identity = self.cell.identity.model_dump(mode="json")
         deciding = {key: part for key, part in identity.items() if key not in _NOT_DECIDING}
@@ -100,6 +136,30 @@ def _there(paths: Mapping[int, Path]) -> dict[int, np.ndarray]:
     """Return what has been recorded, by layer."""
     read = {layer: _read(path) for layer, path in paths.items()}
     return {layer: stream_ND for layer, stream_ND in read.items() if stream_ND is not None}
+
+
+def _packed_codes(coded: Coded) -> bytes:
+    file, csr = io.BytesIO(), coded.codes.csr
+    quality = [np.nan if value is None else value for value in coded[1:]]
+    np.savez(
+        file, data=csr.data, indices=csr.indices, ends=csr.indptr, shape=coded.codes.shape,
+        quality=quality,
+    )  # fmt: skip
+    return file.getvalue()
+
+
+def _read_codes(path: Path) -> Coded | None:
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            parts = held["data"], held["indices"], held["ends"]
+            csr = sparse.csr_array(parts, shape=tuple(held["shape"].tolist()))
+            quality = [None if np.isnan(value) else float(value) for value in held["quality"]]
+            return Coded(SparseCodes.of(csr), *quality)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        path.unlink(missing_ok=True)  # as spoilt activations
+        return None
 
 
 def _packed(stream_ND: np.ndarray) -> bytes:

@@ -64,7 +64,7 @@ def test_models_and_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"transformer", "mamba", "lstm", "gru", "pythia-160m"} <= models
     metrics = listed(capsys, "metrics")
     families = {row["family"] for row in metrics}
-    further = {"circuit", "representation"}
+    further = {"circuit", "feature", "representation"}
     assert families == {"behaviour", "intervention", "probe", "bottleneck", *further}
     assert {row["name"]: row["scope"] for row in metrics}["circuit_similarity"] == "pair"
     assert {row["scope"] for row in metrics} == {"model", "pair"}

@@ -11,8 +11,9 @@ import pytest
 import mecheval
 from mecheval.harness import recordings
 from mecheval.harness.execute import planned_cells
-from mecheval.harness.recordings import FOLDER, Recordings
+from mecheval.harness.recordings import CODES, FOLDER, Recordings
 from mecheval.harness.request import Request, Settings
+from mecheval.metrics.pairs.coding import Coding
 from mecheval.metrics.pairs.places import draw_places
 from mecheval.spec import parse_spec
 
@@ -85,3 +86,50 @@ def test_metrics_and_limits_have_no_say(tmp_path, places) -> None:
     cell = network(tmp_path, metrics=(parse_spec("recovery"),), limit=16).cell
     Recordings(replace(cell, metrics=(parse_spec("recovery"),)), 2).streams(places, [1])
     assert len(files(tmp_path)) == 1
+
+
+def coded(
+    network_: Recordings, places, *, layer: int = 1, trained: bool = True, seed: int = 0, **fields
+):
+    given = {"of": "context", "training": draw_places(TASK, 64, 12, "train"), "width": 2, "k": 2,
+             "n_rows": 2000}  # fmt: skip
+    coding = Coding(**{**given, **fields})
+    return network_.coded(coding, places, layer, trained=trained, seed=seed)
+
+
+def codes_there(cache: Path) -> list[Path]:
+    return sorted((cache / CODES).rglob("*.npz"))
+
+
+def test_a_dictionary_is_trained_once_and_made_again_where_its_codes_are_lost(
+    tmp_path, places, monkeypatch
+) -> None:
+    first = coded(network(tmp_path), places)
+    assert first.codes.shape == (24, 16)
+    (path,) = codes_there(tmp_path)
+    path.write_bytes(b"spoilt")
+    again = coded(network(tmp_path), places)
+    monkeypatch.setattr(recordings, "encoded", None)  # is not called any more
+    kept = coded(network(tmp_path), places)
+    for other in (again, kept):
+        assert (other.codes.csr != first.codes.csr).nnz == 0
+        assert other[1:] == first[1:]
+
+
+def test_whatever_decides_codes_is_in_their_key(tmp_path, places) -> None:
+    of = network(tmp_path)
+    asked = [
+        {}, {"layer": 2}, {"trained": False}, {"seed": 1}, {"of": "stream"}, {"width": 3}, {"k": 3},
+        {"n_rows": 3000}, {"training": draw_places(TASK, 65, 12, "train")},
+    ]  # fmt: skip
+    for n, fields in enumerate(asked, 1):
+        coded(of, places, **fields)
+        assert len(codes_there(tmp_path)) == n
+    coded(of, draw_places(TASK, 9, 3))
+    coded(network(tmp_path, seeds=(1,)), places)
+    assert len(codes_there(tmp_path)) == len(asked) + 2
+
+
+def test_training_places_are_of_other_sequences_than_test_places() -> None:
+    train, test = (draw_places(TASK, 64, 12, split) for split in ("train", "test"))
+    assert not {*map(bytes, train.symbols_BT)} & {*map(bytes, test.symbols_BT)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -19,8 +19,13 @@ from mecheval.tasks.splits import draw
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mecheval.metrics.pairs.coding import Coded, Coding
     from mecheval.models.contract import SequenceModel
     from mecheval.tasks import Task
+    from mecheval.tasks.splits import Split
+
+Of = Literal["context", "stream"]
+"""What a dictionary is of: of what a stream holds beyond the current symbol, or of all of it."""
 
 _SEED = 0
 """All pairs of a task are held side by side at the same places: a network is recorded once."""
@@ -28,7 +33,7 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Places:
-    """Positions of test sequences, which no network was trained on.
+    """Positions of sequences; of test sequences no network was trained on any.
 
     Attributes:
         symbols_BT: The sequences, as indices of the task's symbols.
@@ -75,6 +80,20 @@ class Network(Protocol):
         """
         ...
 
+    def coded(
+        self, coding: Coding, places: Places, layer: int, *, trained: bool = True, seed: int = 0
+    ) -> Coded:
+        """Return the codes of the residual stream behind so many blocks, of a dictionary of it.
+
+        Args:
+            coding: The dictionary, and what it is trained on.
+            places: What is encoded.
+            layer: Behind how many blocks.
+            trained: As for :meth:`streams`.
+            seed: Of the dictionary.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -104,17 +123,31 @@ class Loaded:
         model = self.model if trained else self.untrained()
         return record(model, self.code_C, places, layers, batch_size=self.batch_size)
 
+    def coded(
+        self, coding: Coding, places: Places, layer: int, *, trained: bool = True, seed: int = 0
+    ) -> Coded:
+        """Return the codes of a dictionary; see :meth:`Network.coded`."""
+        from mecheval.metrics.pairs.coding import encoded
+        from mecheval.training.checkpoints import state_sha256  # import torch
 
-def draw_places(task: Task, n: int, per_sequence: int) -> Places:
-    """Draw places of a task's test sequences, the same ones whenever as many are asked for.
+        def streams(of: Places) -> np.ndarray:
+            return self.streams(of, [layer], trained=trained)[0]
+
+        name = f"{state_sha256(self.model)} {layer} {trained}"
+        return encoded(coding, streams, places, name=name, seed=seed)
+
+
+def draw_places(task: Task, n: int, per_sequence: int, split: Split = "test") -> Places:
+    """Draw places of a task's sequences, the same ones whenever as many are asked for.
 
     Args:
         task: The task.
         n: Number of sequences.
         per_sequence: Places in each, or all behind the first one where there are no more.
+        split: Of which split they are.
     """
-    rng = seeding.stream(_SEED, "side by side")
-    symbols_BT = draw(task, rng, n, length=task.max_length, split="test").tokens_BT
+    rng = seeding.stream(_SEED, "side by side", *([] if split == "test" else [split]))
+    symbols_BT = draw(task, rng, n, length=task.max_length, split=split).tokens_BT
     n_kept = min(per_sequence, symbols_BT.shape[1] - 1)
     order_BT = rng.random((len(symbols_BT), symbols_BT.shape[1] - 1)).argsort(1)
     position_BN = 1 + np.sort(order_BT[:, :n_kept], axis=1)

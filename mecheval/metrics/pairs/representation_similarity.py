@@ -13,7 +13,6 @@ Shape suffixes: ``K`` depths.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import starmap
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy as np
 from mecheval.likeness.representations import NAMES, WITHOUT_MEANS, compare_representations
 from mecheval.metrics.contract import Column, metric
 from mecheval.metrics.pairs.contract import PairMetric
+from mecheval.metrics.pairs.depths import depths_of
 from mecheval.metrics.parameters import Count
 from mecheval.metrics.results import Estimate, Layout, profile
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mecheval.likeness.representations import Score
+    from mecheval.metrics.pairs.depths import Depth
     from mecheval.metrics.pairs.places import Network, Places
     from mecheval.metrics.pairs.subject import PairSubject
     from mecheval.reports.schema import MetricResult
@@ -35,14 +36,6 @@ if TYPE_CHECKING:
 
 _LOWEST = {"debiased_cka": -1.0, "rsa": -1.0}
 """Scores that can be below 0."""
-
-
-class _Depth(NamedTuple):
-    """Where two networks meet: behind how many blocks of each, and at which share of the depth."""
-
-    layer_a: int
-    layer_b: int
-    share: float
 
 
 @metric(
@@ -112,7 +105,7 @@ class RepresentationSimilarity(PairMetric):
         if places is None or a is None or b is None:
             none = Estimate(None, reason="only the reports of the two are at hand, no activations")
             return [self.result(layout, none, 0) for layout in self.outline(subject)]
-        depths = _depths(a.n_layers, b.n_layers, self.depths)
+        depths = depths_of(a.n_layers, b.n_layers, self.depths)
         trained, *half = (
             _scored(a, b, places, depths, subject.seed, trained=of)
             for of in ((True, True), (True, False), (False, True))
@@ -125,14 +118,14 @@ class RepresentationSimilarity(PairMetric):
     def _of_score(
         self,
         layout: Layout,
-        depths: Sequence[_Depth],
+        depths: Sequence[Depth],
         trained: _Scores,
         *half: _Scores,
     ) -> MetricResult:
         untrained = [mean for scores in half if (mean := _mean(scores.value_K)) is not None]
         null = max(untrained) if len(untrained) == len(half) else None
         value, permuted = _mean(trained.value_K), _mean(trained.permuted_K)
-        index = {"depth": list(starmap(_named, depths))}
+        index = {"depth": list(map(str, depths))}
         series = {"raw": trained.raw_K, "permuted": trained.permuted_K}
         series |= {f"untrained_{side}": of.value_K for side, of in zip("ba", half, strict=True)}
         return self.result(
@@ -173,23 +166,11 @@ class _Scores(NamedTuple):
     n: int
 
 
-def _depths(n_a: int, n_b: int, most: int) -> list[_Depth]:
-    """Return where networks of so many blocks meet: at equal shares of the depth, the last too."""
-    n_depths = min(most, n_a, n_b)
-    shares = [(k + 1) / n_depths for k in range(n_depths)]
-    return [_Depth(round(share * n_a), round(share * n_b), share) for share in shares]
-
-
-def _named(layer_a: int, layer_b: int, share: float) -> str:
-    layers = f"{layer_a}" if layer_a == layer_b else f"{layer_a} and {layer_b}"
-    return f"{share:.2g} (behind block {layers})"
-
-
 def _scored(
     a: Network,
     b: Network,
     places: Places,
-    depths: Sequence[_Depth],
+    depths: Sequence[Depth],
     seed: int,
     *,
     trained: tuple[bool, bool],

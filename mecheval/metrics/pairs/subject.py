@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mecheval.metrics.pairs.places import Network, Places
     from mecheval.reports.results import MetricResult
     from mecheval.tasks import Task
+    from mecheval.tasks.splits import Split
 
 
 @dataclass(frozen=True)
@@ -71,16 +72,17 @@ class PairSubject:
         """Return both."""
         return self.a, self.b
 
-    def places(self, n: int, per_sequence: int) -> Places | None:
+    def places(self, n: int, per_sequence: int, split: Split = "test") -> Places | None:
         """Return where the two are held side by side; None where only reports are at hand.
 
         Args:
-            n: Number of test sequences, up to the limit.
+            n: Number of sequences, up to the limit.
             per_sequence: Places in each.
+            split: Of which split they are.
         """
         if self.task is None:
             return None
-        return draw_places(self.task, self.cut(n), per_sequence)
+        return draw_places(self.task, self.cut(n), per_sequence, split)
 
     def cut(self, n: int) -> int:
         """Return a number of examples, or the limit if that is smaller."""

@@ -1,0 +1,125 @@
+"""Features of two networks: what is averaged, what stands beside it, and why it has no place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+import mecheval
+from mecheval.dictionaries import SparseCodes
+from mecheval.metrics.pairs import PairSubject, Side
+from mecheval.metrics.pairs.coding import Coded
+from mecheval.metrics.pairs.feature_similarity import FeatureSimilarity
+from mecheval.metrics.pairs.measuring import measure_pair
+
+TASK = mecheval.load_task("parity[max_length=12,min_length=12]")
+N, PER = 64, 12
+
+
+def codes(seed: int, like: np.ndarray | None = None, share: float = 0.0) -> np.ndarray:
+    """Draw codes, of which a share is that of others."""
+    rng = np.random.default_rng(seed)
+    own = rng.exponential(size=(N * PER, 10)) * (rng.random((N * PER, 10)) < 0.3)
+    return own if like is None else np.where(rng.random(own.shape) < share, like, own)
+
+
+@dataclass
+class Given:
+    """A network whose codes are given: of two dictionaries, and of it untrained."""
+
+    own: np.ndarray
+    twin: np.ndarray
+    untrained: np.ndarray
+    fve: float = 0.8
+    n_layers: int = 1
+    asked: list = field(default_factory=list)
+
+    def coded(self, coding, places, layer, *, trained=True, seed=0):
+        self.asked.append((coding.of, layer, trained, seed))
+        found = (self.own, self.twin)[seed] if trained else self.untrained
+        return Coded(SparseCodes.of(mecheval.dictionaries.codes.sparse.csr_array(found)),
+                     self.fve, 3.0, 1.0)  # fmt: skip
+
+
+TRUTH = codes(0)
+
+
+def network(seed: int, share: float = 0.8, **fields) -> Given:
+    drawn = [codes(10 * seed + n, TRUTH, share) for n in range(2)]
+    return Given(*drawn, codes(10 * seed + 2), **fields)
+
+
+def measured(a, b, **params):
+    sides = [Side("net", n, True, (), each) for n, each in enumerate((a, b))]
+    given = {"n": N, "n_train": N, "per_sequence": PER, **params}
+    subject = PairSubject(*sides, seed=0, task=TASK)
+    (result,) = measure_pair(FeatureSimilarity(**given), subject)
+    return result
+
+
+def held_out(x: np.ndarray, y: np.ndarray, *, beyond: bool = False) -> float:
+    row_N = np.repeat(np.arange(N), PER)
+    symbol_N = PairSubject(
+        Side("", 0, True, ()), Side("", 1, True, ()), 0, TASK
+    ).places(N, PER).symbol_N  # fmt: skip
+    found = mecheval.compare_features(x, y, symbol_N, row_N, n_blocks=2)
+    ways = (found.beyond_a_to_b, found.beyond_b_to_a) if beyond else (found.a_to_b, found.b_to_a)
+    return float(np.mean([way.held_out for way in ways]))
+
+
+@pytest.mark.parametrize("of", ["context", "stream"])
+def test_the_score_between_its_null_and_its_skyline(of) -> None:
+    a, b, beyond = network(1), network(2), of == "stream"
+    result = measured(a, b, of=of)
+    assert result.id.endswith(f"/{of}")
+    assert result.value == pytest.approx(held_out(a.own, b.own, beyond=beyond))
+    null = [
+        held_out(a.untrained, b.own, beyond=beyond),
+        held_out(a.own, b.untrained, beyond=beyond),
+    ]
+    skyline = np.mean([held_out(each.own, each.twin, beyond=beyond) for each in (a, b)])
+    assert result.references["untrained"] == pytest.approx(max(null))
+    assert result.references["same_network"] == pytest.approx(skyline)
+    assert result.scalars["place"] == pytest.approx(
+        (result.value - max(null)) / (skyline - max(null))
+    )
+    assert {(asked[0], asked[2], asked[3]) for asked in a.asked} == {
+        (of, True, 0), (of, True, 1), (of, False, 0),
+    }  # fmt: skip
+
+
+def test_networks_of_two_depths_meet_at_equal_shares() -> None:
+    a, b = network(1, n_layers=2), network(2, n_layers=4)
+    result = measured(a, b, depths=2)
+    assert {asked[1] for asked in a.asked} == {1, 2}
+    assert {asked[1] for asked in b.asked} == {2, 4}
+    assert result.n_expected == result.n_scored == 2
+    assert result.profile.index["depth"][0] == "0.5 (behind block 1 and 2)"
+
+
+def test_dictionaries_that_explain_unlike_much_have_no_place() -> None:
+    result = measured(network(1), network(2, fve=0.7))
+    assert result.value is not None
+    assert result.scalars["place"] is None
+    assert "0.100 apart" in next(h.otherwise for h in result.headline if h.at == "place")
+
+
+def test_without_a_gap_between_null_and_skyline_there_is_no_place() -> None:
+    a, b = (Given(codes(n), codes(n + 2), codes(n + 4)) for n in (1, 2))
+    a.untrained = b.own  # as alike as can be
+    result = measured(a, b)
+    assert result.scalars["place"] is None
+    assert "standard errors apart" in next(h.otherwise for h in result.headline if h.at == "place")
+
+
+def test_codes_that_never_fire_have_no_score() -> None:
+    empty = np.zeros_like(TRUTH)
+    result = measured(Given(empty, empty, empty), network(2))
+    assert result.value is None
+    assert "fires in 25 rows" in result.reason
+
+
+def test_without_activations_there_is_no_value() -> None:
+    assert "no activations" in measured(None, network(1)).reason
