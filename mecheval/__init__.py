@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mecheval.models.contract import SequenceModel as SequenceModel
     from mecheval.models.stack.architecture import model as model
     from mecheval.models.wrapping import wrap as wrap
+    from mecheval.reports.collection import load_pairs as load_pairs
     from mecheval.reports.collection import load_results as load_results
     from mecheval.reports.comparison import compare as compare
     from mecheval.reports.files import read_report as load_report  # noqa: F401 - listed below
@@ -61,6 +62,7 @@ _INDEX = {
     "evaluate": ("mecheval.api", "evaluate"),
     "evaluate_suite": ("mecheval.api", "evaluate_suite"),
     "load_model": ("mecheval.api", "load_model"),
+    "load_pairs": ("mecheval.reports.collection", "load_pairs"),
     "load_report": ("mecheval.reports.files", "read_report"),
     "load_results": ("mecheval.reports.collection", "load_results"),
     "load_task": ("mecheval.api", "load_task"),

@@ -19,6 +19,12 @@ class Check:
     passed: bool | None
     detail: str = ""
 
+    @classmethod
+    def of(cls, name: str, problems: list[str]) -> Check:
+        """Return a check that holds where there are no problems, and names the first of them."""
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        return cls(name, not problems, "; ".join(problems[:3]) + more)
+
     def __str__(self) -> str:
         """Return the line that is printed: ``ok``, ``FAILED: why`` or ``not applicable: why``."""
         if self.passed is None:

@@ -27,7 +27,7 @@ CALLED = [
     *EXPORTED,
     *(getattr(mecheval, name) for name in (
         "compare", "compare_features", "compare_representations", "evaluate", "load_model",
-        "load_results", "load_task", "similarity", "train_dictionary", "wrap",
+        "load_pairs", "load_results", "load_task", "similarity", "train_dictionary", "wrap",
     )),
     mecheval.Dictionary,
     Moments,

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 
 from mecheval import escape
 from mecheval.cli import options
+from mecheval.cli.naming import file_name
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
 from mecheval.paths import is_dir
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
-    from mecheval.reports.collection import Collection
+    from mecheval.reports.collection import Collection, Pairs, Refused
+
+FIGURE = "similarity"
+"""The figure of matrices of pairs, and how the names of their files begin."""
 
 TABLES = Path("leaderboards") / "tables"
 
@@ -31,10 +36,12 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     )
     building = commands.add_parser(
         "build",
-        help="write leaderboard.md, .csv and .json, and versions.txt",
+        help="write leaderboard.md, .csv and .json, versions.txt, and matrices of pairs",
         description="Write leaderboard.md, .csv and .json: one table per task, one row per model, "
         "means over seeds, which is printed too; and versions.txt, what the reports were made "
-        "with. Partial, random-weight, failed and invalid reports are refused by name.",
+        "with. Where there are reports of pairs, similarity.md, .csv, .json and pictures: one "
+        "matrix per task and number, models by models. Partial, random-weight, failed and invalid "
+        "reports are refused by name.",
     )
     building.add_argument(
         "results", nargs="?", type=options.path, default=Path("results"), metavar="RESULTS",
@@ -70,7 +77,7 @@ def build(args: argparse.Namespace) -> int:
     """Write the tables and print them; name the refused reports on stderr.
 
     Returns:
-        0, or 1 if no report counts.
+        0, or 1 if no report counts, of cells or of pairs.
 
     Raises:
         UsageError: There is no such folder, or it holds no reports.
@@ -81,21 +88,41 @@ def build(args: argparse.Namespace) -> int:
     from mecheval.leaderboard.versions import NAME, versions
     from mecheval.reports.documents import write_document
 
-    collection = _admitted(args.results)
-    if not collection and not collection.refused:
+    collection, pairs = _admitted(args.results), _admitted_pairs(args.results)
+    if not any((collection, collection.refused, pairs, pairs.refused)):
         raise UsageError(f"The folder {args.results} holds no reports. Give one that does.")
     board = build_board(collection)
     texts = {"md": markdown(board), "csv": as_csv(board), "json": as_json(board)}
-    files = {f"leaderboard.{suffix}": text for suffix, text in texts.items()}
+    files: dict[str, str | bytes] = {f"leaderboard.{kind}": text for kind, text in texts.items()}
     files[NAME] = versions(collection.reports)
-    for name, text in files.items():
-        write_document(args.output / name, text)
+    if pairs or pairs.refused:
+        of_pairs, pictures = _of_pairs(pairs)
+        files |= {f"similarity.{kind}": text for kind, text in of_pairs.items()} | pictures
+        texts["md"] += of_pairs["md"]
+    for name, content in files.items():
+        write_document(args.output / name, content)
     if not args.quiet:
         say(texts["json" if args.json else "md"].rstrip("\n"))
         say(f"Wrote {', '.join(files)} to {args.output}.", error=True)
-    if not collection:
+    if not collection and not pairs:
         say(f"mecheval: No report in {args.results} counts.", error=True)
-    return 0 if collection else 1
+    return 0 if collection or pairs else 1
+
+
+def _of_pairs(pairs: Pairs) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Return matrices of pairs as texts by the kind of file, and the files of their pictures."""
+    from mecheval.leaderboard.similarity import as_csv, as_json, markdown
+    from mecheval.reports.figures import draw
+
+    pictures, named = {}, {}
+    for number, matrix in enumerate(pairs.matrices):
+        for picture in draw([], [FIGURE], pairs=[matrix]) if matrix.shown else ():
+            named[number] = file_name([FIGURE, picture.task, picture.drawing.name], pictures)
+            pictures[named[number]] = picture.drawing.encoded("png")
+    texts = {
+        "md": markdown(pairs, named), "csv": as_csv(pairs.matrices), "json": as_json(pairs),
+    }  # fmt: skip
+    return texts, pictures
 
 
 def claims(args: argparse.Namespace) -> int:
@@ -125,7 +152,20 @@ def _admitted(results: Path) -> Collection:
     from mecheval.leaderboard.admission import admit
 
     collection = admit(results)
-    for item in collection.refused:
+    _name_refused(results, collection.refused)
+    return collection
+
+
+def _admitted_pairs(results: Path) -> Pairs:
+    """Read the reports of pairs that count; as :func:`_admitted`."""
+    from mecheval.leaderboard.admission import admit_pairs
+
+    pairs = admit_pairs(results)
+    _name_refused(results, pairs.refused)
+    return pairs
+
+
+def _name_refused(results: Path, refused: Sequence[Refused]) -> None:
+    for item in refused:
         path = results / item.path if is_dir(results) else results
         say(escape.line(f"mecheval: refused {path}: {item.reason}"), error=True)
-    return collection

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval import escape
 from mecheval.cli import options
 from mecheval.cli.kinds import advice
+from mecheval.cli.naming import file_name
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
 from mecheval.paths import exists, is_dir, is_file, resolved
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mecheval.reports.figures import Picture
+    from mecheval.reports.pair_matrix import Matrix
     from mecheval.reports.schema import Report
 
 PAGE, PICTURES = ".md", (".png", ".svg")
 RESULTS = Path("results")
-_UNSAFE = re.compile(r"[^\w@.=+-]+")
 
 
 def add(subparsers: argparse._SubParsersAction) -> None:
@@ -65,13 +65,13 @@ def report(args: argparse.Namespace) -> int:
     """
     paths = args.paths or [RESULTS]
     target = _target(paths[0], args.output)
-    reports = _read(paths)
+    reports, matrices = _read(paths)
 
     from mecheval.reports.documents import write_document
     from mecheval.reports.figures import draw
 
     try:
-        pictures = draw(reports, options.names(args.figure))
+        pictures = draw(reports, options.names(args.figure), pairs=matrices)
     except UsageError:
         if target.page is None or args.figure:
             raise
@@ -80,15 +80,15 @@ def report(args: argparse.Namespace) -> int:
     for file, picture in zip(files, pictures, strict=True):
         write_document(file, picture.drawing.encoded(target.kind, captioned=target.page is None))
     if target.page is not None:
-        write_document(target.page, _page(reports, files, pictures))
+        write_document(target.page, _page(reports, matrices, files, pictures))
     if not args.quiet:
         for file in filter(None, (target.page, *files)):
             say(f"Wrote {file}.")
     return 0
 
 
-def _read(paths: Sequence[Path]) -> list[Report]:
-    """Read all reports; one that several paths lead to is read once.
+def _read(paths: Sequence[Path]) -> tuple[list[Report], list[Matrix]]:
+    """Read all reports, of cells and of pairs; one that several paths lead to is read once.
 
     What cannot be read in a folder is left out, and said on stderr; a file that is named must be a
     report.
@@ -96,26 +96,31 @@ def _read(paths: Sequence[Path]) -> list[Report]:
     Raises:
         UsageError: A path leads to no report.
     """
-    from mecheval.reports.files import find_reports, read_report
+    from mecheval.reports.files import find_pairs, find_reports, read_either
+    from mecheval.reports.pair import PairReport
+    from mecheval.reports.pair_matrix import matrices_of
+    from mecheval.reports.schema import Report
 
-    found: dict[Path, Report] = {}
+    found: dict[Path, Report | PairReport] = {}
     for path in paths:
         if not exists(path):
             raise UsageError(
                 f"There is no file or folder {path}. Give a report, or a folder of reports such "
                 f"as `mecheval run` writes.{advice(str(path))}"
             )
-        files = find_reports(path)
+        files = sorted({*find_reports(path), *find_pairs(path)})
         for file in files:
             try:
-                found[resolved(file)] = read_report(file)
+                found[resolved(file)] = read_either(file)
             except UsageError as error:
                 if not is_dir(path):
                     raise
                 say(f"mecheval: left out: {escape.sentence(str(error))}", error=True)
         if not any(resolved(file) in found for file in files):
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
-    return list(found.values())
+    read = found.values()
+    pairs = matrices_of((each for each in read if isinstance(each, PairReport)), by_name=True)
+    return [each for each in read if isinstance(each, Report)], pairs
 
 
 class _Target(NamedTuple):
@@ -162,21 +167,24 @@ def _files(pictures: Sequence[Picture], target: _Target, *, named: bool) -> list
     """Name the files of pictures: by task, if there can be several, figure, and what it is of."""
     if target.file is not None and len(pictures) == 1:
         return [target.file]
-    found: dict[Path, None] = {}
+    found: dict[str, None] = {}
     for picture in pictures:
         parts = [target.stem, picture.task if named else "", picture.figure, picture.drawing.name]
-        name = "-".join(_UNSAFE.sub("-", part).strip("-.")[:60] for part in parts if part)
-        path, number = target.folder / f"{name}.{target.kind}", 2
-        while path in found:
-            path, number = target.folder / f"{name}-{number}.{target.kind}", number + 1
-        found[path] = None
-    return list(found)
+        found[file_name(parts, found, kind=target.kind)] = None
+    return [target.folder / name for name in found]
 
 
-def _page(reports: Sequence[Report], files: Sequence[Path], pictures: Sequence[Picture]) -> str:
-    from mecheval.cli.summary import summary
+def _page(
+    reports: Sequence[Report],
+    matrices: Sequence[Matrix],
+    files: Sequence[Path],
+    pictures: Sequence[Picture],
+) -> str:
+    from mecheval.cli.summary import pairs_summary, summary
     from mecheval.reports.collection import collect
     from mecheval.reports.drawing.page import page
 
     named = [(file.name, picture) for file, picture in zip(files, pictures, strict=True)]
-    return page(reports, collect(reports).columns, tables=summary(reports), pictures=named)
+    parts = [summary(reports) if reports else "", pairs_summary(matrices)]
+    tables = "\n\n".join(filter(None, parts))
+    return page(reports, collect(reports).columns, tables=tables, pictures=named)

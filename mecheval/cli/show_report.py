@@ -5,40 +5,51 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mecheval.cli.printing import say
+from mecheval.cli.show_pair import pair_head, print_matrices, print_pair
 from mecheval.errors import UsageError
 from mecheval.escape import cause, line, sentence
 from mecheval.reports import grid_checks
-from mecheval.reports.files import read_report
+from mecheval.reports.files import dumps, read_either
 from mecheval.reports.labels import NO_GATE, gate_in_words, learned_in_words
 from mecheval.reports.markdown import table
+from mecheval.reports.pair import PairReport
 from mecheval.spec import Spec, format_args
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from mecheval.reports.schema import MetricResult, Report, SweepRun
+    from mecheval.reports.schema import Failure, MetricResult, Report, SweepRun
 
 HEADERS = ("Metric", "Value", "95% interval", "Unit", "Scored", "References")
 
 
 def print_report(path: Path, *, as_json: bool) -> None:
-    """Print a report as a card and a table, or the whole of it as JSON.
+    """Print the report of a cell or a pair as a card and a table, or the whole of it as JSON.
 
     Raises:
         UsageError: The file is not a report.
     """
-    report = read_report(path)
+    report = read_either(path)
     if as_json:
-        from mecheval.reports.files import dumps
-
         say(dumps(report).rstrip("\n"))
-        return
-    for name, value in _head(report).items():
+    elif isinstance(report, PairReport):
+        _print_head(pair_head(report), report.error)
+        print_pair(report)
+    else:
+        _print_head(_head(report), report.error)
+        _print_results(report)
+
+
+def _print_head(head: Mapping[str, Any], error: Failure | None) -> None:
+    for name, value in head.items():
         say(line(f"{name}: {value}"))
+    if error:
+        say(sentence(f"error in {error.stage}: {error.type}: {cause(error.message)}"))
+
+
+def _print_results(report: Report) -> None:
     if report.error:
-        said = cause(report.error.message)
-        say(sentence(f"error in {report.error.stage}: {report.error.type}: {said}"))
         return
     say()
     say(table(HEADERS, [_row(metric) for metric in report.metrics]))
@@ -55,23 +66,28 @@ def print_report(path: Path, *, as_json: bool) -> None:
 
 
 def print_folder(path: Path, *, as_json: bool) -> None:
-    """Print the tables of a folder of reports, or a JSON line per headline number and seed.
+    """Print the tables of a folder of reports, of cells and of pairs.
+
+    As JSON it is a line per headline number and seed, and one per number and pair of models.
 
     Raises:
         UsageError: The folder holds no reports.
     """
     from mecheval.cli.summary import summary
-    from mecheval.reports.collection import load_results
+    from mecheval.reports.collection import load_pairs, load_results
 
-    found = load_results(path)
+    found, pairs = load_results(path), load_pairs(path)
     others = [item.report for item in found.refused if item.report is not None]
-    if not found and not others:
+    if not found and not others and not pairs:
         raise UsageError(f"The folder {path} holds no reports. Give one that does.")
-    if as_json:
+    if as_json and found:
         say(str(found.to_frame().to_json(orient="records", lines=True)).rstrip("\n"))
-        return
-    say(summary([*found.reports, *others]))
-    for item in found.refused:
+    elif not as_json and (found or others):
+        say(summary([*found.reports, *others]))
+    if pairs and (found or others) and not as_json:
+        say()
+    print_matrices(pairs.matrices, as_json=as_json)
+    for item in () if as_json else (*found.refused, *pairs.refused):
         if item.report is None:
             say(line(f"{item.path}: {item.reason}"), error=True)
 

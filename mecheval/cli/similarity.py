@@ -83,18 +83,13 @@ def _similarity(args: argparse.Namespace) -> int:
 
 
 def _print_matrices(outcomes: Sequence[Outcome], *, quiet: bool, as_json: bool) -> None:
-    from mecheval.reports.markdown import bullets, titled
+    from mecheval.cli.show_pair import print_matrices
     from mecheval.reports.pair import PairReport
     from mecheval.reports.pair_matrix import matrices_of
 
     found = matrices_of(o.report for o in outcomes if isinstance(o.report, PairReport))
-    if as_json:
-        for row in (row for matrix in found for row in matrix.rows()):
-            say(json.dumps(row, allow_nan=False))
-    elif not quiet:
-        parts = [titled(matrix.titles, *matrix.table()) for matrix in found if matrix.shown]
-        notes = dict.fromkeys(note for matrix in found for note in matrix.notes)
-        say("\n\n".join([*parts, bullets(notes)]))
+    if as_json or not quiet:
+        print_matrices(found, as_json=as_json)
 
 
 def _dry_run(pairs: Sequence[PairCell], *, as_json: bool) -> int:

@@ -77,7 +77,7 @@ def _jobs(name: str, registry: Registry) -> Iterator[tuple[str, str]]:
         UsageError: It is nothing of the kind.
     """
     from mecheval.registry import KINDS
-    from mecheval.reports.files import find_reports
+    from mecheval.reports.files import find_pairs, find_reports
     from mecheval.spec import parse_spec
 
     path = options.path(name)
@@ -89,14 +89,14 @@ def _jobs(name: str, registry: Registry) -> Iterator[tuple[str, str]]:
     elif kinds:
         yield from ((kind, name) for kind in kinds)
     elif exists(path):
-        reports, other = find_reports(path), about_file(path)
+        reports, other = {*find_reports(path), *find_pairs(path)}, about_file(path)
         if other and is_file(path):
             raise UsageError(f"The file {path} {'. '.join(other)}")
         if exists(path / "config.json"):
             raise UsageError(f"{path} holds a checkpoint. Write it {HUB}{as_word(name)}.")
         if not reports:
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
-        yield from (("report", str(report)) for report in reports)
+        yield from (("report", str(report)) for report in sorted(reports))
     else:
         raise UsageError(
             f"{quoted(name)} is neither a file or folder, nor a task, a model or a metric."

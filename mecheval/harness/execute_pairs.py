@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from mecheval.harness.execute import execute, kept, planned_cells, worker_environment
 from mecheval.harness.executor import Pool, run_here
 from mecheval.harness.pair_plan import plan_pairs
+from mecheval.reports.collection.loading import read_pairs
+from mecheval.reports.files import write_report
+from mecheval.reports.levels import with_levels
 from mecheval.spec import Spec
 
 if TYPE_CHECKING:
@@ -69,7 +72,33 @@ def execute_pairs(
         found[outcome.cell.key] = outcome
         if fail_fast and outcome.report.status == "error":
             break
-    return [found[pair.key] for pair in pairs if pair.key in found]
+    return _read_against([found[pair.key] for pair in pairs if pair.key in found])
+
+
+def _read_against(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Write beside the numbers of pairs what they are to be read against.
+
+    Skylines are from all pairs of the output folder, so that a call for fewer seeds takes nothing
+    away; the folder's other pairs get what is new for them as well.
+
+    Raises:
+        StorageError: A report could not be written.
+    """
+    root = next((outcome.cell.output for outcome in outcomes), None)
+    if root is None:
+        reports = with_levels(outcome.report for outcome in outcomes)
+    else:
+        found, _ = read_pairs(root)
+        before = [each.report for each in found]
+        reports = with_levels(before)
+        for old, new, at in zip(before, reports, found, strict=True):
+            if new.levels != old.levels:
+                write_report(new, root / at.path)
+    by_key = {report.key: report for report in reports}
+    return [
+        replace(outcome, report=by_key.get(outcome.cell.key, outcome.report))
+        for outcome in outcomes
+    ]
 
 
 def _outcomes(

@@ -18,6 +18,20 @@ FEWEST = 4
 """Fewest places of a correlation."""
 
 
+class Null(NamedTuple):
+    """What a number is when places are permuted.
+
+    Attributes:
+        mean: Its mean over permutations.
+        low: Where 95 % of them begin.
+        high: Where these end.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
 class Likeness(NamedTuple):
     """How alike two vectors of shares are.
 
@@ -25,16 +39,16 @@ class Likeness(NamedTuple):
         correlation: Pearson's; None where fewer than four places are shared, or one of the networks
             has the same number at all of them.
         closeness: 1 minus the mean absolute difference: 1 for equal vectors.
-        permuted_low: Least correlation of one vector with permutations of the other, 95 % of which
-            lie between this and the next.
-        permuted_high: The greatest of these.
+        correlation_null: The correlation of one vector with permutations of the other; None where
+            there is no correlation, or no permutation changes anything.
+        closeness_null: The same of the closeness.
         n: Places that both have.
     """
 
     correlation: float | None
     closeness: float | None
-    permuted_low: float | None
-    permuted_high: float | None
+    correlation_null: Null | None
+    closeness_null: Null | None
     n: int
 
 
@@ -67,17 +81,25 @@ def by_depth(value_CLR: np.ndarray, n_depths: int) -> np.ndarray:
 
 
 def likeness(
-    a_N: np.ndarray, b_N: np.ndarray, rng: np.random.Generator, *, n_permutations: int = 1000
+    a_N: np.ndarray,
+    b_N: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    groups_N: np.ndarray | None = None,
+    n_permutations: int = 1000,
 ) -> Likeness:
     """Compare two vectors of shares, clipped to 0 to 1, at the places where both have a number.
 
     The correlation does not see how strong effects are on the whole; the closeness does. The null
-    is one vector with its places permuted, which keeps how strong its effects are.
+    is one vector with its places permuted within groups, such as a component's layers and roles:
+    that keeps how strong its effects are, and how much of them every group has. Without groups any
+    place may take any other's.
 
     Args:
         a_N: One vector; NaN where there is no number.
         b_N: The other one, of the same places.
         rng: Source of the permutations.
+        groups_N: The group of every place, as whole numbers; all are of one by default.
         n_permutations: Their number.
 
     Example:
@@ -93,13 +115,32 @@ def likeness(
     closeness = 1 - float(np.abs(a_N - b_N).mean())
     if len(a_N) < FEWEST or not (np.ptp(a_N) > 1e-9 and np.ptp(b_N) > 1e-9):
         return Likeness(None, closeness, None, None, len(a_N))
+    groups_N = np.zeros(len(a_N), int) if groups_N is None else groups_N[shared_N]
+    order_JN = _permutations(groups_N, n_permutations, rng)
     standard_a_N, standard_b_N = ((x_N - x_N.mean()) / x_N.std() for x_N in (a_N, b_N))
-    order_JN = rng.permuted(np.tile(np.arange(len(a_N)), (n_permutations, 1)), axis=1)
-    null_J = standard_b_N[order_JN] @ standard_a_N / len(a_N)
-    low, high = np.quantile(null_J, [0.025, 0.975])
     return Likeness(
-        float(standard_a_N @ standard_b_N / len(a_N)), closeness, float(low), float(high), len(a_N)
+        float(standard_a_N @ standard_b_N / len(a_N)),
+        closeness,
+        _null(standard_b_N[order_JN] @ standard_a_N / len(a_N)),
+        _null(1 - np.abs(b_N[order_JN] - a_N).mean(1)),
+        len(a_N),
     )
+
+
+def _permutations(groups_N: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return permutations in which every place takes one of its own group's."""
+    order_JN = np.empty((n, len(groups_N)), int)
+    place_N = np.argsort(groups_N, kind="stable")
+    order_JN[:, place_N] = np.argsort(groups_N + rng.random((n, len(groups_N))), axis=1)
+    return order_JN
+
+
+def _null(value_J: np.ndarray) -> Null | None:
+    """Return where values over permutations lie; None where all are the same."""
+    if not np.ptp(value_J) > 1e-9:
+        return None
+    low, high = np.quantile(value_J, [0.025, 0.975])
+    return Null(float(value_J.mean()), float(low), float(high))
 
 
 def movers_distance(a_O: np.ndarray, b_O: np.ndarray) -> float | None:

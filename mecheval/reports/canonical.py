@@ -9,11 +9,11 @@ from typing import Any
 
 CIRCUMSTANCES = (
     "digest", "labels", "created", "finished", "environment", "resources", "command", "plugin",
-    "error", "tracking", "tracking_reason", "sides", "task_title",
+    "error", "tracking", "tracking_reason", "sides", "task_title", "levels",
 )  # fmt: skip
 """Fields of a report that say when, where, by whom and in whose words it was measured, and not what
 came out; and those that follow from what did, which older reports are given as they are read, or
-from the reports of the cells of a pair."""
+from other reports: those of the cells of a pair, and of other pairs."""
 
 _EXACT = 2**53  # integers up to here are floats without loss
 

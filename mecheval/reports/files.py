@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -24,9 +24,10 @@ from mecheval.reports.canonical import digest_of, normalised, sha256_of
 from mecheval.reports.checkpoints import checkpoint_id
 from mecheval.reports.pair import PairIdentity, PairReport
 from mecheval.reports.reading import read_bytes
+from mecheval.reports.reading import read_either as read_either
 from mecheval.reports.reading import read_pair as read_pair
 from mecheval.reports.reading import read_report as read_report
-from mecheval.reports.schema import Identity, Labels, Report
+from mecheval.reports.schema import Identity, Labels, ModelPart, Report, TaskIdentity
 
 PAIRS = "pairs"
 """The folder of the reports of pairs, among those of the models."""
@@ -36,6 +37,7 @@ TEMPORARY = ".tmp"
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._]+")
 _SCHEMAS = re.compile(rb'"schema": ?"mecheval\.(\w+)/')
+_REPORTS = {"report", "pair"}
 _LONGEST = 100
 
 Stored = TypeVar("Stored", bound=Report | PairReport)
@@ -75,8 +77,11 @@ def report_path(root: Path, identity: Identity, labels: Labels | None = None) ->
         identity: The cell's identity.
         labels: What differs from the defaults; appended as ``+key=value,key=value``.
     """
-    labels = labels or Labels()
-    task, model = identity.task, identity.model
+    return place_of(root, identity.model, identity.task, identity.seed, labels or Labels())
+
+
+def place_of(root: Path, model: ModelPart, task: TaskIdentity, seed: int, labels: Labels) -> Path:
+    """Return where the report of a model on a task lies; see :func:`report_path`."""
     revision = f"@{slug(model.revision)}" if model.revision else ""
     found = checkpoint_id(model)
     name = f"hf@{found}" if found else slug(model.name) + revision
@@ -84,7 +89,7 @@ def report_path(root: Path, identity: Identity, labels: Labels | None = None) ->
         root
         / (name + _suffix(labels.model))
         / (f"{slug(task.name)}@{task.version}" + _suffix(labels.task))
-        / f"seed{identity.seed}{_suffix(labels.run)}.json"
+        / f"seed{seed}{_suffix(labels.run)}.json"
     )
 
 
@@ -134,10 +139,32 @@ def _short_hash(text: str) -> str:
 
 
 def find_reports(root: Path) -> list[Path]:
-    """Return the reports of a folder and the folders in it, or the one file that is given.
+    """Return the reports of cells in a folder and the folders in it, or the one file that is given.
 
-    Files of a folder that say that they are something else, such as the tables of a leaderboard,
-    are left out; those that cannot be read or say nothing are not, so that none is lost in silence.
+    Files of a folder that say that they are something else, such as the tables of a leaderboard or
+    a pair, are left out; those that cannot be read or say nothing are not, so that none is lost in
+    silence.
+
+    Raises:
+        UsageError: There is no such file or folder.
+    """
+    return [path for path, kinds in _files(root) if not kinds or "report" in kinds]
+
+
+def find_pairs(root: Path) -> list[Path]:
+    """Return the reports of pairs in a folder and the folders in it, or the file that is given.
+
+    Raises:
+        UsageError: There is no such file or folder.
+    """
+    found = _files(root)
+    return [path for path, kinds in found if path == root or kinds & _REPORTS == {"pair"}]
+
+
+def _files(root: Path) -> Iterator[tuple[Path, set[str]]]:
+    """Yield the JSON files of a folder, in order, with the kinds of documents that they say to be.
+
+    Of the one file that is given nothing is asked.
 
     Raises:
         UsageError: There is no such file or folder.
@@ -148,25 +175,21 @@ def find_reports(root: Path) -> list[Path]:
             f"There is no file or folder {root}. Give a report or a folder of reports."
         )
     if not root.is_dir():
-        return [root]
-    return sorted(
-        path
-        for path in root.rglob("*.json")
-        if STALE not in path.name
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and not paths.is_dir(path)
-        and not _is_something_else(path)
-    )
+        yield root, set()
+        return
+    for path in sorted(root.rglob("*.json")):
+        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+        if STALE not in path.name and not hidden and not paths.is_dir(path):
+            yield path, _kinds(path)
 
 
-def _is_something_else(path: Path) -> bool:
-    """Say whether a file has a schema of ours that is not a report's; without parsing it."""
+def _kinds(path: Path) -> set[str]:
+    """Return which schemas of ours a file has: report, pair, leaderboard; without parsing it."""
     try:
         data = read_bytes(path)
     except OSError:
-        return False
-    found = {match[1] for match in _SCHEMAS.finditer(data)}
-    return bool(found) and b"report" not in found
+        return set()
+    return {match[1].decode() for match in _SCHEMAS.finditer(data)}
 
 
 def temporary_of(path: Path, key: str) -> Path:

@@ -41,16 +41,17 @@ def contradiction(labels: Labels, identity: Identity) -> str:
     of_run = {name: getattr(identity, name) for name in _OF_RUN}
     run = {**whole(identity.recipe), **of_run, **sweep}
     found = [
-        *_differing("model", labels.model, identity.model.args),
-        *_differing("task", labels.task, identity.task.params),
-        *_differing("run", labels.run, run),
+        *differing("model", labels.model, identity.model.args),
+        *differing("task", labels.task, identity.task.params),
+        *differing("run", labels.run, run),
         *_unknown(labels.run, run),
         *_not_measured(labels.run.get("metrics", []), identity),
     ]
     return next(iter(found), "")
 
 
-def _differing(of: str, label: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[str]:
+def differing(of: str, label: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[str]:
+    """Say which labels of a model, a task or a run have other values there."""
     for key, value in label.items():
         if key in there and normalised(value) != normalised(there[key]):
             yield f"{of}.{key} is {quoted(value)}, and {quoted(there[key])} in the identity"

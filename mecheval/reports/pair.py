@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from mecheval.reports.content import Failure
 from mecheval.reports.identity import Labels, MetricIdentity, ModelPart, TaskIdentity
 from mecheval.reports.results import MetricResult, Record
-from mecheval.reports.types import Count, Seed, Sha256, Title
+from mecheval.reports.types import Count, Number, Seed, Sha256, Title
 
 PAIR_SCHEMA = "mecheval.pair/1"
 
@@ -50,6 +50,39 @@ class PairSide(Record):
     """Whether it tracks the state; null where that cannot be said."""
 
 
+class Level(Record):
+    """What a number of a pair is to be read against."""
+
+    id: Title
+    """The result that it is a number of."""
+    at: Title = ""
+    """Where in the result it is, as its headline says; the value where empty."""
+    null: Number | None
+    """What the number is of two networks that have nothing to do with each other, as the metric
+    says what that is."""
+    null_low: Number | None = None
+    """Where 95 % of the null begin."""
+    null_high: Number | None = None
+    """Where these end."""
+    no_null: str | None = None
+    """Why there is no null."""
+    skyline: Number | None
+    """What the number is of two seeds of one model: the mean over those of the one and of the
+    other."""
+    skyline_low: Number | None = None
+    """Lower end of its interval over seeds: the mean of those of the two models."""
+    skyline_high: Number | None = None
+    """Upper end of it."""
+    skyline_of: list[Sha256] = []
+    """Keys of the reports of pairs that the skyline is from."""
+    no_skyline: str | None = None
+    """Why there is no skyline."""
+    place: Number | None
+    """Where the number lies: 0 at the null, 1 at the skyline, outside beyond these."""
+    no_place: str | None = None
+    """Why that cannot be said."""
+
+
 class PairReport(Record):
     """One pair of cells."""
 
@@ -81,9 +114,25 @@ class PairReport(Record):
     """What the numbers of each metric say, in a sentence or two, by the metric's id."""
     metrics: list[MetricResult] = []
     """Results."""
+    levels: list[Level] = []
+    """What every number is to be read against. Skylines are from other pairs, so that this is
+    written again when there are further seeds; empty before all pairs of a call are measured."""
     environment: dict[str, Any] = {}
     """Versions and hardware."""
     resources: dict[str, Any] = {}
     """Seconds per stage."""
     command: list[str] = []
     """Command line that made the report."""
+
+    @field_validator("sides")
+    @classmethod
+    def _are_of_the_identity(cls, sides: list[PairSide], info: ValidationInfo) -> list[PairSide]:
+        """Refuse sides that are other cells than the identity says.
+
+        Raises:
+            ValueError: Their keys are not those of the identity.
+        """
+        identity = info.data.get("identity")  # absent where it is wrong itself
+        if identity and [side.key for side in sides] != [identity.a, identity.b]:
+            raise ValueError("their keys are not those of the identity")
+        return sides

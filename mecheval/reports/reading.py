@@ -19,13 +19,14 @@ from pydantic import ValidationError
 from mecheval.errors import UsageError
 from mecheval.escape import quoted
 from mecheval.reports.canonical import digest_of
-from mecheval.reports.pair import PairReport
+from mecheval.reports.content import SCHEMA
+from mecheval.reports.pair import PAIR_SCHEMA, PairReport
 from mecheval.reports.schema import Report
 from mecheval.text.allowed import refused
 from mecheval.text.hints import about_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mecheval.reports.results import Record
 
@@ -141,19 +142,24 @@ def read_report(path: Path | str, *, verify: bool = False) -> Report:
     Raises:
         ReportError: There is no such file, or it is not a report; names the file and the field.
     """
-    return _read(Path(path), Report, verify=verify)  # type: ignore[return-value] - of that class
+    return _read(Path(path), (Report,), verify=verify)  # type: ignore[return-value] - of that class
 
 
 def read_pair(path: Path | str, *, verify: bool = False) -> PairReport:
     """Read the report of a pair; as :func:`read_report`."""
-    return _read(Path(path), PairReport, verify=verify)  # type: ignore[return-value]
+    return _read(Path(path), (PairReport,), verify=verify)  # type: ignore[return-value]
 
 
-def _read(path: Path, kind: type[Record], *, verify: bool) -> Record:
+def read_either(path: Path | str, *, verify: bool = False) -> Report | PairReport:
+    """Read the report of a cell or of a pair, whichever it says to be; as :func:`read_report`."""
+    return _read(Path(path), (Report, PairReport), verify=verify)  # type: ignore[return-value]
+
+
+def _read(path: Path, kinds: Sequence[type[Record]], *, verify: bool) -> Record:
     problem, advice, report = "", "", None
     try:
         content = read_json(path)
-        problem, report = _parsed(content, kind)
+        problem, report = _parsed(content, kinds)
         if not problem and verify:
             problem = digest_problem(content)
     except OSError as error:
@@ -166,15 +172,23 @@ def _read(path: Path, kind: type[Record], *, verify: bool) -> Record:
     return report  # type: ignore[return-value] - there is one where there is no problem
 
 
-def _parsed(content: Any, kind: type[Record]) -> tuple[str, Any]:
+_KINDS = {SCHEMA: "a single model", PAIR_SCHEMA: "a pair of models"}
+"""What every kind of report is of."""
+
+
+def _parsed(content: Any, kinds: Sequence[type[Record]]) -> tuple[str, Any]:
     """Return what is wrong with a report, or an empty string and the report."""
-    expected = kind.model_fields["schema_"].default
+    asked = {kind.model_fields["schema_"].default: kind for kind in kinds}
     schema = content.get("schema") if isinstance(content, dict) else None
-    if schema != expected:
+    if not isinstance(schema, str) or schema not in asked:
+        expected = " and ".join(map(quoted, asked))
+        if isinstance(schema, str) and schema in _KINDS:
+            wanted = " or ".join(_KINDS[each] for each in asked)
+            return f"is of {_KINDS[schema]}, and what is asked takes a report of {wanted}", None
         found = f"schema {quoted(schema)}" if schema else "no field 'schema'"
-        return f"has {found}; this version of mecheval reads '{expected}'", None
+        return f"has {found}; this version of mecheval reads {expected}", None
     try:
-        return "", kind.model_validate(content)
+        return "", asked[schema].model_validate(content)
     except ValidationError as error:
         return first_problem(error), None
 

@@ -1,6 +1,7 @@
 """Whether a file is a report that others can rely on: its schema, its key, its numbers, its place.
 
-Only the file is looked at: models and tasks need not be registered here.
+Reports of cells and of pairs are told apart by their schema. Only the file is looked at: models and
+tasks need not be registered here.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from pydantic import ValidationError
 
 from mecheval.checks import Check
 from mecheval.escape import line, quoted
-from mecheval.reports import schema_file
+from mecheval.reports import pair_checks, schema_file
+from mecheval.reports.content import SCHEMA
 from mecheval.reports.files import cell_key, report_path
+from mecheval.reports.pair import PAIR_SCHEMA
 from mecheval.reports.reading import digest_problem, first_problem, read_json
 from mecheval.reports.results import BEHAVIOUR, MetricResult
-from mecheval.reports.schema import Identity, Report
+from mecheval.reports.schema import Identity
 from mecheval.reports.sense import problems
 
 if TYPE_CHECKING:
@@ -41,14 +44,21 @@ def validate_file(path: Path | str) -> list[Check]:
     path = Path(path)
     content, problem = _read(path)
     checks = [Check("whole JSON without NaN", not problem, problem)]
+    schema = _schema_of(content)
     if not problem:
-        problem = _schema_problem(content)
-        checks.append(Check("follows mecheval.report/1", not problem, problem))
+        problem = _schema_problem(content, schema)
+        checks.append(Check(f"follows {schema}", not problem, problem))
     if problem:
-        return [*checks, *(Check(name, None, _DEPENDENT) for name in _CHECKS)]
-    for name, check in _CHECKS.items():
+        return [*checks, *(Check(name, None, _DEPENDENT) for name in _CHECKS[schema])]
+    for name, check in _CHECKS[schema].items():
         checks.append(check(name, content, path))
     return checks
+
+
+def _schema_of(content: Any) -> str:
+    """Return the schema that a file is held to: that of a cell unless it says that it is a pair."""
+    is_pair = isinstance(content, dict) and content.get("schema") == PAIR_SCHEMA
+    return PAIR_SCHEMA if is_pair else SCHEMA
 
 
 def _read(path: Path) -> tuple[Any, str]:
@@ -60,23 +70,23 @@ def _read(path: Path) -> tuple[Any, str]:
         return None, str(error)
 
 
-@lru_cache(maxsize=1)
-def _validator() -> Draft202012Validator:
-    return Draft202012Validator(schema_file.committed())
+@lru_cache
+def _validator(schema: str) -> Draft202012Validator:
+    return Draft202012Validator(schema_file.committed(schema))
 
 
-def _schema_problem(content: Any) -> str:
-    errors = sorted(_validator().iter_errors(content), key=relevance)
+def _schema_problem(content: Any, schema: str) -> str:
+    errors = sorted(_validator(schema).iter_errors(content), key=relevance)
     if not errors:
-        return _further_problem(content)
+        return _further_problem(content, schema)
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return _sentence(errors[-1]) + more
 
 
-def _further_problem(content: Any) -> str:
+def _further_problem(content: Any, schema: str) -> str:
     """Say what JSON Schema cannot: arrays of another shape than their axes, names of axes twice."""
     try:
-        Report.model_validate(content)
+        schema_file.model_of(schema).model_validate(content)
     except ValidationError as error:
         return f"the report {first_problem(error)}"
     return ""
@@ -106,7 +116,7 @@ def _status(name: str, content: dict[str, Any], path: Path) -> Check:
         found.append("partial and identity.limit contradict each other")
     if content["status"] == "success" and not content.get("metrics"):
         found.append("status is 'success', but there are no metrics")
-    return _outcome(name, found)
+    return Check.of(name, found)
 
 
 def _metrics(name: str, content: dict[str, Any], path: Path) -> Check:
@@ -118,7 +128,7 @@ def _metrics(name: str, content: dict[str, Any], path: Path) -> Check:
             for result in results
             if result.family != BEHAVIOUR and result.value is not None
         ]
-    return _outcome(name, found)
+    return Check.of(name, found)
 
 
 def _place(name: str, content: dict[str, Any], path: Path) -> Check:
@@ -146,16 +156,18 @@ def _digest(name: str, content: dict[str, Any], path: Path) -> Check:
     return Check(name, not problem, f"the report {problem}" if problem else "")
 
 
-def _outcome(name: str, found: list[str]) -> Check:
-    more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-    return Check(name, not found, "; ".join(found[:3]) + more)
-
-
-_CHECKS: dict[str, Callable[[str, dict[str, Any], Path], Check]] = {
-    "key is the hash of the identity": _key,
-    "status fits": _status,
-    "numbers make sense": _metrics,
-    "path fits the identity": _place,
+_ANY: dict[str, Callable[[str, dict[str, Any], Path], Check]] = {
     "size": _size,
     "digest is that of the values": _digest,
+}
+
+_CHECKS: dict[str, dict[str, Callable[[str, dict[str, Any], Path], Check]]] = {
+    SCHEMA: {
+        "key is the hash of the identity": _key,
+        "status fits": _status,
+        "numbers make sense": _metrics,
+        "path fits the identity": _place,
+        **_ANY,
+    },
+    PAIR_SCHEMA: {**pair_checks.CHECKS, **_ANY},
 }

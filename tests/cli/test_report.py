@@ -63,7 +63,7 @@ def test_several_paths_become_one_set_of_pictures(
 ) -> None:
     drawn = []
 
-    def draw(reports: list[Report], *_: object) -> list[object]:
+    def draw(reports: list[Report], *_: object, **__: object) -> list[object]:
         drawn.extend((report.identity.model.name, report.identity.seed) for report in reports)
         return []
 

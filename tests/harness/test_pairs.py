@@ -133,9 +133,10 @@ def test_a_report_per_pair_and_the_same_command_keeps_it(tmp_path: Path, capsys)
     assert [side.key for side in report.sides] == [report.identity.a, report.identity.b]
     assert report.metrics[0].scalars["positions_apart_value"] == 1
     assert report.partial
-    before = path.read_bytes()
+    before, written = path.read_bytes(), path.stat().st_mtime_ns
     assert similarity(tmp_path) == 0
     assert path.read_bytes() == before
+    assert path.stat().st_mtime_ns == written
     assert "1 cells are already there, 0 to do" in capsys.readouterr().err
     assert similarity(tmp_path, "--dry-run") == 0
     assert "| cached |" in capsys.readouterr().out

@@ -45,10 +45,41 @@ def test_permuted_places_are_the_null() -> None:
     assert found.correlation is not None
     assert found.correlation > 0.96
     # A correlation of n independent places has a standard deviation of 1 / sqrt(n - 1).
-    assert found.permuted_low == pytest.approx(-1.96 / 39**0.5, abs=0.03)
-    assert found.permuted_high == pytest.approx(1.96 / 39**0.5, abs=0.03)
+    null = found.correlation_null
+    assert null is not None
+    assert null.mean == pytest.approx(0, abs=0.01)
+    assert (null.low, null.high) == pytest.approx((-1.96 / 39**0.5, 1.96 / 39**0.5), abs=0.03)
     same = likeness(a_N, a_N**2, np.random.default_rng(0), n_permutations=4000)
     assert same == found
+
+
+def test_a_null_within_groups_keeps_what_groups_do() -> None:
+    """All that two networks share is which component matters: that is the null, and no more."""
+    rng = np.random.default_rng(3)
+    groups_N = np.repeat([1, 0, 2], 20)
+    level_N = np.array([0.2, 0.8, 0.5])[groups_N]
+    a_N, b_N = (level_N + 0.1 * rng.uniform(-1, 1, 60) for _ in range(2))
+    found = likeness(a_N, b_N, rng, groups_N=groups_N, n_permutations=2000)
+    free = likeness(a_N, b_N, rng, n_permutations=2000)
+    assert found.correlation_null is not None
+    assert free.correlation_null is not None
+    assert found.correlation_null.low < found.correlation < found.correlation_null.high
+    assert found.correlation > free.correlation_null.high
+    a_g, b_g = (np.array([x_N[groups_N == g].mean() for g in range(3)]) for x_N in (a_N, b_N))
+    between = (a_g - a_N.mean()) @ (b_g - b_N.mean()) / 3 / a_N.std() / b_N.std()
+    assert found.correlation_null.mean == pytest.approx(between, abs=0.005)
+    assert found.closeness_null is not None
+    difference = [
+        np.abs(a_N[groups_N == g, None] - b_N[None, groups_N == g]).mean() for g in range(3)
+    ]
+    assert found.closeness_null.mean == pytest.approx(1 - np.mean(difference), abs=0.002)
+
+
+def test_there_is_no_null_where_no_permutation_changes_anything() -> None:
+    a_N = np.linspace(0, 1, 8)
+    found = likeness(a_N, a_N**2, np.random.default_rng(0), groups_N=np.arange(8))
+    assert found.correlation is not None
+    assert found.correlation_null is found.closeness_null is None
 
 
 @pytest.mark.parametrize(
@@ -61,7 +92,7 @@ def test_permuted_places_are_the_null() -> None:
 )
 def test_where_there_is_no_correlation(a_N, b_N, closeness) -> None:
     found = likeness(np.array(a_N), np.array(b_N), np.random.default_rng(0))
-    assert found.correlation is found.permuted_low is None
+    assert found.correlation is found.correlation_null is None
     assert found.closeness == (None if closeness is None else pytest.approx(closeness))
 
 

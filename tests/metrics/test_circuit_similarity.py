@@ -47,7 +47,9 @@ def test_the_same_circuit_at_another_strength_correlates() -> None:
     assert result.value == pytest.approx(1)
     assert result.n_scored == result.n_expected == 12
     assert result.scalars["closeness"] == pytest.approx(1 - value_CLR.mean() / 2)
-    assert result.references["permuted_high"] < 0.7
+    references = result.references
+    assert references["null_low"] < references["null"] < references["null_high"] < 0.95
+    assert references["closeness_null"] < result.scalars["closeness"]
 
 
 def test_networks_of_other_depths_meet_at_shares_of_the_depth() -> None:

@@ -44,7 +44,7 @@ WRITES = "write_offset"
 
 @metric(
     name="circuit_similarity",
-    version=1,
+    version=2,
     family="circuit",
     scope="pair",
     needs=(Counterfactual("value", "key"),),
@@ -69,7 +69,10 @@ class CircuitSimilarity(PairMetric):
     (sufficiency under ``interchange``, clipped to 0 to 1), over all exchanged tokens, components,
     parts of the depth and roles that both models have and that are trivial in neither. It does not
     see how strong effects are on the whole; ``closeness``, 1 minus the mean absolute difference,
-    does. ``references`` hold the interval of 95 % of the correlations with permuted places.
+    does. The ``null`` of both is their mean over permutations of one model's places, with where
+    95 % of them lie: every layer and role of a component takes those of another one, so that how
+    much a component does for the answer, all in all, stays what it is. For positions apart there is
+    no null: profiles of few offsets have a distance, however they are permuted.
 
     Null where one of the two did not learn the task or has no ``interchange`` profile, where they
     share fewer than four places, or where one has the same share at all of them. Verdicts of
@@ -103,7 +106,7 @@ class CircuitSimilarity(PairMetric):
         pair_2WD = np.array([[of[place] for place in places] for of in (a, b)])
         found = circuits.likeness(
             pair_2WD[0].ravel(), pair_2WD[1].ravel(), subject.stream("permutations"),
-            n_permutations=self.n_permutations,
+            groups_N=_groups(places, pair_2WD.shape[-1]), n_permutations=self.n_permutations,
         )  # fmt: skip
         estimate = Estimate(found.correlation)
         if found.correlation is None:
@@ -115,8 +118,8 @@ class CircuitSimilarity(PairMetric):
                 found.n,
                 scalars={"closeness": found.closeness, **_apart(subject)},
                 references={
-                    "permuted_low": found.permuted_low,
-                    "permuted_high": found.permuted_high,
+                    **_null("null", found.correlation_null),
+                    **_null("closeness_null", found.closeness_null),
                 },
                 profile=_profile(places, pair_2WD),
             )
@@ -136,6 +139,19 @@ class CircuitSimilarity(PairMetric):
         n_depths = min(self.depths, max(layers, default=1))
         a, b = (_shares(side, n_depths) for side in subject.sides)
         return a, b, n_depths
+
+
+def _groups(places: Sequence[tuple[str, str, str]], n_depths: int) -> np.ndarray:
+    """Return a number per place and depth that those of one exchanged token and component share."""
+    number: dict[tuple[str, str], int] = {}
+    of_places = [number.setdefault(place[:2], len(number)) for place in places]
+    return np.repeat(of_places, n_depths)
+
+
+def _null(name: str, null: circuits.Null | None) -> dict[str, float | None]:
+    """Return a null as references: its mean, and the ends of 95 %."""
+    mean, low, high = null or (None, None, None)
+    return {name: mean, f"{name}_low": low, f"{name}_high": high}
 
 
 def _why_none(n_places: int) -> str:

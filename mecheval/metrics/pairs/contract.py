@@ -27,6 +27,11 @@ class PairMetric(Metric):
     """A measurement of two models on a task; a subclass is a frozen dataclass of its parameters.
 
     What it says must not depend on which of the two comes first, or say it of both directions.
+
+    Where it knows what its value is of two models that have nothing to do with each other, that is
+    the reference ``null`` (or ``untrained``, where one of them has freshly drawn weights), and
+    ``NAME_null`` that of the scalar ``NAME``, each with its ``_low`` and ``_high``. Another seed of each
+    model is the other end, which is found among the pairs (:mod:`mecheval.reports.levels`).
     """
 
     of_pairs: ClassVar[bool] = True

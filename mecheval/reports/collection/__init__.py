@@ -18,14 +18,18 @@ if TYPE_CHECKING:
     from mecheval.reports.collection.groups import Group as Group
     from mecheval.reports.collection.loading import Refused as Refused
     from mecheval.reports.collection.numbers import OverSeeds as OverSeeds
+    from mecheval.reports.collection.pairs import Pairs as Pairs
+    from mecheval.reports.collection.pairs import load_pairs as load_pairs
 
 _INDEX = {
     "Collection": "collected",
     "Column": "columns",
     "Group": "groups",
     "OverSeeds": "numbers",
+    "Pairs": "pairs",
     "Refused": "loading",
     "collect": "collected",
+    "load_pairs": "pairs",
     "load_results": "collected",
 }
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mecheval.escape import cause
-from mecheval.reports.files import find_reports
-from mecheval.reports.reading import ReportError, read_report
+from mecheval.reports.files import find_pairs, find_reports
+from mecheval.reports.reading import ReportError, read_pair, read_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from mecheval.reports.labels import Name
+    from mecheval.reports.pair import PairReport
     from mecheval.reports.schema import Report
 
     Judge = Callable[[Report, Path], str | None]
     """Says why a finished report does not count; None if it does."""
+
+    PairJudge = Callable[[PairReport, Path], str | None]
+    """The same of the report of a pair."""
 
 
 class Refused(NamedTuple):
@@ -25,7 +29,7 @@ class Refused(NamedTuple):
     Attributes:
         path: The file, relative to the folder; empty for a report that is in memory.
         reason: Why it does not count.
-        report: What it holds, where that could be read.
+        report: What it holds, where that could be read and is of a cell.
         name: What its model and task are called, where it could be read.
     """
 
@@ -33,6 +37,13 @@ class Refused(NamedTuple):
     reason: str
     report: Report | None = None
     name: Name | None = None
+
+
+class FoundPair(NamedTuple):
+    """The report of a pair that counts; as :class:`Found`."""
+
+    path: str
+    report: PairReport
 
 
 class Found(NamedTuple):
@@ -48,7 +59,7 @@ class Found(NamedTuple):
 
 
 def read_folder(root: Path, judge: Judge | None = None) -> tuple[list[Found], list[Refused]]:
-    """Read all reports of a folder, or one file, and sort out those that do not count.
+    """Read all reports of cells of a folder, or one file, and sort out those that do not count.
 
     Args:
         root: The folder.
@@ -57,13 +68,26 @@ def read_folder(root: Path, judge: Judge | None = None) -> tuple[list[Found], li
     Raises:
         UsageError: There is no such folder, or the one file is no report.
     """
-    counted: list[Found] = []
+    found, refused = _read("cell", root, read_report, judge)
+    return [Found(*each) for each in found], refused
+
+
+def read_pairs(root: Path, judge: PairJudge | None = None) -> tuple[list[FoundPair], list[Refused]]:
+    """Read all reports of pairs; as :func:`read_folder`."""
+    found, refused = _read("pair", root, read_pair, judge)
+    return [FoundPair(*each) for each in found], [each._replace(report=None) for each in refused]
+
+
+def _read(
+    kind: str, root: Path, read: Callable[..., Any], judge: Callable[..., Any] | None
+) -> tuple[list[tuple[str, Any]], list[Refused]]:
+    counted: list[tuple[str, Any]] = []
     refused: list[Refused] = []
     seen: dict[str, str] = {}
-    for path in find_reports(root):
+    for path in (find_pairs if kind == "pair" else find_reports)(root):
         name = path.relative_to(root).as_posix() if path != root else path.name
         try:
-            report = read_report(path, verify=True)
+            report = read(path, verify=True)
         except ReportError as error:
             if path == root:
                 raise
@@ -71,10 +95,10 @@ def read_folder(root: Path, judge: Judge | None = None) -> tuple[list[Found], li
             continue
         reason = unfinished(report) or (judge(report, path) if judge else None)
         if reason is None and report.key in seen:
-            reason = f"duplicate: the same cell as {seen[report.key]}"
+            reason = f"duplicate: the same {kind} as {seen[report.key]}"
         if reason is None:
             seen[report.key] = name
-            counted.append(Found(name, report))
+            counted.append((name, report))
         else:
             refused.append(Refused(name, reason, report))
     return counted, refused
@@ -93,7 +117,7 @@ def sort_out(reports: Iterable[Report]) -> tuple[list[Report], list[Refused]]:
     return counted, refused
 
 
-def unfinished(report: Report) -> str | None:
+def unfinished(report: Report | PairReport) -> str | None:
     """Say why a report holds no numbers; None if it does."""
     if report.status == "error":
         error = report.error

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mecheval import stats
-from mecheval.reports.collection.numbers import SEED, UNDEFINED, bounds_of
+from mecheval.reports.collection.numbers import SEED, UNDEFINED, Number, bounds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from mecheval.reports.collection.numbers import Number
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,14 @@ class OverPairs:
         ends = "" if self.low is None else f" [{self.low:.3f}, {self.high:.3f}]"
         n, total = len(self.values), len(self.values) + self.reasons.total()
         return f"{self.mean:.3f}{ends}" + (f" ({n} of {total})" if n < total else "")
+
+
+def mean_number(numbers: Sequence[Number]) -> Number:
+    """Return the mean of the numbers that are there, or why there is none."""
+    values = [number.value for number in numbers if number.value is not None]
+    if values:
+        return Number(float(np.mean(values)))
+    return Number(reason=next((number.reason for number in numbers), UNDEFINED))
 
 
 def over_pairs(numbers: Mapping[tuple[int, int], Number], *, same: bool) -> OverPairs:

@@ -1,9 +1,9 @@
 """Pictures of reports: every module of this package is a figure, and nothing else names it.
 
 A figure is a module with a function ``draw(sheet) -> list[Drawing]``, which gets all models on one
-task, or ``draw_all(sheets)``, which gets those of all tasks. It returns no drawing where there is
-nothing to draw. The first line of its docstring says what it shows, in ``mecheval report --help``
-as well.
+task; or ``draw_all(sheets)``, which gets those of all tasks; or ``draw_pairs(matrices)``, which
+gets what was measured of pairs of models. It returns no drawing where there is nothing to draw. The
+first line of its docstring says what it shows, in ``mecheval report --help`` as well.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mecheval.reports.drawing.canvas import Drawing
+    from mecheval.reports.pair_matrix import Matrix
     from mecheval.reports.schema import Report
 
 FORMATS = ("png", "svg")
@@ -53,12 +54,15 @@ def figures() -> dict[str, str]:
     return found
 
 
-def draw(reports: Sequence[Report], names: Sequence[str] = ()) -> list[Picture]:
+def draw(
+    reports: Sequence[Report], names: Sequence[str] = (), *, pairs: Sequence[Matrix] = ()
+) -> list[Picture]:
     """Draw all that there is to draw of reports, task by task.
 
     Args:
         reports: The reports.
         names: Kinds of figures; all by default.
+        pairs: What reports of pairs say, models by models.
 
     Raises:
         UsageError: There is no such kind, or the reports hold nothing for any of them.
@@ -82,6 +86,9 @@ def draw(reports: Sequence[Report], names: Sequence[str] = ()) -> list[Picture]:
         for name, module in modules.items():
             drawn = module.draw_all(of_tasks) if hasattr(module, "draw_all") else []
             found += [Picture(ALL_TASKS, name, drawing) for drawing in drawn]
+            for matrix in pairs if hasattr(module, "draw_pairs") else ():
+                drawn = module.draw_pairs([matrix])
+                found += [Picture(matrix.task, name, drawing) for drawing in drawn]
     if not found:
         raise UsageError(_nothing(reports, {name: known[name] for name in names or known}))
     return found

@@ -1,0 +1,93 @@
+"""Whether the report of a pair is one that others can rely on, beyond its schema and its digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mecheval.checks import Check
+from mecheval.escape import quoted
+from mecheval.reports.files import pair_key, pair_path, place_of
+from mecheval.reports.label_checks import differing
+from mecheval.reports.pair import PairReport
+from mecheval.reports.sense import problems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from mecheval.reports.pair import PairSide
+
+
+def _key(name: str, content: dict[str, Any], path: Path) -> Check:
+    expected = pair_key(PairReport.model_validate(content).identity)
+    holds = content["key"] == expected
+    detail = f"the key is {content['key']}, the hash of the identity is {expected}"
+    return Check(name, holds, "" if holds else detail)
+
+
+def _sides(name: str, content: dict[str, Any], path: Path) -> Check:
+    report = PairReport.model_validate(content)
+    found = []
+    if not report.identity.a < report.identity.b:
+        found.append("the first cell's key is not the smaller one")
+    for side in report.sides:
+        found += _misnamed(side.title, side.model.name, side.labels.model, side.model.args)
+    task = report.task
+    found += _misnamed(report.task_title, task.name, report.sides[0].labels.task, task.params)
+    return Check.of(name, found)
+
+
+def _misnamed(
+    title: str, name: str, label: Mapping[str, Any], arguments: Mapping[str, Any]
+) -> Iterator[str]:
+    """Say where a title is not that of a name, or a label not what the arguments hold."""
+    if not title.startswith(name):
+        yield f"the title {quoted(title)} is not of {quoted(name)}"
+    yield from differing(name, label, arguments)
+
+
+def _status(name: str, content: dict[str, Any], path: Path) -> Check:
+    found = []
+    if (content["status"] == "error") != (content.get("error") is not None):
+        found.append(f"status is {content['status']!r}, but error says otherwise")
+    if content["status"] == "success" and not content.get("metrics"):
+        found.append("status is 'success', but there are no metrics")
+    limits = [side["labels"].get("run", {}).get("limit") for side in content["sides"]]
+    if content["partial"] != any(limit is not None for limit in limits):
+        found.append("partial and the limits of the cells contradict each other")
+    return Check.of(name, found)
+
+
+def _metrics(name: str, content: dict[str, Any], path: Path) -> Check:
+    report = PairReport.model_validate(content)
+    found = list(problems(report.metrics))
+    if not all(side.learned for side in report.sides):
+        found += [
+            f"{result.id} has a value, although one of the two did not learn the task"
+            for result in report.metrics
+            if result.value is not None
+        ]
+    return Check.of(name, found)
+
+
+def _place(name: str, content: dict[str, Any], path: Path) -> Check:
+    if not path.name.startswith("seed"):
+        return Check(name, None, f"a file named {quoted(path.name)} is not in a folder of results")
+    report = PairReport.model_validate(content)
+    cells = [_place_of(report, side) for side in report.sides]
+    expected = pair_path(cells[0], cells[1], Path(), pair_key(report.identity))
+    fits = path.resolve().parts[-len(expected.parts) :] == expected.parts
+    return Check(name, fits, "" if fits else f"it should lie at {expected}")
+
+
+def _place_of(report: PairReport, side: PairSide) -> Path:
+    return place_of(Path(), side.model, report.task, side.seed, side.labels)
+
+
+CHECKS: dict[str, Callable[[str, dict[str, Any], Path], Check]] = {
+    "key is the hash of the identity": _key,
+    "the sides are those of the identity": _sides,
+    "status fits": _status,
+    "numbers make sense": _metrics,
+    "path fits the identity": _place,
+}
