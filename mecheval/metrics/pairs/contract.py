@@ -30,8 +30,8 @@ class PairMetric(Metric):
 
     Where it knows what its value is of two models that have nothing to do with each other, that is
     the reference ``null`` (or ``untrained``, where one of them has freshly drawn weights), and
-    ``NAME_null`` that of the scalar ``NAME``, each with its ``_low`` and ``_high``. Another seed of each
-    model is the other end, which is found among the pairs (:mod:`mecheval.reports.levels`).
+    ``NAME_null`` that of the scalar ``NAME``, each with its ``_low`` and ``_high``. Another seed of
+    each model is the other end, which is found among the pairs (:mod:`mecheval.reports.levels`).
     """
 
     of_pairs: ClassVar[bool] = True
