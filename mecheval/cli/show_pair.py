@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HEADERS = ("Number", "Value", "Null", "Seeds of one model", "Place", "Scored")
 ABOUT = (
-    "Null: the number of networks that have nothing to do with each other, as the metric says, and "
+    "Null: the number of networks that share nothing which they learned, as the metric says, and "
     "where 95 % of it lie. Seeds of one model: the mean over pairs of seeds of the one model and "
     "of the other, with its interval over seeds. Place: 0 at the null, 1 at the seeds of one model."
 )

@@ -58,8 +58,8 @@ class Level(Record):
     at: Title = ""
     """Where in the result it is, as its headline says; the value where empty."""
     null: Number | None
-    """What the number is of two networks that have nothing to do with each other, as the metric
-    says what that is."""
+    """What the number is of two networks that share nothing which they learned, as the metric says
+    what that is."""
     null_low: Number | None = None
     """Where 95 % of the null begin."""
     null_high: Number | None = None

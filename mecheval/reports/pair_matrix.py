@@ -45,7 +45,7 @@ _DIAGONAL = (
     "on the diagonal a jackknife over seeds)."
 )
 _NULL = (
-    "Null of {}: the number of networks that have nothing to do with each other ('mecheval show "
+    "Null of {}: the number of networks that share nothing which they learned ('mecheval show "
     "metric {}' says what that is), as a mean over the pairs of a model."
 )
 

@@ -28,7 +28,7 @@ class PairMetric(Metric):
 
     What it says must not depend on which of the two comes first, or say it of both directions.
 
-    Where it knows what its value is of two models that have nothing to do with each other, that is
+    Where it knows what its value is of two models that share nothing which they learned, that is
     the reference ``null`` (or ``untrained``, where one of them has freshly drawn weights), and
     ``NAME_null`` that of the scalar ``NAME``, each with its ``_low`` and ``_high``. Another seed of
     each model is the other end, which is found among the pairs (:mod:`mecheval.reports.levels`).

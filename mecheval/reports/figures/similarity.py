@@ -1,8 +1,8 @@
 """How alike models are, two by two, beside what it is to be read against.
 
 A page per task and number, with a square of models by models: the same models in rows and columns,
-on the diagonal the seeds of one model. Right of it stand what the number is of networks that have
-nothing to do with each other, and the diagonal again, so that every row can be read against both.
+on the diagonal the seeds of one model. Right of it stand what the number is of networks that share
+nothing which they learned, and the diagonal again, so that every row can be read against both.
 Shape suffixes: ``M`` models, ``X`` columns.
 """
 
@@ -75,7 +75,7 @@ def _caption(matrix: Matrix) -> str:
     asked = matrix.caption
     asked = f"{asked[:1].upper()}{asked[1:]}".rstrip(".")
     null = (
-        "null: what the number is of networks that have nothing to do with each other, as the "
+        "null: what the number is of networks that share nothing which they learned, as the "
         "metric says, on average over the pairs of a row; and "
         if _has_null(matrix)
         else "(the metric has no null for this number) "
