@@ -20,15 +20,20 @@ PROTOCOL = 4
 """Raised when the package's own procedure changes the weights that a recipe leads to, or the
 numbers of a cell."""
 
-GatedOn = Literal["token", "last"]
-GATED: Mapping[str, str] = {"token": "token accuracy", "last": "last-position accuracy"}
-"""The accuracies that a gate can be on, and what they are called."""
+GatedOn = Literal["token", "last", "loss"]
+GATED: Mapping[str, str] = {
+    "token": "token accuracy",
+    "last": "last-position accuracy",
+    "loss": "held-out loss",
+}
+"""What a gate can be on, and what that is called."""
 
 LATER: Mapping[str, Any] = {
     "gate_on": "token",
     "stop_length": 1,
     "patience": 0,
     "least_rise": 0.01,
+    "margin": 0.02,
 }
 """Fields that recipes did not have at first, at the values that leave the procedure as it was.
 
@@ -51,6 +56,7 @@ _RANGES = {
     "weight_decay": (0, math.inf, _AMOUNT),
     "stop_at": (0, math.inf, f"{_AMOUNT}, above 1 to stop at no accuracy"),
     "gate": (0, 1, "an accuracy from 0 to 1, as more is never reached"),
+    "margin": (0, math.inf, f"{_AMOUNT}, in nats per token"),
     "warmup": (0, math.inf, f"{_COUNT} 0"),
     "steps": (0, math.inf, f"{_COUNT} 0"),
     "batch": (1, math.inf, f"{_COUNT} 1"),
@@ -82,15 +88,19 @@ class Recipe:
         check_every: Steps between two validations.
         stop_at: Validation accuracy at which training stops; above 1 it never does.
         gate: Test accuracy at the training length below which the task counts as not learned; 0
-            for weights that are measured in any case.
+            for weights that are measured in any case. What is below its floor without a model is
+            not learned either.
         precision: Arithmetic of the forward and backward pass.
         gate_on: Of which accuracy ``gate`` and ``stop_at`` speak: ``token`` (all scored positions),
             ``last`` (the last one of each sequence), or ``task``, which is what the task declares.
+            With ``loss`` the task is learned where the held-out loss is ``margin`` below its best
+            floor, whatever gate there is but 0.
         stop_length: Length of the validation sequences, in multiples of the training length. A
             shortcut that fails on longer words does not end the training where this is 2.
         patience: Validations without a rise after which training ends; 0 for none.
         least_rise: How much better than all before it (of the same stage) the best of the last
             ``patience`` validation accuracies must be to count as a rise.
+        margin: By how many nats per token the held-out loss must be below its best floor.
     """
 
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -112,6 +122,7 @@ class Recipe:
     stop_length: int = 1
     patience: int = 0
     least_rise: float = 0.01
+    margin: float = 0.02
 
     def __post_init__(self) -> None:
         """Check names and ranges.
@@ -123,7 +134,7 @@ class Recipe:
             "optimizer": ("adamw", "muon"),
             "schedule": ("constant", "cosine", "linear"),
             "precision": ("float32", "bfloat16"),
-            "gate_on": ("token", "last", "task"),
+            "gate_on": (*GATED, "task"),
         }
         for name, choices in allowed.items():
             if getattr(self, name) not in choices:

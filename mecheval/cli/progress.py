@@ -68,8 +68,8 @@ def line_of(outcome: Outcome) -> str:
     said = learned_in_words(report.learned, report.identity)
     words.append(said + (gate and f" ({gate})"))
     words += ["tracking"] if report.tracking else []
-    accuracy = accuracy_of(outcome)
-    words += [] if accuracy is None else [f"acc {accuracy:.3f}"]
+    score, on = accuracy_of(outcome), gate_on_of(report.identity)
+    words += [] if score is None else [f"{'loss' if on == 'loss' else 'acc'} {score:.3f}"]
     seconds = _seconds(report)
     return "  ".join([*words, "already there" if outcome.kept else f"{seconds:.1f} s"])
 
@@ -87,7 +87,7 @@ def redone_line(path: Path, problem: str) -> str:
 
 
 def accuracy_of(outcome: Outcome) -> float | None:
-    """Return what a cell's gate was held against: its accuracy in distribution."""
+    """Return what a cell's gate was held against: its accuracy or loss in distribution."""
     found = find_gated(outcome.report.metrics, gate_on_of(outcome.report.identity))
     return found.value if found else None
 

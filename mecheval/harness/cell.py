@@ -181,7 +181,7 @@ def _describe_diverged(
     """List the results of weights that are no numbers: all of them undefined."""
     reason = found["training"].reason
     found |= {"metrics": [], "learned": False, "resources": {"seconds": stages.seconds}}
-    subject = replace(subject, learned=False, gate=cell.recipe.gate)
+    subject = replace(subject, learned=False)
     for metric in asked:
         with stages(metric.id):
             found["metrics"] += [

@@ -17,8 +17,15 @@ if TYPE_CHECKING:
     from mecheval.recipe import Recipe
     from mecheval.reports.schema import MetricResult
 
-IDS: Mapping[str, str] = {on: f"{on}_accuracy/1x" for on in GATED}
-"""The result of the usual behavioural metric that is held against the gate, by what that is on."""
+IDS: Mapping[str, str] = {
+    "token": "token_accuracy/1x",
+    "last": "last_accuracy/1x",
+    "loss": "loss/1x",
+}
+"""The result of the behavioural metric that is held against the gate, by what that is on."""
+
+FLOOR = "floor"
+"""The reference that a result has where something is known without a model."""
 
 
 def check_behaviour(metric: str, family: str, *, task: str) -> None:
@@ -38,15 +45,15 @@ def check_behaviour(metric: str, family: str, *, task: str) -> None:
 def find_gated(results: Sequence[MetricResult], on: str) -> MetricResult | None:
     """Return the result that is held against the gate, if there is one.
 
-    That is the accuracy at the training length that the gate is on; of a metric that has no token
-    accuracy either, the first result from 0 to 1 of which more is better.
+    That is the accuracy or loss at the training length that the gate is on; of a metric that has no
+    token accuracy either, the first result from 0 to 1 of which more is better.
 
     Args:
         results: Those of the behavioural metric.
         on: What the recipe's gate is on.
     """
     by_id = {result.id: result for result in reversed(results)}
-    if IDS["token"] in by_id:
+    if on == "loss" or IDS["token"] in by_id:
         return by_id.get(IDS[on])
     shares = (r for r in results if r.bounds == (0.0, 1.0) and r.higher_is_better)
     return next(shares, None)
@@ -62,10 +69,10 @@ def gated(results: Sequence[MetricResult], on: str) -> MetricResult:
     if found is not None:
         return found
     ids = ", ".join(result.id for result in results) or "nothing"
-    if any(result.id == IDS["token"] for result in results):
+    if on == "loss" or any(result.id == IDS["token"] for result in results):
         raise UsageError(
             f"The gate is on {GATED[on]}, and the behavioural metric has no {IDS[on]}; it gave "
-            f"{ids}. Let it return one, or set gate_on=token with --recipe."
+            f"{ids}. Let it return one, or set gate_on={_other(on)} with --recipe."
         )
     raise UsageError(
         "The behavioural metric has no result with bounds from 0 to 1 of which more is better, "
@@ -80,17 +87,49 @@ def judged(subject: Subject, behaviour: Sequence[MetricResult], recipe: Recipe) 
     Args:
         subject: The subject.
         behaviour: The results of the behavioural metric on it.
-        recipe: Its recipe, whose gate is on one accuracy or the other.
+        recipe: Its recipe, whose gate is on an accuracy or on the loss.
 
     Raises:
         UsageError: Nothing can be held against the gate.
     """
-    found = gated(behaviour, recipe.on(subject.task.gate_on).gate_on)
+    on = recipe.on(subject.task.gate_on).gate_on
+    found = gated(behaviour, on)
     called = {IDS[on]: name for on, name in GATED.items()}
+    missed = _missed(found, recipe, on)
     return replace(
         subject,
-        learned=found.value is not None and found.value >= recipe.gate,
+        learned=found.value is not None and not missed,
         accuracy=found.value,
-        gate=recipe.gate,
         gated=called.get(found.id, found.title),
+        missed=missed,
     )
+
+
+def _missed(found: MetricResult, recipe: Recipe, on: str) -> str:
+    """Say what a score falls short of; nothing where the task was learned, or no gate is asked.
+
+    What is known without a model is not learned, whatever the gate.
+    """
+    value, floor = found.value, found.references.get(FLOOR)
+    if value is None or recipe.gate == 0:
+        return ""
+    if on == "loss":
+        enough = floor is not None and floor - value >= recipe.margin
+        return "" if enough else f"not {recipe.margin:g} nats below its {_floor_of(found)}"
+    if value < recipe.gate:
+        return f"below the gate {recipe.gate:g}"
+    return f"below its {_floor_of(found)}" if floor is not None and value < floor else ""
+
+
+def _floor_of(found: MetricResult) -> str:
+    """Return the floor of a result in words: ``floor 2.441 (trigram)``."""
+    floor = found.references.get(FLOOR)
+    if floor is None:
+        return "floor, which is not known"
+    names = [name for name, level in found.references.items() if level == floor and name != FLOOR]
+    return f"floor {floor:.3f}" + (f" ({names[0]})" if names else "")
+
+
+def _other(on: str) -> str:
+    """Return what a gate can be on instead."""
+    return "loss" if on == "token" else "token"

@@ -76,8 +76,13 @@ def data(subject: Subject, *, n_test: int, n_pairs: int) -> DataPart:
         pairs_sha256=_sha256([pairs.clean, pairs.corrupted], subject.encoding),
         n_test=len(test),
         n_pairs=len(pairs),
-        disjoint=not in_split(subject.task.split_key(test_BT), "train").any(),
+        disjoint=_disjoint(subject.task, test_BT),
     )
+
+
+def _disjoint(task: Task, test_BT: np.ndarray) -> bool:
+    """Say whether no test example can be one of training: by its files, or by its hash."""
+    return task.separate or not in_split(task.split_key(test_BT), "train").any()
 
 
 def _sha256(batches: Iterable[Batch], encoding: Encoding) -> str:

@@ -246,7 +246,7 @@ def _null(metric: Metric, layout: Layout, reason: str) -> MetricResult:
 
 def _not_learned(subject: Subject) -> str:
     accuracy = "" if subject.accuracy is None else f" {subject.accuracy:.3f}"
-    return f"not learned: {subject.gated}{accuracy} is below the gate {subject.gate:g}"
+    return f"not learned: {subject.gated}{accuracy} is {subject.missed}"
 
 
 def _as_tuple(value: Any) -> Any:

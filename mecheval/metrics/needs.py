@@ -14,6 +14,7 @@ from mecheval.metrics.accuracy import last_right
 from mecheval.metrics.longer_words import N_WORDS, lacks_test
 from mecheval.metrics.subject import too_long
 from mecheval.tasks.quotients import state_variable
+from mecheval.tasks.text_task import TextTask
 from mecheval.tasks.words import GroupWords
 
 if TYPE_CHECKING:
@@ -207,6 +208,19 @@ class AtLength(Need):
             f"{right_B.mean():.3f} [{interval.low:.3f}, {interval.high:.3f}] of the sequences, no "
             f"more than by guessing ({subject.task.chance:.3f}): there is nothing to take apart"
         )
+
+
+@dataclass(frozen=True)
+class HeldOutText(Need):
+    """Windows of documents that were not trained on."""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return "windows of held-out text"
+
+    def of_task(self, task: Task, metric: Metric) -> str | None:
+        """Look whether its examples are windows of a text."""
+        return None if isinstance(task, TextTask) else f"task '{task.card.name}' is no text"
 
 
 @dataclass(frozen=True)

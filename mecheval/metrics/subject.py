@@ -35,9 +35,9 @@ class Subject:
         limit: Largest number of examples per metric, None for all.
         batch_size: Sequences per forward pass.
         untrained: Builds the same model with freshly drawn weights.
-        accuracy: The accuracy that ``learned`` was decided by.
-        gate: The accuracy that it was compared with.
-        gated: What that accuracy is called: token accuracy, last-position accuracy.
+        accuracy: The accuracy, or the loss, that ``learned`` was decided by.
+        gated: What that is called: token accuracy, last-position accuracy, held-out loss.
+        missed: What it falls short of, in words, where the task was not learned.
         factor: Multiple of the training length at which the task has the test that is measured.
         scratch: A folder for parts of long computations, so that they go on after an interruption.
         memo: Examples, activations and probes that are needed more than once.
@@ -52,8 +52,8 @@ class Subject:
     batch_size: int
     untrained: Callable[[], SequenceModel]
     accuracy: float | None = None
-    gate: float = 0.99
     gated: str = "token accuracy"
+    missed: str = "below the gate"
     factor: int = 1
     scratch: Path | None = None
     memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)

@@ -159,18 +159,23 @@ def recipe_in_words(identity: Identity) -> str:
 
 
 def gate_of(identity: Identity) -> float | None:
-    """Return the accuracy from which on the task counts as learned."""
+    """Return the accuracy from which on the task counts as learned, 0 where nothing is asked.
+
+    None where it is the loss that says so, by its floor.
+    """
     gate = identity.recipe.get("gate")
-    return None if isinstance(gate, bool) or not isinstance(gate, int | float) else float(gate)
+    if isinstance(gate, bool) or not isinstance(gate, int | float):
+        return None
+    return None if gate and gate_on_of(identity) == "loss" else float(gate)
 
 
 def gate_on_of(identity: Identity) -> str:
-    """Return which accuracy the gate is on: ``token`` or ``last``."""
+    """Return what the gate is on: ``token``, ``last`` or ``loss``."""
     return str(whole(identity.recipe)["gate_on"])
 
 
 def gated_of(identity: Identity) -> str:
-    """Return what the accuracy that the gate is on is called: ``token accuracy``."""
+    """Return what the gate is on is called: ``token accuracy``."""
     return GATED.get(gate_on_of(identity), "accuracy")
 
 
@@ -181,8 +186,13 @@ def validated_of(identity: Identity) -> str:
 
 
 def gate_in_words(identity: Identity) -> str:
-    """Return ``gate 0.95``, or ``last-position gate 0.95``; nothing where none was asked."""
+    """Return ``gate 0.95``, ``last-position gate 0.95`` or ``loss 0.02 nats below the floor``.
+
+    Nothing where none was asked.
+    """
     gate = gate_of(identity)
+    if gate is None and gate_on_of(identity) == "loss":
+        return f"loss {whole(identity.recipe)['margin']:g} nats below the floor"
     last = "last-position " if gate_on_of(identity) == "last" else ""
     return f"{last}gate {gate:g}" if gate else ""
 

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 _LARGEST = 200_000  # characters; longer files are tables, not text that somebody wrote
 _NOT_WRITTEN_FOR_USE = {"__pycache__", "dist-packages", "site-packages", "test", "tests"}
+_PIECE = 4_000  # characters of a piece of a file that is the whole corpus, at least
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Some files of a folder.
+    """Some files of a folder, or the pieces of one file.
 
     Attributes:
-        names: Their paths below it, with forward slashes.
+        names: Their paths below it, with forward slashes; of pieces their numbers.
         texts: What they hold, in the same order.
     """
 
@@ -48,38 +49,72 @@ def corpus(folder: str, suffix: str, kilobytes: int) -> Corpus:
 
     Files come by the hash of their names until there is enough text, so that a few of them are a
     sample of all. Tests, and what was installed beside the standard library, are left out, and so
-    is what is not UTF-8 or very long.
+    is what is not UTF-8 or very long. A single file, however long, is cut at ends of lines into
+    pieces, which stand for files.
 
     Args:
-        folder: A folder; the standard library of the interpreter that runs where empty.
-        suffix: How the names of the files end: ``.py``.
-        kilobytes: How much text is taken.
+        folder: A folder, or one file; the standard library of the interpreter that runs where
+            empty.
+        suffix: How the names of the files end: ``.py``; all files where empty. Of one file that is
+            named this does not matter.
+        kilobytes: How much text is taken, in thousands of characters.
 
     Raises:
         UsageError: There is no such folder, or no such file in it.
     """
     root = Path(folder or sysconfig.get_paths()["stdlib"])
+    if root.is_file():
+        return _taken(_pieces(root), kilobytes)
     left_out = set() if folder else _NOT_WRITTEN_FOR_USE
-    found = sorted(_below(root, suffix, left_out), key=_shuffled)
-    names, texts, room = [], [], 1000 * kilobytes
-    for name in found:
-        if room <= 0:
-            break
-        try:
-            text = (root / name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            continue
-        if len(text) > _LARGEST:
-            continue
-        names.append(name)
-        texts.append(text)
-        room -= len(text)
-    if not names:
+    found = _taken(_read(root, sorted(_below(root, suffix, left_out), key=_shuffled)), kilobytes)
+    if not found.names:
         raise UsageError(
             f"There is no file {quoted('*' + suffix)} that can be read in the folder "
             f"{quoted(str(root))}. Name a folder that has some, or none for the standard library."
         )
+    return found
+
+
+def _taken(named: Iterator[tuple[str, str]], kilobytes: int) -> Corpus:
+    """Take texts until there is enough."""
+    names, texts, room = [], [], 1000 * kilobytes
+    while room > 0 and (found := next(named, None)):
+        names.append(found[0])
+        texts.append(found[1])
+        room -= len(found[1])
     return Corpus(tuple(names), tuple(texts))
+
+
+def _read(root: Path, names: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield the files that can be read and are not very long, with their names."""
+    for name in names:
+        try:
+            text = (root / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        if len(text) <= _LARGEST:
+            yield name, text
+
+
+def _pieces(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the pieces of a file, in an order by chance.
+
+    Raises:
+        UsageError: It is not UTF-8.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"The file {quoted(str(path))} is not text in UTF-8. Convert it, or name another."
+        ) from error
+    pieces = [""]
+    for line in lines:
+        if len(pieces[-1]) >= _PIECE:
+            pieces.append("")
+        pieces[-1] += line
+    numbers = sorted(range(len(pieces)), key=lambda number: _shuffled(str(number)))
+    yield from ((str(number), pieces[number]) for number in numbers)
 
 
 def _shuffled(name: str) -> bytes:

@@ -70,7 +70,7 @@ class Group:
 
     @property
     def gate(self) -> float | None:
-        """Return the accuracy from which on the task counts as learned."""
+        """Return the accuracy from which on the task counts as learned; see :func:`gate_of`."""
         return gate_of(self.identity)
 
     @property
@@ -80,12 +80,12 @@ class Group:
 
     @property
     def gate_on(self) -> str:
-        """Return which accuracy that is: ``token`` or ``last``."""
+        """Return what the gate is on: ``token``, ``last`` or ``loss``."""
         return gate_on_of(self.identity)
 
     @property
     def gated(self) -> str:
-        """Return what that accuracy is called: ``token accuracy``."""
+        """Return what that is called: ``token accuracy``."""
         return gated_of(self.identity)
 
     @property

@@ -1,0 +1,214 @@
+"""A corpus in tokens: documents one behind the other, split by document, cut into windows.
+
+Shape suffixes: ``X`` tokens of a split, one behind the other; ``W`` windows, ``T`` positions (BOS
+included), ``C`` symbols.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mecheval.errors import UsageError
+from mecheval.tasks.batch import UNSCORED, Batch
+from mecheval.tasks.contract import BOS
+from mecheval.tasks.corpus import corpus
+from mecheval.tasks.ngrams import NGrams
+from mecheval.tasks.splits import BUCKETS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mecheval.tasks.splits import Split
+
+END = "<end>"
+"""What stands between two documents: read like any token, and never asked for."""
+
+FIRST = 2
+"""Index of the first symbol that is a token of the text, behind :data:`BOS` and :data:`END`."""
+
+BYTES = 256
+"""Tokens of the smallest vocabulary: every byte is one."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The documents of one split, with :data:`END` behind each.
+
+    Attributes:
+        token_X: Indices into the symbols.
+        document_X: Which document a token is of; the end of a document is of it.
+    """
+
+    token_X: np.ndarray
+    document_X: np.ndarray
+
+
+class Tokenized:
+    """A corpus in tokens.
+
+    Attributes:
+        symbols: BOS, END, and the tokens, as bytes are written in byte-level vocabularies.
+        bytes_C: How many bytes of the text a symbol stands for.
+        streams: The text of every split.
+        sha256: Hash of the text and of the vocabulary.
+    """
+
+    def __init__(self, folder: str, suffix: str, kilobytes: int, vocabulary: int) -> None:
+        """Cut a corpus into tokens of a vocabulary that is made from its training documents.
+
+        Raises:
+            UsageError: There is no text, or there are too few documents to split.
+        """
+        found = corpus(folder, suffix, kilobytes)
+        by_split = split_documents(list(dict.fromkeys(filter(None, found.texts))))
+        tokens, cut = _vocabulary(by_split["train"], vocabulary)
+        self.symbols = (BOS, END, *tokens)
+        self.bytes_C = np.array([0, 0, *map(len, tokens)])
+        self.streams = {split: _stream(texts, cut) for split, texts in by_split.items()}
+        self.sha256 = hashlib.sha256(f"{found.sha256} {tokens}".encode()).hexdigest()
+
+    def starts(self, split: Split, length: int) -> np.ndarray:
+        """Return where the consecutive windows of a split begin, ``(W,)``.
+
+        Every token of the split but the first, and those behind the last whole window, is asked
+        for in one of them.
+
+        Raises:
+            UsageError: There is no window of this length.
+        """
+        n_windows = (len(self.streams[split].token_X) - 1) // length
+        if n_windows < 1:
+            raise UsageError(
+                f"The text has {len(self.streams[split].token_X)} tokens in its {split} split, and "
+                f"sequences of {length} symbols are asked for. Give it more kilobytes, another "
+                "folder, or a smaller max_length."
+            )
+        return length * np.arange(n_windows)
+
+    def spread(self, split: Split, n: int, length: int) -> np.ndarray:
+        """Return where ``n`` of the consecutive windows begin, spread evenly; all if there are fewer.
+
+        Raises:
+            UsageError: There is no window of this length.
+        """
+        start_W = self.starts(split, length)
+        return start_W if n >= len(start_W) else start_W[np.arange(n) * len(start_W) // n]
+
+    def windows(self, split: Split, start_W: np.ndarray, length: int) -> Batch:
+        """Return windows: BOS, some tokens, and behind each the token that comes next.
+
+        Nothing is asked at BOS, and where a document ends. The readout is the last position at
+        which something is asked.
+
+        Args:
+            split: Which documents they are of.
+            start_W: Where they begin.
+            length: Number of tokens.
+        """
+        place_WT = start_W[:, None] + np.arange(-1, length)
+        token_X = self.streams[split].token_X
+        tokens_WT, next_WT = token_X[np.maximum(place_WT, 0)], token_X[place_WT + 1]
+        tokens_WT[:, 0] = 0
+        targets_WT = np.where(next_WT >= FIRST, next_WT, UNSCORED)
+        targets_WT[:, 0] = UNSCORED
+        batch = Batch(tokens_WT, targets_WT)
+        return Batch(tokens_WT, targets_WT, {}, {"readout": np.maximum(batch.end_B - 1, 0)})
+
+    def documents(self, split: Split, start_W: np.ndarray, length: int) -> np.ndarray:
+        """Return which document is asked about at every position of windows, ``(W, T)``."""
+        place_WT = start_W[:, None] + np.arange(length + 1)
+        return self.streams[split].document_X[place_WT]
+
+    def floors(self, split: Split, start_W: np.ndarray, length: int) -> dict[str, np.ndarray]:
+        """Return the loss of tables fitted on the training documents, ``(W, T)`` nats by table.
+
+        They know what stands before a window, which a model does not. NaN where nothing is asked.
+        """
+        token_X = self.streams[split].token_X
+        place_WT = start_W[:, None] + np.arange(length + 1)
+        found = {}
+        for name, nats in self._tables.nats(_coded(token_X)).items():
+            nats_X = np.full(len(token_X), np.nan)
+            nats_X[token_X >= FIRST] = nats
+            nats_WT = nats_X[place_WT]
+            nats_WT[:, 0] = np.nan
+            found[name] = nats_WT
+        return found
+
+    @cached_property
+    def _tables(self) -> NGrams:
+        code_X = _coded(self.streams["train"].token_X)
+        return NGrams(code_X, len(self.symbols) - 1, separator=0)
+
+
+@lru_cache(maxsize=4)
+def tokenized(folder: str, suffix: str, kilobytes: int, vocabulary: int) -> Tokenized:
+    """Return a corpus in tokens, cut once per process."""
+    return Tokenized(folder, suffix, kilobytes, vocabulary)
+
+
+def split_documents(texts: Sequence[str]) -> dict[Split, list[str]]:
+    """Split documents in the order given, by how much text a split has.
+
+    The shares are those of :data:`~mecheval.tasks.splits.BUCKETS`; every split has one document at
+    least, the test and validation split no more than they need.
+
+    Raises:
+        UsageError: There are fewer documents than splits.
+    """
+    if len(texts) < len(BUCKETS):
+        raise UsageError(
+            f"The text has {len(texts)} different documents, and whole documents belong to "
+            "training, validation or test. Give it three at least: more kilobytes, or a folder "
+            "with more files."
+        )
+    total, found, at = sum(map(len, texts)), {}, 0
+    for n_left, split in zip((2, 1), ("test", "validation"), strict=True):
+        end = at + 1
+        wanted = len(BUCKETS[split]) / 16 * total
+        while sum(map(len, texts[at:end])) < wanted and len(texts) - end > n_left:
+            end += 1
+        found[split] = list(texts[at:end])
+        at = end
+    return {**found, "train": list(texts[at:])}
+
+
+def _stream(texts: Sequence[str], cut: Callable[[str], np.ndarray]) -> Stream:
+    """Put documents one behind the other."""
+    end = np.array([FIRST - 1])
+    documents = [np.concatenate([cut(text) + FIRST, end]) for text in texts]
+    number_X = np.repeat(np.arange(len(documents)), list(map(len, documents)))
+    return Stream(np.concatenate(documents), number_X)
+
+
+def _coded(token_X: np.ndarray) -> np.ndarray:
+    """Return tokens as the tables count them: the end of a document 0, tokens from 1 on."""
+    return token_X - (FIRST - 1)
+
+
+def _vocabulary(
+    texts: Sequence[str], size: int
+) -> tuple[tuple[str, ...], Callable[[str], np.ndarray]]:
+    """Make a vocabulary of byte pairs that are common in some texts, and what cuts a text into it.
+
+    Returns:
+        The tokens, a character for each of their bytes; and a function from text to their indices.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+
+    def cut(text: str) -> np.ndarray:
+        return np.array(tokenizer.encode(text).ids, np.int64)
+
+    tokens = (tokenizer.id_to_token(index) for index in range(tokenizer.get_vocab_size()))
+    return tuple(token or "" for token in tokens), cut
