@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -52,11 +53,16 @@ def find_gated(results: Sequence[MetricResult], on: str) -> MetricResult | None:
         results: Those of the behavioural metric.
         on: What the recipe's gate is on.
     """
-    by_id = {result.id: result for result in reversed(results)}
+    by_id = {_plain(result.id): result for result in reversed(results)}
     if on == "loss" or IDS["token"] in by_id:
         return by_id.get(IDS[on])
     shares = (r for r in results if r.bounds == (0.0, 1.0) and r.higher_is_better)
     return next(shares, None)
+
+
+def _plain(id: str) -> str:
+    """Return the id of a result without the parameters that differ from what is usual."""
+    return re.sub(r"\[.*\]", "", id)
 
 
 def gated(results: Sequence[MetricResult], on: str) -> MetricResult:
@@ -69,7 +75,7 @@ def gated(results: Sequence[MetricResult], on: str) -> MetricResult:
     if found is not None:
         return found
     ids = ", ".join(result.id for result in results) or "nothing"
-    if on == "loss" or any(result.id == IDS["token"] for result in results):
+    if on == "loss" or any(_plain(result.id) == IDS["token"] for result in results):
         raise UsageError(
             f"The gate is on {GATED[on]}, and the behavioural metric has no {IDS[on]}; it gave "
             f"{ids}. Let it return one, or set gate_on={_other(on)} with --recipe."
@@ -100,7 +106,7 @@ def judged(subject: Subject, behaviour: Sequence[MetricResult], recipe: Recipe) 
         subject,
         learned=found.value is not None and not missed,
         accuracy=found.value,
-        gated=called.get(found.id, found.title),
+        gated=called.get(_plain(found.id), found.title),
         missed=missed,
     )
 

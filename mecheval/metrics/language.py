@@ -76,8 +76,8 @@ class Language(Metric):
 
     Floors are tables of one, two and three tokens (:class:`mecheval.tasks.ngrams.NGrams`), fitted
     on the training documents and scored on the very tokens that the model is scored on; they know
-    the tokens before a window as well. ``below_trigram`` and the like say by how many nats per
-    token the loss is below one.
+    the tokens before a window as well. ``below_trigram`` and the like say by how much the
+    loss is below one, ``beyond_trigram`` by how much the gain is above its.
 
     Attributes:
         n: Windows at the training length; of longer ones as many fewer as they are longer.
@@ -165,9 +165,8 @@ def _at_length(
         )
         floors = dict(zip(tables, map(_value, of_tables), strict=True))
         further = _references(kind, floors, scored, metric)
+        further["scalars"] = _beside(kind, _value(of_model), floors)
         if kind == LOSS:
-            value = _value(of_model)
-            further["scalars"] = {f"below_{name}": v - value for name, v in floors.items()}
             further["profile"] = _by_position(nats_WT, tables, scored.asked_WT)
         rng = subject.stream("bootstrap", kind, factor)
         results.append(_result(metric, layout, of_model, rng, config=config, **further))
@@ -222,6 +221,13 @@ def _references(
     return {"references": {"chance": chance, "floor": min(floors.values()), **floors}}
 
 
+def _beside(kind: str, value: float, floors: Mapping[str, float]) -> dict[str, float]:
+    """Return by how much a number is better than that of every table."""
+    if kind == GAIN:
+        return {f"beyond_{name}": value - floor for name, floor in floors.items()}
+    return {f"below_{name}": floor - value for name, floor in floors.items()}
+
+
 def _result(
     metric: Language,
     layout: Layout,
@@ -234,15 +240,15 @@ def _result(
         reason = (
             f"no token is asked for within the first {metric.early}, or none from {metric.late} on"
         )
+        further |= {"references": {}, "scalars": {}}
         return metric.result(layout, Estimate(None, reason=reason), 0, unit=unit, **further)
     n_documents = len(terms[0].above_U)
     if n_documents == 1:
         further["warnings"] = ["no interval: all windows are of one document"]
     weight_RU = resampling.weights(n_documents, rng)
-    value_R = sum(
-        term.sign * resampling.ratio(weight_RU, term.above_U[:, None], term.below_U[:, None])[:, 0]
-        for term in terms
-    )
+    value_R = np.zeros(len(weight_RU))
+    for sign, above_U, below_U in terms:
+        value_R += sign * resampling.ratio(weight_RU, above_U[:, None], below_U[:, None])[:, 0]
     interval = stats.percentile_interval(value_R, unit="document") if n_documents > 1 else None
     units = sum(term.sign * resampling.contributions(*term[1:]) for term in terms)
     estimate = Estimate(_value(terms), interval)

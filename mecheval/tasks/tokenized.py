@@ -91,7 +91,7 @@ class Tokenized:
         return length * np.arange(n_windows)
 
     def spread(self, split: Split, n: int, length: int) -> np.ndarray:
-        """Return where ``n`` of the consecutive windows begin, spread evenly; all if there are fewer.
+        """Return where ``n`` of the consecutive windows begin, spread evenly, or all of them.
 
         Raises:
             UsageError: There is no window of this length.
@@ -139,6 +139,20 @@ class Tokenized:
             nats_WT[:, 0] = np.nan
             found[name] = nats_WT
         return found
+
+    def bigrams(self) -> np.ndarray:
+        """Return what every symbol costs behind every other by the table of two, ``(C, C)`` nats.
+
+        Rows are what stands before. What is never asked for, and what stands behind BOS, costs 0.
+        """
+        n = len(self.symbols)
+        before_X, behind_X = (index.ravel() for index in np.mgrid[FIRST - 1 : n, FIRST:n])
+        token_X = np.stack([before_X, behind_X], axis=1).ravel()
+        nats_X = np.zeros(len(token_X))
+        nats_X[token_X >= FIRST] = self._tables.nats(_coded(token_X))["bigram"]
+        found_CC = np.zeros((n, n))
+        found_CC[before_X, behind_X] = nats_X[1::2]
+        return found_CC
 
     @cached_property
     def _tables(self) -> NGrams:

@@ -66,7 +66,7 @@ def test_a_task_cannot_ask_elsewhere() -> None:
 
         gate_on: ClassVar = "middle"
 
-    with pytest.raises(ContractError, match=r"gate_on='middle'; give one of token, last\."):
+    with pytest.raises(ContractError, match=r"gate_on='middle'; give one of token, last, loss\."):
         task(name="own", version=1, reference="none", mechanisms=())(Own)
 
 

@@ -105,7 +105,7 @@ def test_what_was_not_learned_has_reasons_and_no_numbers() -> None:
     task = load_task("s3")
     model = HandBuilt([Mixer(never), Mixer(never)])
     subject = subject_of(model, task, learned=False, accuracy=0.51234)
-    lacking = {"convolution", "induction_circuit", "interchange", "mechanism"}
+    lacking = {"language", "convolution", "induction_circuit", "interchange", "mechanism"}
     ids = set()
     for name in metric_names("model"):
         if name == "behaviour":
