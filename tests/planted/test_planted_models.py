@@ -119,7 +119,8 @@ def test_every_answer_is_right_at_every_length(model: str, task: str) -> None:
 
 
 def test_all_planted_models_are_tested_here_and_documented() -> None:
-    assert {parse_spec(model).name for model, _ in EXACT} == set(NAMES)
+    a_table = "planted/bigram"  # errs as it should: tests/metrics/test_language.py
+    assert {*(parse_spec(model).name for model, _ in EXACT), a_table} == set(NAMES)
     for name in NAMES:
         text = type(source_of(name)).__doc__ or ""
         assert "Construction:" in text
