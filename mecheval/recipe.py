@@ -34,6 +34,7 @@ LATER: Mapping[str, Any] = {
     "patience": 0,
     "least_rise": 0.01,
     "margin": 0.02,
+    "stop_loss": 0.0,
 }
 """Fields that recipes did not have at first, at the values that leave the procedure as it was.
 
@@ -56,6 +57,7 @@ _RANGES = {
     "weight_decay": (0, math.inf, _AMOUNT),
     "stop_at": (0, math.inf, f"{_AMOUNT}, above 1 to stop at no accuracy"),
     "gate": (0, 1, "an accuracy from 0 to 1, as more is never reached"),
+    "stop_loss": (0, math.inf, f"{_AMOUNT}, which is never reached"),
     "margin": (0, math.inf, f"{_AMOUNT}, in nats per token"),
     "warmup": (0, math.inf, f"{_COUNT} 0"),
     "steps": (0, math.inf, f"{_COUNT} 0"),
@@ -101,6 +103,9 @@ class Recipe:
         least_rise: How much better than all before it (of the same stage) the best of the last
             ``patience`` validation accuracies must be to count as a rise.
         margin: By how many nats per token the held-out loss must be below its best floor.
+        stop_loss: Validation loss in nats per token at which training stops where the gate is on
+            the loss, so that models are compared at one loss; 0 for none. Patience is of the loss
+            then, and ``least_rise`` what it must fall by.
     """
 
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -123,6 +128,7 @@ class Recipe:
     patience: int = 0
     least_rise: float = 0.01
     margin: float = 0.02
+    stop_loss: float = 0.0
 
     def __post_init__(self) -> None:
         """Check names and ranges.

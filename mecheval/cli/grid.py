@@ -58,7 +58,7 @@ def add_grid(parser: argparse.ArgumentParser) -> None:
     options.add_list(
         parser, "--sweep", metavar="KEY=VALUE,VALUE",
         help="fields of the recipe to try: lr=1e-3,3e-3 optimizer=adamw,muon trains all four and "
-        "measures the one with the best validation accuracy",
+        "measures the one that is best on the validation split",
     )  # fmt: skip
     parser.add_argument(
         "--snapshots", type=int, metavar="N",

@@ -124,13 +124,20 @@ def _learned(report: Report) -> str:
 
 
 def _sweep(runs: Sequence[SweepRun]) -> str:
-    """Name every run with its validation accuracy, and mark the chosen one."""
+    """Name every run with its validation accuracy or loss, and mark the chosen one."""
     return ", ".join(
-        f"{format_args(run.values)} "
-        + ("diverged" if run.validation_accuracy is None else f"{run.validation_accuracy:.3f}")
-        + (" (chosen)" if run.chosen else "")
+        f"{format_args(run.values)} {_validation(run)}" + (" (chosen)" if run.chosen else "")
         for run in runs
     )
+
+
+def _validation(run: SweepRun) -> str:
+    """Return that by which a run is compared with others."""
+    if run.validation_accuracy is None:
+        return "diverged"
+    if run.validation_loss is None:
+        return f"{run.validation_accuracy:.3f}"
+    return f"loss {run.validation_loss:.3f}"
 
 
 def _row(metric: MetricResult) -> list[str]:

@@ -49,6 +49,7 @@ def measure_along(
         yield Snapshot(
             step=state["step"],
             validation_accuracy=state["accuracy"],
+            validation_loss=state.get("loss"),
             metrics=[_brief(result) for result in results],
         )
     subject.model.load_state_dict(trained)

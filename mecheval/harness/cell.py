@@ -22,6 +22,7 @@ from mecheval.harness.measures import metrics_on
 from mecheval.harness.threads import settled
 from mecheval.harness.unchanged import check_unchanged
 from mecheval.own_code.explaining import is_out_of_memory
+from mecheval.recipe import GATED
 from mecheval.registry import KINDS, Registry
 from mecheval.reports.environment import environment
 from mecheval.reports.files import as_stored
@@ -164,7 +165,8 @@ def _measure_subject(
         if subject.learned is None:
             subject = judged(subject, measured, cell.recipe)
             found["learned"] = subject.learned
-            stages.emit(metric.id, 0, 0, subject.accuracy)
+            loss = subject.gated == GATED["loss"]  # a bar shows accuracies
+            stages.emit(metric.id, 0, 0, None if loss else subject.accuracy)
     results[:] = metrics.checked(results, asked)
     _describe(cell, asked, subject, stages, found)
     with stages("describe"):

@@ -181,8 +181,9 @@ def gated_of(identity: Identity) -> str:
 
 def validated_of(identity: Identity) -> str:
     """Return what the validation accuracy is called: ``token accuracy at 2x`` on longer words."""
-    times = whole(identity.recipe)["stop_length"]
-    return gated_of(identity) + ("" if times == 1 else f" at {times}x")
+    times, on = whole(identity.recipe)["stop_length"], gate_on_of(identity)
+    called = GATED["token"] if on == "loss" else gated_of(identity)
+    return called + ("" if times == 1 else f" at {times}x")
 
 
 def gate_in_words(identity: Identity) -> str:

@@ -14,13 +14,17 @@ class SweepRun(Record):
     values: Arguments
     """Recipe fields that the sweep varies."""
     chosen: bool
-    """Whether this run had the best validation accuracy and was measured; none if all diverged."""
+    """Whether this run was the best on the validation split and was measured; none if all
+    diverged."""
     steps: Count
     """Steps that were taken."""
     stopped: Literal["gate", "budget", "patience", "diverged"]
     """Why training ended."""
     validation_accuracy: Number | None
     """Last validation accuracy, by which runs are compared; null without a result."""
+    validation_loss: Number | None = None
+    """Last validation loss in nats per token, by which runs are compared in place of the accuracy
+    where the gate is on the loss; null elsewhere."""
     loss: Number | None
     """Training loss at the last validation; null without a result."""
     reason: str | None = None
@@ -39,14 +43,19 @@ class TrainingPart(Record):
     examples: Count
     """Training sequences seen."""
     stopped: Literal["gate", "budget", "patience", "diverged", "none"]
-    """Why training ended: accuracy reached, steps used up, no rise of it within the recipe's
-    patience, loss no longer finite, or no training asked for."""
+    """Why training ended: accuracy or loss reached, steps used up, neither got better within the
+    recipe's patience, loss no longer finite, or no training asked for."""
     reason: str | None = None
     """Why the training has no result: from which step on the loss was not finite."""
     validation_accuracy: Number | None
-    """Last validation accuracy, of the kind that the gate is on; null without a result."""
+    """Last validation accuracy, of the kind that the gate is on (token accuracy where that is the
+    loss); null without a result."""
+    validation_loss: Number | None = None
+    """Last validation loss in nats per token; null where the gate is on an accuracy."""
     curve: list[tuple[Count, Number | None, Number]]
     """(step, loss, validation accuracy) at every validation; null for a loss not finite."""
+    losses: list[Number] = []
+    """The validation loss at each; none where the gate is on an accuracy."""
     weights_sha256: str
     """Hash of the trained weights."""
     together: Count = 1
@@ -81,5 +90,7 @@ class Snapshot(Record):
     """Steps that had been taken."""
     validation_accuracy: Number | None
     """Validation accuracy of these weights."""
+    validation_loss: Number | None = None
+    """Their validation loss in nats per token; null where the gate is on an accuracy."""
     metrics: list[SnapshotResult]
     """Results, in the order of the report's."""

@@ -52,6 +52,7 @@ class Progress:
         step: Steps that were taken.
         stage: Stage of the curriculum.
         curve: (step, loss, accuracy) at every validation.
+        losses: The validation loss at each, where the gate is on it.
         stage_from: Validations before this stage.
         passed: Whether the stop rule was met.
         stalled: Whether it ended because its accuracy had not risen for too long.
@@ -63,6 +64,7 @@ class Progress:
     step: int = 0
     stage: int = 0
     curve: list[tuple[int, float | None, float]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
     stage_from: int = 0
     passed: bool = False
     stalled: bool = False
@@ -79,6 +81,11 @@ class Progress:
     def accuracy(self) -> float | None:
         """Return the last validation accuracy, None before the first validation."""
         return self.curve[-1][2] if self.curve else None
+
+    @property
+    def loss(self) -> float | None:
+        """Return the last validation loss, None where there is none."""
+        return self.losses[-1] if self.losses else None
 
 
 def upcast(logits: Tensor) -> Tensor:
@@ -153,7 +160,7 @@ class Trainer:
         if checkpoint is not None:
             self._resume(checkpoint)
         if self.snapshots is not None and self.progress.step == 0:
-            self._snap(self.snapshots.keep, validation.accuracy(self))
+            self._snap(self.snapshots.keep, *validation.scores(self))
         self._saved = time.monotonic()
 
     @property
@@ -237,28 +244,29 @@ class Trainer:
         self.progress.diverged |= not finite
         self.progress.passed &= finite
         if self.snapshots is not None and self.progress.accuracy is not None and finite:
-            self._snap(self.snapshots.close, self.progress.accuracy)
+            self._snap(self.snapshots.close, self.progress.accuracy, self.progress.loss)
         self._report()
         self.accelerator.wait_for_everyone()
 
     def _validate(self, loss: float) -> None:
-        progress, accuracy = self.progress, validation.accuracy(self)
+        progress, (accuracy, held_out) = self.progress, validation.scores(self)
         finite = loss if math.isfinite(loss) else None
         progress.curve.append((progress.step, finite, accuracy))
         if self.snapshots is not None:
-            self._snap(self.snapshots.keep, accuracy)
-        if accuracy >= self.recipe.stop_at and finite is not None:
+            self._snap(self.snapshots.keep, accuracy, held_out)
+        progress.losses += [] if held_out is None else [held_out]
+        if validation.enough(accuracy, held_out, self.recipe) and finite is not None:
             if progress.stage + 1 == len(self.recipe.curriculum):
                 progress.passed = True
             else:
                 progress.stage, progress.stage_from = progress.stage + 1, len(progress.curve)
-        of_stage = [accuracy for _, _, accuracy in progress.curve[progress.stage_from :]]
+        of_stage = validation.of_stage(progress)
         progress.stalled = not progress.passed and validation.stalled(of_stage, self.recipe)
 
-    def _snap(self, store: Callable[..., None], accuracy: float) -> None:
+    def _snap(self, store: Callable[..., None], accuracy: float, loss: float | None) -> None:
         if self.accelerator.is_main_process:
             number, step = len(self.progress.curve), self.progress.step
-            store(self.model, index=number, step=step, accuracy=accuracy)
+            store(self.model, index=number, step=step, accuracy=accuracy, loss=loss)
 
     def _on_device(self, values: Any) -> Tensor:
         return torch.as_tensor(values).to(self.accelerator.device)

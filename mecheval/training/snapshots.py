@@ -24,7 +24,15 @@ class Snapshots:
         """Keep at most twice ``most`` sets of weights during the training, and ``most`` after."""
         self.checkpoint, self.most = checkpoint, most
 
-    def keep(self, model: nn.Module, *, index: int, step: int, accuracy: float) -> None:
+    def keep(
+        self,
+        model: nn.Module,
+        *,
+        index: int,
+        step: int,
+        accuracy: float,
+        loss: float | None = None,
+    ) -> None:
         """Store the weights, if their turn has come, and drop those whose turn is over.
 
         Args:
@@ -32,20 +40,28 @@ class Snapshots:
             index: Number of validations so far.
             step: Number of steps so far.
             accuracy: Validation accuracy of these weights.
+            loss: Their validation loss, where the gate is on it.
         """
         stride = self._stride(index)
         if index % stride == 0:
-            state = {"step": step, "accuracy": accuracy}
+            state = {"step": step, "accuracy": accuracy, "loss": loss}
             self.checkpoint.save_snapshot(index, model.state_dict(), state)
         for kept in self.checkpoint.snapshots():
             if kept % stride:
                 self.checkpoint.drop_snapshot(kept)
 
-    def close(self, model: nn.Module, *, index: int, step: int, accuracy: float) -> None:
+    def close(
+        self,
+        model: nn.Module,
+        *,
+        index: int,
+        step: int,
+        accuracy: float,
+        loss: float | None = None,
+    ) -> None:
         """Store the last weights, and keep only what :meth:`chosen` returns."""
-        self.checkpoint.save_snapshot(
-            index, model.state_dict(), {"step": step, "accuracy": accuracy}
-        )
+        state = {"step": step, "accuracy": accuracy, "loss": loss}
+        self.checkpoint.save_snapshot(index, model.state_dict(), state)
         # What an interrupted training left beyond its end is of another length.
         there = [kept for kept in self.checkpoint.snapshots() if kept <= index]
         chosen = evenly(there, self.most)
@@ -58,7 +74,7 @@ class Snapshots:
         return self.checkpoint.snapshots()
 
     def load(self, index: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return weights, and their step and validation accuracy.
+        """Return weights, and their step, validation accuracy and loss.
 
         Raises:
             StorageError: They are no longer there.

@@ -1,4 +1,4 @@
-"""Sweeps: the recipes that are tried, and the choice among them, by validation accuracy alone."""
+"""Sweeps: the recipes that are tried, and the choice among them, by validation alone."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     from mecheval.recipe import Recipe
 
-_MEASURE = "decides which accuracy trainings are compared by"
+_MEASURE = "decides what trainings are compared by"
 NOT_TRAINING = {
     "gate": "decides what counts as learned, and not how a model is trained",
+    "margin": "decides what counts as learned, and not how a model is trained",
     "gate_on": _MEASURE,
     "stop_length": _MEASURE,
 }
@@ -59,14 +60,15 @@ def members(recipe: Recipe, sweep: Mapping[str, Sequence[Any]] | None) -> list[R
 def choose(records: Sequence[TrainingPart]) -> int:
     """Return which training to measure.
 
-    That with the best validation accuracy; among equals the one with the fewest steps, then the
-    first. One that diverged is chosen only where all did.
+    That with the best validation loss where the gate is on it, or else accuracy; among equals the
+    one with the fewest steps, then the first. One that diverged is chosen only where all did.
     """
 
     def merit(index: int) -> tuple[bool, float, int, int]:
         record = records[index]
-        accuracy = record.validation_accuracy
-        return record.stopped == "diverged", -(accuracy or 0.0), record.steps, index
+        best = -(record.validation_accuracy or 0.0)
+        best = best if record.validation_loss is None else record.validation_loss
+        return record.stopped == "diverged", best, record.steps, index
 
     return min(range(len(records)), key=merit)
 
@@ -89,6 +91,7 @@ def described(
             steps=record.steps,
             stopped=record.stopped,  # pyright: ignore[reportArgumentType] - a member has steps
             validation_accuracy=record.validation_accuracy,
+            validation_loss=record.validation_loss,
             loss=record.curve[-1][1] if record.curve and record.reason is None else None,
             reason=record.reason,
         )

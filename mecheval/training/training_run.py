@@ -136,7 +136,9 @@ class TrainingRun:
             stopped=stopped,
             reason=reason,
             validation_accuracy=progress.accuracy if progress and reason is None else None,
+            validation_loss=progress.loss if progress and reason is None else None,
             curve=progress.curve if progress else [],
+            losses=progress.losses if progress else [],
             weights_sha256=weights_sha256,
             together=progress.together if progress else 1,
         )
