@@ -209,7 +209,7 @@ def test_patience_survives_an_interruption(tmp_path: Path, monkeypatch) -> None:
 
 @pytest.mark.parametrize("field", ["gate_on", "stop_length"])
 def test_what_decides_the_comparison_cannot_be_swept(field: str) -> None:
-    with pytest.raises(UsageError, match="which accuracy trainings are compared by, so a sweep"):
+    with pytest.raises(UsageError, match="what trainings are compared by, so a sweep"):
         sweeps.checked(Recipe(), {field: ["last"]})
 
 
