@@ -78,7 +78,7 @@ def gated(results: Sequence[MetricResult], on: str) -> MetricResult:
     if on == "loss" or any(_plain(result.id) == IDS["token"] for result in results):
         raise UsageError(
             f"The gate is on {GATED[on]}, and the behavioural metric has no {IDS[on]}; it gave "
-            f"{ids}. Let it return one, or set gate_on={_other(on)} with --recipe."
+            f"{ids}. Let it return one, or set gate_on=token with --recipe."
         )
     raise UsageError(
         "The behavioural metric has no result with bounds from 0 to 1 of which more is better, "
@@ -134,8 +134,3 @@ def _floor_of(found: MetricResult) -> str:
         return "floor, which is not known"
     names = [name for name, level in found.references.items() if level == floor and name != FLOOR]
     return f"floor {floor:.3f}" + (f" ({names[0]})" if names else "")
-
-
-def _other(on: str) -> str:
-    """Return what a gate can be on instead."""
-    return "loss" if on == "token" else "token"

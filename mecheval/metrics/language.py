@@ -74,10 +74,11 @@ class Language(Metric):
     for. The in-context gain is the mean loss at the first ``early`` tokens of a window minus that
     from token ``late`` on. Intervals are a bootstrap over documents.
 
-    Floors are tables of one, two and three tokens (:class:`mecheval.tasks.ngrams.NGrams`), fitted
-    on the training documents and scored on the very tokens that the model is scored on; they know
-    the tokens before a window as well. ``below_trigram`` and the like say by how much the
-    loss is below one, ``beyond_trigram`` by how much the gain is above its.
+    Floors are tables of one, two and three tokens that back off to shorter ones by interpolated
+    absolute discounting (Chen and Goodman 1998), fitted on the training documents and scored on the
+    very tokens that the model is scored on; they know the tokens before a window as well.
+    ``below_trigram`` and the like say by how much the loss is below one, ``beyond_trigram`` by how
+    much the gain is above its.
 
     Attributes:
         n: Windows at the training length; of longer ones as many fewer as they are longer.

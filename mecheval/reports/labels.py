@@ -187,13 +187,13 @@ def validated_of(identity: Identity) -> str:
 
 
 def gate_in_words(identity: Identity) -> str:
-    """Return ``gate 0.95``, ``last-position gate 0.95`` or ``loss 0.02 nats below the floor``.
+    """Return ``gate 0.95``, ``last-position gate 0.95`` or ``gate 0.02 nats below the floor``.
 
     Nothing where none was asked.
     """
     gate = gate_of(identity)
     if gate is None and gate_on_of(identity) == "loss":
-        return f"loss {whole(identity.recipe)['margin']:g} nats below the floor"
+        return f"gate {whole(identity.recipe)['margin']:g} nats below the floor"
     last = "last-position " if gate_on_of(identity) == "last" else ""
     return f"{last}gate {gate:g}" if gate else ""
 

@@ -9,7 +9,9 @@ from synthetic_reports import synthetic
 
 import mecheval
 from mecheval.errors import ContractError, UsageError
-from mecheval.harness.gate import check_behaviour, find_gated, gated
+from mecheval.harness.gate import check_behaviour, find_gated, gated, judged
+from mecheval.harness.selftest import subject_of
+from mecheval.recipe import Recipe
 from mecheval.registry import Registry
 from mecheval.tasks import task
 from mecheval.tasks.words import GroupWords
@@ -47,6 +49,34 @@ def test_of_another_metric_it_is_the_first_share(on: str) -> None:
         gated([], on)
 
 
+@pytest.mark.parametrize(
+    ("value", "gate", "missed"),
+    [
+        (0.147, 0.1, "below its floor 0.588 (last4)"),
+        (0.147, 0.2, "below the gate 0.2"),
+        (0.147, 0.0, ""),
+        (0.588, 0.1, ""),
+    ],
+)
+def test_what_is_below_its_floor_is_not_learned(value: float, gate: float, missed: str) -> None:
+    subject = subject_of("planted/lstm-parity", "parity")
+    floors = {"chance": 0.5, "floor": 0.588, "last1": 0.4, "last4": 0.588}
+    first = RESULTS[0].model_copy(update={"value": value, "references": floors})
+    found = judged(subject, [first], Recipe(gate=gate, gate_on="token"))
+    assert (found.learned, found.missed) == (not missed, missed)
+    assert found.gated == "token accuracy"
+
+
+def test_parameters_of_the_behavioural_metric_do_not_hide_what_is_gated() -> None:
+    brief = [r.model_copy(update={"id": r.id.replace("/", "[n=8]/")}) for r in RESULTS]
+    assert gated(brief, "last").id == "last_accuracy[n=8]/1x"
+
+
+def test_a_gate_on_the_loss_needs_one() -> None:
+    with pytest.raises(UsageError, match=r"no loss/1x; it gave token_.*gate_on=token"):
+        gated(RESULTS, "loss")
+
+
 def test_only_behaviour_can_be_behaviour() -> None:
     check_behaviour("behaviour", "behaviour", task="t")
     with pytest.raises(UsageError, match="'recovery', which is a metric of the family 'inter"):
@@ -55,6 +85,7 @@ def test_only_behaviour_can_be_behaviour() -> None:
 
 def test_tasks_of_state_tracking_ask_at_the_last_position_and_others_everywhere() -> None:
     last = {"parity", "s3", "z6", "dyck", "group", "flipflop"}
+    assert Registry().load("task", "text").gate_on == "loss"
     for name in (*last, "ar", "atr", "induction"):
         declared = Registry().load("task", name).gate_on
         assert declared == ("last" if name in last else "token"), name

@@ -139,4 +139,4 @@ def test_a_small_model_learns_what_no_table_knows(tmp_path: Path) -> None:
     assert reason.startswith("not learned: held-out loss ")
     assert "is not 0.02 nats below its floor" in reason
     assert many.identity.recipe["gate_on"] == "loss"
-    assert gate_in_words(many.identity) == "loss 0.02 nats below the floor"
+    assert gate_in_words(many.identity) == "gate 0.02 nats below the floor"
