@@ -16,7 +16,14 @@ from mecheval.spec import parse_spec
 from mecheval.training.training_run import TrainingRun
 
 PUBLISHED = Path(__file__).parents[2] / "leaderboards" / "results"
-OTHERWISE = {"gate_on": "last", "stop_length": 2, "patience": 8, "least_rise": 0.02}
+OTHERWISE = {
+    "gate_on": "last",
+    "stop_length": 2,
+    "patience": 8,
+    "least_rise": 0.02,
+    "margin": 0.1,
+    "stop_loss": 2.5,
+}
 
 
 def published() -> list[dict]:

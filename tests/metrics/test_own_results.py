@@ -165,7 +165,7 @@ def test_a_run_ends_with_the_sentence() -> None:
     own = Own()
     object.__setattr__(own, "made", share(float("nan")))
     (report,) = mecheval.evaluate(
-        "lstm", "parity", metrics=[own], recipe={"steps": 0, "gate": 1e-9}, limit=8, device="cpu"
+        "lstm", "parity", metrics=[own], recipe={"steps": 0, "gate": 0}, limit=8, device="cpu"
     )
     assert report.error is not None
     assert (report.error.stage, report.error.type) == ("own", "ContractError")
