@@ -10,7 +10,7 @@ from mecheval.metrics.bottleneck.erasers import Covariance, Fit, Probing
 from mecheval.metrics.probe.design import design
 from mecheval.metrics.probe.logistic import fit_strengths
 from mecheval.metrics.probe.probes import Split, fit_logistic
-from mecheval.metrics.probe.together import fit_together
+from mecheval.metrics.probe.together import Rows, fit_together
 
 N_ROWS, WIDTH = 500, 12
 
@@ -36,7 +36,7 @@ def test_weights_are_those_of_sets_fitted_alone(n_classes: int, inverse_l2: floa
     designs = [design(rows_ND @ left_DD) for left_DD in left_JDD]
     maps_JDD = left_JDD * np.stack([one.scaler.inverse_D for one in designs])[:, None]
     centred_ND = (rows_ND - rows_ND.mean(0)).astype(np.float32)
-    made_JSD, _ = fit_together(centred_ND, maps_JDD, labels_JN, np.full(5, inverse_l2))
+    made_JSD, _ = fit_together(Rows.of(rows_ND), maps_JDD, labels_JN, np.full(5, inverse_l2))
     for one, labels_N, made_SD, map_DD in zip(designs, labels_JN, made_JSD, maps_JDD, strict=True):
         ((weights_SD, _, converged),) = fit_strengths(one, labels_N, [inverse_l2])
         assert converged

@@ -183,7 +183,7 @@ def inlp_of_all(fits: Sequence[Fit], probing: Probing) -> list[Eraser]:
     strengths_J = np.full(len(fits), probing.inlp_inverse_l2)
     for _ in range(probing.inlp_rounds):
         maps_JDD = rows.standardising(left_JDD, scale=fits[0].covariance.typical)
-        weights_JSD, _ = fit_together(rows.centred_ND, maps_JDD, labels_JN, strengths_J)
+        weights_JSD, _ = fit_together(rows, maps_JDD, labels_JN, strengths_J)
         for j, weights_SD in enumerate(weights_JSD):
             found_DK = _basis(_centred(weights_SD) @ left_JDD[j])
             removed[j] = np.concatenate([removed[j], found_DK], 1)
@@ -244,8 +244,8 @@ def _fit_probes(fits: Sequence[Fit], probing: Probing) -> None:
     rows, validation = Rows.of(fits[0].rows.features_ND), fits[0].validation
     map_1DD = rows.standardising(np.eye(len(rows.mean_D))[None])
     weights_JSD, bias_JS = fit_together(
-        rows.centred_ND,
-        np.repeat(map_1DD, len(fits) * len(strengths), 0),
+        rows,
+        map_1DD,
         np.repeat([fit.rows.labels_N for fit in fits], len(strengths), 0),
         np.tile(np.array(strengths, np.float64), len(fits)),
     )

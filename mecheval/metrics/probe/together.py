@@ -11,6 +11,7 @@ features and the intercept, ``S`` classes, ``Q`` classes of all sets.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -37,10 +38,10 @@ class _Pairs(NamedTuple):
     The last is 0 for sets that took no step, or one that says nothing of the curvature.
     """
 
-    step_JSE: np.ndarray
-    change_JSE: np.ndarray
-    scaled_JSE: np.ndarray
-    inverse_J: np.ndarray
+    step_ASE: np.ndarray
+    change_ASE: np.ndarray
+    scaled_ASE: np.ndarray
+    inverse_A: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,16 @@ class Rows:
     mean_D: np.ndarray
     centred_ND: np.ndarray
     covariance_DD: np.ndarray
+
+    @cached_property
+    def centred_DN(self) -> np.ndarray:
+        """Return the rows around their mean, by feature."""
+        return np.ascontiguousarray(self.centred_ND.T)
+
+    @cached_property
+    def gram_DD(self) -> np.ndarray:
+        """Return the covariance of the rows as they are held."""
+        return self.centred_ND.T.astype(np.float64) @ self.centred_ND / len(self.centred_ND)
 
     @classmethod
     def of(cls, features_ND: np.ndarray) -> Rows:
@@ -84,13 +95,14 @@ class Rows:
 
 
 def fit_together(
-    rows_ND: np.ndarray, maps_JDD: np.ndarray, labels_JN: np.ndarray, inverse_l2_J: np.ndarray
+    rows: Rows, maps_JDD: np.ndarray, labels_JN: np.ndarray, inverse_l2_J: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit one model per set, from zero weights.
 
     Args:
-        rows_ND: Rows around their mean, float32.
-        maps_JDD: The map of every set, which leaves features of unit variance, or of none.
+        rows: The rows.
+        maps_JDD: The map of every set, which leaves features of unit variance, or of none; a single
+            one where all sets have the same.
         labels_JN: Classes 0 to S - 1; all occur in every set.
         inverse_l2_J: scikit-learn's C of every set.
 
@@ -98,143 +110,171 @@ def fit_together(
         Weights on the rows as they are, ``(J, S, D)``, and intercepts ``(J, S)``; they sum to zero
         over the classes.
     """
-    problem = _Problems(rows_ND, maps_JDD, labels_JN, inverse_l2_J)
-    search = _Searches(problem)
+    problems = _Problems(rows, maps_JDD, labels_JN, inverse_l2_J)
+    searches, active = _Searches(problems), np.arange(len(labels_JN))
+    weights_JSE = np.zeros_like(searches.at.weights_ASE)
     for _ in range(logistic.MAX_EVALUATIONS):
-        active = np.flatnonzero(~search.done_J)
+        left_A = ~searches.done_A
+        if not left_A.all():
+            weights_JSE[active] = searches.at.weights_ASE
+            active = active[left_A]
+            problems.keep(left_A)
+            searches.keep(left_A)
         if not active.size:
             break
-        search.move(active, problem.evaluate(search.trial(active), active))
-    weights_JSE = search.at.weights_ASE
+        searches.move(problems.evaluate(searches.trial_ASE))
+    weights_JSE[active] = searches.at.weights_ASE
     weights_JSE = weights_JSE - weights_JSE.mean(1, keepdims=True)
     return weights_JSE[..., :-1] @ maps_JDD.transpose(0, 2, 1), weights_JSE[..., -1]
 
 
 class _Problems:
-    """The objectives of all sets."""
+    """The objectives of the sets that are still searched."""
 
     def __init__(
-        self,
-        rows_ND: np.ndarray,
-        maps_JDD: np.ndarray,
-        labels_JN: np.ndarray,
-        inverse_l2_J: np.ndarray,
+        self, rows: Rows, maps_JDD: np.ndarray, labels_JN: np.ndarray, inverse_l2_J: np.ndarray
     ) -> None:
-        self.rows_ND, self.rows_DN = rows_ND, np.ascontiguousarray(rows_ND.T)
-        self.maps_JDD, self.labels_JN = maps_JDD.astype(np.float32), labels_JN
-        self.n_classes, n_rows = int(labels_JN.max()) + 1, len(rows_ND)
+        self.rows, self.maps_ADD = rows, maps_JDD.astype(np.float32)
+        self.n_classes, n_rows = int(labels_JN.max()) + 1, len(rows.centred_ND)
         sizes = [np.bincount(labels_N, minlength=self.n_classes) for labels_N in labels_JN]
         weight_JS = 1.0 / (self.n_classes * np.maximum(sizes, 1))
-        self.weight_JN = np.take_along_axis(weight_JS, labels_JN, 1)
-        self.l2_J = (2.0 if self.n_classes == 2 else 1.0) / (inverse_l2_J * n_rows)
-        ridge_J = self.n_classes * logistic.damping(self.l2_J)
-        gram_DD = rows_ND.T.astype(np.float64) @ rows_ND / n_rows
-        damped_JDD = maps_JDD.transpose(0, 2, 1) @ gram_DD @ maps_JDD
-        damped_JDD += ridge_J[:, None, None] * np.eye(len(gram_DD))
-        self.inverse_JDD = np.linalg.inv(damped_JDD).astype(np.float32)
+        self.weight_AN = np.take_along_axis(weight_JS, labels_JN, 1)
+        self.l2_A = (2.0 if self.n_classes == 2 else 1.0) / (inverse_l2_J * n_rows)
+        self.inverse_ADD = self._inverses(maps_JDD)
+        self._find_right(labels_JN)
 
-    def evaluate(self, weights_ASE: np.ndarray, active: np.ndarray) -> _Points:
-        """Return losses and gradients of the active sets."""
-        maps_ADD, shape = self.maps_JDD[active], weights_ASE.shape
-        on_rows_ASD = weights_ASE[..., :-1] @ maps_ADD.transpose(0, 2, 1)
-        score_QN = on_rows_ASD.reshape(-1, shape[2] - 1) @ self.rows_DN
+    def _find_right(self, labels_AN: np.ndarray) -> None:
+        """Note where the scores ``(A, S, N)`` of the right classes stand."""
+        n_sets, n_rows = labels_AN.shape
+        first_A1 = self.n_classes * np.arange(n_sets)[:, None]
+        self.labels_AN = labels_AN
+        self.right_AN = (first_A1 + labels_AN) * n_rows + np.arange(n_rows)
+
+    def _inverses(self, maps_JDD: np.ndarray) -> np.ndarray:
+        """Return the preconditioners; of sets that share their map, each strength's once."""
+        l2_A, place_A = self.l2_A, np.arange(len(self.l2_A))
+        if len(maps_JDD) == 1:
+            l2_A, place_A = np.unique(self.l2_A, return_inverse=True)
+        ridge_A = self.n_classes * logistic.damping(l2_A)
+        damped_ADD = maps_JDD.transpose(0, 2, 1) @ self.rows.gram_DD @ maps_JDD
+        damped_ADD = damped_ADD + ridge_A[:, None, None] * np.eye(maps_JDD.shape[-1])
+        return np.linalg.inv(damped_ADD).astype(np.float32)[place_A]
+
+    def keep(self, kept_A: np.ndarray) -> None:
+        """Drop the other sets."""
+        self._find_right(self.labels_AN[kept_A])
+        self.weight_AN, self.l2_A = self.weight_AN[kept_A], self.l2_A[kept_A]
+        self.inverse_ADD = self.inverse_ADD[kept_A]
+        if len(self.maps_ADD) > 1:
+            self.maps_ADD = self.maps_ADD[kept_A]
+
+    def evaluate(self, weights_ASE: np.ndarray) -> _Points:
+        """Return losses and gradients."""
+        shape = weights_ASE.shape
+        on_rows_ASD = weights_ASE[..., :-1] @ self.maps_ADD.transpose(0, 2, 1)
+        score_QN = on_rows_ASD.reshape(-1, shape[2] - 1) @ self.rows.centred_DN
         score_QN += weights_ASE[..., -1].reshape(-1, 1)
-        loss_A, error_ASN = self._log_loss(score_QN.reshape(*shape[:2], -1), active)
-        by_row_QD = error_ASN.reshape(len(score_QN), -1) @ self.rows_ND
-        decayed_ASD = _wide(self.l2_J[active]) * weights_ASE[..., :-1]
+        loss_A, error_ASN = self._log_loss(score_QN.reshape(*shape[:2], -1))
+        by_row_QD = error_ASN.reshape(len(score_QN), -1) @ self.rows.centred_ND
+        decayed_ASD = _wide(self.l2_A) * weights_ASE[..., :-1]
         gradient_ASE = np.empty_like(weights_ASE)
-        gradient_ASE[..., :-1] = by_row_QD.reshape(*shape[:2], -1) @ maps_ADD + decayed_ASD
+        gradient_ASE[..., :-1] = by_row_QD.reshape(*shape[:2], -1) @ self.maps_ADD + decayed_ASD
         gradient_ASE[..., -1] = error_ASN.sum(-1)
         scaled_ASE = self.n_classes * gradient_ASE
-        scaled_ASE[..., :-1] = scaled_ASE[..., :-1] @ self.inverse_JDD[active]
+        scaled_ASE[..., :-1] = scaled_ASE[..., :-1] @ self.inverse_ADD
         loss_A = loss_A + 0.5 * _dot(decayed_ASD, weights_ASE[..., :-1])
         return _Points(weights_ASE, loss_A, gradient_ASE, scaled_ASE)
 
-    def _log_loss(self, score_ASN: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _log_loss(self, score_ASN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean log-losses ``(A,)``, and their derivatives by the scores ``(A, S, N)``."""
-        weight_AN, n_rows = self.weight_JN[active], score_ASN.shape[2]
-        first_A1 = self.n_classes * np.arange(len(active))[:, None]
-        right_AN = (first_A1 + self.labels_JN[active]) * n_rows + np.arange(n_rows)
         score_ASN -= score_ASN.max(1, keepdims=True)
-        of_right_AN = score_ASN.ravel()[right_AN]
+        of_right_AN = score_ASN.ravel()[self.right_AN]
         error_ASN = np.exp(score_ASN, out=score_ASN)
         total_AN = error_ASN.sum(1)
         error_ASN /= total_AN[:, None]
-        error_ASN.ravel()[right_AN] -= 1.0
-        error_ASN *= weight_AN.astype(np.float32)[:, None]
-        return ((np.log(total_AN) - of_right_AN) * weight_AN).sum(1), error_ASN
+        error_ASN.ravel()[self.right_AN] -= 1.0
+        error_ASN *= self.weight_AN.astype(np.float32)[:, None]
+        return ((np.log(total_AN) - of_right_AN) * self.weight_AN).sum(1), error_ASN
 
 
 class _Searches:
-    """L-BFGS of every set; a step that does not bring enough is halved."""
+    """L-BFGS of the sets that are still searched; a step that does not bring enough is halved."""
 
-    def __init__(self, problem: _Problems) -> None:
-        n_sets, width = len(problem.labels_JN), problem.rows_ND.shape[1] + 1
-        zeros_JSE = np.zeros((n_sets, problem.n_classes, width), np.float32)
-        self.l2_J, self.at = problem.l2_J, problem.evaluate(zeros_JSE, np.arange(n_sets))
+    def __init__(self, problems: _Problems) -> None:
+        n_sets, width = len(problems.labels_AN), problems.rows.centred_ND.shape[1] + 1
+        zeros_ASE = np.zeros((n_sets, problems.n_classes, width), np.float32)
+        self.l2_A, self.at = problems.l2_A, problems.evaluate(zeros_ASE)
         self.pairs: list[_Pairs] = []
-        self.curvature_J, self.slope_J = np.ones(n_sets), np.zeros(n_sets)
-        self.step_J, self.stuck_J = np.ones(n_sets), np.zeros(n_sets, bool)
-        self.direction_JSE = np.zeros_like(zeros_JSE)
-        self._aim(np.arange(n_sets))
+        self.curvature_A, self.step_A = np.ones(n_sets), np.ones(n_sets)
+        self.direction_ASE, self.slope_A = self._aimed()
 
     @property
-    def done_J(self) -> np.ndarray:
+    def done_A(self) -> np.ndarray:
         """Say which sets have no further step to take."""
-        penalty_J = self.l2_J * np.abs(self.at.weights_ASE[..., :-1]).max((1, 2))
-        return self.stuck_J | (
-            np.abs(self.at.gradient_ASE).max((1, 2)) <= logistic.tolerance(penalty_J)
+        penalty_A = self.l2_A * np.abs(self.at.weights_ASE[..., :-1]).max((1, 2))
+        return (self.step_A < logistic.SMALLEST_STEP) | (
+            np.abs(self.at.gradient_ASE).max((1, 2)) <= logistic.tolerance(penalty_A)
         )
 
-    def trial(self, active: np.ndarray) -> np.ndarray:
+    @property
+    def trial_ASE(self) -> np.ndarray:
         """Return the weights to evaluate next."""
-        step_A11 = self.step_J[active, None, None].astype(np.float32)
-        return self.at.weights_ASE[active] + step_A11 * self.direction_JSE[active]
+        return self.at.weights_ASE + _wide(self.step_A) * self.direction_ASE
 
-    def move(self, active: np.ndarray, points: _Points) -> None:
+    def keep(self, kept_A: np.ndarray) -> None:
+        """Drop the other sets."""
+        self.at = _Points(*(of_sets[kept_A] for of_sets in self.at))
+        self.pairs = [_Pairs(*(of_sets[kept_A] for of_sets in pair)) for pair in self.pairs]
+        for name in ("l2_A", "curvature_A", "step_A", "direction_ASE", "slope_A"):
+            setattr(self, name, getattr(self, name)[kept_A])
+
+    def move(self, points: _Points) -> None:
         """Go to the points that were evaluated, or shorten the steps to them."""
-        most_A = self.at.loss_A[active] + logistic.least_decrease(
-            self.step_J[active], self.slope_J[active]
-        )
+        before = self.at
+        most_A = before.loss_A + logistic.least_decrease(self.step_A, self.slope_A)
         taken_A = points.loss_A <= most_A
-        self.step_J[active[~taken_A]] /= 2
-        self.stuck_J |= self.step_J < logistic.SMALLEST_STEP
-        moved = active[taken_A]
-        zeros_JSE = np.zeros_like(self.direction_JSE)
-        none_J = np.zeros(len(self.step_J))
-        pair = _Pairs(zeros_JSE, zeros_JSE.copy(), zeros_JSE.copy(), none_J)
-        for change_JSE, before, behind in zip(pair[:3], _of(self.at), _of(points), strict=True):
-            change_JSE[moved] = behind[taken_A] - before[moved]
-            before[moved] = behind[taken_A]
-        self.at.loss_A[moved] = points.loss_A[taken_A]
-        curvature_J = _dot(pair.step_JSE, pair.change_JSE)
-        bent_J = curvature_J > 0
-        pair.inverse_J[bent_J] = 1.0 / curvature_J[bent_J]
-        scaled_J = pair.inverse_J * _dot(pair.change_JSE, pair.scaled_JSE)
-        self.curvature_J = np.where(bent_J, scaled_J, self.curvature_J)
+        self.at = _Points(*_chosen(taken_A, points, before))
+        pair = _Pairs(
+            self.at.weights_ASE - before.weights_ASE,
+            self.at.gradient_ASE - before.gradient_ASE,
+            self.at.scaled_ASE - before.scaled_ASE,
+            np.zeros(len(taken_A)),
+        )
+        curvature_A = _dot(pair.step_ASE, pair.change_ASE)
+        bent_A = curvature_A > 0
+        pair.inverse_A[bent_A] = 1.0 / curvature_A[bent_A]
+        scaled_A = pair.inverse_A * _dot(pair.change_ASE, pair.scaled_ASE)
+        self.curvature_A = np.where(bent_A, scaled_A, self.curvature_A)
         self.pairs = [*self.pairs, pair][-logistic.MEMORY :]
-        self.step_J[moved] = 1.0
-        self._aim(moved)
+        self.step_A = np.where(taken_A, 1.0, self.step_A / 2)
+        self.direction_ASE, self.slope_A = _chosen(
+            taken_A, self._aimed(), (self.direction_ASE, self.slope_A)
+        )
 
-    def _aim(self, sets: np.ndarray) -> None:
-        """Set directions, as a search of one set does."""
-        left_ASE, towards_ASE = self.at.gradient_ASE[sets], self.at.scaled_ASE[sets]
-        pairs, shares = [_Pairs(*(x[sets] for x in pair)) for pair in self.pairs], []
-        for pair in reversed(pairs):
-            share_A = _wide(pair.inverse_J * _dot(pair.step_JSE, left_ASE))
-            left_ASE = left_ASE - share_A * pair.change_JSE
-            towards_ASE = towards_ASE - share_A * pair.scaled_JSE
+    def _aimed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return directions and slopes along them, as a search of one set sets them."""
+        left_ASE, towards_ASE = self.at.gradient_ASE.copy(), self.at.scaled_ASE.copy()
+        shares = []
+        for pair in reversed(self.pairs):
+            share_A = _wide(pair.inverse_A * _dot(pair.step_ASE, left_ASE))
+            left_ASE -= share_A * pair.change_ASE
+            towards_ASE -= share_A * pair.scaled_ASE
             shares.append(share_A)
-        towards_ASE = towards_ASE / _wide(self.curvature_J[sets])
-        for pair, share_A in zip(pairs, reversed(shares), strict=True):
-            back_A = _wide(pair.inverse_J * _dot(pair.change_JSE, towards_ASE))
-            towards_ASE = towards_ASE + (share_A - back_A) * pair.step_JSE
-        self.direction_JSE[sets] = -towards_ASE
-        self.slope_J[sets] = _dot(-towards_ASE, self.at.gradient_ASE[sets])
+        towards_ASE /= _wide(self.curvature_A)
+        for pair, share_A in zip(self.pairs, reversed(shares), strict=True):
+            back_A = _wide(pair.inverse_A * _dot(pair.change_ASE, towards_ASE))
+            towards_ASE += (share_A - back_A) * pair.step_ASE
+        return -towards_ASE, _dot(-towards_ASE, self.at.gradient_ASE)
 
 
-def _of(points: _Points) -> Sequence[np.ndarray]:
-    return points.weights_ASE, points.gradient_ASE, points.scaled_ASE
+def _chosen(
+    taken_A: np.ndarray, these: Sequence[np.ndarray], those: Sequence[np.ndarray]
+) -> Sequence[np.ndarray]:
+    """Return of several arrays what is taken of these, and the rest of those."""
+    if taken_A.all():
+        return these
+    pairs = zip(these, those, strict=True)
+    return [np.where(taken_A.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs]
 
 
 def _dot(one_ASE: np.ndarray, other_ASE: np.ndarray) -> np.ndarray:
