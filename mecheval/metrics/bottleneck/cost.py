@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mecheval.metrics import resampling
-from mecheval.metrics.bottleneck.information import NOT_ASKED, Cells, lost
+from mecheval.metrics.bottleneck.information import (
+    NOT_ASKED,
+    Cells,
+    lost,
+    share_lost,
+    told,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,18 +29,62 @@ REMOVED = 0.1
 
 
 @dataclass(frozen=True)
+class NullCells:
+    """Answers under the draws of a null, and without them on the same sequences.
+
+    Attributes:
+        clean: Without erasure; counts of all sequences of a draw, then those of the next.
+        erased: Under the draws, likewise.
+        n_draws: Number of draws J.
+    """
+
+    clean: Cells
+    erased: Cells
+    n_draws: int
+
+    @classmethod
+    def of(cls, target_BT: np.ndarray, clean_BT: np.ndarray, null_JBT: np.ndarray) -> NullCells:
+        """Count answers; clean ones are not asked where a draw was not tried."""
+        target_JBT = np.broadcast_to(target_BT, null_JBT.shape)
+        tried_JBT = np.where(null_JBT == NOT_ASKED, NOT_ASKED, clean_BT)
+        flat = (len(null_JBT) * len(target_BT), -1)
+        clean, erased = (
+            Cells.of(target_JBT.reshape(flat), answer_JBT.reshape(flat))
+            for answer_JBT in (tried_JBT, null_JBT)
+        )
+        return cls(clean, erased, len(null_JBT))
+
+    def costs(self, weight_RB: np.ndarray) -> np.ndarray:
+        """Return the share of the information that every draw takes, ``(R, J)``."""
+        shape = len(weight_RB), self.n_draws
+        row_N, draw_N = np.divmod(np.arange(shape[0] * shape[1]), self.n_draws)
+        return self.of_draws(weight_RB[row_N], draw_N).reshape(shape)
+
+    def of_draws(self, weight_RB: np.ndarray, draw_R: np.ndarray) -> np.ndarray:
+        """Return the share that one draw takes in every resample, ``(R,)``."""
+        return share_lost(*(self._told(c, weight_RB, draw_R) for c in (self.clean, self.erased)))
+
+    def _told(self, cells: Cells, weight_RB: np.ndarray, draw_R: np.ndarray) -> np.ndarray:
+        count_JBP = cells.count_BP.reshape(self.n_draws, weight_RB.shape[1], -1)
+        joint_RP = np.empty((len(weight_RB), count_JBP.shape[-1]))
+        for draw, count_BP in enumerate(count_JBP):
+            joint_RP[draw_R == draw] = weight_RB[draw_R == draw] @ count_BP
+        return told(cells, joint_RP)
+
+
+@dataclass(frozen=True)
 class AtLayer:
     """Answers under erasure at one layer, beside those without it.
 
     Attributes:
         clean: Without erasure.
         erased: With the variable erased.
-        null: Pairs of both, on the sequences of each draw of the null.
+        null: Under the draws of the null.
     """
 
     clean: Cells
     erased: Cells
-    null: Sequence[tuple[Cells, Cells]]
+    null: NullCells
 
     @classmethod
     def of(
@@ -46,26 +96,15 @@ class AtLayer:
         null_JBT: np.ndarray,
     ) -> AtLayer:
         """Count answers; those of a draw of the null are not asked where it was not tried."""
-        pairs = []
-        for null_BT in null_JBT:
-            tried_BT = np.where(null_BT == NOT_ASKED, NOT_ASKED, clean_BT)
-            pairs.append((Cells.of(target_BT, tried_BT), Cells.of(target_BT, null_BT)))
-        return cls(Cells.of(target_BT, clean_BT), Cells.of(target_BT, erased_BT), pairs)
+        return cls(
+            Cells.of(target_BT, clean_BT),
+            Cells.of(target_BT, erased_BT),
+            NullCells.of(target_BT, clean_BT, null_JBT),
+        )
 
     def cost(self, weight_RB: np.ndarray) -> np.ndarray:
         """Return the share of the information in the answers that erasure takes, ``(R,)``."""
         return lost(self.clean, self.erased, weight_RB)
-
-    def null_cost(self, weight_RB: np.ndarray) -> np.ndarray:
-        """Return the same of every draw of the null, ``(R, J)``."""
-        return np.stack([lost(*pair, weight_RB) for pair in self.null], 1)
-
-    def null_of_one(self, weight_RB: np.ndarray, draw_R: np.ndarray) -> np.ndarray:
-        """Return the cost of one draw of the null in every resample, ``(R,)``."""
-        cost_R = np.full(len(weight_RB), np.nan)
-        for draw, pair in enumerate(self.null):
-            cost_R[draw_R == draw] = lost(*pair, weight_RB[draw_R == draw])
-        return cost_R
 
 
 @dataclass(frozen=True)
@@ -89,15 +128,27 @@ class Costs:
     def of(cls, by_layer: Sequence[AtLayer | None], n: int, rng: np.random.Generator) -> Costs:
         """Draw resamples of the ``n`` sequences and of the null."""
         weight_RB = resampling.weights(n, rng)
-        n_draws = next(len(at.null) for at in by_layer if at)
+        n_draws = next(at.null.n_draws for at in by_layer if at)
         once_1B, empty_J = np.ones((1, n)), np.full(n_draws, np.nan)
-        null_LJ = np.stack([at.null_cost(once_1B)[0] if at else empty_J for at in by_layer])
+        null_LJ = np.stack([at.null.costs(once_1B)[0] if at else empty_J for at in by_layer])
         return cls(by_layer, weight_RB, rng.integers(n_draws, size=len(weight_RB)), null_LJ)
 
     @cached_property
     def resampled_RL(self) -> np.ndarray:
         """Return :meth:`resampled` at every layer."""
         return np.stack([self.resampled(layer) for layer in range(len(self.by_layer))], 1)
+
+    @cached_property
+    def _null_RL(self) -> np.ndarray:
+        """Return the cost of one draw of the null in every resample."""
+        nothing_R = np.full(len(self.weight_RB), np.nan)
+        return np.stack(
+            [
+                at.null.of_draws(self.weight_RB, self.draw_R) if at else nothing_R
+                for at in self.by_layer
+            ],
+            1,
+        )
 
     @property
     def null_ends(self) -> tuple[np.ndarray, np.ndarray]:
@@ -119,6 +170,12 @@ class Costs:
         """Return the cost beyond the null's mean, ``(R, L)``: never more than 1."""
         return np.minimum(self.cost(weight_RB) - self.null_L, 1.0)
 
+    def beyond_at(self, layer: int, weight_RB: np.ndarray) -> np.ndarray:
+        """Return the same at a layer where something was erased, ``(R,)``."""
+        at = self.by_layer[layer]
+        assert at is not None  # noqa: S101 - the layer was chosen among those
+        return np.minimum(at.cost(weight_RB) - self.null_L[layer], 1.0)
+
     def resampled(self, layer: int, share_B: np.ndarray | None = None) -> np.ndarray:
         """Return the cost at a layer beyond that of one draw of the null, ``(R,)``.
 
@@ -133,8 +190,7 @@ class Costs:
         if at is None:
             return np.full(len(self.weight_RB), np.nan)
         weight_RB = self.weight_RB if share_B is None else self.weight_RB * share_B
-        null_R = at.null_of_one(self.weight_RB, self.draw_R)
-        return np.minimum(at.cost(weight_RB) - null_R, 1.0)
+        return np.minimum(at.cost(weight_RB) - self._null_RL[:, layer], 1.0)
 
 
 @dataclass(frozen=True)
@@ -164,10 +220,10 @@ class HeldOut:
     def value(self, weight_RB: np.ndarray) -> np.ndarray:
         """Return the cost, ``(R,)``; the mean of both halves where they chose differently."""
         if len(self.layers) == 1:
-            return self.costs.beyond(weight_RB)[:, self.layer_2[0]]
+            return self.costs.beyond_at(self.layer_2[0], weight_RB)
         halves_2B = resampling.halves(weight_RB.shape[1])
         of_halves = [
-            self.costs.beyond(weight_RB * half_B)[:, layer]
+            self.costs.beyond_at(layer, weight_RB * half_B)
             for half_B, layer in zip(halves_2B, self.layer_2, strict=True)
         ]
         return np.mean(of_halves, axis=0)

@@ -8,12 +8,8 @@ answer that occur, ``R`` resamples, ``V`` values that are counted.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 NOT_ASKED = -1
 """Target or answer at a position that does not count."""
@@ -67,31 +63,37 @@ def informed(cells: Cells, weight_RB: np.ndarray) -> np.ndarray:
     Returns:
         Shares; NaN where a resample has no cell, or a single target.
     """
-    joint_RP = weight_RB @ cells.count_BP
-    entropies = [
+    return told(cells, weight_RB @ cells.count_BP)
+
+
+def told(cells: Cells, joint_RP: np.ndarray) -> np.ndarray:
+    """Return the same of other counts of the pairs."""
+    of_target_R, of_answer_R = (
         _entropy(joint_RP @ (of_P[:, None] == np.unique(of_P)).astype(np.float64))
-        for of_P in (cells.target_P, cells.answer_P, np.arange(len(cells.target_P)))
-    ]
-    of_target_R, of_answer_R, of_both_R = entropies
+        for of_P in (cells.target_P, cells.answer_P)
+    )
+    of_both_R = _entropy(joint_RP)
     with np.errstate(invalid="ignore", divide="ignore"):
         share_R = (of_target_R + of_answer_R - of_both_R) / of_target_R
     return np.where(of_target_R > 0, np.clip(share_R, 0.0, 1.0), np.nan)
 
 
 def lost(clean: Cells, erased: Cells, weight_RB: np.ndarray) -> np.ndarray:
-    """Return the share of the information in clean answers that erased ones lack, ``(R,)``.
+    """Return the share of the information in clean answers that erased ones lack, ``(R,)``."""
+    return share_lost(informed(clean, weight_RB), informed(erased, weight_RB))
 
-    1 - U_erased / U_clean: at most 1, where erased answers tell nothing; NaN where clean ones tell
-    nothing.
+
+def share_lost(clean_R: np.ndarray, erased_R: np.ndarray) -> np.ndarray:
+    """Return 1 - U_erased / U_clean of what clean and erased answers tell.
+
+    It is at most 1, where erased answers tell nothing; NaN where clean ones tell nothing.
     """
-    clean_R = informed(clean, weight_RB)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(clean_R > 0, 1.0 - informed(erased, weight_RB) / clean_R, np.nan)
+        return np.where(clean_R > 0, 1.0 - erased_R / clean_R, np.nan)
 
 
-def _entropy(count_RV: ArrayLike) -> np.ndarray:
+def _entropy(count_RV: np.ndarray) -> np.ndarray:
     """Return the corrected entropy of counts in nats, ``(R,)``; NaN without any, 0 of one value."""
-    count_RV = np.asarray(count_RV, np.float64)
     total_R, occur_R = count_RV.sum(1), (count_RV > 0).sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
         log_RV = np.log(np.where(count_RV > 0, count_RV, 1.0))

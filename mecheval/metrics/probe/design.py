@@ -1,6 +1,7 @@
 """Standardised features with their Gram matrix, which all probes on the same features share.
 
-Shape suffixes: ``N`` examples, ``D`` features, ``E`` features and a column of ones.
+Shape suffixes: ``N`` examples, ``D`` features, ``E`` features and a column of ones,
+``S`` classes.
 """
 
 from __future__ import annotations
@@ -95,3 +96,8 @@ def factor(gram_EE: np.ndarray, ridge: float) -> tuple[np.ndarray, bool]:
     damped_EE = gram_EE.copy(order="F")
     damped_EE.flat[: -1 : len(damped_EE) + 1] += ridge
     return cho_factor(damped_EE, overwrite_a=True, check_finite=False)
+
+
+def one_hot(labels_JN: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return 1 at the class of every label and 0 at the others, ``(..., S, N)`` in float32."""
+    return (labels_JN[..., None, :] == np.arange(n_classes)[:, None]).astype(np.float32)

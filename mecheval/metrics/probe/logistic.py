@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.linalg import cho_solve
 
-from mecheval.metrics.probe.design import factor
+from mecheval.metrics.probe.design import factor, one_hot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +119,7 @@ class _Problem:
     def __init__(self, design: Design, labels_N: np.ndarray, inverse_l2_K: np.ndarray) -> None:
         size_S = np.bincount(labels_N)
         self.n_classes = len(size_S)
-        self.rows_NE, self.right_N = design.rows_NE, (labels_N, np.arange(len(labels_N)))
+        self.rows_NE, self.right_SN = design.rows_NE, one_hot(labels_N, self.n_classes)
         self.weight_N = (1.0 / (self.n_classes * size_S))[labels_N]  # they sum to 1
         # For two classes scikit-learn has one weight vector w = w_1 - w_0, and |w|^2 / 2 = |W|^2.
         scale = 2.0 if self.n_classes == 2 else 1.0
@@ -150,13 +150,13 @@ class _Problem:
         score_QN = weights_ASE.reshape(-1, width) @ self.rows_NE.T
         score_ASN = score_QN.reshape(n_active, n_classes, -1)
         score_ASN -= score_ASN.max(1, keepdims=True)
-        right_AN = score_ASN[:, *self.right_N]
+        of_right_AN = np.einsum("asn,sn->an", score_ASN, self.right_SN)
         error_ASN = np.exp(score_ASN, out=score_ASN)
         total_AN = error_ASN.sum(1)
         error_ASN /= total_AN[:, None]
-        error_ASN[:, *self.right_N] -= 1.0
+        error_ASN -= self.right_SN
         error_ASN *= self.weight_N.astype(np.float32)
-        return (np.log(total_AN) - right_AN) @ self.weight_N, error_ASN
+        return (np.log(total_AN) - of_right_AN) @ self.weight_N, error_ASN
 
 
 class _Pair(NamedTuple):

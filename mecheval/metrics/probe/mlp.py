@@ -11,7 +11,7 @@ A network sees the features whitened, up to a damping. Most of the variance of a
 few directions; on features that are merely standardised the others are found so late that a linear
 probe reads more than a network (0.87 against 0.99 for a code in directions of small variance).
 
-Shape suffixes: ``K`` networks, ``A`` networks that are still trained, ``N`` training and ``M``
+Shape suffixes: ``A`` networks that are still trained, ``N`` training and ``M``
 validation examples, ``B`` examples of a step, ``D`` features, ``E`` features and a column of ones,
 ``H`` hidden units, ``F`` hidden units and one that is always 1, ``S`` classes.
 """
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import eigh
 
-from mecheval.metrics.probe.design import design
+from mecheval.metrics.probe.design import design, one_hot
 from mecheval.metrics.probe.probes import STANDARD_ERRORS, balancing, evidence, log_loss_gain
 
 if TYPE_CHECKING:
@@ -153,6 +153,10 @@ class _Features:
         n_classes = int(train.labels_N.max()) + 1
         self.weight_N = balancing(train.labels_N, n_classes).astype(np.float32)
 
+    def gain(self, weights: tuple[np.ndarray, np.ndarray]) -> float:
+        """Return by how much log-loss on validation examples is below a constant's."""
+        return log_loss_gain(_logits(*weights, self.validation_ME), self.labels_M)
+
     def probe(self, weights: tuple[np.ndarray, np.ndarray], epochs: int) -> MlpProbe:
         """Return the network as a probe on features as they come."""
         inner_EH, outer_FS = weights
@@ -182,12 +186,17 @@ def _train(
     active = np.arange(len(sets))
     for epoch, row_N in enumerate(order, start=1):
         for at in range(0, len(row_N), _STEP):
-            networks.step(active, row_N[at : at + _STEP])
-        for k in active.tolist():
-            gain = networks.gain(k)
+            networks.step(row_N[at : at + _STEP])
+        for place, k in enumerate(active.tolist()):
+            weights = networks.weights(place)
+            gain = sets[k].gain(weights)
             if gain > best_gain[k]:
-                best_gain[k], best_epoch[k], best[k] = gain, epoch, networks.weights(k)
-        active = active[epoch - best_epoch[active] < _PATIENCE]
+                best_gain[k], best_epoch[k] = gain, epoch
+                best[k] = weights[0].copy(), weights[1].copy()
+        patient_A = epoch - best_epoch[active] < _PATIENCE
+        if not patient_A.all():
+            active = active[patient_A]
+            networks.keep(patient_A)
         if not active.size:
             break
     return [
@@ -197,36 +206,38 @@ def _train(
 
 
 class _Networks:
-    """The weights of all networks, and AdamW on them."""
+    """The weights of the networks that are still trained, and AdamW on them."""
 
     def __init__(
         self, sets: Sequence[_Features], start: tuple[np.ndarray, np.ndarray], *, n_steps: int
     ) -> None:
-        self.sets, self.n_steps, self.n_done = sets, n_steps, 0
-        self.rows_KNE = np.stack([one.rows_NE for one in sets])
-        self.labels_KN = np.stack([one.labels_N for one in sets])
-        self.weight_KN = np.stack([one.weight_N for one in sets])
-        self.layers = tuple(np.repeat(weights[None], len(sets), 0) for weights in start)
-        self.means = tuple(np.zeros_like(weights) for weights in self.layers)
-        self.squares = tuple(np.zeros_like(weights) for weights in self.layers)
+        self.n_steps, self.n_done = n_steps, 0
+        n_classes = start[1].shape[1]
+        self.rows_ANE = np.stack([one.rows_NE for one in sets])
+        self.right_ANS = np.stack([one_hot(one.labels_N, n_classes).T for one in sets])
+        self.weight_AN = np.stack([one.weight_N for one in sets])
+        self.layers = [np.repeat(weights[None], len(sets), 0) for weights in start]
+        self.means = [np.zeros_like(weights) for weights in self.layers]
+        self.squares = [np.zeros_like(weights) for weights in self.layers]
 
-    def weights(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the weights that a network has now."""
-        inner_KEH, outer_KFS = self.layers
-        return inner_KEH[k].copy(), outer_KFS[k].copy()
+    def weights(self, place: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the weights that a network has now; the next step changes them."""
+        inner_AEH, outer_AFS = self.layers
+        return inner_AEH[place], outer_AFS[place]
 
-    def gain(self, k: int) -> float:
-        """Return by how much a network's log-loss on validation examples is below a constant's."""
-        inner_KEH, outer_KFS = self.layers
-        one = self.sets[k]
-        return log_loss_gain(_logits(inner_KEH[k], outer_KFS[k], one.validation_ME), one.labels_M)
+    def keep(self, kept_A: np.ndarray) -> None:
+        """Drop the other networks."""
+        self.rows_ANE, self.right_ANS = self.rows_ANE[kept_A], self.right_ANS[kept_A]
+        self.weight_AN = self.weight_AN[kept_A]
+        self.layers = [weights[kept_A] for weights in self.layers]
+        self.means = [mean[kept_A] for mean in self.means]
+        self.squares = [square[kept_A] for square in self.squares]
 
-    def step(self, active: np.ndarray, row_B: np.ndarray) -> None:
-        """Take a step of the networks that are still trained, on some examples."""
-        cells = np.ix_(active, row_B)
+    def step(self, row_B: np.ndarray) -> None:
+        """Take a step on some examples."""
         gradients = _gradients(
-            self.layers[0][active], self.layers[1][active], self.rows_KNE[cells],
-            self.labels_KN[cells], self.weight_KN[cells],
+            self.layers[0], self.layers[1], self.rows_ANE[:, row_B],
+            self.right_ANS[:, row_B], self.weight_AN[:, row_B],
         )  # fmt: skip
         rate = _RATE * 0.5 * (1.0 + np.cos(np.pi * self.n_done / self.n_steps))
         self.n_done += 1
@@ -235,11 +246,10 @@ class _Networks:
         for weights, mean, square, gradient in zip(
             self.layers, self.means, self.squares, gradients, strict=True
         ):
-            mean[active] += (1.0 - slow) * (gradient - mean[active])
-            square[active] += (1.0 - slower) * (gradient**2 - square[active])
-            size = np.sqrt(square[active] / unbiased_square) + 1e-8
-            towards = mean[active] / unbiased / size + _DECAY * weights[active]
-            weights[active] -= rate * towards
+            mean += (1.0 - slow) * (gradient - mean)
+            square += (1.0 - slower) * (gradient**2 - square)
+            size = np.sqrt(square / unbiased_square) + 1e-8
+            weights -= rate * (mean / unbiased / size + _DECAY * weights)
 
 
 def _logits(inner_EH: np.ndarray, outer_FS: np.ndarray, rows_ME: np.ndarray) -> np.ndarray:
@@ -250,7 +260,7 @@ def _gradients(
     inner_AEH: np.ndarray,
     outer_AFS: np.ndarray,
     rows_ABE: np.ndarray,
-    labels_AB: np.ndarray,
+    right_ABS: np.ndarray,
     weight_AB: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the derivatives of the mean weighted log-loss by the weights of both layers."""
@@ -259,9 +269,7 @@ def _gradients(
     error_ABS = hidden_ABH @ outer_AFS[:, :-1] + outer_AFS[:, -1:]
     error_ABS = np.exp(error_ABS - error_ABS.max(2, keepdims=True))
     error_ABS /= error_ABS.sum(2, keepdims=True)
-    right_AB1 = labels_AB[..., None]
-    less_AB1 = np.take_along_axis(error_ABS, right_AB1, 2) - 1.0
-    np.put_along_axis(error_ABS, right_AB1, less_AB1, 2)
+    error_ABS -= right_ABS
     error_ABS *= weight_AB[..., None] / n_rows
     by_hidden_ABH = error_ABS @ outer_AFS[:, :-1].transpose(0, 2, 1)
     by_hidden_ABH *= hidden_ABH > 0

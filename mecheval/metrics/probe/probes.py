@@ -1,7 +1,8 @@
 """Linear probes on arrays: logistic ones, and many ridge ones from one factorisation.
 
 Shape suffixes: ``N`` training examples, ``M`` test examples, ``D`` features, ``E`` features and a
-column of ones, ``S`` classes, ``J`` label sets, ``Q`` classes of all label sets.
+column of ones, ``S`` classes, ``J`` label sets, ``Q`` classes of all label sets,
+``K`` temperatures.
 """
 
 from __future__ import annotations
@@ -129,12 +130,11 @@ def log_loss_gain(logits_MS: np.ndarray, labels_M: np.ndarray) -> float:
 def log_loss_gains(logits_MS: np.ndarray, labels_M: np.ndarray) -> np.ndarray:
     """Return the same at every one of some temperatures, the same ones at every call."""
     weight_M = balancing(labels_M, logits_MS.shape[1])
-    gains = []
-    for sharpness in _SHARPNESS:
-        scaled_MS = sharpness * (logits_MS - logits_MS.max(1, keepdims=True))
-        right_M = scaled_MS[np.arange(len(labels_M)), labels_M] - np.log(np.exp(scaled_MS).sum(1))
-        gains.append(float((weight_M * right_M).mean() + np.log(logits_MS.shape[1])))
-    return np.array(gains)
+    sharpness_K11 = np.array(_SHARPNESS, logits_MS.dtype)[:, None, None]
+    scaled_KMS = sharpness_K11 * (logits_MS - logits_MS.max(1, keepdims=True))
+    right_KM = scaled_KMS[:, np.arange(len(labels_M)), labels_M]
+    right_KM = right_KM - np.log(np.exp(scaled_KMS).sum(2))
+    return (weight_M * right_KM).mean(1) + np.log(logits_MS.shape[1])
 
 
 def evidence(logits_MS: np.ndarray, labels_M: np.ndarray) -> float:

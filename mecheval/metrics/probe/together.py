@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mecheval.metrics.probe import logistic
-from mecheval.metrics.probe.design import CONSTANT
+from mecheval.metrics.probe.design import CONSTANT, one_hot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,16 +139,9 @@ class _Problems:
         sizes = [np.bincount(labels_N, minlength=self.n_classes) for labels_N in labels_JN]
         weight_JS = 1.0 / (self.n_classes * np.maximum(sizes, 1))
         self.weight_AN = np.take_along_axis(weight_JS, labels_JN, 1)
+        self.right_ASN = one_hot(labels_JN, self.n_classes)
         self.l2_A = (2.0 if self.n_classes == 2 else 1.0) / (inverse_l2_J * n_rows)
         self.inverse_ADD = self._inverses(maps_JDD)
-        self._find_right(labels_JN)
-
-    def _find_right(self, labels_AN: np.ndarray) -> None:
-        """Note where the scores ``(A, S, N)`` of the right classes stand."""
-        n_sets, n_rows = labels_AN.shape
-        first_A1 = self.n_classes * np.arange(n_sets)[:, None]
-        self.labels_AN = labels_AN
-        self.right_AN = (first_A1 + labels_AN) * n_rows + np.arange(n_rows)
 
     def _inverses(self, maps_JDD: np.ndarray) -> np.ndarray:
         """Return the preconditioners; of sets that share their map, each strength's once."""
@@ -162,9 +155,8 @@ class _Problems:
 
     def keep(self, kept_A: np.ndarray) -> None:
         """Drop the other sets."""
-        self._find_right(self.labels_AN[kept_A])
-        self.weight_AN, self.l2_A = self.weight_AN[kept_A], self.l2_A[kept_A]
-        self.inverse_ADD = self.inverse_ADD[kept_A]
+        self.right_ASN, self.weight_AN = self.right_ASN[kept_A], self.weight_AN[kept_A]
+        self.l2_A, self.inverse_ADD = self.l2_A[kept_A], self.inverse_ADD[kept_A]
         if len(self.maps_ADD) > 1:
             self.maps_ADD = self.maps_ADD[kept_A]
 
@@ -188,11 +180,11 @@ class _Problems:
     def _log_loss(self, score_ASN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean log-losses ``(A,)``, and their derivatives by the scores ``(A, S, N)``."""
         score_ASN -= score_ASN.max(1, keepdims=True)
-        of_right_AN = score_ASN.ravel()[self.right_AN]
+        of_right_AN = np.einsum("asn,asn->an", score_ASN, self.right_ASN)
         error_ASN = np.exp(score_ASN, out=score_ASN)
         total_AN = error_ASN.sum(1)
         error_ASN /= total_AN[:, None]
-        error_ASN.ravel()[self.right_AN] -= 1.0
+        error_ASN -= self.right_ASN
         error_ASN *= self.weight_AN.astype(np.float32)[:, None]
         return ((np.log(total_AN) - of_right_AN) * self.weight_AN).sum(1), error_ASN
 
@@ -201,7 +193,7 @@ class _Searches:
     """L-BFGS of the sets that are still searched; a step that does not bring enough is halved."""
 
     def __init__(self, problems: _Problems) -> None:
-        n_sets, width = len(problems.labels_AN), problems.rows.centred_ND.shape[1] + 1
+        n_sets, width = len(problems.weight_AN), problems.rows.centred_ND.shape[1] + 1
         zeros_ASE = np.zeros((n_sets, problems.n_classes, width), np.float32)
         self.l2_A, self.at = problems.l2_A, problems.evaluate(zeros_ASE)
         self.pairs: list[_Pairs] = []
