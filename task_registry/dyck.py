@@ -14,10 +14,12 @@ import numpy as np
 from mecheval.errors import UsageError
 from mecheval.tasks import BOS, UNDEFINED, UNSCORED, Batch, Task, task
 from mecheval.tasks.contract import RANGE
-from mecheval.tasks.nesting import nesting
+from mecheval.tasks.nesting import nested, nesting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from mecheval.tasks.nesting import Nesting
 
 BRACKETS = ("()", "[]", "{}", "<>")
 NOOP = 1  # index of the no-op symbol; openings follow it, then closings
@@ -86,21 +88,16 @@ class Dyck(Task):
         noop_BS = rng.random((n, length)) < self.noop_rate
         opens_BS = rng.random((n, length)) < 0.5
         type_BS = rng.integers(1, self.k + 1, size=(n, length))
-        symbol_BS = np.full((n, length), NOOP)
-        stack_BM, depth_B, row_B = (
-            np.zeros((n, self.m + 1), np.int64),
-            np.zeros(n, int),
-            np.arange(n),
-        )
-        for position in range(length):
-            opens_B = (depth_B == 0) | ((depth_B < self.m) & opens_BS[:, position])
-            active_B = ~noop_BS[:, position]
-            push_B, pop_B = active_B & opens_B, active_B & ~opens_B
-            symbol_BS[pop_B, position] = 1 + self.k + stack_BM[pop_B, depth_B[pop_B]]
-            symbol_BS[push_B, position] = 1 + type_BS[push_B, position]
-            depth_B += push_B.astype(int) - pop_B
-            stack_BM[row_B[push_B], depth_B[push_B]] = type_BS[push_B, position]
-        return self._batch(symbol_BS)
+        noop_SB, opens_SB = np.ascontiguousarray(noop_BS.T), np.ascontiguousarray(opens_BS.T)
+        depth_B, step_SB = np.zeros(n, np.int64), np.zeros((length, n), np.int64)
+        for step_B, noop_B, opens_B in zip(step_SB, noop_SB, opens_SB, strict=True):
+            up_B = (depth_B == 0) | ((depth_B < self.m) & opens_B)
+            np.copyto(step_B, 2 * up_B - 1, where=~noop_B)
+            depth_B += step_B
+        step_BS = np.ascontiguousarray(step_SB.T)
+        found = nested(step_BS, type_BS, self.m)
+        kind_BS = np.where(step_BS > 0, type_BS, self.k + found.kind_BT[:, :-1])
+        return self._batch(np.where(step_BS == 0, NOOP, NOOP + kind_BS), found)
 
     def counterfactual(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """Change the bracket on top of the stack at the readout into another type.
@@ -130,11 +127,10 @@ class Dyck(Task):
             old_B = symbol_BS[row_B, top_B] - 2
             new_B = 2 + (old_B + type_B) % self.k
             symbol_BS[~empty_B, top_B[~empty_B]] = new_B[~empty_B]
-        return self._batch(symbol_BS)
+        return self._batch(symbol_BS, nesting(self._kinds(symbol_BS), self.m))
 
-    def _batch(self, symbol_BS: np.ndarray) -> Batch:
+    def _batch(self, symbol_BS: np.ndarray, found: Nesting) -> Batch:
         n, length = symbol_BS.shape
-        found = nesting(self._kinds(symbol_BS), self.m)
         targets_BT = np.where(found.depth_BT > 0, 1 + self.k + found.kind_BT, NOOP)
         targets_BT[:, 0] = UNSCORED
         variables = {"depth": found.depth_BT, "top": found.kind_BT}

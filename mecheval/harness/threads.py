@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from threadpoolctl import threadpool_limits
 
+from mecheval.interventions.budget import keeping_freed_memory
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -28,7 +30,10 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def settled(settings: Settings) -> Iterator[None]:
-    """Fix what could move numbers: threads and the choice of algorithms; restore them after."""
+    """Fix what could move numbers: threads and the choice of algorithms; restore them after.
+
+    Memory that is freed meanwhile stays with the process until then: it is asked for again soon.
+    """
     before = torch.get_num_threads()
     deterministic = torch.get_deterministic_debug_mode()
     tf32 = torch.backends.cudnn.allow_tf32
@@ -39,7 +44,8 @@ def settled(settings: Settings) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = False  # float32 means float32, in LSTMs too
         torch.cuda.reset_peak_memory_stats()  # of this cell, not of those before it
     try:
-        with threadpool_limits(settings.threads):
+        kept = keeping_freed_memory(torch.device(settings.device))
+        with threadpool_limits(settings.threads), kept:
             yield
     finally:
         torch.set_num_threads(before)

@@ -37,20 +37,37 @@ def nesting(kind_BS: np.ndarray, deepest: int) -> Nesting:
     Raises:
         ValueError: A sequence closes what is not open, or nests too deep.
     """
-    n, length = kind_BS.shape
-    depth_BT = np.zeros((n, length + 1), np.int64)
-    np.cumsum(np.sign(kind_BS), axis=1, out=depth_BT[:, 1:])
-    if depth_BT.min() < 0 or depth_BT.max() > deepest:
-        raise ValueError("Not a prefix of a word of this language: its depth is out of range.")
-    opener_BTM = np.zeros((n, length + 1, deepest + 1), np.int64)
-    for level in range(1, deepest + 1):
-        opened_BS = np.where((kind_BS > 0) & (depth_BT[:, 1:] == level), np.arange(length), 0)
-        np.maximum.accumulate(opened_BS, axis=1, out=opener_BTM[:, 1:, level])
-    row_X, position_X = np.nonzero(kind_BS < 0)
-    opened_X = opener_BTM[row_X, position_X, depth_BT[row_X, position_X]]
-    if (kind_BS[row_X, opened_X] != -kind_BS[row_X, position_X]).any():
+    found = nested(np.sign(kind_BS), kind_BS, deepest)
+    # A bracket closes what was innermost before it.
+    if ((kind_BS < 0) & (found.kind_BT[:, :-1] != -kind_BS)).any():
         raise ValueError("Not a prefix of a word of this language: a bracket closes another type.")
-    row_B1, column_T = np.arange(n)[:, None], np.arange(length + 1)
-    innermost_BT = opener_BTM[row_B1, column_T, depth_BT]
-    kind_BT = np.where(depth_BT > 0, kind_BS[row_B1, innermost_BT], 0)
-    return Nesting(opener_BTM, depth_BT, kind_BT, innermost_BT)
+    return found
+
+
+def nested(step_BS: np.ndarray, kind_BS: np.ndarray, deepest: int) -> Nesting:
+    """Do the same where brackets close whatever is innermost.
+
+    Args:
+        step_BS: 1 where a bracket opens, -1 where one closes, 0 elsewhere.
+        kind_BS: The kinds of those that open.
+        deepest: Greatest depth M - 1.
+
+    Raises:
+        ValueError: A sequence closes when nothing is open, or nests too deep.
+    """
+    n, length = step_BS.shape
+    # Position by position: what runs along a sequence then runs over all of them at once.
+    step_SB, kind_SB = (np.ascontiguousarray(x_BS.T) for x_BS in (step_BS, kind_BS))
+    depth_TB = np.zeros((length + 1, n), np.int64)
+    np.cumsum(step_SB, axis=0, out=depth_TB[1:])
+    if depth_TB.min() < 0 or depth_TB.max() > deepest:
+        raise ValueError("Not a prefix of a word of this language: its depth is out of range.")
+    opener_MTB = np.zeros((deepest + 1, length + 1, n), np.int64)
+    for level in range(1, deepest + 1):
+        opened_SB = (step_SB > 0) & (depth_TB[1:] == level)
+        index_SB = np.where(opened_SB, np.arange(length)[:, None], 0)
+        np.maximum.accumulate(index_SB, axis=0, out=opener_MTB[level, 1:])
+    innermost_TB = np.take_along_axis(opener_MTB, depth_TB[None], 0)[0]
+    kind_TB = np.where(depth_TB > 0, np.take_along_axis(kind_SB, innermost_TB, 0), 0)
+    by_sequence = (np.ascontiguousarray(x_TB.T) for x_TB in (depth_TB, kind_TB, innermost_TB))
+    return Nesting(opener_MTB.T, *by_sequence)
