@@ -45,6 +45,18 @@ def test_weights_are_those_of_sets_fitted_alone(n_classes: int, inverse_l2: floa
         assert np.abs(made_NS - wanted_NS).max() < 0.02 * np.abs(wanted_NS).max()
 
 
+def test_a_map_that_all_sets_share_is_given_once() -> None:
+    rows_ND, labels_JN = drawn(3, 4)
+    rows, inverse_l2_J = Rows.of(rows_ND), np.array([0.03, 1.0, 30.0, 1.0])
+    map_1DD = rows.standardising(np.eye(WIDTH)[None])
+    once, each = (
+        fit_together(rows, maps_JDD, labels_JN, inverse_l2_J)
+        for maps_JDD in (map_1DD, np.repeat(map_1DD, 4, 0))
+    )
+    for of_once, of_each in zip(once, each, strict=True):
+        np.testing.assert_array_equal(of_once, of_each)
+
+
 def fits_of(n_classes: int, n_sets: int) -> list[Fit]:
     rows_ND, labels_JN = drawn(n_classes, n_sets)
     rows_ND = rows_ND.astype(np.float32)
