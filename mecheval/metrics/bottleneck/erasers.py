@@ -1,6 +1,7 @@
 """Linear erasers of a variable, on arrays: h' = h - left (right^T (h - mean)).
 
-Shape suffixes: ``N`` examples, ``D`` features, ``K`` rank of the eraser, ``S`` classes.
+Shape suffixes: ``N`` examples, ``D`` features, ``K`` rank of the eraser, ``S`` classes, ``J`` label
+sets.
 """
 
 from __future__ import annotations
@@ -183,9 +184,10 @@ def inlp_of_all(fits: Sequence[Fit], probing: Probing) -> list[Eraser]:
     strengths_J = np.full(len(fits), probing.inlp_inverse_l2)
     for _ in range(probing.inlp_rounds):
         maps_JDD = rows.standardising(left_JDD, scale=fits[0].covariance.typical)
+        if not maps_JDD.any():  # everything has been removed
+            break
         weights_JSD, _ = fit_together(rows, maps_JDD, labels_JN, strengths_J)
-        for j, weights_SD in enumerate(weights_JSD):
-            found_DK = _basis(_centred(weights_SD) @ left_JDD[j])
+        for j, found_DK in enumerate(_bases(_centred(weights_JSD) @ left_JDD)):
             removed[j] = np.concatenate([removed[j], found_DK], 1)
             left_JDD[j] -= found_DK @ found_DK.T
     pairs = zip(fits, removed, strict=True)
@@ -260,8 +262,8 @@ def _fit_probes(fits: Sequence[Fit], probing: Probing) -> None:
         fit.probes[tuple(probing.inverse_l2)] = _centred(best_SD)
 
 
-def _centred(weights_SD: np.ndarray) -> np.ndarray:
-    return weights_SD - weights_SD.mean(0, dtype=np.float64)
+def _centred(weights_JSD: np.ndarray) -> np.ndarray:
+    return weights_JSD - weights_JSD.mean(-2, keepdims=True, dtype=np.float64)
 
 
 def _orthogonal(mean_D: np.ndarray, directions_SD: np.ndarray) -> Eraser:
@@ -271,5 +273,12 @@ def _orthogonal(mean_D: np.ndarray, directions_SD: np.ndarray) -> Eraser:
 
 def _basis(directions_SD: np.ndarray) -> np.ndarray:
     """Return an orthonormal basis of the span of the rows, ``(D, K)``."""
-    _, size_S, axes_SD = np.linalg.svd(directions_SD, full_matrices=False)
-    return axes_SD[size_S > _TOLERANCE * max(size_S[0], np.finfo(float).tiny)].T
+    return _bases(directions_SD[None])[0]
+
+
+def _bases(directions_JSD: np.ndarray) -> list[np.ndarray]:
+    """Return the same for every set of rows; the ranks K differ."""
+    _, size_JS, axes_JSD = np.linalg.svd(directions_JSD, full_matrices=False)
+    least_J1 = _TOLERANCE * np.maximum(size_JS[:, :1], np.finfo(float).tiny)
+    pairs = zip(axes_JSD, size_JS > least_J1, strict=True)
+    return [axes_SD[kept_S].T for axes_SD, kept_S in pairs]

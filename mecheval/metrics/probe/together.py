@@ -217,8 +217,9 @@ class _Searches:
         """Drop the other sets."""
         self.at = _Points(*(of_sets[kept_A] for of_sets in self.at))
         self.pairs = [_Pairs(*(of_sets[kept_A] for of_sets in pair)) for pair in self.pairs]
-        for name in ("l2_A", "curvature_A", "step_A", "direction_ASE", "slope_A"):
-            setattr(self, name, getattr(self, name)[kept_A])
+        self.l2_A, self.curvature_A = self.l2_A[kept_A], self.curvature_A[kept_A]
+        self.step_A, self.slope_A = self.step_A[kept_A], self.slope_A[kept_A]
+        self.direction_ASE = self.direction_ASE[kept_A]
 
     def move(self, points: _Points) -> None:
         """Go to the points that were evaluated, or shorten the steps to them."""
