@@ -93,7 +93,8 @@ def check(engine: Engine, base_runs: BaseRuns, donor: Donor, plan: Plan) -> Verd
     decomposition = model.decomposition() if engine == "tails" else None
     if isinstance(decomposition, Refusal):
         return Verdict(decomposition.reason)
-    if decomposition is not None and {"state"} & {*plan.components} & {*model.exchanges}:
+    # What a model exchanges takes runs token by token to find out: asked where it matters alone.
+    if decomposition is not None and "state" in plan.components and "state" in model.exchanges:
         told = [layer.mixing.tells_recent for layer in decomposition.layers]
         if not all(told):
             return Verdict(f"layer {told.index(False)} does not tell its memory from recent inputs")

@@ -372,6 +372,21 @@ def test_small_grids_are_not_checked(checks) -> None:
     assert recovery_grid(model, clean, corrupted, *pairs(1)[2:]).execution.engine == "hooks"
 
 
+@pytest.mark.parametrize("family", ["gpt2", "mamba2"])
+def test_a_model_goes_token_by_token_only_where_memory_is_exchanged(family, monkeypatch) -> None:
+    model, stepped, step = WrappedModel(build(family)), [], WrappedModel.step
+    monkeypatch.setattr(
+        WrappedModel, "step", lambda *asked: stepped.append(asked) or step(*asked)
+    )
+    asked = pairs(vocabulary=60)
+    for components in (["block_in"], ["mixer_out", "write"]):
+        grid = recovery_grid(model, *asked, components=components, **FASTEST)
+        assert grid.execution.engine == "tails"
+    assert not stepped
+    assert recovery_grid(model, *asked, components=["state"], **FASTEST).execution.checked
+    assert stepped
+
+
 def test_a_mean_is_taken_once_per_grid(monkeypatch) -> None:
     model, (_, corrupted, *ends) = model_of(), pairs()
     reference = torch.as_tensor(np.random.default_rng(1).integers(0, 7, (4, LENGTH)))
