@@ -112,29 +112,29 @@ def first_changes(base_runs: BaseRuns, donor: Donor) -> np.ndarray:
 
     The number of positions where it nowhere does; 0 for donors that are no runs.
     """
-    n_runs, n_positions = base_runs.tokens_PT.shape
-    if donor.tokens_PT is None:
-        return np.zeros(n_runs, int)
-    differs_PT = _differs(base_runs, donor)
-    return np.where(differs_PT.any(1), differs_PT.argmax(1), n_positions)
+    return _first(_differs(base_runs, donor))
 
 
 def _differs(base_runs: BaseRuns, donor: Donor) -> np.ndarray:
-    tokens_PT = donor.tokens_PT
+    own_PT, tokens_PT = base_runs.tokens_PT, donor.tokens_PT
     if tokens_PT is None:
-        return np.ones(tuple(base_runs.tokens_PT.shape), bool)
-    own_PT = base_runs.tokens_PT
+        return np.ones(tuple(own_PT.shape), bool)
     return (own_PT != tokens_PT[:, : own_PT.shape[1]].to(own_PT.device)).cpu().numpy()
+
+
+def _first(differs_PT: np.ndarray) -> np.ndarray:
+    return np.where(differs_PT.any(1), differs_PT.argmax(1), differs_PT.shape[1])
 
 
 def _cells(base_runs: BaseRuns, donor: Donor, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     """Return per patched position how many runs differ in later layers, and how many in tokens."""
     positions_J1 = np.asarray(plan.positions)[:, None]
-    reach_JP = positions_J1 >= first_changes(base_runs, donor)
+    differs_PT = _differs(base_runs, donor)
+    reach_JP = positions_J1 >= _first(differs_PT)
     reach_JP &= positions_J1 <= base_runs.readout_P.cpu().numpy()
     if plan.wanted_JP is not None:
         reach_JP &= plan.wanted_JP
-    different_JP = _differs(base_runs, donor)[:, list(plan.positions)].T & reach_JP
+    different_JP = differs_PT[:, list(plan.positions)].T & reach_JP
     return reach_JP.sum(1), different_JP.sum(1)
 
 

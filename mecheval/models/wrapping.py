@@ -14,7 +14,7 @@ from mecheval.errors import UsageError
 from mecheval.escape import quoted
 from mecheval.models.contract import SequenceModel
 from mecheval.models.kept import Kept
-from mecheval.models.wrapped.configured import parts_of
+from mecheval.models.wrapped.configured import experts_one_by_one, parts_of
 from mecheval.models.wrapped.model import WrappedModel
 from mecheval.models.wrapped.recording.module_state import STATE
 
@@ -100,6 +100,7 @@ def as_model(given: SequenceModel | nn.Module) -> SequenceModel:
 
 def _current(module: nn.Module, given: WrappedModel | None) -> WrappedModel:
     """Return the model of a module, made anew where there is none or its parts have changed."""
+    experts_one_by_one(module)  # which may have come into float64 since
     kept, parts = module.__dict__.get(_KEPT), parts_of(module)
     known = [model for model in (given, kept and kept.value) if model is not None]
     for model in known:

@@ -122,9 +122,6 @@ class SingleMeansDouble(TorchFunctionMode):
 def in_double(model: SequenceModel) -> Iterator[None]:
     """Put a model into float64, and let no module of it compute in less."""
     model.double()
-    module: Any = getattr(model, "module", None)
-    if hasattr(module, "set_experts_implementation"):
-        module.set_experts_implementation("eager")  # the others know no float64
     with torch.inference_mode(), SingleMeansDouble():
         yield
 

@@ -169,6 +169,25 @@ def test_a_module_whose_parts_change_is_looked_into_again(change: Any) -> None:
     assert model.n_layers == len(module.transformer.h)
 
 
+@pytest.mark.parametrize("when", ["before", "as a model", "behind its back"])
+def test_experts_in_float64_run_one_by_one(when: str) -> None:
+    module: Any = build("mixtral")
+    tokens_BT = torch.tensor([[1, 2, 3, 4], [1, 5, 3, 4]])
+    expected_BTC = mecheval.wrap(copy.deepcopy(module))(tokens_BT)
+    if when == "before":
+        model: Any = mecheval.wrap(module.double())
+    else:
+        model = mecheval.wrap(module)
+        (model if when == "as a model" else module).double()
+    assert (as_model(model) is model) == (when != "behind its back")  # it is looked into once
+    model = as_model(model)
+    torch.testing.assert_close(model(tokens_BT), expected_BTC.double(), rtol=1e-4, atol=1e-5)
+    grid = mecheval.recovery_grid(
+        model, tokens_BT[:1], tokens_BT[1:], [1], [2], [3], engine="fastest"
+    )
+    assert grid.execution.engine == "tails"
+
+
 def test_a_model_goes_with_its_module_and_is_neither_copied_nor_saved() -> None:
     module = Recurrent(in_list=True)
     model = weakref.ref(as_model(module))

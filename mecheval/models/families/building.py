@@ -32,8 +32,6 @@ def build(name: str, dtype: torch.dtype = torch.float32) -> WrappedModel:
     with drawing(0):
         module = causal_module(tiny_config(family, **changes)).eval()
         draw_zeros(module)
-    if dtype == torch.float64 and hasattr(module, "set_experts_implementation"):
-        _run_experts_one_by_one(module)
     return WrappedModel(module.to(dtype))
 
 
@@ -53,11 +51,3 @@ def draw_zeros(module: Any) -> None:
     for parameter in module.parameters():
         if parameter.dim() > 1 and not parameter.any():
             parameter.normal_(std=0.1)
-
-
-def _run_experts_one_by_one(module: Any) -> None:
-    """Leave torch's grouped products, which know no float64."""
-    try:
-        module.set_experts_implementation("eager")
-    except ValueError:  # a model without experts
-        return

@@ -32,6 +32,28 @@ def kernels_of(module: nn.Module) -> tuple[str, ...]:
     return (f"attention: {chosen}",) if chosen and getattr(module, "_supports_sdpa", False) else ()
 
 
+def experts_one_by_one(module: nn.Module) -> bool:
+    """Let a module in float64 run its experts one by one.
+
+    Torch's grouped products, by which transformers runs them all at once, know no such numbers.
+
+    Returns:
+        Whether anything had to be set.
+    """
+    first = next(module.parameters(), None)
+    if first is None or first.dtype != torch.float64:
+        return False
+    grouped: list[Any] = [
+        part
+        for part in module.modules()
+        if hasattr(part, "set_experts_implementation")
+        and getattr(part.config, "_experts_implementation", None) == "grouped_mm"
+    ]
+    for part in grouped:
+        part.set_experts_implementation("eager")
+    return bool(grouped)
+
+
 def parts_of(module: nn.Module) -> Any:
     """Return what decides how a module comes apart, to be compared by ``==``.
 

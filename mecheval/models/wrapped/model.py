@@ -74,6 +74,7 @@ class WrappedModel(SequenceModel):
         super().__init__()
         self.module, self.named_blocks = module, blocks
         self.training = module.training
+        configured.experts_one_by_one(module)
         self.structure: Structure = find_structure(module, blocks)
         self.parts = configured.parts_of(module)
         if self.structure.no_blocks is not None:
@@ -171,6 +172,14 @@ class WrappedModel(SequenceModel):
             except Inseparable as reason:
                 self._taken[key] = Refusal(str(reason))
         return self._taken[key]
+
+    def _apply(self, *how: Any, **more: Any) -> WrappedModel:
+        """Change device or type of number; experts in float64 run in another way."""
+        is_current = self.parts == configured.parts_of(self.module)
+        super()._apply(*how, **more)
+        if configured.experts_one_by_one(self.module) and is_current:
+            self.parts = configured.parts_of(self.module)
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what was found in the module, because a copy has another one."""
