@@ -375,9 +375,7 @@ def test_small_grids_are_not_checked(checks) -> None:
 @pytest.mark.parametrize("family", ["gpt2", "mamba2"])
 def test_a_model_goes_token_by_token_only_where_memory_is_exchanged(family, monkeypatch) -> None:
     model, stepped, step = WrappedModel(build(family)), [], WrappedModel.step
-    monkeypatch.setattr(
-        WrappedModel, "step", lambda *asked: stepped.append(asked) or step(*asked)
-    )
+    monkeypatch.setattr(WrappedModel, "step", lambda *asked: stepped.append(asked) or step(*asked))
     asked = pairs(vocabulary=60)
     for components in (["block_in"], ["mixer_out", "write"]):
         grid = recovery_grid(model, *asked, components=components, **FASTEST)
