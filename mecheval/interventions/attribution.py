@@ -7,7 +7,7 @@ arXiv:2403.17806). Saturation makes plain gradients miss large effects: the gues
 its correlation with exact cells.
 
 Shape suffixes: ``P`` pairs, ``B`` a batch of them, ``T`` positions, ``D`` width of a site, ``K``
-components, ``I`` patched layers, ``J`` patched positions.
+components, ``I`` patched layers, ``J`` patched positions, ``S`` sites (component and layer).
 """
 
 from __future__ import annotations
@@ -143,15 +143,13 @@ def _guess(corrupted: BaseRuns, clean: BaseRuns, plan: Plan, steps: int) -> Tens
         stream_BTD = torch.lerp(base[start], donor[start], share)
         for site, gradient_BTD in _gradients(corrupted, sites, stream_BTD).items():
             gradients[site] += gradient_BTD / steps
-    shape = (*plan.shape, size)
-    effect_KIJB = torch.full(shape, torch.nan, dtype=torch.float64, device=model.device)
-    for k, component in enumerate(plan.components):
-        for i, layer in enumerate(plan.layers):
-            site = Site(layer, component)
-            if site in gradients:
-                product_BT = ((donor[site] - base[site]) * gradients[site]).double().sum(-1)
-                effect_KIJB[k, i] = product_BT[:, list(plan.positions)].T
-    return effect_KIJB
+    shape = (len(plan.sites()), plan.shape[-1], size)
+    effect_SJB = torch.full(shape, torch.nan, dtype=torch.float64, device=model.device)
+    for effect_JB, site in zip(effect_SJB, plan.sites(), strict=True):
+        if site in gradients:
+            product_BT = ((donor[site] - base[site]) * gradients[site]).double().sum(-1)
+            effect_JB[:] = product_BT[:, list(plan.positions)].T
+    return effect_SJB.unflatten(0, plan.shape[:2])
 
 
 def _gradients(

@@ -167,12 +167,10 @@ class Engines:
         base_runs, _, plan = self._asked
         while self._left:
             engine = self._left.pop(0)
-            if engine == "hooks":
-                return Execution("hooks", "; ".join(self._reasons) or "asked for")
-            if engine == "steps":
-                if set(plan.components) <= set(base_runs.model.exchanges):
-                    return Execution("steps", "; ".join(self._reasons) or "asked for")
+            if engine == "steps" and not set(plan.components) <= set(base_runs.model.exchanges):
                 continue
+            if engine in ("hooks", "steps"):
+                return Execution(engine, "; ".join(self._reasons) or "asked for")
             reason, difference, checked = self._checked(engine)
             if reason is None:
                 return Execution(engine, "; ".join(self._reasons) or None, difference, checked)

@@ -10,57 +10,45 @@ memory), ``T`` positions, ``D`` residual width, ``A`` answer tokens.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mecheval.interventions.layer_streams import MEMORY, GivingRuns, LayerStreams
-from mecheval.interventions.stream_edits import StreamEdits
+from mecheval.interventions.exchanged_streams import Exchanged
+from mecheval.interventions.layer_streams import LayerStreams
 from mecheval.models.decomposition import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from mecheval.models.contract import SequenceModel
-    from mecheval.models.decomposition import Layer
+    import numpy as np
+
+    from mecheval.interventions.stream_edits import Change
+    from mecheval.models.decomposition import Decomposition, Layer
     from mecheval.models.mixing import Mixing, State
 
 
-class ExchangedMemory:
+class ExchangedMemory(Exchanged):
     """Runs of a model, and what it answers when others gave what a layer remembers.
 
-    Layers count from 1, the first block, to the number of blocks; at 0 nothing is remembered.
+    Layers count from 1, the first block; at 0 nothing is remembered. Donors give what is remembered
+    after each position; that of the last one is read by none.
     """
 
-    def __init__(
-        self,
-        model: SequenceModel,
-        tokens_BT: np.ndarray,
-        giving_ST: np.ndarray,
-        answers_A: Sequence[int] | np.ndarray,
-        *,
-        batch_size: int,
-        memory: int = MEMORY,
-    ) -> None:
-        """Take the runs.
+    n_below = 1
 
-        Args:
-            model: The model; put into evaluation mode.
-            tokens_BT: Token ids of the runs that get.
-            giving_ST: Those of the runs that give, of the same length.
-            answers_A: Token ids whose logits are wanted.
-            batch_size: Rows per forward pass.
-            memory: Bytes for the streams of the runs that give, and for what they remember.
+    @cached_property
+    def _ahead(self) -> LayerStreams:
+        """Return one's own runs where what is gathered at layers ahead needs their streams.
+
+        They are run once more for that, if they are needed there at all.
         """
-        self.batch_size = batch_size
-        self._edits = StreamEdits(model, tokens_BT, answers_A, batch_size=batch_size)
-        self._giving = GivingRuns(model, giving_ST, batch_size=batch_size, memory=memory)
-        # What is gathered at layers ahead needs one's own streams there, which are run once more.
-        self._ahead = self._edits.runs
-        if not self._giving.kept:
-            self._ahead = LayerStreams(model, self._ahead.tokens_BT, batch_size=batch_size)
+        own = self._edits.runs
+        if self._giving.kept:
+            return own
+        return LayerStreams(own.model, own.tokens_BT, batch_size=own.batch_size)
 
     @torch.inference_mode()
     def refusal(self) -> str | None:
@@ -76,27 +64,11 @@ class ExchangedMemory:
         """Say whether no row gets anything: before the first block, where nothing is remembered."""
         return layer == 0
 
-    @torch.inference_mode()
-    def logits(self, layer: int, donor_RT: np.ndarray, row_R: np.ndarray) -> np.ndarray:
-        """Return the logits of the answers ``(R, T, A)`` in float32.
-
-        Args:
-            layer: Whose memory is another one, behind every position.
-            donor_RT: Which run gives what is remembered after each position; -1 where the row keeps
-                its own. That of the last position is read by none.
-            row_R: The run that every row is, but for that memory.
-        """
+    def _change(self, layer: int, donor_NT: np.ndarray, row_N: np.ndarray) -> Change:
         if layer == 0:
-            return self._edits.logits(0, row_R, lambda stream_NTD, rows: stream_NTD)
-        part, parts = self._layers()[layer - 1], []
-        for rows in self._giving.rows(len(row_R)):
-            mixed_NTD = self._mixed(layer - 1, donor_RT[rows], row_R[rows])
-
-            def after(stream_NTD: Tensor, some: slice, mixed_NTD: Tensor = mixed_NTD) -> Tensor:
-                return part.handed_on(part.leave(stream_NTD, mixed_NTD[some]))
-
-            parts.append(self._edits.logits(layer - 1, row_R[rows], after, enters=layer))
-        return np.concatenate(parts)
+            return lambda stream_MTD, some: stream_MTD
+        part, mixed_NTD = self._layers[layer - 1], self._mixed(layer - 1, donor_NT, row_N)
+        return lambda stream_MTD, some: part.handed_on(part.leave(stream_MTD, mixed_NTD[some]))
 
     def _mixed(self, before: int, donor_RT: np.ndarray, run_R: np.ndarray) -> Tensor:
         """Return the mixer's output ``(R, T, D)``, each position from another memory.
@@ -139,7 +111,7 @@ class ExchangedMemory:
                 that every row is.
             mixed_RTD: What the parts before it have filled in; None for the first.
         """
-        part, (donor_RT, run_R) = self._layers()[before], asked
+        part, (donor_RT, run_R) = self._layers[before], asked
         mixing, last = part.mixing, first + len(streams[1])
         own_BTD = part.entered(streams[0], part.given(self._ahead.tokens_BT))
         given_STD = part.entered(streams[1], part.given(self._giving.tokens_ST[first:last]))
@@ -147,7 +119,7 @@ class ExchangedMemory:
         asks_RT = ((donor_RT >= first) & (donor_RT < last)) | ((donor_RT < 0) & (first == 0))
         for position, (own, given) in enumerate(self._memories(mixing, own_BTD, given_STD)):
             row_R = asks_RT[:, position].nonzero()[:, 0]
-            for row_N in row_R.split(self.batch_size) if len(row_R) else ():
+            for row_N in row_R.split(self._ahead.batch_size) if len(row_R) else ():
                 donor_N = donor_RT[row_N, position] - first
                 memory = _taken(own, given, run_R[row_N], donor_N, n_recent=mixing.n_recent)
                 here_N1D = own_BTD[run_R[row_N], position : position + 1]
@@ -176,10 +148,9 @@ class ExchangedMemory:
         entered_1TD = part.entered(stream_1TD, part.given(tokens_1T))
         return len(_advanced(part.mixing, entered_1TD, ())) > part.mixing.n_recent
 
+    @property
     def _layers(self) -> tuple[Layer, ...]:
-        found = self._edits.model.decomposition()
-        assert not isinstance(found, Refusal)  # noqa: S101 - whoever asks has looked
-        return found.layers
+        return cast("Decomposition", self._edits.model.decomposition()).layers  # see refusal()
 
 
 def _advanced(mixing: Mixing, normed_XTD: Tensor, state: State) -> State:

@@ -10,11 +10,11 @@ position).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mecheval.interventions.layer_streams import MEMORY, GivingRuns
 from mecheval.interventions.stream_edits import StreamEdits
@@ -22,15 +22,21 @@ from mecheval.interventions.stream_edits import StreamEdits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Tensor
+
+    from mecheval.interventions.stream_edits import Change
     from mecheval.models.contract import SequenceModel
 
 
-class ExchangedStreams:
-    """Runs of a model, and what it answers when others gave the stream at a layer.
+class Exchanged(ABC):
+    """Runs of a model, and what it answers when others gave something at a layer.
 
     Layers count from 0, before the first block, to the number of blocks; they are best asked for in
     order.
     """
+
+    n_below: ClassVar[int] = 0
+    """By how many layers the stream that is changed lies below the one that comes of it."""
 
     def __init__(
         self,
@@ -50,34 +56,45 @@ class ExchangedStreams:
             giving_ST: Those of the runs that give, of the same length.
             answers_A: Token ids whose logits are wanted.
             batch_size: Rows per forward pass.
-            memory: Bytes for the streams of the runs that give, and for those put together of them.
+            memory: Bytes for the streams of the runs that give, and for what is made of these.
         """
         self._edits = StreamEdits(model, tokens_BT, answers_A, batch_size=batch_size)
         self._giving = GivingRuns(model, giving_ST, batch_size=batch_size, memory=memory)
+
+    @abstractmethod
+    def unchanged(self, layer: int, donor_RT: np.ndarray, row_R: np.ndarray) -> bool:
+        """Say whether no row gets anything that it has not; see :meth:`logits`."""
+
+    @abstractmethod
+    def _change(self, layer: int, donor_NT: np.ndarray, row_N: np.ndarray) -> Change:
+        """Return what makes the streams of rows at a layer of those ``n_below`` layers below it."""
 
     @torch.inference_mode()
     def logits(self, layer: int, donor_RT: np.ndarray, row_R: np.ndarray) -> np.ndarray:
         """Return the logits of the answers ``(R, T, A)`` in float32.
 
         Args:
-            layer: Where the stream is another one, at all positions.
+            layer: Where something is another one, at all positions.
             donor_RT: Which run gives each position; -1 where the row keeps its own.
-            row_R: The run that every row is, but for the stream.
+            row_R: The run that every row is, but for that.
         """
-        parts = []
-        for rows in self._giving.rows(len(donor_RT)):
-            donor_NT, given_NTD = self._given(layer, donor_RT[rows])
-
-            def given(
-                stream_NTD: Tensor,
-                some: slice,
-                donor_NT: Tensor = donor_NT,
-                given_NTD: Tensor = given_NTD,
-            ) -> Tensor:
-                return torch.where(donor_NT[some, :, None] < 0, stream_NTD, given_NTD[some])
-
-            parts.append(self._edits.logits(layer, row_R[rows], given))
+        below, parts = max(0, layer - self.n_below), []
+        for rows in self._giving.rows(len(row_R)):
+            change = self._change(layer, donor_RT[rows], row_R[rows])
+            parts.append(self._edits.logits(below, row_R[rows], change, enters=layer))
         return np.concatenate(parts)
+
+
+class ExchangedStreams(Exchanged):
+    """Runs of a model, and what it answers when others gave the stream at a layer."""
+
+    def _change(self, layer: int, donor_NT: np.ndarray, row_N: np.ndarray) -> Change:
+        donors_NT, given_NTD = self._given(layer, donor_NT)
+
+        def given(stream_MTD: Tensor, some: slice) -> Tensor:
+            return torch.where(donors_NT[some, :, None] < 0, stream_MTD, given_NTD[some])
+
+        return given
 
     @torch.inference_mode()
     def unchanged(self, layer: int, donor_RT: np.ndarray, row_R: np.ndarray) -> bool:

@@ -38,9 +38,20 @@ class GridFile:
 
     def write(self, result: GridResult) -> None:
         """Write what is known."""
-        if self.path is not None:
-            self._write(self.path, result)
-            self.written = time.monotonic()
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                np.savez(
+                    file, digest=self.digest, patched=result.patched_KIJP,
+                    pending=result.pending_KIJP, used=np.array(result.used, dtype=str),
+                )  # fmt: skip
+            temporary.replace(self.path)
+        except OSError:
+            temporary.unlink(missing_ok=True)  # a full disk costs the resumption, not the grid
+        self.written = time.monotonic()
 
     def remove(self) -> None:
         """Remove the file: the grid is whole."""
@@ -61,19 +72,6 @@ class GridFile:
                     result.used = kept["used"].tolist()
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return  # half written or another kind of file: the grid starts anew
-
-    def _write(self, path: Path, result: GridResult) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                np.savez(
-                    file, digest=self.digest, patched=result.patched_KIJP,
-                    pending=result.pending_KIJP, used=np.array(result.used, dtype=str),
-                )  # fmt: skip
-            temporary.replace(path)
-        except OSError:
-            temporary.unlink(missing_ok=True)  # a full disk costs the resumption, not the grid
 
 
 def grid_sha256(base_runs: BaseRuns, donor: Donor, plan: Plan, engine: str) -> str:

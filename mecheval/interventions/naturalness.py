@@ -241,14 +241,8 @@ class _References:
         self._position_U = {Site(layer, "block_out"): seen_U for layer in plan.layers}
         self._end = end
         self._position_U[end] = torch.cat([seen_U, self._readout_P]).unique()
-        parts: dict[Site, list[Tensor]] = {site: [] for site in self._position_U}
-        for rows_NT in natural_NT.split(runs.batch_size):
-            wanted = {
-                site: at_U.expand(len(rows_NT), -1) for site, at_U in self._position_U.items()
-            }
-            for site, value_NUD in streams_at(model, rows_NT, wanted).items():
-                parts[site].append(value_NUD)
-        self._value_NUD = {site: torch.cat(values) for site, values in parts.items()}
+        wanted = {site: at_U.expand(len(natural_NT), -1) for site, at_U in self._position_U.items()}
+        self._value_NUD = streams_at(model, natural_NT, wanted, batch_size=runs.batch_size)
         self._known: dict[tuple[Site, tuple[int, ...]], Natural] = {}
 
     def of(self, component: str, layer: int) -> list[Natural]:

@@ -11,7 +11,7 @@ Shape suffixes: ``P`` runs, ``T`` positions, ``U`` positions that are kept, ``D`
 from __future__ import annotations
 
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -32,9 +32,12 @@ if TYPE_CHECKING:
     from mecheval.interventions.base_runs import BaseRuns
     from mecheval.interventions.donors import Donor
     from mecheval.models.contract import SequenceModel, Tap
-    from mecheval.models.decomposition import Decomposition
+    from mecheval.models.decomposition import Layer
     from mecheval.models.hooks import Visit
     from mecheval.models.mixing import Mixing, Signals, State
+
+    Given = tuple[Tensor, Tensor | None]
+    """The stream before a layer ``(P, T, D)``, and what its mixer is given of the tokens."""
 
 READ_LATER = ("state", "cache")
 """Memory after a position, which the next one is the first to read."""
@@ -46,15 +49,17 @@ def streams_at(
     tokens_PT: Tensor,
     positions: Mapping[Site, Tensor],
     *,
-    visits: Mapping[Tap, Visit] | None = None,
+    batch_size: int,
+    visits: Callable[[slice], Mapping[Tap, Visit]] = lambda _: {},
 ) -> dict[Site, Tensor]:
-    """Run a model once and keep activations at some positions of every run.
+    """Run a model and keep activations at some positions of every run.
 
     Args:
         model: The model, in evaluation mode.
         tokens_PT: Token ids.
         positions: For every site that is kept, its positions ``(P, U)``.
-        visits: What is done to activations on the way; before they are kept.
+        batch_size: Runs per forward pass.
+        visits: What is done to activations of some runs on the way; before they are kept.
 
     Returns:
         Activations ``(P, U, D)`` by site.
@@ -62,17 +67,19 @@ def streams_at(
     Raises:
         UsageError: The model has no such site.
     """
-    kept: dict[Site, Tensor] = {}
-    chains = {tap: [visit] for tap, visit in (visits or {}).items()}
-    for site, tap in zip(positions, taps_of(model, list(positions)), strict=True):
-        chains.setdefault(tap, []).append(partial(_keep, kept, site, positions[site]))
-    with visiting({tap: partial(_chained, chain) for tap, chain in chains.items()}):
-        model.logits_at(tokens_PT, tokens_PT[:, :0])  # none are wanted
-    return kept
+    kept: dict[Site, list[Tensor]] = {site: [] for site in positions}
+    taps = taps_of(model, list(positions))
+    for rows in slices(len(tokens_PT), batch_size):
+        chains = {tap: [visit] for tap, visit in visits(rows).items()}
+        for (site, position_PU), tap in zip(positions.items(), taps, strict=True):
+            chains.setdefault(tap, []).append(partial(_keep, kept[site], position_PU[rows]))
+        with visiting({tap: partial(_chained, chain) for tap, chain in chains.items()}):
+            model.logits_at(tokens_PT[rows], tokens_PT[rows, :0])  # none are wanted
+    return {site: torch.cat(parts) for site, parts in kept.items()}
 
 
-def _keep(kept: dict[Site, Tensor], site: Site, position_PU: Tensor, value_PTD: Tensor) -> None:
-    kept[site] = at_positions(value_PTD, position_PU).clone()
+def _keep(kept: list[Tensor], position_PU: Tensor, value_PTD: Tensor) -> None:
+    kept.append(at_positions(value_PTD, position_PU).clone())
 
 
 def _chained(chain: Sequence[Visit], value_PTD: Tensor) -> Tensor:
@@ -174,23 +181,18 @@ class PatchedStreams:
         both_PU = torch.stack([seen_P, self.base_runs.readout_P], 1)
         end = Site(self.base_runs.model.n_layers - 1, "block_out")
         sites = [*(Site(layer, "block_out") for layer in layers), end]
-        parts: dict[Site, list[Tensor]] = {site: [] for site in sites}
-        for rows in slices(len(tokens_PT), self.batch_size):
-            found = streams_at(
-                self.base_runs.model, tokens_PT[rows], dict.fromkeys(sites, both_PU[rows]),
-                visits=patched(rows),
-            )  # fmt: skip
-            for site, value_PUD in found.items():
-                parts[site].append(value_PUD)
-        whole = {site: torch.cat(values) for site, values in parts.items()}
+        found = streams_at(
+            self.base_runs.model, tokens_PT, dict.fromkeys(sites, both_PU),
+            batch_size=self.batch_size, visits=patched,
+        )  # fmt: skip
         return {
-            layer: torch.stack([whole[Site(layer, "block_out")][:, 0], whole[end][:, 1]], 1)
+            layer: torch.stack([found[Site(layer, "block_out")][:, 0], found[end][:, 1]], 1)
             for layer in layers
         }
 
     @cached_property
-    def _parts(self) -> tuple[Decomposition, list[list[Tensor]]]:
-        """Return the model in parts, and the streams before its layers in both runs."""
+    def _parts(self) -> tuple[tuple[Layer, ...], list[list[Given]]]:
+        """Return the layers, and what each is given in both runs: the stream, and of the tokens."""
         model = self.base_runs.model
         decomposition = model.decomposition()
         if isinstance(decomposition, Refusal):
@@ -204,46 +206,42 @@ class PatchedStreams:
                 "choose among tensors of the forward pass."
             )
         sites, end = stream_sites(model.n_layers)[:-1], self.base_runs.n_positions
-        streams = []
+        runs = []
         for tokens_PT in (self.base_runs.tokens_PT, self.donor.tokens_PT[:, :end]):
             found = activations(model, tokens_PT, sites, batch_size=self.batch_size)
-            streams.append([found[site] for site in sites])
-        return decomposition, streams
-
-    @cached_property
-    def _beside(self) -> list[list[Tensor | None]]:
-        """Return what every layer's mixer is given of the tokens of both runs."""
-        end = self.base_runs.n_positions
-        runs = (self.base_runs.tokens_PT, cast("Interchange", self.donor).tokens_PT[:, :end])
-        return [[layer.given(tokens_PT) for layer in self._parts[0].layers] for tokens_PT in runs]
+            pairs = zip(decomposition.layers, sites, strict=True)
+            runs.append([(found[site], part.given(tokens_PT)) for part, site in pairs])
+        return decomposition.layers, runs
 
     @torch.inference_mode()
     def _remembering(self, component: str, layer: int) -> Tensor | None:
-        decomposition, (base, donor) = self._parts
-        part = decomposition.layers[layer]
+        layers, runs = self._parts
+        part = layers[layer]
         if component == "write" and not part.mixing.writes:
             return None
-        beside = [of_tokens[layer] for of_tokens in self._beside]
-        own, donated = (
-            part.mixing.project(part.entered(streams[layer], beside_PTE), ())
-            for streams, beside_PTE in zip((base, donor), beside, strict=True)
-        )
+        own, donated = (part.mixing.project(part.entered(*run[layer]), ()) for run in runs)
+        stream_PTD, beside_PTE = runs[0][layer]
         if component == "write":
             mixed_PTD = self._rewritten(part.mixing, own, donated)
-            after_PTD = part.leave(base[layer], mixed_PTD)
+            after_PTD = part.leave(stream_PTD, mixed_PTD)
         else:
-            after_PTD = part.leave(base[layer], part.mixing.output(own, ()))
+            after_PTD = part.leave(stream_PTD, part.mixing.output(own, ()))
             for position in self.position_P.unique().tolist():
                 run_R = (self.position_P == position).nonzero()[:, 0]
-                tail_RTD = base[layer][run_R, position + 1 :]
+                tail_RTD = stream_PTD[run_R, position + 1 :]
                 if tail_RTD.shape[1]:
                     read = (picked(each, run_R, slice(position + 1)) for each in (own, donated))
                     memory = _exchanged(part.mixing, *read, only_long=component == "state")
-                    tail_RTE = None if beside[0] is None else beside[0][run_R, position + 1 :]
+                    tail_RTE = None if beside_PTE is None else beside_PTE[run_R, position + 1 :]
                     later = part.mixing.project(part.entered(tail_RTD, tail_RTE), memory)
                     mixed_RTD = part.mixing.output(later, memory)
                     after_PTD[run_R, position + 1 :] = part.leave(tail_RTD, mixed_RTD)
-        return self._followed(decomposition, layer, component, after_PTD)
+        # The later layers, whose stream is another one, and the tokens are not.
+        here_P1D = at(after_PTD, self.seen_P(component))
+        after_PTD = part.handed_on(after_PTD)
+        for later, (_, beside_PTE) in zip(layers[layer + 1 :], runs[0][layer + 1 :], strict=True):
+            after_PTD = later.run(after_PTD, beside_PTE)
+        return torch.cat([here_P1D, at(after_PTD, self.base_runs.readout_P)], 1)
 
     def _rewritten(self, mixing: Mixing, own: Signals, donated: Signals) -> Tensor:
         """Return the mixer's output where one position wrote what the donor wrote there."""
@@ -252,18 +250,6 @@ class PatchedStreams:
         for part_PTX, donor_PTX in zip(written, mixing.written(donated, ()), strict=True):
             part_PTX[row_P, self.position_P] = donor_PTX[row_P, self.position_P]
         return mixing.reread(own, written, ())
-
-    def _followed(
-        self, decomposition: Decomposition, layer: int, component: str, after_PTD: Tensor
-    ) -> Tensor:
-        """Run the later layers, and return the stream at both places."""
-        here_P1D = at(after_PTD, self.seen_P(component))
-        after_PTD = decomposition.layers[layer].handed_on(after_PTD)
-        behind = slice(layer + 1, None)
-        beside = self._beside[0][behind]
-        for later, beside_PTE in zip(decomposition.layers[behind], beside, strict=True):
-            after_PTD = later.run(after_PTD, beside_PTE)
-        return torch.cat([here_P1D, at(after_PTD, self.base_runs.readout_P)], 1)
 
 
 def _exchanged(mixing: Mixing, own: Signals, donated: Signals, *, only_long: bool) -> State:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from mecheval.errors import UsageError
 from mecheval.models.admission import moved_by_later_tokens
 from mecheval.models.hooks import visiting
 from mecheval.models.sites import Site
+from mecheval.models.stepping import stepped
 from mecheval.models.tolerance import PARTS
 from mecheval.models.wrapping import as_model
 from mecheval.own_code.explaining import in_words
@@ -169,7 +170,7 @@ def _step_equals_parallel(model: SequenceModel, tokens_BT: Tensor) -> Outcome:
     if not model.streams:
         return None, "the model has no recurrent form"
     logits_BTC = model(tokens_BT)
-    stepped_BTC, _ = _stepped(model, tokens_BT, model.start(len(tokens_BT)))
+    stepped_BTC, _ = stepped(model, tokens_BT, model.start(len(tokens_BT)))
     difference = _difference(stepped_BTC, logits_BTC)
     return _within(difference, logits_BTC, "logits differ by", factor=RECURRENT_FACTOR)
 
@@ -179,11 +180,11 @@ def _state_is_everything(model: SequenceModel, tokens_BT: Tensor) -> Outcome:
     if not model.streams:
         return None, "the model has no recurrent form"
     half = tokens_BT.shape[1] // 2
-    _, state = _stepped(model, tokens_BT[:, :half], model.start(len(tokens_BT)))
+    _, state = stepped(model, tokens_BT[:, :half], model.start(len(tokens_BT)))
     worst, logits_BTC = 0.0, model(tokens_BT)
     for rest_BT in (tokens_BT[:, half:], tokens_BT[:, half:].flip(1)):
         whole_BTC = model(torch.cat([tokens_BT[:, :half], rest_BT], 1))
-        tail_BTC, _ = _stepped(model, rest_BT, copy.deepcopy(state))
+        tail_BTC, _ = stepped(model, rest_BT, copy.deepcopy(state))
         worst = max(worst, _difference(tail_BTC, whole_BTC[:, half:]))
     return _within(worst, logits_BTC, "logits differ by", factor=RECURRENT_FACTOR)
 
@@ -218,14 +219,6 @@ def _traced(model: SequenceModel, tokens_BT: Tensor) -> dict[Site, list[Tensor]]
     with visiting({tap: keeping(site) for site, tap in taps.items()}):
         model(tokens_BT)
     return seen
-
-
-def _stepped(model: SequenceModel, tokens_BT: Tensor, state: Any) -> tuple[Tensor, Any]:
-    logits = []
-    for tokens_B in tokens_BT.unbind(1):
-        logits_BC, state = model.step(tokens_B, state)
-        logits.append(logits_BC)
-    return torch.stack(logits, 1), state
 
 
 def _leave(stream_BTD: Tensor) -> None:

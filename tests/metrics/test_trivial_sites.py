@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from circuit_subjects import checkpoint, subject_of
-from hf_families import build
+from hf_families import build, is_new
 from test_patching import pairs_of
 from test_retrieval_invariants import ARCHITECTURES
 
@@ -25,8 +25,8 @@ from mecheval.metrics.intervention.trivial_sites import (
     anatomy_of,
     by_construction,
 )
-from mecheval.models.decomposition import Refusal
-from mecheval.models.sites import COMPONENTS, MEMORY
+from mecheval.models.decomposition import Decomposition
+from mecheval.models.sites import COMPONENTS
 from mecheval.models.wrapped.model import WrappedModel
 
 TASKS = {"ar[keys=12,values=12,pairs=6]": "key", "parity": None}
@@ -141,8 +141,12 @@ def patched(name: str, layers: int, task: str) -> tuple[dict[str, tuple], list[n
         for parameter in subject.model.double().parameters():
             parameter.mul_(1.5)
     pairs = subject.pairs(N_PAIRS, subject.length, kind=TASKS[task])
-    in_parts = not isinstance(subject.model.decomposition(), Refusal)
-    components = [name for name in COMPONENTS if in_parts or name not in MEMORY]
+    decomposition = subject.model.decomposition()
+    assert isinstance(decomposition, Decomposition)
+    # A mixer that is called as a whole, as that of GPT-J before transformers 5, says no writes.
+    says = any(layer.mixing.writes is not None for layer in decomposition.layers)
+    assert says or not is_new()
+    components = [name for name in COMPONENTS if says or name != "write"]
     grid = recovery_grid(
         subject.model, pairs.clean.tokens_BT, pairs.corrupted.tokens_BT, pairs.answers_P,
         pairs.foils_P, pairs.readout_P, components=components, readout="log_prob",

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mecheval.errors import UsageError
-from mecheval.models.kernels import fla
+from mecheval.models.kernels import fla, scan
 from mecheval.models.kernels.delta import delta_rule
 from mecheval.models.kernels.fla import choose_linear
 from mecheval.models.kernels.linear import linear_attention
@@ -245,7 +245,7 @@ def test_half_precision_is_summed_in_single(run):
 
 
 def test_choice_of_implementation(monkeypatch):
-    monkeypatch.setattr(fla, "can_import", lambda name: True)
+    monkeypatch.setattr(scan, "can_import", lambda name: True)
     on_cpu = torch.zeros(1)
     assert choose_linear("reference", on_cpu) == "reference"
     assert choose_linear("auto", on_cpu) == "torch"
@@ -257,7 +257,7 @@ def test_choice_of_implementation(monkeypatch):
 
 
 def test_a_missing_package_is_named_before_anything_is_built():
-    if not fla.can_import("fla.ops"):
+    if not scan.can_import("fla.ops"):
         with pytest.raises(UsageError, match=r"'fla'.*pip install 'mecheval\[cuda\]'"):
             check_kernel("fused", fla.PACKAGE)
 

@@ -24,7 +24,7 @@ from mecheval.models.sites import MEMORY, Site
 if TYPE_CHECKING:
     from mecheval.interventions.chunk import Chunk
     from mecheval.interventions.engines.tail_states import TailStates
-    from mecheval.models.decomposition import Decomposition, Layer
+    from mecheval.models.decomposition import Layer
     from mecheval.models.mixing import Edit, Signals, State
 
 
@@ -156,7 +156,6 @@ class CellFinder:
     """Finds the groups of cells of one chunk of a grid.
 
     Attributes:
-        decomposition: The model in parts.
         chunk: The chunk.
         bases: The layers of its base runs.
         states: Memory of the base runs.
@@ -164,7 +163,6 @@ class CellFinder:
         differences: Of the sites that were patched so far.
     """
 
-    decomposition: Decomposition
     chunk: Chunk
     bases: list[Base]
     states: TailStates

@@ -80,7 +80,7 @@ class Tails:
             self.bases.append(Base.of(layer, stream_PTD, mlp_out_PTD, beside_PTE=beside_PTE))
         self.states = TailStates(decomposition, [base.signals for base in self.bases])
         self.donors = _donor_states(decomposition, chunk) if chunk.donor_streams else self.states
-        self.finder = CellFinder(decomposition, chunk, self.bases, self.states, self.donors)
+        self.finder = CellFinder(chunk, self.bases, self.states, self.donors)
         first_readout = int(chunk.base_runs.readout_P.min())
         self.patched_layers = PatchedLayers(self.bases, self.states, first_readout)
 

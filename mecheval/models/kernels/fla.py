@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from mecheval.errors import UsageError, require
-from mecheval.models.kernels.scan import can_import
+from mecheval.errors import require
+from mecheval.models.kernels.scan import takes_fused
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,15 +37,11 @@ def choose_linear(kernel: Kernel, v_BTHV: Tensor) -> LinearImplementation:
     Raises:
         UsageError: ``fused`` was asked for and cannot run here.
     """
-    fusable = v_BTHV.is_cuda and v_BTHV.dtype in _HALF
     if kernel == "reference":
         return "reference"
-    if kernel == "fused" and not fusable:
-        raise UsageError(
-            "kernel=fused runs linear attention and the delta rule on a CUDA device in float16 or "
-            "bfloat16 only. Use kernel=auto, which takes it where it can."
-        )
-    return "fla" if kernel == "fused" or (fusable and can_import(f"{PACKAGE}.ops")) else "torch"
+    fusable = v_BTHV.is_cuda and v_BTHV.dtype in _HALF
+    where = "linear attention and the delta rule on a CUDA device in float16 or bfloat16"
+    return "fla" if takes_fused(kernel, f"{PACKAGE}.ops", fusable=fusable, where=where) else "torch"
 
 
 def fused(

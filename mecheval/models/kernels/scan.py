@@ -69,12 +69,6 @@ class Scan(NamedTuple):
         """Return what all positions share: A, D and the bias."""
         return self[5:8]
 
-    def upcast(self) -> Scan:
-        """Return the scan in float32, or in float64 where its input is that."""
-        dtype = torch.float64 if self.x_BTE.dtype == torch.float64 else torch.float32
-        tensors = (value.to(dtype) for value in (*self.columns, *self.parameters))
-        return Scan._make((*tensors, *self[8:]))
-
     def per_channel(self) -> Scan:
         """Repeat what each head of Mamba-2 has for all of its channels."""
         width = self.x_BTE.shape[-1]
@@ -95,18 +89,27 @@ def choose(kernel: Kernel, x_BTE: Tensor, *, signed: bool = False) -> Implementa
     Raises:
         UsageError: ``fused`` was asked for and cannot run here.
     """
-    fusable = x_BTE.is_cuda and not signed and x_BTE.dtype != torch.float64
     if kernel == "reference":
         return "reference"
-    if kernel == "fused" and not fusable:
-        raise UsageError(
-            "kernel=fused runs on a CUDA device, below float64 and with eigenvalues=[0,1] only. "
-            "Use kernel=auto, which takes it where it can."
-        )
-    if kernel == "fused" or (fusable and can_import("mamba_ssm")):
+    fusable = x_BTE.is_cuda and not signed and x_BTE.dtype != torch.float64
+    where = "on a CUDA device, below float64 and with eigenvalues=[0,1]"
+    if takes_fused(kernel, "mamba_ssm", fusable=fusable, where=where):
         return "mamba_ssm"
     native = x_BTE.device.type == "cpu" and x_BTE.dtype != torch.float64
     return "c" if native and library().functions is not None else "torch"
+
+
+def takes_fused(kernel: Kernel, package: str, *, fusable: bool, where: str) -> bool:
+    """Say whether a package's fused kernel runs: where it can, if it is there or asked for.
+
+    Raises:
+        UsageError: It was asked for and cannot run here.
+    """
+    if kernel == "fused" and not fusable:
+        raise UsageError(
+            f"kernel=fused runs {where} only. Use kernel=auto, which takes it where it can."
+        )
+    return kernel == "fused" or (fusable and can_import(package))
 
 
 def check_kernel(kernel: Kernel, package: str = "mamba_ssm") -> None:

@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from mecheval.errors import require
+from mecheval.models.kernels import chunks
 from mecheval.models.kernels.c.functions import SelectiveScan
 from mecheval.models.kernels.scan import Scan, needs_gradient, skip_and_gate
 from mecheval.models.kernels.vmap_rules import folded, is_lifted, one_by_one
@@ -63,11 +64,11 @@ def in_full(
     state_BEN: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Run a scan in float32 or float64; its output is in the type of its input."""
-    with torch.autocast(scan.x_BTE.device.type, enabled=False):
-        wide = scan.upcast()
-        state_BEN = None if state_BEN is None else state_BEN.to(wide.x_BTE.dtype)
-        y_BTE, last_BEN = run(wide, state_BEN)
-    return y_BTE.to(scan.x_BTE.dtype), last_BEN
+
+    def run_wide(*tensors: Tensor) -> tuple[Tensor, Tensor]:
+        return run(Scan._make((*tensors[:8], *scan[8:])), tensors[8])
+
+    return chunks.in_full(run_wide, *scan.columns, *scan.parameters, state_BEN)
 
 
 def scan_step(scan: Scan, state_BEN: Tensor) -> tuple[Tensor, Tensor]:

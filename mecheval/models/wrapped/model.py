@@ -24,6 +24,7 @@ from mecheval.models.contract import SequenceModel, Tap
 from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.hooks import unvisited
 from mecheval.models.modes import evaluating
+from mecheval.models.stepping import stepped
 from mecheval.models.tolerance import STEPWISE
 from mecheval.models.wrapped import configured
 from mecheval.models.wrapped.decomposition.cache_context import cache_argument
@@ -257,10 +258,9 @@ class WrappedModel(SequenceModel):
         """Exchange all layers one by one, and go on as the runs whose cache that is."""
         tokens_BT = probe_tokens(self.module)
         half, last_B = tokens_BT.shape[1] // 2, tokens_BT[:, -1]
-        own, donor = self.start(len(tokens_BT)), self.start(len(tokens_BT))
-        for tokens_B, other_B in zip(tokens_BT.T[:half], tokens_BT.flip(0).T[:half], strict=True):
-            _, own = self.step(tokens_B, own)
-            _, donor = self.step(other_B, donor)
+        early_BN = tokens_BT[:, :half]
+        _, own = stepped(self, early_BN, self.start(len(tokens_BT)))
+        _, donor = stepped(self, early_BN.flip(0), self.start(len(tokens_BT)))
         mixed = own
         for layer in range(self.n_layers):
             mixed = self.exchanged(mixed, donor, layer, "cache")
@@ -280,9 +280,7 @@ class WrappedModel(SequenceModel):
         if self._cache_name is None:
             return False
         tokens_BT = probe_tokens(self.module)
-        whole_BTC, state, stepped = self(tokens_BT), self.start(len(tokens_BT)), []
-        for tokens_B in tokens_BT.T:
-            logits_BC, state = self.step(tokens_B, state)
-            stepped.append(logits_BC)
-        difference_BTC = torch.stack(stepped, 1) - whole_BTC
+        whole_BTC = self(tokens_BT)
+        stepped_BTC, _ = stepped(self, tokens_BT, self.start(len(tokens_BT)))
+        difference_BTC = stepped_BTC - whole_BTC
         return bool(difference_BTC.abs().max() <= STEPWISE * whole_BTC.abs().max())

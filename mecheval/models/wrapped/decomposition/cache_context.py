@@ -19,9 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from mecheval.models.hooks import unvisited, with_stream_output
-from mecheval.models.wrapped.decomposition.given_context import GivenContext, look_at
+from mecheval.models.wrapped.decomposition.given_context import GivenContext
 from mecheval.models.wrapped.decomposition.readout import instead, returning
-from mecheval.models.wrapped.decomposition.varying import Varying
 from mecheval.models.wrapped.discovery.structure import LENGTH, Structure, probe_tokens
 from mecheval.models.wrapped.recording.arguments import Arguments, swapped
 from mecheval.models.wrapped.recording.cache_tensors import tensors, with_tensors
@@ -66,7 +65,7 @@ class CacheContext(GivenContext):
         """Look how the model keeps its cache; see :class:`GivenContext`.
 
         Raises:
-            Inseparable: The model has no cache, or modules are given what depends on the tokens.
+            Inseparable: The model has no cache, or not all modules are called with it.
         """
         super().__init__(module, structure, modules)
         name = cache_argument(module)
@@ -75,16 +74,9 @@ class CacheContext(GivenContext):
         self.name = name
         self._outputs: list[Any] = []
         self._caches: dict[int, Any] = {0: self._empty_cache()}
-        self._varying = {number: Varying() for number in modules}
         half = LENGTH // 2
-        for first, last in ((0, 1), (0, half), (half, half + 1), (half, LENGTH)):
-            passes = self._passes(first, last)
-            for number, varying in self._varying.items():
-                look_at(varying, number, passes, length=last - first)
-
-    def varying(self, number: int) -> Varying:
-        """Return what of that which a block's module is given counts examples, or else varies."""
-        return self._varying[number]
+        for stretch in ((0, 1), (0, half), (half, half + 1), (half, LENGTH)):
+            self._look(*stretch)
 
     def going(self, number: int, first: int, beside_BNE: Tensor) -> tuple[Arguments, Any]:
         """Return what a block's module is given on the positions from one on.
@@ -204,19 +196,16 @@ def dense(cache: Any, n_examples: int) -> Any:
 
 def _as_exact_as(cache: Any, dtype: torch.dtype) -> Any:
     """Return a copy of a cache that keeps its numbers as exactly as a model computes."""
-    found = {
-        path: tensor.to(torch.promote_types(tensor.dtype, dtype))
-        for path, tensor in tensors(cache).items()
-        if tensor.is_floating_point()
-    }
-    return with_tensors(cache, found)
+    return _with_numbers(cache, lambda one: one.to(torch.promote_types(one.dtype, dtype)))
 
 
 def _hollow(cache: Any) -> Any:
     """Return a copy whose numbers are zeros that take no memory: only shapes and flags count."""
-    found = {
-        path: tensor.new_zeros(1).expand(tensor.shape)
-        for path, tensor in tensors(cache).items()
-        if tensor.is_floating_point() and tensor.dim()
-    }
-    return with_tensors(cache, found)
+    return _with_numbers(
+        cache, lambda one: one.new_zeros(1).expand(one.shape) if one.dim() else one
+    )
+
+
+def _with_numbers(cache: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    numbers = {path: one for path, one in tensors(cache).items() if one.is_floating_point()}
+    return with_tensors(cache, {path: change(one) for path, one in numbers.items()})

@@ -56,12 +56,10 @@ class GivenContext(ABC):
         self._written = n_writes(self._outside)
         ids = probe_tokens(module).unique().tolist()
         self._token, self._other = ids[-1], ids[0]
+        self._seen: list[tuple[int, list[Recorded]]] = []
+        self._varying: dict[int, Varying] = {}
         self._found: OrderedDict[tuple[int, int], Recorded] = OrderedDict()
         self._texts: tuple[Tensor, Recorded] | None = None
-
-    @abstractmethod
-    def varying(self, number: int) -> Varying:
-        """Return what of that which a block's module is given counts examples, or else varies."""
 
     @abstractmethod
     def _record(self, first: int, tokens_BN: Tensor, *, noisy: bool = False) -> Recorded:
@@ -72,6 +70,20 @@ class GivenContext(ABC):
             tokens_BN: The tokens from there on.
             noisy: Whether the stream before the first block is noise.
         """
+
+    def varying(self, number: int) -> Varying:
+        """Return what of that which a block's module is given counts examples, or else varies.
+
+        Raises:
+            Inseparable: It is given what depends on all tokens, or on what earlier blocks return.
+        """
+        if number not in self._varying:
+            varying = Varying()
+            for length, passes in self._seen:
+                few, many, others, noisy = (recorded[number] for recorded in passes)
+                varying.look(few, many, others=others, noisy=noisy, length=length)
+            self._varying[number] = varying
+        return self._varying[number]
 
     def beside(self, number: int) -> Callable[[Tensor], Tensor] | None:
         """Return what maps tokens ``(B, T)`` to what a module is given of them, ``(B, T, E)``.
@@ -97,12 +109,12 @@ class GivenContext(ABC):
         self._found.move_to_end(stretch)
         return self.varying(number).put(self._found[stretch][number], n_examples, beside_BNE)
 
-    def _passes(self, first: int, last: int) -> list[Recorded]:
+    def _look(self, first: int, last: int) -> None:
         """Record few examples, many, few with other tokens, and few with another stream."""
         few_BN, many_BN = (self.alike(last - first, n) for n in SIZES)
         texts = (few_BN, many_BN, torch.full_like(few_BN, self._other))
         recorded = [self._record(first, tokens_BN) for tokens_BN in texts]
-        return [*recorded, self._record(first, few_BN, noisy=True)]
+        self._seen.append((last - first, [*recorded, self._record(first, few_BN, noisy=True)]))
 
     def _of_tokens(self, number: int, tokens_BT: Tensor) -> Tensor:
         self._forget_others()
@@ -117,13 +129,3 @@ class GivenContext(ABC):
         if written != self._written:
             self._found.clear()
             self._texts, self._written = None, written
-
-
-def look_at(varying: Varying, number: int, passes: list[Recorded], *, length: int) -> None:
-    """Let one module's calls in some passes of a context be looked at.
-
-    Raises:
-        Inseparable: As for :meth:`Varying.look`.
-    """
-    few, many, others, noisy = (recorded[number] for recorded in passes)
-    varying.look(few, many, others=others, noisy=noisy, length=length)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from mecheval.models.hooks import unvisited
-from mecheval.models.wrapped.decomposition.given_context import GivenContext, look_at
+from mecheval.models.wrapped.decomposition.given_context import GivenContext
 from mecheval.models.wrapped.decomposition.head import no_logits
-from mecheval.models.wrapped.decomposition.varying import Varying
 from mecheval.models.wrapped.discovery.structure import LENGTH, Structure
 from mecheval.models.wrapped.recording.arguments import Arguments, receiving
 from mecheval.models.wrapped.recording.calls import noise_like, run
@@ -39,20 +38,7 @@ class StartContext(GivenContext):
             Inseparable: One of them is not called.
         """
         super().__init__(module, structure, modules)
-        self._varying: dict[int, Varying] = {}
-        self._seen = self._passes(0, LENGTH)
-
-    def varying(self, number: int) -> Varying:
-        """Return what of that which a block's module is given counts examples, or else varies.
-
-        Raises:
-            Inseparable: It is given what depends on all tokens, or on what earlier blocks return.
-        """
-        if number not in self._varying:
-            varying = Varying()
-            look_at(varying, number, self._seen, length=LENGTH)
-            self._varying[number] = varying
-        return self._varying[number]
+        self._look(0, LENGTH)
 
     def given(self, number: int, beside_BTE: Tensor) -> Arguments:
         """Return what a block's module is given in a run.

@@ -58,13 +58,11 @@ class Arguments:
         """Return the tensors beside the stream, by place: an argument can be None at times."""
         found: dict[Place, Tensor] = {}
 
-        def keep(place: Place, value: Any) -> Any:
-            if value is not STREAM:
-                found[place] = value
-            return value
+        def keep(place: Place, tensor: Tensor) -> Tensor:
+            found[place] = tensor
+            return tensor
 
-        _mapped(self.args, keep)
-        _mapped(dict(self.kwargs), keep)
+        self.changed(keep)
         return found
 
     def equals(self, other: Arguments) -> bool:

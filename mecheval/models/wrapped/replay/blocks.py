@@ -80,6 +80,13 @@ class RealBlocks:
         with left_as_found(block):
             return stream_output(given.call(block, stream_RTD.contiguous()))
 
+    def run_all(self, run_R: Tensor) -> Tensor:
+        """Return the stream after the last block, of some of the runs."""
+        stream_RTD = self.stream_PTD[run_R]
+        for layer in range(len(self.given)):
+            stream_RTD = self.run(layer, stream_RTD, run_R)
+        return stream_RTD
+
     def behind(self, first: int) -> RealBlocks | None:
         """Return the blocks of positions ``first`` on, which remember the run before them.
 
@@ -180,10 +187,7 @@ class Replayer:
         pairs = zip(half.given, more.given, strict=True)
         self.tail_axes = [growing_axes(*pair, SIZES) for pair in pairs]
         swapped_B = torch.arange(len(tokens_BT), device=tokens_BT.device).flip(0)
-        wanted_BTD, made_BTD = whole.stream_PTD[swapped_B], half.stream_PTD[swapped_B]
-        for layer in range(len(self.structure.blocks)):
-            wanted_BTD = whole.run(layer, wanted_BTD, swapped_B)
-            made_BTD = half.run(layer, made_BTD, swapped_B)
+        wanted_BTD, made_BTD = whole.run_all(swapped_B), half.run_all(swapped_B)
         check_same(made_BTD, wanted_BTD[:, first:], dtype=wanted_BTD.dtype, what="its own cache")
         return True
 
@@ -218,10 +222,7 @@ class Replayer:
                 )
         self.readout = RealReadout(self.module, self.structure)
         swapped_B = torch.arange(len(tokens_BT), device=tokens_BT.device).flip(0)
-        stream_BTD = base.stream_PTD[swapped_B]
-        for layer in range(len(self.structure.blocks)):
-            stream_BTD = base.run(layer, stream_BTD, swapped_B)
-        logits_RC = self.readout(stream_BTD.flatten(0, 1))
+        logits_RC = self.readout(base.run_all(swapped_B).flatten(0, 1))
         wanted_RC = logits_BTC[swapped_B].flatten(0, 1)
         dtype = next(self.module.parameters()).dtype
         check_same(logits_RC, wanted_RC, dtype=dtype, what="its blocks one by one")
