@@ -13,6 +13,7 @@ import ctypes
 import os
 import threading
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mecheval.own_code.explaining import is_out_of_memory
@@ -31,6 +32,7 @@ _NEVER = 2**31 - 1
 _CHOICES = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 
 
+@dataclass
 class Budget:
     """Bytes for the activations of one pass.
 
@@ -40,11 +42,9 @@ class Budget:
         largest: Most rows that were in one pass.
     """
 
-    def __init__(self, memory: int) -> None:
-        """Start with what the user allows."""
-        self.memory = memory
-        self.halvings = 0
-        self.largest = 0
+    memory: int
+    halvings: int = 0
+    largest: int = 0
 
     def rows(self, row_bytes: int) -> int:
         """Return how many rows of that size fit, at least one."""

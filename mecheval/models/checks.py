@@ -140,7 +140,7 @@ def _sites_exist(model: SequenceModel, tokens_BT: Tensor) -> Outcome:
 
 def _idle_hooks(model: SequenceModel, tokens_BT: Tensor) -> Outcome:
     logits_BTC = model(tokens_BT)
-    with visiting(dict.fromkeys(model.taps().values(), _leave)):
+    with visiting(dict.fromkeys(model.taps().values(), lambda _: None)):
         hooked_BTC = model(tokens_BT)
     return _identical(hooked_BTC, logits_BTC, "hooks that do nothing")
 
@@ -219,10 +219,6 @@ def _traced(model: SequenceModel, tokens_BT: Tensor) -> dict[Site, list[Tensor]]
     with visiting({tap: keeping(site) for site, tap in taps.items()}):
         model(tokens_BT)
     return seen
-
-
-def _leave(stream_BTD: Tensor) -> None:
-    return None
 
 
 def _replacing(value_BTD: Tensor) -> Callable[[Tensor], Tensor]:

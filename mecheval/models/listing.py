@@ -40,9 +40,14 @@ def site_infos(model: SequenceModel | nn.Module) -> list[SiteInfo]:
         for site, tap in taps.items()
     ]
     decomposition = model.decomposition()
-    for index, layer in enumerate(
-        () if isinstance(decomposition, Refusal) else decomposition.layers
-    ):
+    if isinstance(decomposition, Refusal):
+        paths = [taps[Site(index, "block_in")].path for index in range(model.n_layers)]
+        return found + [
+            SiteInfo(Site(index, component), path, "memory", "as the model keeps it")
+            for index, path in enumerate(paths)
+            for component in model.exchanges
+        ]
+    for index, layer in enumerate(decomposition.layers):
         mixer = taps.get(Site(index, "mixer_out"))
         path = "" if mixer is None else mixer.path
         for component, names, shapes in _memory(model, layer):
@@ -51,13 +56,6 @@ def site_infos(model: SequenceModel | nn.Module) -> list[SiteInfo]:
                 for name, part in zip(names, shapes, strict=True)
             )
             found.append(SiteInfo(Site(index, component), path, "memory", shape))
-    if isinstance(decomposition, Refusal) and model.exchanges:
-        for index in range(model.n_layers):
-            path = taps[Site(index, "block_in")].path
-            found += [
-                SiteInfo(Site(index, component), path, "memory", "as the model keeps it")
-                for component in model.exchanges
-            ]
     return found
 
 

@@ -40,8 +40,7 @@ def experts_one_by_one(module: nn.Module) -> bool:
     Returns:
         Whether anything had to be set.
     """
-    first = next(module.parameters(), None)
-    if first is None or first.dtype != torch.float64:
+    if next((weight.dtype for weight in module.parameters()), None) != torch.float64:
         return False
     grouped: list[Any] = [
         part

@@ -121,13 +121,16 @@ class WrappedModel(SequenceModel):
         self, tokens_BT: Tensor, answers_A: Tensor, read_BT: Tensor | None = None
     ) -> Tensor:
         """Return the logits ``(B, T, A)`` of some tokens, those of all others block by block."""
-        size = next(self.parameters()).element_size()
-        if not logits.fit(tokens_BT.numel(), self.vocab_size, size):
+        if not self._fit(tokens_BT):
             answers_only = self._found(AnswersOnly)
             if isinstance(answers_only, AnswersOnly):
                 with answers_only.taken(answers_A, read_BT):
                     return self(tokens_BT)
         return self(tokens_BT)[..., answers_A]
+
+    def _fit(self, tokens_BT: Tensor) -> bool:
+        size = next(self.parameters()).element_size()
+        return logits.fit(tokens_BT.numel(), self.vocab_size, size)
 
     @property
     def tree(self) -> nn.Module:
@@ -190,13 +193,8 @@ class WrappedModel(SequenceModel):
     def native_difference(self, tokens_BT: Tensor) -> float:
         """Return the largest absolute logit difference to the bare module, called as users do."""
         self.eval()
-        size = next(self.parameters()).element_size()
-        if logits.fit(tokens_BT.numel(), self.vocab_size, size):
-            parts = [tokens_BT]
-        else:
-            parts = tokens_BT.split(1)
         differences = []
-        for part_BT in parts:
+        for part_BT in tokens_BT.split(len(tokens_BT) if self._fit(tokens_BT) else 1):
             with left_as_found(self.module):
                 native_BTC = logits_of(self.module(part_BT))
             differences.append(float((self(part_BT) - native_BTC).abs().max()))
