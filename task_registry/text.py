@@ -36,11 +36,11 @@ class Text(TextTask):
     """Which token comes next in a text: the standard library of the interpreter, or one's own.
 
     Text is cut into byte pairs that are common in its training documents, or into bytes
-    (``vocabulary=256``). Whole documents, which are files or the pieces of a single one, belong to
-    training, validation or test; a token of their own stands between them, and is not asked for.
-    Training sequences begin anywhere; those of the other splits lie one behind the other. The hash
-    of text and vocabulary is part of what a cell is, so results of two versions of Python are of
-    two identities.
+    (``vocabulary=256``); a checkpoint reads it in the tokens of its own ``tokenizer``. Whole
+    documents, which are files or the pieces of a single one, belong to training, validation or
+    test; a token of their own stands between them, and is not asked for. Training sequences begin
+    anywhere; those of the other splits lie one behind the other. The hash of text and vocabulary is
+    part of what a cell is, so results of two versions of Python are of two identities.
 
     The counterfactual is another passage that ends with the same token and goes on otherwise.
 
@@ -49,6 +49,8 @@ class Text(TextTask):
         suffix: How the names of the files of a folder end; all files where empty.
         kilobytes: How much text is taken, in thousands of characters.
         vocabulary: Number of different tokens at most.
+        tokenizer: Whose tokens the text is cut into instead, of which those that occur are taken: a
+            folder, or a checkpoint of the hub.
     """
 
     ambiguous: ClassVar[bool] = True
@@ -62,6 +64,7 @@ class Text(TextTask):
     suffix: str = ".py"
     kilobytes: int = 12_000
     vocabulary: int = 512
+    tokenizer: str = ""
 
     def __post_init__(self) -> None:
         """Check the amount of text and the size of the vocabulary."""
@@ -75,7 +78,10 @@ class Text(TextTask):
     @property
     def text(self) -> Tokenized:
         """Return the text in tokens."""
-        return tokenized(self.folder, self.suffix, self.kilobytes, self.vocabulary)
+        return tokenized(
+            self.folder, self.suffix, self.kilobytes,
+            vocabulary=self.vocabulary, tokenizer=self.tokenizer,
+        )  # fmt: skip
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -84,7 +90,7 @@ class Text(TextTask):
 
     @property
     def strings(self) -> tuple[str, ...]:
-        """Return none: the tokens are of a vocabulary of this text, and of no model's."""
+        """Return none: a token is known by its id, where it is a tokenizer's, and by no text."""
         return ()
 
     @property

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from mecheval.tasks.text_task import TextTask
     from mecheval.tasks.tokenized import Tokenized
 
+_LOGITS = 1 << 24  # that are kept at once
+
 LOSS, BITS, GAIN = "loss", "bits_per_byte", "in_context_gain"
 
 
@@ -196,13 +198,14 @@ def _nats(subject: Subject, batch: Batch) -> np.ndarray:
     answers_A, nats = subject.answers_A, np.full(batch.tokens_BT.shape, np.nan)
     place_C = np.zeros(1 + answers_A.max(), np.int64)
     place_C[answers_A] = np.arange(len(answers_A))
-    for first in range(0, len(batch), subject.batch_size):  # logits of all would be too many
-        rows = slice(first, first + subject.batch_size)
+    size = max(1, min(subject.batch_size, _LOGITS // (batch.n_positions * len(answers_A))))
+    for first in range(0, len(batch), size):
+        rows = slice(first, first + size)
         part = batch.take(rows)
         asked_WT = part.targets_BT != UNSCORED
         logits_WTA = answer_logits(
             subject.model, part.tokens_BT, answers_A, read_BT=asked_WT,
-            batch_size=subject.batch_size,
+            batch_size=size,
         )  # fmt: skip
         logits_NA = logits_WTA[asked_WT].astype(np.float64)
         right_N1 = place_C[part.targets_BT[asked_WT]][:, None]

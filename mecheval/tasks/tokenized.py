@@ -19,6 +19,7 @@ from mecheval.tasks.contract import BOS
 from mecheval.tasks.corpus import corpus
 from mecheval.tasks.ngrams import NGrams
 from mecheval.tasks.splits import BUCKETS
+from mecheval.tasks.vocabularies import of_tokenizer, trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,23 +55,39 @@ class Tokenized:
     Attributes:
         symbols: BOS, END, and the tokens, as bytes are written in byte-level vocabularies.
         bytes_C: How many bytes of the text a symbol stands for.
+        ids: The ids of all tokens in a tokenizer's vocabulary; None where it is no tokenizer's.
         streams: The text of every split.
         sha256: Hash of the text and of the vocabulary.
     """
 
-    def __init__(self, folder: str, suffix: str, kilobytes: int, vocabulary: int) -> None:
-        """Cut a corpus into tokens of a vocabulary that is made from its training documents.
+    def __init__(
+        self, folder: str, suffix: str, kilobytes: int, *, vocabulary: int, tokenizer: str
+    ) -> None:
+        """Cut a corpus into tokens.
+
+        Args:
+            folder: Where it is; see :func:`mecheval.tasks.corpus.corpus`.
+            suffix: How the names of its files end.
+            kilobytes: How much of it is taken.
+            vocabulary: Most tokens of a vocabulary that is made from the training documents.
+            tokenizer: Whose tokens they are instead; none where empty.
 
         Raises:
-            UsageError: There is no text, or there are too few documents to split.
+            UsageError: There is no text or no such tokenizer, or there are too few documents.
         """
         found = corpus(folder, suffix, kilobytes)
-        by_split = split_documents(list(dict.fromkeys(filter(None, found.texts))))
-        tokens, cut = _vocabulary(by_split["train"], vocabulary)
-        self.symbols = (BOS, END, *tokens)
-        self.bytes_C = np.array([0, 0, *map(len, tokens)])
-        self.streams = {split: _stream(texts, cut) for split, texts in by_split.items()}
-        self.sha256 = hashlib.sha256(f"{found.sha256} {tokens}".encode()).hexdigest()
+        texts = list(dict.fromkeys(filter(None, found.texts)))
+        if tokenizer:
+            tokens, texts = of_tokenizer(tokenizer, texts)
+            by_split = split_documents(texts)
+        else:
+            by_split = split_documents(texts)
+            tokens = trained(by_split["train"], vocabulary)
+        self.symbols, self.ids = (BOS, END, *tokens.tokens), tokens.ids
+        self.bytes_C = np.array([0, 0, *map(len, tokens.tokens)])
+        self.streams = {split: _stream(texts, tokens.cut) for split, texts in by_split.items()}
+        content = f"{found.sha256} {tokens.tokens} {tokens.ids}"
+        self.sha256 = hashlib.sha256(content.encode()).hexdigest()
 
     def starts(self, split: Split, length: int) -> np.ndarray:
         """Return where the consecutive windows of a split begin, ``(W,)``.
@@ -161,9 +178,11 @@ class Tokenized:
 
 
 @lru_cache(maxsize=4)
-def tokenized(folder: str, suffix: str, kilobytes: int, vocabulary: int) -> Tokenized:
-    """Return a corpus in tokens, cut once per process."""
-    return Tokenized(folder, suffix, kilobytes, vocabulary)
+def tokenized(
+    folder: str, suffix: str, kilobytes: int, *, vocabulary: int, tokenizer: str = ""
+) -> Tokenized:
+    """Return a corpus in tokens, cut once per process; the arguments are those of the class."""
+    return Tokenized(folder, suffix, kilobytes, vocabulary=vocabulary, tokenizer=tokenizer)
 
 
 def split_documents(texts: Sequence[str]) -> dict[Split, list[str]]:
@@ -203,26 +222,3 @@ def _stream(texts: Sequence[str], cut: Callable[[str], np.ndarray]) -> Stream:
 def _coded(token_X: np.ndarray) -> np.ndarray:
     """Return tokens as the tables count them: the end of a document 0, tokens from 1 on."""
     return token_X - (FIRST - 1)
-
-
-def _vocabulary(
-    texts: Sequence[str], size: int
-) -> tuple[tuple[str, ...], Callable[[str], np.ndarray]]:
-    """Make a vocabulary of byte pairs that are common in some texts, and what cuts a text into it.
-
-    Returns:
-        The tokens, a character for each of their bytes; and a function from text to their indices.
-    """
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
-
-    def cut(text: str) -> np.ndarray:
-        return np.array(tokenizer.encode(text).ids, np.int64)
-
-    tokens = (tokenizer.id_to_token(index) for index in range(tokenizer.get_vocab_size()))
-    return tuple(token or "" for token in tokens), cut

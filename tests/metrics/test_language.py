@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from hf_families import build
+from hf_tokenizers import byte_tokenizer
 
 import mecheval
+from mecheval.errors import UsageError
 from mecheval.harness.gate import judged
 from mecheval.harness.selftest import subject_of
 from mecheval.metrics import configured_metric, measure
@@ -140,3 +143,33 @@ def test_a_small_model_learns_what_no_table_knows(tmp_path: Path) -> None:
     assert "is not 0.02 nats below its floor" in reason
     assert many.identity.recipe["gate_on"] == "loss"
     assert gate_in_words(many.identity) == "gate 0.02 nats below the floor"
+
+
+@pytest.mark.parametrize("family", ["gpt_neox", "mamba"])
+def test_a_checkpoint_reads_text_in_its_own_tokens(family: str, tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "lines")
+    tokenizer = byte_tokenizer([path.read_text() for path in sorted(source.iterdir())[:4]])
+    module: Any = build(family, vocab_size=len(tokenizer) + 8, num_hidden_layers=2)
+    for part in (module, tokenizer):
+        part.save_pretrained(tmp_path / "model")
+    name = f"text[folder={source},tokenizer={tmp_path / 'model'},min_length=16,max_length=16]"
+    report = mecheval.evaluate(
+        f"hf:{tmp_path / 'model'}", name, recipe={"steps": 0}, limit=8, device="cpu",
+        metrics=["language"], output=tmp_path / "out",
+    )[0]  # fmt: skip
+    task: Any = mecheval.load_task(name)
+    text = task.text
+    batch = text.windows("test", text.spread("test", 8, 16), 16)
+    ids_C = np.array([tokenizer.bos_token_id] * FIRST + list(text.ids))
+    with torch.no_grad():
+        logits = module.eval()(torch.as_tensor(ids_C[batch.tokens_BT])).logits[..., ids_C[FIRST:]]
+    targets = torch.as_tensor(batch.targets_BT)
+    asked = targets != UNSCORED
+    expected = torch.nn.functional.cross_entropy(logits[asked], targets[asked] - FIRST)
+    assert report.metrics[0].value == pytest.approx(float(expected), abs=1e-4)
+    assert report.learned is False
+    with pytest.raises(UsageError, match="is not in the tokens of"):
+        mecheval.evaluate(
+            f"hf:{tmp_path / 'model'}", f"text[folder={source},{LENGTHS}]", recipe={"steps": 0},
+            device="cpu", output=tmp_path / "out",
+        )  # fmt: skip

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hf_tokenizers import byte_tokenizer, word_tokenizer
 from source_files import write_source
 
 from mecheval.errors import UsageError
+from mecheval.models.hub.tokens import encode
 from mecheval.registry import Registry
 from mecheval.seeding import stream
 from mecheval.tasks import UNSCORED, Pairs
@@ -104,6 +106,35 @@ def test_bytes_are_the_smallest_vocabulary(task) -> None:
     for vocabulary in (255, 8193):
         with pytest.raises(UsageError, match=r"give at least 1 of the first, and 256 \(bytes\) to"):
             Text(vocabulary=vocabulary)
+
+
+def test_a_tokenizer_gives_its_ids(task, tmp_path: Path) -> None:
+    files = [path.read_text() for path in sorted(Path(task.folder).iterdir())]
+    tokenizer = byte_tokenizer(files[:8])
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    cut = Text(**SMALL, folder=task.folder, tokenizer=str(tmp_path / "tokenizer"))
+    token_X = cut.text.streams["test"].token_X
+    first = token_X[: np.flatnonzero(token_X == FIRST - 1)[0]]
+    ids = [cut.text.ids[token - FIRST] for token in first]
+    assert tokenizer.decode(ids) in files
+    assert cut.text.bytes_C[first].sum() == len(tokenizer.decode(ids).encode())
+    assert cut.data_sha256 != task.data_sha256
+    encoding = encode(cut, tokenizer, symbols="text", vocab_size=len(tokenizer), name="own")
+    assert encoding.code_C[first].tolist() == ids
+    assert encoding.code_C[0] == encoding.code_C[1] == tokenizer.bos_token_id
+    for other in (task, Text(**SMALL, folder=task.folder, tokenizer=str(tmp_path / "tokenizer"))):
+        if other is not task:
+            tokenizer = byte_tokenizer(["other words"])
+        with pytest.raises(UsageError, match=r"not in the tokens of 'own'\. Cut it by that"):
+            encode(other, tokenizer, symbols="text", vocab_size=2000, name="own")
+
+
+def test_a_tokenizer_of_other_than_bytes_is_refused(task, tmp_path: Path) -> None:
+    word_tokenizer(["alpha"]).save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match=r"None of 64 documents comes back from the tokens"):
+        _ = Text(**SMALL, folder=task.folder, tokenizer=str(tmp_path)).text
+    with pytest.raises(UsageError, match=r"nothing' cannot be loaded .* Give a folder with its"):
+        _ = Text(**SMALL, folder=task.folder, tokenizer=str(tmp_path / "nothing")).text
 
 
 def test_a_single_file_is_cut_into_pieces(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from mecheval import seeding
 from mecheval.errors import UsageError
 from mecheval.models.contract import Encoding
 from mecheval.tasks.contract import BOS
+from mecheval.tasks.text_task import TextTask
+from mecheval.tasks.tokenized import FIRST
 
 if TYPE_CHECKING:
     from mecheval.tasks import Task
@@ -27,8 +29,9 @@ def encode(
     else a new token. New tokens follow the last row of the embedding, which is often padded beyond
     the tokenizer's own vocabulary.
 
-    A task without strings, such as one with a large random vocabulary, gets ordinary tokens of the
-    tokenizer, drawn once for all: the same ones for every seed.
+    A text keeps its tokens, which have to be the tokenizer's; the end of a document becomes what
+    BOS does. A task without strings, such as one with a large random vocabulary, gets ordinary
+    tokens of the tokenizer, drawn once for all: the same ones for every seed.
 
     Args:
         task: The task.
@@ -41,6 +44,8 @@ def encode(
     Raises:
         UsageError: A string is not a single token, or two symbols would share a token.
     """
+    if isinstance(task, TextTask) and symbols == "text":
+        return _encode_text(task, tokenizer, vocab_size=vocab_size, name=name)
     ids: list[int | None] = [
         _bos(tokenizer, vocab_size) if symbol == BOS else None for symbol in task.symbols
     ]
@@ -62,6 +67,28 @@ def encode(
     added = tuple(symbol for symbol, known in zip(task.symbols, ids, strict=True) if known is None)
     fresh = iter(range(vocab_size, vocab_size + len(added)))
     code_C = np.array([next(fresh) if known is None else known for known in ids], np.int64)
+    return Encoding(code_C=code_C, vocab_size=vocab_size + len(added), added=added)
+
+
+def _encode_text(task: TextTask, tokenizer: Any, *, vocab_size: int, name: str) -> Encoding:
+    """Take the ids by which a text was cut.
+
+    Raises:
+        UsageError: It was not cut by this tokenizer.
+    """
+    ids, known = task.text.ids, None
+    if tokenizer is not None and ids is not None and max(ids) < vocab_size:
+        known = tuple(tokenizer.convert_ids_to_tokens(list(ids)))
+    if ids is None or known != task.symbols[FIRST:]:
+        raise UsageError(
+            f"The text of task '{task.card.name}' is not in the tokens of '{name}'. Cut it by that "
+            f"tokenizer, {task.card.name}[tokenizer=NAME_OR_FOLDER], or give the symbols new "
+            f"tokens: {name}[symbols=added]."
+        )
+    bos = _bos(tokenizer, vocab_size)
+    added = (BOS,) if bos is None else ()
+    first = vocab_size if bos is None else bos
+    code_C = np.array([first, first, *ids], np.int64)
     return Encoding(code_C=code_C, vocab_size=vocab_size + len(added), added=added)
 
 
