@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-_GROUP = 8
+_GROUP = 8  # latents of which the largest is looked at first
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _largest(values_BX: Tensor, k: int) -> Tensor:
     """Return where the k largest of every row are, ``(B, K)``, in any order.
 
     On a CPU in two steps, which leave out most of what cannot be among them: the k largest of a row
-    are in the k groups of eight whose largest are the largest. This takes a third of the time of
+    are in the k groups of eight whose largest are the largest. This takes 0.4 of the time of
     ``topk``.
     """
     n_rows, n_values = values_BX.shape
