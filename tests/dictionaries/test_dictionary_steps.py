@@ -9,6 +9,8 @@ import torch
 from mecheval.dictionaries import DictionaryRecipe
 from mecheval.dictionaries.active import largest_of_batch, largest_of_rows
 from mecheval.dictionaries.coder import Coder
+from mecheval.dictionaries.rows import Rows
+from mecheval.dictionaries.statistics import Statistics
 
 B, M, D, K = 64, 40, 8, 4
 
@@ -66,15 +68,17 @@ def test_steps_are_those_of_the_formulas(selection: str) -> None:
 
 
 @pytest.mark.parametrize("n_latents", [30, 40, 80, 400])  # in one step, and in two
-@pytest.mark.parametrize("values", ["normal", "equal", "zeros", "nan"])
+@pytest.mark.parametrize("values", ["normal", "equal", "zeros", "nan", "nan and equal"])
 def test_the_largest_are_chosen_also_where_they_are_equal(values: str, n_latents: int) -> None:
     before = torch.randn((B, n_latents), generator=torch.Generator().manual_seed(0))
     if values == "equal":
         before = before.round()
     elif values == "zeros":
         before[::2] = 0
-    elif values == "nan":
+    elif "nan" in values:
         before[3, 5] = torch.nan
+        if "equal" in values:  # one too many in the next row, as there is one too few in this
+            before[4, :5] = torch.tensor([9.0, 8.0, 7.0, 6.0, 6.0])
     pattern, found = largest_of_rows(before, K)
     latents = pattern.latents_E.view(B, K).numpy()
     assert (np.diff(np.sort(latents, axis=1), axis=1) > 0).all()
@@ -87,6 +91,43 @@ def test_the_largest_are_chosen_also_where_they_are_equal(values: str, n_latents
     torch.testing.assert_close(
         before.gather(1, pattern.latents_E.view(B, K)), found.view(B, K), equal_nan=True
     )
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_finished_dictionary_has_the_statistics_in_its_weights(grouped: bool) -> None:
+    coder = Coder.new((M, D), K, DictionaryRecipe(), ("", 0), torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        coder.weights[1].normal_(generator=generator)
+        coder.weights[3].normal_(generator=generator)
+    z = torch.randn((B, D), generator=generator)
+    means = 5 * torch.randn((2, D), generator=generator)
+    group = np.arange(B) % 2 * (1 if grouped else 0)
+    x = means[group] + 3 * z
+    of_groups = torch.cat([means, means[:1]]) if grouped else None
+    statistics = Statistics(np.arange(B), float("inf"), means[0], of_groups, 3.0)
+    dictionary = coder.finished(statistics, None, {})
+    encoder, bias, decoder, centre = coder.weights
+    codes = chosen((z - centre) @ encoder.T + bias, K, "topk").detach()
+    found = dictionary.encode(x, group)
+    assert np.allclose(found.csr.toarray(), 3 * codes, atol=1e-4)
+    back = means[group] + 3 * (codes @ decoder + centre).detach()
+    assert np.allclose(dictionary.decode(found, group), back, atol=1e-3)
+
+
+def test_statistics_are_of_the_rows_that_count() -> None:
+    rng = np.random.default_rng(0)
+    x, group = rng.standard_normal((300, D)) + 2, np.arange(300) % 3
+    x[:5] *= 1000
+    found = Statistics.of(Rows.of(x, group), torch.device("cpu"))
+    assert found.kept_U.tolist() == list(range(5, 300))
+    assert found.norm_limit == pytest.approx(10 * np.median(np.linalg.norm(x, axis=1)))
+    assert np.allclose(found.mean_D, x[5:].mean(0), atol=1e-6)
+    means = np.stack([x[5:][group[5:] == g].mean(0) for g in range(3)])
+    assert found.means_GD is not None
+    assert np.allclose(found.means_GD, [*means, x[5:].mean(0)], atol=1e-6)
+    left = x[5:] - means[group[5:]]
+    assert found.scale == pytest.approx(np.sqrt(np.square(left).mean()), rel=1e-5)
 
 
 def test_the_rate_rises_and_falls() -> None:
