@@ -222,7 +222,7 @@ def test_an_edited_helper_is_measured_anew(notebook: Notebook, tmp_path: Path) -
     def measured() -> tuple[float | None, str]:
         (report,) = mecheval.evaluate(
             "lstm", "parity", metrics=[notebook.mine()()], output=tmp_path, device="cpu",
-            recipe={"steps": 0, "gate": 1e-9}, limit=8,
+            recipe={"steps": 0, "gate": 0.0}, limit=8,
         )  # fmt: skip
         return report.metrics[-1].value, report.key
 
@@ -241,7 +241,7 @@ def test_a_constant_that_the_metric_moves_stops_nothing(notebook: Notebook) -> N
     notebook.cell(METRIC)
     reports = mecheval.evaluate(
         "lstm", "parity", seeds=[0, 1], metrics=[notebook.mine()()], device="cpu",
-        recipe={"steps": 0, "gate": 1e-9}, limit=8,
+        recipe={"steps": 0, "gate": 0.0}, limit=8,
     )  # fmt: skip
     assert [report.metrics[-1].value for report in reports] == [1.0, 2.0]
 

@@ -43,7 +43,7 @@ ABSOLUTE = {
     "of helper": ("from helper_two import V", "pass", "V", "helper_abs.py"),
     "namespace": ("from helper_space import deep", "pass", "deep.V", "helper_space/deep.py"),
 }
-BRIEF = {"limit": 8, "recipe": {"steps": 0, "gate": 1e-9}, "device": "cpu"}
+BRIEF = {"limit": 8, "recipe": {"steps": 0, "gate": 0.0}, "device": "cpu"}
 
 
 @pytest.fixture
