@@ -76,35 +76,52 @@ class Recordings:
         return [found[layer] for layer in layers]
 
     def coded(
-        self, coding: Coding, places: Places, layer: int, *, trained: bool = True, seed: int = 0
-    ) -> Coded:
-        """Return codes of a dictionary; see :meth:`mecheval.metrics.pairs.places.Network.coded`.
+        self,
+        coding: Coding,
+        places: Places,
+        layers: Sequence[int],
+        *,
+        trained: bool = True,
+        seeds: Sequence[int] = (0,),
+    ) -> list[list[Coded]]:
+        """Return codes of dictionaries; see :meth:`mecheval.metrics.pairs.places.Network.coded`.
 
-        The codes are kept; the activations that the dictionary is trained on are not, which are
-        many more.
+        The codes are kept, each as soon as they are there. The activations that dictionaries are
+        trained on are not, which are many more: all layers that lack some are recorded in one pass.
 
         Raises:
             StorageError: The cache cannot be written.
         """
         network = self._network_key(trained)
+        paths = {
+            (layer, seed): self._codes_path(network, coding, places, layer, seed)
+            for layer in layers
+            for seed in seeds
+        }
+        with cache_lock(cache_of(self.cell), network):
+            found = {key: coded for key, path in paths.items() if (coded := _read_codes(path))}
+            lacking = sorted({layer for layer, seed in paths if (layer, seed) not in found})
+            if lacking:
+                training, test = (
+                    self._record(of, lacking, trained=trained) for of in (coding.training, places)
+                )
+                for layer, *streams in zip(lacking, training, test, strict=True):
+                    for seed in (seed for seed in seeds if (layer, seed) not in found):
+                        name = f"{network} {layer}"
+                        coded = encoded(coding, streams, places, name=name, seed=seed)
+                        write_cached(paths[layer, seed], _packed_codes(coded))
+                        found[layer, seed] = coded
+        return [[found[layer, seed] for seed in seeds] for layer in layers]
+
+    def _codes_path(
+        self, network: str, coding: Coding, places: Places, layer: int, seed: int
+    ) -> Path:
         content = {
             "of": network, "layer": layer, "places": places.sha256, "seed": seed,
             "coding": coding.content,
         }  # fmt: skip
         key = sha256_of(content)
-        path = cache_of(self.cell) / CODES / key[:2] / f"{key}.npz"
-        with cache_lock(cache_of(self.cell), key):
-            found = _read_codes(path)
-            if found is None:
-                found = encoded(
-                    coding,
-                    lambda of: self._record(of, [layer], trained=trained)[0],
-                    places,
-                    name=f"{network} {layer}",
-                    seed=seed,
-                )
-                write_cached(path, _packed_codes(found))
-        return found
+        return cache_of(self.cell) / CODES / key[:2] / f"{key}.npz"
 
     def _network_key(self, trained: bool) -> str:
         identity = self.cell.identity.model_dump(mode="json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -94,7 +95,8 @@ def coded(
     given = {"of": "context", "training": draw_places(TASK, 64, 12, "train"), "width": 2, "k": 2,
              "n_rows": 2000}  # fmt: skip
     coding = Coding(**{**given, **fields})
-    return network_.coded(coding, places, layer, trained=trained, seed=seed)
+    ((found,),) = network_.coded(coding, places, [layer], trained=trained, seeds=[seed])
+    return found
 
 
 def codes_there(cache: Path) -> list[Path]:
@@ -133,3 +135,25 @@ def test_whatever_decides_codes_is_in_their_key(tmp_path, places) -> None:
 def test_training_places_are_of_other_sequences_than_test_places() -> None:
     train, test = (draw_places(TASK, 64, 12, split) for split in ("train", "test"))
     assert not {*map(bytes, train.symbols_BT)} & {*map(bytes, test.symbols_BT)}
+
+
+def test_all_dictionaries_of_a_network_share_its_passes(tmp_path, places, monkeypatch) -> None:
+    passes = []
+    record = Recordings._record
+
+    def counting(self, where, layers, *, trained):
+        passes.append(list(layers))
+        return record(self, where, layers, trained=trained)
+
+    monkeypatch.setattr(Recordings, "_record", counting)
+    coding = Coding("context", draw_places(TASK, 64, 12, "train"), 2, 2, 2000)
+    first = network(tmp_path).coded(coding, places, [1, 2], seeds=[0, 1])
+    assert passes == [[1, 2], [1, 2]]  # where they are trained, and what is encoded
+    assert len({coded.codes.csr.data.tobytes() for of in first for coded in of}) == 4
+    codes_there(tmp_path)[0].unlink()
+    again = network(tmp_path).coded(coding, places, [1, 2], seeds=[0, 1])
+    assert len(passes) == 4
+    assert passes[2] == passes[3]
+    assert len(passes[2]) == 1  # the layer whose codes were lost
+    for ours, theirs in zip(chain(*first), chain(*again), strict=True):
+        assert (ours.codes.csr != theirs.codes.csr).nnz == 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import mecheval
 from mecheval.dictionaries import SparseCodes
@@ -36,11 +37,14 @@ class Given:
     n_layers: int = 1
     asked: list = field(default_factory=list)
 
-    def coded(self, coding, places, layer, *, trained=True, seed=0):
-        self.asked.append((coding.of, layer, trained, seed))
-        found = (self.own, self.twin)[seed] if trained else self.untrained
-        return Coded(SparseCodes.of(mecheval.dictionaries.codes.sparse.csr_array(found)),
-                     self.fve, 3.0, 1.0)  # fmt: skip
+    def coded(self, coding, places, layers, *, trained=True, seeds=(0,)):
+        self.asked += [(coding.of, layer, trained, seed) for layer in layers for seed in seeds]
+        all_codes = (self.own, self.twin) if trained else (self.untrained,)
+        held = [
+            Coded(SparseCodes.of(sparse.csr_array(found)), self.fve, 3.0, 1.0)
+            for found in all_codes
+        ]
+        return [[held[seed] for seed in seeds] for _ in layers]
 
 
 TRUTH = codes(0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mecheval.dictionaries import DictionaryRecipe, train_dictionary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     import numpy as np
 
@@ -65,7 +65,7 @@ class Coded(NamedTuple):
 
 def encoded(
     coding: Coding,
-    streams: Callable[[Places], np.ndarray],
+    streams: Sequence[np.ndarray],
     places: Places,
     *,
     name: str,
@@ -75,23 +75,23 @@ def encoded(
 
     Args:
         coding: The dictionary.
-        streams: Gives the activations at places, ``(N, D)``.
+        streams: The activations ``(N, D)`` where it is trained, and at the places.
         places: What is encoded.
         name: Of the network and the layer: dictionaries of others begin with other weights.
         seed: Of the dictionary.
     """
     beyond = coding.of == "context"
-    stream_ND = streams(coding.training)
+    training_ND, stream_ND = streams
     dictionary = train_dictionary(
-        stream_ND,
+        training_ND,
         coding.width,
-        min(coding.k, coding.width * stream_ND.shape[1]),
+        min(coding.k, coding.width * training_ND.shape[1]),
         seed,
         groups_N=coding.training.symbol_N if beyond else None,
         recipe=DictionaryRecipe(n_rows=coding.n_rows),
         name=name,
     )
-    stream_ND, group_N = streams(places), places.symbol_N if beyond else None
+    group_N = places.symbol_N if beyond else None
     codes = dictionary.encode(stream_ND, group_N)
     quality = dictionary.evaluate(stream_ND, group_N, codes)
     return Coded(codes, quality.fve, quality.l0, quality.alive)

@@ -123,7 +123,7 @@ class FeatureSimilarity(PairMetric):
             return [self.result(layout, none, 0)]
         coding = _coding(self, training)
         depths = depths_of(a.n_layers, b.n_layers, self.depths)
-        found = [_at(depth, a, b, coding, places) for depth in depths]
+        found = _compared(a, b, depths, coding, places)
         return [_result(self, layout, depths, found)]
 
 
@@ -158,29 +158,34 @@ class _Score(NamedTuple):
     reason: str
 
 
-def _at(depth: Depth, a: Network, b: Network, coding: Coding, places: Places) -> _AtDepth:
-    """Make the dictionaries of one depth, six of them trained once for all pairs, and compare."""
-    own, twin, untrained = (
-        [
-            network.coded(coding, places, layer, trained=trained, seed=seed)
-            for network, layer in ((a, depth.layer_a), (b, depth.layer_b))
-        ]
-        for trained, seed in ((True, 0), (True, 1), (False, 0))
-    )
+def _compared(
+    a: Network, b: Network, depths: Sequence[Depth], coding: Coding, places: Places
+) -> list[_AtDepth]:
+    """Compare two networks at every depth, whose dictionaries are trained once for all pairs."""
+    sides = [(a, [depth.layer_a for depth in depths]), (b, [depth.layer_b for depth in depths])]
+    trained = [network.coded(coding, places, layers, seeds=(0, 1)) for network, layers in sides]
+    untrained = [network.coded(coding, places, layers, trained=False) for network, layers in sides]
 
     def score(x: Coded, y: Coded) -> _Score:
         return _scored(x, y, places, beyond=coding.of == "stream")
 
-    both = score(*own)
-    return _AtDepth(
-        both.held_out,
-        both.plain,
-        (score(untrained[0], own[1]).held_out, score(own[0], untrained[1]).held_out),
-        (score(own[0], twin[0]).held_out, score(own[1], twin[1]).held_out),
-        both.symbol,
-        (_number(own[0].fve), _number(own[1].fve)),
-        both.reason,
-    )
+    found = []
+    for (own_a, twin_a), (own_b, twin_b), (none_a,), (none_b,) in zip(
+        *trained, *untrained, strict=True
+    ):
+        both = score(own_a, own_b)
+        found.append(
+            _AtDepth(
+                both.held_out,
+                both.plain,
+                (score(none_a, own_b).held_out, score(own_a, none_b).held_out),
+                (score(own_a, twin_a).held_out, score(own_b, twin_b).held_out),
+                both.symbol,
+                (_number(own_a.fve), _number(own_b.fve)),
+                both.reason,
+            )
+        )
+    return found
 
 
 def _scored(x: Coded, y: Coded, places: Places, *, beyond: bool) -> _Score:

@@ -81,16 +81,22 @@ class Network(Protocol):
         ...
 
     def coded(
-        self, coding: Coding, places: Places, layer: int, *, trained: bool = True, seed: int = 0
-    ) -> Coded:
-        """Return the codes of the residual stream behind so many blocks, of a dictionary of it.
+        self,
+        coding: Coding,
+        places: Places,
+        layers: Sequence[int],
+        *,
+        trained: bool = True,
+        seeds: Sequence[int] = (0,),
+    ) -> list[list[Coded]]:
+        """Return codes of the residual stream, of dictionaries of it, by layer and seed.
 
         Args:
-            coding: The dictionary, and what it is trained on.
+            coding: The dictionaries, and what they are trained on.
             places: What is encoded.
-            layer: Behind how many blocks.
+            layers: Behind how many blocks.
             trained: As for :meth:`streams`.
-            seed: Of the dictionary.
+            seeds: Of the dictionaries of each layer.
         """
         ...
 
@@ -124,17 +130,26 @@ class Loaded:
         return record(model, self.code_C, places, layers, batch_size=self.batch_size)
 
     def coded(
-        self, coding: Coding, places: Places, layer: int, *, trained: bool = True, seed: int = 0
-    ) -> Coded:
-        """Return the codes of a dictionary; see :meth:`Network.coded`."""
+        self,
+        coding: Coding,
+        places: Places,
+        layers: Sequence[int],
+        *,
+        trained: bool = True,
+        seeds: Sequence[int] = (0,),
+    ) -> list[list[Coded]]:
+        """Return the codes of dictionaries; see :meth:`Network.coded`."""
         from mecheval.metrics.pairs.coding import encoded
         from mecheval.training.checkpoints import state_sha256  # import torch
 
-        def streams(of: Places) -> np.ndarray:
-            return self.streams(of, [layer], trained=trained)[0]
-
-        name = f"{state_sha256(self.model)} {layer} {trained}"
-        return encoded(coding, streams, places, name=name, seed=seed)
+        name = f"{state_sha256(self.model)} {trained}"
+        training, test = (
+            self.streams(of, layers, trained=trained) for of in (coding.training, places)
+        )
+        return [
+            [encoded(coding, streams, places, name=f"{name} {layer}", seed=seed) for seed in seeds]
+            for layer, *streams in zip(layers, training, test, strict=True)
+        ]
 
 
 def draw_places(task: Task, n: int, per_sequence: int, split: Split = "test") -> Places:
