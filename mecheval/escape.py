@@ -10,6 +10,7 @@ from __future__ import annotations
 import html as _html
 import re
 from typing import Any
+from urllib.parse import quote
 
 MOST_QUOTED = 80
 """Most characters of input that a message repeats."""
@@ -105,6 +106,14 @@ def markdown(text: str) -> Markdown:
         return text
     plain = _ENTITY.sub("&amp;", line(text)).replace("<", "&lt;")
     return Markdown(_MARKUP.sub(lambda found: "\\" + found[0], plain))
+
+
+def image(title: str, file: str) -> Markdown:
+    """Return Markdown that shows a picture; nothing in its title begins or ends a link."""
+    # markdown() looks at what follows a backslash: behind the last one comes the bracket from here.
+    plain = markdown(f"{title}]").removesuffix("]")
+    plain = re.sub(r"[\[\]]", r"\\\g<0>", plain)
+    return Markdown(f"![{plain}]({quote(file)})")
 
 
 def code(text: str) -> Markdown:

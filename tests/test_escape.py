@@ -9,7 +9,7 @@ import unicodedata
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mecheval import escape
@@ -135,6 +135,24 @@ def test_code_shows_the_text_and_nothing_else(text: str) -> None:
     found = read(MarkdownIt("commonmark").render(f"- {escape.code(text)}: x"))
     assert sorted(found.tags) == ["code", "li", "ul"]
     assert found.text.replace(" ", "").strip() == f"{escape.line(text)}: x".replace(" ", "")
+
+
+@thorough
+@given(texts.filter(str.strip))
+@example("a[b")
+@example("](x) <b>")
+@example("\\[")
+def test_an_image_is_one_picture_with_its_title(text: str) -> None:
+    from markdown_it import MarkdownIt
+
+    (paragraph,) = [
+        token for token in MarkdownIt("commonmark").parse(f"{escape.image(text, 'a b.png')}\n")
+        if token.type == "inline"
+    ]  # fmt: skip
+    (found,) = paragraph.children or ()
+    assert (found.type, found.attrs["src"]) == ("image", "a%20b.png")
+    assert found.content.replace(" ", "") or not escape.line(text).strip()
+    assert {child.type for child in found.children or ()} <= {"text", "text_special"}
 
 
 def test_markdown_leaves_common_names_as_they_are() -> None:

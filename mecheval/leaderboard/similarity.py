@@ -58,7 +58,7 @@ def _part(matrix: Matrix, picture: str | None) -> list[str]:
         said = [f"{title}: no two models have a number."]
         return [bullets([*said, *matrix.notes]) + "\n"]
     parts = [titled([title, caption], *matrix.table()) + "\n"]
-    parts += [f"![{escape.markdown(title)}]({picture})\n"] if picture else []
+    parts += [escape.image(title, picture) + "\n"] if picture else []
     return [*parts, bullets(matrix.notes) + "\n"]
 
 

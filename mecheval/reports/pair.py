@@ -124,6 +124,14 @@ class PairReport(Record):
     command: list[str] = []
     """Command line that made the report."""
 
+    def __repr__(self) -> str:
+        """Return a line: which pair it is of, and its numbers with what they are read against."""
+        from mecheval.reports.pair_display import line
+
+        return line(self)
+
+    __str__ = __repr__
+
     @field_validator("sides")
     @classmethod
     def _are_of_the_identity(cls, sides: list[PairSide], info: ValidationInfo) -> list[PairSide]:

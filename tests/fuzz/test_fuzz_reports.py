@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import commands
 import hostile
@@ -18,15 +18,28 @@ from commands import fuzzed
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from synthetic_reports import retrieval, snapshots, synthetic
+from synthetic_pairs import synthetic_pair
+from synthetic_reports import retrieval, snapshots, synthetic, write
 
 from mecheval.leaderboard.tables import SCHEMA
-from mecheval.reports.files import cell_key, dumps, report_path
+from mecheval.reports.canonical import digest_of
+from mecheval.reports.files import cell_key, dumps, report_path, sealed
+from mecheval.reports.levels import with_levels
 from mecheval.reports.schema import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 GOOD = [
     json.loads(dumps(report))
     for report in (synthetic(), synthetic(task="dyck", learned=False), snapshots(retrieval()))
+]
+CELLS = [synthetic("gru"), synthetic("lstm"), synthetic("gru", seed=1)]
+PAIRS = [
+    json.loads(dumps(sealed(report)))
+    for report in with_levels(
+        [synthetic_pair(CELLS[0], CELLS[1]), synthetic_pair(CELLS[0], CELLS[2], 0.9)]
+    )
 ]
 STRUCTURE = ("table", "thead", "tbody", "tr", "th", "td", "h1", "h2", "p", "ul", "li", "em",
              "code")  # fmt: skip
@@ -34,9 +47,9 @@ STRUCTURE = ("table", "thead", "tbody", "tr", "th", "td", "h1", "h2", "p", "ul",
 
 
 @st.composite
-def changed(draw: st.DrawFn) -> dict[str, Any]:
+def changed(draw: st.DrawFn, good: Sequence[dict[str, Any]] = GOOD) -> dict[str, Any]:
     """Return a report in which some places hold something else, or are gone, or are new."""
-    content = json.loads(json.dumps(draw(st.sampled_from(GOOD))))
+    content = json.loads(json.dumps(draw(st.sampled_from(good))))
     for _ in range(draw(st.integers(1, 3))):
         part: Any = content
         while True:
@@ -126,20 +139,26 @@ def place_of(data: bytes, root: Path) -> Path:
         return root / "gru" / "parity@1" / "seed0.json"
 
 
-def check_tables(folder: Path) -> None:
-    """Check that nothing in the tables is anything but text."""
+def check_markdown(markdown: str, allowed: Sequence[str]) -> None:
+    """Check that nothing in Markdown is anything but text, in tags that are allowed."""
     from markdown_it import MarkdownIt
 
-    markdown, table, content = (
-        (folder / f"leaderboard.{suffix}").read_text() for suffix in ("md", "csv", "json")
-    )
-    assert not commands.acting(markdown + table + content)
+    assert not commands.acting(markdown)
     renderer = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     tokens = renderer.parse(markdown)
     inner = [child for token in tokens for child in token.children or ()]
     tags = {token.tag for token in [*tokens, *inner] if token.tag and token.type != "softbreak"}
-    assert tags <= set(STRUCTURE), tags
+    assert tags <= set(allowed), tags
     assert not [token for token in [*tokens, *inner] if token.type.startswith("html")]
+
+
+def check_tables(folder: Path) -> None:
+    """Check that nothing in the tables is anything but text."""
+    markdown, table, content = (
+        (folder / f"leaderboard.{suffix}").read_text() for suffix in ("md", "csv", "json")
+    )
+    assert not commands.acting(table + content)
+    check_markdown(markdown, STRUCTURE)
     for row in csv.reader(io.StringIO(table)):
         assert not [cell for cell in row if cell[:1] in tuple("=+@\t\r")]
     assert json.loads(content)["schema"] == SCHEMA
@@ -151,6 +170,52 @@ def test_any_report(data: bytes) -> None:
     folder = Path(tempfile.mkdtemp())
     try:
         read_by_all(data, folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+@st.composite
+def dressed_pair(draw: st.DrawFn) -> dict[str, Any]:
+    """Return the report of a pair that counts, with texts as hostile as the schema lets them be."""
+    content = json.loads(json.dumps(draw(st.sampled_from(PAIRS))))
+    for side in content["sides"]:
+        side["title"] = side["model"]["name"] + draw(hostile.seen)
+    content["task_title"] = content["task"]["name"] + draw(hostile.seen)
+    content["captions"] = {"likeness": draw(hostile.text)}
+    for level in content["levels"]:
+        level |= {"no_null": draw(hostile.text), "no_skyline": draw(hostile.text)}
+    for metric in content["metrics"]:
+        for column in metric["headline"]:
+            column["title"] = draw(hostile.seen) or "x"
+    return content | {"digest": digest_of(content)}
+
+
+@pytest.mark.filterwarnings("ignore:.*Glyph")
+@fuzzed(12)
+@given(
+    changed(PAIRS).map(text_of)
+    | dressed_pair().map(text_of)
+    | st.sampled_from(PAIRS).map(json.dumps).flatmap(hostile.edited).map(
+        lambda text: text.encode("utf-8", "surrogatepass")
+    )
+)  # fmt: skip
+def test_any_report_of_a_pair(data: bytes) -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        path = folder / "results" / "pairs" / "mine.json"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+        write(folder / "results", synthetic())
+        found = commands.run("validate", str(path))
+        shown = commands.run("show", "report", str(path))
+        assert commands.run("show", "report", str(path), "--json").code == shown.code
+        assert shown.code == 0 or found.code == 1, "what cannot be shown is not valid"
+        commands.run("show", str(folder / "results"))
+        built = commands.run("leaderboard", "build", str(folder / "results"), "-o", str(folder))
+        assert built.code == 0
+        similarity = folder / "similarity.md"
+        if similarity.exists():
+            check_markdown(similarity.read_text(), (*STRUCTURE, "img"))
     finally:
         shutil.rmtree(folder)
 

@@ -10,6 +10,7 @@ from synthetic_pairs import synthetic_pair
 from synthetic_reports import synthetic
 
 from mecheval import stats
+from mecheval.reports.content import Failure
 from mecheval.reports.levels import FEW_SEEDS, ITSELF, NO_NULL, NOT_APART, with_levels
 from mecheval.reports.pair_matrix import matrices_of
 
@@ -139,3 +140,21 @@ def test_models_stand_in_the_order_of_their_names_or_of_the_reports() -> None:
     assert matrices_of(pairs, by_name=True)[0].models == ["attention", "lstm", "mamba"]
     met = [side.title for side in pairs[0].sides]
     assert matrices_of(pairs)[0].models == [*met, "attention"]
+
+
+def test_a_report_is_a_line_that_says_what_it_is_read_against() -> None:
+    found = with_levels([*seeds_of("gru"), *seeds_of("lstm"), CROSS])[-1]
+    first, second = sorted(("gru (seed 0)", "lstm (seed 1)"), key=str(found).index)
+    assert (
+        str(found)
+        == repr(found)
+        == (
+            f"<{first} and {second} on parity: how alike 0.400 (null 0.100, seeds 0.770), "
+            "positions apart 1.000 (seeds 1.000)>"
+        )
+    )
+    lost = synthetic_pair(cell("gru", 0), cell("lstm", 1, learned=False))
+    assert str(lost).endswith("on parity: no number>")
+    failure = Failure(type="ValueError", message="no", stage="likeness", traceback="")
+    failed = CROSS.model_copy(update={"status": "error", "error": failure})
+    assert str(failed).endswith("on parity: failed in likeness (ValueError)>")

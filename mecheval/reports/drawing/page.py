@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from mecheval import escape
 
@@ -38,7 +37,7 @@ def page(
             parts.append(f"## {escape.markdown(task)}\n")
         drawing = picture.drawing
         title = escape.markdown(drawing.title)
-        parts.append(f"![{title}]({quote(file)})\n")
+        parts.append(escape.image(drawing.title, file) + "\n")
         parts.append(f"**{title}.** {escape.markdown(drawing.caption)}\n")
     return "\n".join(parts)
 
