@@ -47,7 +47,7 @@ class NullCells:
         """Count answers; clean ones are not asked where a draw was not tried."""
         target_JBT = np.broadcast_to(target_BT, null_JBT.shape)
         tried_JBT = np.where(null_JBT == NOT_ASKED, NOT_ASKED, clean_BT)
-        flat = (len(null_JBT) * len(target_BT), -1)
+        flat = (len(null_JBT) * len(target_BT), target_BT.shape[1])
         clean, erased = (
             Cells.of(target_JBT.reshape(flat), answer_JBT.reshape(flat))
             for answer_JBT in (tried_JBT, null_JBT)
