@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mecheval import escape
+from mecheval.reports.collection.numbers import number_of
 from mecheval.reports.collection.words import decimal
-from mecheval.reports.levels import number_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from mecheval.reports.pair import PairReport
 
 MOST = 4
 """Numbers in a line."""
 
 
-def line(report: PairReport) -> str:
+def line(report: Any) -> str:
     """Return ``<gla (seed 0) and mamba (seed 1) on ar: correlation 0.75 (null 0.01, seeds 0.82)>``.
 
     What stands as ``seeds`` is what other seeds of the same models have.
+
+    Args:
+        report: A :class:`mecheval.reports.pair.PairReport`, whose file imports this one.
     """
     sides = " and ".join(f"{side.title} (seed {side.seed})" for side in report.sides)
     name = escape.shortened(f"{sides} on {report.task_title}", most=escape.MOST_NAMED)
@@ -33,11 +34,11 @@ def line(report: PairReport) -> str:
     return f"<{name}: {said}{', partial' if report.partial else ''}>"
 
 
-def _numbers(report: PairReport) -> Iterator[str]:
+def _numbers(report: Any) -> Iterator[str]:
     levels = {(level.id, level.at): level for level in report.levels}
     for result in report.metrics:
         for headline in result.headline:
-            number = number_in(report, result, headline)
+            number = number_of(result, headline.at)
             if number.value is None:
                 continue
             level = levels.get((result.id, headline.at))
