@@ -127,10 +127,11 @@ class Dyck(Task):
             old_B = symbol_BS[row_B, top_B] - 2
             new_B = 2 + (old_B + type_B) % self.k
             symbol_BS[~empty_B, top_B[~empty_B]] = new_B[~empty_B]
-        return self._batch(symbol_BS, nesting(self._kinds(symbol_BS), self.m))
+        return self._batch(symbol_BS)
 
-    def _batch(self, symbol_BS: np.ndarray, found: Nesting) -> Batch:
+    def _batch(self, symbol_BS: np.ndarray, found: Nesting | None = None) -> Batch:
         n, length = symbol_BS.shape
+        found = found or nesting(self._kinds(symbol_BS), self.m)
         targets_BT = np.where(found.depth_BT > 0, 1 + self.k + found.kind_BT, NOOP)
         targets_BT[:, 0] = UNSCORED
         variables = {"depth": found.depth_BT, "top": found.kind_BT}

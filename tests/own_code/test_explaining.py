@@ -88,7 +88,7 @@ def test_a_limit_of_memory_leaves_no_traceback(tmp_path: Path, megabytes: int) -
 def test_a_worker_without_memory_is_heard(tmp_path: Path) -> None:
     """The process that plans has all it needs, and its worker has not."""
     code = (
-        "import sys, mecheval.models.load, mecheval.metrics, resource\n"
+        "import sys, mecheval.models.load, mecheval.harness.execute, resource\n"
         "from mecheval.cli import main\n"
         "resource.setrlimit(resource.RLIMIT_AS, (300 << 20,) * 2) if sys.argv.pop(1) else None\n"
         "sys.exit(main(sys.argv[1:]))\n"
