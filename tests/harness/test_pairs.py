@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +16,8 @@ from mecheval.harness.pair_plan import plan_pairs
 from mecheval.harness.request import Request, Settings
 from mecheval.metrics.pairs.circuit_similarity import CircuitSimilarity
 from mecheval.reports.collection import load_results
-from mecheval.reports.files import find_reports, pair_key, read_pair
-from mecheval.spec import parse_spec
+from mecheval.reports.files import find_reports, pair_key, read_pair, read_report
+from mecheval.spec import Spec, parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 TWINS = ("planted/mamba-recall", "planted/mamba-recall[shift=1]")
 TASK = "ar[keys=12,values=12,pairs=6]"
+NOISY = "planted/mamba-recall[noise=0.2]"
+CELLS: list[Path] = []
+"""The folder of the reports of the cells of all three."""
+
 MEASURED = ("interchange", "write_offset", "circuit_similarity")
 BRIEF = ("--limit", "16", "--metrics", *MEASURED, "-j", "1", "--threads", "1", "--device", "cpu")
 
@@ -58,7 +63,27 @@ def named(pairs) -> list[tuple[str, int, str, int]]:
     return sorted((*a, *b) for a, b in cells)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _cells(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Measure the cells of all pairs once; :func:`similarity` finds them in its folder."""
+    CELLS.append(tmp_path_factory.mktemp("cells"))
+    models, (limit, *rest) = [*TWINS, NOISY], BRIEF[1:]
+    metrics = ("--metrics", *MEASURED[:-1])
+    flags = ["--limit", limit, *metrics, *rest[rest.index("-j") :]]
+    assert main(["run", "-m", *models, "-t", TASK, "-o", str(CELLS[0]), *flags, "--quiet"]) == 0
+
+
+def model_title(report) -> str:
+    return str(Spec(report.identity.model.name, report.labels.model))
+
+
 def similarity(output: Path, *argv: str, models: Sequence[str] = TWINS) -> int:
+    if not output.exists() or not any(output.iterdir()):
+        for path in find_reports(CELLS[0]):
+            if model_title(read_report(path)) in models:
+                copied = output / path.relative_to(CELLS[0])
+                copied.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, copied)
     return main(["similarity", "-m", *models, "-t", TASK, "-o", str(output), *BRIEF, *argv])
 
 
@@ -170,7 +195,7 @@ def test_in_memory_as_in_a_folder(tmp_path: Path) -> None:
 
 
 def test_side_by_side_workers_give_the_same(tmp_path: Path) -> None:
-    models = [*TWINS, "planted/mamba-recall[noise=0.2]"]
+    models = [*TWINS, NOISY]
     assert similarity(tmp_path / "one", models=models) == 0
     assert similarity(tmp_path / "two", "-j", "2", models=models) == 0
     ours, theirs = files(tmp_path / "one"), files(tmp_path / "two")
@@ -233,7 +258,7 @@ def test_workers_find_contributed_metrics_by_name(tmp_path: Path) -> None:
     file = tmp_path / "own.py"
     file.write_text(OWN.replace("BROKEN", ""))
     own = ("--include-path", str(file), "--metrics", "local/gap", "-j", "2")
-    models = [*TWINS, "planted/mamba-recall[noise=0.2]"]
+    models = [*TWINS, NOISY]
     assert similarity(tmp_path / "results", *own, models=models) == 0
     for path in files(tmp_path / "results"):
         assert {result.id for result in read_pair(path).metrics} >= {"local/gap"}
@@ -254,7 +279,7 @@ def test_the_first_failure_can_be_the_last(tmp_path: Path, capsys) -> None:
     file = tmp_path / "own.py"
     file.write_text(OWN.replace("BROKEN", 'raise ValueError("out of luck")'))
     own = ("--include-path", str(file), "--metrics", "local/gap")
-    models = [*TWINS, "planted/mamba-recall[noise=0.2]"]
+    models = [*TWINS, NOISY]
     assert similarity(tmp_path / "results", *own, "--fail-fast", models=models) == 1
     assert len(files(tmp_path / "results")) == 1
     assert capsys.readouterr().err.count("out of luck") == 1
