@@ -56,7 +56,7 @@ class Recordings:
     def streams(
         self, places: Places, layers: Sequence[int], *, trained: bool = True
     ) -> list[np.ndarray]:
-        """Return the residual stream; see :meth:`mecheval.metrics.pairs.places.Network.streams`.
+        """Return the residual stream; see :meth:`mecheval.metrics.pairs.network.Network.streams`.
 
         Raises:
             StorageError: The cache cannot be written.
@@ -84,7 +84,7 @@ class Recordings:
         trained: bool = True,
         seeds: Sequence[int] = (0,),
     ) -> list[list[Coded]]:
-        """Return codes of dictionaries; see :meth:`mecheval.metrics.pairs.places.Network.coded`.
+        """Return codes of dictionaries; see :meth:`mecheval.metrics.pairs.network.Network.coded`.
 
         The codes are kept, each as soon as they are there. The activations that dictionaries are
         trained on are not, which are many more: all layers that lack some are recorded in one pass.

@@ -17,7 +17,7 @@ from mecheval.harness.threads import one_thread
 from mecheval.metrics import Subject, configured_metric, measure
 from mecheval.metrics.pairs import PairSubject, Side
 from mecheval.metrics.pairs.measuring import measure_pair
-from mecheval.metrics.pairs.places import Loaded
+from mecheval.metrics.pairs.network import Loaded
 from mecheval.models.load import resolve
 from mecheval.own_code.explaining import in_words
 from mecheval.registry import Registry

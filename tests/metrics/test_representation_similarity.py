@@ -10,7 +10,8 @@ import pytest
 import mecheval
 from mecheval.metrics.pairs import PairSubject, Side
 from mecheval.metrics.pairs.measuring import measure_pair
-from mecheval.metrics.pairs.places import Loaded, draw_places
+from mecheval.metrics.pairs.network import Loaded
+from mecheval.metrics.pairs.places import draw_places
 from mecheval.metrics.pairs.representation_similarity import RepresentationSimilarity
 from mecheval.models.load import resolve
 from mecheval.registry import Registry

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -17,9 +17,8 @@ from mecheval import seeding
 from mecheval.tasks.splits import draw
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from mecheval.metrics.pairs.coding import Coded, Coding
     from mecheval.models.contract import SequenceModel
     from mecheval.tasks import Task
     from mecheval.tasks.splits import Split
@@ -59,99 +58,6 @@ class Places:
         return digest.hexdigest()
 
 
-class Network(Protocol):
-    """A network of a pair, whose activations may be asked for."""
-
-    @property
-    def n_layers(self) -> int:
-        """Return the number of blocks."""
-        ...
-
-    def streams(
-        self, places: Places, layers: Sequence[int], *, trained: bool = True
-    ) -> list[np.ndarray]:
-        """Return the residual stream behind so many blocks, each ``(N, D)`` in float32.
-
-        Args:
-            places: Where.
-            layers: Behind how many blocks, from 1 on; 0 is the embedding.
-            trained: Whether of the network as it was measured, or of the same one with freshly
-                drawn weights.
-        """
-        ...
-
-    def coded(
-        self,
-        coding: Coding,
-        places: Places,
-        layers: Sequence[int],
-        *,
-        trained: bool = True,
-        seeds: Sequence[int] = (0,),
-    ) -> list[list[Coded]]:
-        """Return codes of the residual stream, of dictionaries of it, by layer and seed.
-
-        Args:
-            coding: The dictionaries, and what they are trained on.
-            places: What is encoded.
-            layers: Behind how many blocks.
-            trained: As for :meth:`streams`.
-            seeds: Of the dictionaries of each layer.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A network in memory; a :class:`Network`.
-
-    Attributes:
-        model: The model.
-        untrained: Builds the same one with freshly drawn weights.
-        code_C: Its token id of every symbol.
-        batch_size: Sequences per forward pass.
-    """
-
-    model: SequenceModel
-    untrained: Callable[[], SequenceModel]
-    code_C: np.ndarray
-    batch_size: int
-
-    @property
-    def n_layers(self) -> int:
-        """Return the number of blocks."""
-        return self.model.n_layers
-
-    def streams(
-        self, places: Places, layers: Sequence[int], *, trained: bool = True
-    ) -> list[np.ndarray]:
-        """Return the residual stream; see :meth:`Network.streams`."""
-        model = self.model if trained else self.untrained()
-        return record(model, self.code_C, places, layers, batch_size=self.batch_size)
-
-    def coded(
-        self,
-        coding: Coding,
-        places: Places,
-        layers: Sequence[int],
-        *,
-        trained: bool = True,
-        seeds: Sequence[int] = (0,),
-    ) -> list[list[Coded]]:
-        """Return the codes of dictionaries; see :meth:`Network.coded`."""
-        from mecheval.metrics.pairs.coding import encoded
-        from mecheval.training.checkpoints import state_sha256  # import torch
-
-        name = f"{state_sha256(self.model)} {trained}"
-        training, test = (
-            self.streams(of, layers, trained=trained) for of in (coding.training, places)
-        )
-        return [
-            [encoded(coding, streams, places, name=f"{name} {layer}", seed=seed) for seed in seeds]
-            for layer, *streams in zip(layers, training, test, strict=True)
-        ]
-
-
 def draw_places(task: Task, n: int, per_sequence: int, split: Split = "test") -> Places:
     """Draw places of a task's sequences, the same ones whenever as many are asked for.
 
@@ -178,7 +84,7 @@ def record(
     *,
     batch_size: int,
 ) -> list[np.ndarray]:
-    """Run a model, and keep the residual stream at places; see :meth:`Network.streams`.
+    """Run a model, and keep the residual stream at places, each ``(N, D)`` in float32.
 
     Args:
         model: The model.

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from mecheval.likeness.representations import Score
     from mecheval.metrics.pairs.depths import Depth
-    from mecheval.metrics.pairs.places import Network, Places
+    from mecheval.metrics.pairs.network import Network
+    from mecheval.metrics.pairs.places import Places
     from mecheval.metrics.pairs.subject import PairSubject
     from mecheval.reports.schema import MetricResult
     from mecheval.stats import Interval

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from mecheval.metrics.pairs.places import Network, Places
+    from mecheval.metrics.pairs.network import Network
+    from mecheval.metrics.pairs.places import Places
     from mecheval.reports.results import MetricResult
     from mecheval.tasks import Task
     from mecheval.tasks.splits import Split
