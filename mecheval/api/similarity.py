@@ -10,7 +10,7 @@ from mecheval.cli.progress import display
 from mecheval.harness.devices import find_devices
 from mecheval.harness.execute_pairs import execute_pairs
 from mecheval.harness.pair_plan import by_scope
-from mecheval.harness.python_arguments import checked_arguments
+from mecheval.harness.python_arguments import checked_arguments, checked_losses
 from mecheval.registry import Registry
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def similarity(
     output: Path | str | None = None,
     recipe: Mapping[str, Any] | None = None,
     metrics: Sequence[str | Metric] | None = None,
+    at_loss: float | Sequence[float] | None = None,
     limit: int | None = None,
     device: str = "auto",
     jobs: int | None = None,
@@ -48,6 +49,9 @@ def similarity(
         recipe: Fields of the training recipe to replace.
         metrics: Metrics of pairs and of single models, as names or as objects; by default those of
             pairs that fit the task, and of single models those that the task declares.
+        at_loss: Validation losses, in nats per token: networks are held side by side where theirs
+            along training are nearest to each, by default at the end. Takes a task that is followed
+            by its loss, and keeps ``snapshots`` weights along training, 16 unless said otherwise.
         limit: Largest number of examples per metric; marks the reports partial.
         device: auto, cpu, cuda or cuda:N.
         jobs: Worker processes; by default everything runs in this process.
@@ -55,7 +59,7 @@ def similarity(
         settings: All other arguments of :func:`mecheval.evaluate`.
 
     Returns:
-        One report per pair of cells, task by task.
+        One report per pair of cells, task by task and loss by loss.
 
     Raises:
         UsageError: A name or argument is wrong, or there is nothing to compare; nothing has been
@@ -76,10 +80,13 @@ def similarity(
         "seeds": seeds, "output": output, "recipe": recipe, "limit": limit, "device": device,
         "jobs": jobs, "progress": progress,
     }  # fmt: skip
+    at_losses = checked_losses(at_loss)
     checked = checked_arguments("mecheval.similarity", given | settings)
     devices = find_devices(checked.device)
     request = request_of(checked, devices, models=models, tasks=tasks, metrics=metrics)
     requests, of_pairs = by_scope([request], Registry(request.settings.include_paths))
     with display() if checked.progress else nullcontext(Warnings()) as listener:
-        outcomes = execute_pairs(requests, of_pairs, listener, devices=devices, jobs=checked.jobs)
+        outcomes = execute_pairs(
+            requests, of_pairs, listener, at_losses=at_losses, devices=devices, jobs=checked.jobs
+        )
     return [outcome.report for outcome in outcomes]

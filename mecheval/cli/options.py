@@ -216,6 +216,21 @@ def seeds(text: str) -> list[int]:
     return list(found)
 
 
+def numbers(texts: Sequence[str]) -> list[float]:
+    """Read numbers such as ``4,2.5``, without repetition.
+
+    Raises:
+        UsageError: One is something else.
+    """
+    found: dict[float, None] = {}
+    for item in names(texts):
+        try:
+            found[float(item)] = None
+        except ValueError:
+            raise UsageError(f"{quoted(item)} is no number. Write them like 4,2.5.") from None
+    return list(found)
+
+
 def one_of(choices: Sequence[str], *, see: str) -> Callable[[str], str]:
     """Return what reads one of several words, and suggests one in place of any other."""
 

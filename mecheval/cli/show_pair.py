@@ -10,6 +10,7 @@ from mecheval.cli.summary import pairs_summary
 from mecheval.escape import line
 from mecheval.reports.collection.numbers import Number
 from mecheval.reports.markdown import table
+from mecheval.reports.pair import on_task
 from mecheval.spec import Spec
 
 if TYPE_CHECKING:
@@ -29,10 +30,11 @@ ABOUT = (
 
 def pair_head(report: PairReport) -> dict[str, Any]:
     """Return what a pair is of, field by field."""
-    task = report.task
+    task, at_loss, apart = report.task, report.identity.at_loss, report.losses_apart
     return {
         **{name: _side(side) for name, side in zip("ab", report.sides, strict=True)},
-        "task": f"{Spec(task.name, task.params)} version {task.version}",
+        "task": on_task(f"{Spec(task.name, task.params)} version {task.version}", at_loss),
+        **({} if apart is None else {"losses apart": f"{apart:.3f} nats per token"}),
         "status": report.status + (", partial" if report.partial else ""),
         "finished": report.finished,
         "key": report.key,
@@ -41,7 +43,9 @@ def pair_head(report: PairReport) -> dict[str, Any]:
 
 def _side(side: PairSide) -> str:
     learned = {True: "learned", False: "not learned", None: "not measured"}[side.learned]
-    return f"{side.title}, seed {side.seed}, {learned}, {side.key[:8]}"
+    loss = "" if side.validation_loss is None else f", loss {side.validation_loss:.3f}"
+    at_step = "" if side.step is None else f" at step {side.step}"
+    return f"{side.title}, seed {side.seed}, {learned}{loss}{at_step}, {side.key[:8]}"
 
 
 def print_pair(report: PairReport) -> None:

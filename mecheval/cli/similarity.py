@@ -28,6 +28,11 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         "command again resumes.",
     )
     add_grid(parser)
+    options.add_list(
+        parser, "--at-loss", metavar="NATS",
+        help="hold networks side by side where their validation losses along training are nearest "
+        "to these, such as 4,3,2.5 (of --snapshots weights; default: at the end of training)",
+    )  # fmt: skip
     add_execution(parser)
     options.add_output(parser, help="folder for the reports (default: results)")
     options.switch(parser, "--overwrite", help="measure finished cells and pairs again")
@@ -55,9 +60,8 @@ def similarity(args: argparse.Namespace) -> int:
 def _similarity(args: argparse.Namespace) -> int:
     from mecheval.cli.progress import display
     from mecheval.harness.devices import find_devices
-    from mecheval.harness.execute import planned_cells
-    from mecheval.harness.execute_pairs import execute_pairs
-    from mecheval.harness.pair_plan import by_scope, is_of_pairs, plan_pairs
+    from mecheval.harness.execute_pairs import execute_pairs, planned_pairs
+    from mecheval.harness.pair_plan import by_scope, is_of_pairs
     from mecheval.spec import parse_spec
     from mecheval.training import processes
 
@@ -69,14 +73,16 @@ def _similarity(args: argparse.Namespace) -> int:
     args.metrics = [text for text in named if text not in of_pairs] or None
     requests, declared = by_scope(requests_of(args, devices.kind), registry)
     metrics = [*map(parse_spec, of_pairs), *(declared or ())] or None
+    at_losses = options.read(args.at_loss, "--at-loss", lambda texts: options.numbers(texts)) or []
     if args.dry_run:
-        return _dry_run(plan_pairs(planned_cells(requests), metrics), as_json=args.json)
+        return _dry_run(planned_pairs(requests, metrics, at_losses)[2], as_json=args.json)
     jobs = positive(devices.jobs if args.jobs is None else args.jobs, "--jobs")
     quiet = args.quiet or not processes.is_main()
     with display(quiet=quiet) as listener:
         outcomes = execute_pairs(
-            requests, metrics, listener, devices=devices, jobs=jobs, fail_fast=args.fail_fast
-        )
+            requests, metrics, listener, at_losses=at_losses, devices=devices, jobs=jobs,
+            fail_fast=args.fail_fast,
+        )  # fmt: skip
     failed = any(outcome.report.status == "error" for outcome in outcomes)
     _print_matrices(outcomes, quiet=quiet, as_json=args.json and processes.is_main())
     return 1 if failed and not args.allow_failures else 0
@@ -95,10 +101,11 @@ def _print_matrices(outcomes: Sequence[Outcome], *, quiet: bool, as_json: bool) 
 def _dry_run(pairs: Sequence[PairCell], *, as_json: bool) -> int:
     from mecheval.harness.store import finished_report
     from mecheval.reports.markdown import table
+    from mecheval.reports.pair import on_task
 
     rows = [
         {
-            "task": pair.a.task_title,
+            "task": on_task(pair.a.task_title, pair.identity.at_loss),
             "a": f"{pair.a.model_title} seed {pair.a.identity.seed}",
             "b": f"{pair.b.model_title} seed {pair.b.identity.seed}",
             "state": "cached" if finished_report(pair) else "to do",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mecheval.harness.execute import execute, kept, planned_cells, worker_environment
 from mecheval.harness.executor import Pool, run_here
+from mecheval.harness.matched_loss import with_snapshots
 from mecheval.harness.pair_plan import plan_pairs
 from mecheval.reports.collection.loading import read_pairs
 from mecheval.reports.files import write_report
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mecheval.harness.devices import Devices
     from mecheval.harness.events import Listener, Outcome
     from mecheval.harness.pair_plan import PairCell
-    from mecheval.harness.request import Request
+    from mecheval.harness.request import Cell, Request
     from mecheval.metrics import Metric
 
 
@@ -28,6 +29,7 @@ def execute_pairs(
     metrics: Sequence[Spec | Metric] | None,
     listener: Listener,
     *,
+    at_losses: Sequence[float] = (),
     devices: Devices,
     jobs: int | None,
     fail_fast: bool = False,
@@ -38,6 +40,7 @@ def execute_pairs(
         requests: At least one grid, all with the same output and settings.
         metrics: The metrics of pairs; None for all that fit.
         listener: Is told what happens.
+        at_losses: Losses along training at which they are held side by side; none for its end.
         devices: Where cells run.
         jobs: Number of worker processes; None runs everything in this process.
         fail_fast: Whether to end at the first cell or pair that fails.
@@ -51,8 +54,7 @@ def execute_pairs(
         UsageError: A request cannot be met; nothing has been computed.
         StorageError: A report could not be written; those before it are.
     """
-    cells = planned_cells(requests)
-    pairs = plan_pairs(cells, metrics)
+    requests, cells, pairs = planned_pairs(requests, metrics, at_losses)
     measured = execute(
         requests, listener, devices=devices, jobs=jobs, fail_fast=fail_fast, planned=cells
     )
@@ -73,6 +75,21 @@ def execute_pairs(
         if fail_fast and outcome.report.status == "error":
             break
     return _read_against([found[pair.key] for pair in pairs if pair.key in found])
+
+
+def planned_pairs(
+    requests: Sequence[Request],
+    metrics: Sequence[Spec | Metric] | None,
+    at_losses: Sequence[float] = (),
+) -> tuple[list[Request], list[Cell], list[PairCell]]:
+    """Return the grids as they are computed, their cells, and the pairs of them.
+
+    Raises:
+        UsageError: A request cannot be met.
+    """
+    requests = with_snapshots(requests, at_losses)
+    cells = planned_cells(requests)
+    return requests, cells, plan_pairs(cells, metrics, at_losses or (None,))
 
 
 def _read_against(outcomes: Sequence[Outcome]) -> list[Outcome]:

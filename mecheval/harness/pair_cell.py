@@ -9,6 +9,7 @@ from mecheval.errors import UsageError
 from mecheval.harness.building import build_task
 from mecheval.harness.events import Progress
 from mecheval.harness.failure import failed_pair, failure_of, is_interruption, now
+from mecheval.harness.matched_loss import flagged, weights_of
 from mecheval.harness.pair_plan import built_pair_metric, sides_of
 from mecheval.harness.recordings import Recordings
 from mecheval.metrics.pairs import PairSubject, Side
@@ -41,7 +42,10 @@ def run_pair(pair: PairCell, tell: Callable[[Progress], None]) -> PairReport:
     stage = "load"
     try:
         found |= {"sides": sides_of(pair), "environment": environment()}
-        sides = map(_side, pair.cells, pair.reports)
+        sides = [
+            _side(cell, report, pair.identity.at_loss)
+            for cell, report in zip(pair.cells, pair.reports, strict=True)
+        ]
         registry = Registry(pair.settings.include_paths)
         subject = PairSubject(
             *sides,
@@ -57,7 +61,8 @@ def run_pair(pair: PairCell, tell: Callable[[Progress], None]) -> PairReport:
         for metric in metrics:
             stage, began = metric.id, time.monotonic()
             tell(Progress(stage))
-            results += measure_pair(metric, subject)
+            measured = measure_pair(metric, subject)
+            results += flagged(measured, found["sides"], pair.identity.at_loss)
             seconds[stage] = round(time.monotonic() - began, 3)
     except BaseException as error:  # code of users may raise any, and ends its own pair alone
         if is_interruption(error):
@@ -78,14 +83,21 @@ def run_pair(pair: PairCell, tell: Callable[[Progress], None]) -> PairReport:
     )
 
 
-def _side(cell: Cell, report: Report) -> Side:
+def _side(cell: Cell, report: Report, at_loss: float | None) -> Side:
     """Return one side of a pair.
+
+    What is asked at a loss has no gate, as what is measured along training: a value of weights that
+    have not learned the task says how they work nevertheless. The results of the report are those
+    of the weights at the end.
 
     Raises:
         UsageError: Its cell could not be measured.
     """
     if report.status == "error":
         raise UsageError(f"The cell {cell.title} could not be measured.")
-    network = report.model_card and Recordings(cell, report.model_card.n_layers)
-    learned = bool(report.learned)
-    return Side(cell.model_title, cell.identity.seed, learned, report.metrics, network)
+    weights = weights_of(report, at_loss)
+    step = weights.step if weights.along else None
+    network = report.model_card and Recordings(cell, report.model_card.n_layers, step)
+    learned = bool(report.learned) or at_loss is not None
+    measured = [] if weights.along else report.metrics
+    return Side(cell.model_title, cell.identity.seed, learned, measured, network)

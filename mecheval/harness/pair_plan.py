@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mecheval.errors import UsageError
 from mecheval.harness.building import build_task
 from mecheval.harness.companions import but_for_the_seed
+from mecheval.harness.matched_loss import check_losses, weights_of
 from mecheval.harness.measures import identity_of
 from mecheval.metrics import Metric, configured_metric
 from mecheval.metrics.measuring import unmet_by_task
@@ -22,7 +23,7 @@ from mecheval.recipe import PROTOCOL
 from mecheval.registry import Registry
 from mecheval.reports.canonical import sha256_of
 from mecheval.reports.files import pair_key, pair_path
-from mecheval.reports.pair import PairIdentity, PairSide
+from mecheval.reports.pair import PairIdentity, PairSide, on_task
 from mecheval.spec import Spec
 
 if TYPE_CHECKING:
@@ -69,23 +70,38 @@ class PairCell:
     def title(self) -> str:
         """Return a line that names it."""
         a, b = (f"{cell.model_title} (seed {cell.identity.seed})" for cell in self.cells)
-        return f"{self.a.task_title}  {a} and {b}"
+        where = on_task(self.a.task_title, self.identity.at_loss)
+        return f"{where}  {a} and {b}"
 
 
-def plan_pairs(cells: Sequence[Cell], chosen: Sequence[Spec | Metric] | None) -> list[PairCell]:
-    """Return the pairs of cells, task by task.
+def plan_pairs(
+    cells: Sequence[Cell],
+    chosen: Sequence[Spec | Metric] | None,
+    at_losses: Sequence[float | None] = (None,),
+) -> list[PairCell]:
+    """Return the pairs of cells, task by task and loss by loss.
 
     Args:
         cells: What :func:`mecheval.harness.plan.plan` returns, of one request or several.
         chosen: The metrics of pairs; None for all that are registered and fit the task.
+        at_losses: Losses along training at which they are held side by side; None is its end.
 
     Raises:
-        UsageError: There is nothing to compare, or a metric does not exist or is none of pairs.
+        UsageError: There is nothing to compare, a metric does not exist or is none of pairs, or
+            cells have no losses along training.
     """
     by_task: dict[str, list[Cell]] = {}
     for cell in cells:
         by_task.setdefault(sha256_of(cell.identity.task.model_dump(mode="json")), []).append(cell)
-    found = [pair for of_task in by_task.values() for pair in _pairs_on_task(of_task, chosen)]
+    asked = [at_loss for at_loss in at_losses if at_loss is not None]
+    if asked:
+        check_losses(cells, asked)
+    found = [
+        pair
+        for of_task in by_task.values()
+        for at_loss in at_losses
+        for pair in _pairs_on_task(of_task, chosen, at_loss)
+    ]
     if not found:
         raise UsageError(
             "There is no pair to compare. Give at least two models, or two seeds of one."
@@ -129,7 +145,7 @@ def is_of_pairs(given: Spec | Metric, registry: Registry) -> bool:
 
 
 def _pairs_on_task(
-    cells: Sequence[Cell], chosen: Sequence[Spec | Metric] | None
+    cells: Sequence[Cell], chosen: Sequence[Spec | Metric] | None, at_loss: float | None
 ) -> Iterator[PairCell]:
     registry = Registry(cells[0].settings.include_paths)
     metrics = pair_metrics(build_task(cells[0].task, registry), chosen, registry)
@@ -137,9 +153,9 @@ def _pairs_on_task(
     for cell in cells:
         by_model.setdefault(but_for_the_seed(cell), []).append(cell)
     for networks in by_model.values():
-        yield from (_pair(a, b, metrics) for a, b in combinations(networks, 2))
+        yield from (_pair(a, b, metrics, at_loss) for a, b in combinations(networks, 2))
     for one, other in combinations(by_model.values(), 2):
-        yield from (_pair(a, b, metrics) for a, b in _matched(one, other))
+        yield from (_pair(a, b, metrics, at_loss) for a, b in _matched(one, other))
 
 
 def _matched(one: Sequence[Cell], other: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:
@@ -190,12 +206,15 @@ def built_pair_metric(given: Spec | Metric, registry: Registry) -> PairMetric:
 
 
 def _pair(
-    one: Cell, other: Cell, metrics: Mapping[str, tuple[Spec | Metric, PairMetric]]
+    one: Cell,
+    other: Cell,
+    metrics: Mapping[str, tuple[Spec | Metric, PairMetric]],
+    at_loss: float | None,
 ) -> PairCell:
     a, b = sorted((one, other), key=lambda cell: cell.key)
     built = [metric for _, metric in metrics.values()]
     identity = PairIdentity(
-        protocol=PROTOCOL, a=a.key, b=b.key, metrics=list(map(identity_of, built))
+        protocol=PROTOCOL, a=a.key, b=b.key, metrics=list(map(identity_of, built)), at_loss=at_loss
     )
     key, path = pair_key(identity), None
     if a.output is not None and a.path is not None and b.path is not None:
@@ -206,15 +225,20 @@ def _pair(
 
 def sides_of(pair: PairCell) -> list[PairSide]:
     """Return what the report of a pair says of its cells, as far as these are measured."""
-    return [
-        PairSide(
-            key=cell.key,
-            model=cell.identity.model,
-            seed=cell.identity.seed,
-            title=cell.model_title,
-            labels=cell.labels,
-            learned=report and report.learned,
-            tracking=report and report.tracking,
+    found = []
+    for cell, report in zip(pair.cells, pair.reports or (None, None), strict=True):
+        weights = report and weights_of(report, pair.identity.at_loss)
+        found.append(
+            PairSide(
+                key=cell.key,
+                model=cell.identity.model,
+                seed=cell.identity.seed,
+                title=cell.model_title,
+                labels=cell.labels,
+                learned=report and report.learned,
+                tracking=report and report.tracking,
+                step=weights and weights.step,
+                validation_loss=weights and weights.loss,
+            )
         )
-        for cell, report in zip(pair.cells, pair.reports or (None, None), strict=True)
-    ]
+    return found

@@ -86,6 +86,26 @@ class Arguments(BaseModel):
     ensemble: Whole | None = None
 
 
+def checked_losses(given: Any) -> tuple[float, ...]:
+    """Return the losses of ``at_loss``: one number, several, or None for none.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    listed = [] if given is None else given
+    if isinstance(listed, int | float) or not hasattr(listed, "__iter__"):
+        listed = [listed]
+    try:
+        if isinstance(given, str | bool):
+            raise TypeError
+        return tuple(dict.fromkeys(map(float, listed)))
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"mecheval.similarity: at_loss is {quoted(given)}; it should be a number, or a list of "
+            "numbers. See `help(mecheval.similarity)`."
+        ) from None
+
+
 def checked_arguments(function: str, given: Mapping[str, Any]) -> Arguments:
     """Check arguments, and bring paths and numbers to Python's own types.
 

@@ -48,10 +48,12 @@ class Recordings:
     Attributes:
         cell: The cell, which has been measured.
         n_layers: The number of its blocks.
+        step: Steps of the training that its weights had taken; None for those at the end.
     """
 
     cell: Cell
     n_layers: int
+    step: int | None = None
 
     def streams(
         self, places: Places, layers: Sequence[int], *, trained: bool = True
@@ -126,7 +128,8 @@ class Recordings:
     def _network_key(self, trained: bool) -> str:
         identity = self.cell.identity.model_dump(mode="json")
         deciding = {key: part for key, part in identity.items() if key not in _NOT_DECIDING}
-        return sha256_of({"network": deciding, "trained": trained})
+        along = {} if self.step is None or not trained else {"step": self.step}
+        return sha256_of({"network": deciding, "trained": trained, **along})
 
     def _path(self, places: Places, layer: int, trained: bool) -> Path:
         content = {"of": self._network_key(trained), "layer": layer, "places": places.sha256}
@@ -142,7 +145,10 @@ class Recordings:
         encoding = source.encode(task)
         with settled(settings):
             if trained:
-                model = trained_model(cell, source, task, encoding, lambda *_: None).model
+                found = trained_model(cell, source, task, encoding, lambda *_: None)
+                model = found.model
+                if self.step is not None:
+                    model.load_state_dict(found.run.weights_at(cache_of(cell), self.step))
             else:
                 model = source.untrained(encoding, seed=cell.identity.seed).to(settings.device)
             model = model.to(measured_dtype(cell, source)).eval()

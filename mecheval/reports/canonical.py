@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 CIRCUMSTANCES = (
@@ -14,6 +14,18 @@ CIRCUMSTANCES = (
 """Fields of a report that say when, where, by whom and in whose words it was measured, and not what
 came out; and those that follow from what did, which older reports are given as they are read, or
 from other reports: those of the cells of a pair, and of other pairs."""
+
+LATER = (
+    ("identity", "at_loss"),
+    ("snapshots", "*", "validation_loss"),
+    ("training", "losses"),
+    ("training", "sweep", "*", "validation_loss"),
+    ("training", "validation_loss"),
+)
+"""Where fields stand that came when reports had been published; ``*`` is every one of a list.
+
+Where they are empty they are no part of the digest, so that a report measured again has the digest
+of an older one that is equal in all else, and an older one may be written again as it is read."""
 
 _EXACT = 2**53  # integers up to here are floats without loss
 
@@ -36,7 +48,23 @@ def digest_of(content: Mapping[str, Any]) -> str:
     The same measurement made again has the same digest. It guards against accidents, such as an
     edit, a merge or a failing disk; whoever means to deceive writes another digest as well.
     """
-    return sha256_of({key: value for key, value in content.items() if key not in CIRCUMSTANCES})
+    measured = {key: value for key, value in content.items() if key not in CIRCUMSTANCES}
+    for path in LATER:
+        measured = _without_empty(measured, path)
+    return sha256_of(measured)
+
+
+def _without_empty(value: Any, path: Sequence[str]) -> Any:
+    """Return what stands along a path without the field at its end, if that is null or empty."""
+    name, *rest = path
+    if name == "*":
+        return [_without_empty(item, rest) for item in value] if isinstance(value, list) else value
+    if not isinstance(value, Mapping) or name not in value:
+        return value
+    if rest:
+        return {**value, name: _without_empty(value[name], rest)}
+    empty = value[name] is None or value[name] == [] or value[name] == {}
+    return {key: item for key, item in value.items() if key != name or not empty}
 
 
 def normalised(value: Any) -> Any:

@@ -42,7 +42,7 @@ _LONGEST = 100
 
 Stored = TypeVar("Stored", bound=Report | PairReport)
 
-_ADDED = ("sweep", "snapshots")
+_ADDED = ("sweep", "snapshots", "at_loss")
 """Fields of an identity that are hashed only where they are set: older keys stay what they are."""
 
 

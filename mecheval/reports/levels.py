@@ -178,12 +178,17 @@ def _skylines(reports: Sequence[PairReport]) -> dict[tuple[str, _Asked], _Skylin
 
 def _numbers(report: PairReport) -> list[tuple[MetricResult, Headline, _Asked]]:
     """Return the numbers of a report that become columns, with what they may be compared with."""
-    task = sha256_of(report.task.model_dump(mode="json"))
+    task = comparable(report)
     return [
         (result, line, _Asked(task, measured(result), result.id, line.at))
         for result in report.metrics
         for line in result.headline
     ]
+
+
+def comparable(report: PairReport) -> str:
+    """Return what pairs in one matrix share: the task, and the loss that is asked for if one is."""
+    return sha256_of([report.task.model_dump(mode="json"), report.identity.at_loss])
 
 
 def measured(result: MetricResult) -> str:

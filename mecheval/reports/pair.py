@@ -29,6 +29,14 @@ class PairIdentity(Record):
     """Key of the other cell."""
     metrics: list[MetricIdentity]
     """The metrics of pairs, in order."""
+    at_loss: Number | None = None
+    """Of either network the weights along its training are held side by side whose validation loss
+    is nearest to this, in nats per token; null where those at the end are."""
+
+
+def on_task(title: str, at_loss: float | None) -> str:
+    """Return a task's title, with a loss along training that is asked for: ``text at loss 2.5``."""
+    return title if at_loss is None else f"{title} at loss {at_loss:g}"
 
 
 class PairSide(Record):
@@ -48,6 +56,11 @@ class PairSide(Record):
     """Whether it learned the task; null where that was not measured."""
     tracking: bool | None
     """Whether it tracks the state; null where that cannot be said."""
+    step: Count | None = None
+    """Steps of the training that the weights of the pair had taken; null where not measured."""
+    validation_loss: Number | None = None
+    """Validation loss of these weights, in nats per token; null where the gate is on an
+    accuracy, or nothing was trained."""
 
 
 class Level(Record):
@@ -123,6 +136,17 @@ class PairReport(Record):
     """Seconds per stage."""
     command: list[str] = []
     """Command line that made the report."""
+
+    @property
+    def where(self) -> str:
+        """Return the task, with the loss at which the two are held side by side if there is one."""
+        return on_task(self.task_title, self.identity.at_loss)
+
+    @property
+    def losses_apart(self) -> float | None:
+        """Return by how many nats per token the two validation losses differ, if both have one."""
+        a, b = (side.validation_loss for side in self.sides)
+        return None if a is None or b is None else abs(a - b)
 
     def __repr__(self) -> str:
         """Return a line: which pair it is of, and its numbers with what they are read against."""

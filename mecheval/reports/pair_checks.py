@@ -61,7 +61,7 @@ def _status(name: str, content: dict[str, Any], path: Path) -> Check:
 def _metrics(name: str, content: dict[str, Any], path: Path) -> Check:
     report = PairReport.model_validate(content)
     found = list(problems(report.metrics))
-    if not all(side.learned for side in report.sides):
+    if report.identity.at_loss is None and not all(side.learned for side in report.sides):
         found += [
             f"{result.id} has a value, although one of the two did not learn the task"
             for result in report.metrics

@@ -24,7 +24,7 @@ def line(report: Any) -> str:
         report: A :class:`mecheval.reports.pair.PairReport`, whose file imports this one.
     """
     sides = " and ".join(f"{side.title} (seed {side.seed})" for side in report.sides)
-    name = escape.shortened(f"{sides} on {report.task_title}", most=escape.MOST_NAMED)
+    name = escape.shortened(f"{sides} on {report.where}", most=escape.MOST_NAMED)
     if report.error:
         where, what = (escape.shortened(text) for text in (report.error.stage, report.error.type))
         return f"<{name}: failed in {where} ({what})>"

@@ -13,12 +13,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mecheval.reports.canonical import sha256_of
 from mecheval.reports.collection.numbers import UNDEFINED, Number
 from mecheval.reports.collection.over_pairs import OverPairs, mean_number, over_pairs
 from mecheval.reports.collection.words import decimal
 from mecheval.reports.levels import (
     ITSELF,
+    comparable,
     measured,
     model_of,
     null_of,
@@ -64,6 +64,7 @@ class Matrix:
         unlearned: Those of which networks did not learn the task, with how many.
         entries: What two models have, by their places among the models, the smaller one first.
         nulls: The null of each of these, or why it has none.
+        warned: What the reports warn of.
     """
 
     task: str
@@ -75,6 +76,7 @@ class Matrix:
     unlearned: list[str]
     entries: Mapping[tuple[int, int], OverPairs]
     nulls: Mapping[tuple[int, int], Number]
+    warned: Sequence[str] = ()
 
     @property
     def titles(self) -> list[str]:
@@ -99,6 +101,9 @@ class Matrix:
             said.append(_NULL.format(self.heading, self.id.partition("/")[0].partition("[")[0]))
         if self.unlearned:
             said.append(f"{NOT_LEARNED} on {self.task}: {', '.join(self.unlearned)}")
+        if self.warned:
+            n, first = len(self.warned), self.warned[0]
+            said.append(f"{n} pairs on {self.task} have a warning, such as: {first}")
         said += [f"{self.heading} on {self.task}, {n} pairs: {why}" for why, n in others[:_MOST]]
         if len(others) > _MOST:
             said.append(f"and {len(others) - _MOST} more reasons, which stand in the reports")
@@ -170,12 +175,12 @@ def matrices_of(reports: Iterable[PairReport], *, by_name: bool = False) -> list
     if by_name:
         reports = sorted(reports, key=_by_name)
     for report in reports:
-        by_task.setdefault(sha256_of(report.task.model_dump(mode="json")), []).append(report)
+        by_task.setdefault(comparable(report), []).append(report)
     return [matrix for same in by_task.values() for matrix in _of_task(same, by_name=by_name)]
 
 
 def _by_name(report: PairReport) -> tuple[str, str]:
-    return report.task_title, report.key
+    return report.where, report.key
 
 
 class _Placed(NamedTuple):
@@ -201,11 +206,13 @@ def _of_task(reports: Sequence[PairReport], *, by_name: bool) -> Iterator[Matrix
     for heading, result, line in _headings(reports):
         captions = (report.captions.get(result.metric, "") for report in reports)
         entries, nulls = _entries(placed, result, line)
+        found = [_result(report, result) for report in reports]
         yield Matrix(
-            task=reports[0].task_title, id=result.id, heading=heading,
+            task=reports[0].where, id=result.id, heading=heading,
             caption=next(filter(None, captions), ""),
             bounds=line.bounds if line.at else result.bounds,
             models=names, unlearned=unlearned, entries=entries, nulls=nulls,
+            warned=[of.warnings[0] for of in found if of is not None and of.warnings],
         )  # fmt: skip
 
 

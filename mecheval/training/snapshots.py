@@ -87,6 +87,21 @@ class Snapshots:
             )
         return found
 
+    def at_step(self, step: int) -> dict[str, Tensor]:
+        """Return the weights after so many steps.
+
+        Raises:
+            StorageError: They are no longer there.
+        """
+        for index in self.chosen():
+            weights, state = self.load(index)
+            if state["step"] == step:
+                return weights
+        raise StorageError(
+            f"The snapshot at step {step} in {self.checkpoint.folder} is gone. Delete that folder "
+            "and run the command again."
+        )
+
     def _stride(self, n_validations: int) -> int:
         stride = 1
         while n_validations // stride > 2 * self.most:

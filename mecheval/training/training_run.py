@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mecheval.errors import StorageError
 from mecheval.models.admission import admit
 from mecheval.recipe import PROTOCOL
 from mecheval.reports.files import checkpoint_id
@@ -110,6 +111,19 @@ class TrainingRun:
     def snapshots_in(self, cache: Path) -> Snapshots | None:
         """Return the snapshots in a cache, None if none were asked for."""
         return None if self.snapshots is None else Snapshots(self.checkpoint(cache), self.snapshots)
+
+    def weights_at(self, cache: Path, step: int) -> dict[str, torch.Tensor]:
+        """Return the weights that a cache keeps of this run after so many steps.
+
+        Raises:
+            StorageError: It keeps none.
+        """
+        snapshots = self.snapshots_in(cache)
+        if snapshots is None:
+            raise StorageError(
+                f"No weights along the training of {self.source.card.name} are kept."
+            )
+        return snapshots.at_step(step)
 
     def record(self, progress: Progress | None, weights_sha256: str) -> TrainingPart:
         """Describe a training for the report.

@@ -40,7 +40,7 @@ class Pairs:
     def __repr__(self) -> str:
         """Say how much of what there is."""
         models = {side.title for report in self for side in report.sides}
-        tasks = {report.task_title for report in self}
+        tasks = {report.where for report in self}
         refused = f", {len(self.refused)} refused" if self.refused else ""
         return f"<{len(self)} pairs of {len(models)} models on {len(tasks)} tasks{refused}>"
 
