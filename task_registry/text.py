@@ -13,7 +13,8 @@ import numpy as np
 from mecheval.errors import UsageError
 from mecheval.tasks import Batch, task
 from mecheval.tasks.batch import where_answers_differ
-from mecheval.tasks.text_task import TextTask
+from mecheval.tasks.text_source import TextSource
+from mecheval.tasks.text_task import OWN, TextTask
 from mecheval.tasks.tokenized import BYTES, FIRST, Tokenized, tokenized
 
 if TYPE_CHECKING:
@@ -50,12 +51,20 @@ class Text(TextTask):
         kilobytes: How much text is taken, in thousands of characters.
         vocabulary: Number of different tokens at most.
         tokenizer: Whose tokens the text is cut into instead, of which those that occur are taken: a
-            folder, or a checkpoint of the hub.
+            folder, or a checkpoint of the hub. With ``own`` every checkpoint reads it in the tokens
+            of its own tokenizer, and other models in the text's.
+        dataset: In place of a folder a data set whose rows are documents: a name of the hub, or a
+            folder or file on this machine that was written by `datasets`.
+        subset: Which configuration of it; the only one where empty.
+        part: Which of its splits; its first rows are taken.
+        column: Which column holds the text.
+        revision: Branch, tag or commit of a data set of the hub; what is there now where empty.
     """
 
     ambiguous: ClassVar[bool] = True
     separate: ClassVar[bool] = True
     gate_on = "loss"
+    later: ClassVar[tuple[str, ...]] = ("dataset", "subset", "part", "column", "revision")
 
     min_length: int = 128
     max_length: int = 128
@@ -65,10 +74,16 @@ class Text(TextTask):
     kilobytes: int = 12_000
     vocabulary: int = 512
     tokenizer: str = ""
+    dataset: str = ""
+    subset: str = ""
+    part: str = "train"
+    column: str = "text"
+    revision: str = ""
 
     def __post_init__(self) -> None:
         """Check the amount of text and the size of the vocabulary."""
         super().__post_init__()
+        _ = self._source
         if self.kilobytes < 1 or not BYTES <= self.vocabulary <= LARGEST:
             raise UsageError(
                 f"Task 'text' got kilobytes={self.kilobytes}, vocabulary={self.vocabulary}; give "
@@ -76,11 +91,23 @@ class Text(TextTask):
             )
 
     @property
+    def _source(self) -> TextSource:
+        """Return where the text is from.
+
+        Raises:
+            UsageError: Parameters contradict each other.
+        """
+        return TextSource(
+            self.folder, self.suffix, self.dataset, self.subset, self.part, self.column,
+            self.revision,
+        )  # fmt: skip
+
+    @property
     def text(self) -> Tokenized:
         """Return the text in tokens."""
         return tokenized(
-            self.folder, self.suffix, self.kilobytes,
-            vocabulary=self.vocabulary, tokenizer=self.tokenizer,
+            self._source, self.kilobytes,
+            vocabulary=self.vocabulary, tokenizer="" if self.tokenizer == OWN else self.tokenizer,
         )  # fmt: skip
 
     @property

@@ -30,6 +30,7 @@ def similarity(
     recipe: Mapping[str, Any] | None = None,
     metrics: Sequence[str | Metric] | None = None,
     at_loss: float | Sequence[float] | None = None,
+    across_tokens: bool = False,
     limit: int | None = None,
     device: str = "auto",
     jobs: int | None = None,
@@ -52,6 +53,8 @@ def similarity(
         at_loss: Validation losses, in nats per token: networks are held side by side where theirs
             along training are nearest to each, by default at the end. Takes a task that is followed
             by its loss, and keeps ``snapshots`` weights along training, 16 unless said otherwise.
+        across_tokens: Whether models are held side by side, too, that read one text in other
+            tokens, of which several tasks are given.
         limit: Largest number of examples per metric; marks the reports partial.
         device: auto, cpu, cuda or cuda:N.
         jobs: Worker processes; by default everything runs in this process.
@@ -87,6 +90,7 @@ def similarity(
     requests, of_pairs = by_scope([request], Registry(request.settings.include_paths))
     with display() if checked.progress else nullcontext(Warnings()) as listener:
         outcomes = execute_pairs(
-            requests, of_pairs, listener, at_losses=at_losses, devices=devices, jobs=checked.jobs
-        )
+            requests, of_pairs, listener, at_losses=at_losses, across=across_tokens,
+            devices=devices, jobs=checked.jobs,
+        )  # fmt: skip
     return [outcome.report for outcome in outcomes]

@@ -16,7 +16,7 @@ from mecheval.spec import Spec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mecheval.reports.pair import PairReport, PairSide
+    from mecheval.reports.pair import Alignment, PairReport, PairSide
     from mecheval.reports.pair_matrix import Matrix
     from mecheval.reports.schema import MetricResult
 
@@ -35,9 +35,20 @@ def pair_head(report: PairReport) -> dict[str, Any]:
         **{name: _side(side) for name, side in zip("ab", report.sides, strict=True)},
         "task": on_task(f"{Spec(task.name, task.params)} version {task.version}", at_loss),
         **({} if apart is None else {"losses apart": f"{apart:.3f} nats per token"}),
+        **_met(report.alignment),
         "status": report.status + (", partial" if report.partial else ""),
         "finished": report.finished,
         "key": report.key,
+    }
+
+
+def _met(alignment: Alignment | None) -> dict[str, str]:
+    if alignment is None:
+        return {}
+    return {
+        "tokens": f"other ones, held side by side at the {alignment.n_boundaries} bytes of "
+        f"{alignment.n_documents} documents where tokens of both end: {alignment.kept_a:.3f} of "
+        f"those of a, {alignment.kept_b:.3f} of those of b"
     }
 
 

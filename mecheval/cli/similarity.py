@@ -33,6 +33,11 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         help="hold networks side by side where their validation losses along training are nearest "
         "to these, such as 4,3,2.5 (of --snapshots weights; default: at the end of training)",
     )  # fmt: skip
+    options.switch(
+        parser, "--across-tokens",
+        help="hold models side by side, too, that read one text in other tokens: -t text "
+        "'text[vocabulary=256]'",
+    )  # fmt: skip
     add_execution(parser)
     options.add_output(parser, help="folder for the reports (default: results)")
     options.switch(parser, "--overwrite", help="measure finished cells and pairs again")
@@ -75,13 +80,14 @@ def _similarity(args: argparse.Namespace) -> int:
     metrics = [*map(parse_spec, of_pairs), *(declared or ())] or None
     at_losses = options.read(args.at_loss, "--at-loss", lambda texts: options.numbers(texts)) or []
     if args.dry_run:
-        return _dry_run(planned_pairs(requests, metrics, at_losses)[2], as_json=args.json)
+        pairs = planned_pairs(requests, metrics, at_losses, across=args.across_tokens)[2]
+        return _dry_run(pairs, as_json=args.json)
     jobs = positive(devices.jobs if args.jobs is None else args.jobs, "--jobs")
     quiet = args.quiet or not processes.is_main()
     with display(quiet=quiet) as listener:
         outcomes = execute_pairs(
-            requests, metrics, listener, at_losses=at_losses, devices=devices, jobs=jobs,
-            fail_fast=args.fail_fast,
+            requests, metrics, listener, at_losses=at_losses, across=args.across_tokens,
+            devices=devices, jobs=jobs, fail_fast=args.fail_fast,
         )  # fmt: skip
     failed = any(outcome.report.status == "error" for outcome in outcomes)
     _print_matrices(outcomes, quiet=quiet, as_json=args.json and processes.is_main())
@@ -99,15 +105,18 @@ def _print_matrices(outcomes: Sequence[Outcome], *, quiet: bool, as_json: bool) 
 
 
 def _dry_run(pairs: Sequence[PairCell], *, as_json: bool) -> int:
+    from mecheval.harness.pair_plan import sides_of
     from mecheval.harness.store import finished_report
     from mecheval.reports.markdown import table
     from mecheval.reports.pair import on_task
 
     rows = [
         {
-            "task": on_task(pair.a.task_title, pair.identity.at_loss),
-            "a": f"{pair.a.model_title} seed {pair.a.identity.seed}",
-            "b": f"{pair.b.model_title} seed {pair.b.identity.seed}",
+            "task": on_task(pair.group.title, pair.identity.at_loss),
+            **{
+                end: f"{side.title} seed {side.seed}"
+                for end, side in zip("ab", sides_of(pair), strict=True)
+            },
             "state": "cached" if finished_report(pair) else "to do",
             "key": pair.key,
             "report": str(pair.path),

@@ -9,6 +9,7 @@ from mecheval.harness.execute import execute, kept, planned_cells, worker_enviro
 from mecheval.harness.executor import Pool, run_here
 from mecheval.harness.matched_loss import with_snapshots
 from mecheval.harness.pair_plan import plan_pairs
+from mecheval.paths import is_dir
 from mecheval.reports.collection.loading import read_pairs
 from mecheval.reports.files import write_report
 from mecheval.reports.levels import with_levels
@@ -30,6 +31,7 @@ def execute_pairs(
     listener: Listener,
     *,
     at_losses: Sequence[float] = (),
+    across: bool = False,
     devices: Devices,
     jobs: int | None,
     fail_fast: bool = False,
@@ -41,6 +43,7 @@ def execute_pairs(
         metrics: The metrics of pairs; None for all that fit.
         listener: Is told what happens.
         at_losses: Losses along training at which they are held side by side; none for its end.
+        across: Whether tasks of one text are held side by side that differ in its tokens.
         devices: Where cells run.
         jobs: Number of worker processes; None runs everything in this process.
         fail_fast: Whether to end at the first cell or pair that fails.
@@ -54,16 +57,20 @@ def execute_pairs(
         UsageError: A request cannot be met; nothing has been computed.
         StorageError: A report could not be written; those before it are.
     """
-    requests, cells, pairs = planned_pairs(requests, metrics, at_losses)
+    requests, cells, pairs = planned_pairs(requests, metrics, at_losses, across=across)
     measured = execute(
         requests, listener, devices=devices, jobs=jobs, fail_fast=fail_fast, planned=cells
     )
     of_cell = {outcome.cell.key: outcome.report for outcome in measured}
     if len(of_cell) < len(cells):  # one failed, or it is another process that measures
         return measured
-    found = kept(pairs, listener)
+    found, known = kept(pairs, listener), _known(pairs)
     todo = [
-        replace(pair, reports=(of_cell[pair.a.key], of_cell[pair.b.key]))
+        replace(
+            pair,
+            reports=tuple(of_cell[cell.key] for cell in pair.cells),
+            known={key: sha for cell in pair.cells for key, sha in known.get(cell.key, {}).items()},
+        )
         for pair in pairs
         if pair.key not in found
     ]
@@ -77,10 +84,24 @@ def execute_pairs(
     return _read_against([found[pair.key] for pair in pairs if pair.key in found])
 
 
+def _known(pairs: Sequence[PairCell]) -> dict[str, dict[str, str]]:
+    """Return the hashes of artefacts that the reports of an output folder hold, by cell and key."""
+    root, overwrite = pairs[0].output, pairs[0].settings.overwrite
+    if root is None or overwrite or not is_dir(root):
+        return {}
+    known: dict[str, dict[str, str]] = {}
+    for report in (each.report for each in read_pairs(root)[0] if each.report.artefacts):
+        for side, used in zip(report.sides, (report.artefacts.a, report.artefacts.b), strict=True):
+            known.setdefault(side.key, {}).update({each.key: each.sha256 for each in used})
+    return known
+
+
 def planned_pairs(
     requests: Sequence[Request],
     metrics: Sequence[Spec | Metric] | None,
     at_losses: Sequence[float] = (),
+    *,
+    across: bool = False,
 ) -> tuple[list[Request], list[Cell], list[PairCell]]:
     """Return the grids as they are computed, their cells, and the pairs of them.
 
@@ -89,7 +110,7 @@ def planned_pairs(
     """
     requests = with_snapshots(requests, at_losses)
     cells = planned_cells(requests)
-    return requests, cells, plan_pairs(cells, metrics, at_losses or (None,))
+    return requests, cells, plan_pairs(cells, metrics, at_losses or (None,), across=across)
 
 
 def _read_against(outcomes: Sequence[Outcome]) -> list[Outcome]:

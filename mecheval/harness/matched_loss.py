@@ -101,6 +101,12 @@ def weights_of(report: Report, at_loss: float | None) -> Weights:
     return Weights(step, loss, along=step != training.steps)
 
 
+def bits_per_byte(report: Report) -> float | None:
+    """Return what a byte of held-out text costs a network in bits, whatever its tokens."""
+    found = (result for result in report.metrics if result.id.endswith("/bits_per_byte/1x"))
+    return next((result.value for result in found), None)
+
+
 def flagged(
     results: Sequence[MetricResult], sides: Sequence[PairSide], at_loss: float | None
 ) -> list[MetricResult]:
@@ -113,6 +119,10 @@ def flagged(
 
 
 def _flags(sides: Sequence[PairSide], at_loss: float | None) -> Iterator[str]:
+    a, b = sides
+    if a.task != b.task:
+        yield from _flags_of_bytes(a, b)
+        return
     lost = [(side, side.validation_loss) for side in sides if side.validation_loss is not None]
     if len(lost) < len(sides):
         return
@@ -129,6 +139,17 @@ def _flags(sides: Sequence[PairSide], at_loss: float | None) -> Iterator[str]:
                 f"the weights of {_named(side)} nearest to loss {at_loss:g} have {loss:.3f}, at "
                 f"step {side.step}: more --snapshots may come nearer"
             )
+
+
+def _flags_of_bytes(a: PairSide, b: PairSide) -> Iterator[str]:
+    """Flag losses of networks that have tokens of their own."""
+    bits_a, bits_b = a.bits_per_byte, b.bits_per_byte
+    if bits_a is not None and bits_b is not None and abs(bits_a - bits_b) > MOST_APART:
+        yield (
+            f"the losses of the two are {abs(bits_a - bits_b):.3g} bits per byte apart "
+            f"({_named(a)} {bits_a:.3f}, {_named(b)} {bits_b:.3f}), and {MOST_APART} count as the "
+            "same: what they have in common may differ for that reason"
+        )
 
 
 def _named(side: PairSide) -> str:

@@ -14,18 +14,20 @@ from mecheval.harness.pair_plan import built_pair_metric, sides_of
 from mecheval.harness.recordings import Recordings
 from mecheval.metrics.pairs import PairSubject, Side
 from mecheval.metrics.pairs.measuring import measure_pair
+from mecheval.metrics.pairs.shared import alignment
 from mecheval.registry import Registry
 from mecheval.reports.environment import environment
 from mecheval.reports.files import as_stored
-from mecheval.reports.pair import PairReport
+from mecheval.reports.pair import Alignment, Artefacts, PairReport
 from mecheval.seeding import derive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mecheval.harness.pair_plan import PairCell
     from mecheval.harness.request import Cell
     from mecheval.reports.schema import MetricResult, Report
+    from mecheval.tasks.alignment import Aligned
 
 
 def run_pair(pair: PairCell, tell: Callable[[Progress], None]) -> PairReport:
@@ -43,15 +45,18 @@ def run_pair(pair: PairCell, tell: Callable[[Progress], None]) -> PairReport:
     try:
         found |= {"sides": sides_of(pair), "environment": environment()}
         sides = [
-            _side(cell, report, pair.identity.at_loss)
-            for cell, report in zip(pair.cells, pair.reports, strict=True)
+            _side(cell, report, pair) for cell, report in zip(pair.cells, pair.reports, strict=True)
         ]
         registry = Registry(pair.settings.include_paths)
+        task, other = (build_task(cell.task, registry) for cell in pair.cells)
+        aligned = alignment(task, other)
+        found["alignment"] = aligned and _described(aligned)
         subject = PairSubject(
             *sides,
             seed=derive(0, pair.identity.a, pair.identity.b),
-            task=build_task(pair.a.task, registry),
+            task=task,
             limit=pair.a.identity.limit,
+            other_task=other if aligned else None,
         )
         results: list[MetricResult] = []
         seconds: dict[str, float] = {}
@@ -64,6 +69,7 @@ def run_pair(pair: PairCell, tell: Callable[[Progress], None]) -> PairReport:
             measured = measure_pair(metric, subject)
             results += flagged(measured, found["sides"], pair.identity.at_loss)
             seconds[stage] = round(time.monotonic() - began, 3)
+            found["artefacts"] = _artefacts(sides)
     except BaseException as error:  # code of users may raise any, and ends its own pair alone
         if is_interruption(error):
             raise
@@ -75,15 +81,15 @@ def run_pair(pair: PairCell, tell: Callable[[Progress], None]) -> PairReport:
             partial=any(cell.identity.limit is not None for cell in pair.cells),
             finished=now(),
             identity=pair.identity,
-            task=pair.a.identity.task,
-            task_title=pair.a.task_title,
+            task=pair.group.task,
+            task_title=pair.group.title,
             command=list(pair.settings.command),
             **found,
         )
     )
 
 
-def _side(cell: Cell, report: Report, at_loss: float | None) -> Side:
+def _side(cell: Cell, report: Report, pair: PairCell) -> Side:
     """Return one side of a pair.
 
     What is asked at a loss has no gate, as what is measured along training: a value of weights that
@@ -95,9 +101,24 @@ def _side(cell: Cell, report: Report, at_loss: float | None) -> Side:
     """
     if report.status == "error":
         raise UsageError(f"The cell {cell.title} could not be measured.")
-    weights = weights_of(report, at_loss)
+    at_loss = pair.identity.at_loss
+    weights, card = weights_of(report, at_loss), report.model_card
     step = weights.step if weights.along else None
-    network = report.model_card and Recordings(cell, report.model_card.n_layers, step)
+    network = card and Recordings(cell, card.n_layers, step, pair.known)
     learned = bool(report.learned) or at_loss is not None
     measured = [] if weights.along else report.metrics
     return Side(cell.model_title, cell.identity.seed, learned, measured, network)
+
+
+def _described(aligned: Aligned) -> Alignment:
+    a, b = aligned.kept
+    return Alignment(
+        kept_a=a, kept_b=b, n_boundaries=aligned.n_boundaries, n_documents=aligned.n_documents
+    )
+
+
+def _artefacts(sides: Sequence[Side]) -> Artefacts | None:
+    """Return what the metrics have used up to now; None where that is nothing."""
+    used = [side.network.used if isinstance(side.network, Recordings) else {} for side in sides]
+    a, b = ([of[key] for key in sorted(of)] for of in used)
+    return Artefacts(a=a, b=b) if a or b else None

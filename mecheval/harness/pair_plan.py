@@ -7,21 +7,21 @@ where there are several: they would have learned from the same words.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from mecheval.errors import UsageError
 from mecheval.harness.building import build_task
 from mecheval.harness.companions import but_for_the_seed
-from mecheval.harness.matched_loss import check_losses, weights_of
+from mecheval.harness.matched_loss import bits_per_byte, check_losses, weights_of
 from mecheval.harness.measures import identity_of
+from mecheval.harness.pair_groups import Group, check_meeting, groups_of
 from mecheval.metrics import Metric, configured_metric
 from mecheval.metrics.measuring import unmet_by_task
 from mecheval.metrics.pairs import PairMetric
 from mecheval.recipe import PROTOCOL
 from mecheval.registry import Registry
-from mecheval.reports.canonical import sha256_of
 from mecheval.reports.files import pair_key, pair_path
 from mecheval.reports.pair import PairIdentity, PairSide, on_task
 from mecheval.spec import Spec
@@ -49,6 +49,8 @@ class PairCell:
         path: Where the report lies.
         settings: How it is computed.
         reports: The reports of the two cells; none until they are measured.
+        known: Hashes of artefacts by their keys, as other reports have them.
+        group: The cells that they are of, with what their tasks have in common.
     """
 
     a: Cell
@@ -60,6 +62,8 @@ class PairCell:
     path: Path | None
     settings: Settings
     reports: tuple[Report, ...] = ()
+    known: Mapping[str, str] = field(default_factory=dict)
+    group: Group = field(kw_only=True)
 
     @property
     def cells(self) -> tuple[Cell, Cell]:
@@ -70,7 +74,7 @@ class PairCell:
     def title(self) -> str:
         """Return a line that names it."""
         a, b = (f"{cell.model_title} (seed {cell.identity.seed})" for cell in self.cells)
-        where = on_task(self.a.task_title, self.identity.at_loss)
+        where = on_task(self.group.title, self.identity.at_loss)
         return f"{where}  {a} and {b}"
 
 
@@ -78,6 +82,8 @@ def plan_pairs(
     cells: Sequence[Cell],
     chosen: Sequence[Spec | Metric] | None,
     at_losses: Sequence[float | None] = (None,),
+    *,
+    across: bool = False,
 ) -> list[PairCell]:
     """Return the pairs of cells, task by task and loss by loss.
 
@@ -85,22 +91,20 @@ def plan_pairs(
         cells: What :func:`mecheval.harness.plan.plan` returns, of one request or several.
         chosen: The metrics of pairs; None for all that are registered and fit the task.
         at_losses: Losses along training at which they are held side by side; None is its end.
+        across: Whether tasks of one text are held side by side that differ in its tokens.
 
     Raises:
         UsageError: There is nothing to compare, a metric does not exist or is none of pairs, or
             cells have no losses along training.
     """
-    by_task: dict[str, list[Cell]] = {}
-    for cell in cells:
-        by_task.setdefault(sha256_of(cell.identity.task.model_dump(mode="json")), []).append(cell)
     asked = [at_loss for at_loss in at_losses if at_loss is not None]
     if asked:
         check_losses(cells, asked)
     found = [
         pair
-        for of_task in by_task.values()
+        for group in groups_of(cells, across=across)
         for at_loss in at_losses
-        for pair in _pairs_on_task(of_task, chosen, at_loss)
+        for pair in _pairs_on_task(group, chosen, at_loss)
     ]
     if not found:
         raise UsageError(
@@ -145,17 +149,19 @@ def is_of_pairs(given: Spec | Metric, registry: Registry) -> bool:
 
 
 def _pairs_on_task(
-    cells: Sequence[Cell], chosen: Sequence[Spec | Metric] | None, at_loss: float | None
+    group: Group, chosen: Sequence[Spec | Metric] | None, at_loss: float | None
 ) -> Iterator[PairCell]:
+    cells = group.cells
     registry = Registry(cells[0].settings.include_paths)
     metrics = pair_metrics(build_task(cells[0].task, registry), chosen, registry)
     by_model: dict[str, list[Cell]] = {}
     for cell in cells:
         by_model.setdefault(but_for_the_seed(cell), []).append(cell)
     for networks in by_model.values():
-        yield from (_pair(a, b, metrics, at_loss) for a, b in combinations(networks, 2))
+        yield from (_pair(a, b, metrics, at_loss, group) for a, b in combinations(networks, 2))
     for one, other in combinations(by_model.values(), 2):
-        yield from (_pair(a, b, metrics, at_loss) for a, b in _matched(one, other))
+        check_meeting(one[0], other[0], at_loss)
+        yield from (_pair(a, b, metrics, at_loss, group) for a, b in _matched(one, other))
 
 
 def _matched(one: Sequence[Cell], other: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:
@@ -210,6 +216,7 @@ def _pair(
     other: Cell,
     metrics: Mapping[str, tuple[Spec | Metric, PairMetric]],
     at_loss: float | None,
+    group: Group,
 ) -> PairCell:
     a, b = sorted((one, other), key=lambda cell: cell.key)
     built = [metric for _, metric in metrics.values()]
@@ -220,7 +227,7 @@ def _pair(
     if a.output is not None and a.path is not None and b.path is not None:
         path = pair_path(a.path, b.path, a.output, key)
     given = tuple(given for given, _ in metrics.values())
-    return PairCell(a, b, given, identity, key, a.output, path, a.settings)
+    return PairCell(a, b, given, identity, key, a.output, path, a.settings, group=group)
 
 
 def sides_of(pair: PairCell) -> list[PairSide]:
@@ -233,12 +240,19 @@ def sides_of(pair: PairCell) -> list[PairSide]:
                 key=cell.key,
                 model=cell.identity.model,
                 seed=cell.identity.seed,
-                title=cell.model_title,
+                title=_title(cell, pair.group),
                 labels=cell.labels,
                 learned=report and report.learned,
                 tracking=report and report.tracking,
                 step=weights and weights.step,
                 validation_loss=weights and weights.loss,
+                bits_per_byte=bits_per_byte(report) if weights and not weights.along else None,
+                task=cell.identity.task if pair.group.own_tokens else None,
             )
         )
     return found
+
+
+def _title(cell: Cell, group: Group) -> str:
+    """Return what a side is called; with its task where models are held side by side on several."""
+    return f"{cell.model_title} on {cell.task_title}" if group.across else cell.model_title

@@ -18,6 +18,7 @@ from mecheval.harness.building import (
 )
 from mecheval.harness.foreseen import Examples, check_context
 from mecheval.harness.measures import identity_of, label_of, lacking, metrics_on
+from mecheval.harness.pair_groups import in_own_tokens
 from mecheval.harness.request import DTYPES, Cell, Request
 from mecheval.harness.sweeping import check_numbers, sweep_of
 from mecheval.harness.unchanged import file_sha256, sample_sha256
@@ -64,7 +65,8 @@ def _planned(request: Request) -> list[Cell]:
             models.append(_model(given, request, registry))
     cells: dict[str, Cell] = {}
     for model in models:
-        for task in tasks:
+        for asked in tasks:
+            task = _read_by(model, asked, request, registry)
             declared = [_declared_at("task", task.given, registry)]
             declared.append(_declared_at("model", model.given, registry))
             with said_in_a_sentence(" and ".join(filter(None, declared)) or None):
@@ -176,6 +178,18 @@ def _task(given: Spec | Task, request: Request, registry: Registry) -> _PlannedT
     examples.check_tests(metrics)
     label = task_label(given, task)
     return _PlannedTask(given, task, identity, label, metrics, chosen, examples)
+
+
+def _read_by(
+    model: _PlannedModel, task: _PlannedTask, request: Request, registry: Registry
+) -> _PlannedTask:
+    """Return a task as a model reads it; what tokens it has is told by the hash in the identity."""
+    given = in_own_tokens(task.given, task.task, model.source)
+    if given is task.given:
+        return task
+    found = _task(given, request, registry)
+    params = {"params": task.identity.params}
+    return replace(found, identity=found.identity.model_copy(update=params), label=task.label)
 
 
 def _model(given: Spec | ModelSource, request: Request, registry: Registry) -> _PlannedModel:

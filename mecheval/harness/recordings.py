@@ -5,35 +5,30 @@ Shape suffixes: ``N`` places, ``D`` residual width.
 
 from __future__ import annotations
 
-import io
-import zipfile
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from scipy import sparse
-
-from mecheval.dictionaries import SparseCodes
+from mecheval.harness.artefacts import Shelf, Wanted
 from mecheval.harness.building import build_source, build_task
 from mecheval.harness.cell_training import cache_of, measured_dtype, trained_model
 from mecheval.harness.measures import metrics_on
 from mecheval.harness.threads import settled
 from mecheval.harness.unchanged import check_unchanged
-from mecheval.metrics.pairs.coding import Coded, encoded
+from mecheval.metrics.pairs.coding import encoded
 from mecheval.metrics.pairs.places import record
 from mecheval.registry import Registry
 from mecheval.reports.canonical import sha256_of
-from mecheval.training.checkpoints import cache_lock, write_cached
+from mecheval.training.checkpoints import cache_lock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+
+    import numpy as np
 
     from mecheval.harness.request import Cell
-    from mecheval.metrics.pairs.coding import Coding
+    from mecheval.metrics.pairs.coding import Coded, Coding
     from mecheval.metrics.pairs.places import Places
-
-FOLDER, CODES = "recordings", "codes"
+    from mecheval.reports.pair import Artefact
 
 _NOT_DECIDING = ("metrics", "limit", "snapshots")
 """Parts of a cell's identity that have no say in its activations."""
@@ -49,11 +44,15 @@ class Recordings:
         cell: The cell, which has been measured.
         n_layers: The number of its blocks.
         step: Steps of the training that its weights had taken; None for those at the end.
+        known: Hashes of artefacts by their keys, as reports have them.
+        used: The artefacts that were read or made, by key; filled as that is done.
     """
 
     cell: Cell
     n_layers: int
     step: int | None = None
+    known: Mapping[str, str] = field(default_factory=dict)
+    used: dict[str, Artefact] = field(default_factory=dict)
 
     def streams(
         self, places: Places, layers: Sequence[int], *, trained: bool = True
@@ -61,19 +60,24 @@ class Recordings:
         """Return the residual stream; see :meth:`mecheval.metrics.pairs.network.Network.streams`.
 
         Raises:
-            StorageError: The cache cannot be written.
+            UsageError: What the cache holds is of other tokens.
+            StorageError: The cache cannot be written, or what is made again is not what it was.
         """
-        paths = {layer: self._path(places, layer, trained) for layer in layers}
-        found = _there(paths)
-        if len(found) < len(paths):
+        network = self._network_key(trained)
+        wanted = {
+            layer: _wanted("activations", network, places, layer, trained=trained)
+            for layer in layers
+        }
+        found = self._there(wanted)
+        if len(found) < len(wanted):
             # Another process may be at work on the same network, for another pair.
-            with cache_lock(cache_of(self.cell), self._network_key(trained)):
-                found = _there(paths)
-                lacking = [layer for layer in paths if layer not in found]
+            with cache_lock(cache_of(self.cell), network):
+                found = self._there(wanted)
+                lacking = [layer for layer in wanted if layer not in found]
                 if lacking:
                     recorded = self._record(places, lacking, trained=trained)
                     for layer, stream_ND in zip(lacking, recorded, strict=True):
-                        write_cached(paths[layer], _packed(stream_ND))
+                        self._shelf.write(wanted[layer], stream_ND)
                         found[layer] = stream_ND
         return [found[layer] for layer in layers]
 
@@ -92,17 +96,20 @@ class Recordings:
         trained on are not, which are many more: all layers that lack some are recorded in one pass.
 
         Raises:
-            StorageError: The cache cannot be written.
+            UsageError: What the cache holds is of other tokens.
+            StorageError: The cache cannot be written, or what is made again is not what it was.
         """
         network = self._network_key(trained)
-        paths = {
-            (layer, seed): self._codes_path(network, coding, places, layer, seed)
+        wanted = {
+            (layer, seed): _wanted(
+                "codes", network, places, layer, trained=trained, seed=seed, coding=coding
+            )
             for layer in layers
             for seed in seeds
         }
         with cache_lock(cache_of(self.cell), network):
-            found = {key: coded for key, path in paths.items() if (coded := _read_codes(path))}
-            lacking = sorted({layer for layer, seed in paths if (layer, seed) not in found})
+            found = self._there(wanted)
+            lacking = sorted({layer for layer, seed in wanted if (layer, seed) not in found})
             if lacking:
                 training, test = (
                     self._record(of, lacking, trained=trained) for of in (coding.training, places)
@@ -111,30 +118,25 @@ class Recordings:
                     for seed in (seed for seed in seeds if (layer, seed) not in found):
                         name = f"{network} {layer}"
                         coded = encoded(coding, streams, places, name=name, seed=seed)
-                        write_cached(paths[layer, seed], _packed_codes(coded))
+                        self._shelf.write(wanted[layer, seed], coded)
                         found[layer, seed] = coded
         return [[found[layer, seed] for seed in seeds] for layer in layers]
 
-    def _codes_path(
-        self, network: str, coding: Coding, places: Places, layer: int, seed: int
-    ) -> Path:
-        content = {
-            "of": network, "layer": layer, "places": places.sha256, "seed": seed,
-            "coding": coding.content,
-        }  # fmt: skip
-        key = sha256_of(content)
-        return cache_of(self.cell) / CODES / key[:2] / f"{key}.npz"
+    @property
+    def _shelf(self) -> Shelf:
+        title = f"{self.cell.model_title} (seed {self.cell.identity.seed})"
+        return Shelf(cache_of(self.cell), title, self.known, self.used)
+
+    def _there(self, wanted: Mapping[Any, Wanted]) -> dict[Any, Any]:
+        """Return what is in the cache."""
+        read = {at: self._shelf.read(each) for at, each in wanted.items()}
+        return {at: content for at, content in read.items() if content is not None}
 
     def _network_key(self, trained: bool) -> str:
         identity = self.cell.identity.model_dump(mode="json")
         deciding = {key: part for key, part in identity.items() if key not in _NOT_DECIDING}
         along = {} if self.step is None or not trained else {"step": self.step}
         return sha256_of({"network": deciding, "trained": trained, **along})
-
-    def _path(self, places: Places, layer: int, trained: bool) -> Path:
-        content = {"of": self._network_key(trained), "layer": layer, "places": places.sha256}
-        key = sha256_of(content)
-        return cache_of(self.cell) / FOLDER / key[:2] / f"{key}.npy"
 
     def _record(self, places: Places, layers: Sequence[int], *, trained: bool) -> list[np.ndarray]:
         """Run the model, whose weights are in the cache since its cell was measured."""
@@ -155,48 +157,18 @@ class Recordings:
             return record(model, encoding.code_C, places, layers, batch_size=settings.batch_size)
 
 
-def _there(paths: Mapping[int, Path]) -> dict[int, np.ndarray]:
-    """Return what has been recorded, by layer."""
-    read = {layer: _read(path) for layer, path in paths.items()}
-    return {layer: stream_ND for layer, stream_ND in read.items() if stream_ND is not None}
-
-
-def _packed_codes(coded: Coded) -> bytes:
-    file, csr = io.BytesIO(), coded.codes.csr
-    quality = [np.nan if value is None else value for value in coded[1:]]
-    np.savez(
-        file, data=csr.data, indices=csr.indices, ends=csr.indptr, shape=coded.codes.shape,
-        quality=quality,
-    )  # fmt: skip
-    return file.getvalue()
-
-
-def _read_codes(path: Path) -> Coded | None:
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            parts = held["data"], held["indices"], held["ends"]
-            csr = sparse.csr_array(parts, shape=tuple(held["shape"].tolist()))
-            quality = [None if np.isnan(value) else float(value) for value in held["quality"]]
-            return Coded(SparseCodes.of(csr), *quality)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        path.unlink(missing_ok=True)  # as spoilt activations
-        return None
-
-
-def _packed(stream_ND: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, stream_ND, allow_pickle=False)
-    return file.getvalue()
-
-
-def _read(path: Path) -> np.ndarray | None:
-    try:
-        return np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, EOFError):
-        # Derived data that a failing disk spoilt: making it again loses nothing.
-        path.unlink(missing_ok=True)
-        return None
+def _wanted(
+    kind: Literal["activations", "codes"],
+    network: str,
+    places: Places,
+    layer: int,
+    *,
+    trained: bool,
+    seed: int | None = None,
+    coding: Coding | None = None,
+) -> Wanted:
+    """Return what is asked of a network, by the hash of everything that decides it."""
+    content: dict[str, Any] = {"of": network, "layer": layer, "places": places.sha256}
+    if coding is not None:
+        content |= {"seed": seed, "coding": coding.content}
+    return Wanted(kind, sha256_of(content), layer, trained, seed, places.evaluation_sha256)

@@ -263,6 +263,11 @@ class ModelSource(ABC):
         """Return the most positions that the model will accept, None if unbounded or not known."""
         return None
 
+    @property
+    def tokenizer_place(self) -> str | None:
+        """Return the folder of its tokenizer; None where it reads symbols without one."""
+        return None
+
     def notes(self, dtype: str) -> tuple[str, ...]:
         """Return what to know of the model before it is measured in a type of number."""
         return ()

@@ -16,6 +16,8 @@ came out; and those that follow from what did, which older reports are given as 
 from other reports: those of the cells of a pair, and of other pairs."""
 
 LATER = (
+    ("alignment",),
+    ("artefacts",),
     ("identity", "at_loss"),
     ("snapshots", "*", "validation_loss"),
     ("training", "losses"),

@@ -96,6 +96,8 @@ def place_of(root: Path, model: ModelPart, task: TaskIdentity, seed: int, labels
 def pair_path(a: Path, b: Path, root: Path, key: str) -> Path:
     """Return ``ROOT/pairs/{task}/{model a}~{model b}/seed{i}~seed{j}-{key}.json``.
 
+    Of two tasks that differ in the tokens of one text both are named.
+
     Args:
         a: Where the report of one cell lies; see :func:`report_path`.
         b: Where that of the other one does.
@@ -104,7 +106,8 @@ def pair_path(a: Path, b: Path, root: Path, key: str) -> Path:
     """
     models = _fitting(f"{a.parts[-3]}~{b.parts[-3]}")
     seeds = "~".join(path.stem.partition("+")[0] for path in (a, b))
-    return root / PAIRS / a.parts[-2] / models / f"{seeds}-{key[:8]}.json"
+    tasks = a.parts[-2] if a.parts[-2] == b.parts[-2] else _fitting(f"{a.parts[-2]}~{b.parts[-2]}")
+    return root / PAIRS / tasks / models / f"{seeds}-{key[:8]}.json"
 
 
 def slug(name: str) -> str:

@@ -56,8 +56,9 @@ def null_of(result: MetricResult, line: Headline) -> Number:
 
 
 def model_of(side: PairSide) -> str:
-    """Return what tells models apart, their recipes included: all but the seed."""
-    return sha256_of([model_key(side.model), run_of(side)])
+    """Return what tells models apart, recipes and own tokens included: all but the seed."""
+    task = side.task and side.task.model_dump(mode="json")
+    return sha256_of([model_key(side.model), run_of(side), task])
 
 
 def run_of(side: PairSide) -> dict[str, Any]:

@@ -61,6 +61,52 @@ class PairSide(Record):
     validation_loss: Number | None = None
     """Validation loss of these weights, in nats per token; null where the gate is on an
     accuracy, or nothing was trained."""
+    bits_per_byte: Number | None = None
+    """What a byte of held-out text costs in bits, whatever the tokens; null where not measured, or
+    where the weights are others than those at the end of training."""
+    task: TaskIdentity | None = None
+    """Its task, where models read one text in tokens of their own; null where both have one."""
+
+
+class Alignment(Record):
+    """Where two tokenizations of one text meet: at bytes where tokens of both end."""
+
+    kept_a: Number
+    """Share of the first network's tokens that end where one of the other's does."""
+    kept_b: Number
+    """The same of the second network's."""
+    n_boundaries: Count
+    """At how many bytes of the held-out text that is."""
+    n_documents: Count
+    """Number of held-out documents that both have."""
+
+
+class Artefact(Record):
+    """A file in the cache that numbers of a pair are from; it is made again where it is lost."""
+
+    kind: Literal["activations", "codes"]
+    """Activations at the evaluation tokens, or the codes of a dictionary of them."""
+    key: Sha256
+    """Hash of everything that decides it."""
+    sha256: Sha256
+    """Hash of the file."""
+    layer: Count
+    """Behind how many blocks."""
+    trained: bool
+    """Whether of the network as it was measured, or with freshly drawn weights."""
+    seed: Count | None = None
+    """Seed of the dictionary; null of activations."""
+    evaluation_sha256: Sha256
+    """Hash of the evaluation tokens: of the sequences and of the positions in them."""
+
+
+class Artefacts(Record):
+    """What the numbers of a pair are from."""
+
+    a: list[Artefact]
+    """Of the one network."""
+    b: list[Artefact]
+    """Of the other one."""
 
 
 class Level(Record):
@@ -112,7 +158,8 @@ class PairReport(Record):
     identity: PairIdentity
     """What the key is the hash of."""
     task: TaskIdentity
-    """The task of both cells."""
+    """The task of both cells; of a text that models read in tokens of their own, the parameters
+    that all share, and the hash of its documents."""
     task_title: Title
     """Its name with the parameters that differ from its defaults."""
     sides: list[PairSide] = Field(min_length=2, max_length=2)
@@ -127,6 +174,10 @@ class PairReport(Record):
     """What the numbers of each metric say, in a sentence or two, by the metric's id."""
     metrics: list[MetricResult] = []
     """Results."""
+    alignment: Alignment | None = None
+    """Where the two meet that have tokens of their own; null where they have the same ones."""
+    artefacts: Artefacts | None = None
+    """What the numbers are from; null where they are from the reports of the cells alone."""
     levels: list[Level] = []
     """What every number is to be read against. Skylines are from other pairs, so that this is
     written again when there are further seeds; empty before all pairs of a call are measured."""
@@ -146,6 +197,8 @@ class PairReport(Record):
     def losses_apart(self) -> float | None:
         """Return by how many nats per token the two validation losses differ, if both have one."""
         a, b = (side.validation_loss for side in self.sides)
+        if self.alignment is not None:  # they are of other tokens
+            return None
         return None if a is None or b is None else abs(a - b)
 
     def __repr__(self) -> str:

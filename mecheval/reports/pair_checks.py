@@ -15,6 +15,7 @@ from mecheval.reports.sense import problems
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from mecheval.reports.identity import TaskIdentity
     from mecheval.reports.pair import PairSide
 
 
@@ -32,9 +33,19 @@ def _sides(name: str, content: dict[str, Any], path: Path) -> Check:
         found.append("the first cell's key is not the smaller one")
     for side in report.sides:
         found += _misnamed(side.title, side.model.name, side.labels.model, side.model.args)
-    task = report.task
-    found += _misnamed(report.task_title, task.name, report.sides[0].labels.task, task.params)
+        task = side.task or report.task
+        found += _misnamed(report.task_title, task.name, side.labels.task, task.params)
+    apart = len({_tokens(side.task or report.task) for side in report.sides}) > 1
+    if report.status == "success" and apart != (report.alignment is not None):
+        found.append(
+            "the two have other tokens and nowhere to meet, or the same ones and somewhere"
+        )
     return Check.of(name, found)
+
+
+def _tokens(task: TaskIdentity) -> tuple[str | None, str]:
+    """Return what tells the tokens of a task, and the lengths of its sequences."""
+    return task.sample_sha256, str(task.params.get("max_length"))
 
 
 def _misnamed(
@@ -70,6 +81,25 @@ def _metrics(name: str, content: dict[str, Any], path: Path) -> Check:
     return Check.of(name, found)
 
 
+def _artefacts(name: str, content: dict[str, Any], path: Path) -> Check:
+    used = PairReport.model_validate(content).artefacts
+    if used is None:
+        return Check(name, None, "its numbers are from the reports of its cells alone")
+    found = []
+    for side, of in {"a": used.a, "b": used.b}.items():
+        if len({each.key for each in of}) < len(of):
+            found.append(f"a key stands twice among those of {side}")
+        found += [
+            f"{each.kind} {each.key[:8]} of {side} should have a seed if they are codes, else none"
+            for each in of
+            if (each.kind == "codes") != (each.seed is not None)
+        ]
+    tokens = [{each.evaluation_sha256 for each in of} for of in (used.a, used.b)]
+    if tokens[0] != tokens[1]:
+        found.append("those of the two networks are of other evaluation tokens")
+    return Check.of(name, found)
+
+
 def _place(name: str, content: dict[str, Any], path: Path) -> Check:
     if not path.name.startswith("seed"):
         return Check(name, None, f"a file named {quoted(path.name)} is not in a folder of results")
@@ -81,7 +111,7 @@ def _place(name: str, content: dict[str, Any], path: Path) -> Check:
 
 
 def _place_of(report: PairReport, side: PairSide) -> Path:
-    return place_of(Path(), side.model, report.task, side.seed, side.labels)
+    return place_of(Path(), side.model, side.task or report.task, side.seed, side.labels)
 
 
 CHECKS: dict[str, Callable[[str, dict[str, Any], Path], Check]] = {
@@ -89,5 +119,6 @@ CHECKS: dict[str, Callable[[str, dict[str, Any], Path], Check]] = {
     "the sides are those of the identity": _sides,
     "status fits": _status,
     "numbers make sense": _metrics,
+    "artefacts are of the same tokens": _artefacts,
     "path fits the identity": _place,
 }

@@ -34,7 +34,7 @@ from mecheval.spec import format_args
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from mecheval.reports.pair import PairReport, PairSide
+    from mecheval.reports.pair import Alignment, PairReport, PairSide
     from mecheval.reports.results import Headline, MetricResult
 
 
@@ -65,6 +65,7 @@ class Matrix:
         entries: What two models have, by their places among the models, the smaller one first.
         nulls: The null of each of these, or why it has none.
         warned: What the reports warn of.
+        met: Where pairs meet that have tokens of their own.
     """
 
     task: str
@@ -77,6 +78,7 @@ class Matrix:
     entries: Mapping[tuple[int, int], OverPairs]
     nulls: Mapping[tuple[int, int], Number]
     warned: Sequence[str] = ()
+    met: Sequence[Alignment] = ()
 
     @property
     def titles(self) -> list[str]:
@@ -101,6 +103,12 @@ class Matrix:
             said.append(_NULL.format(self.heading, self.id.partition("/")[0].partition("[")[0]))
         if self.unlearned:
             said.append(f"{NOT_LEARNED} on {self.task}: {', '.join(self.unlearned)}")
+        if self.met:
+            kept = [share for each in self.met for share in (each.kept_a, each.kept_b)]
+            said.append(
+                f"{len(self.met)} pairs on {self.task} have tokens of their own, and are held side "
+                f"by side where tokens of both end: {min(kept):.2f} to {max(kept):.2f} of them"
+            )
         if self.warned:
             n, first = len(self.warned), self.warned[0]
             said.append(f"{n} pairs on {self.task} have a warning, such as: {first}")
@@ -212,6 +220,7 @@ def _of_task(reports: Sequence[PairReport], *, by_name: bool) -> Iterator[Matrix
             caption=next(filter(None, captions), ""),
             bounds=line.bounds if line.at else result.bounds,
             models=names, unlearned=unlearned, entries=entries, nulls=nulls,
+            met=[report.alignment for report in reports if report.alignment],
             warned=[of.warnings[0] for of in found if of is not None and of.warnings],
         )  # fmt: skip
 

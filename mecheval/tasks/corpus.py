@@ -16,7 +16,9 @@ from mecheval.escape import quoted
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-_LARGEST = 200_000  # characters; longer files are tables, not text that somebody wrote
+LONGEST = 200_000
+"""Characters of a document; longer files are tables, not text that somebody wrote."""
+
 _NOT_WRITTEN_FOR_USE = {"__pycache__", "dist-packages", "site-packages", "test", "tests"}
 _PIECE = 4_000  # characters of a piece of a file that is the whole corpus, at least
 
@@ -64,9 +66,9 @@ def corpus(folder: str, suffix: str, kilobytes: int) -> Corpus:
     """
     root = Path(folder or sysconfig.get_paths()["stdlib"])
     if root.is_file():
-        return _taken(_pieces(root), kilobytes)
+        return taken(_pieces(root), kilobytes)
     left_out = set() if folder else _NOT_WRITTEN_FOR_USE
-    found = _taken(_read(root, sorted(_below(root, suffix, left_out), key=_shuffled)), kilobytes)
+    found = taken(_read(root, sorted(_below(root, suffix, left_out), key=_shuffled)), kilobytes)
     if not found.names:
         raise UsageError(
             f"There is no file {quoted('*' + suffix)} that can be read in the folder "
@@ -75,8 +77,13 @@ def corpus(folder: str, suffix: str, kilobytes: int) -> Corpus:
     return found
 
 
-def _taken(named: Iterator[tuple[str, str]], kilobytes: int) -> Corpus:
-    """Take texts until there is enough."""
+def taken(named: Iterator[tuple[str, str]], kilobytes: int) -> Corpus:
+    """Take documents, names and texts, until there is enough text.
+
+    Args:
+        named: The documents.
+        kilobytes: How much that is, in thousands of characters.
+    """
     names, texts, room = [], [], 1000 * kilobytes
     while room > 0 and (found := next(named, None)):
         names.append(found[0])
@@ -92,7 +99,7 @@ def _read(root: Path, names: list[str]) -> Iterator[tuple[str, str]]:
             text = (root / name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             continue
-        if len(text) <= _LARGEST:
+        if len(text) <= LONGEST:
             yield name, text
 
 

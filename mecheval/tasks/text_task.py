@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from mecheval.tasks.tokenized import Tokenized
 
 
+OWN = "own"
+"""In place of a tokenizer: every model reads the text in the tokens of its own one."""
+
+
 class TextTask(Task):
     """A task whose examples are windows of a text."""
 

@@ -16,7 +16,6 @@ import numpy as np
 from mecheval.errors import UsageError
 from mecheval.tasks.batch import UNSCORED, Batch
 from mecheval.tasks.contract import BOS
-from mecheval.tasks.corpus import corpus
 from mecheval.tasks.ngrams import NGrams
 from mecheval.tasks.splits import BUCKETS
 from mecheval.tasks.vocabularies import of_tokenizer, trained
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mecheval.tasks.splits import Split
+    from mecheval.tasks.text_source import TextSource
 
 END = "<end>"
 """What stands between two documents: read like any token, and never asked for."""
@@ -57,17 +57,17 @@ class Tokenized:
         bytes_C: How many bytes of the text a symbol stands for.
         ids: The ids of all tokens in a tokenizer's vocabulary; None where it is no tokenizer's.
         streams: The text of every split.
+        documents_sha256: Hash of the text, which is the same however it is cut.
         sha256: Hash of the text and of the vocabulary.
     """
 
     def __init__(
-        self, folder: str, suffix: str, kilobytes: int, *, vocabulary: int, tokenizer: str
+        self, source: TextSource, kilobytes: int, *, vocabulary: int, tokenizer: str
     ) -> None:
         """Cut a corpus into tokens.
 
         Args:
-            folder: Where it is; see :func:`mecheval.tasks.corpus.corpus`.
-            suffix: How the names of its files end.
+            source: Where it is from.
             kilobytes: How much of it is taken.
             vocabulary: Most tokens of a vocabulary that is made from the training documents.
             tokenizer: Whose tokens they are instead; none where empty.
@@ -75,7 +75,7 @@ class Tokenized:
         Raises:
             UsageError: There is no text or no such tokenizer, or there are too few documents.
         """
-        found = corpus(folder, suffix, kilobytes)
+        found = source.corpus(kilobytes)
         texts = list(dict.fromkeys(filter(None, found.texts)))
         if tokenizer:
             tokens, texts = of_tokenizer(tokenizer, texts)
@@ -86,6 +86,7 @@ class Tokenized:
         self.symbols, self.ids = (BOS, END, *tokens.tokens), tokens.ids
         self.bytes_C = np.array([0, 0, *map(len, tokens.tokens)])
         self.streams = {split: _stream(texts, tokens.cut) for split, texts in by_split.items()}
+        self.documents_sha256 = found.sha256
         content = f"{found.sha256} {tokens.tokens} {tokens.ids}"
         self.sha256 = hashlib.sha256(content.encode()).hexdigest()
 
@@ -141,6 +142,16 @@ class Tokenized:
         place_WT = start_W[:, None] + np.arange(length + 1)
         return self.streams[split].document_X[place_WT]
 
+    def documents_by_text(self, split: Split) -> dict[str, np.ndarray]:
+        """Return the tokens of every document with :data:`END` behind them, by its text.
+
+        The text is as byte-level vocabularies write bytes, the same however it is cut into tokens.
+        """
+        stream = self.streams[split]
+        ends = np.flatnonzero(stream.token_X == FIRST - 1) + 1
+        documents = np.split(stream.token_X, ends[:-1])
+        return {"".join(self.symbols[token] for token in of[:-1]): of for of in documents}
+
     def floors(self, split: Split, start_W: np.ndarray, length: int) -> dict[str, np.ndarray]:
         """Return the loss of tables fitted on the training documents, ``(W, T)`` nats by table.
 
@@ -177,12 +188,12 @@ class Tokenized:
         return NGrams(code_X, len(self.symbols) - 1, separator=0)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def tokenized(
-    folder: str, suffix: str, kilobytes: int, *, vocabulary: int, tokenizer: str = ""
+    source: TextSource, kilobytes: int, *, vocabulary: int, tokenizer: str = ""
 ) -> Tokenized:
     """Return a corpus in tokens, cut once per process; the arguments are those of the class."""
-    return Tokenized(folder, suffix, kilobytes, vocabulary=vocabulary, tokenizer=tokenizer)
+    return Tokenized(source, kilobytes, vocabulary=vocabulary, tokenizer=tokenizer)
 
 
 def split_documents(texts: Sequence[str]) -> dict[Split, list[str]]:

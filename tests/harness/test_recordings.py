@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 
 import mecheval
+from mecheval.errors import StorageError, UsageError
 from mecheval.harness import recordings
+from mecheval.harness.artefacts import FOLDERS
 from mecheval.harness.execute import planned_cells
-from mecheval.harness.recordings import CODES, FOLDER, Recordings
+from mecheval.harness.recordings import Recordings
 from mecheval.harness.request import Request, Settings
 from mecheval.metrics.pairs.coding import Coding
 from mecheval.metrics.pairs.places import draw_places
@@ -34,7 +37,7 @@ def network(cache: Path, *, model: str = "lstm[layers=2,width=8]", **fields) -> 
 
 
 def files(cache: Path) -> list[Path]:
-    return sorted((cache / FOLDER).rglob("*.npy"))
+    return sorted((cache / FOLDERS["activations"]).rglob("*.npz"))
 
 
 @pytest.fixture
@@ -65,6 +68,55 @@ def test_what_is_lost_is_made_again(tmp_path, places, damage) -> None:
     damage(before[0])
     np.testing.assert_array_equal(network(tmp_path).streams(places, [1, 2]), first)
     assert files(tmp_path) == before
+
+
+def test_artefacts_are_noted_with_their_hashes(tmp_path, places) -> None:
+    first, again = network(tmp_path), network(tmp_path)
+    first.streams(places, [1, 2])
+    coded(first, places)
+    assert {used.kind for used in first.used.values()} == {"activations", "codes"}
+    for key, used in first.used.items():
+        path = tmp_path / FOLDERS[used.kind] / key[:2] / f"{key}.npz"
+        assert used.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert (used.key, used.evaluation_sha256) == (key, places.sha256)
+    again.streams(places, [2, 1])
+    coded(again, places)
+    assert again.used == first.used
+
+
+def test_what_is_made_again_is_what_it_was_or_refused(tmp_path, places, monkeypatch) -> None:
+    first = network(tmp_path)
+    stream_ND, *_ = first.streams(places, [1])
+    known = {key: used.sha256 for key, used in first.used.items()}
+    (path,) = files(tmp_path)
+    content = path.read_bytes()
+    other = recordings.record
+
+    def otherwise(*given, **settings):
+        return [stream_ND + 1e-6 for stream_ND in other(*given, **settings)]
+
+    with np.load(path) as held:  # readable, and not what the reports are of
+        parts = dict(held)
+    np.savez(path, **{**parts, "stream": stream_ND + 1e-6})
+    np.testing.assert_array_equal(replace(first, known=known).streams(places, [1])[0], stream_ND)
+    assert path.read_bytes() == content
+    path.unlink()
+    monkeypatch.setattr(recordings, "record", otherwise)
+    with pytest.raises(StorageError, match=r"activations behind block 1, of lstm.* --overwrite"):
+        replace(first, known=known).streams(places, [1])
+    assert not files(tmp_path)
+    replace(first, known={}).streams(places, [1])
+
+
+def test_artefacts_of_other_tokens_are_refused(tmp_path, places) -> None:
+    of, elsewhere = network(tmp_path), draw_places(TASK, 8, 4)
+    of.streams(places, [1])
+    (path,) = files(tmp_path)
+    of.streams(elsewhere, [1])
+    (other,) = set(files(tmp_path)) - {path}
+    other.replace(path)
+    with pytest.raises(UsageError, match="at other tokens than those at which the two"):
+        network(tmp_path).streams(places, [1])
 
 
 def test_whatever_decides_them_is_in_the_key(tmp_path, places) -> None:
@@ -100,7 +152,7 @@ def coded(
 
 
 def codes_there(cache: Path) -> list[Path]:
-    return sorted((cache / CODES).rglob("*.npz"))
+    return sorted((cache / FOLDERS["codes"]).rglob("*.npz"))
 
 
 def test_a_dictionary_is_trained_once_and_made_again_where_its_codes_are_lost(

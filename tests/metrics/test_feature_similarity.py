@@ -67,7 +67,7 @@ def held_out(x: np.ndarray, y: np.ndarray, *, beyond: bool = False) -> float:
     row_N = np.repeat(np.arange(N), PER)
     symbol_N = PairSubject(
         Side("", 0, True, ()), Side("", 1, True, ()), 0, TASK
-    ).places(N, PER).symbol_N  # fmt: skip
+    ).places(N, PER).group_N  # fmt: skip
     found = mecheval.compare_features(x, y, symbol_N, row_N, n_blocks=2)
     ways = (found.beyond_a_to_b, found.beyond_b_to_a) if beyond else (found.a_to_b, found.b_to_a)
     return float(np.mean([way.held_out for way in ways]))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mecheval.metrics.pairs.depths import Depth
     from mecheval.metrics.pairs.network import Network
     from mecheval.metrics.pairs.places import Places
+    from mecheval.metrics.pairs.shared import Shared
     from mecheval.metrics.pairs.subject import PairSubject
     from mecheval.reports.schema import MetricResult
 
@@ -117,14 +118,14 @@ class FeatureSimilarity(PairMetric):
         """Compare the dictionaries of both, and each with those of the other one untrained."""
         (layout,) = self.outline(subject)
         places = subject.places(self.n, self.per_sequence)
-        training = subject.places(self.n_train, self.per_sequence, split="train")
+        training = subject.training_places(self.n_train, self.per_sequence)
         a, b = (side.network for side in subject.sides)
         if places is None or training is None or a is None or b is None:
             none = Estimate(None, reason="only the reports of the two are at hand, no activations")
             return [self.result(layout, none, 0)]
-        coding = _coding(self, training)
+        codings = [_coding(self, of) for of in training]
         depths = depths_of(a.n_layers, b.n_layers, self.depths)
-        found = _compared(a, b, depths, coding, places)
+        found = _compared(a, b, depths, codings, places)
         return [_result(self, layout, depths, found)]
 
 
@@ -160,15 +161,18 @@ class _Score(NamedTuple):
 
 
 def _compared(
-    a: Network, b: Network, depths: Sequence[Depth], coding: Coding, places: Places
+    a: Network, b: Network, depths: Sequence[Depth], codings: Sequence[Coding], places: Shared
 ) -> list[_AtDepth]:
     """Compare two networks at every depth, whose dictionaries are trained once for all pairs."""
-    sides = [(a, [depth.layer_a for depth in depths]), (b, [depth.layer_b for depth in depths])]
-    trained = [network.coded(coding, places, layers, seeds=(0, 1)) for network, layers in sides]
-    untrained = [network.coded(coding, places, layers, trained=False) for network, layers in sides]
+    layers_a, layers_b = zip(*((depth.layer_a, depth.layer_b) for depth in depths), strict=True)
+    sides = [*zip((a, b), codings, (places.a, places.b), (layers_a, layers_b), strict=True)]
+    trained = [network.coded(*given, seeds=(0, 1)) for network, *given in sides]
+    untrained = [network.coded(*given, trained=False) for network, *given in sides]
+    # Dictionaries of either's own token know nothing of the other's, which both may tell of.
+    beyond = codings[0].of == "stream" or places.aligned
 
     def score(x: Coded, y: Coded) -> _Score:
-        return _scored(x, y, places, beyond=coding.of == "stream")
+        return _scored(x, y, places, beyond=beyond)
 
     found = []
     for (own_a, twin_a), (own_b, twin_b), (none_a,), (none_b,) in zip(
@@ -189,11 +193,11 @@ def _compared(
     return found
 
 
-def _scored(x: Coded, y: Coded, places: Places, *, beyond: bool) -> _Score:
+def _scored(x: Coded, y: Coded, places: Shared, *, beyond: bool) -> _Score:
     """Compare two dictionaries, as they are or beyond the symbol."""
     from mecheval.likeness.features import compare_features
 
-    found = compare_features(x.codes, y.codes, places.symbol_N, places.row_N, n_blocks=2)
+    found = compare_features(x.codes, y.codes, places.group_N, places.row_N, n_blocks=2)
     ways = (found.beyond_a_to_b, found.beyond_b_to_a) if beyond else (found.a_to_b, found.b_to_a)
     matches = [match for match in ways if match is not None]
     return _Score(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Of = Literal["context", "stream"]
 """What a dictionary is of: of what a stream holds beyond the current symbol, or of all of it."""
 
-_SEED = 0
+SEED = 0
 """All pairs of a task are held side by side at the same places: a network is recorded once."""
 
 
@@ -38,11 +38,13 @@ class Places:
         symbols_BT: The sequences, as indices of the task's symbols.
         row_N: The sequence of each place.
         position_N: Its position; never 0, where many networks hold what is no token of the text.
+        evaluation: Hash of what is read there, where that is the same for other tokens; else None.
     """
 
     symbols_BT: np.ndarray
     row_N: np.ndarray
     position_N: np.ndarray
+    evaluation: str | None = None
 
     @property
     def symbol_N(self) -> np.ndarray:
@@ -57,6 +59,11 @@ class Places:
             digest.update(f"{values.shape}".encode() + values.astype("<i8").tobytes())
         return digest.hexdigest()
 
+    @property
+    def evaluation_sha256(self) -> str:
+        """Return a hash of what is read there, which all networks of a comparison must share."""
+        return self.evaluation or self.sha256
+
 
 def draw_places(task: Task, n: int, per_sequence: int, split: Split = "test") -> Places:
     """Draw places of a task's sequences, the same ones whenever as many are asked for.
@@ -67,7 +74,7 @@ def draw_places(task: Task, n: int, per_sequence: int, split: Split = "test") ->
         per_sequence: Places in each, or all behind the first one where there are no more.
         split: Of which split they are.
     """
-    rng = seeding.stream(_SEED, "side by side", *([] if split == "test" else [split]))
+    rng = seeding.stream(SEED, "side by side", *([] if split == "test" else [split]))
     symbols_BT = draw(task, rng, n, length=task.max_length, split=split).tokens_BT
     n_kept = min(per_sequence, symbols_BT.shape[1] - 1)
     order_BT = rng.random((len(symbols_BT), symbols_BT.shape[1] - 1)).argsort(1)

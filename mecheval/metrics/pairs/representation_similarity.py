@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mecheval.likeness.representations import Score
     from mecheval.metrics.pairs.depths import Depth
     from mecheval.metrics.pairs.network import Network
-    from mecheval.metrics.pairs.places import Places
+    from mecheval.metrics.pairs.shared import Shared
     from mecheval.metrics.pairs.subject import PairSubject
     from mecheval.reports.schema import MetricResult
     from mecheval.stats import Interval
@@ -170,18 +170,18 @@ class _Scores(NamedTuple):
 def _scored(
     a: Network,
     b: Network,
-    places: Places,
+    places: Shared,
     depths: Sequence[Depth],
     seed: int,
     *,
     trained: tuple[bool, bool],
 ) -> list[Mapping[str, Score]]:
     """Return all scores at every depth; permuted sequences are asked of trained networks alone."""
-    streams_a = a.streams(places, [depth.layer_a for depth in depths], trained=trained[0])
-    streams_b = b.streams(places, [depth.layer_b for depth in depths], trained=trained[1])
+    streams_a = a.streams(places.a, [depth.layer_a for depth in depths], trained=trained[0])
+    streams_b = b.streams(places.b, [depth.layer_b for depth in depths], trained=trained[1])
     further = {} if all(trained) else {"n_permutations": 0}
     return [
-        compare_representations(x_ND, y_ND, places.symbol_N, places.row_N, seed=seed, **further)
+        compare_representations(x_ND, y_ND, places.group_N, places.row_N, seed=seed, **further)
         for x_ND, y_ND in zip(streams_a, streams_b, strict=True)
     ]
 

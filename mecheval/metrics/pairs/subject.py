@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mecheval import seeding
 from mecheval.metrics.pairs.places import draw_places
+from mecheval.metrics.pairs.shared import shared_places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
     from mecheval.metrics.pairs.network import Network
     from mecheval.metrics.pairs.places import Places
+    from mecheval.metrics.pairs.shared import Shared
     from mecheval.reports.results import MetricResult
     from mecheval.tasks import Task
-    from mecheval.tasks.splits import Split
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class PairSubject:
         b: The other one.
         seed: From which all random streams of the pair are derived.
         task: The task; None where only reports are at hand.
+        other_task: That of ``b``, where it reads the same text in other tokens; None where both
+            have one.
         limit: Largest number of examples, None for all.
     """
 
@@ -67,23 +70,39 @@ class PairSubject:
     seed: int
     task: Task | None = field(default=None, repr=False)
     limit: int | None = None
+    other_task: Task | None = field(default=None, repr=False)
 
     @property
     def sides(self) -> tuple[Side, Side]:
         """Return both."""
         return self.a, self.b
 
-    def places(self, n: int, per_sequence: int, split: Split = "test") -> Places | None:
+    def places(self, n: int, per_sequence: int) -> Shared | None:
         """Return where the two are held side by side; None where only reports are at hand.
+
+        Args:
+            n: Number of test sequences, up to the limit.
+            per_sequence: Places in each.
+        """
+        if self.task is None:
+            return None
+        return shared_places(self.task, self.other_task or self.task, self.cut(n), per_sequence)
+
+    def training_places(self, n: int, per_sequence: int) -> tuple[Places, Places] | None:
+        """Return places of training sequences of either; None where only reports are at hand.
+
+        What is fitted there belongs to one network, so that it is the same in all its pairs.
 
         Args:
             n: Number of sequences, up to the limit.
             per_sequence: Places in each.
-            split: Of which split they are.
         """
         if self.task is None:
             return None
-        return draw_places(self.task, self.cut(n), per_sequence, split)
+        a = draw_places(self.task, self.cut(n), per_sequence, "train")
+        if self.other_task is None:
+            return a, a
+        return a, draw_places(self.other_task, self.cut(n), per_sequence, "train")
 
     def cut(self, n: int) -> int:
         """Return a number of examples, or the limit if that is smaller."""

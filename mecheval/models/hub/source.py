@@ -184,6 +184,13 @@ class Pretrained(ModelSource):
         """Return the most positions that the configuration allows, None if unbounded."""
         return positions_of(self._config)
 
+    @property
+    def tokenizer_place(self) -> str | None:
+        """Return the folder of its tokenizer; None where it reads symbols without one."""
+        if self.weights == "random" or self.symbols != "text" or self.located.gguf is not None:
+            return None
+        return str(self.located.path) if self.located.has_tokenizer else None
+
     def encode(self, task: Task) -> Encoding:
         """Map a task's symbols to token ids.
 
