@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mecheval.harness.request import Request
+    from mecheval.harness.shards import Shard
     from mecheval.spec import Spec
 
 
@@ -105,6 +107,11 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     options.switch(
         parser, "--trust-remote-code", help="let a checkpoint from the hub run code of its own"
     )
+    parser.add_argument(
+        "--shard", metavar="I/N",
+        help="compute part I of N alone, from 0/N on; what shares a training stays together. auto "
+        "is the task of a SLURM job array (SLURM_ARRAY_TASK_ID of SLURM_ARRAY_TASK_COUNT)",
+    )  # fmt: skip
     options.switch(parser, "--fail-fast", help="stop at the first cell that fails")
     options.switch(parser, "--allow-failures", help="exit with 0 although cells failed")
 
@@ -155,6 +162,17 @@ def requests_of(args: argparse.Namespace, device: str) -> list[Request]:
     suite = load_suite(args.suite)
     suite.check_claims(common["settings"])
     return suite.requests(**common)
+
+
+def shard_of(args: argparse.Namespace) -> Shard | None:
+    """Return the part that is asked for; None for all.
+
+    Raises:
+        UsageError: There is no such part.
+    """
+    from mecheval.harness.shards import read_shard
+
+    return None if args.shard is None else read_shard(args.shard, os.environ)
 
 
 def positive(value: int, flag: str) -> int:

@@ -13,6 +13,7 @@ from mecheval.cli.grid import (
     add_grid,
     positive,
     requests_of,
+    shard_of,
     stoppable,
 )
 from mecheval.cli.printing import say
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from mecheval.harness.events import Outcome
     from mecheval.harness.request import Request
+    from mecheval.harness.shards import Shard
     from mecheval.reports.schema import Report
 
 
@@ -79,24 +81,27 @@ def _run(args: argparse.Namespace) -> int:
     from mecheval.training import processes
 
     devices = find_devices(args.device)
-    requests = requests_of(args, devices.kind)
+    shard, requests = shard_of(args), requests_of(args, devices.kind)
     if args.dry_run:
-        return _dry_run(requests, as_json=args.json)
+        return _dry_run(requests, shard, as_json=args.json)
     jobs = positive(devices.jobs if args.jobs is None else args.jobs, "--jobs")
     quiet = args.quiet or not processes.is_main()
     with display(quiet=quiet, as_json=args.json and processes.is_main()) as listener:
-        outcomes = execute(requests, listener, devices=devices, jobs=jobs, fail_fast=args.fail_fast)
+        outcomes = execute(
+            requests, listener, devices=devices, jobs=jobs, fail_fast=args.fail_fast, shard=shard
+        )
     if not quiet and not args.json:
         _print_table(outcomes)
     return _exit_code(outcomes, allow_failures=args.allow_failures)
 
 
-def _dry_run(requests: Sequence[Request], *, as_json: bool) -> int:
-    from mecheval.harness.plan import plan
+def _dry_run(requests: Sequence[Request], shard: Shard | None, *, as_json: bool) -> int:
+    from mecheval.harness.execute import planned_cells
     from mecheval.harness.store import finished_report
     from mecheval.reports.markdown import table
 
-    cells = {cell.key: cell for request in requests for cell in plan(request)}
+    planned = planned_cells(requests)
+    cells = {cell.key: cell for cell in (shard.of(planned) if shard else planned)}
     rows: list[dict[str, Any]] = [
         {
             "model": cell.model_title,

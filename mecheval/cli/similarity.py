@@ -6,7 +6,15 @@ import json
 from typing import TYPE_CHECKING
 
 from mecheval.cli import options
-from mecheval.cli.grid import Stopped, add_execution, add_grid, positive, requests_of, stoppable
+from mecheval.cli.grid import (
+    Stopped,
+    add_execution,
+    add_grid,
+    positive,
+    requests_of,
+    shard_of,
+    stoppable,
+)
 from mecheval.cli.printing import say
 
 if TYPE_CHECKING:
@@ -61,7 +69,7 @@ def _similarity(args: argparse.Namespace) -> int:
     from mecheval.spec import parse_spec
     from mecheval.training import processes
 
-    devices = find_devices(args.device)
+    devices, shard = find_devices(args.device), shard_of(args)
     registry = options.registry_of(args)
     # Metrics of pairs have no say in which metrics of single models a suite measures.
     named = options.read(args.metrics, "--metrics", lambda texts: options.names(texts)) or []
@@ -70,13 +78,15 @@ def _similarity(args: argparse.Namespace) -> int:
     requests, declared = by_scope(requests_of(args, devices.kind), registry)
     metrics = [*map(parse_spec, of_pairs), *(declared or ())] or None
     if args.dry_run:
-        return _dry_run(plan_pairs(planned_cells(requests), metrics), as_json=args.json)
+        pairs = plan_pairs(planned_cells(requests), metrics)
+        return _dry_run(shard.of_pairs(pairs) if shard else pairs, as_json=args.json)
     jobs = positive(devices.jobs if args.jobs is None else args.jobs, "--jobs")
     quiet = args.quiet or not processes.is_main()
     with display(quiet=quiet) as listener:
         outcomes = execute_pairs(
-            requests, metrics, listener, devices=devices, jobs=jobs, fail_fast=args.fail_fast
-        )
+            requests, metrics, listener, devices=devices, jobs=jobs, fail_fast=args.fail_fast,
+            shard=shard,
+        )  # fmt: skip
     failed = any(outcome.report.status == "error" for outcome in outcomes)
     _print_matrices(outcomes, quiet=quiet, as_json=args.json and processes.is_main())
     return 1 if failed and not args.allow_failures else 0

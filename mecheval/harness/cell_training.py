@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mecheval.training import sweeps
-from mecheval.training.checkpoints import cache_folder
+from mecheval.paths import cache_folder
 from mecheval.training.preparation import Trained, Workplace, prepare_best
 from mecheval.training.training_run import TrainingRun
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mecheval.harness.events import Listener, Outcome
     from mecheval.harness.pair_plan import PairCell
     from mecheval.harness.request import Request
+    from mecheval.harness.shards import Shard
     from mecheval.metrics import Metric
 
 
@@ -31,6 +32,7 @@ def execute_pairs(
     devices: Devices,
     jobs: int | None,
     fail_fast: bool = False,
+    shard: Shard | None = None,
 ) -> list[Outcome]:
     """Compute the cells that are asked for, and then how alike they are two by two.
 
@@ -41,6 +43,7 @@ def execute_pairs(
         devices: Where cells run.
         jobs: Number of worker processes; None runs everything in this process.
         fail_fast: Whether to end at the first cell or pair that fails.
+        shard: Which part of the pairs to compute, with their cells; None for all.
 
     Returns:
         The outcomes of the pairs; with ``fail_fast`` those up to the failure, and those of the
@@ -53,6 +56,11 @@ def execute_pairs(
     """
     cells = planned_cells(requests)
     pairs = plan_pairs(cells, metrics)
+    if shard is not None:
+        n_all, pairs = len(pairs), shard.of_pairs(pairs)
+        listener.noted(f"shard {shard}: {len(pairs)} of {n_all} pairs")
+        needed = {cell.key for pair in pairs for cell in (pair.a, pair.b)}
+        cells = [cell for cell in cells if cell.key in needed]
     measured = execute(
         requests, listener, devices=devices, jobs=jobs, fail_fast=fail_fast, planned=cells
     )

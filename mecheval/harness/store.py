@@ -6,15 +6,15 @@ ends, so that two runs on one folder share the work and a killed one leaves noth
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager, suppress
+import tempfile
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import filelock
-
+from mecheval import locking
 from mecheval.errors import UsageError
 from mecheval.harness.pair_plan import PairCell
-from mecheval.paths import exists
+from mecheval.paths import exists, is_dir
 from mecheval.reports.files import (
     TEMPORARY,
     read_pair,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 LOCKS = ".locks"
 FINISHED = ("success", "not_applicable")
+_SECONDS_OF_WRITING = 3600
 
 
 def finished_report(cell: Cell | PairCell) -> Any:
@@ -73,20 +74,19 @@ def claimed(root: Path, key: str, *, wait: bool) -> Iterator[bool]:
         wait: Whether to wait for another process that holds it.
 
     Yields:
-        Whether the lock is held; always true with ``wait``.
+        Whether it is this process's to compute; always true with ``wait``, and where the file
+        system has no locks.
 
     Raises:
         StorageError: The lock's file cannot be made.
     """
-    lock = filelock.FileLock(root / LOCKS / f"{key[:16]}.lock", timeout=-1 if wait else 0)
     try:
-        (root / LOCKS).mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except filelock.Timeout:
-        yield False
-        return
+        lock = locking.acquired(root / LOCKS / f"{key[:16]}.lock", wait=wait)
     except OSError as error:
         raise storage_error(root, error) from error
+    if lock is None:
+        yield False
+        return
     try:
         yield True
     finally:
@@ -109,20 +109,28 @@ def open_folder(root: Path) -> None:
     Raises:
         StorageError: It cannot be written.
     """
-    probe = root / f".probe-{os.getpid()}"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"mecheval")
-        probe.unlink()
+        with tempfile.NamedTemporaryFile(dir=root, prefix=".probe-") as probe:
+            probe.write(b"mecheval")
+            probe.flush()
         for temporary in root.rglob(f".*{TEMPORARY}"):
             key = temporary.name.removesuffix(TEMPORARY).rpartition(".")[2]
             with claimed(root, key, wait=False) as free:
-                if free:
+                if free and (can_be_claimed(root) or _is_old(temporary)):
                     temporary.unlink(missing_ok=True)
     except OSError as error:
-        with suppress(OSError):
-            probe.unlink()
         raise storage_error(root, error) from error
+
+
+def can_be_claimed(root: Path) -> bool:
+    """Say whether the file system of the output folder, which is there, has locks."""
+    return locking.supported(root / LOCKS if is_dir(root / LOCKS) else root)
+
+
+def _is_old(path: Path) -> bool:
+    """Say whether nobody can be writing a file any more."""
+    return time.time() - path.stat().st_mtime > _SECONDS_OF_WRITING
 
 
 def save_failure(report: Report | PairReport, cell: Cell | PairCell) -> None:

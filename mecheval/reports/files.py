@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -193,8 +194,11 @@ def _kinds(path: Path) -> set[str]:
 
 
 def temporary_of(path: Path, key: str) -> Path:
-    """Return where a report is written before it is moved to its place."""
-    return path.with_name(f".{path.name}.{key[:16]}{TEMPORARY}")
+    """Return where a report is written before it is moved to its place, each time another one.
+
+    Two processes write one report where files cannot be locked.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{key[:16]}{TEMPORARY}")
 
 
 def dumps(report: Report | PairReport) -> str:

@@ -6,8 +6,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import filelock
-
 from mecheval.errors import StorageError
 from mecheval.reports.schema import TrainingPart
 from mecheval.training import processes, sweeps
@@ -188,9 +186,5 @@ def _claimed(
     if processes.count() > 1:
         return
     for run in companions:
-        if run.key not in own:
-            try:
-                locks.enter_context(cache_lock(cache, run.key).acquire(timeout=0))
-            except filelock.Timeout:
-                continue
+        if run.key not in own and locks.enter_context(cache_lock(cache, run.key, wait=False)):
             yield run
