@@ -5,32 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from mecheval.cli import options
 from mecheval.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from mecheval.harness.request import Request
     from mecheval.harness.shards import Shard
     from mecheval.spec import Spec
-
-
-class Stopped(KeyboardInterrupt):
-    """SIGINT (Ctrl-C) or SIGTERM (a scheduler) arrived.
-
-    A class of its own, because Python ends itself by SIGINT when a plain KeyboardInterrupt has
-    passed through some of its own code, and the exit code would be lost.
-    """
-
-    def __init__(self, number: int) -> None:
-        """Remember which signal it was."""
-        super().__init__(number)
-        self.exit_code = 128 + number
 
 
 def add_grid(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +85,10 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         help="most trainings of one shape that take their steps as one, equal but for rounding "
         "(default: all on CUDA; on the CPU, those of the sweep of a narrow model)",
     )  # fmt: skip
+    parser.add_argument(
+        "--log-with", metavar="TRACKER",
+        help="show the curves of trainings in tensorboard (in OUTPUT/curves), wandb or trackio",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     options.add_include_path(parser)
     parser.add_argument(
@@ -151,6 +142,7 @@ def requests_of(args: argparse.Namespace, device: str) -> list[Request]:
             batch_size=positive(args.batch_size, "--batch-size"),
             overwrite=args.overwrite,
             ensemble=args.ensemble,
+            log_with=args.log_with,
             command=("mecheval", *sys.argv[1:]),
         ),
     }
@@ -186,16 +178,8 @@ def positive(value: int, flag: str) -> int:
     return value
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Turn the two signals that ask to end into exceptions."""
+def stoppable() -> AbstractContextManager[None]:
+    """Turn the signals that ask to end into exceptions; a training writes its progress first."""
+    from mecheval.training import stopping
 
-    def stop(number: int, _: object) -> NoReturn:
-        raise Stopped(number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return stopping.handled(signal.SIGINT, *stopping.GENTLE)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.cli import options
 from mecheval.cli.grid import (
-    Stopped,
     add_execution,
     add_grid,
     positive,
@@ -59,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0 if all cells succeeded, 1 if one failed, 130 or 143 if interrupted.
     """
+    from mecheval.training.stopping import Stopped
+
     try:
         with stoppable():
             return _run(args)

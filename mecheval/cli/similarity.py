@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from mecheval.cli import options
 from mecheval.cli.grid import (
-    Stopped,
     add_execution,
     add_grid,
     positive,
@@ -51,6 +50,8 @@ def similarity(args: argparse.Namespace) -> int:
     Returns:
         0 if all succeeded, 1 if one failed, 130 or 143 if interrupted.
     """
+    from mecheval.training.stopping import Stopped
+
     try:
         with stoppable():
             return _similarity(args)

@@ -109,7 +109,7 @@ def planned_cells(requests: Sequence[Request]) -> list[Cell]:
 
 
 def note_of_locks(output: Path, settings: Settings, listener: Listener) -> None:
-    """Say that nothing can be claimed, where the file system of reports or checkpoints has no locks.
+    """Say that cells are not claimed, where reports or checkpoints lie where there are no locks.
 
     Args:
         output: The output folder, which is there.

@@ -87,7 +87,7 @@ def sharing_a_training(cells: Sequence[Cell]) -> list[list[Cell]]:
 
 
 def _trainings(cell: Cell) -> set[str]:
-    """Return what tells the trainings of a cell from others; seeds of an ensemble are told as one."""
+    """Return what tells the trainings of a cell from others; an ensemble's seeds as one."""
     identity = cell.identity
     seed = None if joins(cell) else identity.seed
     of_cell = [identity.model.model_dump_json(), identity.task.model_dump_json(), seed,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mecheval.models.contract import Encoding, ModelSource, SequenceModel
     from mecheval.recipe import Recipe
     from mecheval.tasks import Task
+    from mecheval.training.curves import Curves
     from mecheval.training.loop import Emit, Trainer
 
 
@@ -42,11 +43,13 @@ class Workplace:
         cache: The folder of the checkpoint cache.
         device: ``cpu`` or ``cuda``.
         ensemble: Most runs that are trained as one; None chooses by device and model.
+        curves: Where the curves of trainings go; None for nowhere.
     """
 
     cache: Path
     device: str
     ensemble: int | None = None
+    curves: Curves | None = None
 
 
 def prepare(
@@ -154,6 +157,10 @@ def _trained(
     """Train runs of one shape as one, and yield each as it ends."""
     cache, device = workplace.cache, workplace.device
     trainers = [run.trainer(cache, device=device, emit=tally.of(run.key)) for run in group]
+    if workplace.curves is not None:
+        for run, trainer in zip(group, trainers, strict=True):
+            config = {**run.recipe.to_dict(), "seed": run.seed}
+            trainer.curve = workplace.curves.of(run.key, config)
     checkpoints = [run.checkpoint(cache) for run in group]
     for trainer in Ensemble(trainers).run(checkpoints):
         yield group[next(i for i, other in enumerate(trainers) if other is trainer)], trainer

@@ -46,7 +46,9 @@ def test_an_unknown_device_is_named(text):
         find_devices(text)
 
 
-@pytest.mark.parametrize(("share", "expected"), [("1", 1), ("100000", None), ("", None), ("x", None)])
+@pytest.mark.parametrize(
+    ("share", "expected"), [("1", 1), ("100000", None), ("", None), ("x", None)]
+)
 def test_slurms_share_bounds_the_workers(monkeypatch, share, expected):
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", share)
     assert find_devices("cpu").jobs == (expected or len(os.sched_getaffinity(0)))
