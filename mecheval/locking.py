@@ -60,6 +60,16 @@ def acquired(path: Path, *, wait: bool) -> Held | None:
     return lock
 
 
+def is_held(path: Path) -> bool:
+    """Say whether a process holds a lock; False where its file is not there, or has no locks."""
+    if not path.exists():
+        return False
+    lock = acquired(path, wait=False)
+    if lock is not None:
+        lock.release()
+    return lock is None
+
+
 @lru_cache
 def supported(folder: Path) -> bool:
     """Say whether files of a folder can be locked, by locking one.

@@ -90,14 +90,11 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         help="show the curves of trainings in tensorboard (in OUTPUT/curves), wandb or trackio",
     )  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    options.add_include_path(parser)
+    add_planning(parser)
     parser.add_argument(
         "--cache", type=options.path, metavar="PATH",
         help="folder for checkpoints (default: the platform's cache folder)",
     )  # fmt: skip
-    options.switch(
-        parser, "--trust-remote-code", help="let a checkpoint from the hub run code of its own"
-    )
     parser.add_argument(
         "--shard", metavar="I/N",
         help="compute part I of N alone, from 0/N on; what shares a training stays together. auto "
@@ -107,8 +104,21 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     options.switch(parser, "--allow-failures", help="exit with 0 although cells failed")
 
 
-def requests_of(args: argparse.Namespace, device: str) -> list[Request]:
+def add_planning(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that a plan needs besides the grid."""
+    options.add_include_path(parser)
+    options.switch(
+        parser, "--trust-remote-code", help="let a checkpoint from the hub run code of its own"
+    )
+
+
+def requests_of(args: argparse.Namespace, device: str, *, claims: bool = True) -> list[Request]:
     """Return what is asked for: the grid of the flags, or those of a suite.
+
+    Args:
+        args: The flags.
+        device: ``cpu`` or ``cuda``.
+        claims: Whether the claims of a suite are checked, which imports torch.
 
     Raises:
         UsageError: A flag is missing, malformed, or contradicts another one.
@@ -152,7 +162,8 @@ def requests_of(args: argparse.Namespace, device: str) -> list[Request]:
     if args.models or args.tasks:
         raise UsageError("--suite names its models and tasks. Leave out --models and --tasks.")
     suite = load_suite(args.suite)
-    suite.check_claims(common["settings"])
+    if claims:
+        suite.check_claims(common["settings"])
     return suite.requests(**common)
 
 

@@ -15,6 +15,7 @@ from mecheval.cli.grid import (
     shard_of,
     stoppable,
 )
+from mecheval.cli.on_cluster import add_executor, cluster_of, run_on_cluster
 from mecheval.cli.printing import say
 from mecheval.paths import is_dir
 
@@ -40,6 +41,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     )
     add_grid(parser)
     add_execution(parser)
+    add_executor(parser)
     _add_output(parser)
     parser.set_defaults(command=run)
 
@@ -81,6 +83,9 @@ def _run(args: argparse.Namespace) -> int:
     from mecheval.harness.execute import execute
     from mecheval.training import processes
 
+    if cluster_of(args) and not args.dry_run:
+        outcomes = run_on_cluster(args, requests_of(args, "cpu", claims=False))
+        return 0 if outcomes is None else _ended(outcomes, args, quiet=args.quiet)
     devices = find_devices(args.device)
     shard, requests = shard_of(args), requests_of(args, devices.kind)
     if args.dry_run:
@@ -91,6 +96,11 @@ def _run(args: argparse.Namespace) -> int:
         outcomes = execute(
             requests, listener, devices=devices, jobs=jobs, fail_fast=args.fail_fast, shard=shard
         )
+    return _ended(outcomes, args, quiet=quiet)
+
+
+def _ended(outcomes: Sequence[Outcome], args: argparse.Namespace, *, quiet: bool) -> int:
+    """Print the table, and return the exit code."""
     if not quiet and not args.json:
         _print_table(outcomes)
     return _exit_code(outcomes, allow_failures=args.allow_failures)

@@ -93,3 +93,14 @@ def died(cell: Cell | PairCell, exit_code: int | None, stage: str) -> Report | P
     message = f"The worker process {how}."
     failure = Failure(type="WorkerDied", message=message, stage=stage, traceback="")
     return failed_pair(cell, failure) if isinstance(cell, PairCell) else failed(cell, failure)
+
+
+def lost(cell: Cell, job: str) -> Report:
+    """Return the report of a cell whose job is over without one.
+
+    Args:
+        cell: The cell.
+        job: The job's id.
+    """
+    message = f"Job {job} is over and wrote no report; its log, in .submissions, may say why."
+    return failed(cell, Failure(type="JobEnded", message=message, stage="job", traceback=""))

@@ -16,6 +16,7 @@ from mecheval.errors import UsageError
 from mecheval.harness.pair_plan import PairCell
 from mecheval.paths import exists, is_dir
 from mecheval.reports.files import (
+    SUBMISSIONS,
     TEMPORARY,
     read_pair,
     read_report,
@@ -39,18 +40,30 @@ _SECONDS_OF_WRITING = 3600
 
 def finished_report(cell: Cell | PairCell) -> Any:
     """Return the report of a cell or a pair if it is there as it was written, with the same key."""
+    report = written_report(cell)
+    return report if report is not None and report.status in FINISHED else None
+
+
+def written_report(cell: Cell | PairCell) -> Any:
+    """Return what :func:`finished_report` does, and the report of a failure as well."""
     if cell.path is None or not exists(cell.path):
         return None
     try:
         report = _read(cell)
     except UsageError:
         return None
-    return report if report.key == cell.key and report.status in FINISHED else None
+    return report if report.key == cell.key else None
 
 
 def _read(cell: Cell | PairCell) -> Report | PairReport:
     read = read_pair if isinstance(cell, PairCell) else read_report
     return read(cell.path, verify=True)  # type: ignore[arg-type] - where there is one
+
+
+def failed_since(cell: Cell, time: str) -> bool:
+    """Say whether a cell failed, at a time or after it; as reports write the time."""
+    report = written_report(cell)
+    return report is not None and report.status not in FINISHED and report.created >= time
 
 
 def problem_of(cell: Cell | PairCell) -> str | None:
@@ -115,6 +128,8 @@ def open_folder(root: Path) -> None:
             probe.write(b"mecheval")
             probe.flush()
         for temporary in root.rglob(f".*{TEMPORARY}"):
+            if SUBMISSIONS in temporary.parts:
+                continue  # what jobs say of themselves, all the time
             key = temporary.name.removesuffix(TEMPORARY).rpartition(".")[2]
             with claimed(root, key, wait=False) as free:
                 if free and (can_be_claimed(root) or _is_old(temporary)):

@@ -33,6 +33,9 @@ from mecheval.reports.schema import Identity, Labels, ModelPart, Report, TaskIde
 PAIRS = "pairs"
 """The folder of the reports of pairs, among those of the models."""
 
+SUBMISSIONS = ".submissions"
+"""The folder of what went to a cluster, among the reports."""
+
 STALE = ".stale-"
 TEMPORARY = ".tmp"
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
