@@ -41,6 +41,8 @@ TEMPORARY = ".tmp"
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._]+")
 _SCHEMAS = re.compile(rb'"schema": ?"mecheval\.(\w+)/')
+_BEGINNING = re.compile(rb'\s*\{\s*"schema": ?"mecheval\.report/')
+_HEAD = 64
 _REPORTS = {"report", "pair"}
 _LONGEST = 100
 
@@ -188,8 +190,15 @@ def _files(root: Path) -> Iterator[tuple[Path, set[str]]]:
 
 
 def _kinds(path: Path) -> set[str]:
-    """Return which schemas of ours a file has: report, pair, leaderboard; without parsing it."""
+    """Return which schemas of ours a file has: report, pair, leaderboard; without parsing it.
+
+    What begins as the report of a cell is one, whatever else it holds.
+    """
     try:
+        if path.is_file():
+            with path.open("rb") as file:
+                if _BEGINNING.match(file.read(_HEAD)):
+                    return {"report"}
         data = read_bytes(path)
     except OSError:
         return set()
