@@ -256,7 +256,7 @@ def test_a_record_that_is_none_is_named(cluster, jobs) -> None:
         ({"partitoin": "gpu"}, r"Did you mean 'partition'"),
         ({"gpus": -1}, r"-E gpus cannot be '-1'; give a whole number of at least 0"),
         ({"minutes": 0}, "at least 1"), ({"cpus": 1.5}, "whole number"),
-        ({"parallel": True}, "whole number"), ({"plan": "there"}, "Unknown value 'there' of -E plan"),
+        ({"parallel": True}, "whole number"), ({"plan": "there"}, "Unknown value 'there' of -E"),
     ],
 )  # fmt: skip
 def test_options_are_checked(given, sentence) -> None:

@@ -107,7 +107,8 @@ def read_options(given: Mapping[str, Any]) -> Options:
             least = NUMBERS[name]
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UsageError(
-                    f"-E {name} cannot be {quoted(str(value))}; give a whole number of at least {least}."
+                    f"-E {name} cannot be {quoted(str(value))}; give a whole number of at least "
+                    f"{least}."
                 )
         elif name in _CHOICES and value not in _CHOICES[name]:
             raise unknown(f"value of -E {name}", str(value), _CHOICES[name],
