@@ -66,7 +66,9 @@ def run(args: argparse.Namespace) -> int:
         with stoppable():
             return _run(args)
     except Stopped as stopped:
-        say(_where_it_goes_on(args.output), error=True)
+        said = f"Interrupted. Jobs go on; `mecheval status -o {args.output}` says how far they are."
+        local = args.executor == "local"
+        say(_where_it_goes_on(args.output) if local else said, error=True)
         return stopped.exit_code
 
 

@@ -13,7 +13,6 @@ from mecheval.harness.executor import Pool, run_here
 from mecheval.harness.plan import check, expected_cost, plan
 from mecheval.paths import cache_folder, is_dir
 from mecheval.reports.environment import THREAD_VARIABLES
-from mecheval.reports.files import find_reports
 from mecheval.spec import Spec
 from mecheval.training import processes
 
@@ -70,6 +69,7 @@ def execute(
             return stack.enter_context(pool)
 
         pool, most = None, -(-sum(map(_most_cells, requests)) // (shard.count if shard else 1))
+        most = most if planned is None else len(planned)
         if jobs is not None and most > _n_reports(requests[0]):
             pool = started(most)  # they import torch while this process plans
         cells = planned_cells(requests) if planned is None else planned
@@ -190,4 +190,4 @@ def _n_reports(request: Request) -> int:
     """Return how many reports are there: with fewer than cells, workers start before the plan."""
     if request.output is None or request.settings.overwrite or not is_dir(request.output):
         return 0
-    return len(find_reports(request.output))
+    return sum(1 for _ in request.output.rglob("seed*.json"))

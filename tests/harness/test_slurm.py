@@ -55,23 +55,30 @@ class Place:
         self.cluster, self.folder = cluster, folder
         (folder / "slow.py").write_text(SLOW)
         self.grid = (
-            "-m", "lstm", "-t", "local/slow", "-s", "0-1", "-I", str(folder / "slow.py"),
+            "-m", "lstm", "-t", "local/slow", "-I", str(folder / "slow.py"),
             "--recipe", f"steps={STEPS},check_every=20", "--limit", "16", "--metrics", "recovery",
         )  # fmt: skip
         code, _, err = self.finish(self.start("local", cluster=False))
         assert code == 0, err
-        self.local = numbers(folder / "local")
+        self.local = self.reports("local")
 
-    def start(self, name: str, *more: str, seconds: float = 0.0, cluster: bool = True):
+    def start(
+        self, name: str, *more: str, seconds: float = 0.0, cluster: bool = True, seeds: str = "0-1"
+    ) -> subprocess.Popen:
         """Start a run with a cache and an output of its own."""
         where = ("--executor", "slurm") if cluster else ("-j", "2")
-        command = [sys.executable, "-m", "mecheval", "run", *self.grid, *where, *more]
+        command = [sys.executable, "-m", "mecheval", "run", *self.grid, "-s", seeds, *where, *more]
         return subprocess.Popen(
             [*command, "-o", str(self.folder / name)], text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
             env={**self.cluster.environment, "SECONDS_PER_SAMPLE": str(seconds),
                  "MECHEVAL_CACHE": str(self.folder / f"cache-{name}"), "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
+
+    def reports(self, name: str) -> dict[str, dict]:
+        """Return the reports of a run without what may differ between two."""
+        found = numbers(self.folder / name)
+        return {path: report for path, report in found.items() if not path.startswith(".")}
 
     def finish(self, process: subprocess.Popen) -> tuple[int, str, str]:
         out, err = process.communicate(timeout=PATIENT)
@@ -127,7 +134,8 @@ def test_jobs_report_what_a_local_run_does_and_the_login_node_needs_no_torch(pla
     (blocked / "torch" / "__init__.py").write_text("raise ImportError('not on the login node')")
     # Jobs inherit the environment, so that the block is lifted where they begin.
     code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from mecheval.cli import main; "
-    command = [sys.executable, "-c", code + "sys.exit(main())", str(blocked), "run", *place.grid]
+    command = [sys.executable, "-c", code + "sys.exit(main())", str(blocked), "run", *place.grid,
+               "-s", "0-1"]  # fmt: skip
     done = subprocess.run(
         [*command, "--executor", "slurm", "-E", "minutes=30", "-o", str(place.folder / "plain")],
         env={**place.cluster.environment, "MECHEVAL_CACHE": str(place.folder / "cache-plain")},
@@ -135,7 +143,7 @@ def test_jobs_report_what_a_local_run_does_and_the_login_node_needs_no_torch(pla
     )  # fmt: skip
     assert done.returncode == 0, (done.stdout, done.stderr, place.logs("plain"))
     assert "plans; -E plan=here" in done.stderr
-    assert numbers(place.folder / "plain") == place.local
+    assert place.reports("plain") == place.local
 
 
 def test_a_preempted_job_goes_on_from_where_it_was(place) -> None:
@@ -147,16 +155,18 @@ def test_a_preempted_job_goes_on_from_where_it_was(place) -> None:
     wait_for(lambda: not place.training("preempted") or place.kept("preempted"), seconds=60)
     code, _, err = place.end_of(run)
     assert code == 0, (err, place.logs("preempted"))
-    assert numbers(place.folder / "preempted") == place.local
+    assert place.reports("preempted") == place.local
 
 
 def test_a_job_at_its_time_limit_is_queued_again(place) -> None:
-    run = place.start("limited", "-E", "minutes=2,plan=here,jobs=1", seconds=1.5)
+    given = ("-E", "minutes=4,plan=here")
+    run = place.start("limited", *given, seconds=3.0, seeds="0")
     code, _, err = place.end_of(run)
     logs = place.logs("limited")
     assert code == 0, (err, logs)
     assert "Requeued job" in logs
-    assert numbers(place.folder / "limited") == place.local
+    of_seed = {path: report for path, report in place.local.items() if "seed0" in path}
+    assert place.reports("limited") == of_seed
 
 
 def test_a_killed_job_fails_its_cells_and_the_same_command_measures_them(place) -> None:
@@ -170,7 +180,7 @@ def test_a_killed_job_fails_its_cells_and_the_same_command_measures_them(place) 
     assert "JobEnded" in err
     code, _, err = place.finish(place.start("killed", *given))
     assert code == 0, (err, place.logs("killed"))
-    assert numbers(place.folder / "killed") == place.local
+    assert place.reports("killed") == place.local
 
 
 def test_two_submissions_at_once_and_two_gpus(place) -> None:
@@ -179,7 +189,7 @@ def test_two_submissions_at_once_and_two_gpus(place) -> None:
     ended = [place.finish(run) for run in runs]
     assert [code for code, _, _ in ended] == [0, 0], (ended, place.logs("twice"))
     assert ended[0][1] == ended[1][1]
-    assert numbers(place.folder / "twice") == place.local
+    assert place.reports("twice") == place.local
     seen = {line for line in place.logs("twice").splitlines() if line.startswith("GPU")}
     assert seen
     assert seen <= {"GPU 0", "GPU 1"}
@@ -205,4 +215,4 @@ def test_detached_jobs_are_seen_by_status(place) -> None:
     assert set(states()) <= {"queued", "running", "done"}
     wait_for(lambda: not place.cluster.jobs(), seconds=PATIENT)
     assert states() == ["done", "done"]
-    assert numbers(place.folder / "detached") == place.local
+    assert place.reports("detached") == place.local

@@ -89,12 +89,14 @@ class Cluster:
         n = min(self.options.most_jobs, len(sharing_a_training(cells)))
         packs = [[cell.key for cell in pack] for pack in packed(cells, n) if pack] if n else []
         seeds = {cell.key: cell.identity.seed for cell in cells}
-        folder = submissions.new_folder(self.root)
-        parts = [Pack(self._of({seeds[key] for key in keys}), tuple(keys), self.root)
-                 for keys in packs]  # fmt: skip
+        folder, created = submissions.new_folder(self.root), now()
+        parts = [
+            Pack(self._of({seeds[key] for key in keys}), tuple(keys), self.root, created)
+            for keys in packs
+        ]
         jobs = self._submitted(parts, folder, self.options) if parts else []
         submission = submissions.Submission(
-            created=now(),
+            created=created,
             command=self.requests[0].settings.command,
             cluster=self.options.cluster,
             cells=submissions.rows_of(cells if asked is None else asked, self.root),
@@ -128,19 +130,10 @@ class Cluster:
             UsageError: The cluster refuses them.
             StorageError: A report could not be written.
         """
-        before = self.in_flight(cells)
-        submission = self.submit([cell for cell in cells if cell.key not in before], cells)
-        yield from self.followed(cells, submission, listener, before)
-
-    def followed(
-        self,
-        cells: Sequence[Cell],
-        submission: submissions.Submission,
-        listener: Listener,
-        before: dict[str, str],
-    ) -> Iterator[Outcome]:
-        """Yield the outcomes of cells that were submitted, now or before; see :meth:`run`."""
-        jobs = {**before, **submissions.jobs_of([submission])}
+        jobs = self.in_flight(cells)
+        missing = [cell for cell in cells if cell.key not in jobs]
+        if missing:
+            jobs |= submissions.jobs_of([self.submit(missing, cells)])
         yield from follow(cells, jobs, listener, cluster=self.options.cluster, root=self.root)
 
     def _of(self, seeds: set[int]) -> tuple[Request, ...]:

@@ -60,6 +60,8 @@ def follow(
             yield outcome
         seen = submissions.sightings(root) if open_cells else {}
         for key in seen.keys() & open_cells.keys():
+            if seen[key].job != jobs[key]:
+                continue  # what a job left that is over
             if key not in started:
                 started.add(key)
                 listener.started(open_cells[key])

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mecheval.errors import MechevalError, StorageError, UsageError
+from mecheval.harness import store
 from mecheval.harness.cluster.submissions import forget, see
 from mecheval.harness.devices import find_devices
 from mecheval.harness.events import Progress, Silence
@@ -67,11 +68,13 @@ class Pack:
         requests: What is asked for.
         keys: The keys of its cells.
         root: The output folder.
+        submitted: When it was submitted, as reports write times.
     """
 
     requests: tuple[Request, ...]
     keys: tuple[str, ...]
     root: Path
+    submitted: str = ""
 
     def __call__(self) -> None:
         """Measure what is not finished, cell by cell; end where the scheduler asks for it.
@@ -103,7 +106,16 @@ class Pack:
                 "again."
             )
         listener = Sightings(self.root)
-        execute(requests, listener, devices=devices, jobs=devices.jobs, planned=cells)
+        todo = [cell for cell in cells if not self._is_measured_again(cell)]
+        if todo:
+            execute(requests, listener, devices=devices, jobs=devices.jobs, planned=todo)
+
+    def _is_measured_again(self, cell: Cell) -> bool:
+        """Say whether a cell that was to be measured again has been, since it was submitted."""
+        if not cell.settings.overwrite:
+            return False
+        report = store.finished_report(cell)
+        return report is not None and report.created >= self.submitted
 
     def _end(self, stopped: stopping.Stopped, requeue: Any) -> None:
         """Let submitit queue the job again where it is to, and end."""
