@@ -6,10 +6,8 @@ lead in a circle, and homes of nobody; none of them is there to be used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+import os
+from pathlib import Path
 
 
 def expanded(path: Path) -> Path:
@@ -50,3 +48,11 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
+
+
+def cache_folder() -> Path:
+    """Return ``MECHEVAL_CACHE``, or the platform's cache folder for mecheval."""
+    from platformdirs import user_cache_path
+
+    given = os.environ.get("MECHEVAL_CACHE")
+    return expanded(Path(given)) if given else user_cache_path("mecheval")

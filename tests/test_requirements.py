@@ -73,7 +73,10 @@ DISTRIBUTIONS = packages_distributions()
 @pytest.mark.parametrize(
     ("folders", "declared"),
     [
-        (("mecheval", "task_registry", "model_registry"), RUNNING | names(EXTRAS["cuda"])),
+        (
+            ("mecheval", "task_registry", "model_registry"),
+            RUNNING.union(*(names(EXTRAS[n]) for n in ("cuda", "slurm"))),
+        ),
         (("tests",), RUNNING | names(EXTRAS["test"])),
         (
             ("benchmarks",),

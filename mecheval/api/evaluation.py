@@ -68,7 +68,7 @@ def evaluate(
         include_path: Files and folders of local tasks and models.
         settings: Further fields of :class:`mecheval.harness.request.Settings`:
             ``trust_remote_code``, ``cache``, ``threads``, ``batch_size``, ``overwrite``,
-            ``ensemble``.
+            ``ensemble``, ``log_with``.
 
     Returns:
         One report per cell, model by model.

@@ -64,6 +64,7 @@ def settings_of(checked: Arguments, devices: Devices) -> Settings:
         overwrite=checked.overwrite,
         command=checked.command,
         ensemble=checked.ensemble,
+        log_with=checked.log_with,
     )
 
 

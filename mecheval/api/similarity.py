@@ -9,7 +9,7 @@ from mecheval.api.given import Warnings, request_of
 from mecheval.cli.progress import display
 from mecheval.harness.devices import find_devices
 from mecheval.harness.execute_pairs import execute_pairs
-from mecheval.harness.pair_plan import by_scope
+from mecheval.harness.pair_plan import Asked, by_scope
 from mecheval.harness.python_arguments import checked_arguments, checked_losses
 from mecheval.registry import Registry
 
@@ -90,7 +90,7 @@ def similarity(
     requests, of_pairs = by_scope([request], Registry(request.settings.include_paths))
     with display() if checked.progress else nullcontext(Warnings()) as listener:
         outcomes = execute_pairs(
-            requests, of_pairs, listener, at_losses=at_losses, across=across_tokens,
+            requests, Asked(of_pairs, at_losses, across_tokens), listener,
             devices=devices, jobs=checked.jobs,
         )  # fmt: skip
     return [outcome.report for outcome in outcomes]

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 COMMANDS = (
-    "run", "similarity", "ls", "show", "validate", "compare", "leaderboard", "report", "new",
-    "doctor", "selftest",
+    "run", "status", "similarity", "ls", "show", "validate", "compare", "leaderboard", "report",
+    "new", "doctor", "selftest",
 )  # fmt: skip
 
 ALIASES = {
@@ -30,6 +30,7 @@ ALIASES = {
     "info": "show", "cat": "show", "check": "validate", "verify": "validate", "plot": "report",
     "draw": "report", "figure": "report", "table": "leaderboard", "tables": "leaderboard",
     "create": "new", "init": "new", "test": "selftest", "env": "doctor",
+    "progress": "status", "queue": "status", "jobs": "status",
 }  # fmt: skip
 """What other programs call these commands."""
 

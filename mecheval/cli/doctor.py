@@ -163,7 +163,7 @@ def _memory() -> str:
 
 
 def _disks(output: Path) -> Iterator[Check]:
-    from mecheval.training.checkpoints import cache_folder
+    from mecheval.paths import cache_folder
 
     for name, folder in (("cache", cache_folder()), ("output", output)):
         there = folder.absolute()

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from mecheval.cli import options
 from mecheval.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from mecheval.harness.request import Request
+    from mecheval.harness.shards import Shard
     from mecheval.spec import Spec
-
-
-class Stopped(KeyboardInterrupt):
-    """SIGINT (Ctrl-C) or SIGTERM (a scheduler) arrived.
-
-    A class of its own, because Python ends itself by SIGINT when a plain KeyboardInterrupt has
-    passed through some of its own code, and the exit code would be lost.
-    """
-
-    def __init__(self, number: int) -> None:
-        """Remember which signal it was."""
-        super().__init__(number)
-        self.exit_code = 128 + number
 
 
 def add_grid(parser: argparse.ArgumentParser) -> None:
@@ -96,21 +85,40 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         help="most trainings of one shape that take their steps as one, equal but for rounding "
         "(default: all on CUDA; on the CPU, those of the sweep of a narrow model)",
     )  # fmt: skip
+    parser.add_argument(
+        "--log-with", metavar="TRACKER",
+        help="show the curves of trainings in tensorboard (in OUTPUT/curves), wandb or trackio",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    options.add_include_path(parser)
+    add_planning(parser)
     parser.add_argument(
         "--cache", type=options.path, metavar="PATH",
         help="folder for checkpoints (default: the platform's cache folder)",
     )  # fmt: skip
-    options.switch(
-        parser, "--trust-remote-code", help="let a checkpoint from the hub run code of its own"
-    )
+    parser.add_argument(
+        "--shard", metavar="I/N",
+        help="compute part I of N alone, from 0/N on; what shares a training stays together. auto "
+        "is the task of a SLURM job array (SLURM_ARRAY_TASK_ID of SLURM_ARRAY_TASK_COUNT)",
+    )  # fmt: skip
     options.switch(parser, "--fail-fast", help="stop at the first cell that fails")
     options.switch(parser, "--allow-failures", help="exit with 0 although cells failed")
 
 
-def requests_of(args: argparse.Namespace, device: str) -> list[Request]:
+def add_planning(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that a plan needs besides the grid."""
+    options.add_include_path(parser)
+    options.switch(
+        parser, "--trust-remote-code", help="let a checkpoint from the hub run code of its own"
+    )
+
+
+def requests_of(args: argparse.Namespace, device: str, *, claims: bool = True) -> list[Request]:
     """Return what is asked for: the grid of the flags, or those of a suite.
+
+    Args:
+        args: The flags.
+        device: ``cpu`` or ``cuda``.
+        claims: Whether the claims of a suite are checked, which imports torch.
 
     Raises:
         UsageError: A flag is missing, malformed, or contradicts another one.
@@ -144,6 +152,7 @@ def requests_of(args: argparse.Namespace, device: str) -> list[Request]:
             batch_size=positive(args.batch_size, "--batch-size"),
             overwrite=args.overwrite,
             ensemble=args.ensemble,
+            log_with=args.log_with,
             command=("mecheval", *sys.argv[1:]),
         ),
     }
@@ -153,8 +162,20 @@ def requests_of(args: argparse.Namespace, device: str) -> list[Request]:
     if args.models or args.tasks:
         raise UsageError("--suite names its models and tasks. Leave out --models and --tasks.")
     suite = load_suite(args.suite)
-    suite.check_claims(common["settings"])
+    if claims:
+        suite.check_claims(common["settings"])
     return suite.requests(**common)
+
+
+def shard_of(args: argparse.Namespace) -> Shard | None:
+    """Return the part that is asked for; None for all.
+
+    Raises:
+        UsageError: There is no such part.
+    """
+    from mecheval.harness.shards import read_shard
+
+    return None if args.shard is None else read_shard(args.shard, os.environ)
 
 
 def positive(value: int, flag: str) -> int:
@@ -168,16 +189,8 @@ def positive(value: int, flag: str) -> int:
     return value
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Turn the two signals that ask to end into exceptions."""
+def stoppable() -> AbstractContextManager[None]:
+    """Turn the signals that ask to end into exceptions; a training writes its progress first."""
+    from mecheval.training import stopping
 
-    def stop(number: int, _: object) -> NoReturn:
-        raise Stopped(number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return stopping.handled(signal.SIGINT, *stopping.GENTLE)

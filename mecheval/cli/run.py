@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.cli import options
 from mecheval.cli.grid import (
-    Stopped,
     add_execution,
     add_grid,
     positive,
     requests_of,
+    shard_of,
     stoppable,
 )
+from mecheval.cli.on_cluster import add_executor, cluster_of, run_on_cluster
 from mecheval.cli.printing import say
 from mecheval.paths import is_dir
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from mecheval.harness.events import Outcome
     from mecheval.harness.request import Request
+    from mecheval.harness.shards import Shard
     from mecheval.reports.schema import Report
 
 
@@ -39,6 +41,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     )
     add_grid(parser)
     add_execution(parser)
+    add_executor(parser)
     _add_output(parser)
     parser.set_defaults(command=run)
 
@@ -57,11 +60,15 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0 if all cells succeeded, 1 if one failed, 130 or 143 if interrupted.
     """
+    from mecheval.training.stopping import Stopped
+
     try:
         with stoppable():
             return _run(args)
     except Stopped as stopped:
-        say(_where_it_goes_on(args.output), error=True)
+        said = f"Interrupted. Jobs go on; `mecheval status -o {args.output}` says how far they are."
+        local = args.executor == "local"
+        say(_where_it_goes_on(args.output) if local else said, error=True)
         return stopped.exit_code
 
 
@@ -78,25 +85,36 @@ def _run(args: argparse.Namespace) -> int:
     from mecheval.harness.execute import execute
     from mecheval.training import processes
 
+    if cluster_of(args) and not args.dry_run:
+        outcomes = run_on_cluster(args, requests_of(args, "cpu", claims=False))
+        return 0 if outcomes is None else _ended(outcomes, args, quiet=args.quiet)
     devices = find_devices(args.device)
-    requests = requests_of(args, devices.kind)
+    shard, requests = shard_of(args), requests_of(args, devices.kind)
     if args.dry_run:
-        return _dry_run(requests, as_json=args.json)
+        return _dry_run(requests, shard, as_json=args.json)
     jobs = positive(devices.jobs if args.jobs is None else args.jobs, "--jobs")
     quiet = args.quiet or not processes.is_main()
     with display(quiet=quiet, as_json=args.json and processes.is_main()) as listener:
-        outcomes = execute(requests, listener, devices=devices, jobs=jobs, fail_fast=args.fail_fast)
+        outcomes = execute(
+            requests, listener, devices=devices, jobs=jobs, fail_fast=args.fail_fast, shard=shard
+        )
+    return _ended(outcomes, args, quiet=quiet)
+
+
+def _ended(outcomes: Sequence[Outcome], args: argparse.Namespace, *, quiet: bool) -> int:
+    """Print the table, and return the exit code."""
     if not quiet and not args.json:
         _print_table(outcomes)
     return _exit_code(outcomes, allow_failures=args.allow_failures)
 
 
-def _dry_run(requests: Sequence[Request], *, as_json: bool) -> int:
-    from mecheval.harness.plan import plan
+def _dry_run(requests: Sequence[Request], shard: Shard | None, *, as_json: bool) -> int:
+    from mecheval.harness.execute import planned_cells
     from mecheval.harness.store import finished_report
     from mecheval.reports.markdown import table
 
-    cells = {cell.key: cell for request in requests for cell in plan(request)}
+    planned = planned_cells(requests)
+    cells = {cell.key: cell for cell in (shard.of(planned) if shard else planned)}
     rows: list[dict[str, Any]] = [
         {
             "model": cell.model_title,

@@ -6,7 +6,14 @@ import json
 from typing import TYPE_CHECKING
 
 from mecheval.cli import options
-from mecheval.cli.grid import Stopped, add_execution, add_grid, positive, requests_of, stoppable
+from mecheval.cli.grid import (
+    add_execution,
+    add_grid,
+    positive,
+    requests_of,
+    shard_of,
+    stoppable,
+)
 from mecheval.cli.printing import say
 
 if TYPE_CHECKING:
@@ -53,6 +60,8 @@ def similarity(args: argparse.Namespace) -> int:
     Returns:
         0 if all succeeded, 1 if one failed, 130 or 143 if interrupted.
     """
+    from mecheval.training.stopping import Stopped
+
     try:
         with stoppable():
             return _similarity(args)
@@ -66,11 +75,11 @@ def _similarity(args: argparse.Namespace) -> int:
     from mecheval.cli.progress import display
     from mecheval.harness.devices import find_devices
     from mecheval.harness.execute_pairs import execute_pairs, planned_pairs
-    from mecheval.harness.pair_plan import by_scope, is_of_pairs
+    from mecheval.harness.pair_plan import Asked, by_scope, is_of_pairs
     from mecheval.spec import parse_spec
     from mecheval.training import processes
 
-    devices = find_devices(args.device)
+    devices, shard = find_devices(args.device), shard_of(args)
     registry = options.registry_of(args)
     # Metrics of pairs have no say in which metrics of single models a suite measures.
     named = options.read(args.metrics, "--metrics", lambda texts: options.names(texts)) or []
@@ -79,15 +88,16 @@ def _similarity(args: argparse.Namespace) -> int:
     requests, declared = by_scope(requests_of(args, devices.kind), registry)
     metrics = [*map(parse_spec, of_pairs), *(declared or ())] or None
     at_losses = options.read(args.at_loss, "--at-loss", lambda texts: options.numbers(texts)) or []
+    asked = Asked(metrics, at_losses, args.across_tokens)
     if args.dry_run:
-        pairs = planned_pairs(requests, metrics, at_losses, across=args.across_tokens)[2]
-        return _dry_run(pairs, as_json=args.json)
+        pairs = planned_pairs(requests, asked)[2]
+        return _dry_run(shard.of_pairs(pairs) if shard else pairs, as_json=args.json)
     jobs = positive(devices.jobs if args.jobs is None else args.jobs, "--jobs")
     quiet = args.quiet or not processes.is_main()
     with display(quiet=quiet) as listener:
         outcomes = execute_pairs(
-            requests, metrics, listener, at_losses=at_losses, across=args.across_tokens,
-            devices=devices, jobs=jobs, fail_fast=args.fail_fast,
+            requests, asked, listener, devices=devices, jobs=jobs, fail_fast=args.fail_fast,
+            shard=shard,
         )  # fmt: skip
     failed = any(outcome.report.status == "error" for outcome in outcomes)
     _print_matrices(outcomes, quiet=quiet, as_json=args.json and processes.is_main())

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mecheval.paths import cache_folder
+from mecheval.reports.files import slug
 from mecheval.training import sweeps
-from mecheval.training.checkpoints import cache_folder
+from mecheval.training.curves import Curves
 from mecheval.training.preparation import Trained, Workplace, prepare_best
 from mecheval.training.training_run import TrainingRun
 
@@ -41,9 +43,17 @@ def trained_model(
         [TrainingRun(source, task, encoding, r, seed, cell.identity.snapshots) for r in recipes]
         for seed in (cell.identity.seed, *cell.companions)
     )
-    workplace = Workplace(cache_of(cell), settings.device, settings.ensemble)
+    workplace = Workplace(cache_of(cell), settings.device, settings.ensemble, _curves_of(cell))
     companions = [run for runs in others for run in runs]
     return prepare_best(own, sweep, workplace, emit=emit, companions=companions)
+
+
+def _curves_of(cell: Cell) -> Curves | None:
+    tracker = cell.settings.log_with
+    if tracker is None:
+        return None
+    titles = (slug(cell.identity.task.name), slug(cell.identity.model.name))
+    return Curves(tracker, (cell.output or cache_of(cell)) / "curves", titles)
 
 
 def cache_of(cell: Cell) -> Path:

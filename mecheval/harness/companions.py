@@ -28,7 +28,7 @@ def with_companions(cells: Sequence[Cell], *, workers: int) -> list[Cell]:
     """
     alike: dict[str, list[Cell]] = {}
     for cell in cells:
-        alike.setdefault(but_for_the_seed(cell) if _joins(cell) else cell.key, []).append(cell)
+        alike.setdefault(but_for_the_seed(cell) if joins(cell) else cell.key, []).append(cell)
     parts = -(-workers // max(1, len(alike)))
     leaders, followers = [], []
     for group in alike.values():
@@ -40,7 +40,7 @@ def with_companions(cells: Sequence[Cell], *, workers: int) -> list[Cell]:
     return [*leaders, *followers]
 
 
-def _joins(cell: Cell) -> bool:
+def joins(cell: Cell) -> bool:
     """Say whether a cell's seeds can be trained together: their batches always have one shape.
 
     Checkpoints are trained one by one (:func:`mecheval.training.grouping.most_together`).

@@ -25,7 +25,7 @@ class Devices(NamedTuple):
     @property
     def jobs(self) -> int:
         """Return how many cells run side by side by default: one per core, or one per GPU."""
-        return len(self.visible) or _cores()
+        return len(self.visible) or cores()
 
 
 def find_devices(asked: str) -> Devices:
@@ -51,10 +51,15 @@ def find_devices(asked: str) -> Devices:
     return Devices("cuda", (visible[int(number)],) if number else tuple(visible))
 
 
-def _cores() -> int:
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def cores() -> int:
+    """Return how many cores this process may use.
+
+    SLURM's share counts where it is smaller: without task affinity, a job may see the whole node.
+    """
+    linux = sys.platform == "linux"
+    seen = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
+    share = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(seen, int(share)) if share.isdigit() and int(share) else seen
 
 
 def _may_have_gpu() -> bool:

@@ -5,24 +5,26 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from mecheval import locking
 from mecheval.harness import store
 from mecheval.harness.companions import with_companions
 from mecheval.harness.events import Outcome
 from mecheval.harness.executor import Pool, run_here
 from mecheval.harness.plan import check, expected_cost, plan
-from mecheval.paths import is_dir
+from mecheval.paths import cache_folder, is_dir
 from mecheval.reports.environment import THREAD_VARIABLES
-from mecheval.reports.files import find_reports
 from mecheval.spec import Spec
 from mecheval.training import processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from mecheval.harness.devices import Devices
     from mecheval.harness.events import Listener
     from mecheval.harness.pair_plan import PairCell
     from mecheval.harness.request import Cell, Request, Settings
+    from mecheval.harness.shards import Shard
 
 
 def execute(
@@ -33,6 +35,7 @@ def execute(
     jobs: int | None,
     fail_fast: bool = False,
     planned: Sequence[Cell] | None = None,
+    shard: Shard | None = None,
 ) -> list[Outcome]:
     """Compute what is asked for.
 
@@ -43,6 +46,7 @@ def execute(
         jobs: Number of worker processes; None runs all cells in this process.
         fail_fast: Whether to end at the first cell that fails.
         planned: The cells that the requests come to, where they are planned already.
+        shard: Which part of the cells to compute; None for all.
 
     Returns:
         The outcomes in the order of the grids; with ``fail_fast`` those up to the failure. Under
@@ -64,10 +68,14 @@ def execute(
             pool = Pool(min(jobs or 1, n_cells), environment, devices=devices.visible)
             return stack.enter_context(pool)
 
-        pool, most = None, sum(map(_most_cells, requests))
+        pool, most = None, -(-sum(map(_most_cells, requests)) // (shard.count if shard else 1))
+        most = most if planned is None else len(planned)
         if jobs is not None and most > _n_reports(requests[0]):
             pool = started(most)  # they import torch while this process plans
         cells = planned_cells(requests) if planned is None else planned
+        if shard is not None:
+            n_all, cells = len(cells), shard.of(cells)
+            listener.noted(f"shard {shard}: {len(cells)} of {n_all} cells")
         found = kept(cells, listener)
         todo = [cell for cell in cells if cell.key not in found]
         listener.planned(len(todo), len(found))
@@ -80,6 +88,7 @@ def execute(
             return []
         if todo and output is not None:
             store.open_folder(output)
+            note_of_locks(output, settings, listener)
         n_named = sum(map(_is_named, todo))
         if jobs is not None and pool is None and n_named:
             pool = started(n_named)
@@ -97,6 +106,25 @@ def planned_cells(requests: Sequence[Request]) -> list[Cell]:
         UsageError: A request cannot be met.
     """
     return list({cell.key: cell for request in requests for cell in plan(request)}.values())
+
+
+def note_of_locks(output: Path, settings: Settings, listener: Listener) -> None:
+    """Say that cells are not claimed, where reports or checkpoints lie where there are no locks.
+
+    Args:
+        output: The output folder, which is there.
+        settings: Say where checkpoints are.
+        listener: Is told, once.
+    """
+    cache = settings.cache or cache_folder()
+    without = [] if store.can_be_claimed(output) else [str(output)]
+    if is_dir(cache) and not locking.supported(cache):
+        without.append(str(cache))
+    if without:
+        listener.noted(
+            f"files in {' and '.join(without)} cannot be locked, so cells are not claimed: several "
+            "runs at once may do the same work, with the same results; --shard shares it out."
+        )
 
 
 def worker_environment(settings: Settings) -> dict[str, str]:
@@ -162,4 +190,4 @@ def _n_reports(request: Request) -> int:
     """Return how many reports are there: with fewer than cells, workers start before the plan."""
     if request.output is None or request.settings.overwrite or not is_dir(request.output):
         return 0
-    return len(find_reports(request.output))
+    return sum(1 for _ in request.output.rglob("seed*.json"))

@@ -20,33 +20,31 @@ if TYPE_CHECKING:
 
     from mecheval.harness.devices import Devices
     from mecheval.harness.events import Listener, Outcome
-    from mecheval.harness.pair_plan import PairCell
+    from mecheval.harness.pair_plan import Asked, PairCell
     from mecheval.harness.request import Cell, Request
-    from mecheval.metrics import Metric
+    from mecheval.harness.shards import Shard
 
 
 def execute_pairs(
     requests: Sequence[Request],
-    metrics: Sequence[Spec | Metric] | None,
+    asked: Asked,
     listener: Listener,
     *,
-    at_losses: Sequence[float] = (),
-    across: bool = False,
     devices: Devices,
     jobs: int | None,
     fail_fast: bool = False,
+    shard: Shard | None = None,
 ) -> list[Outcome]:
     """Compute the cells that are asked for, and then how alike they are two by two.
 
     Args:
         requests: At least one grid, all with the same output and settings.
-        metrics: The metrics of pairs; None for all that fit.
+        asked: What is asked of their pairs.
         listener: Is told what happens.
-        at_losses: Losses along training at which they are held side by side; none for its end.
-        across: Whether tasks of one text are held side by side that differ in its tokens.
         devices: Where cells run.
         jobs: Number of worker processes; None runs everything in this process.
         fail_fast: Whether to end at the first cell or pair that fails.
+        shard: Which part of the pairs to compute, with their cells; None for all.
 
     Returns:
         The outcomes of the pairs; with ``fail_fast`` those up to the failure, and those of the
@@ -57,7 +55,12 @@ def execute_pairs(
         UsageError: A request cannot be met; nothing has been computed.
         StorageError: A report could not be written; those before it are.
     """
-    requests, cells, pairs = planned_pairs(requests, metrics, at_losses, across=across)
+    requests, cells, pairs = planned_pairs(requests, asked)
+    if shard is not None:
+        n_all, pairs = len(pairs), shard.of_pairs(pairs)
+        listener.noted(f"shard {shard}: {len(pairs)} of {n_all} pairs")
+        needed = {cell.key for pair in pairs for cell in (pair.a, pair.b)}
+        cells = [cell for cell in cells if cell.key in needed]
     measured = execute(
         requests, listener, devices=devices, jobs=jobs, fail_fast=fail_fast, planned=cells
     )
@@ -97,20 +100,17 @@ def _known(pairs: Sequence[PairCell]) -> dict[str, dict[str, str]]:
 
 
 def planned_pairs(
-    requests: Sequence[Request],
-    metrics: Sequence[Spec | Metric] | None,
-    at_losses: Sequence[float] = (),
-    *,
-    across: bool = False,
+    requests: Sequence[Request], asked: Asked
 ) -> tuple[list[Request], list[Cell], list[PairCell]]:
     """Return the grids as they are computed, their cells, and the pairs of them.
 
     Raises:
         UsageError: A request cannot be met.
     """
-    requests = with_snapshots(requests, at_losses)
+    requests = with_snapshots(requests, asked.at_losses)
     cells = planned_cells(requests)
-    return requests, cells, plan_pairs(cells, metrics, at_losses or (None,), across=across)
+    at_losses = asked.at_losses or (None,)
+    return requests, cells, plan_pairs(cells, asked.metrics, at_losses, across=asked.across)
 
 
 def _read_against(outcomes: Sequence[Outcome]) -> list[Outcome]:

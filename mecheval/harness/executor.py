@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import types
 from collections import deque
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from mecheval.harness import store
 from mecheval.harness.events import Outcome, Progress
 from mecheval.harness.failure import died
 from mecheval.harness.worker import serve, work
+from mecheval.training import stopping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from mecheval.harness.events import Listener
     from mecheval.harness.pair_plan import PairCell
     from mecheval.harness.request import Cell
+
+
+_SECONDS_TO_END = 20
+_ASKED = {stopping.EXIT_CODE, *(-number for number in stopping.GENTLE)}
 
 
 @dataclass
@@ -68,8 +74,15 @@ class Pool:
         """Return the pool."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Stop all workers at once."""
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Stop all workers: at once, or where a scheduler asked for it after their step."""
+        if isinstance(error, stopping.Stopped) and error.number in stopping.GENTLE:
+            for worker in self._workers:
+                worker.process.terminate()
+            sentinels = {worker.process.sentinel for worker in self._workers}
+            until = time.monotonic() + _SECONDS_TO_END
+            while sentinels and (left := until - time.monotonic()) > 0:
+                sentinels -= set(connection.wait(sentinels, left))
         for worker in self._workers:
             worker.process.kill()
         for worker in self._workers:
@@ -133,6 +146,8 @@ class Pool:
             message = worker.connection.recv()
         except (EOFError, OSError):
             worker.process.join()
+            if worker.process.exitcode in _ASKED:
+                time.sleep(1)  # a scheduler asks all processes: if it does, this one ends here
             report = died(cell, worker.process.exitcode, worker.progress.stage)
             self._workers[self._workers.index(worker)] = _started(worker.environment)
             store.save_failure(report, cell)

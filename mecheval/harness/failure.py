@@ -11,6 +11,7 @@ from mecheval.harness.pair_plan import PairCell, sides_of
 from mecheval.own_code.explaining import message_of
 from mecheval.reports.pair import PairReport
 from mecheval.reports.schema import Failure, Report
+from mecheval.training.stopping import EXIT_CODE, Stopped
 
 if TYPE_CHECKING:
     from mecheval.harness.request import Cell
@@ -32,9 +33,9 @@ def failure_of(error: BaseException, stage: str) -> Failure:
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Say whether an exception asks this process to end, which workers are not asked by signals."""
+    """Say whether an exception asks this process to end, which Ctrl-C does not ask of workers."""
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    return isinstance(error, KeyboardInterrupt) and not ignored
+    return isinstance(error, Stopped) or (isinstance(error, KeyboardInterrupt) and not ignored)
 
 
 def failed(cell: Cell, failure: Failure, **parts: Any) -> Report:
@@ -82,6 +83,8 @@ def died(cell: Cell | PairCell, exit_code: int | None, stage: str) -> Report | P
         exit_code: As :mod:`multiprocessing` gives it: minus the signal's number if one ended it.
         stage: What the cell was last heard to do.
     """
+    if exit_code == EXIT_CODE:
+        exit_code = -signal.SIGTERM  # which a worker follows between two steps of a training
     how = f"ended with exit code {exit_code}"
     if exit_code is not None and exit_code < 0:
         how = f"was ended by {signal.Signals(-exit_code).name}"
@@ -90,3 +93,14 @@ def died(cell: Cell | PairCell, exit_code: int | None, stage: str) -> Report | P
     message = f"The worker process {how}."
     failure = Failure(type="WorkerDied", message=message, stage=stage, traceback="")
     return failed_pair(cell, failure) if isinstance(cell, PairCell) else failed(cell, failure)
+
+
+def lost(cell: Cell, job: str) -> Report:
+    """Return the report of a cell whose job is over without one.
+
+    Args:
+        cell: The cell.
+        job: The job's id.
+    """
+    message = f"Job {job} is over and wrote no report; its log, in .submissions, may say why."
+    return failed(cell, Failure(type="JobEnded", message=message, stage="job", traceback=""))

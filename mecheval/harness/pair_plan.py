@@ -36,6 +36,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What is asked of the pairs of some cells.
+
+    Attributes:
+        metrics: The metrics of pairs; None for all that fit.
+        at_losses: Losses along training at which they are held side by side; none for its end.
+        across: Whether tasks of one text are held side by side that differ in its tokens.
+    """
+
+    metrics: Sequence[Spec | Metric] | None
+    at_losses: Sequence[float] = ()
+    across: bool = False
+
+
+@dataclass(frozen=True)
 class PairCell:
     """Two cells to be held side by side.
 

@@ -84,6 +84,7 @@ class Arguments(BaseModel):
     overwrite: bool = False
     command: tuple[str, ...] = ()
     ensemble: Whole | None = None
+    log_with: str | None = None
 
 
 def checked_losses(given: Any) -> tuple[float, ...]:

@@ -34,6 +34,7 @@ class Settings:
         overwrite: Whether finished cells are measured again.
         command: The command line, for the report.
         ensemble: Most trainings that take their steps as one; None chooses by device and model.
+        log_with: What shows the curves of trainings: tensorboard, wandb or trackio; None for none.
     """
 
     include_paths: tuple[Path, ...] = ()
@@ -45,6 +46,7 @@ class Settings:
     overwrite: bool = False
     command: tuple[str, ...] = ()
     ensemble: int | None = None
+    log_with: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

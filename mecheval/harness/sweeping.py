@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mecheval.errors import UsageError
 from mecheval.spec import GREATEST_WHOLE
 from mecheval.training import sweeps
+from mecheval.training.curves import check_tracker
 
 if TYPE_CHECKING:
     from mecheval.harness.request import Request
@@ -30,6 +31,8 @@ def check_numbers(request: Request) -> None:
             f"An ensemble cannot have {ensemble} members; give --ensemble a number of at least 1."
         )
     settings = request.settings
+    if settings.log_with is not None:
+        check_tracker(settings.log_with)
     given = {
         "--limit": request.limit, "--snapshots": request.snapshots, "--ensemble": ensemble,
         "--batch-size": settings.batch_size, "--threads": settings.threads,

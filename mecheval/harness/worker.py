@@ -17,6 +17,7 @@ from mecheval.harness import store
 from mecheval.harness.events import Outcome, Progress
 from mecheval.harness.pair_plan import PairCell
 from mecheval.own_code.explaining import explained
+from mecheval.training import stopping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +72,14 @@ def serve(requests: Connection) -> None:
         requests: Gives (cell, wait); takes progress, then an outcome, an error, or None.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stopping.handled(*stopping.GENTLE):
+            _serve(requests)
+    except stopping.Stopped as stopped:
+        sys.exit(stopped.exit_code)
+
+
+def _serve(requests: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

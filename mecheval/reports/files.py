@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,11 +33,16 @@ from mecheval.reports.schema import Identity, Labels, ModelPart, Report, TaskIde
 PAIRS = "pairs"
 """The folder of the reports of pairs, among those of the models."""
 
+SUBMISSIONS = ".submissions"
+"""The folder of what went to a cluster, among the reports."""
+
 STALE = ".stale-"
 TEMPORARY = ".tmp"
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._]+")
 _SCHEMAS = re.compile(rb'"schema": ?"mecheval\.(\w+)/')
+_BEGINNING = re.compile(rb'\s*\{\s*"schema": ?"mecheval\.report/')
+_HEAD = 64
 _REPORTS = {"report", "pair"}
 _LONGEST = 100
 
@@ -187,8 +193,15 @@ def _files(root: Path) -> Iterator[tuple[Path, set[str]]]:
 
 
 def _kinds(path: Path) -> set[str]:
-    """Return which schemas of ours a file has: report, pair, leaderboard; without parsing it."""
+    """Return which schemas of ours a file has: report, pair, leaderboard; without parsing it.
+
+    What begins as the report of a cell is one, whatever else it holds.
+    """
     try:
+        if path.is_file():
+            with path.open("rb") as file:
+                if _BEGINNING.match(file.read(_HEAD)):
+                    return {"report"}
         data = read_bytes(path)
     except OSError:
         return set()
@@ -196,8 +209,11 @@ def _kinds(path: Path) -> set[str]:
 
 
 def temporary_of(path: Path, key: str) -> Path:
-    """Return where a report is written before it is moved to its place."""
-    return path.with_name(f".{path.name}.{key[:16]}{TEMPORARY}")
+    """Return where a report is written before it is moved to its place, each time another one.
+
+    Two processes write one report where files cannot be locked.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{key[:16]}{TEMPORARY}")
 
 
 def dumps(report: Report | PairReport) -> str:

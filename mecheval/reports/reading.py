@@ -10,15 +10,17 @@ from __future__ import annotations
 import errno
 import json
 import math
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
 from pydantic import ValidationError
 
 from mecheval.errors import UsageError
 from mecheval.escape import quoted
-from mecheval.reports.canonical import digest_of
+from mecheval.reports.canonical import digest_of, digest_of_json
 from mecheval.reports.content import SCHEMA
 from mecheval.reports.pair import PAIR_SCHEMA, PairReport
 from mecheval.reports.schema import Report
@@ -40,6 +42,8 @@ SEALED_FROM = 4
 """The first protocol under which every report was written with a digest."""
 
 _GREATEST = 2**64
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_LARGE = re.compile(rb"\d{20}|[eE]\+?\d{3}")
 _ADVICE = "If it was one, run its cell again: it is then set aside, and another one written."
 _TOO_DEEP = f"more than {DEEPEST} lists and objects are within each other"
 
@@ -71,15 +75,38 @@ def read_json(path: Path) -> Any:
         ValueError: It is no JSON, or holds what JSON or UTF-8 cannot: NaN, numbers out of range,
             half of a surrogate pair; or it is nested too deeply.
     """
-    data = read_bytes(path)
+    return _content(read_bytes(path))
+
+
+def _content(data: bytes) -> Any:
+    """Return the content of JSON; raise as :func:`read_json` does."""
     try:
         content = json.loads(data, parse_constant=_refuse)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except MemoryError:
         raise ValueError("it takes more memory than there is") from None
-    _check(content)
+    if not _is_plain(data):
+        _check(content)
     return content
+
+
+def _is_plain(data: bytes) -> bool:
+    """Say whether bytes alone show that :func:`_check` has nothing to find.
+
+    There are no characters but those of ASCII and none that is escaped, no number that may be too
+    large, and brackets, those in texts left out, are within each other as few times as they may.
+    """
+    if not data.isascii() or b"\\u" in data:
+        return False
+    rest = _TEXT.sub(b"", data)
+    if _LARGE.search(rest):
+        return False
+    brackets = np.frombuffer(rest, np.uint8)
+    opened = (brackets == ord("[")) | (brackets == ord("{"))
+    closed = (brackets == ord("]")) | (brackets == ord("}"))
+    depth = np.cumsum(opened.astype(np.int32) - closed)
+    return depth.size > 0 and int(depth.max()) < DEEPEST
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -158,10 +185,11 @@ def read_either(path: Path | str, *, verify: bool = False) -> Report | PairRepor
 def _read(path: Path, kinds: Sequence[type[Record]], *, verify: bool) -> Record:
     problem, advice, report = "", "", None
     try:
-        content = read_json(path)
+        data = read_bytes(path)
+        content = _content(data)
         problem, report = _parsed(content, kinds)
         if not problem and verify:
-            problem = digest_problem(content)
+            problem = digest_problem(content, data)
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
     except ValueError as error:
@@ -193,17 +221,18 @@ def _parsed(content: Any, kinds: Sequence[type[Record]]) -> tuple[str, Any]:
         return first_problem(error), None
 
 
-def digest_problem(content: Mapping[str, Any]) -> str:
+def digest_problem(content: Mapping[str, Any], data: bytes | None = None) -> str:
     """Say that values do not fit their digest, or that it was taken away; else an empty string.
 
     Args:
         content: A report that follows the schema. Older ones never had a digest.
+        data: Its file, from which the digest is found more quickly.
     """
     digest = content.get("digest")
     if digest is None:
         sealed = content["identity"]["protocol"] >= SEALED_FROM
         return "was changed after it was written: it has lost its digest" if sealed else ""
-    if digest == digest_of(content):
+    if digest == (digest_of(content) if data is None else digest_of_json(data)):
         return ""
     return "was changed after it was written: its values do not fit its digest"
 

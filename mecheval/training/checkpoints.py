@@ -11,34 +11,27 @@ import hashlib
 import json
 import os
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import numpy as np
 import torch
-from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from mecheval import locking
 from mecheval.errors import StorageError
-from mecheval.paths import expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
 SNAPSHOT, SUFFIX = "snapshot-", ".safetensors"
 WEIGHTS, PROGRESS, RECIPE = "weights.safetensors", "progress.safetensors", "recipe.json"
-
-
-def cache_folder() -> Path:
-    """Return ``MECHEVAL_CACHE``, or the platform's cache folder for mecheval."""
-    given = os.environ.get("MECHEVAL_CACHE")
-    return expanded(Path(given)) if given else user_cache_path("mecheval")
 
 
 def content_key(content: Mapping[str, Any]) -> str:
@@ -157,21 +150,36 @@ def write_cached(path: Path, content: bytes) -> None:
         ) from error
 
 
-def cache_lock(cache: Path, key: str) -> filelock.BaseFileLock:
-    """Return the lock of what a key stands for, free until it is entered.
+@contextmanager
+def cache_lock(cache: Path, key: str, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of what a key stands for.
+
+    Args:
+        cache: The folder of the checkpoint cache.
+        key: The key.
+        wait: Whether to wait for another process that holds it.
+
+    Yields:
+        Whether it is held; always true with ``wait``, and where the file system has no locks.
 
     Raises:
-        StorageError: Its folder cannot be made.
+        StorageError: Its file cannot be made.
     """
     path = cache / "locks" / f"{key}.lock"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return filelock.FileLock(path)
+        lock = locking.acquired(path, wait=wait)
     except OSError as error:
         raise StorageError(
             f"The cache folder {path.parent} cannot be written ({error.strerror}). "
             "Point MECHEVAL_CACHE at another folder."
         ) from error
+    if lock is None:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def _packed(tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> bytes:

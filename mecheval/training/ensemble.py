@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mecheval.models.kernels.vmap_rules import lifted
 from mecheval.tasks.batch import UNSCORED
+from mecheval.training import stopping
 from mecheval.training.loop import upcast
 
 if TYPE_CHECKING:
@@ -52,15 +53,24 @@ class Ensemble:
                 yield trainer
 
     def steps(self, checkpoints: Sequence[Checkpoint | None]) -> Iterator[list[Trainer]]:
-        """Yield after every step those members that take no more; see :meth:`run`."""
-        for trainer, checkpoint in zip(self.trainers, checkpoints, strict=True):
-            trainer.start(checkpoint)
-        going = list(self.trainers)
-        while going:
-            self._step(going)
-            ended = [trainer for trainer in going if not trainer.going]
-            going = [trainer for trainer in going if trainer.going]
-            yield ended
+        """Yield after every step those members that take no more; see :meth:`run`.
+
+        Raises:
+            Stopped: That was asked for from outside; the progress of all is kept.
+        """
+        with stopping.between_steps():
+            for trainer, checkpoint in zip(self.trainers, checkpoints, strict=True):
+                trainer.start(checkpoint)
+            going = list(self.trainers)
+            while going:
+                self._step(going)
+                ended = [trainer for trainer in going if not trainer.going]
+                going = [trainer for trainer in going if trainer.going]
+                yield ended
+                if stopping.is_asked():
+                    for trainer in going:
+                        trainer.keep()
+                    stopping.end_if_asked()
 
     def _step(self, going: Sequence[Trainer]) -> None:
         """Take one step of those members that are furthest behind, as after an interruption."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -22,6 +21,7 @@ from mecheval.training import validation
 from mecheval.training.checkpoints import restore, tensors_of
 from mecheval.training.data import TrainingData
 from mecheval.training.optimizers import build_optimizers, set_learning_rate
+from mecheval.training.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mecheval.recipe import Recipe
     from mecheval.tasks import Batch, Task
     from mecheval.training.checkpoints import Checkpoint
+    from mecheval.training.curves import Curve
     from mecheval.training.snapshots import Snapshots
 
     Emit = Callable[[str, int, int, float | None], None]
@@ -42,50 +43,6 @@ STEPS_BETWEEN_EVENTS = 10
 
 EVIDENCE = 3
 """Steps in a row without a finite loss after which a training counts as diverged."""
-
-
-@dataclass
-class Progress:
-    """Where a training is; with the tensors, all that resuming it needs.
-
-    Attributes:
-        step: Steps that were taken.
-        stage: Stage of the curriculum.
-        curve: (step, loss, accuracy) at every validation.
-        losses: The validation loss at each, where the gate is on it.
-        stage_from: Validations before this stage.
-        passed: Whether the stop rule was met.
-        stalled: Whether it ended because its accuracy had not risen for too long.
-        diverged: Whether it ended because its loss was no longer finite.
-        not_finite: Steps in a row, up to now, whose loss was not finite.
-        together: Most trainings, this one included, that took a step as one.
-    """
-
-    step: int = 0
-    stage: int = 0
-    curve: list[tuple[int, float | None, float]] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    stage_from: int = 0
-    passed: bool = False
-    stalled: bool = False
-    diverged: bool = False
-    not_finite: int = 0
-    together: int = 1
-
-    @property
-    def diverged_from(self) -> int:
-        """Return the first step, counted from 1, without a finite loss up to now."""
-        return self.step - self.not_finite + 1
-
-    @property
-    def accuracy(self) -> float | None:
-        """Return the last validation accuracy, None before the first validation."""
-        return self.curve[-1][2] if self.curve else None
-
-    @property
-    def loss(self) -> float | None:
-        """Return the last validation loss, None where there is none."""
-        return self.losses[-1] if self.losses else None
 
 
 def upcast(logits: Tensor) -> Tensor:
@@ -140,6 +97,7 @@ class Trainer:
         self.progress = Progress()
         self.checkpoint: Checkpoint | None = None
         self.snapshots: Snapshots | None = None
+        self.curve: Curve | None = None
         self._saved, self._cost = 0.0, 0.0
 
     def run(self, checkpoint: Checkpoint | None) -> Progress:
@@ -161,6 +119,8 @@ class Trainer:
             self._resume(checkpoint)
         if self.snapshots is not None and self.progress.step == 0:
             self._snap(self.snapshots.keep, *validation.scores(self))
+        if self.curve is not None:
+            self.curve.open(self.accelerator)
         self._saved = time.monotonic()
 
     @property
@@ -230,12 +190,19 @@ class Trainer:
             self._validate(loss)
         if progress.step % STEPS_BETWEEN_EVENTS == 0:
             self._report()
+            self._draw(loss=loss)
         now = time.monotonic()
         pause = max(SECONDS_BETWEEN_CHECKPOINTS, self._cost / SHARE_FOR_CHECKPOINTS)
         if self.checkpoint is not None and now - self._saved >= pause:
-            self._save(self.checkpoint)
+            self.keep()
             self._saved = time.monotonic()
             self._cost = self._saved - now
+
+    def keep(self) -> None:
+        """Write the progress, from which another process can go on, where it is to be kept."""
+        if self.checkpoint is not None and self.accelerator.is_main_process:
+            tensors = tensors_of(self.model, self.optimizers)
+            self.checkpoint.save_progress(tensors, vars(self.progress))
 
     def finish(self) -> None:
         """End a training that takes no more steps, and tell about it."""
@@ -246,6 +213,8 @@ class Trainer:
         if self.snapshots is not None and self.progress.accuracy is not None and finite:
             self._snap(self.snapshots.close, self.progress.accuracy, self.progress.loss)
         self._report()
+        if self.curve is not None:
+            self.curve.close()
         self.accelerator.wait_for_everyone()
 
     def _validate(self, loss: float) -> None:
@@ -254,6 +223,7 @@ class Trainer:
         progress.curve.append((progress.step, finite, accuracy))
         if self.snapshots is not None:
             self._snap(self.snapshots.keep, accuracy, held_out)
+        self._draw(validation_accuracy=accuracy, validation_loss=held_out)
         progress.losses += [] if held_out is None else [held_out]
         if validation.enough(accuracy, held_out, self.recipe) and finite is not None:
             if progress.stage + 1 == len(self.recipe.curriculum):
@@ -262,6 +232,10 @@ class Trainer:
                 progress.stage, progress.stage_from = progress.stage + 1, len(progress.curve)
         of_stage = validation.of_stage(progress)
         progress.stalled = not progress.passed and validation.stalled(of_stage, self.recipe)
+
+    def _draw(self, **values: float | None) -> None:
+        if self.curve is not None:
+            self.curve.log(self.progress.step, **values)
 
     def _snap(self, store: Callable[..., None], accuracy: float, loss: float | None) -> None:
         if self.accelerator.is_main_process:
@@ -283,12 +257,6 @@ class Trainer:
 
     def _report(self) -> None:
         self.emit("train", self.progress.step, self.recipe.steps, self.progress.accuracy)
-
-    def _save(self, checkpoint: Checkpoint) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        tensors = tensors_of(self.model, self.optimizers)
-        checkpoint.save_progress(tensors, vars(self.progress))
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         found = checkpoint.load_progress()

@@ -6,8 +6,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import filelock
-
 from mecheval.errors import StorageError
 from mecheval.reports.schema import TrainingPart
 from mecheval.training import processes, sweeps
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from mecheval.models.contract import Encoding, ModelSource, SequenceModel
     from mecheval.recipe import Recipe
     from mecheval.tasks import Task
+    from mecheval.training.curves import Curves
     from mecheval.training.loop import Emit, Trainer
 
 
@@ -44,11 +43,13 @@ class Workplace:
         cache: The folder of the checkpoint cache.
         device: ``cpu`` or ``cuda``.
         ensemble: Most runs that are trained as one; None chooses by device and model.
+        curves: Where the curves of trainings go; None for nowhere.
     """
 
     cache: Path
     device: str
     ensemble: int | None = None
+    curves: Curves | None = None
 
 
 def prepare(
@@ -156,6 +157,10 @@ def _trained(
     """Train runs of one shape as one, and yield each as it ends."""
     cache, device = workplace.cache, workplace.device
     trainers = [run.trainer(cache, device=device, emit=tally.of(run.key)) for run in group]
+    if workplace.curves is not None:
+        for run, trainer in zip(group, trainers, strict=True):
+            config = {**run.recipe.to_dict(), "seed": run.seed}
+            trainer.curve = workplace.curves.of(run.key, config)
     checkpoints = [run.checkpoint(cache) for run in group]
     for trainer in Ensemble(trainers).run(checkpoints):
         yield group[next(i for i, other in enumerate(trainers) if other is trainer)], trainer
@@ -188,9 +193,5 @@ def _claimed(
     if processes.count() > 1:
         return
     for run in companions:
-        if run.key not in own:
-            try:
-                locks.enter_context(cache_lock(cache, run.key).acquire(timeout=0))
-            except filelock.Timeout:
-                continue
+        if run.key not in own and locks.enter_context(cache_lock(cache, run.key, wait=False)):
             yield run

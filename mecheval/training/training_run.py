@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from mecheval.models.contract import Encoding, ModelSource, SequenceModel
     from mecheval.recipe import Recipe
     from mecheval.tasks import Task
-    from mecheval.training.loop import Emit, Progress
+    from mecheval.training.loop import Emit
+    from mecheval.training.progress import Progress
 
 
 @dataclass(frozen=True, eq=False)

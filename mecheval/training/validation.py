@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from mecheval.recipe import Recipe
     from mecheval.tasks import Batch, Task
-    from mecheval.training.loop import Progress, Trainer
+    from mecheval.training.loop import Trainer
+    from mecheval.training.progress import Progress
 
 EVALUATION_BATCH = 128
 

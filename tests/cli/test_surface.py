@@ -23,7 +23,8 @@ RUN_FLAGS = {
     "--no-overwrite", "--no-quiet", "--no-trust-remote-code", "--output", "--overwrite",
     "--quiet", "--recipe", "--seed", "--seeds", "--size", "--suite", "--task", "--tasks",
     "--threads",
-    "--trust-remote-code", "--sweep", "--snapshots", "--ensemble",
+    "--trust-remote-code", "--sweep", "--snapshots", "--ensemble", "--shard", "--log-with",
+    "--executor", "--executor-options", "-E", "--detach", "--no-detach",
     "-I", "-L", "-b", "-h", "-j", "-m", "-o", "-q", "-r", "-s", "-t",
 }  # fmt: skip
 

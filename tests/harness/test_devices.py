@@ -44,3 +44,11 @@ def test_a_gpu_that_is_not_there_is_named():
 def test_an_unknown_device_is_named(text):
     with pytest.raises(UsageError, match=r"Give auto, cpu, cuda or cuda:N"):
         find_devices(text)
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [("1", 1), ("100000", None), ("", None), ("x", None)]
+)
+def test_slurms_share_bounds_the_workers(monkeypatch, share, expected):
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", share)
+    assert find_devices("cpu").jobs == (expected or len(os.sched_getaffinity(0)))

@@ -13,6 +13,7 @@ from harness_runs import BRIEF, ENDLESS, alive, numbers
 
 import mecheval
 from mecheval.cli import main
+from mecheval.paths import cache_folder
 from mecheval.reports.files import read_report
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ def test_workers_end_with_their_parent_even_while_they_hang(start, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"]
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR2, 143)],
+    ids=["ctrl-c", "sigterm", "sigusr2"],
 )
 def test_an_interrupt_stops_at_once_and_keeps_what_is_finished(start, tmp_path, number, code):
     mecheval.evaluate(
@@ -114,6 +117,9 @@ def test_an_interrupt_stops_at_once_and_keeps_what_is_finished(start, tmp_path, 
     assert "Traceback" not in err
     assert alive(workers, seconds=0) == []
     assert finished(tmp_path) == before
+    # A scheduler's signals let trainings write how far they came.
+    n_kept = len(list(cache_folder().rglob("progress.safetensors")))
+    assert n_kept == (0 if number == signal.SIGINT else 2)
 
 
 def test_a_killed_worker_fails_its_cell_alone(start, tmp_path):

@@ -72,11 +72,11 @@ def test_it_is_said_in_python_too(tmp_path: Path) -> None:
 def test_what_is_left_of_an_interrupted_run_is_said_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from mecheval.cli import run
     from mecheval.harness import execute
+    from mecheval.training.stopping import Stopped
 
     def interrupted(*_: object, **__: object) -> None:
-        raise run.Stopped(2)
+        raise Stopped(2)
 
     monkeypatch.setattr(execute, "execute", interrupted)
     assert main([*CELL, "-o", str(tmp_path / "nothing")]) == 130

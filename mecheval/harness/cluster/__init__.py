@@ -1,0 +1,1 @@
+"""Cells as jobs of a cluster: packed, submitted, followed through the store; and their states."""
