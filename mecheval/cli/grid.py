@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mecheval.cli import options
+from mecheval.cli.printing import say
 from mecheval.errors import UsageError
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ def requests_of(args: argparse.Namespace, device: str) -> list[Request]:
     if args.models or args.tasks:
         raise UsageError("--suite names its models and tasks. Leave out --models and --tasks.")
     suite = load_suite(args.suite)
+    if suite.warning:
+        say(f"mecheval: {suite.warning}", error=True)
     suite.check_claims(common["settings"])
     return suite.requests(**common)
 

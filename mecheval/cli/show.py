@@ -224,6 +224,8 @@ def _suite(args: argparse.Namespace) -> dict[str, Any]:
     suite = load_suite(args.name)
     return {
         "suite": suite.name,
+        "version": suite.version,
+        "superseded by": suite.superseded_by,
         "summary": suite.summary,
         "source": str(suite.path),
         "cells": suite.n_cells,
