@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mecheval import escape
-from mecheval.cli import options
+from mecheval.cli import leaderboard_check, options
 from mecheval.cli.naming import file_name
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
@@ -54,6 +54,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     options.add_json(building, help="print the leaderboard as JSON instead of as Markdown")
     building.set_defaults(command=build)
     _add_claims(commands)
+    leaderboard_check.add(commands)
 
 
 def _add_claims(commands: argparse._SubParsersAction) -> None:
