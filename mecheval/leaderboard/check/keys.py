@@ -59,8 +59,8 @@ def _metric_problems(pair: PairReport, registry: Registry) -> list[str]:
             problems.append(str(error))
             continue
         if identity_of(built) != metric:
-            problems.append(f"metric {metric.name} is version {built.card.version} here, with other "
-                            "parameters or of another file")  # fmt: skip
+            now = f"version {built.card.version} here, with other parameters or of another file"
+            problems.append(f"metric {metric.name} is {now}")
     return problems
 
 
@@ -72,10 +72,8 @@ def check_suites(submission: Submission, asked: SuiteVersion | None) -> Iterator
         asked: The version that has to be whole; others may have gaps.
     """
     there = submission.by_key.keys()
-    versions: list[SuiteVersion] = [
-        v for v in known_versions() if v.title != (asked and asked.title)
-    ]
-    for version in [*([asked] if asked else []), *versions]:
+    others = [each for each in known_versions() if asked is None or each.title != asked.title]
+    for version in [*([asked] if asked else []), *others]:
         missing = [cell for key, cell in version.cells.items() if key not in there]
         n_all, n_there = len(version.cells), len(version.cells) - len(missing)
         if version is not asked and not n_there:

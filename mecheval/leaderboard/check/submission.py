@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval.checks import Check, all_passed
@@ -12,7 +11,6 @@ from mecheval.leaderboard.admission import reason_of
 from mecheval.paths import is_dir
 from mecheval.reports.collection.loading import unfinished
 from mecheval.reports.files import find_pairs, find_reports
-from mecheval.reports.pair import PairReport
 from mecheval.reports.reading import read_either
 from mecheval.reports.reproduced import SUFFIX, is_about, read_reproduced
 from mecheval.reports.schema import Report
@@ -20,6 +18,9 @@ from mecheval.reports.validate import validate_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from mecheval.reports.pair import PairReport
 
 COUNTS = "counts on a leaderboard"
 SIDES = "both cells of the pair are there, and are as it says"
