@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from mecheval.harness.suite_cells import SuiteVersion
     from mecheval.reports.collection import Collection, Pairs, Refused
 
 FIGURE = "similarity"
@@ -50,6 +51,11 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     options.add_output(
         building, help=f"folder of the tables (default: {TABLES})", default=str(TABLES)
     )
+    building.add_argument(
+        "--suite", metavar="NAME",
+        help="the cells of a suite alone, perhaps of a version (retrieval-small@1), after which "
+        "the files are then called",
+    )  # fmt: skip
     options.add_quiet(building)
     options.add_json(building, help="print the leaderboard as JSON instead of as Markdown")
     building.set_defaults(command=build)
@@ -81,24 +87,35 @@ def build(args: argparse.Namespace) -> int:
         0, or 1 if no report counts, of cells or of pairs.
 
     Raises:
-        UsageError: There is no such folder, or it holds no reports.
+        UsageError: There is no such folder or suite, or it holds no reports.
         StorageError: The tables could not be written.
     """
+    from mecheval.harness.suite_cells import suite_version
     from mecheval.leaderboard.board import build as build_board
+    from mecheval.leaderboard.of_suite import of_suite, pairs_of_suite
     from mecheval.leaderboard.tables import as_csv, as_json, markdown
     from mecheval.leaderboard.versions import NAME, versions
     from mecheval.reports.documents import write_document
 
+    version = suite_version(args.suite) if args.suite else None
     collection, pairs = _admitted(args.results), _admitted_pairs(args.results)
     if not any((collection, collection.refused, pairs, pairs.refused)):
         raise UsageError(f"The folder {args.results} holds no reports. Give one that does.")
-    board = build_board(collection)
-    texts = {"md": markdown(board), "csv": as_csv(board), "json": as_json(board)}
-    files: dict[str, str | bytes] = {f"leaderboard.{kind}": text for kind, text in texts.items()}
-    files[NAME] = versions(collection.reports)
+    if version is not None:
+        collection, pairs = of_suite(collection, version), pairs_of_suite(pairs, version)
+        _say_of(version, collection)
+    board, called = build_board(collection), version.title if version else ""
+    title = f"Leaderboard of {called}" if called else "Leaderboard"
+    texts = {"md": markdown(board, title), "csv": as_csv(board), "json": as_json(board, called)}
+    files: dict[str, str | bytes] = {
+        f"{called or 'leaderboard'}.{kind}": text for kind, text in texts.items()
+    }
+    before = f"{called}-" if called else ""
+    files[before + NAME] = versions(collection.reports)
     if pairs or pairs.refused:
         of_pairs, pictures = _of_pairs(pairs)
-        files |= {f"similarity.{kind}": text for kind, text in of_pairs.items()} | pictures
+        drawn = {f"{before}{name}": content for name, content in pictures.items()}
+        files |= {f"{before}similarity.{kind}": text for kind, text in of_pairs.items()} | drawn
         texts["md"] += of_pairs["md"]
     for name, content in files.items():
         write_document(args.output / name, content)
@@ -108,6 +125,19 @@ def build(args: argparse.Namespace) -> int:
     if not collection and not pairs:
         say(f"mecheval: No report in {args.results} counts.", error=True)
     return 0 if collection or pairs else 1
+
+
+def _say_of(version: SuiteVersion, collection: Collection) -> None:
+    """Say on stderr which cells of a suite are missing, and which suite is to be used now."""
+    from mecheval.leaderboard.of_suite import missing
+
+    gaps, n_all = missing(collection, version), len(version.cells)
+    if gaps:
+        first = f"{gaps[0]}{f' and {len(gaps) - 1} more' if len(gaps) > 1 else ''}"
+        said = f"{n_all - len(gaps)} of {n_all} cells of {version.title} count; missing: {first}."
+        say(escape.line(f"mecheval: {said}"), error=True)
+    if version.warning:
+        say(f"mecheval: {version.warning}", error=True)
 
 
 def _of_pairs(pairs: Pairs) -> tuple[dict[str, str], dict[str, bytes]]:
@@ -141,6 +171,8 @@ def claims(args: argparse.Namespace) -> int:
     suite, registry = load_suite(args.suite), options.registry_of(args)
     if not suite.claims:
         raise UsageError(f"{suite.path} has no [[claim]]. Write one, or give another suite.")
+    if suite.warning:
+        say(f"mecheval: {suite.warning}", error=True)
     suite.check_claims(Settings(include_paths=registry.include_paths))
     collection = _admitted(args.results)
     findings = examine(claims_of(suite), collection, registry, suite)
