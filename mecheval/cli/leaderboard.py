@@ -5,19 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mecheval import escape
-from mecheval.cli import leaderboard_check, options
+from mecheval.cli import leaderboard_check, leaderboard_export, options
+from mecheval.cli.leaderboard_admitted import admitted, admitted_pairs, say_of
 from mecheval.cli.naming import file_name
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
-from mecheval.paths import is_dir
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
-    from mecheval.harness.suite_cells import SuiteVersion
-    from mecheval.reports.collection import Collection, Pairs, Refused
+    from mecheval.reports.collection import Pairs
 
 FIGURE = "similarity"
 """The figure of matrices of pairs, and how the names of their files begin."""
@@ -61,6 +58,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     building.set_defaults(command=build)
     _add_claims(commands)
     leaderboard_check.add(commands)
+    leaderboard_export.add(commands)
 
 
 def _add_claims(commands: argparse._SubParsersAction) -> None:
@@ -98,12 +96,12 @@ def build(args: argparse.Namespace) -> int:
     from mecheval.reports.documents import write_document
 
     version = suite_version(args.suite) if args.suite else None
-    collection, pairs = _admitted(args.results), _admitted_pairs(args.results)
+    collection, pairs = admitted(args.results), admitted_pairs(args.results)
     if not any((collection, collection.refused, pairs, pairs.refused)):
         raise UsageError(f"The folder {args.results} holds no reports. Give one that does.")
     if version is not None:
         collection, pairs = of_suite(collection, version), pairs_of_suite(pairs, version)
-        _say_of(version, collection)
+        say_of(version, collection)
     board, called = build_board(collection), version.title if version else ""
     title = f"Leaderboard of {called}" if called else "Leaderboard"
     texts = {"md": markdown(board, title), "csv": as_csv(board), "json": as_json(board, called)}
@@ -125,19 +123,6 @@ def build(args: argparse.Namespace) -> int:
     if not collection and not pairs:
         say(f"mecheval: No report in {args.results} counts.", error=True)
     return 0 if collection or pairs else 1
-
-
-def _say_of(version: SuiteVersion, collection: Collection) -> None:
-    """Say on stderr which cells of a suite are missing, and which suite is to be used now."""
-    from mecheval.leaderboard.of_suite import missing
-
-    gaps, n_all = missing(collection, version), len(version.cells)
-    if gaps:
-        first = f"{gaps[0]}{f' and {len(gaps) - 1} more' if len(gaps) > 1 else ''}"
-        said = f"{n_all - len(gaps)} of {n_all} cells of {version.title} count; missing: {first}."
-        say(escape.line(f"mecheval: {said}"), error=True)
-    if version.warning:
-        say(f"mecheval: {version.warning}", error=True)
 
 
 def _of_pairs(pairs: Pairs) -> tuple[dict[str, str], dict[str, bytes]]:
@@ -174,31 +159,7 @@ def claims(args: argparse.Namespace) -> int:
     if suite.warning:
         say(f"mecheval: {suite.warning}", error=True)
     suite.check_claims(Settings(include_paths=registry.include_paths))
-    collection = _admitted(args.results)
+    collection = admitted(args.results)
     findings = examine(claims_of(suite), collection, registry, suite)
     say(markdown(findings, suite=args.suite).rstrip("\n"))
     return 0
-
-
-def _admitted(results: Path) -> Collection:
-    """Read the reports that count, and name those that do not on stderr."""
-    from mecheval.leaderboard.admission import admit
-
-    collection = admit(results)
-    _name_refused(results, collection.refused)
-    return collection
-
-
-def _admitted_pairs(results: Path) -> Pairs:
-    """Read the reports of pairs that count; as :func:`_admitted`."""
-    from mecheval.leaderboard.admission import admit_pairs
-
-    pairs = admit_pairs(results)
-    _name_refused(results, pairs.refused)
-    return pairs
-
-
-def _name_refused(results: Path, refused: Sequence[Refused]) -> None:
-    for item in refused:
-        path = results / item.path if is_dir(results) else results
-        say(escape.line(f"mecheval: refused {path}: {item.reason}"), error=True)

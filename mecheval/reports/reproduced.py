@@ -143,8 +143,9 @@ def _sentence(execution: Execution) -> str:
     where = ", ".join(filter(None, [*gpus, machine]))
     versions = f"Python {there.get('python', '?')}, torch {packages.get('torch', '?')}"
     n, equal = execution.n_numbers, execution.n_equal
-    how = f"all {n} numbers equal" if n == equal else f"{equal} of {n} numbers equal, the others "
-    how += "" if n == equal else "within what intervals and seeds leave open"
+    how = f"all {n} numbers equal"
+    if n != equal:
+        how = f"{equal} of {n} numbers equal, those of tables within intervals or seeds"
     return (
         f"by {execution.by} on {where} ({versions}, mecheval {package.get('version', '?')}), "
         f"{execution.when[:10]}: {how}"

@@ -70,8 +70,9 @@ def entries(references: Iterable[str]) -> list[Entry]:
 
 
 def _identity(entry: Entry) -> tuple[tuple[str, str], ...]:
-    """Return what makes two entries one: what they are of, whatever is noted beside it."""
-    return tuple(field for field in entry.fields if field[0] not in ("note", "title"))
+    """Return what makes two entries of one key one: an id in the key, or else all fields."""
+    has_id = any(name in ("eprint", "doi") for name, _ in entry.fields)
+    return () if has_id else entry.fields
 
 
 def _apart(reference: str) -> list[str]:
@@ -91,9 +92,9 @@ def _entry(text: str) -> Entry:
     for found in (arxiv, doi, url, note):
         rest = rest.replace(found[0], "") if found else rest
     title = " ".join(rest.replace(" ,", ",").strip(" ,.").split())
-    if not paper:  # all that is known is a text
+    if not paper and (title or not url):  # all that is known is a text
         fields.append(("note", escape.latex(title or text)))
-    elif title:
+    elif paper and title:
         fields.append(("title", f"{{{escape.latex(title)}}}"))
     if arxiv:
         fields += [("eprint", arxiv["id"] + (arxiv["version"] or "")), ("archiveprefix", "arXiv")]

@@ -87,7 +87,7 @@ class Again:
         failed = [number for number in self.numbers if not number.passed]
         rest = len(self.numbers) - len(failed)
         said = f"{self.n_equal} of {self.n_numbers} numbers equal"
-        said += f", {rest} within intervals or seeds" if rest else ""
+        said += f", {rest} of those in tables within intervals or seeds" if rest else ""
         if failed:
             first = "; ".join(
                 f"{n.where} was {_short(n.reported)} and is {_short(n.again)} ({n.rule})"
