@@ -94,7 +94,7 @@ def _files(collection: Collection, formats: list[str], title: str) -> dict[str, 
     if "latex" in formats:
         from mecheval.leaderboard.board import build
         from mecheval.leaderboard.export.latex import as_latex
-        from mecheval.leaderboard.export.ranks import rankings
+        from mecheval.leaderboard.export.scores import ranked
 
-        files["tables.tex"] = as_latex(build(collection), rankings(collection), title)
+        files["tables.tex"] = as_latex(build(collection), ranked(collection), title)
     return files

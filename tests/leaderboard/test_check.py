@@ -211,7 +211,7 @@ def test_the_command(
     assert main([*command, "--rerun", "1"]) == 0
     out = capsys.readouterr().out
     assert "planned again today it has the same key: ok in 2 of 2" in out
-    assert "held to equal: the same kind of machine and versions" in out
+    assert "rule: every number equal, for the same kind of machine and versions" in out
     assert out.endswith("All checks passed.\n")
     changed(results, 0.75)
     assert main([*command, "--rerun", "all", "--json"]) == 1

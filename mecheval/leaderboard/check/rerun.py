@@ -156,7 +156,7 @@ def _judged(one: Chosen, made: Report, row: Sequence[Report], by: str) -> Measur
         return MeasuredAgain(one, None, said)
     made = as_stored(made)
     again, mark = held_against(one.report, made, row), None
-    if again.passed and by:
+    if again.passed and by and one.report.digest:  # reports of old had none
         execution = Execution(
             by=by, when=made.finished, rule=again.rule, why=again.why[:2000],
             n_numbers=again.n_numbers, n_equal=again.n_equal, environment=made.environment,

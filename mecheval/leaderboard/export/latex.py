@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mecheval.leaderboard.board import Board, Table
-    from mecheval.leaderboard.export.ranks import Rank, Ranking
+    from mecheval.reports.collection.ranks import Rank, Ranking
 
 HEAD = """\
 % Written by `mecheval leaderboard export`. Needs \\usepackage{booktabs}.

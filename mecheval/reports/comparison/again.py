@@ -10,11 +10,8 @@ must be equal everywhere.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from mecheval import stats
 from mecheval.reports.collection.columns import columns_of
@@ -37,6 +34,10 @@ _PARTS = ("status", "learned", "metrics", "training", "data", "snapshots", "fide
 _TEXTS = ("status", "verdict", "weights_sha256", "test_sha256", "pairs_sha256")
 """Texts among it that say what came out, and not in which words."""
 
+_RULES: Mapping[Rule, str] = {
+    "equal": "every number equal",
+    "within intervals": "numbers of tables within intervals or seeds",
+}
 _MUST_BE_EQUAL = ("status", "partial", "key")
 
 
@@ -95,7 +96,7 @@ class Again:
             )
             more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
             said += f", {len(failed)} not reproduced: {first}{more}"
-        return f"{said}; held to {self.rule}: {self.why}"
+        return f"{said}; rule: {_RULES[self.rule]}, for {self.why}"
 
 
 def held_against(reported: Report, again: Report, row: Sequence[Report]) -> Again:
@@ -220,25 +221,17 @@ def _overlap(ours: Number, theirs: Number) -> bool:
 
 
 def _expected(value: float, seeds: Sequence[float], n_numbers: int) -> tuple[bool, str]:
-    """Say whether a value is where another seed is to be expected, or why that cannot be said.
-
-    The interval is that of one further draw (Hahn and Meeker 1991, Statistical Intervals, 4.7):
-    mean +- t s sqrt(1 + 1/n).
-    """
-    n = len(seeds)
-    if n < LEAST_SEEDS:
-        few = f"outside its interval, and {n} seeds of the row are too few to say what seeds do"
-        return False, few
-    if stats.all_equal(seeds):
-        return False, f"outside its interval, and all {n} seeds of the row have one value"
-    from scipy.special import stdtrit
-
+    """Say whether a value is where another seed is to be expected, or why that cannot be said."""
+    if len(seeds) < LEAST_SEEDS:
+        few = f"{len(seeds)} seeds of the row are too few to say what seeds do"
+        return False, f"outside its interval, and {few}"
     level = 1 - (1 - stats.LEVEL) / max(1, n_numbers)
-    half = float(stdtrit(n - 1, (1 + level) / 2)) * float(np.std(seeds, ddof=1))
-    half *= math.sqrt(1 + 1 / n)
-    low, high = float(np.mean(seeds)) - half, float(np.mean(seeds)) + half
-    inside = low <= value <= high
-    return inside, "seeds" if inside else f"outside what seeds do, {low:.4g} to {high:.4g}"
+    interval = stats.prediction_interval(seeds, unit="seed", level=level)
+    if interval is None:
+        return False, f"outside its interval, and all {len(seeds)} seeds of the row have one value"
+    if interval.low <= value <= interval.high:
+        return True, "seeds"
+    return False, f"outside what seeds do, {interval.low:.4g} to {interval.high:.4g}"
 
 
 def _short(value: Any) -> str:

@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mecheval import stats
-from mecheval.harness.gate import find_gated
+from mecheval.reports.collection.numbers import SEED
 from mecheval.reports.comparison.pairing import same_examples
 from mecheval.seeding import stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mecheval.reports.collection import Collection, Group
     from mecheval.reports.schema import MetricResult, Report
 
 N_DRAWS = 4000
@@ -78,6 +77,18 @@ class Ranking:
     over: str = ""
 
 
+class Scored(NamedTuple):
+    """What a model scores on a task.
+
+    Attributes:
+        name: What the model is called, with its recipe where there are several.
+        by_seed: The report of every seed, with the result that it is ranked by; None without one.
+    """
+
+    name: str
+    by_seed: Mapping[int, tuple[Report, MetricResult | None]]
+
+
 class _Drawn(NamedTuple):
     """What a task says: models, their means and ranks, ranks of draws, and what these are of."""
 
@@ -90,51 +101,47 @@ class _Drawn(NamedTuple):
     over: str
 
 
-def rankings(collection: Collection) -> list[Ranking]:
+def rankings(by_task: Mapping[str, Sequence[Scored]]) -> list[Ranking]:
     """Return a ranking per task, and first of all one over the tasks that most models share.
 
     Args:
-        collection: The reports.
+        by_task: What models score, by what the task is called.
     """
-    by_task: dict[str, list[Group]] = {}
-    for group in collection.groups:
-        by_task.setdefault(group.name.task, []).append(group)
     found, drawn = [], {}
-    for task, groups in sorted(by_task.items()):
-        each = _drawn(task, groups)
-        drawn[task] = each
-        found.append(_ranking(task, each) if each else _none(task, groups))
-    overall = _overall({task: each for task, each in drawn.items() if each})
-    return [*overall, *found]
+    for task, models in sorted(by_task.items()):
+        each = _drawn(task, models)
+        found.append(_ranking(task, each) if each else _none(task, models))
+        if each:
+            drawn[task] = each
+    return [*_overall(drawn), *found]
 
 
-def _drawn(task: str, groups: Sequence[Group]) -> _Drawn | None:
+def _drawn(task: str, models: Sequence[Scored]) -> _Drawn | None:
     """Rank the models of a task; None where no seed is common to all, or there is no score."""
-    seeds = tuple(sorted(set.intersection(*(set(group.seeds) for group in groups))))
-    results = [[_score(group, seed) for seed in seeds] for group in groups]
-    missing = any(each is None or each.value is None for row in results for each in row)
-    if len(groups) < 2 or not seeds or missing:
+    seeds = _common(models)
+    found = [[model.by_seed[seed] for seed in seeds] for model in models]
+    results = [[result for _, result in row] for row in found]
+    scored = [[each for each in row if each is not None] for row in results]
+    values = [[each.value for each in row if each.value is not None] for row in scored]
+    if len(models) < 2 or not seeds or any(len(row) < len(seeds) for row in values):
         return None
-    scored: list[list[MetricResult]] = results  # type: ignore[assignment] - none is None
-    values_MS = np.array([[each.value for each in row] for row in scored], float)
+    values_MS = np.array(values, float)
     sign = -1.0 if scored[0][0].higher_is_better is not False else 1.0
     rng = stream(0, "ranks", task)
     if len(seeds) > 1:
-        drawn_RM, over = _of_seeds(values_MS, scored, rng), "seed"
+        drawn_RM, over = _of_seeds(values_MS, scored, rng), SEED
     else:
-        reports = [group.by_seed[seeds[0]][0] for group in groups]
+        reports = [row[0][0] for row in found]
         drawn_RM, over = _of_examples(reports, [row[0] for row in scored], rng)
     scores_M = values_MS.mean(1)
     return _Drawn(
-        [group.name.row for group in groups], scores_M, _ranked(sign * scores_M[None])[0],
+        [model.name for model in models], scores_M, _ranked(sign * scores_M[None])[0],
         None if drawn_RM is None else _ranked(sign * drawn_RM), scored[0][0].title, seeds, over,
     )  # fmt: skip
 
 
-def _score(group: Group, seed: int) -> MetricResult | None:
-    reports = group.by_seed[seed]
-    found = (find_gated(report.metrics, group.gate_on) for report in reports)
-    return next((each for each in found if each is not None), None)
+def _common(models: Sequence[Scored]) -> tuple[int, ...]:
+    return tuple(sorted(set.intersection(*(set(model.by_seed) for model in models))))
 
 
 def _ranked(costs_RM: np.ndarray) -> np.ndarray:
@@ -204,13 +211,12 @@ def _with_intervals(
     return sorted(found, key=lambda each: (each.rank or 0.0, each.model))
 
 
-def _none(task: str, groups: Sequence[Group]) -> Ranking:
-    common = set.intersection(*(set(group.seeds) for group in groups))
+def _none(task: str, models: Sequence[Scored]) -> Ranking:
+    common = _common(models)
     reason = "not all models have a score" if common else NO_COMMON_SEED
-    reason = ALONE if len(groups) < 2 else reason
-    models = sorted(group.name.row for group in groups)
-    ranks = [Rank(model, None, None, reason=reason) for model in models]
-    return Ranking(task, "", tuple(sorted(common)), ranks)
+    reason = ALONE if len(models) < 2 else reason
+    ranks = [Rank(name, None, None, reason=reason) for name in sorted(m.name for m in models)]
+    return Ranking(task, "", common, ranks)
 
 
 def _overall(drawn: Mapping[str, _Drawn]) -> list[Ranking]:
@@ -236,7 +242,7 @@ def _overall(drawn: Mapping[str, _Drawn]) -> list[Ranking]:
     order_RM = None if drawn_RM is None else _ranked(drawn_RM)
     ranks = _with_intervals(models, ranks_M, order_M, order_RM)
     left_out = sorted(tasks_of.keys() - set(models))
-    return [Ranking(", ".join(tasks), "mean rank over the tasks", (), ranks, left_out, "seed")]
+    return [Ranking(", ".join(tasks), "mean rank over the tasks", (), ranks, left_out, SEED)]
 
 
 def _mean_ranks(
