@@ -137,6 +137,26 @@ def csv(value: Any) -> Any:
     return f"'{shown}" if starts else shown
 
 
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
+    "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''", "`": r"\`{}",
+}  # fmt: skip
+
+
+class Latex(str):
+    """Text that is LaTeX already, so that :func:`latex` leaves it as it is."""
+
+    __slots__ = ()
+
+
+def latex(text: str) -> Latex:
+    """Return a line of text as LaTeX that typesets it, with nothing in it that is obeyed."""
+    if isinstance(text, Latex):
+        return text
+    return Latex("".join(_LATEX.get(each, each) for each in line(text)))
+
+
 def html(text: str) -> str:
     """Escape for HTML, in text and in quoted attributes."""
     return _html.escape(terminal(text), quote=True)

@@ -162,6 +162,28 @@ def pairwise_interval(
     return None if found is None else found._replace(method="jackknife t")
 
 
+def prediction_interval(values_U: ArrayLike, *, unit: str, level: float = LEVEL) -> Interval | None:
+    """Interval of one further draw: mean +- t s sqrt(1 + 1/n) (Hahn and Meeker 1991, section 4.7).
+
+    Args:
+        values_U: The values.
+        unit: What they are of: "seed".
+        level: How often it holds a further value of a normal distribution.
+
+    Returns:
+        The interval, or None where it does not exist: for fewer than two values, or equal ones.
+    """
+    values_U = np.asarray(values_U, float)
+    n = len(values_U)
+    if n < 2 or all_equal(values_U):
+        return None
+    from scipy.special import stdtrit
+
+    t = float(stdtrit(n - 1, (1 + level) / 2))
+    half, mean = t * _standard_error(values_U) * math.sqrt(n + 1), float(values_U.mean())
+    return Interval(mean - half, mean + half, "t prediction", unit, level)
+
+
 def t_test(values_U: ArrayLike, *, against: float = 0.0) -> float | None:
     """Return the two-sided p value of Student's t test that the mean is ``against``.
 

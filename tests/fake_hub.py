@@ -1,4 +1,4 @@
-"""A small Hugging Face hub on this machine: the requests that a download makes, and no more."""
+"""A small Hugging Face hub on this machine: what a download or an upload asks, and no more."""
 
 from __future__ import annotations
 
@@ -44,12 +44,20 @@ def commit_of(folder: Path) -> str:
 
 @contextmanager
 def serving(
-    repositories: dict[str, Revisions], faults: dict[str, Fault] | None = None
+    repositories: dict[str, Revisions],
+    faults: dict[str, Fault] | None = None,
+    pushed: dict[str, str] | None = None,
 ) -> Iterator[str]:
-    """Serve folders as revisions of repositories, some of them at fault; give the address."""
+    """Serve folders as revisions of repositories, some of them at fault; give the address.
+
+    Args:
+        repositories: Folders by revision, by repository.
+        faults: What is answered in place of a repository.
+        pushed: Gets the files of commits, in base64 by name; nothing is taken without.
+    """
 
     class Handler(_Handler):
-        known, at_fault = repositories, faults or {}
+        known, at_fault, taken = repositories, faults or {}, pushed
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -65,6 +73,7 @@ def serving(
 class _Handler(BaseHTTPRequestHandler):
     known: dict[str, Revisions]
     at_fault: dict[str, Fault]
+    taken: dict[str, str] | None
 
     def log_message(self, *args: Any) -> None:
         pass
@@ -95,6 +104,42 @@ class _Handler(BaseHTTPRequestHandler):
             told = _tree(folder) if kind == "/tree/" else _info(repository.strip("/"), folder)
             self._answer(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
 
+    def do_POST(self) -> None:
+        path, body = urlsplit(self.path).path, self._body()
+        if self.taken is None:
+            self._answer(403, b"{}", {})
+            return
+        told: dict[str, Any] = {"errors": [], "warnings": []}  # of a card's YAML
+        if path == "/api/repos/create":
+            told = {"url": f"http://hub/datasets/{json.loads(body)['name']}"}
+        elif "/preupload/" in path:
+            files = json.loads(body)["files"]
+            told = {
+                "files": [
+                    {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False}
+                    for f in files
+                ]
+            }
+        elif "/commit/" in path:
+            for line in body.decode().splitlines():
+                item = json.loads(line)
+                if item["key"] == "file":
+                    self.taken[item["value"]["path"]] = item["value"]["content"]
+            told = {"success": True, "commitOid": "0" * 40, "commitUrl": "http://hub/c",
+                    "hookOutput": ""}  # fmt: skip
+        self._answer(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
+
+    def _body(self) -> bytes:
+        """Return what was sent, at once or in chunks."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
     def _folder(self, repository: str, revision: str) -> Path | str:
         revisions = self.known.get(repository)
         if revisions is None:
@@ -116,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(content[:cut])
 
 

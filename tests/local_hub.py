@@ -24,10 +24,24 @@ class LocalHub:
         self, repositories: dict[str, dict[str, Path]], faults: dict[str, Fault] | None = None
     ) -> None:
         """Serve folders as revisions of repositories, some of them at fault."""
+        self._serve(repositories, faults, None)
+
+    def accepting(self, pushed: dict[str, str]) -> dict[str, str]:
+        """Take whatever is pushed, and return where its files, in base64, are put by name."""
+        self._serve({}, None, pushed)
+        self.monkeypatch.setenv("HF_TOKEN", "hf_test")
+        return pushed
+
+    def _serve(
+        self,
+        repositories: dict[str, dict[str, Path]],
+        faults: dict[str, Fault] | None,
+        pushed: dict[str, str] | None,
+    ) -> None:
         from huggingface_hub import constants, file_download
 
         self.stack.close()
-        address = self.stack.enter_context(serving(repositories, faults))
+        address = self.stack.enter_context(serving(repositories, faults, pushed))
         template = address + "/{repo_id}/resolve/{revision}/{filename}"
         self.monkeypatch.setattr(constants, "ENDPOINT", address)
         for module in (constants, file_download):  # some versions copy it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +136,8 @@ def evaluate_suite(
     checked = checked_arguments("mecheval.evaluate_suite", given | settings)
     devices = find_devices(checked.device)
     suite, chosen = load_suite(text(name, "suite")), settings_of(checked, devices)
+    if suite.warning:
+        warnings.warn(suite.warning, stacklevel=2)
     suite.check_claims(chosen)
     requests = suite.requests(seeds=checked.seeds, output=checked.output, settings=chosen)
     return _reports(requests, devices, jobs=checked.jobs, progress=checked.progress)

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from mecheval.cli import options
+from mecheval.cli.printing import say
 from mecheval.errors import UsageError
 
 if TYPE_CHECKING:
@@ -162,6 +163,8 @@ def requests_of(args: argparse.Namespace, device: str, *, claims: bool = True) -
     if args.models or args.tasks:
         raise UsageError("--suite names its models and tasks. Leave out --models and --tasks.")
     suite = load_suite(args.suite)
+    if suite.warning:
+        say(f"mecheval: {suite.warning}", error=True)
     if claims:
         suite.check_claims(common["settings"])
     return suite.requests(**common)

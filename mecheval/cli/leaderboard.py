@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mecheval import escape
-from mecheval.cli import options
+from mecheval.cli import leaderboard_check, leaderboard_export, options
+from mecheval.cli.leaderboard_admitted import admitted, admitted_pairs, say_of
 from mecheval.cli.naming import file_name
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
-from mecheval.paths import is_dir
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
-    from mecheval.reports.collection import Collection, Pairs, Refused
+    from mecheval.reports.collection import Pairs
 
 FIGURE = "similarity"
 """The figure of matrices of pairs, and how the names of their files begin."""
@@ -50,10 +48,17 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     options.add_output(
         building, help=f"folder of the tables (default: {TABLES})", default=str(TABLES)
     )
+    building.add_argument(
+        "--suite", metavar="NAME",
+        help="the cells of a suite alone, perhaps of a version (retrieval-small@1), after which "
+        "the files are then called",
+    )  # fmt: skip
     options.add_quiet(building)
     options.add_json(building, help="print the leaderboard as JSON instead of as Markdown")
     building.set_defaults(command=build)
     _add_claims(commands)
+    leaderboard_check.add(commands)
+    leaderboard_export.add(commands)
 
 
 def _add_claims(commands: argparse._SubParsersAction) -> None:
@@ -80,24 +85,35 @@ def build(args: argparse.Namespace) -> int:
         0, or 1 if no report counts, of cells or of pairs.
 
     Raises:
-        UsageError: There is no such folder, or it holds no reports.
+        UsageError: There is no such folder or suite, or it holds no reports.
         StorageError: The tables could not be written.
     """
+    from mecheval.harness.suite_cells import suite_version
     from mecheval.leaderboard.board import build as build_board
+    from mecheval.leaderboard.of_suite import of_suite, pairs_of_suite
     from mecheval.leaderboard.tables import as_csv, as_json, markdown
     from mecheval.leaderboard.versions import NAME, versions
     from mecheval.reports.documents import write_document
 
-    collection, pairs = _admitted(args.results), _admitted_pairs(args.results)
+    version = suite_version(args.suite) if args.suite else None
+    collection, pairs = admitted(args.results), admitted_pairs(args.results)
     if not any((collection, collection.refused, pairs, pairs.refused)):
         raise UsageError(f"The folder {args.results} holds no reports. Give one that does.")
-    board = build_board(collection)
-    texts = {"md": markdown(board), "csv": as_csv(board), "json": as_json(board)}
-    files: dict[str, str | bytes] = {f"leaderboard.{kind}": text for kind, text in texts.items()}
-    files[NAME] = versions(collection.reports)
+    if version is not None:
+        collection, pairs = of_suite(collection, version), pairs_of_suite(pairs, version)
+        say_of(version, collection)
+    board, called = build_board(collection), version.title if version else ""
+    title = f"Leaderboard of {called}" if called else "Leaderboard"
+    texts = {"md": markdown(board, title), "csv": as_csv(board), "json": as_json(board, called)}
+    files: dict[str, str | bytes] = {
+        f"{called or 'leaderboard'}.{kind}": text for kind, text in texts.items()
+    }
+    before = f"{called}-" if called else ""
+    files[before + NAME] = versions(collection.reports)
     if pairs or pairs.refused:
         of_pairs, pictures = _of_pairs(pairs)
-        files |= {f"similarity.{kind}": text for kind, text in of_pairs.items()} | pictures
+        drawn = {f"{before}{name}": content for name, content in pictures.items()}
+        files |= {f"{before}similarity.{kind}": text for kind, text in of_pairs.items()} | drawn
         texts["md"] += of_pairs["md"]
     for name, content in files.items():
         write_document(args.output / name, content)
@@ -140,32 +156,10 @@ def claims(args: argparse.Namespace) -> int:
     suite, registry = load_suite(args.suite), options.registry_of(args)
     if not suite.claims:
         raise UsageError(f"{suite.path} has no [[claim]]. Write one, or give another suite.")
+    if suite.warning:
+        say(f"mecheval: {suite.warning}", error=True)
     suite.check_claims(Settings(include_paths=registry.include_paths))
-    collection = _admitted(args.results)
+    collection = admitted(args.results)
     findings = examine(claims_of(suite), collection, registry, suite)
     say(markdown(findings, suite=args.suite).rstrip("\n"))
     return 0
-
-
-def _admitted(results: Path) -> Collection:
-    """Read the reports that count, and name those that do not on stderr."""
-    from mecheval.leaderboard.admission import admit
-
-    collection = admit(results)
-    _name_refused(results, collection.refused)
-    return collection
-
-
-def _admitted_pairs(results: Path) -> Pairs:
-    """Read the reports of pairs that count; as :func:`_admitted`."""
-    from mecheval.leaderboard.admission import admit_pairs
-
-    pairs = admit_pairs(results)
-    _name_refused(results, pairs.refused)
-    return pairs
-
-
-def _name_refused(results: Path, refused: Sequence[Refused]) -> None:
-    for item in refused:
-        path = results / item.path if is_dir(results) else results
-        say(escape.line(f"mecheval: refused {path}: {item.reason}"), error=True)

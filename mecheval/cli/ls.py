@@ -19,7 +19,7 @@ COLUMNS = {
     "tasks": ("name", "version", "from", "summary"),
     "models": ("name", "from", "summary"),
     "metrics": ("name", "version", "scope", "family", "from", "summary"),
-    "suites": ("name", "cells", "summary"),
+    "suites": ("name", "version", "cells", "summary"),
     "sites": ("site", "shape", "side", "path"),
 }
 
@@ -96,8 +96,10 @@ def _suites() -> list[Row]:
     return [
         {
             "name": suite.name,
+            "version": suite.version,
             "cells": suite.n_cells,
-            "summary": suite.summary,
+            "summary": suite.summary
+            + (f" (superseded by {suite.superseded_by})" if suite.superseded_by else ""),
             "origin": str(suite.path),
         }
         for suite in suites

@@ -34,6 +34,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         f"several things, say which before it: {', '.join(KINDS)}",
     )  # fmt: skip
     options.add_include_path(parser)
+    options.switch(parser, "--bibtex", help="print what to cite, as BibTeX, instead of the card")
     options.add_json(parser, help="print one JSON object")
     parser.set_defaults(command=show)
 
@@ -45,6 +46,10 @@ def show(args: argparse.Namespace) -> int:
         UsageError: The name is unknown or names several things, or the file is not a report.
     """
     kind, args.name = _thing(args)
+    if args.bibtex:
+        from mecheval.cli.show_bibtex import print_bibtex
+
+        return print_bibtex(kind, args)
     if kind in FILES:
         from mecheval.cli.show_report import print_folder, print_report
 
@@ -188,6 +193,7 @@ def _metric(args: argparse.Namespace) -> dict[str, Any]:
         "version": card.version,
         "family": card.family,
         "summary": card.summary,
+        "reference": card.reference,
         "source": registry.get("metric", spec.name).origin,
         "needs": "; ".join(map(str, card.needs)),
         "columns": card.columns,
@@ -224,6 +230,8 @@ def _suite(args: argparse.Namespace) -> dict[str, Any]:
     suite = load_suite(args.name)
     return {
         "suite": suite.name,
+        "version": suite.version,
+        "superseded by": suite.superseded_by,
         "summary": suite.summary,
         "source": str(suite.path),
         "cells": suite.n_cells,

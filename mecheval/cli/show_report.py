@@ -13,6 +13,7 @@ from mecheval.reports.files import dumps, read_either
 from mecheval.reports.labels import NO_GATE, gate_in_words, learned_in_words
 from mecheval.reports.markdown import table
 from mecheval.reports.pair import PairReport
+from mecheval.reports.reproduced import in_words, mark_of
 from mecheval.spec import Spec, format_args
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ def print_report(path: Path, *, as_json: bool) -> None:
         _print_head(pair_head(report), report.error)
         print_pair(report)
     else:
-        _print_head(_head(report), report.error)
+        mark = mark_of(report, path)
+        again = {"reproduced": "; ".join(in_words(mark.executions))} if mark else {}
+        _print_head({**_head(report), **again}, report.error)
         _print_results(report)
 
 
@@ -84,6 +87,9 @@ def print_folder(path: Path, *, as_json: bool) -> None:
         say(str(found.to_frame().to_json(orient="records", lines=True)).rstrip("\n"))
     elif not as_json and (found or others):
         say(summary([*found.reports, *others]))
+    for group in () if as_json else found:
+        for seed, executions in group.reproduced.items():
+            say(line(f"Reproduced: {group}, seed {seed}: {'; '.join(in_words(executions))}"))
     if pairs and (found or others) and not as_json:
         say()
     print_matrices(pairs.matrices, as_json=as_json)

@@ -58,6 +58,10 @@ class SuiteFile(Shared):
 
     summary: Annotated[str, Field(max_length=500)] = ""
     """What it is for, in one line."""
+    version: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Raised when its cells are others than before."""
+    superseded_by: Annotated[str, Field(max_length=100, pattern=r"^([\w.-]+(@[0-9]+)?)?$")] = ""
+    """The suite that is to be used in its place."""
     grid: Annotated[list[Grid], Field(min_length=1)]
     """Grids of models and tasks."""
     claim: list[ClaimTable] = Field(default=[])
@@ -108,7 +112,8 @@ def merged(usual: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 _EXAMPLES = {
     "models": '["mamba[layers=2]"]', "tasks": '["parity"]', "metrics": '["recovery"]',
     "seeds": "[0, 1]", "sweep": "{ lr = [1e-3, 3e-3] }", "size": '"formal"', "snapshots": "8",
-    "summary": '"two grids"', "grid": '[{ models = ["gru"], tasks = ["parity"] }]',
+    "summary": '"two grids"', "version": "2", "superseded_by": '"formal@2"',
+    "grid": '[{ models = ["gru"], tasks = ["parity"] }]',
     "claim": "[{ ... }]", "claims_from": '[{ suite = "formal-small" }]', "ids": '["F1"]',
     **CLAIM_EXAMPLES,
 }  # fmt: skip

@@ -1,8 +1,8 @@
 """Suites: grids of models, tasks and recipes that are run together under one name.
 
-A suite is a TOML file: a ``summary``, and ``[[grid]]`` tables with ``models`` and ``tasks``, and
-perhaps ``seeds``, ``size``, ``metrics``, ``sweep``, ``snapshots`` and a ``recipe``; what all grids
-share may stand once, above the first. It may hold ``[[claim]]`` tables, which
+A suite is a TOML file: a ``summary``, a ``version``, and ``[[grid]]`` tables with ``models`` and
+``tasks``, and perhaps ``seeds``, ``size``, ``metrics``, ``sweep``, ``snapshots`` and a ``recipe``;
+what all grids share may stand once, above the first. It may hold ``[[claim]]`` tables, which
 :mod:`mecheval.leaderboard.claims` reads, and take those of another suite by ``[[claims_from]]``
 tables. What each may hold stands in :mod:`mecheval.harness.suite_schema`. The suites of the package
 lie in ``mecheval/suites``; any other file can be given by its path.
@@ -19,6 +19,8 @@ from mecheval.errors import UsageError, said_of, unknown
 from mecheval.harness.borrowed_claims import borrowed
 from mecheval.harness.claim_schema import names_in
 from mecheval.harness.request import Request
+from mecheval.harness.suite_names import FOLDER, other_version, versioned
+from mecheval.harness.suite_names import suite_names as suite_names
 from mecheval.harness.suite_schema import merged, validated
 from mecheval.harness.users_code import said_in_a_sentence
 from mecheval.paths import expanded, is_file
@@ -36,7 +38,6 @@ _DECIDING = {
 }  # fmt: skip
 """Fields of a request that may be given in place of the suite's, and may be what is wrong."""
 
-FOLDER = Path(__file__).parents[1] / "suites"
 _MOST_BYTES = 10_000_000
 
 
@@ -50,6 +51,8 @@ class Suite:
         grids: Fields of a request, per grid; what the file says for all is in each.
         claims: What others claim about its cells, also where another suite says it.
         path: Its file.
+        version: Raised when its cells are others than before.
+        superseded_by: The suite that is to be used in its place; empty where there is none.
     """
 
     name: str
@@ -57,6 +60,20 @@ class Suite:
     grids: tuple[Mapping[str, Any], ...]
     claims: tuple[Mapping[str, Any], ...]
     path: Path
+    version: int = 1
+    superseded_by: str = ""
+
+    @property
+    def title(self) -> str:
+        """Return its name with its version: ``demo@1``."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def warning(self) -> str:
+        """Return a sentence that names its successor; empty where there is none."""
+        if not self.superseded_by:
+            return ""
+        return f"Suite {self.title} is superseded by {self.superseded_by}. Use that one."
 
     @property
     def n_cells(self) -> int:
@@ -103,27 +120,28 @@ class Suite:
             seen |= names_in(claim, "task") | names_in(claim, "model")
 
 
-def suite_names() -> list[str]:
-    """Return the suites of the package."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
-
-
 def load_suite(name: str) -> Suite:
     """Read a suite.
 
     Args:
-        name: One of :func:`suite_names`, or the path of a file that ends in ``.toml``.
+        name: One of :func:`suite_names`, perhaps with its version (``demo@1``), or the path of a
+            file that ends in ``.toml``.
 
     Raises:
-        UsageError: There is no such suite, or its file is not of the form above.
+        UsageError: There is no such suite, or its file is not of the form above, or it has another
+            version.
     """
-    path, content = _content(name)
+    stem, version = versioned(name)
+    path, content = _content(stem)
+    if version is not None and version != content.get("version", 1):
+        raise other_version(stem, version, content.get("version", 1))
     claims = [*content.get("claim", ())]
     for number, table in enumerate(content.get("claims_from", ()), 1):
         with said_of(f"{path}, claims_from {number}"):
             claims += borrowed(table, _content(table["suite"], beside=path)[1].get("claim", ()))
     grids = tuple(content["grid"])
-    return Suite(path.stem, content.get("summary", ""), grids, tuple(claims), path)
+    given = {key: content[key] for key in ("version", "superseded_by") if key in content}
+    return Suite(path.stem, content.get("summary", ""), grids, tuple(claims), path, **given)
 
 
 def _content(name: str, beside: Path | None = None) -> tuple[Path, dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mecheval.checks import all_passed
 from mecheval.reports.collection import Collection, Pairs, load_pairs, load_results
+from mecheval.reports.schema import Report
 from mecheval.reports.validate import validate_file
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from mecheval.reports.identity import ModelPart
     from mecheval.reports.pair import PairReport
-    from mecheval.reports.schema import Report
 
 
 def admit(root: Path) -> Collection:
@@ -27,22 +27,23 @@ def admit(root: Path) -> Collection:
 
 def admit_pairs(root: Path) -> Pairs:
     """Read all reports of pairs of a folder; as :func:`admit`."""
-    return load_pairs(root, judge=_reason_of_pair)
+    return load_pairs(root, judge=_reason)
 
 
-def _reason(report: Report, path: Path) -> str | None:
+def _reason(report: Report | PairReport, path: Path) -> str | None:
     """Say why a finished report does not count; None if it does."""
-    if report.partial:
-        return f"partial: measured with --limit {report.identity.limit}"
-    return _of_weights(report.identity.model) or _invalid(path)
+    return reason_of(report) or _invalid(path)
 
 
-def _reason_of_pair(report: PairReport, path: Path) -> str | None:
-    """Say why the finished report of a pair does not count; None if it does."""
+def reason_of(report: Report | PairReport) -> str | None:
+    """Say why the finished report of a cell or a pair does not count, however valid it is."""
+    if isinstance(report, Report):
+        if report.partial:
+            return f"partial: measured with --limit {report.identity.limit}"
+        return _of_weights(report.identity.model)
     if report.partial:
         return "partial: one of the cells was measured with --limit"
-    reasons = (_of_weights(side.model) for side in report.sides)
-    return next(filter(None, reasons), None) or _invalid(path)
+    return next(filter(None, (_of_weights(side.model) for side in report.sides)), None)
 
 
 def _of_weights(model: ModelPart) -> str | None:

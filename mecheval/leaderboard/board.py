@@ -67,6 +67,11 @@ class Table:
         return [row.group for row in self.rows if row.group is not None]
 
     @property
+    def reproduced(self) -> bool:
+        """Say whether any seed was measured again and came out as reported."""
+        return any(group.reproduced for group in self.groups)
+
+    @property
     def tests_tracking(self) -> bool:
         """Say whether any seed was tested for whether it tracks its state."""
         return any(group.n_tracking is not None for group in self.groups)

@@ -18,9 +18,10 @@ from mecheval.reports.collection.overview import ABOUT_SEEDS, ABOUT_TRACKING, SE
 from mecheval.reports.collection.sections import sections
 from mecheval.reports.labels import ABOUT_NO_GATE
 from mecheval.reports.markdown import bullets, titled
+from mecheval.reports.reproduced import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mecheval.leaderboard.board import Board, Row, Table
     from mecheval.reports.collection import Column, Group, OverSeeds, Refused
@@ -33,19 +34,33 @@ LEGEND = f"""\
 mechanisms over those that learned the task. *chance* and *floor* are what a uniform guess and the
 best table without a model reach. A gap says why there is no number. {SEE}
 """
+ABOUT_REPRODUCED = (
+    "Cells that were trained and measured again and came out as they were reported: with all "
+    "numbers equal, or where the machine or its versions differ, within what intervals and seeds "
+    "leave open.\n"
+)
 MOST_REMARKS = 40
 FIELDS: tuple[str, ...] = (
     "task", "version", "model", "recipe", "seeds", "learned", "gate", "gate_on", "tracking",
     "metric", "result", "at", "title", "family", "mean", "low", "high", "interval_over", "method",
-    "n_values", "verdicts", "gap",
+    "n_values", "verdicts", "gap", "reproduced",
 )  # fmt: skip
 
 
-def markdown(board: Board) -> str:
-    """Return the tables as Markdown, with why values are missing and what does not count."""
+def markdown(board: Board, title: str = "Leaderboard") -> str:
+    """Return the tables as Markdown, with why values are missing and what does not count.
+
+    Args:
+        board: The tables.
+        title: The heading.
+    """
     tracking = any(task.tests_tracking for task in board.tables)
     ungated = any(group.ungated for task in board.tables for group in task.groups)
-    parts = ["# Leaderboard\n", LEGEND, *([f"{ABOUT_TRACKING}\n"] if tracking else [])]
+    parts = [
+        f"# {escape.markdown(title)}\n",
+        LEGEND,
+        *([f"{ABOUT_TRACKING}\n"] if tracking else []),
+    ]
     parts += [f"{ABOUT_NO_GATE}\n"] if ungated else []
     for task in board.tables:
         parts.append(f"## {escape.markdown(task.task)}\n")
@@ -60,6 +75,9 @@ def markdown(board: Board) -> str:
     if remarks:
         parts.append("## Remarks\n")
         parts.append(bullets(remarks) + "\n")
+    again = [text for task in board.tables for text in _reproduced(task)]
+    if again:
+        parts += ["## Reproduced\n", ABOUT_REPRODUCED, bullets(again) + "\n"]
     if board.refused:
         parts.append("## Refused\n")
         parts += [
@@ -69,27 +87,37 @@ def markdown(board: Board) -> str:
     return "\n".join(parts)
 
 
+def _reproduced(task: Table) -> Iterator[str]:
+    for group in task.groups:
+        for seed, executions in group.reproduced.items():
+            yield f"{group}, seed {seed}: {'; '.join(in_words(executions))}."
+
+
 def _blocks(task: Table) -> Iterator[Block]:
     behaviour, *rest = sections(task.groups)
     evidence = [column for section in rest for column in section.columns]
-    for columns in filter(None, (behaviour.columns, evidence)):
-        yield from packed(columns, lambda part: _block(task, part))
+    shown = {"Learned": marks.learned}
+    shown |= {"Tracking": marks.tracking} if task.tests_tracking else {}
+    again = {"Reproduced": marks.reproduced} if task.reproduced else {}
+    yield from packed(behaviour.columns, lambda part: _block(task, part, {**shown, **again}))
+    if evidence:
+        yield from packed(evidence, lambda part: _block(task, part, shown))
 
 
-def _block(task: Table, columns: Sequence[Column]) -> Block:
+def _block(
+    task: Table, columns: Sequence[Column], shown: Mapping[str, Callable[[Group], str]]
+) -> Block:
     recipe = any(row.recipe for row in task.rows)
-    tracking = [marks.tracking] if task.tests_tracking else []
     subjects = by_subject(columns)
     headers = ["Model", *(["Recipe"] if recipe else []), *(["Of"] if subjects else []), "Seeds"]
-    headers += ["Learned", *(["Tracking"] if tracking else [])]
+    headers += shown
     there = [row for row in task.rows if row.gap != NO_REPORT]
     parts = [([of], some) for of, some in subjects.items()] if subjects else [([], columns)]
     rows = [
-        _cells(row, some, head=[*([row.recipe] if recipe else []), *of],
-               marks=[marks.learned, *tracking])
+        _cells(row, some, head=[*([row.recipe] if recipe else []), *of], marks=[*shown.values()])
         for row in there
         for of, some in parts
-    ]  # fmt: skip
+    ]
     for level, values in task.levels.items():
         for of, some in parts:
             if any(column.key in values for column in some):
@@ -147,6 +175,7 @@ def _lines(board: Board) -> Iterator[dict[str, Any]]:
             head |= {"recipe": row.recipe, "seeds": len(row.group.seeds)}
             head |= {"learned": row.group.n_learned, "gate": row.group.gate}
             head |= {"gate_on": row.group.gate_on, "tracking": row.group.n_tracking}
+            head |= {"reproduced": len(row.group.reproduced)}
             yield from ({**head, **_line(c, row.scores[c.key])} for c in task.columns)
 
 
@@ -160,10 +189,16 @@ def _line(column: Column, score: OverSeeds) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def as_json(board: Board) -> str:
-    """Return everything: tables, rows, intervals, reasons, and the reports that do not count."""
+def as_json(board: Board, suite: str = "") -> str:
+    """Return everything: tables, rows, intervals, reasons, and the reports that do not count.
+
+    Args:
+        board: The tables.
+        suite: The suite with its version, where they are of one.
+    """
     content = {
         "schema": SCHEMA,
+        "suite": suite or None,
         "tables": [_table(task) for task in board.tables],
         "refused": [_refused(item) for item in board.refused],
     }
@@ -207,9 +242,20 @@ def _row(row: Row) -> dict[str, Any]:
         "n_learned": group.n_learned if group else 0,
         "n_tracking": group.n_tracking if group else 0,
         "untested": group.untested if group else "",
+        "reproduced": _executions(row),
         "gap": row.gap,
         "scores": {key: _score(score) for key, score in row.scores.items()},
     }
+
+
+def _executions(row: Row) -> list[dict[str, Any]]:
+    """Return every time that a seed of a row was measured again."""
+    by_seed = row.group.reproduced if row.group else {}
+    return [
+        {"seed": seed, **execution.model_dump(mode="json")}
+        for seed, executions in by_seed.items()
+        for execution in executions
+    ]
 
 
 def _score(score: OverSeeds) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class MetricCard:
     contradicts: tuple[Contradiction, ...] = ()
     part: str = "part"
     later: tuple[str, ...] = ()
+    reference: str = ""
 
     @property
     def columns(self) -> list[str]:

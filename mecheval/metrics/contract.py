@@ -227,6 +227,7 @@ def metric(
     contradicts: tuple[Contradiction, ...] = (),
     part: str = "part",
     later: tuple[str, ...] = (),
+    reference: str = "",
 ) -> Callable[[MetricClass], MetricClass]:
     """Register a metric class under a name.
 
@@ -243,6 +244,7 @@ def metric(
         part: In a word, what its results are of, behind its name in their ids: "variable".
         later: Parameters that this version did not have at first; see :attr:`Metric.deciding`.
             Where the version is raised they are parameters as any other.
+        reference: The papers that it is from: "Olsson et al. 2022, arXiv:2209.11895".
 
     Raises:
         ContractError: The class is no metric, or is declared as what there is not.
@@ -253,7 +255,7 @@ def metric(
         check_declared(cls, name, summary=summary, family=family, scope=scope, later=later)
         cls.card = MetricCard(
             name, version, summary, caption or f"{summary}.", family, scope, needs, headline,
-            contradicts, part, later,
+            contradicts, part, later, reference,
         )  # fmt: skip
         declare("metric", name, cls.__module__, cls)
         return cls

@@ -12,6 +12,7 @@ from mecheval.harness.suites import load_suite
 from mecheval.models.load import resolve
 from mecheval.recipe import LATER, Recipe, whole
 from mecheval.registry import Registry
+from mecheval.reports.files import find_reports
 from mecheval.spec import parse_spec
 from mecheval.training.training_run import TrainingRun
 
@@ -27,7 +28,7 @@ OTHERWISE = {
 
 
 def published() -> list[dict]:
-    return [json.loads(path.read_text()) for path in sorted(PUBLISHED.rglob("*.json"))]
+    return [json.loads(path.read_text()) for path in find_reports(PUBLISHED)]
 
 
 def test_cells_of_a_published_suite_have_the_keys_of_their_reports() -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from mecheval.harness.measures import identity_of
 from mecheval.harness.plan import plan
+from mecheval.harness.suite_cells import known_versions
 from mecheval.harness.suites import load_suite
 from mecheval.metrics import Metric, configured_metric, metric
 from mecheval.registry import Registry
+from mecheval.reports.files import find_reports
 from mecheval.spec import Spec, parse_spec
 
 RESULTS = Path(__file__).parents[2] / "leaderboards" / "results"
@@ -24,9 +26,14 @@ def test_the_suites_plan_every_published_cell() -> None:
         {cell.key for request in load_suite(name).requests() for cell in plan(request)}
         for name in ("retrieval-small", "formal-small")
     ]
-    published = {json.loads(path.read_text())["key"] for path in RESULTS.rglob("*.json")}
+    published = {json.loads(path.read_text())["key"] for path in find_reports(RESULTS)}
     assert [len(keys) for keys in planned] == [176, 240]
     assert published == set.union(*planned)
+    kept = [version for version in known_versions() if len(version.cells) in (176, 240)]
+    assert [version.title for version in kept] == ["formal-small@1", "retrieval-small@1"]
+    assert [version.cells.keys() for version in kept] == planned[::-1], (
+        "A published suite has other cells than its version had. Raise its version."
+    )
 
 
 @metric(name="lengthened", version=1, family="counting", later=("length",))

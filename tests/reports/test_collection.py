@@ -261,7 +261,7 @@ def test_the_data_frame_has_a_row_per_number() -> None:
     frame = collect([report(whole, seed=3), *seeds(None)]).to_frame()
     assert list(frame.columns) == [
         "model", "task", "recipe", "seed", "metric", "result", "path", "value", "low", "high", "n",
-        "verdict", "reason", "learned", "gate", "gate_on", "tracking",
+        "verdict", "reason", "learned", "gate", "gate_on", "tracking", "reproduced",
     ]  # fmt: skip
     assert list(frame.path[frame.seed == 3]) == ["", "floor", "cost"]
     assert list(frame.value[frame.seed == 3].fillna(-1)) == [0.9, 0.5, -1]

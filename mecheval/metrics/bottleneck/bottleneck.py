@@ -54,6 +54,7 @@ ERASER_NOTES = {
 @metric(
     name="bottleneck",
     version=4,
+    reference="Jiang 2026, arXiv:2606.00926 v2; Belrose et al. 2023, arXiv:2306.03819 (eraser)",
     family="bottleneck",
     caption="how much of what the answers tell of the right ones is lost when the linear subspace "
     "of a variable is erased from the residual stream, at the layer where that costs most: 1 is "

@@ -47,6 +47,7 @@ NOTHING = "hardly anything is lost"
 @metric(
     name="convolution",
     version=2,
+    reference="Arora et al. 2025, arXiv:2505.15105; Wang et al. 2025, arXiv:2410.06672",
     family="intervention",
     caption="what the answers lose when the earlier taps of a layer's short convolution tell of "
     "other sequences, at the layer where that is most: 1 is all accuracy above the floor, 0 none. "

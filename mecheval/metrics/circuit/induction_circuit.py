@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @metric(
     name="induction_circuit",
     version=2,
+    reference="Olsson et al. 2022, arXiv:2209.11895; Wang et al. 2025, arXiv:2410.06672",
     family="intervention",
     caption="which heads (by layer and number), or which layers' memories, hand the answer on from "
     "the value to the query, and the share of it that goes this way: 1 is all, 0 none.",

@@ -57,6 +57,7 @@ _N_BEYOND = 256  # words of a length that is no test of the task: they are drawn
 @metric(
     name="horizon",
     version=1,
+    reference="Chung, Choi and Kim 2026, arXiv:2605.07755",
     family="probe",
     caption="how many times the training length a word may have until the states of a variable are "
     "no longer told apart behind the last layer, if their spread goes on growing as it does within "

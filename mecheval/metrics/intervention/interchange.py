@@ -50,6 +50,7 @@ _EXACT = 1e-3  # largest deviation from a share that is known by construction
 @metric(
     name="interchange",
     version=2,
+    reference="Arora et al. 2025, arXiv:2505.15105",
     family="intervention",
     caption="a key or a value is exchanged for another, so that another answer is right; then the "
     "residual stream at the value alone is put back as it was, before the layer that retrieves "

@@ -45,6 +45,7 @@ TITLES = {"retrieval": "how a token is retrieved", "binding": "what binds a toke
 @metric(
     name="mechanism",
     version=2,
+    reference="Arora et al. 2025, arXiv:2505.15105",
     family="intervention",
     caption="how the value that belongs to a key is retrieved, and what binds the two together, "
     "as exchanged activations show it. Induction: it is fetched from where the value stands, to "

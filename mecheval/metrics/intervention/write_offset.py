@@ -55,6 +55,7 @@ NOTABLE = 0.1  # part of the gap from which a contradiction is worth a warning
 @metric(
     name="write_offset",
     version=2,
+    reference="Wang et al. 2025, arXiv:2410.06672",
     family="intervention",
     caption="how many positions after a token its content enters the memory from which it is read: "
     "0 where the token's own position stores it, 1 where the next one does.",

@@ -45,6 +45,7 @@ WRITES = "write_offset"
 @metric(
     name="circuit_similarity",
     version=2,
+    reference="Wang et al. 2025, arXiv:2410.06672",
     family="circuit",
     scope="pair",
     needs=(Counterfactual("value", "key"),),

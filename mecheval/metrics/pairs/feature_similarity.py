@@ -44,6 +44,7 @@ MOST_APART = 0.05
 @metric(
     name="feature_similarity",
     version=1,
+    reference="Wang et al. 2025, arXiv:2410.06672",
     family="feature",
     scope="pair",
     caption="how well the features of one network are matched by their best partners in the other "

@@ -42,6 +42,7 @@ _LOWEST = {"debiased_cka": -1.0, "rsa": -1.0}
 @metric(
     name="representation_similarity",
     version=1,
+    reference="Wang et al. 2025, arXiv:2410.06672 (the null)",
     family="representation",
     scope="pair",
     caption="how alike the residual streams of two networks are at the same positions of the same "

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @metric(
     name="readability",
     version=3,
+    reference="Hewitt and Liang 2019, arXiv:1909.03368 (the control)",
     family="probe",
     caption="whether a linear classifier finds a variable of the task in the residual stream, at "
     "the layer where it does so best: 1 is always, 0 is no better than without the model, or in "

@@ -43,6 +43,7 @@ MIN_OCTAVES = 3
 @metric(
     name="state_algorithm",
     version=1,
+    reference="Li, Guo and Andreas 2025, arXiv:2503.02854",
     family="intervention",
     caption="how the product of a word's letters is put together. Sequential: letters of every "
     "distance arrive behind the same block, carried from position to position by a memory of one "

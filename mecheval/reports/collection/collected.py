@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mecheval.reports.collection.columns import Column
     from mecheval.reports.collection.groups import Group
     from mecheval.reports.collection.loading import Judge, Refused
+    from mecheval.reports.reproduced import Reproduced
     from mecheval.reports.schema import Report
 
 
@@ -94,11 +95,12 @@ class Collection:
         """Return a pandas data frame with a row per number and seed.
 
         Its columns are model, task, recipe, seed, metric, result, path, value, low, high, n,
-        verdict, reason, learned, gate, gate_on, tracking; path is empty for a result's value. The
-        recipe is in words, with what tells it apart where a model has several on a task; the gate
-        is the accuracy from which on the task counts as learned, of all answers (``token``) or of
-        those at the last position (``last``); tracking is null where it cannot be said. Means over
-        seeds are a ``groupby`` away; their intervals are those of :meth:`Group.number`.
+        verdict, reason, learned, gate, gate_on, tracking, reproduced; path is empty for a result's
+        value. The recipe is in words, with what tells it apart where a model has several on a task;
+        the gate is the accuracy from which on the task counts as learned, of all answers
+        (``token``) or of those at the last position (``last``); tracking is null where it cannot be
+        said; reproduced says whether the cell was measured again and came out as reported. Means
+        over seeds are a ``groupby`` away; their intervals are those of :meth:`Group.number`.
 
         Args:
             profiles: Whether there is a row per cell of every profile, too.
@@ -131,7 +133,8 @@ def load_results(folder: Path | str, *, judge: Judge | None = None) -> Collectio
         [0, 1]
     """
     found, refused = loading.read_folder(Path(folder), judge)
-    return _collected([item.report for item in found], refused)
+    reports = [item.report for item in found]
+    return _collected(reports, refused, loading.marks_of(found, Path(folder)))
 
 
 def collect(reports: Iterable[Report]) -> Collection:
@@ -139,7 +142,11 @@ def collect(reports: Iterable[Report]) -> Collection:
     return _collected(*loading.sort_out(reports))
 
 
-def _collected(reports: Sequence[Report], refused: Sequence[Refused]) -> Collection:
+def _collected(
+    reports: Sequence[Report],
+    refused: Sequence[Refused],
+    marks: Mapping[str, Reproduced] | None = None,
+) -> Collection:
     """Name finished reports and refused ones together, then group the finished."""
     others = [item.report for item in refused if item.report is not None]
     names = names_of([*reports, *others])
@@ -147,4 +154,4 @@ def _collected(reports: Sequence[Report], refused: Sequence[Refused]) -> Collect
     refused = [
         item._replace(name=next(called)) if item.report is not None else item for item in refused
     ]
-    return Collection(grouped(reports, names[: len(reports)]), refused)
+    return Collection(grouped(reports, names[: len(reports)], marks), refused)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COLUMNS = (
     "model", "task", "recipe", "seed", "metric", "result", "path", "value", "low", "high", "n",
     "verdict", "reason", "learned", "gate", "gate_on", "tracking",
+    "reproduced",
 )  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def _row(group: Group, report: Report, result: MetricResult, path: str) -> dict[
         group.name.model, group.name.task, _recipe(group), report.identity.seed,
         result.metric or result.name, result.id, path, None if missing else found, low, high,
         result.n_scored, None if path else result.verdict, found if missing else None,
-        report.learned, group.gate, group.gate_on, report.tracking,
+        report.learned, group.gate, group.gate_on, report.tracking, report.key in group.marks,
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 

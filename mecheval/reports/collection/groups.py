@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from mecheval.reports.collection.columns import Column
+    from mecheval.reports.reproduced import Execution, Reproduced
     from mecheval.reports.schema import Identity, MetricResult, Report
 
 
@@ -45,10 +46,12 @@ class Group:
     Attributes:
         name: What model, task and recipe are called, wherever they stand.
         reports: The reports, by seed.
+        marks: What stands beside those of them that were reproduced, by their keys.
     """
 
     name: Name
     reports: Sequence[Report]
+    marks: Mapping[str, Reproduced] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return the name in words."""
@@ -117,6 +120,16 @@ class Group:
     def n_learned(self) -> int:
         """Return how many seeds passed the gate: all, where it is 0 (:attr:`ungated`)."""
         return sum(learned is True for learned in self.learned.values())
+
+    @property
+    def reproduced(self) -> dict[int, list[Execution]]:
+        """Return by seed how reports came out again elsewhere or later, where they did."""
+        found: dict[int, list[Execution]] = {}
+        for report in self.reports:
+            if report.key in self.marks:
+                same = found.setdefault(report.identity.seed, [])
+                same += self.marks[report.key].executions
+        return found
 
     @property
     def tracking(self) -> dict[int, bool | None]:
@@ -231,15 +244,19 @@ def group_key(identity: Identity) -> str:
     return json.dumps([*shared, identity.sweep], sort_keys=True)
 
 
-def grouped(reports: Sequence[Report], names: Sequence[Name]) -> list[Group]:
-    """Group reports, in the order in which the groups begin."""
+def grouped(
+    reports: Sequence[Report],
+    names: Sequence[Name],
+    marks: Mapping[str, Reproduced] | None = None,
+) -> list[Group]:
+    """Group reports, in the order in which the groups begin; ``marks`` as in :class:`Group`."""
     found: dict[str, list[Report]] = {}
     called: dict[str, Name] = {}
     for report, name in zip(reports, names, strict=True):
         key = group_key(report.identity)
         found.setdefault(key, []).append(report)
         called.setdefault(key, name)
-    return [Group(called[key], tuple(same)) for key, same in found.items()]
+    return [Group(called[key], tuple(same), marks or {}) for key, same in found.items()]
 
 
 def _any(learned: Iterable[bool | None]) -> bool | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mecheval.escape import cause
+from mecheval.paths import is_dir
 from mecheval.reports.files import find_pairs, find_reports
 from mecheval.reports.reading import ReportError, read_pair, read_report
+from mecheval.reports.reproduced import mark_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from mecheval.reports.labels import Name
     from mecheval.reports.pair import PairReport
+    from mecheval.reports.reproduced import Reproduced
     from mecheval.reports.schema import Report
 
     Judge = Callable[[Report, Path], str | None]
@@ -102,6 +105,20 @@ def _read(
         else:
             refused.append(Refused(name, reason, report))
     return counted, refused
+
+
+def marks_of(found: Iterable[Found], root: Path) -> dict[str, Reproduced]:
+    """Return what stands beside reports that were reproduced, by their keys.
+
+    Args:
+        found: The reports.
+        root: The folder that they were found in, or the one file.
+    """
+    marks = {}
+    for path, report in found:
+        mark = mark_of(report, root / path if is_dir(root) else root)
+        marks |= {} if mark is None else {report.key: mark}
+    return marks
 
 
 def sort_out(reports: Iterable[Report]) -> tuple[list[Report], list[Refused]]:

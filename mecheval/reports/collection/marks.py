@@ -1,4 +1,4 @@
-"""How many seeds of a group learned their task, and track their state, in words."""
+"""How many seeds of a group learned their task, track their state, were reproduced, in words."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ def learned(group: Group) -> str:
     if len(group.seeds) == 1:
         return ("yes" if known[0] else "no") + gate
     return f"{group.n_learned} of {len(group.seeds)}{gate}"
+
+
+def reproduced(group: Group) -> str:
+    """Say how many seeds were measured again and came out as reported; nothing where none was."""
+    n = len(group.reproduced)
+    if not n or len(group.seeds) == 1:
+        return "yes" if n else ""
+    return f"{n} of {len(group.seeds)}"
 
 
 def tracking(group: Group) -> str:

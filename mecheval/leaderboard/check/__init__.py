@@ -1,0 +1,1 @@
+"""Whether results can be relied on: files, keys, suites, and cells that are measured again."""
