@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,10 +32,13 @@ class Collection:
     Attributes:
         groups: Reports of one model on one task by one recipe, in the order in which they came.
         refused: What does not count, with the reason.
+        paths: The files of reports that count, relative to their folder, by key; of those in memory
+            there are none.
     """
 
     groups: Sequence[Group]
     refused: Sequence[Refused] = ()
+    paths: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of groups."""
@@ -88,7 +91,7 @@ class Collection:
         Raises:
             UsageError: A name is malformed.
         """
-        return Collection(matching(self.groups, model, task, recipe))
+        return Collection(matching(self.groups, model, task, recipe), paths=self.paths)
 
     def to_frame(self, *, profiles: bool = False) -> pd.DataFrame:
         """Return a pandas data frame with a row per number and seed.
@@ -131,7 +134,8 @@ def load_results(folder: Path | str, *, judge: Judge | None = None) -> Collectio
         [0, 1]
     """
     found, refused = loading.read_folder(Path(folder), judge)
-    return _collected([item.report for item in found], refused)
+    paths = {item.report.key: item.path for item in found}
+    return replace(_collected([item.report for item in found], refused), paths=paths)
 
 
 def collect(reports: Iterable[Report]) -> Collection:
