@@ -73,30 +73,36 @@ def _curve(profile: ProfileOverSeeds, curve: Curve) -> dict[str, Any]:
 
 
 def _erasing(sheet: Sheet, group: Group) -> Iterator[Picture]:
-    first: set[str] = set()
     usual = set(sheet.of(BOTTLENECK).values())
     for id in ids_of(group, BOTTLENECK):
         own, cost = group.profile(id), group.profile(id, series=EVERYWHERE)
-        null = [group.profile(id, series=name) for name in ("null", "null_low", "null_high")]
-        if own is None or cost is None or list(own.axes) != ["layer"] or None in null:
+        if own is None or list(own.axes) != ["layer"]:
             continue
-        mean, low, high = (each.mean_X for each in null if each is not None)
-        shown = own if len(own.values_SX) == 1 else cost
+        drawn = cost or own
+        shown = own if len(own.values_SX) == 1 else drawn
         valid = own.marks.get("valid")
         curve = {
-            "of": "cost", "label": "cost", "mean": rounded(cost.mean_X),
+            "of": "cost", "label": "cost", "mean": rounded(drawn.mean_X),
             "low": rounded(shown.low_X), "high": rounded(shown.high_X),
             "hollow": flags(None if valid is None else ~valid.astype(bool)),
         }  # fmt: skip
-        ends = rounded(low - mean), rounded(high - mean)
+        null = _null(group, id)
         data = {
-            "kind": "erasing", "x": list(own.index["layer"]), "curves": [curve],
-            "limits": limits_around([cost.mean_X, low - mean, high - mean]), "null": ends,
+            "kind": "erasing" if null else "curve", "x": list(own.index["layer"]),
+            "curves": [curve], "limits": limits_around([drawn.mean_X, *null]),
         }  # fmt: skip
-        part, apart = sheet.part(id), id in usual and id not in first
+        data |= {"null": [rounded(end) for end in null]} if null else {}
+        part = sheet.part(id)
         title = f"What erasing {part} costs{sheet.parameters(id)}"
-        yield Picture(title, f"{ERASING} {INTERVALS}", data, first=apart and "/" not in part)
-        first.add(id)
+        first = id in usual and "/" not in part
+        yield Picture(title, f"{ERASING} {INTERVALS}", data, first=first)
+
+
+def _null(group: Group, id: str) -> list[np.ndarray]:
+    """Return where the null's draws begin and end, less their mean, which the cost has not."""
+    found = [group.profile(id, series=name) for name in ("null", "null_low", "null_high")]
+    there = [each.mean_X for each in found if each is not None]
+    return [end - there[0] for end in there[1:]] if len(there) == len(found) else []
 
 
 def _others(sheet: Sheet, group: Group) -> Iterator[Picture]:

@@ -97,6 +97,12 @@ def marked(line: str) -> Html:
     return joined(found)
 
 
+def breakable(name: str) -> Html:
+    """Return a name that may go on in the next line behind its commas and brackets."""
+    parts = re.split(r"(?<=[,\[/+])", name)
+    return Html("<wbr>".join(map(text, parts)))
+
+
 def data(value: Any, **attributes: Any) -> Html:
     """Return a block of JSON, which no browser runs.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mecheval.leaderboard.page.links import cell_id
-from mecheval.leaderboard.page.markup import Html, joined, tag
+from mecheval.leaderboard.page.markup import Html, breakable, joined, tag
 from mecheval.leaderboard.page.strip import strip
 from mecheval.reports.collection import marks, words
 from mecheval.reports.collection.numbers import VERDICT
@@ -83,13 +83,13 @@ def _row(task: Table, row: Row, group: Group, links: Links) -> Html:
     verdicts = [*_verdicts(task, row)]
     more = f"and {len(verdicts) - _MOST} more" if len(verdicts) > _MOST else ""
     cells = [
-        task.task, architecture(group), _weights(group), links.seeds(group),
+        breakable(task.task), architecture(group), _weights(group), links.seeds(group),
         "" if score is None or column is None else _score(task, score, column),
         marks.learned(group), marks.tracking(group),
         joined(tag("span", said, class_="verdict") for said in filter(None, [*verdicts[:_MOST],
                                                                            more])),
     ]  # fmt: skip
-    name = tag("a", row.model, href=links.cell(group))
+    name = tag("a", breakable(row.model), href=links.cell(group))
     short = f"on {task.task}; learned: {learned(group)}"
     head = tag("th", name, recipe, tag("small", short, class_="narrow"), scope="row")
     return tag(

@@ -280,8 +280,8 @@
       mutator: (value, data) => key(data),
       formatter: (cell) => copied(cell.getData().row.cells[nth]),
       sorter: (a, b) => (typeof a === "number" ? a - b : collator.compare(a, b)),
-      minWidth: { Score: 165, Model: 150, Verdict: 190, Task: 110 }[title] || 80,
-      maxWidth: { Model: 270, Task: 210, Verdict: 420 }[title],
+      minWidth: { Score: 165, Model: 150, Verdict: 190, Task: 110 }[title] || 84,
+      widthGrow: { Model: 2, Task: 1.5, Verdict: 4, Score: 1 }[title] || 0.5,
       visible: !narrowness.matches || ["Model", "Score", "Verdict"].includes(title),
     };
   }
