@@ -5,26 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mecheval import escape
-from mecheval.cli import options
+from mecheval.cli import leaderboard_page, options
+from mecheval.cli.leaderboard_admitted import admitted, admitted_pairs
 from mecheval.cli.naming import file_name
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
-from mecheval.paths import is_dir
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
-    from mecheval.leaderboard.claims import Finding
-    from mecheval.registry import Registry
-    from mecheval.reports.collection import Collection, Pairs, Refused
+    from mecheval.reports.collection import Pairs
 
 FIGURE = "similarity"
 """The figure of matrices of pairs, and how the names of their files begin."""
 
 TABLES = Path("leaderboards") / "tables"
-SITE = Path("leaderboards") / "site"
 
 
 def add(subparsers: argparse._SubParsersAction) -> None:
@@ -57,7 +52,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     options.add_json(building, help="print the leaderboard as JSON instead of as Markdown")
     building.set_defaults(command=build)
     _add_claims(commands)
-    _add_page(commands)
+    leaderboard_page.add(commands)
 
 
 def _add_claims(commands: argparse._SubParsersAction) -> None:
@@ -77,26 +72,6 @@ def _add_claims(commands: argparse._SubParsersAction) -> None:
     holding.set_defaults(command=claims)
 
 
-def _add_page(commands: argparse._SubParsersAction) -> None:
-    showing = commands.add_parser(
-        "page",
-        help="write one HTML file that shows all reports, and fetches nothing",
-        description="Write index.html: all results, to be searched, sorted and filtered; on a "
-        "click the curves, maps, configuration and command of a cell; models side by side; the "
-        "claims of all suites; matrices of pairs. It needs no network, and its tables no scripts. "
-        "Where it would be larger than 10 MB every cell has a file of its own beside it.",
-    )
-    showing.add_argument(
-        "results", nargs="?", type=options.path, default=Path("results"), metavar="RESULTS",
-        help="folder of reports (default: results)",
-    )  # fmt: skip
-    options.add_output(showing, help=f"folder of the page (default: {SITE})", default=str(SITE))
-    showing.add_argument("--title", default="mecheval leaderboards", help="what the page is called")
-    options.add_include_path(showing)
-    options.add_quiet(showing)
-    showing.set_defaults(command=page)
-
-
 def build(args: argparse.Namespace) -> int:
     """Write the tables and print them; name the refused reports on stderr.
 
@@ -112,7 +87,7 @@ def build(args: argparse.Namespace) -> int:
     from mecheval.leaderboard.versions import NAME, versions
     from mecheval.reports.documents import write_document
 
-    collection, pairs = _admitted(args.results), _admitted_pairs(args.results)
+    collection, pairs = admitted(args.results), admitted_pairs(args.results)
     if not any((collection, collection.refused, pairs, pairs.refused)):
         raise UsageError(f"The folder {args.results} holds no reports. Give one that does.")
     board = build_board(collection)
@@ -149,52 +124,6 @@ def _of_pairs(pairs: Pairs) -> tuple[dict[str, str], dict[str, bytes]]:
     return texts, pictures
 
 
-def page(args: argparse.Namespace) -> int:
-    """Write the page; name the refused reports on stderr.
-
-    Returns:
-        0, or 1 if no report counts, of cells or of pairs.
-
-    Raises:
-        UsageError: There is no such folder, it holds no reports, or another page is in the way.
-        StorageError: The page could not be written.
-    """
-    from mecheval.leaderboard.page.build import Shown, pages
-    from mecheval.leaderboard.page.document import GENERATOR
-    from mecheval.leaderboard.page.links import links_between
-    from mecheval.reports.documents import check_folder, write_folder
-
-    check_folder(args.output, GENERATOR)
-    collection, pairs = _admitted(args.results), _admitted_pairs(args.results)
-    if not any((collection, collection.refused, pairs, pairs.refused)):
-        raise UsageError(f"The folder {args.results} holds no reports. Give one that does.")
-    links = links_between(args.results, args.output, collection.paths)
-    findings = _findings(collection, options.registry_of(args))
-    files = pages(Shown(args.title, collection, pairs, findings, links))
-    write_folder(args.output, files, GENERATOR)
-    if not args.quiet:
-        size = sum(len(text.encode()) for text in files.values()) / 1e6
-        many = "index.html" if len(files) == 1 else f"index.html and {len(files) - 1} files more"
-        say(f"Wrote {many}, {size:.1f} MB, to {args.output}.", error=True)
-    if not collection and not pairs:
-        say(f"mecheval: No report in {args.results} counts.", error=True)
-    return 0 if collection or pairs else 1
-
-
-def _findings(collection: Collection, registry: Registry) -> dict[str, Sequence[Finding]]:
-    """Return the claims of every suite of the package of which any is about these reports."""
-    from mecheval.harness.suites import load_suite, suite_names
-    from mecheval.leaderboard.claim import claims_of
-    from mecheval.leaderboard.claims import examine
-
-    found = {}
-    for suite in map(load_suite, suite_names() if collection else ()):
-        findings = examine(claims_of(suite), collection, registry, suite) if suite.claims else []
-        if any(finding.groups for finding in findings):
-            found[suite.path.stem] = findings
-    return found
-
-
 def claims(args: argparse.Namespace) -> int:
     """Print the claims with what the reports say of them.
 
@@ -211,31 +140,7 @@ def claims(args: argparse.Namespace) -> int:
     if not suite.claims:
         raise UsageError(f"{suite.path} has no [[claim]]. Write one, or give another suite.")
     suite.check_claims(Settings(include_paths=registry.include_paths))
-    collection = _admitted(args.results)
+    collection = admitted(args.results)
     findings = examine(claims_of(suite), collection, registry, suite)
     say(markdown(findings, suite=args.suite).rstrip("\n"))
     return 0
-
-
-def _admitted(results: Path) -> Collection:
-    """Read the reports that count, and name those that do not on stderr."""
-    from mecheval.leaderboard.admission import admit
-
-    collection = admit(results)
-    _name_refused(results, collection.refused)
-    return collection
-
-
-def _admitted_pairs(results: Path) -> Pairs:
-    """Read the reports of pairs that count; as :func:`_admitted`."""
-    from mecheval.leaderboard.admission import admit_pairs
-
-    pairs = admit_pairs(results)
-    _name_refused(results, pairs.refused)
-    return pairs
-
-
-def _name_refused(results: Path, refused: Sequence[Refused]) -> None:
-    for item in refused:
-        path = results / item.path if is_dir(results) else results
-        say(escape.line(f"mecheval: refused {path}: {item.reason}"), error=True)

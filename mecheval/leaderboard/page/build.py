@@ -57,11 +57,12 @@ def pages(shown: Shown, *, most: int = MOST) -> dict[str, str]:
         most: Bytes of one file, beyond which cells have files of their own.
     """
     board = build_board(shown.collection)
-    whole = one_file(shown.title, _body(shown, board), _cells(shown, board))
+    compared = data(comparisons(board), id="comparisons")
+    whole = one_file(shown.title, [_body(shown, board), compared], _cells(shown, board))
     if len(whole.encode()) <= most:
         return {INDEX: whole}
     apart = replace(shown, links=replace(shown.links, apart=True))
-    return folder(shown.title, _body(apart, board), _cells(apart, board))
+    return folder(shown.title, [_body(apart, board), compared], _cells(apart, board))
 
 
 def _cells(shown: Shown, board: Board) -> dict[str, Html]:
@@ -74,7 +75,7 @@ def _cells(shown: Shown, board: Board) -> dict[str, Html]:
     }
 
 
-def _body(shown: Shown, board: Board) -> list[Html]:
+def _body(shown: Shown, board: Board) -> Html:
     results = joined([
         tag("p", overview.ABOUT), overview.controls(board),
         tag("div", "", id="grid", class_="scripts"), overview.table(board, shown.links),
@@ -89,8 +90,7 @@ def _body(shown: Shown, board: Board) -> list[Html]:
     refused = [*board.refused, *shown.pairs.refused]
     if refused:
         parts.append(("refused", "Reports that do not count", sections.refusals(refused)))
-    return [frame(shown.title, [tag("p", _counted(shown))], parts),
-            data(comparisons(board), id="comparisons")]  # fmt: skip
+    return frame(shown.title, [tag("p", _counted(shown))], parts)
 
 
 def _numbers(board: Board) -> Html:

@@ -344,7 +344,7 @@
   }
 
   grid.on("rowClick", (event, row) => {
-    if (event.target.closest("a, input, button")) return;
+    if (event.target.closest("a, input, button, [tabulator-field=id]")) return;
     row.getElement().querySelector(".copied a").click();
   });
   grid.on("tableBuilt", () => {
@@ -362,6 +362,16 @@
     const left = new Set(active.map((row) => row.id));
     rows.forEach(({ id, row }) => { row.hidden = !left.has(id); });
     results.tBodies[0].append(...active.map(({ row }) => row));
+    for (const part of document.querySelectorAll("details.task:not([open])")) {
+      part.open = true;
+      part.dataset.printed = "true";
+    }
+  });
+  addEventListener("afterprint", () => {
+    for (const part of document.querySelectorAll("details[data-printed]")) {
+      part.open = false;
+      delete part.dataset.printed;
+    }
   });
 
   /* Side by side: numbers that were compared when the page was made. */
