@@ -19,9 +19,9 @@ from mecheval.leaderboard.page.build import pages
 from mecheval.leaderboard.page.links import links_between
 from mecheval.leaderboard.page.markup import data, marked, text
 from mecheval.leaderboard.page.strip import strip
-from mecheval.reports.command_lines import commands
 from mecheval.reports.collection import Collection, collect
 from mecheval.reports.collection.numbers import Number, over_seeds
+from mecheval.reports.command_lines import commands
 from mecheval.reports.comparison import compare
 from mecheval.reports.comparison.text import row
 from mecheval.reports.schema import Labels
