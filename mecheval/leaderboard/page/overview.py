@@ -97,7 +97,7 @@ def _row(task: Table, row: Row, group: Group, links: Links) -> Html:
         data_id=cell_id(group), data_task=task.task, data_architecture=architecture(group),
         data_weights=_weights(group), data_learned=learned(group), data_tracking=tracking(group),
         data_score=None if score is None else score.mean, data_seeds=len(group.seeds),
-        data_name=f"{row.model} {row.recipe} on {task.task}",
+        data_name=f"{group.name.row} on {task.task}",
     )  # fmt: skip
 
 
