@@ -268,10 +268,12 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     there = [p for p in p_values if p is not None]
     if not there:
         return [None] * len(p_values)
-    from statsmodels.stats.multitest import multipletests
-
-    corrected = iter(np.asarray(multipletests(there, method="holm")[1]).tolist())
-    return [None if p is None else next(corrected) for p in p_values]
+    order = np.argsort(there)
+    times_the_rest = np.asarray(there, float)[order] * np.arange(len(there), 0, -1)
+    corrected = np.empty(len(there))
+    corrected[order] = np.minimum(np.maximum.accumulate(times_the_rest), 1.0)
+    found = iter(corrected.tolist())
+    return [None if p is None else next(found) for p in p_values]
 
 
 class _Welch(NamedTuple):

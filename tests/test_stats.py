@@ -179,6 +179,13 @@ def test_holm_gives_the_published_values() -> None:
     assert holm([]) == []
 
 
+def test_holm_is_that_of_statsmodels() -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    p_values = [*np.random.default_rng(0).uniform(0, 0.2, 12).tolist(), 0.05, 0.05]
+    assert holm(p_values) == multipletests(p_values, method="holm")[1].tolist()
+
+
 def test_welch_is_that_of_scipy() -> None:
     from scipy.stats import ttest_ind
 

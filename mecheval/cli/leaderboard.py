@@ -1,11 +1,11 @@
-"""``mecheval leaderboard``: tables from a folder of reports, and what they say of claims."""
+"""``mecheval leaderboard``: tables and a page from a folder of reports, and claims held to them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mecheval.cli import leaderboard_check, leaderboard_export, options
+from mecheval.cli import leaderboard_check, leaderboard_export, leaderboard_page, options
 from mecheval.cli.leaderboard_admitted import admitted, admitted_pairs, say_of
 from mecheval.cli.naming import file_name
 from mecheval.cli.printing import say
@@ -26,8 +26,8 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "leaderboard",
-        help="make tables from a folder of reports, or hold claims against them",
-        description="Make tables from a folder of reports, or hold claims against them.",
+        help="make tables or a page from a folder of reports, or hold claims against them",
+        description="Make tables or a page from a folder of reports, or hold claims against them.",
     )
     commands = parser.add_subparsers(
         dest="subcommand", metavar="COMMAND", required=True, parser_class=type(parser)
@@ -59,6 +59,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     _add_claims(commands)
     leaderboard_check.add(commands)
     leaderboard_export.add(commands)
+    leaderboard_page.add(commands)
 
 
 def _add_claims(commands: argparse._SubParsersAction) -> None:

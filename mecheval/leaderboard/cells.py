@@ -138,9 +138,11 @@ class Cells:
     ) -> dict[str, list[Identity]]:
         """Return the identities that the suite's grids give every cell, one per recipe.
 
-        Only what some claim names is planned: other models need not be there. Nor need the weights
-        of a hub: they are planned by name, at every revision that may be meant.
+        Only what some claim names is planned, on tasks that there are reports of: other models need
+        not be there. Nor need the weights of a hub: they are planned by name, at every revision
+        that may be meant.
         """
+        measured = {group.identity.task.name for group in self._collection.groups}
         numbers = [each for claim in claims if not claim.untestable for each in claim.numbers]
         models, tasks = ({name for each in numbers if (name := getattr(each, field))}
                          for field in ("model", "task"))  # fmt: skip
@@ -150,7 +152,11 @@ class Cells:
             small = replace(
                 request,
                 models=tuple(each for spec in named for each in self._meant(spec)),
-                tasks=tuple(spec for spec in request.tasks if _is_named(spec, tasks)),
+                tasks=tuple(
+                    spec
+                    for spec in request.tasks
+                    if _is_named(spec, tasks) and getattr(spec, "name", "") in measured
+                ),
                 seeds=(0,),
             )
             for each in plan(small) if small.models and small.tasks else []:

@@ -33,20 +33,26 @@ def markdown(findings: Sequence[Finding], *, suite: str = "") -> str:
         findings: What reports say of the claims.
         suite: What the suite is called, for the command that measures what is not measured.
     """
-    named = any(finding.claim.id for finding in findings)
-    columns = [column for column in _COLUMNS if named or not column.named]
-    rows = [[column.cell(finding) for column in columns] for finding in findings]
-    before = [finding.answer for finding in findings]
-    after = [finding.corrected for finding in findings]
-    sources = "; ".join(dict.fromkeys(f.claim.source for f in findings if f.claim.source))
+    todo = (
+        f"- To test {escape.markdown(', '.join(names))}: {escape.code(command)}"
+        for command, names in commands(findings, suite).items()
+    )
     parts = [
-        table([column.title for column in columns], rows),
-        f"{_counts(before)}; after correction {_counts(after)}. "
-        f"Claims from {escape.markdown(sources)}.",
-        _legend(findings, named=named),
-        _commands(findings, suite),
-    ]
+        table(*cells(findings)), escape.markdown(counts(findings)), "\n".join(legend(findings)),
+        "\n".join(todo),
+    ]  # fmt: skip
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def cells(findings: Sequence[Finding]) -> tuple[list[str], list[list[str]]]:
+    """Return the headers and rows of the table."""
+    columns = [column for column in _COLUMNS if _named(findings) or not column.named]
+    rows = [[column.cell(finding) for column in columns] for finding in findings]
+    return [column.title for column in columns], rows
+
+
+def _named(findings: Sequence[Finding]) -> bool:
+    return any(finding.claim.id for finding in findings)
 
 
 class _Column(NamedTuple):
@@ -94,11 +100,24 @@ _COLUMNS = (
 )
 
 
-def _counts(answers: Sequence[str]) -> str:
+def counts(findings: Sequence[Finding]) -> str:
+    """Say how many claims are replicated, before and after the correction, and who makes them."""
+    before, after = answered(findings), _counted([f.corrected for f in findings])
+    sources = "; ".join(dict.fromkeys(f.claim.source for f in findings if f.claim.source))
+    return f"{before}; after correction {after}. Claims from {sources}."
+
+
+def answered(findings: Sequence[Finding]) -> str:
+    """Say how many claims are replicated, before the correction: ``yes: 3, no: 1, ...``."""
+    return _counted([finding.answer for finding in findings])
+
+
+def _counted(answers: Sequence[str]) -> str:
     return ", ".join(f"{answer}: {answers.count(answer)}" for answer in ANSWERS)
 
 
-def _legend(findings: Sequence[Finding], *, named: bool) -> str:
+def legend(findings: Sequence[Finding]) -> list[str]:
+    """Return how claims are decided, a line each."""
     tested = sum(finding.p is not None for finding in findings)
     verdicts = sum(bool(f.claim.verdicts) and f.answer != "not testable" for f in findings)
     lines = [
@@ -123,17 +142,17 @@ def _legend(findings: Sequence[Finding], *, named: bool) -> str:
             "The number before them is the smaller one, below zero where they differ; its interval "
             "leaves out 0 where those of both do, and its p is the larger one of theirs."
         )
-    if named:
+    if _named(findings):
         lines.append(
             "Learned: seeds that passed the gate, of all cells that the claim is about and that "
             "have one. Tracking: of those, seeds that are right at the last position of words four "
             f"times as long in {LEAST:g} of cases or more."
         )
-    return "\n".join(lines)
+    return lines
 
 
-def _commands(findings: Sequence[Finding], suite: str) -> str:
-    """Say what to run for the claims that cannot be tested here."""
+def commands(findings: Sequence[Finding], suite: str) -> dict[str, list[str]]:
+    """Return what to run for the claims that cannot be tested here, with their names."""
     by_command: dict[str, list[str]] = {}
     for finding in findings:
         claim = finding.claim
@@ -141,7 +160,4 @@ def _commands(findings: Sequence[Finding], suite: str) -> str:
         command = claim.command or (f"mecheval run --suite {suite}" if missing else "")
         if command and finding.answer == "not testable":
             by_command.setdefault(command, []).append(claim.id or claim.says)
-    return "\n".join(
-        f"- To test {escape.markdown(', '.join(names))}: {escape.code(command)}"
-        for command, names in by_command.items()
-    )
+    return by_command

@@ -64,17 +64,17 @@ def markdown(board: Board, title: str = "Leaderboard") -> str:
     parts += [f"{ABOUT_NO_GATE}\n"] if ungated else []
     for task in board.tables:
         parts.append(f"## {escape.markdown(task.task)}\n")
-        for block in _blocks(task):
+        for block in blocks(task):
             parts.append(titled(*block) + "\n")
         recipes = notes.recipes(task.groups)
         parts += [bullets(recipes) + "\n"] if recipes else []
         absent = [row.model for row in task.rows if row.gap == NO_REPORT]
         if absent:
             parts.append(f"No report: {escape.markdown(', '.join(absent))}.\n")
-    remarks = _remarks(board)
-    if remarks:
+    said = remarks(board)
+    if said:
         parts.append("## Remarks\n")
-        parts.append(bullets(remarks) + "\n")
+        parts.append(bullets(said) + "\n")
     again = [text for task in board.tables for text in _reproduced(task)]
     if again:
         parts += ["## Reproduced\n", ABOUT_REPRODUCED, bullets(again) + "\n"]
@@ -93,7 +93,8 @@ def _reproduced(task: Table) -> Iterator[str]:
             yield f"{group}, seed {seed}: {'; '.join(in_words(executions))}."
 
 
-def _blocks(task: Table) -> Iterator[Block]:
+def blocks(task: Table) -> Iterator[Block]:
+    """Yield the tables of a task: what the models score, then all other evidence."""
     behaviour, *rest = sections(task.groups)
     evidence = [column for section in rest for column in section.columns]
     shown = {"Learned": marks.learned}
@@ -148,7 +149,8 @@ def _scores(row: Row, columns: Sequence[Column]) -> list[OverSeeds]:
     return [row.scores[column.key] for column in columns]
 
 
-def _remarks(board: Board) -> list[str]:
+def remarks(board: Board) -> list[str]:
+    """Return why values are missing and what sweeps chose, a line each."""
     found: list[notes.Note] = []
     for task in board.tables:
         found += [*notes.missing_values(task.groups, task.columns), *notes.choices(task.groups)]

@@ -104,3 +104,45 @@ def test_tables_that_cannot_be_written_are_exit_3(
 def test_a_subcommand_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["leaderboard"]) == 2
     assert "mecheval leaderboard --help" in capsys.readouterr().err
+
+
+def show(results: Path, *flags: str) -> int:
+    return main(["leaderboard", "page", str(results), "-o", str(results.parent / "site"), *flags])
+
+
+def test_a_page_is_one_file(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert show(results, "--title", "Ours & theirs") == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[0].endswith("partial: measured with --limit 8")
+    assert f" MB, to {results.parent}/site." in err
+    (page,) = (results.parent / "site").iterdir()
+    text = page.read_text()
+    assert "<title>Ours &amp; theirs</title>" in text
+    assert text.count("<tr data-id") == 2
+    assert 'href="../results/gru/parity%401/seed0.json"' in text
+    assert "Reports that do not count" in text
+    assert show(results, "--quiet") == 0
+    assert "<title>mecheval leaderboards</title>" in page.read_text()
+
+
+def test_a_page_of_others_is_left_as_it_is(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index = results.parent / "site" / "index.html"
+    index.parent.mkdir()
+    index.write_text("<h1>mine</h1>")
+    assert show(results) == 2
+    assert "was not made by this command" in capsys.readouterr().err
+    assert index.read_text() == "<h1>mine</h1>"
+
+
+def test_a_page_needs_reports_and_a_folder(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert show(tmp_path / "nowhere") == 2
+    (tmp_path / "empty").mkdir()
+    assert show(tmp_path / "empty") == 2
+    (tmp_path / "site").write_text("in the way")
+    assert show(results) == 2
+    assert "is a file. Give a folder" in capsys.readouterr().err

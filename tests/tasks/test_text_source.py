@@ -1,4 +1,4 @@
-"""Text from data sets: saved by `datasets` on this machine, or refused where there is no network."""
+"""Text from data sets that `datasets` saved on this machine, or refused without a network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROWS = [f"row {i} of {i * i % 97} words, {i % 7} of them long\n" * 4 for i in ra
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Save one data set in the ways that `datasets` has, with an empty row and a column of numbers."""
+    """Save a data set in the ways that `datasets` has, with an empty row and a column of numbers."""
     import datasets
 
     root = tmp_path_factory.mktemp("saved")

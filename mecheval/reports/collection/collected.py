@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,10 +33,13 @@ class Collection:
     Attributes:
         groups: Reports of one model on one task by one recipe, in the order in which they came.
         refused: What does not count, with the reason.
+        paths: The files of reports that count, relative to their folder, by key; of those in memory
+            there are none.
     """
 
     groups: Sequence[Group]
     refused: Sequence[Refused] = ()
+    paths: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of groups."""
@@ -89,7 +92,7 @@ class Collection:
         Raises:
             UsageError: A name is malformed.
         """
-        return Collection(matching(self.groups, model, task, recipe))
+        return Collection(matching(self.groups, model, task, recipe), paths=self.paths)
 
     def to_frame(self, *, profiles: bool = False) -> pd.DataFrame:
         """Return a pandas data frame with a row per number and seed.
@@ -134,7 +137,9 @@ def load_results(folder: Path | str, *, judge: Judge | None = None) -> Collectio
     """
     found, refused = loading.read_folder(Path(folder), judge)
     reports = [item.report for item in found]
-    return _collected(reports, refused, loading.marks_of(found, Path(folder)))
+    paths = {item.report.key: item.path for item in found}
+    gathered = _collected(reports, refused, loading.marks_of(found, Path(folder)))
+    return replace(gathered, paths=paths)
 
 
 def collect(reports: Iterable[Report]) -> Collection:

@@ -5,6 +5,7 @@ No metric is known by name here: whatever a report's results put into their head
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval.errors import UsageError
@@ -128,6 +129,7 @@ def _by_title(result: MetricResult, decided: Collection[str]) -> list[Headline]:
     return [Headline(title=result.title, at=VERDICT), Headline(title=beside)]
 
 
+@lru_cache(maxsize=1024)
 def brief(metric: str) -> str:
     """Return a metric's parameters that are not usual, with ``...`` for values that are long.
 

@@ -182,8 +182,18 @@ class Group:
         return newest and (newest.result.version, newest.file)
 
     def _newest(self, seed: int, id: str) -> _Made | None:
-        found = [_Made(m, r) for r in self.by_seed[seed] for m in r.metrics if m.id == id]
-        return max(found, key=_Made.age, default=None)
+        return self._newest_of.get((seed, id))
+
+    @cached_property
+    def _newest_of(self) -> dict[tuple[int, str], _Made]:
+        """Return the result that counts by seed and id: the newest, the first of equals."""
+        found: dict[tuple[int, str], _Made] = {}
+        for seed, reports in self.by_seed.items():
+            for made in (_Made(result, report) for report in reports for result in report.metrics):
+                known = found.get((seed, made.result.id))
+                if known is None or made.age() > known.age():
+                    found[seed, made.result.id] = made
+        return found
 
     def numbers(self, id: str, at: str = "") -> dict[int, Number]:
         """Return a number by seed.

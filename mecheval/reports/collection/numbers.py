@@ -178,6 +178,11 @@ def over_seeds(numbers: Mapping[int, Number]) -> OverSeeds:
     )  # fmt: skip
 
 
+def mean_of(numbers: Iterable[Number]) -> float:
+    """Return the mean of numbers that are all there, without the interval of :func:`over_seeds`."""
+    return float(np.mean([float(each.value) for each in numbers if each.value is not None]))
+
+
 def common_range(numbers: Mapping[int, Number]) -> OverSeeds:
     """Return what lies in the intervals of all seeds' numbers; low is above high if nothing does.
 

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval import stats
 from mecheval.errors import UsageError
-from mecheval.reports.collection.numbers import SEED, difference, over_seeds, paired_units
+from mecheval.reports.collection.numbers import (
+    SEED,
+    difference,
+    mean_of,
+    over_seeds,
+    paired_units,
+)
 from mecheval.reports.labels import model_key, procedure
 
 if TYPE_CHECKING:
@@ -78,7 +84,7 @@ def difference_of(one: Group, other: Group, id: str, at: str) -> Found | None:
     if found.mean is None:
         return None
     seeds = tuple(found.values)
-    a, b = (over_seeds({s: side[s] for s in seeds}).mean or 0.0 for side in (ours, theirs))
+    a, b = (mean_of([side[seed] for seed in seeds]) for side in (ours, theirs))
     differences_S = [*found.values.values()]
     if len(seeds) == 1 and not at:
         by_example = _by_example(one, other, id, seeds[0])

@@ -37,18 +37,21 @@ def markdown(
         by_pair.setdefault((each.model, each.task), []).append(each)
     parts = [_sides(sides)]
     parts += [
-        titled([f"{model} on {task}"], HEADERS, [_row(each) for each in same])
+        titled([f"{model} on {task}"], HEADERS, [row(each) for each in same])
         for (model, task), same in by_pair.items()
     ]
+    parts += [*legend(differences), bullets(warnings)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def legend(differences: Sequence[Difference]) -> list[str]:
+    """Return what the intervals and p values are, a paragraph each."""
     n_tested = sum(each.p is not None for each in differences)
     many = (
         (f"the {n_tested} differences", "have") if n_tested != 1 else ("the one difference", "has")
     )
-    parts.append(LEGEND.format(*many))
-    if any(_is_marked(each) for each in differences):
-        parts.append(NOT_TESTED)
-    parts.append(bullets(warnings))
-    return "\n\n".join(part for part in parts if part)
+    marked = any(_is_marked(each) for each in differences)
+    return [LEGEND.format(*many), *([NOT_TESTED] if marked else [])]
 
 
 def as_json(comparison: Mapping[str, Any]) -> str:
@@ -69,7 +72,8 @@ def _sides(sides: Sequence[Side]) -> str:
     return table(headers, cells)
 
 
-def _row(each: Difference) -> list[str]:
+def row(each: Difference) -> list[str]:
+    """Return a difference as a row of the table below :data:`HEADERS`."""
     if each.verdicts is not None:
         return [each.title, *each.verdicts, "", "", "", "", _count(each.n, each.unit)]
     if each.a is None or each.b is None or each.difference is None:

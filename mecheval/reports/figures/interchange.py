@@ -6,7 +6,7 @@ bottom to its top. Shape suffixes: ``Y`` sites, ``G`` roles.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from mecheval.reports.drawing.canvas import Panel, Room, Words
 from mecheval.reports.drawing.intervals import seeds_sentence
 from mecheval.reports.drawing.paging import Pages, numbered
 from mecheval.reports.drawing.sheets import caption, flags, not_drawn, titles
+from mecheval.reports.drawing.site_map import AXES, Map, map_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,23 +30,6 @@ if TYPE_CHECKING:
 MOST, COLUMNS = 18, 3
 _ROW, _MOST_ROWS = 0.135, 20  # inches of a site, and the sites that get as much
 _BEYOND = 1.005  # what is written as more than 1
-AXES = ["component", "layer", "role"]
-
-
-class Map(NamedTuple):
-    """Shares by site and role, from the first layer's input to the last one's output.
-
-    Attributes:
-        sites: Component and layer of every row.
-        roles: The columns.
-        value_YG: Mean over seeds of what comes back; NaN where a model has no such site.
-        trivial_YG: Whether it is the same in any model.
-    """
-
-    sites: Sequence[tuple[str, int]]
-    roles: Sequence[str]
-    value_YG: np.ndarray
-    trivial_YG: np.ndarray
 
 
 def draw(sheet: Sheet) -> list[Drawing]:
@@ -85,31 +69,6 @@ def _page(said: Words, groups: Sequence[Group], maps: Sequence[Map], id: str) ->
     for panel, found in zip(axes, maps, strict=True):
         _panel(panel, found)
     return drawing
-
-
-def map_of(group: Group, id: str) -> Map | None:
-    """Arrange a model's shares by site; None where no seed has any."""
-    profile = group.profile(id)
-    if profile is None or list(profile.axes) != AXES:
-        return None
-    components = [str(name) for name in profile.index["component"]]
-    layers = [int(layer) for layer in profile.index["layer"]]
-    trivial = heat.trivial(profile)
-    rows = [
-        (name, layer)
-        for layer in layers
-        for name in components
-        # What leaves a block enters the next one: it is named once.
-        if name != "block_out" or layer == layers[-1] or "block_in" not in components
-    ]
-    at = [(components.index(name), layers.index(layer)) for name, layer in rows]
-    there = [i for i, place in enumerate(at) if np.isfinite(profile.mean_X[place]).any()]
-    return Map(
-        [rows[i] for i in there],
-        [str(role) for role in profile.index["role"]],
-        np.array([profile.mean_X[at[i]] for i in there]),
-        np.array([trivial[at[i]] for i in there], bool),
-    )
 
 
 def _same_in_any(maps: Sequence[Map]) -> list[tuple[str, int]]:

@@ -1,0 +1,1 @@
+"""One page of HTML that shows reports: tables first, pictures on a click, nothing fetched."""
