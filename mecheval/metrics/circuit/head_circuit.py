@@ -12,7 +12,7 @@ import torch
 
 from mecheval.interventions.activations import activations
 from mecheval.metrics.circuit.gap import Gap
-from mecheval.metrics.circuit.head_paths import Paths, Unit
+from mecheval.metrics.circuit.head_paths import Paths
 from mecheval.metrics.circuit.head_scores import (
     SCORES,
     candidates,
@@ -20,12 +20,11 @@ from mecheval.metrics.circuit.head_scores import (
     least_likely_first,
     scores_of,
 )
+from mecheval.metrics.circuit.held_layers import Unit
 from mecheval.metrics.circuit.named_circuit import named_circuit
 from mecheval.models.sites import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
     from mecheval.metrics.subject import Subject
@@ -70,7 +69,7 @@ def head_circuit(paths: Paths, gap: Gap, rng: np.random.Generator, *, most: int)
     weight_RP, scores = gap.weights(rng), scores_of(paths)
     first, last = candidates(paths, scores, most)
     whole = [Unit(layer, None) for layer in sorted({unit.layer for unit in last})]
-    patched_FUP = _patched(paths, first, [*last, *whole])
+    patched_FUP = paths.between(first, [*last, *whole]).cpu().numpy()
     single_FUP, joint_FUP = patched_FUP[:, : len(last)], patched_FUP[:, len(last) :]
     doubtful = (
         least_likely_first(first, scores, "value_to_key"),
@@ -80,7 +79,7 @@ def head_circuit(paths: Paths, gap: Gap, rng: np.random.Generator, *, most: int)
         gap, weight_RP, (first, last), single_FUP, doubtful,
         lambda f, u: paths.together(f, u).cpu().numpy(),
     )  # fmt: skip
-    direct_VP = np.stack([paths.direct(unit).cpu().numpy() for unit in paths.units])
+    direct_VP = paths.direct(paths.units).cpu().numpy()
     return {
         "estimate": named.estimate,
         "verdict": named.verdict,
@@ -98,15 +97,6 @@ def head_circuit(paths: Paths, gap: Gap, rng: np.random.Generator, *, most: int)
             "joint": gap.profile({"from": first, "to": whole}, joint_FUP, weight_RP),
         },
     }
-
-
-def _patched(paths: Paths, first: Sequence[Unit], last: Sequence[Unit]) -> np.ndarray:
-    """Return the readouts ``(F, U, P)`` of all paths; NaN where the last unit is no later one."""
-    patched_FUP = np.full((len(first), len(last), len(paths.value_P)), np.nan)
-    for i, unit in enumerate(first):
-        later = [j for j, other in enumerate(last) if other.layer > unit.layer]
-        patched_FUP[i, later] = paths.path(unit, [last[j] for j in later]).cpu().numpy()
-    return patched_FUP
 
 
 def _off(paths: Paths, gap: Gap) -> float:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mecheval.metrics.circuit.gap import Gap
-    from mecheval.metrics.circuit.head_paths import Unit
+    from mecheval.metrics.circuit.held_layers import Unit
 
     Ends = tuple[Sequence[Unit], Sequence[Unit]]
     Together = Callable[[Sequence[Unit], Sequence[Unit]], np.ndarray]

@@ -98,7 +98,7 @@ class WriteEffects:
 
 def write_effects(subject: Subject, pairs: Pairs, *, max_offset: int) -> WriteEffects:
     """Exchange activations and memory at the offsets from ``FIRST`` to ``max_offset``."""
-    own_PO = pairs.changed_P[:, None] + np.arange(FIRST, max_offset + 1)
+    own_PO = pairs.source_P[:, None] + np.arange(FIRST, max_offset + 1)
 
     def patched(components: Sequence[str], direction: Direction) -> RecoveryGrid:
         return recovery_grid(
@@ -116,6 +116,6 @@ def write_effects(subject: Subject, pairs: Pairs, *, max_offset: int) -> WriteEf
 
     noising = patched((*COMPONENTS, *MEMORY), "noising")
     denoising = patched(("write",), "denoising")
-    far_P = pairs.readout_P - pairs.changed_P > max_offset
+    far_P = pairs.readout_P - pairs.source_P > max_offset
     kept_P = far_P & (noising.clean > 0) & ((noising.corrupted < 0) | ~pairs.answered_P)
     return WriteEffects(noising, denoising, kept_P, far_P)
