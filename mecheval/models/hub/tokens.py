@@ -113,14 +113,14 @@ def _drawn_tokens(tokenizer: Any, task: Task, vocab_size: int, *, name: str) -> 
     """Draw as many distinct tokens that are not special as a task has symbols behind BOS."""
     n, special = len(task.symbols) - 1, {*tokenizer.all_special_ids, _bos(tokenizer, vocab_size)}
     ordinary = [i for i in range(min(len(tokenizer), vocab_size)) if i not in special]
-    kind = "tokens that are not special"
+    kind = "not special"
     if task.in_words:
         texts = tokenizer.convert_ids_to_tokens(ordinary)
         ordinary = [i for i, text in zip(ordinary, texts, strict=True) if _WORD.fullmatch(text)]
-        ordinary, kind = ordinary[: max(n, COMMON)], "tokens that are words"
+        ordinary, kind = ordinary[: max(n, COMMON)], "words"
     if len(ordinary) < n:
         raise UsageError(
-            f"The task needs {n} {kind}, and '{name}' has {len(ordinary)}. "
+            f"The task needs {n} tokens, and '{name}' has {len(ordinary)} that are {kind}. "
             f"Give it a smaller vocabulary, or new tokens: {name}[symbols=added]."
         )
     drawn = seeding.stream(0, "ordinary_tokens").choice(len(ordinary), n, replace=False)

@@ -1,0 +1,70 @@
+"""A key of several tokens is exchanged, and put back, as one; what a part of it would say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hand_built import results_of
+from run_induction import run_subject, with_one_token_exchanged
+
+from mecheval.metrics.intervention.shares import ROLES, positions_of, restored, spans_of
+
+SUBJECT = run_subject(3)
+
+
+def test_a_part_of_the_key_is_no_key() -> None:
+    """What matches three tokens finds them by two; only another run leaves nothing to find."""
+    clean_P, exchanged_P = with_one_token_exchanged(SUBJECT, 32)
+    pairs = SUBJECT.pairs(32, SUBJECT.length, kind="key")
+    found = restored(SUBJECT, pairs, (), kind="key")
+    assert clean_P.min() > 0.95
+    assert exchanged_P.mean() > 0.5 > 0.25 > found.corrupted_P.mean()
+
+
+def test_the_whole_run_is_exchanged_and_put_back() -> None:
+    results = results_of(SUBJECT, "interchange", n_pairs=32)
+    result = results["interchange/key"]
+    assert result.value == pytest.approx(1, abs=0.02)
+    assert result.scalars["layer"] == 1
+    assert result.scalars["trivial_error"] < 1e-4
+    cells = {
+        tuple(index): (value, trivial)
+        for index, value, trivial in zip(
+            _index(result.profile), np.ravel(result.profile.value),
+            np.ravel(result.profile.marks["trivial"]), strict=True,
+        )
+    }  # fmt: skip
+    assert cells["block_in", 0, "key"] == (pytest.approx(1), True)
+    assert cells["block_in", 1, "key"] == (pytest.approx(0, abs=0.05), False)
+    assert cells["block_in", 1, "value"] == (pytest.approx(1, abs=0.02), False)
+
+
+def _index(profile) -> list[tuple]:
+    axes = [profile.index[name] for name in ("component", "layer", "role")]
+    return [(a, b, c) for a in axes[0] for b in axes[1] for c in axes[2]]
+
+
+def test_its_mechanism_is_induction() -> None:
+    results = results_of(SUBJECT, "mechanism", n_pairs=32)
+    assert results["mechanism/retrieval"].verdict == "induction"
+    assert results["mechanism/retrieval"].value == 1
+    assert results["mechanism/binding"].verdict == "earlier mixer"
+
+
+def test_its_circuit_is_all_heads_that_bring_a_part() -> None:
+    (result,) = results_of(SUBJECT, "induction_circuit", n_pairs=32).values()
+    assert result.verdict == "L0H0 + L0H1 + L0H2 -> L1H0"
+    assert result.value == pytest.approx(1, abs=0.02)
+    assert result.scalars["single"] < 0.6
+
+
+def test_what_stands_where() -> None:
+    pairs = SUBJECT.pairs(8, SUBJECT.length, kind="key")
+    position_GP, spans_G = positions_of(pairs), spans_of(pairs)
+    key, value = ROLES.index("key"), ROLES.index("value")
+    assert spans_G == tuple(3 if role == "key" else 1 for role in ROLES)
+    assert (position_GP[value] - position_GP[key] == 3).all()
+    differs_PT = pairs.clean.tokens_BT != pairs.corrupted.tokens_BT
+    for row, first in enumerate(position_GP[key]):
+        assert np.flatnonzero(differs_PT[row]).tolist() == [first, first + 1, first + 2]
+    assert (pairs.source_P == pairs.clean.roles["key"]).all()
