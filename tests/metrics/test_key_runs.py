@@ -7,7 +7,15 @@ import pytest
 from hand_built import results_of
 from run_induction import run_subject, with_one_token_exchanged
 
-from mecheval.metrics.intervention.shares import ROLES, positions_of, restored, spans_of
+from mecheval.metrics.intervention.mechanism_evidence import _at_places
+from mecheval.metrics.intervention.mechanism_rule import PLACES, Evidence, retrieval
+from mecheval.metrics.intervention.shares import (
+    ROLES,
+    first_named,
+    positions_of,
+    restored,
+    spans_of,
+)
 
 SUBJECT = run_subject(3)
 
@@ -37,6 +45,9 @@ def test_the_whole_run_is_exchanged_and_put_back() -> None:
     assert cells["block_in", 0, "key"] == (pytest.approx(1), True)
     assert cells["block_in", 1, "key"] == (pytest.approx(0, abs=0.05), False)
     assert cells["block_in", 1, "value"] == (pytest.approx(1, abs=0.02), False)
+    assert cells["block_in", 0, "from_value"] == (pytest.approx(0), True)
+    assert cells["block_in", 1, "from_value"] == (pytest.approx(1, abs=0.02), False)
+    assert cells["mixer_out", 1, "from_value"] == (pytest.approx(1, abs=0.02), False)
 
 
 def _index(profile) -> list[tuple]:
@@ -62,9 +73,39 @@ def test_what_stands_where() -> None:
     pairs = SUBJECT.pairs(8, SUBJECT.length, kind="key")
     position_GP, spans_G = positions_of(pairs), spans_of(pairs)
     key, value = ROLES.index("key"), ROLES.index("value")
-    assert spans_G == tuple(3 if role == "key" else 1 for role in ROLES)
+    several = {"key": 3, "from_value": pairs.clean.n_positions}
+    assert spans_G == tuple(several.get(role, 1) for role in ROLES)
+    there = {
+        role for role, position_P in zip(ROLES, position_GP, strict=True) if (position_P > 0).all()
+    }
+    assert there == {"key", "value", "from_value", "query"}
+    assert first_named(position_GP, spans_G)[ROLES.index("from_value")].all()
     assert (position_GP[value] - position_GP[key] == 3).all()
     differs_PT = pairs.clean.tokens_BT != pairs.corrupted.tokens_BT
     for row, first in enumerate(position_GP[key]):
         assert np.flatnonzero(differs_PT[row]).tolist() == [first, first + 1, first + 2]
     assert (pairs.source_P == pairs.clean.roles["key"]).all()
+
+
+@pytest.mark.parametrize(
+    ("from_value", "key", "verdict"),
+    [(1.0, 0.1, "induction"), (0.1, 1.0, "direct late"), (0.1, 0.1, "undefined")],
+)
+def test_what_value_and_query_hold_together_is_bound(
+    from_value: float, key: float, verdict: str
+) -> None:
+    """Neither is enough alone where what matches tokens also asks whether those before match."""
+    share_RLG = np.full((1, 3, len(ROLES)), np.nan)
+    for role, cuts in {
+        "key": [1, key, 0],
+        "value": [0, 0, 0],
+        "query": [0, 0, 1],
+        "from_value": [0, from_value, 1],
+    }.items():
+        share_RLG[0, :, ROLES.index(role)] = cuts
+    block_in_RLS = _at_places(share_RLG)
+    assert block_in_RLS[0, :, PLACES.index("value+1")].tolist() == [0, from_value, 0]
+    nothing_RLS = np.zeros_like(block_in_RLS)
+    evidence = Evidence(block_in_RLS, nothing_RLS, nothing_RLS, np.zeros((1, 3)))
+    said = ("induction", "direct early", "direct late", "mixed", "undefined")
+    assert said[int(retrieval(evidence).verdict_R[0])] == verdict

@@ -214,7 +214,7 @@ def test_texts_are_single_characters_while_there_are_enough() -> None:
         ("matched=0", "matched=0; it must be at least 1"),
         ("matched=8,max_length=17", "min_length=17; it must be at least 18 with matched=8"),
         ("matched=8,tokens=9", "tokens=9; it must be at least 10 with matched=8"),
-        ("spelling=letters", "Unknown spelling of induction 'letters'"),
+        ("spelling=letters", "Unknown spelling 'letters' of induction"),
     ],
 )
 def test_parameters_that_do_not_fit_are_usage_errors(args: str, message: str) -> None:

@@ -56,7 +56,9 @@ def paths_of(subject: Subject, decomposition: Decomposition, kept: Pairs) -> Pat
 
 
 @torch.inference_mode()
-def head_circuit(paths: Paths, gap: Gap, rng: np.random.Generator, *, most: int) -> dict[str, Any]:
+def head_circuit(
+    paths: Paths, gap: Gap, rng: np.random.Generator, *, most: int, least: float
+) -> dict[str, Any]:
     """Return the fields of a result on a model with attention.
 
     Args:
@@ -64,6 +66,7 @@ def head_circuit(paths: Paths, gap: Gap, rng: np.random.Generator, *, most: int)
         gap: Readouts of all pairs.
         rng: Draws resamples.
         most: Most heads at each end of a path.
+        least: Least share of the gap for which a circuit is named.
     """
     gap = Gap(gap.clean_P[gap.kept_P], gap.corrupted_P[gap.kept_P], np.ones(gap.n_kept, bool))
     weight_RP, scores = gap.weights(rng), scores_of(paths)
@@ -77,7 +80,7 @@ def head_circuit(paths: Paths, gap: Gap, rng: np.random.Generator, *, most: int)
     )
     named = named_circuit(
         gap, weight_RP, (first, last), single_FUP, doubtful,
-        lambda f, u: paths.together(f, u).cpu().numpy(),
+        lambda f, u: paths.together(f, u).cpu().numpy(), least=least,
     )  # fmt: skip
     direct_VP = paths.direct(paths.units).cpu().numpy()
     return {

@@ -32,7 +32,9 @@ KIND = "key"
 COMPONENTS = ("block_in", "mixer_out", "conv_out")
 MEMORY = "state"
 
-_KEY, _VALUE, _NEXT = (ROLES.index(role) for role in ("key", "value", "next_key"))
+_KEY, _VALUE, _NEXT, _QUERY, _FROM_VALUE = (
+    ROLES.index(role) for role in ("key", "value", "next_key", "query", "from_value")
+)
 _ROLE_OF = {"between": "next_key"}
 _AT = [ROLES.index(_ROLE_OF.get(place, place)) for place in PLACES]
 
@@ -64,7 +66,7 @@ class Measured:
         told_apart_GP[_NEXT] = position_GP[_NEXT] < position_GP[_VALUE]
         at_places = self.found.only(told_apart_GP)
         block_in_RLS, mixer_out_RLS, conv_out_RLS = (
-            at_places.share(weight_RP, name, direction)[..., _AT] for name in COMPONENTS
+            _at_places(at_places.share(weight_RP, name, direction)) for name in COMPONENTS
         )
         memory_RL = np.full(block_in_RLS.shape[:2], np.nan)
         if self.memory is not None:
@@ -101,6 +103,19 @@ class Measured:
             resampling.bounds(drawn),
             marks={"trivial": np.broadcast_to(known_L, value[0].shape)},
         )
+
+
+def _at_places(share_RLG: np.ndarray) -> np.ndarray:
+    """Return shares at the places of the rules, ``(R, L, S)``.
+
+    Where all from the value on was put back at once, what that brings back beside the value and the
+    query stands behind the value.
+    """
+    share_RLS = share_RLG[..., _AT]
+    if not np.isnan(share_RLG[..., _FROM_VALUE]).all():
+        alone_RL = np.maximum(np.nan_to_num(share_RLG[..., [_VALUE, _QUERY]]), 0.0).sum(-1)
+        share_RLS[..., PLACES.index("value+1")] = share_RLG[..., _FROM_VALUE] - alone_RL
+    return share_RLS
 
 
 @dataclass(frozen=True)
