@@ -19,7 +19,7 @@ from mecheval.metrics.circuit.attention_weights import (
     head_weights,
     uniform_attention,
 )
-from mecheval.metrics.circuit.held_layers import Unit
+from mecheval.metrics.circuit.held_layers import HeldLayers, Unit
 from mecheval.metrics.circuit.memory_paths import memory_paths
 from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.hooks import visiting
@@ -313,6 +313,25 @@ def test_paths_are_what_plain_hooks_make_of_them(
             assert float((made_P - paths.held()).abs().max()) > 1e-4 * scale
         wanted_VP = np.stack([hooked.direct(unit) for unit in units])
         np.testing.assert_allclose(paths.direct(units), wanted_VP, atol=1e-5 * scale)
+
+
+def test_paths_go_through_the_layers_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are, each layer is run once at the readout and once at the value."""
+    subject = subject_of(SMALL)
+    pairs = subject.pairs(4, subject.length, kind="key")
+    paths = head_circuit.paths_of(subject, subject.model.decomposition(), pairs)
+    after, run = HeldLayers._after, []
+    monkeypatch.setattr(
+        HeldLayers,
+        "_after",
+        lambda self, index, *how: run.append(index) or after(self, index, *how),
+    )
+    with torch.no_grad():
+        assert paths.direct(paths.units).shape == (6, 4)
+        assert run == [0, 1, 2]
+        run.clear()
+        paths.between(paths.units[:4], paths.units[2:])
+    assert sorted(run) == [0, 1, 1, 2]
 
 
 def several_units(units: list[Unit]) -> list[tuple[list[Unit], list[Unit]]]:

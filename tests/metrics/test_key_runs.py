@@ -75,9 +75,7 @@ def test_what_stands_where() -> None:
     key, value = ROLES.index("key"), ROLES.index("value")
     several = {"key": 3, "from_value": pairs.clean.n_positions}
     assert spans_G == tuple(several.get(role, 1) for role in ROLES)
-    there = {
-        role for role, position_P in zip(ROLES, position_GP, strict=True) if (position_P > 0).all()
-    }
+    there = {ROLES[g] for g in np.flatnonzero((position_GP > 0).all(1))}
     assert there == {"key", "value", "from_value", "query"}
     assert first_named(position_GP, spans_G)[ROLES.index("from_value")].all()
     assert (position_GP[value] - position_GP[key] == 3).all()
