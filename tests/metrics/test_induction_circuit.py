@@ -321,11 +321,12 @@ def test_paths_go_through_the_layers_together(monkeypatch: pytest.MonkeyPatch) -
     pairs = subject.pairs(4, subject.length, kind="key")
     paths = head_circuit.paths_of(subject, subject.model.decomposition(), pairs)
     after, run = HeldLayers._after, []
-    monkeypatch.setattr(
-        HeldLayers,
-        "_after",
-        lambda self, index, *how: run.append(index) or after(self, index, *how),
-    )
+
+    def counted(self, index: int, *how) -> torch.Tensor:
+        run.append(index)
+        return after(self, index, *how)
+
+    monkeypatch.setattr(HeldLayers, "_after", counted)
     with torch.no_grad():
         assert paths.direct(paths.units).shape == (6, 4)
         assert run == [0, 1, 2]
