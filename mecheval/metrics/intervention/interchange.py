@@ -76,7 +76,7 @@ class Interchange(Metric):
 
     Roles: the task's key, value and next key; ``value+1`` and ``value+2``, what stands behind the
     value; divider; query. A position that has several of them in a pair counts as the first. A key
-    of several tokens is put back whole; behind its value all is, ``from_value``. Where
+    of several tokens is put back whole, and has nothing in particular behind its value. Where
     a pair has no such role, or nothing but divider and queries behind the value, it is left out of
     that role's cells above and below the line.
 
@@ -141,7 +141,7 @@ def _measured(metric: Interchange, subject: Subject, layout: Layout, pairs: Pair
     names = list(dict.fromkeys([*metric.components, *ALWAYS]))
     found = restored(subject, pairs, names, kind=kind)
     weight_RP = resampling.weights(len(pairs), subject.stream("bootstrap", metric.id_of(layout)))
-    shown = found.only(first_named(found.position_GP, found.span_G))
+    shown = found.only(first_named(found.position_GP))
     fields["profile"], necessity = (
         share_profile(shown, names, weight_RP, direction) for direction in DIRECTIONS
     )

@@ -79,8 +79,8 @@ class Mechanism(Metric):
     undefined.
 
     A key of several tokens is exchanged whole, and put back whole. What has matched then stands
-    where the query repeats them, too, beside the value; so all from the value on is put back at
-    once, and what that brings back beside value and query is what stands behind the value.
+    where the query repeats them, too, and neither there nor at the value may be enough alone: what
+    stands behind the value is all that does not go with the key, beside value and query.
 
     The rules, for any number of layers, stand in ``mechanism_rule.py`` and ``binding_rule.py`` of
     ``mecheval/metrics/intervention``. A value is the share of bootstrap resamples of pairs in which
@@ -152,7 +152,7 @@ def judged(
     all_found = measured(subject, pairs)
     weight_RP = resampling.weights(n_scored, subject.stream("bootstrap", "mechanism"))
     weighed = all_found.weighed(weight_RP)
-    shown = all_found.found.only(first_named(all_found.found.position_GP, all_found.found.span_G))
+    shown = all_found.found.only(first_named(all_found.found.position_GP))
     fields = []
     for answer, components in (
         (retrieval_answer(weighed, threshold), ("block_in",)),

@@ -32,9 +32,8 @@ KIND = "key"
 COMPONENTS = ("block_in", "mixer_out", "conv_out")
 MEMORY = "state"
 
-_KEY, _VALUE, _NEXT, _QUERY, _FROM_VALUE = (
-    ROLES.index(role) for role in ("key", "value", "next_key", "query", "from_value")
-)
+_KEY, _VALUE, _NEXT, _QUERY = (ROLES.index(role) for role in ("key", "value", "next_key", "query"))
+_BEHIND = PLACES.index("value+1")
 _ROLE_OF = {"between": "next_key"}
 _AT = [ROLES.index(_ROLE_OF.get(place, place)) for place in PLACES]
 
@@ -66,8 +65,14 @@ class Measured:
         told_apart_GP[_NEXT] = position_GP[_NEXT] < position_GP[_VALUE]
         at_places = self.found.only(told_apart_GP)
         block_in_RLS, mixer_out_RLS, conv_out_RLS = (
-            _at_places(at_places.share(weight_RP, name, direction)) for name in COMPONENTS
+            at_places.share(weight_RP, name, direction)[..., _AT] for name in COMPONENTS
         )
+        if self.found.spans_G[_KEY] > 1:
+            other: Direction = "noising" if direction == "denoising" else "denoising"
+            block_in_RLS[..., _BEHIND] = behind(
+                at_places.share(weight_RP, "block_in", direction),
+                at_places.share(weight_RP, "block_in", other),
+            )
         memory_RL = np.full(block_in_RLS.shape[:2], np.nan)
         if self.memory is not None:
             memory_RL = self.memory.share(weight_RP, MEMORY, direction)[..., 0]
@@ -105,17 +110,19 @@ class Measured:
         )
 
 
-def _at_places(share_RLG: np.ndarray) -> np.ndarray:
-    """Return shares at the places of the rules, ``(R, L, S)``.
+def behind(share_RLG: np.ndarray, other_RLG: np.ndarray) -> np.ndarray:
+    """Return what all from the value on brings back beside value and query alone, ``(R, L)``.
 
-    Where all from the value on was put back at once, what that brings back beside the value and the
-    query stands behind the value.
+    Two runs that differ from the key on are the same run, the one with the other's stream at the
+    key, and the other with the first one's from the value on. So what is brought back there is what
+    is not lost without the key.
+
+    Args:
+        share_RLG: Of block_in at the roles, in one direction.
+        other_RLG: In the other one.
     """
-    share_RLS = share_RLG[..., _AT]
-    if not np.isnan(share_RLG[..., _FROM_VALUE]).all():
-        alone_RL = np.maximum(np.nan_to_num(share_RLG[..., [_VALUE, _QUERY]]), 0.0).sum(-1)
-        share_RLS[..., PLACES.index("value+1")] = share_RLG[..., _FROM_VALUE] - alone_RL
-    return share_RLS
+    alone_RL = np.maximum(np.nan_to_num(share_RLG[..., [_VALUE, _QUERY]]), 0.0).sum(-1)
+    return 1.0 - other_RLG[..., _KEY] - alone_RL
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import Profile
 
-ROLES = ("key", "value", "next_key", "value+1", "value+2", "divider", "query", "from_value")
-"""All roles, in the order in which a position that has several of them is named. The last one is of
-keys of several tokens alone: all positions from the value on."""
+ROLES = ("key", "value", "next_key", "value+1", "value+2", "divider", "query")
+"""All roles, in the order in which a position that has several of them is named."""
 
 MIN_PAIRS = 8
 Direction = Literal["denoising", "noising"]
@@ -146,8 +145,8 @@ def positions_of(pairs: Pairs) -> np.ndarray:
     """Return where each of :data:`ROLES` begins, ``(G, P)``; ``NOWHERE`` in pairs without it.
 
     What is behind the value counts as far as the text goes: before the divider, or before the query
-    where there is none. A position may have several roles. Of a key of several tokens, what has
-    matched stands where these come again, too, so that behind its value all counts as one.
+    where there is none. A position may have several roles. Behind the value of a key of several
+    tokens is nothing in particular: what has matched stands where they come again, too.
     """
     roles, nowhere_P = pairs.clean.roles, np.full(len(pairs), NOWHERE)
     query_P = roles.get("query", pairs.readout_P)
@@ -161,8 +160,7 @@ def positions_of(pairs: Pairs) -> np.ndarray:
 
     key_P, span = pairs.clean.run_of("key") if "key" in roles else (nowhere_P, 1)
     if span > 1:
-        alone = {"key": inside(key_P), "query": query_P}
-        alone |= dict.fromkeys(("value", "from_value"), inside(value_P))
+        alone = {"key": inside(key_P), "value": inside(value_P), "query": query_P}
         return np.stack([alone.get(name, nowhere_P) for name in ROLES])
     found = {
         "key": inside(key_P),
@@ -173,27 +171,18 @@ def positions_of(pairs: Pairs) -> np.ndarray:
         "divider": roles.get("divider", nowhere_P),
         "query": query_P,
     }
-    return np.stack([found.get(name, nowhere_P) for name in ROLES])
+    return np.stack([found[name] for name in ROLES])
 
 
 def spans_of(pairs: Pairs) -> tuple[int, ...]:
-    """Return how many positions each of :data:`ROLES` has, at most."""
-    several = {"from_value": pairs.clean.n_positions}
-    if "key" in pairs.clean.roles:
-        several["key"] = pairs.clean.run_of("key")[1]
-    return tuple(several.get(role, 1) for role in ROLES)
+    """Return how many positions each of :data:`ROLES` has: one, but for a key of several tokens."""
+    span = pairs.clean.run_of("key")[1] if "key" in pairs.clean.roles else 1
+    return tuple(span if role == "key" else 1 for role in ROLES)
 
 
-def first_named(position_GP: np.ndarray, span_G: Sequence[int] = ()) -> np.ndarray:
-    """Say where a role is the first of those at its position in its pair, ``(G, P)``.
-
-    Args:
-        position_GP: Where roles begin.
-        span_G: How many positions they have, one where not given; those of one position are told
-            apart by it.
-    """
-    spans_G = np.array(span_G or (1,) * len(position_GP))
-    earlier_GG = np.tri(len(position_GP), k=-1, dtype=bool) & (spans_G[:, None] == spans_G)
+def first_named(position_GP: np.ndarray) -> np.ndarray:
+    """Say where a role is the first of those at its position in its pair, ``(G, P)``."""
+    earlier_GG = np.tri(len(position_GP), k=-1, dtype=bool)
     same_GGP = position_GP[:, None] == position_GP[None]
     return (position_GP != NOWHERE) & ~(same_GGP & earlier_GG[..., None]).any(1)
 

@@ -36,7 +36,6 @@ ROLES = {
     "value+2": "two positions behind the value",
     "divider": "what stands between the text and the queries",
     "query": "where the key is asked for and the answer is given",
-    "from_value": "all from the value on, at once",
 }
 """The roles of positions in few words; one that has several is named by the first."""
 
