@@ -1,7 +1,7 @@
 """One chunk of a grid: its runs, what is put into them, and the cells that still need a pass.
 
 Shape suffixes: ``P`` runs, ``T`` positions, ``D`` width of a site, ``K`` components, ``I`` patched
-layers, ``J`` patched positions.
+layers, ``J`` patched positions, ``R`` rows (cells), ``S`` positions that a patch spans.
 """
 
 from __future__ import annotations
@@ -40,9 +40,22 @@ class SitePatch:
     base_PTD: Tensor
     donor_PTD: Tensor
 
-    def differs_PT(self) -> Tensor:
-        """Return where something changes."""
-        return (self.base_PTD != self.donor_PTD).any(-1)
+    def differs_PT(self, span: int = 1) -> Tensor:
+        """Return where something changes, at a position or at those that a patch from it spans."""
+        own_PT = (self.base_PTD != self.donor_PTD).any(-1)
+        found_PT = own_PT.clone()
+        for ahead in range(1, min(span, own_PT.shape[1])):
+            found_PT[:, :-ahead] |= own_PT[:, ahead:]
+        return found_PT
+
+    def put(self, run_R: Tensor, position_R: Tensor, span: int) -> tuple[Tensor, Tensor]:
+        """Return what patches of rows put in, ``(R, S, D)``, and where, ``(R, S)``.
+
+        Behind the last position of a sequence is nothing: there a patch ends with it.
+        """
+        spanned_S = torch.arange(span, device=position_R.device)
+        place_RS = (position_R[:, None] + spanned_S).clamp(max=self.donor_PTD.shape[1] - 1)
+        return self.donor_PTD[run_R[:, None], place_RS], place_RS
 
 
 @dataclass

@@ -76,7 +76,7 @@ class Extent(NamedTuple):
 def extent_of(base_runs: BaseRuns, donor: Donor, plan: Plan) -> Extent:
     """Return where a grid has cells that can change something; where it has cells, if none can."""
     first, last = int(first_changes(base_runs, donor).min()), int(base_runs.readout_P.max())
-    inside = [position for position in plan.positions if first <= position <= last]
+    inside = [place for place in plan.positions if first < place + plan.span and place <= last]
     positions = inside or list(plan.positions) or [0]
     layers = plan.layers or (0,)
     return Extent((min(layers), max(layers)), (min(positions), max(positions)))

@@ -249,7 +249,7 @@ def _key(base_runs: BaseRuns, donor: Donor, plan: Plan) -> object:
     parameter = next(base_runs.model.parameters())
     asked_for = None if plan.engine in SEVERAL else plan.engine
     return (
-        base_runs.n_positions, base_runs.read_last, base_runs.kind, plan.components,
+        base_runs.n_positions, base_runs.read_last, base_runs.kind, plan.components, plan.span,
         asked_for, plan.frozen, _kind(donor), parameter.dtype, parameter.device,
     )  # fmt: skip
 

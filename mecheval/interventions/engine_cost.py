@@ -130,11 +130,12 @@ def _cells(base_runs: BaseRuns, donor: Donor, plan: Plan) -> tuple[np.ndarray, n
     """Return per patched position how many runs differ in later layers, and how many in tokens."""
     positions_J1 = np.asarray(plan.positions)[:, None]
     differs_PT = _differs(base_runs, donor)
-    reach_JP = positions_J1 >= _first(differs_PT)
+    reach_JP = positions_J1 + plan.span > _first(differs_PT)
     reach_JP &= positions_J1 <= base_runs.readout_P.cpu().numpy()
     if plan.wanted_JP is not None:
         reach_JP &= plan.wanted_JP
-    different_JP = differs_PT[:, list(plan.positions)].T & reach_JP
+    spanned = [differs_PT[:, first : first + plan.span].any(1) for first in plan.positions]
+    different_JP = np.array(spanned).reshape(reach_JP.shape) & reach_JP
     return reach_JP.sum(1), different_JP.sum(1)
 
 

@@ -41,6 +41,7 @@ def recovery_grid(
     components: Sequence[str] = ("block_in",),
     layers: Sequence[int] | None = None,
     positions: ArrayLike | None = None,
+    span: int = 1,
     readout: Readout = "logit_difference",
     direction: Direction = "denoising",
     frozen: bool = False,
@@ -67,6 +68,7 @@ def recovery_grid(
         layers: Which layers; all where None.
         positions: Which positions ``(J,)``; or ``(B, J)``, for every pair its own, where those
             below 0 or behind the last readout are left NaN; all up to the last readout where None.
+        span: How many positions are patched at once, from each of these on.
         readout: ``logit_difference`` of answer and foil, or ``log_prob`` of the answer.
         direction: ``denoising`` puts clean activations into corrupted runs, ``noising`` corrupted
             ones into clean runs.
@@ -82,8 +84,9 @@ def recovery_grid(
             where it stopped; removed when the grid is whole.
 
     Raises:
-        UsageError: Shapes do not agree, a component, layer or position does not exist, the model is
-            not causal, or the engine that was asked for is not exact for it.
+        UsageError: Shapes do not agree, a component, layer or position does not exist, memory is to
+            be patched at several positions at once, the model is not causal, or the engine that was
+            asked for is not exact for it.
 
     Example:
         >>> import mecheval
@@ -114,7 +117,7 @@ def recovery_grid(
     union = _listed(positions) if own_BJ is None else _union(own_BJ, base)
     plan = plan_of(
         base, components, layers, union,
-        frozen=frozen, engine=engine, batch_size=batch_size, memory=memory,
+        span=span, frozen=frozen, engine=engine, batch_size=batch_size, memory=memory,
         wanted_JP=None if own_BJ is None else (np.asarray(union)[:, None, None] == own_BJ).any(-1),
     )  # fmt: skip
     done, execution = patch(base, Interchange(donor.tokens_PT), plan, partial=partial)

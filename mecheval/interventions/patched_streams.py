@@ -142,7 +142,7 @@ class PatchedStreams:
         model, donor_PW = self.base_runs.model, self._given[component][site]
 
         def patched(rows: slice) -> Mapping[Tap, Visit]:
-            return {model.taps()[site]: putting(donor_PW[rows], self.position_P[rows])}
+            return {model.taps()[site]: putting(donor_PW[rows, None], self.position_P[rows, None])}
 
         tokens_PT = self.base_runs.tokens_PT
         return self._streams(tokens_PT, [layer], self.seen_P(component), patched)[layer]

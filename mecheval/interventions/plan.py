@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mecheval.errors import UsageError
-from mecheval.models.sites import COMPONENTS, Site
+from mecheval.models.sites import COMPONENTS, MEMORY, Site
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,7 @@ class Plan:
         components: Components, in the order of the result.
         layers: Layers, likewise.
         positions: Positions, likewise.
+        span: How many positions a cell patches at once, from its own on.
         frozen: Whether the memory of all later layers is held at the base run's, so that only the
             path through the patched layer's own memory and the residual stream is left.
         engine: One of :data:`ENGINES`.
@@ -47,6 +48,7 @@ class Plan:
     components: tuple[str, ...]
     layers: tuple[int, ...]
     positions: tuple[int, ...]
+    span: int = 1
     frozen: bool = False
     engine: Engine = "auto"
     batch_size: int = 128
@@ -85,7 +87,8 @@ class Plan:
         """Check components, layers, positions and engine.
 
         Raises:
-            UsageError: One of them does not exist, or no blocks were found in the model.
+            UsageError: One of them does not exist, no blocks were found in the model, or what a
+                position remembers is to be patched at several.
         """
         base_runs.model.check_blocks()
         for component in self.components:
@@ -101,6 +104,10 @@ class Plan:
             raise UsageError(
                 f"Positions go from 0 to the last readout {last}; got {list(self.positions)}."
             )
+        remembered = [component for component in self.components if component in MEMORY]
+        if self.span < 1 or (self.span > 1 and remembered):
+            one = f" and {remembered[0]} is that of one position" if remembered else ""
+            raise UsageError(f"A patch spans one position or more{one}; got span={self.span}.")
         if self.engine not in ENGINES:
             raise UsageError(f"Unknown engine '{self.engine}'. Choose among {', '.join(ENGINES)}.")
 

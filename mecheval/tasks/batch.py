@@ -19,6 +19,13 @@ UNSCORED = -100
 UNDEFINED = -1
 """Value of a variable at a position where it has none."""
 
+_FIRST = "_first"
+
+
+def first_of(role: str) -> str:
+    """Return the name under which a batch says where the run of positions of a role begins."""
+    return role + _FIRST
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -28,7 +35,9 @@ class Batch:
         tokens_BT: Indices into the task's symbols, int64; column 0 is BOS.
         targets_BT: The right answer after each position, :data:`UNSCORED` where none is asked.
         variables: Latent states by name, each ``(B, T)``, :data:`UNDEFINED` where they have none.
-        roles: Named positions, each ``(B,)``; every task gives at least ``readout``.
+        roles: Named positions, each ``(B,)``; every task gives at least ``readout``. A role is one
+            position; or, where :func:`first_of` its name is one too, all from there on up to it, as
+            many in every example.
         foil_B: A wrong answer at the readout to hold the right one against, in counterfactuals
             whose change leaves no right one; None where there always is one.
     """
@@ -73,6 +82,12 @@ class Batch:
     def target_at(self, role: str) -> np.ndarray:
         """Return the targets at a role, shape ``(B,)``."""
         return self.targets_BT[np.arange(len(self)), self.roles[role]]
+
+    def run_of(self, role: str) -> tuple[np.ndarray, int]:
+        """Return where the positions of a role begin, shape ``(B,)``, and how many they are."""
+        last_B = self.roles[role]
+        first_B = self.roles.get(first_of(role), last_B)
+        return first_B, 1 + int((last_B - first_B).max(initial=0))
 
     def recoded(self, code_C: np.ndarray) -> Batch:
         """Replace symbol indices by a model's token ids, in tokens and targets.
@@ -135,6 +150,15 @@ class Pairs:
     def changed_P(self) -> np.ndarray:
         """Return the first position at which the two sequences differ."""
         return (self.clean.tokens_BT != self.corrupted.tokens_BT).argmax(1)
+
+    @property
+    def source_P(self) -> np.ndarray:
+        """Return the first changed position; the last one of a role that is exchanged whole."""
+        source_P, roles = self.changed_P, self.clean.roles
+        for role, last_P in roles.items():
+            if first_of(role) in roles:
+                source_P = np.where(source_P == roles[first_of(role)], last_P, source_P)
+        return source_P
 
     def recoded(self, code_C: np.ndarray) -> Pairs:
         """Replace symbol indices by a model's token ids; see :meth:`Batch.recoded`."""

@@ -130,6 +130,11 @@ class Task(ABC):
         return self.symbols
 
     @property
+    def in_words(self) -> bool:
+        """Say whether symbols without strings become words, and not any tokens of a tokenizer."""
+        return False
+
+    @property
     def data_sha256(self) -> str | None:
         """Return the hash of files that examples are taken from; None where none are."""
         return None

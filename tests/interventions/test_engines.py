@@ -72,6 +72,42 @@ def test_tails_equal_hooks_at_every_site(name, readout, pairs) -> None:
     np.testing.assert_array_equal(fast.clean, plain.clean)
 
 
+@pytest.mark.parametrize("span", [2, 4])
+@pytest.mark.parametrize("name", ["transformer", "mamba", "mamba2[d_conv=2]", "lstm", "hyena"])
+def test_positions_patched_together(name: str, span: int, pairs) -> None:
+    """All at once, which is no sum of patches: as in a run that is edited at each of them."""
+    model = build(name, layers=2)
+    pairs["corrupted_BT"][0, 3] = (pairs["clean_BT"][0, 3] + 1) % 7  # two changes, if 3 apart
+    how = {"components": tensors(model), "span": span}
+    fast, plain = (recovery_grid(model, **pairs, **how, engine=e) for e in ("tails", "hooks"))
+    assert fast.execution.engine == "tails"
+    np.testing.assert_allclose(fast.patched, plain.patched, **EXACT)
+    site, first = Site(1, "block_in"), 2
+    clean = torch.as_tensor(trace(model, pairs["clean_BT"], [site])[site])
+
+    def edit(value_BTD: torch.Tensor) -> torch.Tensor:
+        return torch.cat(
+            [value_BTD[:, :first], clean[:, first : first + span], value_BTD[:, first + span :]], 1
+        )
+
+    logits_BTA = mecheval.interventions.answer_logits(
+        model, pairs["corrupted_BT"], list(range(7)), edits={site: edit}
+    )
+    row = np.arange(5)
+    answer, foil = (
+        logits_BTA[row, pairs["readout_B"], pairs[name]] for name in ("answers_B", "foils_B")
+    )
+    np.testing.assert_allclose(plain.component("block_in")[1, first], answer - foil, atol=1e-5)
+    # Before layer 0 a patch of all that differs makes another run of it, and one of a part does not
+    whole = plain.component("block_in")[0, 0, 0] == plain.clean[0]
+    assert whole == (span == 4)
+
+
+def test_memory_is_that_of_one_position(pairs) -> None:
+    with pytest.raises(UsageError, match=r"state is that of one position; got span=2"):
+        recovery_grid(build("transformer", 1), **pairs, components=["state"], span=2)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_memory_of_a_pass_does_not_change_the_result(name, pairs) -> None:
     model = build(name)

@@ -5,19 +5,21 @@ Shape suffixes: ``P`` pairs, ``T`` positions, ``H`` heads, ``X`` what all heads 
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from circuit_subjects import any_answers, checkpoint, result_of, subject_of
 from hf_families import is_new
 
-from mecheval.metrics.circuit import head_circuit, head_scores
+from mecheval.metrics.circuit import head_circuit, head_scores, held_layers
 from mecheval.metrics.circuit.attention_weights import (
     attention_weights,
     head_weights,
     uniform_attention,
 )
-from mecheval.metrics.circuit.head_paths import Unit
+from mecheval.metrics.circuit.held_layers import HeldLayers, Unit
 from mecheval.metrics.circuit.memory_paths import memory_paths
 from mecheval.models.decomposition import Decomposition, Refusal
 from mecheval.models.hooks import visiting
@@ -279,7 +281,10 @@ def _uniform(window: int, key: int, value: int, readout: int) -> tuple[float, fl
     lambda: SMALL, lambda: checkpoint("gpt_neox", num_hidden_layers=3),
     lambda: checkpoint("llama", num_hidden_layers=3),
 ], ids=["transformer", "gpt_neox", "llama"])  # fmt: skip
-def test_paths_are_what_plain_hooks_make_of_them(build) -> None:
+@pytest.mark.parametrize("rows", [1, 2048])
+def test_paths_are_what_plain_hooks_make_of_them(
+    build, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two whole forward passes with every other head held, for every pair of heads."""
     subject = subject_of(build())
     pairs = subject.pairs(4, subject.length, kind="key")
@@ -289,21 +294,45 @@ def test_paths_are_what_plain_hooks_make_of_them(build) -> None:
     with torch.no_grad():
         np.testing.assert_allclose(paths.held(), hooked.readout({}), atol=1e-4 * scale)
         units = paths.units
-        for first in (unit for unit in units if unit.layer < 2):
-            later = [unit for unit in units if unit.layer > first.layer]
-            whole = [Unit(layer, None) for layer in range(first.layer + 1, 3)]
-            made_UP = paths.path(first, [*later, *whole])
-            wanted_UP = np.stack([hooked.path(first, last) for last in [*later, *whole]])
-            np.testing.assert_allclose(made_UP, wanted_UP, atol=1e-5 * scale)
-            assert float((made_UP - paths.held()).abs().max()) > 1e-4 * scale
+        firsts = [unit for unit in units if unit.layer < 2]
+        lasts = [*(unit for unit in units if unit.layer), Unit(1, None), Unit(2, None)]
+        monkeypatch.setattr(held_layers, "ROWS", rows)
+        made_FUP = paths.between(firsts, lasts)
+        for i, j in itertools.product(range(len(firsts)), range(len(lasts))):
+            if lasts[j].layer <= firsts[i].layer:
+                assert made_FUP[i, j].isnan().all()
+                continue
+            wanted_P = hooked.path(firsts[i], lasts[j])
+            np.testing.assert_allclose(made_FUP[i, j], wanted_P, atol=1e-5 * scale)
+        moved_F = (made_FUP - paths.held()).abs().nan_to_num(0).amax((1, 2))
+        assert (moved_F > 1e-4 * scale).all()
         for firsts, lasts in several_units(units):
             wanted_P = hooked.together(firsts, lasts)
             made_P = paths.together(firsts, lasts)
             np.testing.assert_allclose(made_P, wanted_P, atol=1e-5 * scale)
             assert float((made_P - paths.held()).abs().max()) > 1e-4 * scale
-        for unit in units:
-            wanted_P = hooked.direct(unit)
-            np.testing.assert_allclose(paths.direct(unit), wanted_P, atol=1e-5 * scale)
+        wanted_VP = np.stack([hooked.direct(unit) for unit in units])
+        np.testing.assert_allclose(paths.direct(units), wanted_VP, atol=1e-5 * scale)
+
+
+def test_paths_go_through_the_layers_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are, each layer is run once at the readout and once at the value."""
+    subject = subject_of(SMALL)
+    pairs = subject.pairs(4, subject.length, kind="key")
+    paths = head_circuit.paths_of(subject, subject.model.decomposition(), pairs)
+    after, run = HeldLayers._after, []
+
+    def counted(self, index: int, *how) -> torch.Tensor:
+        run.append(index)
+        return after(self, index, *how)
+
+    monkeypatch.setattr(HeldLayers, "_after", counted)
+    with torch.no_grad():
+        assert paths.direct(paths.units).shape == (6, 4)
+        assert run == [0, 1, 2]
+        run.clear()
+        paths.between(paths.units[:4], paths.units[2:])
+    assert sorted(run) == [0, 1, 1, 2]
 
 
 def several_units(units: list[Unit]) -> list[tuple[list[Unit], list[Unit]]]:

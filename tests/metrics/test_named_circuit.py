@@ -13,7 +13,7 @@ import pytest
 
 from mecheval.metrics import resampling
 from mecheval.metrics.circuit.gap import Gap
-from mecheval.metrics.circuit.head_paths import Unit
+from mecheval.metrics.circuit.held_layers import Unit
 from mecheval.metrics.circuit.named_circuit import Named, named_circuit
 
 if TYPE_CHECKING:

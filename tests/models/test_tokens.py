@@ -128,3 +128,27 @@ def test_tasks_without_strings_get_ordinary_tokens() -> None:
         codes(Silent(texts=tuple(map(str, range(70)))), tokenizer)
     with pytest.raises(UsageError, match="has no tokenizer"):
         codes(Silent(texts=task.texts), None)
+
+
+@pytest.mark.parametrize("space", ["\u0120", "\u2581"], ids=["bytes", "sentences"])
+def test_a_task_that_asks_for_words_gets_the_commonest(
+    space: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [f"{space}w{'abcdefgh'[i % 8]}{'xyz'[i // 8]}" for i in range(24)]
+    others = ["word", f"{space}it", f"{space}Word", f"{space}w0rd", "##ing", f"{space}."]
+    tokenizer = word_tokenizer([*others, *words])
+
+    class Worded(Spoken):
+        strings = ()  # type: ignore[assignment]
+        in_words = True  # type: ignore[assignment]
+
+    first = len(tokenizer) - len(words)
+    monkeypatch.setattr("mecheval.models.hub.tokens.COMMON", 12)
+    found = codes(Worded(texts=tuple("abcdef")), tokenizer)
+    assert len({*found}) == 7
+    assert {*found[1:]} <= {*range(first, first + 12)}
+    assert {*codes(Worded(texts=tuple(map(str, range(24)))), tokenizer)[1:]} == {
+        *range(first, first + 24)
+    }
+    with pytest.raises(UsageError, match="needs 25 tokens, and 'm' has 24 that are words"):
+        codes(Worded(texts=tuple(map(str, range(25)))), tokenizer)

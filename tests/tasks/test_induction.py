@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import cache
 
 import numpy as np
@@ -31,11 +30,12 @@ def build(text: str) -> Task:
     return configure(load(spec.name), spec.args, name=spec.name)
 
 
-def assert_labelled(task: Task, batch: Batch) -> None:
+def assert_labelled(task: Task, batch: Batch, matched: int = 1) -> None:
     """Read every sequence from left to right, as someone who remembers what followed what."""
     for row, tokens in enumerate(batch.tokens_BT.tolist()):
-        *before, query = tokens[1:]
-        followed = dict(itertools.pairwise(before))
+        before, query = tokens[1:-1], tuple(tokens[-matched:])
+        runs = zip(*(tokens[1 + place : -matched] for place in range(matched + 1)), strict=False)
+        followed = {tuple(run[:-1]): run[-1] for run in runs}
         answer = followed.get(query)
         targets = batch.targets_BT[row].tolist()
         assert targets[:-1] == [UNSCORED] * (len(tokens) - 1)
@@ -63,10 +63,89 @@ def test_labels_are_those_of_a_reader(text: str) -> None:
         )
         for name, distance in (("value", 1), ("next_key", 2)):
             assert (batch.roles[name] - batch.roles["key"] == distance).all()
+        assert batch.run_of("key")[1] == 1
     for kind in KINDS:
         pairs = draw_pairs(task, stream(0, kind), 40, length=task.max_length, kind=kind)
         assert_labelled(task, pairs.clean)
         assert_labelled(task, pairs.corrupted)
+
+
+LONG = [
+    ("induction[matched=2,tokens=4,max_length=6]", 2),
+    ("induction[matched=3,tokens=9,max_length=20]", 3),
+    ("induction[pretrained]", 8),
+    ("induction[matched=8,max_length=18,tokens=3000]", 8),
+]
+
+
+@pytest.mark.parametrize(("text", "matched"), LONG)
+def test_runs_that_match(text: str, matched: int) -> None:
+    task = build(text)
+    n, lengths = 60, sorted({task.min_length, *task.test_lengths.values()})
+    for length in lengths:
+        batch = task.sample(stream(0, "oracle", length), n, length)
+        assert_labelled(task, batch, matched)
+        run_BM, (first_B, span) = batch.tokens_BT[:, -matched:], batch.run_of("key")
+        assert span == matched
+        assert (batch.roles["key"] - first_B == matched - 1).all()
+        for place in range(matched):
+            column_B = batch.tokens_BT[np.arange(n), first_B + place]
+            assert np.array_equal(column_B, run_BM[:, place])
+            here_BT = batch.tokens_BT[:, 1:] == run_BM[:, [place]]
+            assert here_BT.sum(1).tolist() == [2] * n, "at its key and at the query alone"
+        assert (batch.roles["value"] - batch.roles["key"] == 1).all()
+        assert (batch.roles["value"] <= length - matched).all()
+    firsts = task.sample(stream(0, "places"), 4000, task.max_length).run_of("key")[0]
+    n_places = min(task.max_length // 2, task.max_length - 2 * matched)
+    assert {*firsts.tolist()} == {*range(1, n_places + 1)}
+
+
+@pytest.mark.parametrize(("text", "matched"), LONG)
+def test_the_whole_run_is_the_key(text: str, matched: int) -> None:
+    """Every pair has another answer or none, and nothing of the run is left to match."""
+    task, n = build(text), 100
+    row_B1, run_M = np.arange(n)[:, None], np.arange(matched)
+    for kind in KINDS:
+        pairs = draw_pairs(task, stream(0, kind), n, length=task.max_length, kind=kind)
+        assert_labelled(task, pairs.corrupted, matched)
+        differs_BT = pairs.clean.tokens_BT != pairs.corrupted.tokens_BT
+        assert not differs_BT[:, -matched:].any()
+        assert (pairs.foils_P != pairs.answers_P).all()
+        assert (pairs.answered_P == (kind == "value")).all()
+        key_BM = pairs.clean.run_of("key")[0][:, None] + run_M
+        if kind in ("key", "pair"):
+            assert differs_BT[row_B1, key_BM].all()
+            assert (differs_BT.sum(1) == matched + (kind == "pair")).all()
+            assert np.array_equal(pairs.source_P, pairs.clean.roles["key"])
+        if kind == "value":
+            assert np.array_equal(pairs.source_P, pairs.clean.roles["value"])
+            assert (differs_BT.sum(1) == 1).all()
+        left_BTM = (
+            pairs.corrupted.tokens_BT[:, :-matched, None]
+            == (pairs.clean.tokens_BT[:, None, -matched:])
+        )
+        assert left_BTM.any() == (kind == "value")
+    if task.tokens > 4:  # of so few there may be no other to hold the answer against
+        every = task.counterfactual_of("key", pairs.clean, stream(0, "every"))
+        assert (every.tokens_BT != pairs.clean.tokens_BT).any(1).all(), "none stays as it is"
+
+
+@pytest.mark.parametrize("text", [text for text, _ in LONG[1:]])
+def test_contract_of_runs_that_match(text: str) -> None:
+    assert not [str(check) for check in check_task(build(text)) if check.passed is False]
+
+
+def test_what_was_published_keeps_its_parameters() -> None:
+    assert build("induction").params == {
+        "longer": (2,), "min_length": 64, "max_length": 64, "tokens": 64
+    }  # fmt: skip
+    assert build("induction[pretrained]").params["matched"] == 8
+
+
+def test_words_are_left_to_the_tokenizer() -> None:
+    task = build("induction[spelling=words]")
+    assert (task.strings, task.in_words) == ((), True)
+    assert not build("induction[tokens=95]").in_words
 
 
 @pytest.mark.parametrize("tokens", [4, 64, 5000])
@@ -132,6 +211,10 @@ def test_texts_are_single_characters_while_there_are_enough() -> None:
         ("tokens=2", "tokens=2; it must be at least 3"),
         ("min_length=3", "min_length=3; it must be at least 4"),
         ("min_length=70", "give 1 <= min_length <= max_length"),
+        ("matched=0", "matched=0; it must be at least 1"),
+        ("matched=8,max_length=17", "min_length=17; it must be at least 18 with matched=8"),
+        ("matched=8,tokens=9", "tokens=9; it must be at least 10 with matched=8"),
+        ("spelling=letters", "Unknown spelling 'letters' of induction"),
     ],
 )
 def test_parameters_that_do_not_fit_are_usage_errors(args: str, message: str) -> None:

@@ -12,10 +12,12 @@ from mecheval.registry import Registry
 from mecheval.seeding import stream
 from mecheval.tasks import Batch, Task
 from mecheval.tasks.checks import check_task
+from mecheval.tasks.contract import configure
 from mecheval.tasks.splits import draw, draw_pairs
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tasks.json"
 NAMES = [entry.name for entry in Registry().entries("task") if "/" not in entry.name]
+PRESETS = [("induction", "pretrained")]
 N_CHECKS = 15
 
 
@@ -57,10 +59,12 @@ def golden_task(name: str, folder: Path) -> Task:
     return cls(folder=write_source(folder)) if reads_files else cls()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_output_changes_only_with_the_version(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "preset"), [*((name, "") for name in NAMES), *PRESETS])
+def test_output_changes_only_with_the_version(name: str, preset: str, tmp_path: Path) -> None:
     task = golden_task(name, tmp_path)
-    label = f"{name}@{task.card.version}"
+    if preset:
+        task = configure(type(task), {"preset": preset}, name=name)
+    label = f"{name}@{task.card.version}" + (f"[{preset}]" if preset else "")
     golden = json.loads(GOLDEN.read_text())
     assert golden.get(label) == fingerprint(task), (
         f"The output of {label} is not the one in tests/golden/tasks.json. If the generator was "
@@ -73,7 +77,8 @@ def test_output_changes_only_with_the_version(name: str, tmp_path: Path) -> None
 def test_every_published_version_has_a_line_in_the_change_log() -> None:
     readme = (Path(__file__).parents[2] / "task_registry" / "README.md").read_text()
     log = readme.partition("## Change log")[2]
-    missing = [label for label in json.loads(GOLDEN.read_text()) if f"`{label}`" not in log]
+    labels = {label.partition("[")[0] for label in json.loads(GOLDEN.read_text())}
+    missing = [label for label in labels if f"`{label}`" not in log]
     assert not missing
 
 

@@ -1,6 +1,7 @@
 """The middle engine: whole blocks from the patched layer on, for models that only run in blocks.
 
-Shape suffixes: ``P`` base runs, ``T`` positions, ``R`` rows (cells), ``D`` width of the stream.
+Shape suffixes: ``P`` base runs, ``T`` positions, ``R`` rows (cells), ``S`` positions that a patch
+spans, ``D`` width of the stream.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def _cells(chunk: Chunk) -> _Cells:
     positions_J = torch.as_tensor(chunk.plan.positions, device=chunk.base_P.device)
     layers, places, js, runs = [], [], [], []
     for k, i, site in chunk.present():
-        differs_PJ = chunk.site_patches[site].differs_PT()[:, positions_J]
+        differs_PJ = chunk.site_patches[site].differs_PT(chunk.plan.span)[:, positions_J]
         j_R, run_R = (differs_PJ.T & chunk.pending_KIJP[k, i]).nonzero().unbind(1)
         layers.append(torch.full_like(j_R, site.layer))
         places.append(j_R.new_tensor([k, i]).expand(len(j_R), 2))
@@ -112,7 +113,7 @@ def _entering(blocks: Replay, chunk: Chunk, cells: _Cells, first: int) -> Tensor
     component, layer, run_R = chunk.plan.components[k], chunk.plan.layers[i], cells.run_R
     site_patch = chunk.site_patches[Site(layer, component)]
     position_R = torch.as_tensor(chunk.plan.positions, device=run_R.device)[cells.j_R]
-    donor_RD = site_patch.donor_PTD[run_R, position_R]
+    donor_RSD, place_RS = site_patch.put(run_R, position_R, chunk.plan.span)
     tap = chunk.base_runs.model.taps()[site_patch.site]
-    with visiting({tap: putting(donor_RD, position_R - first)}):
+    with visiting({tap: putting(donor_RSD, place_RS - first)}):
         return blocks.run(layer, chunk.base[Site(layer, "block_in")][run_R, first:], run_R)

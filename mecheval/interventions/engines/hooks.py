@@ -3,7 +3,7 @@
 This is what the faster engines are held against.
 
 Shape suffixes: ``P`` runs, ``T`` positions, ``D`` width of a site, ``J`` patched positions, ``R``
-rows: the (position, run) cells of one site.
+rows: the (position, run) cells of one site, ``S`` positions that a patch spans.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def run_hooks(chunk: Chunk, budget: Budget) -> None:
     positions_J = torch.as_tensor(chunk.plan.positions, device=chunk.base_P.device)
     for k, i, site in chunk.present():
         site_patch = chunk.site_patches[site]
-        differs_JP = site_patch.differs_PT()[:, positions_J].T & chunk.pending_KIJP[k, i]
+        differs_JP = site_patch.differs_PT(chunk.plan.span)[:, positions_J].T
+        differs_JP = differs_JP & chunk.pending_KIJP[k, i]
         j_R, run_R = differs_JP.nonzero().unbind(1)
 
         def patched(rows: slice, site_patch=site_patch, j_R=j_R, run_R=run_R) -> Tensor:
@@ -40,23 +41,23 @@ def run_hooks(chunk: Chunk, budget: Budget) -> None:
 
 
 def patched_rows(chunk: Chunk, site_patch: SitePatch, run_R: Tensor, position_R: Tensor) -> Tensor:
-    """Return the readout ``(R,)`` of runs whose activation at one position is the donor's."""
+    """Return the readout ``(R,)`` of runs whose activation where a patch is is the donor's."""
     base_runs = chunk.base_runs
     tap = base_runs.model.taps()[site_patch.site]
-    with visiting({tap: putting(site_patch.donor_PTD[run_R, position_R], position_R)}):
+    with visiting({tap: putting(*site_patch.put(run_R, position_R, chunk.plan.span))}):
         logits_R1C = base_runs.model.logits_at(
             base_runs.tokens_PT[run_R], base_runs.readout_P[run_R, None]
         )
     return base_runs.value(logits_R1C[:, 0], run_R)
 
 
-def putting(donor_RD: Tensor, position_R: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return a visit that replaces one position of every row."""
-    row_R = torch.arange(len(position_R), device=position_R.device)
+def putting(donor_RSD: Tensor, position_RS: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return a visit that replaces some positions of every row."""
+    row_R1 = torch.arange(len(position_RS), device=position_RS.device)[:, None]
 
     def replace(value_RTD: Tensor) -> Tensor:
         value_RTD = value_RTD.clone()
-        value_RTD[row_R, position_R] = donor_RD.to(value_RTD)
+        value_RTD[row_R1, position_RS] = donor_RSD.to(value_RTD)
         return value_RTD
 
     return replace

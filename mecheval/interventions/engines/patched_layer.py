@@ -4,8 +4,8 @@ What is the base runs' is looked at where it lies, and copied only where runs ar
 others: at small widths copies of signals take longer than any other part of a tail but products.
 Mixers get it to read, not to write.
 
-Shape suffixes: ``R`` rows (cells), ``N`` positions of a tail, ``W`` positions in reach of a patch,
-``D`` width of the stream, ``X`` any.
+Shape suffixes: ``R`` rows (cells), ``N`` positions of a tail, ``S`` those that a patch spans, ``W``
+those in reach of it, ``D`` width of the stream, ``X`` any.
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ class PatchedLayers:
     def run(self, group: CellGroup, position: int, only: Only) -> Tensor:
         """Return the stream behind the layer, ``(R, N, D)``, or ``(R, 1, D)`` at ``only``."""
         base = self.bases[group.layer]
-        value_R1D = None if group.value_RD is None else group.value_RD[:, None]
-        stream_RND = _changed(base.stream_PTD[group.runs, position:], value_R1D, only)
+        stream_RND = _changed(base.stream_PTD[group.runs, position:], group.value_RSD, only)
         mixed_RND = self._mixed(group, position, only)
         resid_mid_RND = base.layer.join(stream_RND, mixed_RND)
         mlp_out_RND = self._parallel_mlp_out(group, position, only)
@@ -50,13 +49,13 @@ class PatchedLayers:
         return base.layer.closed(resid_mid_RND, mlp_out_RND)
 
     def _parallel_mlp_out(self, group: CellGroup, position: int, only: Only) -> Tensor | None:
-        """Return the output of a feed-forward part beside the mixer: it differs at one position."""
-        base, mlp_out_R1D = self.bases[group.layer], group.mlp_out_R1D
+        """Return the output of a feed-forward part beside the mixer: it differs at the patch."""
+        base, mlp_out_RSD = self.bases[group.layer], group.mlp_out_RSD
         if base.mlp_out_PTD is None or base.layer.feed is None:
             return None
-        if mlp_out_R1D is None and group.value_RD is not None:
-            mlp_out_R1D = base.layer.feed(group.value_RD[:, None])
-        return _changed(base.mlp_out_PTD[group.runs, position:], mlp_out_R1D, only)
+        if mlp_out_RSD is None and group.value_RSD is not None:
+            mlp_out_RSD = base.layer.feed(group.value_RSD)
+        return _changed(base.mlp_out_PTD[group.runs, position:], mlp_out_RSD, only)
 
     def _mixed(self, group: CellGroup, position: int, only: Only) -> Tensor:
         """Return the output of the mixer, ``(R, N, D)`` or ``(R, 1, D)``."""
@@ -72,7 +71,7 @@ class PatchedLayers:
                 part_RNX[:, 0] = donor_RX
             return at(mixing.reread(tail, written, state), only)
         if group.component in mixing.late:
-            edit = putting(group.component, group.donor[0][:, None])
+            edit = putting(group.component, group.donor[0])
             return mixing.output(tail, state, only=only, edit=edit)
         # Only W positions in reach of the patch signal anything new; the rest of the tail stands.
         near = self._projected(group, position, state)
@@ -91,18 +90,19 @@ class PatchedLayers:
         base, edit = self.bases[group.layer], unchanged
         mixing = base.layer.mixing
         inner = group.component in mixing.inner
-        # A patch behind the convolution reaches the signals of its own position alone.
-        reach = 1 if inner else mixing.reach
+        patched = group.donor[0] if group.value_RSD is None else group.value_RSD
+        # A patch behind the convolution reaches the signals of its own positions alone.
+        reach = patched.shape[1] + (0 if inner else mixing.reach - 1)
         window_RWD = base.stream_PTD[group.runs, position : position + reach]
-        if group.value_RD is None:
+        if group.value_RSD is None:
             window_RWD = window_RWD.clone()  # a module of somebody else's may write into it
         else:
-            window_RWD = _changed(window_RWD, group.value_RD[:, None], None)
+            window_RWD = _changed(window_RWD, group.value_RSD, None)
         normed_RWD = base.entered(window_RWD, group.runs, position)
         if inner:
-            edit = putting(group.component, group.donor[0][:, None])
+            edit = putting(group.component, patched)
         elif group.component == "mixer_in":
-            normed_RWD = torch.cat([group.donor[0][:, None].to(normed_RWD), normed_RWD[:, 1:]], 1)
+            normed_RWD = _changed(normed_RWD, patched, None)
         return mixing.project(normed_RWD, state, edit=edit)
 
     def _remembering(self, group: CellGroup, position: int, tail: Signals, only: Only) -> Tensor:
@@ -131,13 +131,15 @@ class PatchedLayers:
         return torch.cat([own_R1D, mixed_RND], 1)
 
 
-def _changed(tail_RND: Tensor, first_R1D: Tensor | None, only: Only) -> Tensor:
-    """Return a tail with another first position, if there is one; or what is wanted of it."""
-    if first_R1D is None:
+def _changed(tail_RND: Tensor, first_RSD: Tensor | None, only: Only) -> Tensor:
+    """Return a tail with other first positions, if there are any; or what is wanted of it."""
+    if first_RSD is None:
         return at(tail_RND, only)
+    span = first_RSD.shape[1]
     if only is None:
-        return torch.cat([first_R1D.to(tail_RND), tail_RND[:, 1:]], 1)
+        return torch.cat([first_RSD.to(tail_RND), tail_RND[:, span:]], 1)
     if only is LAST:
-        return first_R1D.to(tail_RND) if tail_RND.shape[1] == 1 else at(tail_RND, only)
-    is_first_R11 = (only == 0).to(tail_RND.device)[:, None, None]
-    return torch.where(is_first_R11, first_R1D.to(tail_RND), at(tail_RND, only))
+        return first_RSD[:, -1:].to(tail_RND) if tail_RND.shape[1] == span else at(tail_RND, only)
+    is_first_R11 = (only < span).to(tail_RND.device)[:, None, None]
+    first_R1D = at(first_RSD, only.clamp(max=span - 1)).to(tail_RND)
+    return torch.where(is_first_R11, first_R1D, at(tail_RND, only))

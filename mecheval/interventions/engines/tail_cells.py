@@ -6,7 +6,7 @@ layer are computed for all positions in one product, and every cell takes its ro
 inside a mixer has no such short cut: its cells start in the layer itself (:class:`CellGroup`).
 
 Shape suffixes: ``P`` base runs, ``T`` positions, ``R`` rows (cells), ``N`` positions of a tail,
-``D`` width of the stream, ``E`` of what is given beside it.
+``S`` those that a patch spans, ``D`` width of the stream, ``E`` of what is given beside it.
 """
 
 from __future__ import annotations
@@ -100,29 +100,30 @@ class FirstDifference:
 class CellGroup:
     """Cells of one site at one position, to be taken up at a layer.
 
-    What differs there is one of two: the stream at the position (``value_RD``), or something inside
-    the layer's mixer, which ``component`` names and ``donor`` gives.
+    What differs there is one of two: the stream where the patch is (``value_RSD``), or something
+    inside the layer's mixer, which ``component`` names and ``donor`` gives.
 
     Attributes:
         layer: The first layer whose work is not the base run's; the number of layers if none is.
         run_R: The base run of every row.
         place: Component and layer in the result.
-        value_RD: The stream that enters the layer at the position; None if it is the base run's.
-        signals: What the position then signals ``(R, 1, ...)``, where that is known already.
-        mlp_out_R1D: What a feed-forward part that reads that stream makes of it, likewise.
+        value_RSD: The stream that enters the layer from the position on, where it is patched; None
+            if it is the base run's.
+        signals: What these positions then signal ``(R, S, ...)``, where that is known already.
+        mlp_out_RSD: What a feed-forward part that reads that stream makes of it, likewise.
         component: What is patched inside the mixer: its input (``mixer_in``), an inner component
             (``conv_out``, ``q``, ...), or its memory (``write``, ``state``, ``cache``); empty where
             the stream is what differs.
-        donor: The value of ``component`` at the position: one tensor ``(R, width)``, or what the
-            donors write or remember, a tensor for each part of the memory.
+        donor: The value of ``component`` there: one tensor ``(R, S, width)``, or what the donors
+            write or remember at the position, a tensor for each part of the memory.
     """
 
     layer: int
     run_R: Tensor
     place: tuple[int, int]
-    value_RD: Tensor | None = None
+    value_RSD: Tensor | None = None
     signals: Signals | None = None
-    mlp_out_R1D: Tensor | None = None
+    mlp_out_RSD: Tensor | None = None
     component: str = ""
     donor: State = ()
 
@@ -144,9 +145,9 @@ class CellGroup:
         return replace(
             self,
             run_R=self.run_R[rows],
-            value_RD=taken(self.value_RD),
+            value_RSD=taken(self.value_RSD),
             signals=signals and {name: value[rows] for name, value in signals.items()},
-            mlp_out_R1D=taken(self.mlp_out_R1D),
+            mlp_out_RSD=taken(self.mlp_out_RSD),
             donor=tuple(part[rows] for part in self.donor),
         )
 
@@ -185,23 +186,28 @@ class CellFinder:
     def _of_tensor(
         self, site: Site, position: int, place: tuple[int, int], pending_P: Tensor
     ) -> CellGroup:
-        site_patch = self.chunk.site_patches[site]
-        donor_PD = site_patch.donor_PTD[:, position]
-        changed_P = (site_patch.base_PTD[:, position] != donor_PD).any(-1) & pending_P
+        site_patch, here = self.chunk.site_patches[site], self._spanned(position)
+        donor_PSD = site_patch.donor_PTD[:, here]
+        changed_P = (site_patch.base_PTD[:, here] != donor_PSD).flatten(1).any(-1) & pending_P
         late = site.component in self.bases[site.layer].layer.mixing.late
         at_once = site.component in ("block_out", "mixer_out", "mlp_out", "z") and not late
         if at_once and site.layer == len(self.bases) - 1:
             # The last block's output counts at the readout alone.
-            changed_P = changed_P & (self.chunk.base_runs.readout_P == position)
+            changed_P = changed_P & (self.chunk.base_runs.readout_P < here.stop)
         run_R = changed_P.nonzero()[:, 0]
         if not (at_once or site.component == "block_in"):
-            donor = (donor_PD[run_R],)
+            donor = (donor_PSD[run_R],)
             return CellGroup(site.layer, run_R, place, component=site.component, donor=donor)
         if not len(run_R):
             return CellGroup(site.layer, run_R, place)
         if site not in self.differences:
             self.differences[site] = self._difference(site, position)
         return self._group_at(self.differences[site], position, run_R, place)
+
+    def _spanned(self, position: int) -> slice:
+        """Return the positions of a patch; it ends with the sequence."""
+        end = min(position + self.chunk.plan.span, self.chunk.base_runs.n_positions)
+        return slice(position, end)
 
     def _difference(self, site: Site, first: int) -> FirstDifference:
         """Find where the stream differs, with one pass of the parts over all later positions."""
@@ -228,15 +234,15 @@ class CellFinder:
     def _group_at(
         self, difference: FirstDifference, position: int, run_R: Tensor, place: tuple[int, int]
     ) -> CellGroup:
-        t, known = position - difference.first, difference.known
-        group = CellGroup(difference.layer, run_R, place, difference.value_PTD[run_R, t])
+        spanned, known = self._spanned(position), difference.known
+        here = slice(spanned.start - difference.first, spanned.stop - difference.first)
+        group = CellGroup(difference.layer, run_R, place, difference.value_PTD[run_R, here])
         if known is None:
             return group
-        here = slice(t, t + 1)
         return replace(
             group,
             signals=picked(known.signals, run_R, here),
-            mlp_out_R1D=None if known.mlp_out_PTD is None else known.mlp_out_PTD[run_R, here],
+            mlp_out_RSD=None if known.mlp_out_PTD is None else known.mlp_out_PTD[run_R, here],
         )
 
     def _after(self, site: Site, first: int) -> Tensor:

@@ -114,8 +114,9 @@ class Tails:
             run_R = torch.cat([run_R, *(group.run_R for group in new)])
         streams = [] if stream_RND is None else [stream_RND[:, 0]]
         for group in groups:
-            if group.layer == n_layers and group.value_RD is not None:
-                streams.append(group.value_RD)
+            if group.layer == n_layers and group.value_RSD is not None:
+                here_R = self.base_runs.readout_P[group.run_R] - position
+                streams.append(at(group.value_RSD, here_R)[:, 0])
                 run_R = torch.cat([run_R, group.run_R])
         return self._read(torch.cat(streams), run_R)
 
@@ -174,8 +175,8 @@ def _check_told(decomposition: Decomposition, plan: Plan) -> None:
 def _settle(decomposition: Decomposition, chunk: Chunk) -> None:
     """Store the donors' own readouts where a patch turns the run into theirs.
 
-    If the stream before or behind some block differs from the donor's at one position alone, then
-    with that position patched all of it is the donor's, and so is everything that follows from it.
+    If the stream before or behind some block differs from the donor's where it is patched alone,
+    then it is all the donor's, and so is everything that follows from it.
     So it is at the first layer where prompts differ in one token; further up the difference has
     spread to later positions. Not with frozen memory, of which the upper layers keep the base
     run's; only where the donor is a run, whose readout is known; and only where no later mixer is
@@ -189,9 +190,11 @@ def _settle(decomposition: Decomposition, chunk: Chunk) -> None:
         if site.component not in ("block_in", "block_out") or sees_tokens:
             continue
         differs_PT = chunk.site_patches[site].differs_PT()
-        once_P = differs_PT.sum(1) == 1
+        n_P = differs_PT.sum(1)
         for j, position in enumerate(chunk.plan.positions):
-            run_R = (differs_PT[:, position] & once_P & chunk.pending_KIJP[k, i, j]).nonzero()[:, 0]
+            here_P = differs_PT[:, position : position + chunk.plan.span].sum(1)
+            settled_P = (here_P > 0) & (here_P == n_P) & chunk.pending_KIJP[k, i, j]
+            run_R = settled_P.nonzero()[:, 0]
             chunk.store(k, i, j, run_R, chunk.donor_P[run_R])
 
 

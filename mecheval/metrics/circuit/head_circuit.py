@@ -12,7 +12,7 @@ import torch
 
 from mecheval.interventions.activations import activations
 from mecheval.metrics.circuit.gap import Gap
-from mecheval.metrics.circuit.head_paths import Paths, Unit
+from mecheval.metrics.circuit.head_paths import Paths
 from mecheval.metrics.circuit.head_scores import (
     SCORES,
     candidates,
@@ -20,12 +20,11 @@ from mecheval.metrics.circuit.head_scores import (
     least_likely_first,
     scores_of,
 )
+from mecheval.metrics.circuit.held_layers import Unit
 from mecheval.metrics.circuit.named_circuit import named_circuit
 from mecheval.models.sites import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
     from mecheval.metrics.subject import Subject
@@ -57,7 +56,9 @@ def paths_of(subject: Subject, decomposition: Decomposition, kept: Pairs) -> Pat
 
 
 @torch.inference_mode()
-def head_circuit(paths: Paths, gap: Gap, rng: np.random.Generator, *, most: int) -> dict[str, Any]:
+def head_circuit(
+    paths: Paths, gap: Gap, rng: np.random.Generator, *, most: int, least: float
+) -> dict[str, Any]:
     """Return the fields of a result on a model with attention.
 
     Args:
@@ -65,12 +66,13 @@ def head_circuit(paths: Paths, gap: Gap, rng: np.random.Generator, *, most: int)
         gap: Readouts of all pairs.
         rng: Draws resamples.
         most: Most heads at each end of a path.
+        least: Least share of the gap for which a circuit is named.
     """
     gap = Gap(gap.clean_P[gap.kept_P], gap.corrupted_P[gap.kept_P], np.ones(gap.n_kept, bool))
     weight_RP, scores = gap.weights(rng), scores_of(paths)
     first, last = candidates(paths, scores, most)
     whole = [Unit(layer, None) for layer in sorted({unit.layer for unit in last})]
-    patched_FUP = _patched(paths, first, [*last, *whole])
+    patched_FUP = paths.between(first, [*last, *whole]).cpu().numpy()
     single_FUP, joint_FUP = patched_FUP[:, : len(last)], patched_FUP[:, len(last) :]
     doubtful = (
         least_likely_first(first, scores, "value_to_key"),
@@ -78,9 +80,9 @@ def head_circuit(paths: Paths, gap: Gap, rng: np.random.Generator, *, most: int)
     )
     named = named_circuit(
         gap, weight_RP, (first, last), single_FUP, doubtful,
-        lambda f, u: paths.together(f, u).cpu().numpy(),
+        lambda f, u: paths.together(f, u).cpu().numpy(), least=least,
     )  # fmt: skip
-    direct_VP = np.stack([paths.direct(unit).cpu().numpy() for unit in paths.units])
+    direct_VP = paths.direct(paths.units).cpu().numpy()
     return {
         "estimate": named.estimate,
         "verdict": named.verdict,
@@ -98,15 +100,6 @@ def head_circuit(paths: Paths, gap: Gap, rng: np.random.Generator, *, most: int)
             "joint": gap.profile({"from": first, "to": whole}, joint_FUP, weight_RP),
         },
     }
-
-
-def _patched(paths: Paths, first: Sequence[Unit], last: Sequence[Unit]) -> np.ndarray:
-    """Return the readouts ``(F, U, P)`` of all paths; NaN where the last unit is no later one."""
-    patched_FUP = np.full((len(first), len(last), len(paths.value_P)), np.nan)
-    for i, unit in enumerate(first):
-        later = [j for j, other in enumerate(last) if other.layer > unit.layer]
-        patched_FUP[i, later] = paths.path(unit, [last[j] for j in later]).cpu().numpy()
-    return patched_FUP
 
 
 def _off(paths: Paths, gap: Gap) -> float:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mecheval.metrics.circuit.head_paths import Paths, Unit
+    from mecheval.metrics.circuit.head_paths import Paths
+    from mecheval.metrics.circuit.held_layers import Unit
     from mecheval.reports.schema import Profile
 
 SCORES = ("value_to_key", "previous_token", "induction")

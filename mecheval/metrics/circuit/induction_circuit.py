@@ -18,12 +18,13 @@ import numpy as np
 
 from mecheval.metrics.circuit.gap import MIN_PAIRS, gap_of
 from mecheval.metrics.circuit.head_circuit import head_circuit, paths_of
+from mecheval.metrics.circuit.named_circuit import CARRIED
 from mecheval.metrics.circuit.state_circuit import state_circuit
 from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.enough import Enough
 from mecheval.metrics.measuring import UNMET
 from mecheval.metrics.needs import Counterfactual
-from mecheval.metrics.parameters import Count
+from mecheval.metrics.parameters import Count, Share
 from mecheval.metrics.results import Estimate, Layout
 from mecheval.models.decomposition import Refusal
 from mecheval.tasks import Pairs
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         Column("circuit", at="verdict"),
         Column("share of the answer that it carries"),
     ),
+    later=("least",),
 )
 @dataclass(frozen=True, kw_only=True)
 class InductionCircuit(Metric):
@@ -59,11 +61,11 @@ class InductionCircuit(Metric):
     ``max_heads`` last heads with the highest weight from query to value.
 
     The verdict names the circuit, and the value is what it carries. All units and heads exchanged
-    at once carry ``pooled``; if that is half of the gap, the largest single path (``single``) is
-    named if it carries nine tenths of it, and else those units and heads without which less than
+    at once carry ``pooled``; if that is ``least`` of the gap, the largest single path (``single``)
+    is named if it carries nine tenths of it, and else those units and heads without which less than
     nine tenths are left: heads that do the same share an effect, and of two that each bring half of
-    a key none has any by itself. ``none`` if not even all together carry half. ``agreement`` is the
-    share of resamples that come to the same.
+    a key none has any by itself. ``none`` if not even all together carry so much. ``agreement`` is
+    the share of resamples that come to the same.
 
     ``profiles["joint"]`` passes on what all heads of a later layer read. The others give per head
     the attention weight from value to key, from every position to the one before it, and from the
@@ -84,11 +86,13 @@ class InductionCircuit(Metric):
         n_pairs: Pairs whose key is exchanged.
         max_heads: Most heads at each end of a path.
         max_offset: The largest offset behind the key, for models without heads.
+        least: Least share of the gap for which heads are named as a circuit.
     """
 
     n_pairs: Count = 64
     max_heads: Count = 16
     max_offset: Count = 3
+    least: Share = CARRIED
 
     def outline(self, subject: Subject) -> list[Layout]:
         """Return the one result."""
@@ -108,7 +112,7 @@ class InductionCircuit(Metric):
         kept = Pairs(pairs.clean.take(gap.kept_P), pairs.corrupted.take(gap.kept_P))
         paths, rng = paths_of(subject, decomposition, kept), subject.stream("bootstrap", self.name)
         if any(weights is not None for weights in paths.weights[1:]):
-            fields = head_circuit(paths, gap, rng, most=self.max_heads)
+            fields = head_circuit(paths, gap, rng, most=self.max_heads, least=self.least)
         else:
             fields = state_circuit(
                 subject, decomposition, gap, pairs, rng, max_offset=self.max_offset

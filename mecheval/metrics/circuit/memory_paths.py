@@ -52,11 +52,11 @@ def memory_paths(
     Args:
         subject: The model on its task.
         decomposition: The model in parts.
-        pairs: Clean and corrupted runs that differ at one position.
+        pairs: Clean and corrupted runs that differ at one position, or at those of a key.
         max_offset: The largest offset of writes and taps.
     """
     rereading = [layer.mixing.writes is not None for layer in decomposition.layers]
-    offsets_PO = pairs.changed_P[:, None] + np.arange(max_offset + 1)
+    offsets_PO = pairs.source_P[:, None] + np.arange(max_offset + 1)
     offsets_PO = np.where(offsets_PO <= pairs.readout_P[:, None], offsets_PO, -1)
 
     def patched(component: str, positions_PO: np.ndarray) -> np.ndarray:

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mecheval.metrics.circuit.gap import Gap
-    from mecheval.metrics.circuit.head_paths import Unit
+    from mecheval.metrics.circuit.held_layers import Unit
 
     Ends = tuple[Sequence[Unit], Sequence[Unit]]
     Together = Callable[[Sequence[Unit], Sequence[Unit]], np.ndarray]
 
 CARRIED = 0.5
-"""Least share of the gap for which a circuit is named."""
+"""Least share of the gap for which a circuit is named, unless another one is asked for."""
 
 KEPT = 0.9
 """Share of what all units carry together that those must carry which are named."""
@@ -76,8 +76,10 @@ def named_circuit(
     patched_FUP: np.ndarray,
     doubtful: Ends,
     together: Together,
+    *,
+    least: float = CARRIED,
 ) -> Named:
-    """Name the circuit that carries what all units carry together, if that is half of the gap.
+    """Name the circuit that carries what all units carry together, if that is enough of the gap.
 
     Args:
         gap: Readouts of the clean and the corrupted runs.
@@ -86,13 +88,14 @@ def named_circuit(
         patched_FUP: Readouts with every single path exchanged.
         doubtful: The same units, those first that are least likely to be part of it.
         together: Returns the readouts ``(P,)`` with all paths between some of them exchanged.
+        least: What is enough.
     """
     shares = _Shares(gap, weight_RP)
     single_RV = np.nan_to_num(shares(patched_FUP.reshape(-1, patched_FUP.shape[-1])), nan=-np.inf)
     pooled_R = shares(together(*units)[None])[:, 0]
     # Units may counteract each other, so that one carries more than all.
     all_R = np.maximum(pooled_R, single_RV.max(1))
-    enough_R, alone_R = all_R >= CARRIED, single_RV.max(1) >= KEPT * all_R
+    enough_R, alone_R = all_R >= least, single_RV.max(1) >= KEPT * all_R
     best_R = single_RV.argmax(1)
     if not enough_R[0]:
         verdict, value_R, same_R = UNNAMED, all_R, ~enough_R
@@ -101,8 +104,8 @@ def named_circuit(
         verdict, value_R = f"{units[0][int(i)]} -> {units[1][int(j)]}", single_RV[:, best_R[0]]
         same_R = enough_R & alone_R & (best_R == best_R[0])
     else:
-        least = KEPT * all_R[0]
-        few = _needed(*doubtful, lambda f, u: float(gap.lost(together(f, u))) >= least)
+        whole = KEPT * all_R[0]
+        few = _needed(*doubtful, lambda f, u: float(gap.lost(together(f, u))) >= whole)
         verdict, value_R = " -> ".join(map(_names, few)), shares(together(*few)[None])[:, 0]
         same_R = enough_R & ~alone_R & (value_R >= KEPT * all_R)
     interval = stats.percentile_interval(value_R[1:], unit="pair")

@@ -70,7 +70,7 @@ def tap_effects(
         layer has no such tap, and where the position is outside.
     """
     n_lags, n_pairs = max(weight.shape[-1] for weight in weights.values()), len(pairs)
-    place_PO = pairs.changed_P[:, None] + np.arange(max_offset + 1)
+    place_PO = pairs.source_P[:, None] + np.arange(max_offset + 1)
     inside_PO = place_PO <= pairs.readout_P[:, None]
     positions = np.unique(place_PO[inside_PO])
     # The lags stand side by side, as further runs of one grid.

@@ -76,7 +76,8 @@ class Interchange(Metric):
     1. All are ratios of means over the same pairs.
 
     Roles: the task's key, value and next key; ``value+1`` and ``value+2``, what stands behind the
-    value; divider; query. A position that has several of them in a pair counts as the first. Where
+    value; divider; query. A position that has several of them in a pair counts as the first. A key
+    of several tokens is put back whole, and has nothing in particular behind its value. Where
     a pair has no such role, or nothing but divider and queries behind the value, it is left out of
     that role's cells above and below the line.
 

@@ -79,6 +79,10 @@ class Mechanism(Metric):
     both; its own mixer, whose memory holds the key until the value comes; several of them; or
     undefined.
 
+    A key of several tokens is exchanged whole, and put back whole. What has matched then stands
+    where the query repeats them, too, and neither there nor at the value may be enough alone: what
+    stands behind the value is all that does not go with the key, beside value and query.
+
     The rules, for any number of layers, stand in ``mechanism_rule.py`` and ``binding_rule.py`` of
     ``mecheval/metrics/intervention``. A value is the share of bootstrap resamples of pairs in which
     the rule says the same, for an undefined verdict as for any other; ``agree_*`` is the share of

@@ -32,7 +32,8 @@ KIND = "key"
 COMPONENTS = ("block_in", "mixer_out", "conv_out")
 MEMORY = "state"
 
-_KEY, _VALUE, _NEXT = (ROLES.index(role) for role in ("key", "value", "next_key"))
+_KEY, _VALUE, _NEXT, _QUERY = (ROLES.index(role) for role in ("key", "value", "next_key", "query"))
+_BEHIND = PLACES.index("value+1")
 _ROLE_OF = {"between": "next_key"}
 _AT = [ROLES.index(_ROLE_OF.get(place, place)) for place in PLACES]
 
@@ -66,6 +67,12 @@ class Measured:
         block_in_RLS, mixer_out_RLS, conv_out_RLS = (
             at_places.share(weight_RP, name, direction)[..., _AT] for name in COMPONENTS
         )
+        if self.found.spans_G[_KEY] > 1:
+            other: Direction = "noising" if direction == "denoising" else "denoising"
+            block_in_RLS[..., _BEHIND] = behind(
+                at_places.share(weight_RP, "block_in", direction),
+                at_places.share(weight_RP, "block_in", other),
+            )
         memory_RL = np.full(block_in_RLS.shape[:2], np.nan)
         if self.memory is not None:
             memory_RL = self.memory.share(weight_RP, MEMORY, direction)[..., 0]
@@ -101,6 +108,21 @@ class Measured:
             resampling.bounds(drawn),
             marks={"trivial": np.broadcast_to(known_L, value[0].shape)},
         )
+
+
+def behind(share_RLG: np.ndarray, other_RLG: np.ndarray) -> np.ndarray:
+    """Return what all from the value on brings back beside value and query alone, ``(R, L)``.
+
+    Two runs that differ from the key on are the same run, the one with the other's stream at the
+    key, and the other with the first one's from the value on. So what is brought back there is what
+    is not lost without the key.
+
+    Args:
+        share_RLG: Of block_in at the roles, in one direction.
+        other_RLG: In the other one.
+    """
+    alone_RL = np.maximum(np.nan_to_num(share_RLG[..., [_VALUE, _QUERY]]), 0.0).sum(-1)
+    return 1.0 - other_RLG[..., _KEY] - alone_RL
 
 
 @dataclass(frozen=True)

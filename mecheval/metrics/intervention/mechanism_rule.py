@@ -21,6 +21,9 @@ double if both are, spread if neither is but their sum, and else nothing is know
   so that the key is enough and the query is not; mixed if it is a bit of both;
 - else **undefined** if a cut is unknown, and **mixed** if all are known.
 
+Of a key of several tokens what has matched stands where the query repeats them, too, and counts as
+behind the value: an association is read by what finds it, and neither may be enough alone.
+
 With two layers there is a single cut, and this is what the study read off its plots of block_in of
 layer 1 (Arora et al. 2025, arXiv:2505.15105). No cell of a cut is known by construction: what
 layer 0 reads, and the last layer's block_out, which are, decide nothing. A model of one layer has

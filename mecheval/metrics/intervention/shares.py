@@ -49,13 +49,16 @@ class Restored:
 
     Attributes:
         pairs: The pairs.
-        position_GP: Where each of :data:`ROLES` is; ``NOWHERE`` in pairs that do not have it.
+        position_GP: Where each of :data:`ROLES` is, or begins; ``NOWHERE`` in pairs that do not
+            have it.
         clean_P: Probability in the clean run, p0.
         corrupted_P: Probability in the corrupted run, p~.
         patched_LGP: By direction and component, with the activation exchanged; NaN where the pair
             has no such role or the layer no such component.
         anatomy: How the layers of the model are made, as far as they come apart; nothing is known
             of them where there are none.
+        span_G: How many positions each role has, all of which are exchanged at once; one where not
+            given.
     """
 
     pairs: Pairs
@@ -64,6 +67,12 @@ class Restored:
     corrupted_P: np.ndarray
     patched_LGP: dict[tuple[Direction, str], np.ndarray]
     anatomy: tuple[Anatomy, ...] = ()
+    span_G: tuple[int, ...] = ()
+
+    @property
+    def spans_G(self) -> np.ndarray:
+        """Return the number of positions of each role."""
+        return np.array(self.span_G or (1,) * len(self.position_GP))
 
     @property
     def gap(self) -> float:
@@ -133,10 +142,11 @@ class Restored:
 
 
 def positions_of(pairs: Pairs) -> np.ndarray:
-    """Return where each of :data:`ROLES` is, ``(G, P)``; ``NOWHERE`` in pairs without it.
+    """Return where each of :data:`ROLES` begins, ``(G, P)``; ``NOWHERE`` in pairs without it.
 
     What is behind the value counts as far as the text goes: before the divider, or before the query
-    where there is none. A position may have several roles.
+    where there is none. A position may have several roles. Behind the value of a key of several
+    tokens is nothing in particular: what has matched stands where they come again, too.
     """
     roles, nowhere_P = pairs.clean.roles, np.full(len(pairs), NOWHERE)
     query_P = roles.get("query", pairs.readout_P)
@@ -148,8 +158,12 @@ def positions_of(pairs: Pairs) -> np.ndarray:
     def behind(distance: int) -> np.ndarray:
         return inside(np.where(value_P >= 0, value_P + distance, NOWHERE))
 
+    key_P, span = pairs.clean.run_of("key") if "key" in roles else (nowhere_P, 1)
+    if span > 1:
+        alone = {"key": inside(key_P), "value": inside(value_P), "query": query_P}
+        return np.stack([alone.get(name, nowhere_P) for name in ROLES])
     found = {
-        "key": inside(roles.get("key", nowhere_P)),
+        "key": inside(key_P),
         "value": inside(value_P),
         "next_key": inside(roles.get("next_key", nowhere_P)),
         "value+1": behind(1),
@@ -158,6 +172,12 @@ def positions_of(pairs: Pairs) -> np.ndarray:
         "query": query_P,
     }
     return np.stack([found[name] for name in ROLES])
+
+
+def spans_of(pairs: Pairs) -> tuple[int, ...]:
+    """Return how many positions each of :data:`ROLES` has: one, but for a key of several tokens."""
+    span = pairs.clean.run_of("key")[1] if "key" in pairs.clean.roles else 1
+    return tuple(span if role == "key" else 1 for role in ROLES)
 
 
 def first_named(position_GP: np.ndarray) -> np.ndarray:
@@ -183,7 +203,9 @@ def restored(subject: Subject, pairs: Pairs, components: Sequence[str], *, kind:
         grid = _grid(subject, pairs, ["block_out"], "denoising", np.zeros((1, len(pairs)), int))
         ends = np.exp(grid.clean), np.exp(grid.corrupted)
         anatomy = anatomy_of(subject.model)
-        subject.memo[key] = Restored(pairs, positions_of(pairs), *ends, {}, anatomy)
+        subject.memo[key] = Restored(
+            pairs, positions_of(pairs), *ends, {}, anatomy, spans_of(pairs)
+        )
     known: Restored = subject.memo[key]
     for direction in DIRECTIONS:
         missing = [name for name in components if (direction, name) not in known.patched_LGP]
@@ -207,7 +229,7 @@ def exchanged_at(
     Raises:
         UsageError: The component cannot be exchanged in this model.
     """
-    alone = replace(found, position_GP=position_P[None], patched_LGP={})
+    alone = replace(found, position_GP=position_P[None], patched_LGP={}, span_G=())
     for direction in DIRECTIONS:
         alone = _with(alone, subject, [component], direction)
     return alone
@@ -216,8 +238,17 @@ def exchanged_at(
 def _with(
     known: Restored, subject: Subject, components: Sequence[str], direction: Direction
 ) -> Restored:
-    grid = _grid(subject, known.pairs, components, direction, known.position_GP)
-    patched = {(direction, name): np.exp(grid.component(name)) for name in components}
+    shape = (subject.model.n_layers, *known.position_GP.shape)
+    patched = {(direction, name): np.full(shape, np.nan) for name in components}
+    for span in np.unique(known.spans_G):
+        role_G = known.spans_G == span
+        if (known.position_GP[role_G] == NOWHERE).all():
+            continue
+        grid = _grid(
+            subject, known.pairs, components, direction, known.position_GP[role_G], span=int(span)
+        )
+        for name in components:
+            patched[direction, name][:, role_G] = np.exp(grid.component(name))
     return replace(known, patched_LGP={**known.patched_LGP, **patched})
 
 
@@ -227,11 +258,13 @@ def _grid(
     components: Sequence[str],
     direction: Direction,
     position_GP: np.ndarray,
+    *,
+    span: int = 1,
 ) -> RecoveryGrid:
     return recovery_grid(
         subject.model, pairs.clean.tokens_BT, pairs.corrupted.tokens_BT,
         pairs.answers_P, pairs.foils_P, pairs.readout_P,
-        components=components, positions=position_GP.T, readout="log_prob",
+        components=components, positions=position_GP.T, span=span, readout="log_prob",
         direction=direction, batch_size=subject.batch_size,
     )  # fmt: skip
 
@@ -239,8 +272,14 @@ def _grid(
 def known_cells(found: Restored, component: str) -> np.ndarray:
     """Return the share of cells that do not depend on the model, else NaN: ``(L, G, P)``."""
     anatomy = found.anatomy or (UNKNOWN,) * found.n_layers
-    known_LTP = by_construction(found.pairs, component, anatomy)
-    at_roles = [patching.at_positions(known_LTP, position_P) for position_P in found.position_GP]
+    by_span = {
+        span: by_construction(found.pairs, component, anatomy, span=span)
+        for span in set(found.spans_G.tolist())
+    }
+    at_roles = [
+        patching.at_positions(by_span[span], position_P)
+        for span, position_P in zip(found.spans_G.tolist(), found.position_GP, strict=True)
+    ]
     return np.stack(at_roles, 1)
 
 

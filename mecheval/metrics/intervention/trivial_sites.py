@@ -12,12 +12,12 @@ output of the last layer at other positions than the readout; in the memory afte
 later positions alone read; and in the long-range memory of a mixer that has none.
 
 **1** is what the whole difference has to pass: the stream before layer 0 at a changed token that is
-the only one, unless a layer is given the tokens beside it; and that behind the last layer at the
-readout. If a single layer remembers for long, as in
-a model of one layer, then also its memory between change and readout (``cache``), and the
-long-range part of it once the convolutions have lost sight of the change (``state``); if it is the
-first layer, what its mixer reads and writes at the only changed token; and if it is the last one,
-what its mixer adds at the readout.
+the only one (of a patch of several positions: where it holds them all), unless a layer is given the
+tokens beside it; and that behind the last layer at the readout. If a single layer remembers for
+long, as in a model of one layer, then also its memory between change and readout (``cache``), and
+the long-range part of it once the convolutions have lost sight of the change (``state``); if it is
+the first layer, what its mixer reads and writes at the only changed token; and if it is the last
+one, what its mixer adds at the readout.
 
 Shape suffixes: ``P`` pairs, ``T`` positions, ``L`` layers.
 """
@@ -95,7 +95,12 @@ def anatomy_of(model: SequenceModel) -> tuple[Anatomy, ...]:
 
 
 def by_construction(
-    pairs: Pairs, component: str, anatomy: Sequence[Anatomy], *, frozen: bool = False
+    pairs: Pairs,
+    component: str,
+    anatomy: Sequence[Anatomy],
+    *,
+    frozen: bool = False,
+    span: int = 1,
 ) -> np.ndarray:
     """Return the recovery of the trivial cells, which is the same whatever the model does.
 
@@ -104,21 +109,42 @@ def by_construction(
         component: The patched component.
         anatomy: How every layer is made.
         frozen: Whether the memory of layers above the patched one is held.
+        span: How many positions are patched at once, from each on.
 
     Returns:
         0 or 1 where it is known, NaN where the model decides, ``(L, T, P)``.
     """
-    places, windows = _Places(pairs), Windows(tuple(anatomy))
+    places, windows = _Places(pairs, span), Windows(tuple(anatomy))
     known_LTP = np.full((len(anatomy), *places.differs_TP.shape), np.nan)
+    held_L = frozen & (np.arange(len(anatomy)) < len(anatomy) - 1)
     for layer, known_TP in enumerate(known_LTP):
-        if not (frozen and layer < len(anatomy) - 1):
+        if not held_L[layer]:
             known_TP[_passed(places, component, layer, windows)] = 1.0
         past, ahead = windows.of(component, layer)
         known_TP[~places.sees_change_TP(past) | (places.left_TP > ahead)] = 0.0
         if component in MEMORY:  # read by later positions alone
             known_TP[places.left_TP == 0] = 0.0
     known_LTP[:, places.left_TP < 0] = 0.0
+    known_LTP = _joined(known_LTP, span)
+    for layer in np.flatnonzero(~held_L):
+        entered_TP = _entered(places, component, layer, windows)
+        known_LTP[layer][entered_TP & (known_LTP[layer] != 0)] = 1.0
     return known_LTP
+
+
+def _joined(known_LTP: np.ndarray, span: int) -> np.ndarray:
+    """Return what is known of patches of several positions, of which each is known by itself.
+
+    All that differs has passed if it passes one of them; nothing has if none of them carries any.
+    """
+    n_positions, joined_LTP = known_LTP.shape[1], known_LTP.copy()
+    for ahead in range(1, min(span, n_positions)):
+        next_LTP = np.zeros_like(known_LTP)
+        next_LTP[:, : n_positions - ahead] = known_LTP[:, ahead:]
+        passed_LTP = (joined_LTP == 1) | (next_LTP == 1)
+        nothing_LTP = (joined_LTP == 0) & (next_LTP == 0)
+        joined_LTP = np.where(passed_LTP, 1.0, np.where(nothing_LTP, 0.0, np.nan))
+    return joined_LTP
 
 
 @dataclass(frozen=True)
@@ -175,6 +201,7 @@ class _Places:
     """Where tokens are changed, and where the answer is read."""
 
     pairs: Pairs
+    span: int = 1
 
     @cached_property
     def differs_TP(self) -> np.ndarray:
@@ -182,7 +209,11 @@ class _Places:
 
     @cached_property
     def changed_alone_TP(self) -> np.ndarray:
-        return self.differs_TP & (self.differs_TP.sum(0) == 1)
+        """Say from where on all changed tokens lie within a patch."""
+        here_TP, n = np.zeros(self.differs_TP.shape, int), len(self.differs_TP)
+        for ahead in range(min(self.span, n)):
+            here_TP[: n - ahead] += self.differs_TP[ahead:]
+        return (here_TP > 0) & (here_TP == self.differs_TP.sum(0))
 
     @cached_property
     def left_TP(self) -> np.ndarray:
@@ -190,10 +221,19 @@ class _Places:
         return self.pairs.readout_P - np.arange(len(self.differs_TP))[:, None]
 
     @cached_property
+    def last_P(self) -> np.ndarray:
+        """Return the position of the last change."""
+        return len(self.differs_TP) - 1 - self.differs_TP[::-1].argmax(0)
+
+    @property
     def behind_TP(self) -> np.ndarray:
         """Return how many positions ago the last change was."""
-        last_P = len(self.differs_TP) - 1 - self.differs_TP[::-1].argmax(0)
-        return np.arange(len(self.differs_TP))[:, None] - last_P
+        return np.arange(len(self.differs_TP))[:, None] - self.last_P
+
+    @property
+    def left_behind_P(self) -> np.ndarray:
+        """Return how many positions are left from the last change up to the readout."""
+        return self.pairs.readout_P - self.last_P
 
     def sees_change_TP(self, n_tokens: int) -> np.ndarray:
         """Say where one of the last tokens, the own one included, is changed."""
@@ -206,8 +246,6 @@ class _Places:
 def _passed(places: _Places, component: str, layer: int, windows: Windows) -> np.ndarray:
     """Say which cells of a layer the whole difference has to pass, ``(T, P)``."""
     last = len(windows.anatomy) - 1
-    if component == "block_in" and layer == 0 and not any(a.sees_tokens for a in windows.anatomy):
-        return places.changed_alone_TP
     if component == "block_out" and layer == last:
         return places.left_TP == 0
     own, none_TP = windows.anatomy[layer], np.zeros(places.differs_TP.shape, bool)
@@ -217,11 +255,22 @@ def _passed(places: _Places, component: str, layer: int, windows: Windows) -> np
     if component in MEMORY:
         near = own.reach - 1 if component == "state" and own.recent else 0
         return (places.behind_TP >= past - 1 + near) & (places.left_TP > ahead)
-    if layer == 0 and (component == "mixer_in" or (component == "write" and _writes_alone(own))):
-        return places.changed_alone_TP & (places.left_TP > ahead)
     if layer == last and component in ("z", "mixer_out"):
         seen = past if component == "mixer_out" else past + own.reach - 1
         return (places.left_TP == 0) & ~places.sees_change_TP(seen)
+    return none_TP
+
+
+def _entered(places: _Places, component: str, layer: int, windows: Windows) -> np.ndarray:
+    """Say from where on a patch of a layer holds all that differs, before it goes anywhere."""
+    own, none_TP = windows.anatomy[layer], np.zeros(places.differs_TP.shape, bool)
+    if layer != 0:
+        return none_TP
+    if component == "block_in" and not any(a.sees_tokens for a in windows.anatomy):
+        return places.changed_alone_TP
+    alone = component == "mixer_in" or (component == "write" and _writes_alone(own))
+    if alone and windows.only_memory == 0:
+        return places.changed_alone_TP & (places.left_behind_P > windows.ahead[1])
     return none_TP
 
 

@@ -36,13 +36,11 @@ class WriteEffects:
         denoising: Writes of the clean run in the corrupted one.
         kept_P: Which pairs count: both sides are answered rightly (the clean one, where the
             exchange leaves no right answer), and the readout lies beyond the last offset.
-        far_P: Whose readout lies beyond the last offset.
     """
 
     noising: RecoveryGrid
     denoising: RecoveryGrid
     kept_P: np.ndarray
-    far_P: np.ndarray
 
     @property
     def n_kept(self) -> int:
@@ -96,9 +94,23 @@ class WriteEffects:
         return np.where(missing, 0.0, kept_LOP)
 
 
-def write_effects(subject: Subject, pairs: Pairs, *, max_offset: int) -> WriteEffects:
-    """Exchange activations and memory at the offsets from ``FIRST`` to ``max_offset``."""
-    own_PO = pairs.changed_P[:, None] + np.arange(FIRST, max_offset + 1)
+def beyond(pairs: Pairs, max_offset: int) -> np.ndarray:
+    """Say of every pair whether its readout lies beyond the last offset, ``(P,)``."""
+    return pairs.readout_P - pairs.source_P > max_offset
+
+
+def write_effects(
+    subject: Subject, pairs: Pairs, kept_P: np.ndarray, *, max_offset: int
+) -> WriteEffects:
+    """Exchange activations and memory at the offsets from ``FIRST`` to ``max_offset``.
+
+    Args:
+        subject: The model on its task.
+        pairs: The pairs.
+        kept_P: Which of them count.
+        max_offset: The largest offset behind the exchanged token.
+    """
+    own_PO = pairs.source_P[:, None] + np.arange(FIRST, max_offset + 1)
 
     def patched(components: Sequence[str], direction: Direction) -> RecoveryGrid:
         return recovery_grid(
@@ -115,7 +127,4 @@ def write_effects(subject: Subject, pairs: Pairs, *, max_offset: int) -> WriteEf
         )
 
     noising = patched((*COMPONENTS, *MEMORY), "noising")
-    denoising = patched(("write",), "denoising")
-    far_P = pairs.readout_P - pairs.changed_P > max_offset
-    kept_P = far_P & (noising.clean > 0) & ((noising.corrupted < 0) | ~pairs.answered_P)
-    return WriteEffects(noising, denoising, kept_P, far_P)
+    return WriteEffects(noising, patched(("write",), "denoising"), kept_P)

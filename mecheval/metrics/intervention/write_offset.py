@@ -19,13 +19,14 @@ Shape suffixes: ``P`` pairs, ``L`` layers, ``O`` offsets, ``R`` resamples.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mecheval import stats
 from mecheval.metrics import resampling
+from mecheval.metrics.circuit.gap import MIN_PAIRS, gap_of
 from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.enough import Enough
 from mecheval.metrics.intervention.offsets import (
@@ -35,7 +36,7 @@ from mecheval.metrics.intervention.offsets import (
     offsets_of,
     pair_shares,
 )
-from mecheval.metrics.intervention.write_effects import COMPONENTS, MEMORY, write_effects
+from mecheval.metrics.intervention.write_effects import COMPONENTS, MEMORY, beyond, write_effects
 from mecheval.metrics.parameters import Count
 from mecheval.metrics.results import Estimate, Layout, profile
 from mecheval.models.decomposition import Refusal
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     from mecheval.reports.schema import MetricResult, Profile
     from mecheval.tasks import Pairs
 
-MIN_PAIRS = 8
-SIGNIFICANT = 3.0  # standard errors by which the gap must differ from zero
 UNDECIDED = 0.05  # most resamples, as a share, in which storage layers may have offsets apart
 NOTABLE = 0.1  # part of the gap from which a contradiction is worth a warning
 
@@ -124,34 +123,25 @@ def _measured(metric: WriteOffset, subject: Subject, layout: Layout, pairs: Pair
         why = "no position writes anything"
     if why is not None:
         return metric.result(layout, Estimate(None, reason=f"not applicable: {why}"), 0)
-    effects = write_effects(subject, pairs, max_offset=metric.max_offset)
+    far_P = beyond(pairs, metric.max_offset)
+    answered = gap_of(subject, pairs)
+    gap = replace(answered, kept_P=far_P & answered.kept_P)
     fields: dict[str, Any] = {
         "scalars": {
             "layer": None,
-            "pairs_too_close": int((~effects.far_P).sum()),
-            "pairs_answered_wrongly": int((effects.far_P & ~effects.kept_P).sum()),
+            "pairs_too_close": int((~far_P).sum()),
+            "pairs_answered_wrongly": int((far_P & ~gap.kept_P).sum()),
         },
         "config": {"memory": "long-range, without the last inputs of a short convolution"},
+        "references": gap.references,
     }
-    estimate = Estimate(None, reason=_objection(effects))
-    if effects.n_kept:
-        fields["references"] = effects.references
-    if estimate.reason is None:
-        rng = subject.stream("bootstrap", metric.id_of(layout))
-        weight_RP = resampling.weights(effects.n_kept, rng)
-        estimate = _found(effects, weight_RP, fields)
+    if gap.objection is not None:  # known from the runs as they are, before anything is exchanged
+        return metric.result(layout, Estimate(None, reason=gap.objection), gap.n_kept, **fields)
+    effects = write_effects(subject, pairs, gap.kept_P, max_offset=metric.max_offset)
+    fields["references"] = effects.references
+    rng = subject.stream("bootstrap", metric.id_of(layout))
+    estimate = _found(effects, resampling.weights(effects.n_kept, rng), fields)
     return metric.result(layout, estimate, effects.n_kept, **fields)
-
-
-def _objection(effects: WriteEffects) -> str | None:
-    """Say why nothing can be normalised by the gap, None if it can."""
-    if effects.n_kept < MIN_PAIRS:
-        return f"no gap: {effects.n_kept} pairs are answered rightly, and {MIN_PAIRS} are needed"
-    mean = float(effects.gap_P.mean())
-    error = float(effects.gap_P.std(ddof=1)) / effects.n_kept**0.5
-    if not mean > SIGNIFICANT * error:
-        return f"no gap: {mean:.3g} with a standard error of {error:.3g}"
-    return None
 
 
 def _found(effects: WriteEffects, weight_RP: np.ndarray, fields: dict[str, Any]) -> Estimate:

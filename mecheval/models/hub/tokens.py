@@ -5,6 +5,7 @@ Shape suffix: ``C`` symbols of the task.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,12 @@ from mecheval.tasks.tokenized import FIRST
 if TYPE_CHECKING:
     from mecheval.tasks import Task
 
+COMMON = 2048
+"""How many words are common: tokenizers learn tokens in the order of how common they are."""
+
+_WORD = re.compile("[\u0120\u2581][a-z]{3,}")
+"""A word of text with the space before it, as tokenizers of bytes and of sentences write that."""
+
 
 def encode(
     task: Task, tokenizer: Any | None, *, symbols: str, vocab_size: int, name: str
@@ -31,7 +38,8 @@ def encode(
 
     A text keeps its tokens, which have to be the tokenizer's; the end of a document becomes what
     BOS does. A task without strings, such as one with a large random vocabulary, gets ordinary
-    tokens of the tokenizer, drawn once for all: the same ones for every seed.
+    tokens of the tokenizer, or common words if it asks for words, drawn once for all: the same ones
+    for every seed.
 
     Args:
         task: The task.
@@ -42,7 +50,8 @@ def encode(
         name: The model's name, for messages.
 
     Raises:
-        UsageError: A string is not a single token, or two symbols would share a token.
+        UsageError: A string is not a single token, two symbols would share a token, or the
+            tokenizer has too few tokens of the kind that is asked for.
     """
     if isinstance(task, TextTask) and symbols == "text":
         return _encode_text(task, tokenizer, vocab_size=vocab_size, name=name)
@@ -56,7 +65,7 @@ def encode(
                 f"'{task.card.name}' cannot be text. Give them new tokens: {name}[symbols=added]."
             )
         if not task.strings:
-            known = _ordinary_tokens(tokenizer, len(task.symbols) - 1, vocab_size, name=name)
+            known = _drawn_tokens(tokenizer, task, vocab_size, name=name)
             ids = [ids[0], *known]
         for index, (symbol, text) in enumerate(zip(task.symbols, task.strings, strict=False)):
             if symbol != BOS:
@@ -100,13 +109,18 @@ def _bos(tokenizer: Any | None, vocab_size: int) -> int | None:
     return None
 
 
-def _ordinary_tokens(tokenizer: Any, n: int, vocab_size: int, *, name: str) -> list[int]:
-    """Draw distinct tokens that are not special."""
-    special = {*tokenizer.all_special_ids, _bos(tokenizer, vocab_size)}
+def _drawn_tokens(tokenizer: Any, task: Task, vocab_size: int, *, name: str) -> list[int]:
+    """Draw as many distinct tokens that are not special as a task has symbols behind BOS."""
+    n, special = len(task.symbols) - 1, {*tokenizer.all_special_ids, _bos(tokenizer, vocab_size)}
     ordinary = [i for i in range(min(len(tokenizer), vocab_size)) if i not in special]
+    kind = "not special"
+    if task.in_words:
+        texts = tokenizer.convert_ids_to_tokens(ordinary)
+        ordinary = [i for i, text in zip(ordinary, texts, strict=True) if _WORD.fullmatch(text)]
+        ordinary, kind = ordinary[: max(n, COMMON)], "words"
     if len(ordinary) < n:
         raise UsageError(
-            f"The task needs {n} tokens, and '{name}' has {len(ordinary)} that are not special. "
+            f"The task needs {n} tokens, and '{name}' has {len(ordinary)} that are {kind}. "
             f"Give it a smaller vocabulary, or new tokens: {name}[symbols=added]."
         )
     drawn = seeding.stream(0, "ordinary_tokens").choice(len(ordinary), n, replace=False)
