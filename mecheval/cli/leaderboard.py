@@ -141,8 +141,9 @@ def claims(args: argparse.Namespace) -> int:
     if not suite.claims:
         raise UsageError(f"{suite.path} has no [[claim]]. Write one, or give another suite.")
     suite.check_claims(Settings(include_paths=registry.include_paths))
-    collection = _admitted(args.results)
-    findings = examine(claims_of(suite), collection, registry, suite)
+    asked = claims_of(suite)
+    pairs = _admitted_pairs(args.results) if any(claim.partner for claim in asked) else ()
+    findings = examine(asked, _admitted(args.results), registry, suite, pairs=[*pairs])
     say(markdown(findings, suite=args.suite).rstrip("\n"))
     return 0
 
