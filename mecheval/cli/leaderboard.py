@@ -160,7 +160,8 @@ def claims(args: argparse.Namespace) -> int:
     if suite.warning:
         say(f"mecheval: {suite.warning}", error=True)
     suite.check_claims(Settings(include_paths=registry.include_paths))
-    collection = admitted(args.results)
-    findings = examine(claims_of(suite), collection, registry, suite)
+    asked = claims_of(suite)
+    pairs = admitted_pairs(args.results) if any(claim.partner for claim in asked) else ()
+    findings = examine(asked, admitted(args.results), registry, suite, pairs=[*pairs])
     say(markdown(findings, suite=args.suite).rstrip("\n"))
     return 0

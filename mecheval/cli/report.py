@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mecheval.reports.figures import Picture
+    from mecheval.reports.pair import PairReport
     from mecheval.reports.pair_matrix import Matrix
     from mecheval.reports.schema import Report
 
@@ -65,13 +66,17 @@ def report(args: argparse.Namespace) -> int:
     """
     paths = args.paths or [RESULTS]
     target = _target(paths[0], args.output)
-    reports, matrices = _read(paths)
+    reports, pairs = _read(paths)
 
     from mecheval.reports.documents import write_document
     from mecheval.reports.figures import draw
+    from mecheval.reports.pair_matrix import matrices_of
 
+    matrices = matrices_of(pairs, by_name=True)
     try:
-        pictures = draw(reports, options.names(args.figure), pairs=matrices)
+        pictures = draw(
+            reports, options.names(args.figure), pairs=matrices, pair_reports=pairs
+        )  # fmt: skip
     except UsageError:
         if target.page is None or args.figure:
             raise
@@ -87,7 +92,7 @@ def report(args: argparse.Namespace) -> int:
     return 0
 
 
-def _read(paths: Sequence[Path]) -> tuple[list[Report], list[Matrix]]:
+def _read(paths: Sequence[Path]) -> tuple[list[Report], list[PairReport]]:
     """Read all reports, of cells and of pairs; one that several paths lead to is read once.
 
     What cannot be read in a folder is left out, and said on stderr; a file that is named must be a
@@ -98,7 +103,6 @@ def _read(paths: Sequence[Path]) -> tuple[list[Report], list[Matrix]]:
     """
     from mecheval.reports.files import find_pairs, find_reports, read_either
     from mecheval.reports.pair import PairReport
-    from mecheval.reports.pair_matrix import matrices_of
     from mecheval.reports.schema import Report
 
     found: dict[Path, Report | PairReport] = {}
@@ -119,7 +123,7 @@ def _read(paths: Sequence[Path]) -> tuple[list[Report], list[Matrix]]:
         if not any(resolved(file) in found for file in files):
             raise UsageError(f"The folder {path} holds no reports. Give one that does.")
     read = found.values()
-    pairs = matrices_of((each for each in read if isinstance(each, PairReport)), by_name=True)
+    pairs = [each for each in read if isinstance(each, PairReport)]
     return [each for each in read if isinstance(each, Report)], pairs
 
 

@@ -61,12 +61,16 @@ def borrowed(
 _NAMED = {"models": "model", "tasks": "task"}
 """What of a claim is renamed by a field."""
 
+_ALSO = {"model": ("model", "partner"), "task": ("task",)}
+"""Fields of a claim that hold such a name."""
+
 
 def _renamed(claim: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
     """Return a claim, or another number of it, with the names that stand for its own."""
     instead = {
-        named: table[field][claim[named]]
+        each: table[field][claim[each]]
         for field, named in _NAMED.items()
-        if claim.get(named) in table.get(field, {})
+        for each in _ALSO[named]
+        if claim.get(each) in table.get(field, {})
     }
     return {**claim, **instead}

@@ -30,7 +30,8 @@ def names_in(claim: Mapping[str, Any], field: str) -> set[str]:
         field: ``model`` or ``task``.
     """
     others = [claim.get(name) or {} for name in OTHERS]
-    return {table.get(field, "") for table in (claim, *others)} - {"", ALL}
+    fields = (field, "partner") if field == "model" else (field,)
+    return {table.get(each, "") for table in (claim, *others) for each in fields} - {"", ALL}
 
 
 def _spec_or_all(text: str) -> str:
@@ -54,6 +55,8 @@ class OtherNumber(Table):
 
     model: OptionalSpec = ""
     """The model, as in a grid."""
+    partner: OptionalSpec = ""
+    """The other model, of a number of pairs."""
     task: OptionalSpec = ""
     """The task, as in a grid."""
     recipe: Fields = Field(default={})
@@ -71,7 +74,9 @@ class OtherNumber(Table):
             ValueError: There is nothing.
         """
         if not self.model_fields_set:
-            raise ValueError("it differs in nothing. Name its model, task, recipe, result or at")
+            raise ValueError(
+                "it differs in nothing. Name its model, partner, task, recipe, result or at"
+            )
         return self
 
 
@@ -93,6 +98,8 @@ class ClaimTable(Table):
     """The task, as in a grid."""
     model: Name = ""
     """The model, as in a grid."""
+    partner: OptionalSpec = ""
+    """The model that it is held side by side with: the number is one of reports of pairs."""
     recipe: Fields = Field(default={})
     """Fields of the recipe that tell the reports meant from others of the same model and task."""
     result: Text = ""
@@ -174,6 +181,12 @@ class ClaimTable(Table):
              "or ranks_with"),
             (spread and self._names_another_cell(),
              "another number of many cells must be of the same ones. Name its result or at alone"),
+            (bool(self.partner) and (several or spread or bool(self.verdicts)),
+             f"it has a partner beside verdicts, {ALL} or {named or 'which'}. A claim about pairs "
+             "is about a number of two models that it names"),
+            (self._mixes_pairs_with_cells(),
+             "another number of it is one of pairs, as it names a partner, and the claim's own is "
+             "not. Write partner in the claim"),
             (self._compares_a_number_with_itself(),
              "its times names all in which minus differs, so that nothing is left between the two. "
              "Name there what differs besides"),
@@ -184,6 +197,10 @@ class ClaimTable(Table):
         several = any(ALL in each.result or LAYERS in each.at.split() for each in numbers)
         return several or ALL in (self.model, self.task)
 
+    def _mixes_pairs_with_cells(self) -> bool:
+        others = [other for name in OTHERS if (other := getattr(self, name))]
+        return not self.partner and any(other.partner for other in others)
+
     def _compares_a_number_with_itself(self) -> bool:
         if self.times is None or self.minus is None:
             return False
@@ -191,7 +208,9 @@ class ClaimTable(Table):
 
     def _names_another_cell(self) -> bool:
         others = [other for other in (self.minus, self.ranks_with) if other]
-        return any(other.model_fields_set & {"model", "task", "recipe"} for other in others)
+        return any(
+            other.model_fields_set & {"model", "partner", "task", "recipe"} for other in others
+        )
 
     def _is_about_a_sign(self) -> bool:
         bounds = [bound for bound in (self.least, self.most) if math.isfinite(bound)]
@@ -200,8 +219,8 @@ class ClaimTable(Table):
 
 _OTHER = '{ task = "dyck" }'
 EXAMPLES = {
-    "recipe": "{ lr = 1e-3 }", "verdicts": '["induction"]', "least": "0.9", "most": "0.1",
-    "off": "0.0", "which": '"least"', "minus": '{ model = "gru" }', "times": _OTHER,
+    "recipe": "{ lr = 1e-3 }", "partner": '"mamba"', "verdicts": '["induction"]', "least": "0.9",
+    "most": "0.1", "off": "0.0", "which": '"least"', "minus": '{ model = "gru" }', "times": _OTHER,
     "nearer_than": _OTHER, "ranks_with": '{ result = "..." }',
 }  # fmt: skip
 """How fields are written, in messages."""

@@ -144,8 +144,10 @@ class Cells:
         """
         measured = {group.identity.task.name for group in self._collection.groups}
         numbers = [each for claim in claims if not claim.untestable for each in claim.numbers]
-        models, tasks = ({name for each in numbers if (name := getattr(each, field))}
-                         for field in ("model", "task"))  # fmt: skip
+        models, tasks = (
+            {name for each in numbers for field in fields if (name := getattr(each, field))}
+            for fields in (("model", "partner"), ("task",))
+        )
         found: dict[str, list[Identity]] = {}
         for request in requests:
             named = [spec for spec in request.models if _is_named(spec, models)]

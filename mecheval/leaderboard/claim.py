@@ -22,6 +22,7 @@ class Named:
     """A number by the names of what it is of; the fields are those of a claim."""
 
     model: str = ""
+    partner: str = ""
     task: str = ""
     result: str = ""
     at: str = ""
@@ -29,7 +30,7 @@ class Named:
 
     def beside(self, other: Named) -> str:
         """Return in what it differs from another number, as a list of names."""
-        fields = ("model", "task", "result", "at")
+        fields = ("model", "partner", "task", "result", "at")
         names = [getattr(self, name) for name in fields]
         theirs = [getattr(other, name) for name in fields]
         return ", ".join(a for a, b in zip(names, theirs, strict=True) if a and a != b)
@@ -59,7 +60,8 @@ class Claim(Named):
     def own(self) -> Named:
         """Return the number that the claim's own fields name."""
         return Named(
-            model=self.model, task=self.task, result=self.result, at=self.at, recipe=self.recipe
+            model=self.model, partner=self.partner, task=self.task, result=self.result, at=self.at,
+            recipe=self.recipe,
         )  # fmt: skip
 
     @property

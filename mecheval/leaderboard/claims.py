@@ -11,9 +11,12 @@ A suite's file may hold ``[[claim]]`` tables. Each is about a number of a model 
     recipe     fields of the recipe that is meant, where the suite has several of one cell
     result     the id of the result in the reports
     at         the number in it, as :mod:`mecheval.reports.lookup` reads it; its value by default
+    partner    another model, or the same for its seeds: the number is one of reports of pairs of
+               the two, and ``at = "skyline"`` what the value is of seeds of one model
 
-Four fields name another number, by those of ``model``, ``task``, ``recipe``, ``result`` and ``at``
-in which it differs, as in ``minus = { task = "dyck", result = "readability/top" }``:
+Four fields name another number, by those of ``model``, ``partner``, ``task``, ``recipe``,
+``result`` and ``at`` in which it differs, as in
+``minus = { task = "dyck", result = "readability/top" }``:
 
     minus        the number that is subtracted; text is another model
     times        in what another difference differs, and both its numbers: the claim is about the
@@ -50,18 +53,22 @@ counted, which is no test, so there is nothing to correct.
 Numbers of one task, of one or several networks, are paired by seed; those of several tasks are
 independent samples, and have Welch's interval (:mod:`mecheval.reports.collection.contrasts`). The
 sign of two differences is decided where both of them are, and its p value is the larger of theirs.
-A rank correlation, or the least of many numbers, is computed in every seed by itself.
+A rank correlation, or the least of many numbers, is computed in every seed by itself. Numbers of
+pairs have a jackknife's interval, over pairs that share no network, in place of seeds
+(:mod:`mecheval.leaderboard.of_pairs`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from mecheval import stats
 from mecheval.errors import did_you_mean
 from mecheval.escape import quoted
 from mecheval.leaderboard.cells import Cells
+from mecheval.leaderboard.finding import MIN_SEEDS, Finding, decided
+from mecheval.leaderboard.of_pairs import of_pairs
 from mecheval.leaderboard.spread import spread
 from mecheval.reports.collection import words
 from mecheval.reports.collection.contrasts import contrast, signed_least
@@ -73,44 +80,22 @@ if TYPE_CHECKING:
 
     from mecheval.harness.suites import Suite
     from mecheval.leaderboard.claim import Claim
+    from mecheval.leaderboard.finding import Answer
     from mecheval.registry import Registry
     from mecheval.reports.collection import Collection, Group, OverSeeds
     from mecheval.reports.collection.contrasts import Estimate
+    from mecheval.reports.pair import PairReport
 
-MIN_SEEDS = 4
 _MOST_NAMED = 8  # results that a remark names
-Answer = Literal["yes", "no", "undecided", "not testable"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What the reports say of a claim.
-
-    Attributes:
-        claim: The claim.
-        here: The number, or the verdicts with their counts, or why there is none.
-        n_seeds: Number of seeds with a number.
-        answer: Whether the claim is replicated.
-        number: The number over seeds, where the claim is about one and it can be tested.
-        p: p value of the t test of the claim's nearest bound; None where there is none.
-        p_corrected: The same, corrected for the number of claims.
-        corrected: Whether the claim is replicated after the correction.
-        groups: The reports that the claim is about, as far as they are there.
-    """
-
-    claim: Claim
-    here: str
-    n_seeds: int
-    answer: Answer
-    number: Estimate | None = None
-    p: float | None = None
-    p_corrected: float | None = None
-    corrected: Answer = "not testable"
-    groups: Sequence[Group] = ()
 
 
 def examine(
-    claims: Sequence[Claim], collection: Collection, registry: Registry, suite: Suite | None = None
+    claims: Sequence[Claim],
+    collection: Collection,
+    registry: Registry,
+    suite: Suite | None = None,
+    *,
+    pairs: Sequence[PairReport] = (),
 ) -> list[Finding]:
     """Look every claim's numbers up in reports.
 
@@ -119,12 +104,18 @@ def examine(
         collection: Reports, of any models and tasks.
         registry: Where models and tasks are looked up.
         suite: Says by its grids which recipes are meant; without one, whichever there is.
+        pairs: Reports of pairs, for the claims that are about them.
 
     Raises:
         UsageError: A claim names a model or task that does not exist, or several recipes fit it.
     """
     cells = Cells(claims, collection, registry, suite)
-    findings = [_finding(claim, cells) for claim in claims]
+    findings = [
+        of_pairs(claim, cells, pairs)
+        if claim.partner and not claim.untestable
+        else _finding(claim, cells)
+        for claim in claims
+    ]
     corrected = stats.holm([finding.p for finding in findings])
     return [
         replace(finding, p_corrected=p, corrected=_after_correction(finding, p))
@@ -158,7 +149,7 @@ def _finding(claim: Claim, cells: Cells) -> Finding:
     if number.mean is None or number.n < MIN_SEEDS:
         reason = _too_few(claim, groups, number)
         return Finding(claim, reason, number.n, "not testable", groups=groups)
-    return _decided(claim, number, groups)
+    return decided(claim, number, groups)
 
 
 def _number(claim: Claim, groups: Sequence[Group]) -> Estimate:
@@ -186,41 +177,8 @@ def _of_several(claim: Claim, cells: Cells) -> Finding:
         reasons = [*dict.fromkeys(number.parts[0].reasons.values())]
         reason = words.listed(reasons, _MOST_NAMED) or f"{number.n} of {MIN_SEEDS} seeds"
         return Finding(claim, reason, number.n, "not testable", groups=groups)
-    finding = _decided(claim, number, groups)
+    finding = decided(claim, number, groups)
     return replace(finding, here=f"{finding.here} (of {found.counts} numbers)")
-
-
-def _decided(claim: Claim, number: Estimate, groups: Sequence[Group]) -> Finding:
-    here = words.decimal(number.mean or 0.0)
-    if number.brackets:
-        both = " and ".join(words.decimal(each.mean or 0.0) for each in number.brackets)
-        here = f"{here} ({both})"
-    return Finding(
-        claim, here, number.n, _answer(claim, number), number, _p_value(claim, number),
-        groups=groups,
-    )  # fmt: skip
-
-
-def _p_value(claim: Claim, number: Estimate) -> float | None:
-    """Return the p value of the t test that the mean is the claim's nearest bound."""
-    mean = number.mean or 0.0
-    bound = min(claim.bounds, key=lambda each: abs(mean - each), default=None)
-    return None if bound is None else number.p(bound)
-
-
-def _answer(claim: Claim, number: Estimate) -> Answer:
-    """Hold the interval against the bounds; where there is none, the value that all seeds share."""
-    low = number.mean if number.low is None else number.low
-    high = number.mean if number.high is None else number.high
-    if low is None or high is None:
-        return "undecided"
-    if claim.off is not None:
-        if low > claim.off or high < -claim.off:
-            return "yes"
-        return "no" if -claim.off < low and high < claim.off else "undecided"
-    if claim.least <= low and high <= claim.most:
-        return "yes"
-    return "no" if high < claim.least or low > claim.most else "undecided"
 
 
 def _of_verdicts(claim: Claim, group: Group) -> Finding:

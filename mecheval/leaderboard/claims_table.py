@@ -17,7 +17,7 @@ from mecheval.reports.tracking import LEAST
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from mecheval.leaderboard.claims import Finding
+    from mecheval.leaderboard.finding import Finding
     from mecheval.reports.collection import Group
 
 OURS = "ours"
@@ -126,6 +126,12 @@ def legend(findings: Sequence[Finding]) -> list[str]:
         f"Corrected by Holm's procedure over the {tested} claims of the suite that are numbers and "
         f"can be tested; the {verdicts} that are verdicts are counts of seeds, and not corrected.",
     ]
+    if any(finding.claim.partner for finding in findings):
+        lines.append(
+            "Claims about two models are about networks held side by side: the column *Seeds* "
+            "counts pairs of two networks, no two of which share one. Their intervals are a "
+            "jackknife over these, with all else that shares a network with them."
+        )
     if any(finding.claim.source.startswith(OURS) for finding in findings):
         lines.append(
             f"Source: who makes the claim. Those of *{OURS}* are questions that this package asks "
@@ -157,7 +163,8 @@ def commands(findings: Sequence[Finding], suite: str) -> dict[str, list[str]]:
     for finding in findings:
         claim = finding.claim
         missing = NOT_MEASURED in finding.here and not claim.untestable and suite
-        command = claim.command or (f"mecheval run --suite {suite}" if missing else "")
+        verb = "similarity" if claim.partner else "run"
+        command = claim.command or (f"mecheval {verb} --suite {suite}" if missing else "")
         if command and finding.answer == "not testable":
             by_command.setdefault(command, []).append(claim.id or claim.says)
     return by_command

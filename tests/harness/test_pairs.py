@@ -120,8 +120,13 @@ def test_a_task_has_the_metrics_that_fit_it() -> None:
     by_task = {task: planned("lstm", "gru", seeds=(0,), tasks=(task,)) for task in ("ar", "parity")}
     names = {task: [m.name for m in pair.identity.metrics] for task, (pair,) in by_task.items()}
     assert names == {
-        "ar": ["circuit_similarity", "feature_similarity", "representation_similarity"],
-        "parity": ["feature_similarity", "representation_similarity"],
+        "ar": [
+            "circuit_similarity",
+            "feature_depth",
+            "feature_similarity",
+            "representation_similarity",
+        ],
+        "parity": ["feature_depth", "feature_similarity", "representation_similarity"],
     }
 
 

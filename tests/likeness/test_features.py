@@ -9,7 +9,7 @@ from sparse_truth import pair
 
 import mecheval
 from mecheval.errors import UsageError
-from mecheval.likeness.features import firings, place_between, walk
+from mecheval.likeness.features import firings, place_between, share_explained, walk
 
 
 def drawn(seed: int, n_rows: int = 600, n_latents: int = 12, rate: float = 0.2) -> np.ndarray:
@@ -63,6 +63,9 @@ def test_the_partner_is_chosen_on_one_half_and_read_on_the_other() -> None:
         every = np.arange(len(one))
         read = [other[every, one.argmax(1)], one[every, other.argmax(1)]]
         assert match.held_out == pytest.approx(np.mean(read))
+        np.testing.assert_allclose(match.held_HM, read, atol=1e-12)
+        np.testing.assert_allclose(match.held_out_M, np.mean(read, 0), atol=1e-12)
+        np.testing.assert_allclose(match.chosen_HM, [one.max(1), other.max(1)], atol=1e-12)
         assert match.interval is None  # two documents are too few
 
 
@@ -115,6 +118,22 @@ def test_floors_are_the_best_single_label_of_every_kind() -> None:
         indicators = np.eye(label_N.max() + 1)[label_N]
         indicators = indicators[:, indicators.sum(0) >= 25]
         assert found.floors_a[name] == pytest.approx(correlations(A, indicators).max(1).mean())
+
+
+def test_the_share_that_groups_explain_is_read_on_the_other_half() -> None:
+    rng = np.random.default_rng(0)
+    group_N, half_N = rng.integers(0, 50, 8000), np.arange(8000) % 2
+    table_G = rng.normal(size=50)
+    table_G -= table_G[group_N].mean()
+    noise_N = rng.normal(size=8000) * table_G[group_N].std()
+    codes = np.stack([table_G[group_N], table_G[group_N] + noise_N, noise_N, np.ones(8000)], 1)
+    found = share_explained(sparse.csr_array(codes), group_N * 7, half_N)
+    assert found[:3] == pytest.approx([1, 0.5, 0], abs=0.02)
+    assert np.isnan(found[3])
+    single = np.arange(8000)  # in one sample, groups of one row explain all
+    assert np.isnan(share_explained(sparse.csr_array(codes), single, half_N)).all()
+    few = rng.integers(0, 2000, 8000)  # in one sample they explain a quarter of anything
+    assert abs(share_explained(sparse.csr_array(codes), few, half_N)[2]) < 0.05
 
 
 @pytest.mark.parametrize(

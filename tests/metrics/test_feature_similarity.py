@@ -35,7 +35,12 @@ class Given:
     untrained: np.ndarray
     fve: float = 0.8
     n_layers: int = 1
+    stream: np.ndarray | None = None
     asked: list = field(default_factory=list)
+
+    def streams(self, places, layers, *, trained=True):
+        stream_ND = self.own if self.stream is None else self.stream
+        return [stream_ND[: len(places.row_N)] for _ in layers]
 
     def coded(self, coding, places, layers, *, trained=True, seeds=(0,)):
         self.asked += [(coding.of, layer, trained, seed) for layer in layers for seed in seeds]
@@ -116,6 +121,79 @@ def test_without_a_gap_between_null_and_skyline_there_is_no_place() -> None:
     result = measured(a, b)
     assert result.scalars["place"] is None
     assert "standard errors apart" in next(h.otherwise for h in result.headline if h.at == "place")
+
+
+def test_single_dimensions_are_held_side_by_side_beyond_the_symbol() -> None:
+    rng = np.random.default_rng(3)
+    stream_ND = rng.normal(size=(N * PER, 6))
+    turned_ND = stream_ND @ np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    same, turned = (
+        measured(network(1, stream=stream_ND), network(2, stream=other)).references["basis"]
+        for other in (stream_ND, turned_ND)
+    )
+    assert same == pytest.approx(1)
+    assert turned is not None
+    assert turned < 0.95, "the same space in another basis"
+    symbols = PairSubject(
+        Side("", 0, True, ()), Side("", 1, True, ()), 0, TASK
+    ).places(N, 8).symbol_N  # fmt: skip
+    one_hot = np.pad(np.eye(symbols.max() + 1)[symbols], ((0, N * PER - len(symbols)), (0, 0)))
+    only_symbols = measured(network(1, stream=one_hot), network(2, stream=one_hot))
+    assert only_symbols.references["basis"] is None, "nothing is left beyond the symbol"
+
+
+def test_how_correlations_are_spread_over_latents() -> None:
+    a, b = network(1), network(2)
+    result = measured(a, b)
+    matches = result.profiles["matches"]
+    labels = matches.index["correlation"]
+    assert labels[:2] == ["below 0", "0.00 to 0.05"]
+    middle = np.array([-0.02, *(np.arange(20) + 0.5) / 20])
+    for spread, mean in (
+        (matches.value, result.value),
+        (matches.series["untrained"], np.mean([held_out(a.untrained, b.own),
+                                               held_out(a.own, b.untrained)])),
+        (matches.series["same_network"], result.references["same_network"]),
+    ):  # fmt: skip
+        assert sum(spread) == pytest.approx(1)
+        assert middle @ np.array(spread) == pytest.approx(mean, abs=0.03)
+
+
+def by_pairs_of_symbols(share_M: np.ndarray, seed: int) -> np.ndarray:
+    """Draw codes of which a share is what the last two symbols are, the same for all seeds."""
+    places = PairSubject(
+        Side("", 0, True, ()), Side("", 1, True, ()), 0, TASK
+    ).places(N, PER)  # fmt: skip
+    pair_N = 3 * places.symbol_N + places.symbols_BT[places.row_N, places.position_N - 1]
+    table = np.random.default_rng(0).random((pair_N.max() + 1, len(share_M))) > 0.5
+    noise = np.random.default_rng(seed).random((N * PER, len(share_M))) < 0.5
+    return (
+        np.where(np.random.default_rng(9).random(noise.shape) < share_M, table[pair_N], noise) + 0.0
+    )
+
+
+def test_features_that_few_symbols_explain_are_matched_first_where_they_are_shared() -> None:
+    share_M = np.linspace(0.1, 0.95, 10)
+    drawn = [by_pairs_of_symbols(share_M, seed) for seed in range(4)]
+    a, b = Given(drawn[0], drawn[1], codes(7)), Given(drawn[2], drawn[3], codes(8))
+    scalars = measured(a, b).scalars
+    assert scalars["simple_first"] is not None
+    assert scalars["simple_first"] > 0.6
+    assert scalars["simple_first_same_network"] == pytest.approx(
+        scalars["simple_first"], abs=0.2
+    ), "the second dictionary shares no more than the other network does"
+
+
+def test_features_that_fire_often_may_be_matched_first() -> None:
+    rate_M = np.linspace(0.1, 0.9, 10)
+    rng = np.random.default_rng(0)
+    truth = rng.random((N * PER, 10)) < rate_M
+    drawn = [np.where(rng.random(truth.shape) < rate_M, truth, rng.random(truth.shape) < rate_M)
+             for _ in range(4)]  # fmt: skip
+    often = [each.astype(float) for each in drawn]
+    found = measured(Given(*often[:2], codes(7)), Given(*often[2:], codes(8)))
+    assert found.scalars["frequent_first"] is not None
+    assert found.scalars["frequent_first"] > 0.8
 
 
 def test_codes_that_never_fire_have_no_score() -> None:

@@ -1,6 +1,6 @@
 """What is said of the best partners of latents, and where a score lies between its anchors.
 
-Shape suffixes: ``M`` latents of the side that partners are sought for.
+Shape suffixes: ``M`` latents of the side that partners are sought for, ``H`` halves of the rows.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import numpy as np
 
     from mecheval.stats import Interval
 
@@ -40,6 +40,9 @@ class Match:
         reason: Why there is no value.
         best_M: The largest correlation of each latent; NaN where it was left out.
         partner_M: The latent of the other side that has it; -1 where it was left out.
+        chosen_HM: The largest correlation of each latent on either half of the documents; NaN where
+            it has none there.
+        held_HM: What the partner that either half chose has on the other half.
     """
 
     value: float | None
@@ -54,6 +57,16 @@ class Match:
     reason: str = ""
     best_M: np.ndarray | None = field(default=None, repr=False)
     partner_M: np.ndarray | None = field(default=None, repr=False)
+    chosen_HM: np.ndarray | None = field(default=None, repr=False)
+    held_HM: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def held_out_M(self) -> np.ndarray:
+        """Return the held-out correlation of each latent, the mean of both ways; NaN without."""
+        if self.held_HM is None:
+            return np.empty(0)
+        n_M = np.isfinite(self.held_HM).sum(0)
+        return np.where(n_M > 0, np.nansum(self.held_HM, 0) / np.maximum(n_M, 1), np.nan)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Shape suffixes: ``M`` latents of A or of B, ``L`` latents of B, ``C`` some latents of A, ``X``
 candidates, ``B`` blocks of documents, ``N`` rows, ``W`` ways of leaving blocks out: none, either
-half, each block.
+half, each block; ``H`` the halves alone.
 """
 
 from __future__ import annotations
@@ -178,8 +178,11 @@ class Walk:
             return Match(None, n_left_out=n_left_out, reason=self._why_none(means))
         kept_M, weight_M = value_M[counted_M], firings_M[counted_M]
         partner_M = np.where(counted_M, best.partner_WM[_ALL], -1)
-        held_WM = np.where(np.isfinite(best.held_WM), best.held_WM, np.nan)[:, counted_M]
-        held = np.nanmean(held_WM) if np.isfinite(held_WM).any() else np.nan
+        chosen_HM, held_HM = (
+            np.where(np.isfinite(of) & counted_M, of, np.nan)
+            for of in (best.best_WM[list(_HALVES)], best.held_WM)
+        )
+        held = np.nanmean(held_HM) if np.isfinite(held_HM).any() else np.nan
         without_B = np.array([row[np.isfinite(row)].mean() for row in best.best_WM[3:]])
         interval = None
         if len(without_B):
@@ -199,6 +202,8 @@ class Walk:
             interval=interval,
             best_M=np.where(counted_M, value_M, np.nan),
             partner_M=partner_M,
+            chosen_HM=chosen_HM,
+            held_HM=held_HM,
         )
 
     def _why_none(self, means: Sequence[OverBlocks]) -> str:

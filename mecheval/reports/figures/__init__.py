@@ -2,8 +2,9 @@
 
 A figure is a module with a function ``draw(sheet) -> list[Drawing]``, which gets all models on one
 task; or ``draw_all(sheets)``, which gets those of all tasks; or ``draw_pairs(matrices)``, which
-gets what was measured of pairs of models. It returns no drawing where there is nothing to draw. The
-first line of its docstring says what it shows, in ``mecheval report --help`` as well.
+gets what was measured of pairs of models; or ``draw_two(reports)``, which gets all reports of pairs
+on one task. It returns no drawing where there is nothing to draw. The first line of its docstring
+says what it shows, in ``mecheval report --help`` as well.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mecheval.reports.drawing.canvas import Drawing
+    from mecheval.reports.pair import PairReport
     from mecheval.reports.pair_matrix import Matrix
     from mecheval.reports.schema import Report
 
@@ -55,7 +57,11 @@ def figures() -> dict[str, str]:
 
 
 def draw(
-    reports: Sequence[Report], names: Sequence[str] = (), *, pairs: Sequence[Matrix] = ()
+    reports: Sequence[Report],
+    names: Sequence[str] = (),
+    *,
+    pairs: Sequence[Matrix] = (),
+    pair_reports: Sequence[PairReport] = (),
 ) -> list[Picture]:
     """Draw all that there is to draw of reports, task by task.
 
@@ -63,6 +69,7 @@ def draw(
         reports: The reports.
         names: Kinds of figures; all by default.
         pairs: What reports of pairs say, models by models.
+        pair_reports: The reports of pairs themselves.
 
     Raises:
         UsageError: There is no such kind, or the reports hold nothing for any of them.
@@ -73,11 +80,16 @@ def draw(
             raise unknown("figure", name, known, see=f"these: {', '.join(known)}")
     import matplotlib as mpl
 
+    from mecheval.reports.canonical import sha256_of
     from mecheval.reports.drawing.sheets import sheets
     from mecheval.reports.drawing.style import STYLE
 
     modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names or known}
     found, of_tasks = [], sheets(reports)
+    by_task: dict[str, list[PairReport]] = {}
+    for report in pair_reports:
+        if report.status == "success":
+            by_task.setdefault(sha256_of(report.task.model_dump(mode="json")), []).append(report)
     with mpl.rc_context(STYLE):
         for sheet in of_tasks:
             for name, module in modules.items():
@@ -89,6 +101,9 @@ def draw(
             for matrix in pairs if hasattr(module, "draw_pairs") else ():
                 drawn = module.draw_pairs([matrix])
                 found += [Picture(matrix.task, name, drawing) for drawing in drawn]
+            for same in by_task.values() if hasattr(module, "draw_two") else ():
+                drawn = module.draw_two(same)
+                found += [Picture(same[0].task_title, name, drawing) for drawing in drawn]
     if not found:
         raise UsageError(_nothing(reports, {name: known[name] for name in names or known}))
     return found
