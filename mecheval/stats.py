@@ -147,7 +147,7 @@ def pairwise_interval(
         The interval, or None where it does not exist: for fewer than three units, where a unit is
         left out no pair remains, or equal values.
 
-    Example:
+    Examples:
         >>> found = pairwise_interval({(0, 1): 0.8, (0, 2): 0.9, (1, 2): 0.7}, unit="seed")
         >>> round(found.low, 2), round(found.high, 2)
         (0.3, 1.3)

@@ -78,7 +78,7 @@ def evaluate(
         UsageError: A name or argument is wrong; nothing has been computed.
         StorageError: A report could not be written.
 
-    Example:
+    Examples:
         >>> import mecheval
         >>> reports = mecheval.evaluate(
         ...     "gru[layers=1,width=16]", "parity", seeds=[0, 1], recipe={"steps": 2}, limit=16

@@ -28,7 +28,7 @@ def load_task(spec: str, *, include_path: Sequence[Path | str] = ()) -> Task:
     Raises:
         UsageError: The name or an argument is unknown.
 
-    Example:
+    Examples:
         >>> import mecheval
         >>> mecheval.load_task("dyck[k=3,m=6]").params["k"]
         3
@@ -60,7 +60,7 @@ def load_model(
     Raises:
         UsageError: The name, an argument or a checkpoint is not there, or the model not causal.
 
-    Example:
+    Examples:
         >>> import mecheval, torch
         >>> model = mecheval.load_model("deltanet[layers=2,width=16]", task="parity")
         >>> model.n_layers, model.vocab_size, model(torch.tensor([[0, 1, 2]])).shape

@@ -69,7 +69,7 @@ def similarity(
             computed.
         StorageError: A report could not be written.
 
-    Example:
+    Examples:
         >>> import mecheval
         >>> direct, off_by_one = "planted/mamba-recall", "planted/mamba-recall[shift=1]"
         >>> report, = mecheval.similarity(

@@ -27,7 +27,7 @@ class SparseCodes:
     Attributes:
         csr: ``(N, M)``, float32 values above zero, int32 indices, columns in order.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from mecheval.dictionaries import SparseCodes
         >>> codes = SparseCodes.from_topk(np.float32([[2, 1], [3, 0]]), [[4, 1], [1, 0]], width=6)

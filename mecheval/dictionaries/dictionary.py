@@ -49,7 +49,7 @@ class Dictionary:
             other. None where nothing is taken off.
         about: What it was trained on and how, where that is known.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import mecheval
         >>> on_NF = np.random.default_rng(0).random((2000, 8)) < 0.2

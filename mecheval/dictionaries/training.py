@@ -70,7 +70,7 @@ def train_dictionary(
         UsageError: The rows are no finite matrix, or do not vary; an argument is not allowed; or
             the weights did not stay finite.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import mecheval
         >>> on_NF = np.random.default_rng(0).random((2000, 8)) < 0.2

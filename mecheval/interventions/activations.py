@@ -147,7 +147,7 @@ def trace(
     Raises:
         UsageError: It is no model, or has no such site or module.
 
-    Example:
+    Examples:
         >>> import mecheval, torch
         >>> from mecheval.models.sites import Site
         >>> model = mecheval.load_model("lstm[layers=2,width=16]", vocab_size=7)
@@ -210,7 +210,7 @@ def answer_logits(
     Raises:
         UsageError: It is no model, or has no such site or module.
 
-    Example:
+    Examples:
         >>> import mecheval, torch
         >>> from mecheval.interventions import answer_logits
         >>> from mecheval.models.sites import Site

@@ -44,7 +44,7 @@ class SplitHalf:
         n_splits: Splits.
         reason: Why it is undefined.
 
-    Example:
+    Examples:
         >>> from mecheval.interventions import SplitHalf
         >>> print(SplitHalf(0.5, 0.667, n_pairs=8, n_cells=24, n_splits=9))
         halves of the pairs correlate by 0.50, 0.67 for all pairs (8 pairs, 24 cells, mean of 9 ...
@@ -81,7 +81,7 @@ def split_half(effect_VP: np.ndarray, *, n_splits: int = N_SPLITS, seed: int = 0
         n_splits: Number of random splits.
         seed: Seed of the splits.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from mecheval.interventions import split_half
         >>> cell_V1, pair_P = np.array([[0.0], [1.0], [3.0]]), np.array([1.0, 2.0, 1.5, 0.5])

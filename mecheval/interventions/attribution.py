@@ -81,7 +81,7 @@ def gradient_guess(
         UsageError: As for recovery_grid; ``steps`` is less than 1; or a component is no tensor of
             the forward pass.
 
-    Example:
+    Examples:
         >>> import mecheval
         >>> model = mecheval.load_model("gru[layers=2,width=16]", vocab_size=7)
         >>> guess = mecheval.gradient_guess(model, [[0, 1, 2, 3]], [[0, 4, 2, 3]], [5], [6], [3])

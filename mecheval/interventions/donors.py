@@ -31,7 +31,7 @@ Values = Mapping[Site, Tensor]
 class Donor(ABC):
     """Gives the activations that are put into the base runs.
 
-    Example:
+    Examples:
         >>> import mecheval
         >>> from mecheval.interventions import Donor
         >>> class Halved(Donor):
@@ -84,7 +84,7 @@ class Interchange(Donor):
     Attributes:
         runs_PT: Token ids, one run for each base run.
 
-    Example:
+    Examples:
         >>> import mecheval, torch
         >>> from mecheval.interventions import Interchange
         >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)
@@ -115,7 +115,7 @@ class Interchange(Donor):
 class Zero(Donor):
     """Zero ablation.
 
-    Example:
+    Examples:
         >>> import mecheval
         >>> from mecheval.interventions import Zero
         >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)
@@ -135,7 +135,7 @@ class Mean(Donor):
     Attributes:
         reference_NT: Token ids of the reference runs, at least as long as the base runs.
 
-    Example:
+    Examples:
         >>> import mecheval, torch
         >>> from mecheval.interventions import Mean
         >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)
@@ -192,7 +192,7 @@ class Added(Donor):
         added: What is added at every patched site, ``(P, T, D)``, with at least the positions of
             the base runs; where it is zero the activation stays, bit for bit.
 
-    Example:
+    Examples:
         >>> import mecheval, torch
         >>> from mecheval.interventions import Added
         >>> from mecheval.models.sites import Site
@@ -225,7 +225,7 @@ class Subspace(Donor):
         donor: Where that part is taken from.
         bases: A basis ``(D, K)`` of the subspace at every patched site; it need not be orthonormal.
 
-    Example:
+    Examples:
         >>> import mecheval, numpy as np
         >>> from mecheval.interventions import Subspace, Zero
         >>> from mecheval.models.sites import Site

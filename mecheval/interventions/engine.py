@@ -99,7 +99,7 @@ def engine_of(base_runs: BaseRuns, donor: Donor) -> Execution:
     Raises:
         UsageError: The model is not causal, or memory is too short to tell.
 
-    Example:
+    Examples:
         >>> import mecheval, torch
         >>> from mecheval.interventions import Interchange, engine_of
         >>> from mecheval.interventions.base_runs import checked_runs

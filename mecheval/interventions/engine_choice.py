@@ -60,7 +60,7 @@ class Execution:
         rows: Most rows in one pass.
         halvings: How often the memory for one pass was halved because the device had less.
 
-    Example:
+    Examples:
         >>> import mecheval
         >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)
         >>> pair = [[0, 1, 2, 3]], [[0, 4, 2, 3]], [5], [6], [3]

@@ -88,7 +88,7 @@ def recovery_grid(
             be patched at several positions at once, the model is not causal, or the engine that was
             asked for is not exact for it.
 
-    Example:
+    Examples:
         >>> import mecheval
         >>> model = mecheval.load_model("transformer[layers=2,width=16]", vocab_size=7)
         >>> clean_BT, corrupted_BT = [[0, 1, 2, 3], [0, 2, 2, 3]], [[0, 4, 2, 3], [0, 5, 2, 3]]
@@ -158,7 +158,7 @@ def ablation_grid(
     Raises:
         UsageError: As for :func:`recovery_grid`, or the donor does not fit.
 
-    Example:
+    Examples:
         >>> import mecheval
         >>> from mecheval.interventions import Zero
         >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)

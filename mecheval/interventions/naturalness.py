@@ -65,7 +65,7 @@ class Naturalness:
         n_compared: Natural runs among which patched ones are ranked.
         axes: Labels along the axes of ``rank``, in order.
 
-    Example:
+    Examples:
         >>> import mecheval, torch
         >>> from mecheval.interventions import Zero
         >>> model = mecheval.load_model("lstm[layers=2,width=16]", vocab_size=7)
@@ -134,7 +134,7 @@ def naturalness(
         UsageError: As for :func:`mecheval.interventions.recovery_grid`; there are too few natural
             runs or they are too short; or memory is patched in a model that does not come apart.
 
-    Example:
+    Examples:
         >>> import mecheval, torch
         >>> from mecheval.interventions import Interchange
         >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)

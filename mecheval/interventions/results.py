@@ -106,7 +106,7 @@ class RecoveryGrid(PatchedGrid):
         clean: Readout of the clean runs, shape ``(pair,)``.
         corrupted: Readout of the corrupted runs, shape ``(pair,)``.
 
-    Example:
+    Examples:
         >>> import mecheval
         >>> model = mecheval.load_model("lstm[layers=2,width=16]", vocab_size=7)
         >>> grid = mecheval.recovery_grid(model, [[0, 1, 2, 3]], [[0, 4, 2, 3]], [5], [6], [3])
@@ -135,7 +135,7 @@ class AblationGrid(PatchedGrid):
     Attributes:
         base: Readout of the runs as they are, shape ``(run,)``.
 
-    Example:
+    Examples:
         >>> import mecheval
         >>> from mecheval.interventions import Zero
         >>> model = mecheval.load_model("lstm[layers=2,width=16]", vocab_size=7)
@@ -164,7 +164,7 @@ class GuessedGrid:
             computed exactly; None where these do not vary.
         checked: Number of those cells.
 
-    Example:
+    Examples:
         >>> import mecheval
         >>> model = mecheval.load_model("lstm[layers=2,width=16]", vocab_size=7)
         >>> pair = [[0, 1, 2, 3]], [[0, 4, 2, 3]], [5], [6], [3]

@@ -63,7 +63,7 @@ def by_depth(value_CLR: np.ndarray, n_depths: int) -> np.ndarray:
         Shape ``(C, D, R)``: layers weigh by how much of them lies in a part; NaN where no layer of
         a part has a number.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> by_depth(np.array([[[0.0], [1.0]]]), 4)[0, :, 0]
         array([0., 0., 1., 1.])
@@ -102,7 +102,7 @@ def likeness(
         groups_N: The group of every place, as whole numbers; all are of one by default.
         n_permutations: Their number.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> shares_N = np.array([0.0, 0.1, 0.9, 1.0, 0.5])
         >>> round(likeness(shares_N, shares_N / 2, np.random.default_rng(0)).correlation, 6)
@@ -152,7 +152,7 @@ def movers_distance(a_O: np.ndarray, b_O: np.ndarray) -> float | None:
     Returns:
         The distance; None where one of the profiles has no effect at all.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> movers_distance(np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 0.8]))
         1.0

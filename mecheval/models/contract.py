@@ -153,7 +153,7 @@ class SequenceModel(nn.Module, ABC):
         Raises:
             UsageError: There is no such layer or position, or the model cannot be taken apart.
 
-        Example:
+        Examples:
             >>> import mecheval, torch
             >>> model = mecheval.load_model("mamba[layers=2,width=16]", vocab_size=7)
             >>> clean_BT, other_BT = torch.tensor([[1, 2, 3, 4]]), torch.tensor([[1, 5, 3, 4]])
@@ -180,7 +180,7 @@ class SequenceModel(nn.Module, ABC):
         Raises:
             UsageError: As for :meth:`state`, or the state is of another shape.
 
-        Example:
+        Examples:
             >>> import mecheval, torch
             >>> model = mecheval.load_model("lstm[layers=2,width=16]", vocab_size=7)
             >>> tokens_BT = torch.tensor([[1, 2, 3, 4]])

@@ -46,7 +46,7 @@ def wrap(
         UsageError: The module does not map tokens to logits, a named part is no block, or the
             module has no parameters, or was compiled in place.
 
-    Example:
+    Examples:
         >>> import mecheval, torch
         >>> from transformers import GPT2Config, GPT2LMHeadModel
         >>> config = GPT2Config(n_layer=2, n_head=2, n_embd=16, vocab_size=32, n_positions=64)

@@ -78,7 +78,7 @@ def compare_features(
     Raises:
         UsageError: The codes are not of equally many rows, or there is not one label per row.
 
-    Example:
+    Examples:
         >>> import mecheval, numpy as np
         >>> rng = np.random.default_rng(0)
         >>> codes = rng.exponential(size=(2000, 8)) * (rng.random((2000, 8)) < 0.1)

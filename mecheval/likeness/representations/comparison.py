@@ -82,7 +82,7 @@ def compare_representations(
         UsageError: The arrays are not two-dimensional, finite, and of equally many rows; or there
             is not one label per row.
 
-    Example:
+    Examples:
         >>> import mecheval, torch
         >>> x_ND = torch.randn(400, 16, generator=torch.Generator().manual_seed(0))
         >>> turned_ND = x_ND @ torch.linalg.qr(x_ND[:16])[0]

@@ -45,7 +45,7 @@ class Moments:
         weighted_E: Sum of ``|z|^2 w``.
         fourth: Sum of ``|z|^2 |w|^2``.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from mecheval.likeness.representations import Moments, scores_of_moments
         >>> x_ND = torch.arange(60.0).view(20, 3).sin()

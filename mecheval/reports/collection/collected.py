@@ -126,7 +126,7 @@ def load_results(folder: Path | str, *, judge: Judge | None = None) -> Collectio
     Raises:
         UsageError: There is no such folder.
 
-    Example:
+    Examples:
         >>> import mecheval, tempfile
         >>> folder = tempfile.mkdtemp()
         >>> how = {"recipe": {"steps": 2}, "limit": 16, "metrics": ["behaviour"]}

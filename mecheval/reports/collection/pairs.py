@@ -65,7 +65,7 @@ def load_pairs(folder: Path | str, *, judge: PairJudge | None = None) -> Pairs:
     Raises:
         UsageError: There is no such folder.
 
-    Example:
+    Examples:
         >>> import mecheval, tempfile
         >>> folder = tempfile.mkdtemp()
         >>> twins = ["planted/mamba-recall", "planted/mamba-recall[shift=1]"]

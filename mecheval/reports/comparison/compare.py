@@ -68,7 +68,7 @@ def compare(a: Reports, b: Reports) -> Comparison:
         UsageError: A file is not there, no cell of one side has a partner on the other, or several
             recipes could be meant.
 
-    Example:
+    Examples:
         >>> import mecheval
         >>> how = {"recipe": {"steps": 2}, "limit": 16, "metrics": ["behaviour"]}
         >>> a, b = mecheval.evaluate(["gru[width=16]", "lstm[width=16]"], "parity", **how)

@@ -1,0 +1,1 @@
+"""Plan cells, run them once, and keep what came out; whole grids, pairs, suites."""
