@@ -16,7 +16,7 @@ from mecheval.cli import COMMANDS, build_parser, main, options
 ROOT = Path(__file__).parents[1]
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 DOCUMENTS = (CONTRIBUTING, ROOT / "README.md", *ROOT.glob("*_registry/README.md"),
-             ROOT / "leaderboards" / "README.md")  # fmt: skip
+             ROOT / "leaderboards" / "README.md", *(ROOT / "docs").rglob("*.md"))  # fmt: skip
 SECTIONS = ("Add a task", "Add a model", "Add a metric", "Submit a result")
 
 
@@ -87,5 +87,9 @@ def test_the_example_with_a_module_in_memory_runs(capsys: pytest.CaptureFixture[
 
 def test_links_lead_somewhere() -> None:
     for path in DOCUMENTS:
-        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_readme_can_be_read_in_one_sitting() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
