@@ -19,7 +19,7 @@ ROWS = [f"row {i} of {i * i % 97} words, {i % 7} of them long\n" * 4 for i in ra
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Save a data set in the ways that `datasets` has, with an empty row and a column of numbers."""
+    """Save a data set in the ways that `datasets` has, with an empty row and one of numbers."""
     import datasets
 
     root = tmp_path_factory.mktemp("saved")
