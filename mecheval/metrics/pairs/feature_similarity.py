@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mecheval.errors import UnvariedError
 from mecheval.likeness.features.match import place_between
 from mecheval.metrics.contract import Column, metric
 from mecheval.metrics.pairs.contract import PairMetric
 from mecheval.metrics.pairs.depths import depths_of
-from mecheval.metrics.pairs.places import Of
+from mecheval.metrics.pairs.places import NOTHING_LEFT, Component, Of
 from mecheval.metrics.parameters import Count
 from mecheval.metrics.results import Estimate, Layout, profile
 
@@ -58,6 +59,7 @@ MOST_APART = 0.05
         ),
     ),
     part="kind",
+    later=("component",),
 )  # fmt: skip
 @dataclass(frozen=True, kw_only=True)
 class FeatureSimilarity(PairMetric):
@@ -77,11 +79,16 @@ class FeatureSimilarity(PairMetric):
     dictionaries of it; ``symbol``, the mean of the latents' best correlations with one symbol's
     indicator. ``place`` is the value's between the first two; it has none where these are not
     apart, or where the two dictionaries' fractions of variance explained differ by more than 0.05
-    (``fve_apart``). Seeds of one model, which are pairs as well, are the other skyline.
+    (``fve_apart``), or where they have not as many latents, the best among more of which correlates
+    better. Seeds of one model, which are pairs as well, are the other skyline.
 
     There is no interval: over sequences it would say nothing of other dictionaries or seeds.
 
-    Null where one of the two did not learn the task, or where a score is undefined at some depth.
+    ``component=write`` is of what a position writes into the memory of the mixers, and
+    ``component=state`` of that memory after a position; see the metric ``dictionary``.
+
+    Null where one of the two did not learn the task, where a layer has no such memory or a site
+    holds the current symbol alone, or where a score is undefined at some depth.
 
     Attributes:
         of: What dictionaries are of.
@@ -89,10 +96,11 @@ class FeatureSimilarity(PairMetric):
         n_train: Training sequences that dictionaries are trained on.
         per_sequence: Most positions in each.
         n_rows: Rows that a dictionary is trained on; the same ones again where there are fewer.
-        width: Latents for every dimension of the stream.
+        width: Latents for every number of a row.
         k: Latents that fire at a position.
         depths: Most depths at which layers are compared; no more than the shallower model has
             layers.
+        component: The site: ``block_out`` is the residual stream.
     """
 
     of: Of = "context"
@@ -103,6 +111,7 @@ class FeatureSimilarity(PairMetric):
     width: Count = 8
     k: Count = 16
     depths: Count = 2
+    component: Component = "block_out"
 
     def outline(self, subject: PairSubject) -> list[Layout]:  # type: ignore[override]
         """Return the one result; its units are depths."""
@@ -125,8 +134,17 @@ class FeatureSimilarity(PairMetric):
             return [self.result(layout, none, 0)]
         codings = [_coding(self, of) for of in training]
         depths = depths_of(a.n_layers, b.n_layers, self.depths)
-        found = _compared(a, b, depths, codings, places)
-        return [_result(self, layout, depths, found)]
+        sides = zip(
+            (a, b), zip(*((d.layer_a, d.layer_b) for d in depths), strict=True), strict=True
+        )
+        refused, warnings = codings[0].looked_at([*sides])
+        if refused:
+            return [self.result(layout, Estimate(None, reason=refused), 0)]
+        try:
+            found = _compared(a, b, depths, codings, places)
+        except UnvariedError:
+            return [self.result(layout, Estimate(None, reason=NOTHING_LEFT), 0)]
+        return [_result(self, layout, depths, found, warnings)]
 
 
 class _AtDepth(NamedTuple):
@@ -139,6 +157,7 @@ class _AtDepth(NamedTuple):
         same_network: Scores of two dictionaries of either network.
         symbol: Best correlations with one symbol's indicator, of either network's latents.
         fve: Fractions of variance explained, of either dictionary.
+        n_latents: Latents of either dictionary.
         reason: Why the first is undefined.
     """
 
@@ -148,6 +167,7 @@ class _AtDepth(NamedTuple):
     same_network: tuple[float, float]
     symbol: tuple[float, float]
     fve: tuple[float, float]
+    n_latents: tuple[int, int]
     reason: str
 
 
@@ -187,6 +207,7 @@ def _compared(
                 (score(own_a, twin_a).held_out, score(own_b, twin_b).held_out),
                 both.symbol,
                 (_number(own_a.fve), _number(own_b.fve)),
+                (own_a.codes.shape[1], own_b.codes.shape[1]),
                 both.reason,
             )
         )
@@ -213,7 +234,11 @@ def _number(value: float | None) -> float:
 
 
 def _result(
-    asked: FeatureSimilarity, layout: Layout, depths: Sequence[Depth], found: Sequence[_AtDepth]
+    asked: FeatureSimilarity,
+    layout: Layout,
+    depths: Sequence[Depth],
+    found: Sequence[_AtDepth],
+    warnings: list[str],
 ) -> MetricResult:
     """Average over depths, and put the value between its null and its skyline."""
     value = _mean([at.matched for at in found])
@@ -226,6 +251,9 @@ def _result(
     if place is not None and (fve_apart is None or fve_apart > MOST_APART):
         place = None
         why = f"the dictionaries explain fractions of variance that are {fve_apart:.3f} apart"
+    unequal = next((at.n_latents for at in found if len(set(at.n_latents)) > 1), None)
+    if place is not None and unequal:
+        place, why = None, f"the dictionaries have {unequal[0]} and {unequal[1]} latents"
     series = {
         "plain": [at.plain for at in found],
         "untrained_a": [at.untrained[0] for at in found],
@@ -250,6 +278,7 @@ def _result(
             {"depth": list(map(str, depths))}, [at.matched for at in found], series=series
         ),
         missing={"place": why} if value is not None and place is None else {},
+        warnings=warnings,
     )
 
 
@@ -261,4 +290,4 @@ def _mean(values: Sequence[float]) -> float | None:
 def _coding(asked: FeatureSimilarity, training: Places) -> Coding:
     from mecheval.metrics.pairs.coding import Coding  # imports torch
 
-    return Coding(asked.of, training, asked.width, asked.k, asked.n_rows)
+    return Coding(asked.of, training, asked.width, asked.k, asked.n_rows, asked.component)
