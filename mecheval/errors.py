@@ -36,6 +36,10 @@ class UsageError(MechevalError):
     exit_code = 2
 
 
+class UnvariedError(UsageError):
+    """Nothing is left of rows without their mean, so that no dictionary can be trained on them."""
+
+
 class ContractError(UsageError):
     """A registered task or model does not keep the contract of its kind."""
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mecheval.errors import UsageError
+from mecheval.errors import UnvariedError
 
 if TYPE_CHECKING:
     from mecheval.dictionaries.rows import Rows
@@ -47,7 +47,8 @@ class Statistics:
         """Measure rows, in two passes; sums are in float64.
 
         Raises:
-            UsageError: Rows are not finite, or nothing is left of them without their mean.
+            UsageError: Rows are not finite.
+            UnvariedError: Nothing is left of them without their mean.
         """
         norms_N = np.concatenate(
             [b_BD.norm(dim=1).cpu().numpy() for _, b_BD in rows.blocks(device)]
@@ -57,7 +58,7 @@ class Statistics:
         mean_D, means_GD = sums.mean_D, sums.means_GD
         left = sums.squares - sums.squares_of_groups
         if not left > 1e-12 * sums.squares:
-            raise UsageError(
+            raise UnvariedError(
                 "A dictionary cannot be trained on rows that are all equal to their mean, or to "
                 "that of their group: give more rows, or other groups."
             )

@@ -44,7 +44,14 @@ def measure_along(
             subject.model.load_state_dict(weights)
             scratch = subject.scratch and subject.scratch / f"snapshot-{index}"
             results = measure(
-                replace(subject, learned=True, accuracy=state["accuracy"], scratch=scratch, memo={})
+                replace(
+                    subject,
+                    learned=True,
+                    accuracy=state["accuracy"],
+                    scratch=scratch,
+                    memo={},
+                    kept=None,
+                )
             )
         yield Snapshot(
             step=state["step"],

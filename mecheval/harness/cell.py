@@ -19,6 +19,7 @@ from mecheval.harness.events import Progress
 from mecheval.harness.failure import failed, failure_of, is_interruption, now
 from mecheval.harness.gate import judged
 from mecheval.harness.measures import metrics_on
+from mecheval.harness.recordings import Recordings
 from mecheval.harness.threads import settled
 from mecheval.harness.unchanged import check_unchanged
 from mecheval.own_code.explaining import is_out_of_memory
@@ -136,6 +137,9 @@ def _measure(cell: Cell, stages: _Stages, found: dict[str, Any]) -> None:
             batch_size=settings.batch_size,
             untrained=lambda: (
                 source.untrained(encoding, seed=seed).to(settings.device, dtype).eval()
+            ),
+            kept=lambda at: Recordings(
+                cell, at.model.n_layers, loaded=at.model, batch_size=at.batch_size
             ),
         )
     found["training"] = trained.record

@@ -11,23 +11,36 @@ from typing import TYPE_CHECKING, Any, Literal
 from mecheval.harness.artefacts import Shelf, Wanted
 from mecheval.harness.building import build_source, build_task
 from mecheval.harness.cell_training import cache_of, measured_dtype, trained_model
+from mecheval.harness.kept_dictionaries import (
+    FOLDER,
+    keep_dictionary,
+    keep_quality,
+    kept_dictionary,
+    kept_quality,
+)
 from mecheval.harness.measures import metrics_on
 from mecheval.harness.threads import settled
 from mecheval.harness.unchanged import check_unchanged
 from mecheval.metrics.pairs.coding import encoded
-from mecheval.metrics.pairs.places import record
+from mecheval.metrics.pairs.coding import trained as trained_on
+from mecheval.metrics.pairs.network import named
+from mecheval.metrics.pairs.recording import record, row_widths
 from mecheval.registry import Registry
 from mecheval.reports.canonical import sha256_of
 from mecheval.training.checkpoints import cache_lock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
 
+    from mecheval.dictionaries import Dictionary, Quality
     from mecheval.harness.request import Cell
     from mecheval.metrics.pairs.coding import Coded, Coding
-    from mecheval.metrics.pairs.places import Places
+    from mecheval.metrics.pairs.places import Component, Places
+    from mecheval.models.contract import SequenceModel
+    from mecheval.models.decomposition import Refusal
     from mecheval.reports.pair import Artefact
 
 _NOT_DECIDING = ("metrics", "limit", "snapshots")
@@ -46,6 +59,8 @@ class Recordings:
         step: Steps of the training that its weights had taken; None for those at the end.
         known: Hashes of artefacts by their keys, as reports have them.
         used: The artefacts that were read or made, by key; filled as that is done.
+        loaded: The trained model, where it is in memory.
+        batch_size: Sequences per forward pass; that of the cell's settings where None.
     """
 
     cell: Cell
@@ -53,6 +68,8 @@ class Recordings:
     step: int | None = None
     known: Mapping[str, str] = field(default_factory=dict)
     used: dict[str, Artefact] = field(default_factory=dict)
+    loaded: SequenceModel | None = field(default=None, repr=False, compare=False)
+    batch_size: int | None = None
 
     def streams(
         self, places: Places, layers: Sequence[int], *, trained: bool = True
@@ -92,8 +109,8 @@ class Recordings:
     ) -> list[list[Coded]]:
         """Return codes of dictionaries; see :meth:`mecheval.metrics.pairs.network.Network.coded`.
 
-        The codes are kept, each as soon as they are there. The activations that dictionaries are
-        trained on are not, which are many more: all layers that lack some are recorded in one pass.
+        Dictionaries and codes are kept, each as soon as it is there. The activations that they are
+        of are not, which are many more: all layers that lack some are recorded in one pass.
 
         Raises:
             UsageError: What the cache holds is of other tokens.
@@ -109,18 +126,108 @@ class Recordings:
         }
         with cache_lock(cache_of(self.cell), network):
             found = self._there(wanted)
-            lacking = sorted({layer for layer, seed in wanted if (layer, seed) not in found})
+            lacking = [at for at in wanted if at not in found]
             if lacking:
-                training, test = (
-                    self._record(of, lacking, trained=trained) for of in (coding.training, places)
-                )
-                for layer, *streams in zip(lacking, training, test, strict=True):
-                    for seed in (seed for seed in seeds if (layer, seed) not in found):
-                        name = f"{network} {layer}"
-                        coded = encoded(coding, streams, places, name=name, seed=seed)
-                        self._shelf.write(wanted[layer, seed], coded)
-                        found[layer, seed] = coded
+                made = self._dictionaries([coding], lacking, trained=trained)[0]
+                row_of = self._rows(coding, places, lacking, trained=trained)
+                for at in lacking:
+                    found[at] = encoded(made[at], row_of[at[0]], places)
+                    self._shelf.write(wanted[at], found[at])
         return [[found[layer, seed] for seed in seeds] for layer in layers]
+
+    def dictionaries(
+        self, codings: Sequence[Coding], layers: Sequence[int], *, seed: int = 0
+    ) -> list[list[Dictionary]]:
+        """Return dictionaries; see :meth:`mecheval.metrics.pairs.network.Network.dictionaries`.
+
+        Raises:
+            StorageError: The cache cannot be written.
+        """
+        keys = [(layer, seed) for layer in layers]
+        with cache_lock(cache_of(self.cell), self._network_key(True)):
+            found = self._dictionaries(codings, keys, trained=True)
+        return [[of[key] for key in keys] for of in found]
+
+    def qualities(
+        self, codings: Sequence[Coding], places: Places, layers: Sequence[int], *, seed: int = 0
+    ) -> list[list[Quality]]:
+        """Return how good dictionaries are; see ``Network.qualities``.
+
+        Raises:
+            StorageError: The cache cannot be written.
+        """
+        dictionaries = self.dictionaries(codings, layers, seed=seed)
+        network = self._network_key(True)
+        paths = {
+            (of, at): self._path(network, coding, layer, seed, places)
+            for of, coding in enumerate(codings)
+            for at, layer in enumerate(layers)
+        }
+        with cache_lock(cache_of(self.cell), network):
+            found = {key: kept for key, path in paths.items() if (kept := kept_quality(path))}
+            lacking = [key for key in paths if key not in found]
+            if lacking:
+                keys = [(layers[at], seed) for _, at in lacking]
+                row_of = self._rows(codings[0], places, keys, trained=True)
+                for of, at in lacking:
+                    row_NX = row_of[layers[at]]
+                    found[of, at] = dictionaries[of][at].evaluate(row_NX, places.symbol_N)
+                    keep_quality(paths[of, at], found[of, at])
+        return [[found[of, at] for at in range(len(layers))] for of in range(len(codings))]
+
+    def row_widths(self, component: Component, layers: Sequence[int]) -> list[int] | Refusal:
+        """Return widths of rows; see :meth:`mecheval.metrics.pairs.network.Network.row_widths`."""
+        if self.loaded is not None:
+            return row_widths(self.loaded, layers, component)
+        cell, settings = self.cell, self.cell.settings
+        registry = Registry(settings.include_paths)
+        source, task = build_source(cell.model, registry, settings), build_task(cell.task, registry)
+        with settled(settings):  # the shapes are those of any weights
+            model = source.untrained(source.encode(task), seed=cell.identity.seed)
+            return row_widths(model.eval(), layers, component)
+
+    def _dictionaries(
+        self, codings: Sequence[Coding], keys: Sequence[tuple[int, int]], *, trained: bool
+    ) -> list[dict[tuple[int, int], Dictionary]]:
+        """Return dictionaries of layers and seeds; those that lack are trained on the same rows."""
+        network = self._network_key(trained)
+        found: list[dict[tuple[int, int], Dictionary]] = [{} for _ in codings]
+        lacking = []
+        for coding, held in zip(codings, found, strict=True):
+            for key in keys:
+                path = self._path(network, coding, *key)
+                kept = kept_dictionary(path)
+                if kept is None:
+                    lacking.append((coding, key, path, held))
+                else:
+                    held[key] = kept
+        if lacking:
+            missing = [key for _, key, _, _ in lacking]
+            row_of = self._rows(codings[0], codings[0].training, missing, trained=trained)
+            for coding, key, path, held in lacking:
+                name = named(network, key[0], coding.component)
+                held[key] = trained_on(coding, row_of[key[0]], name=name, seed=key[1])
+                keep_dictionary(path, held[key])
+        return found
+
+    def _rows(
+        self, coding: Coding, places: Places, keys: Sequence[tuple[int, int]], *, trained: bool
+    ) -> dict[int, np.ndarray]:
+        """Record the layers of some dictionaries in one pass."""
+        layers = sorted({layer for layer, _ in keys})
+        rows = self._record(places, layers, trained=trained, coding=coding)
+        return dict(zip(layers, rows, strict=True))
+
+    def _path(
+        self, network: str, coding: Coding, layer: int, seed: int, places: Places | None = None
+    ) -> Path:
+        """Return where a dictionary is kept; or, with places, how good it is there."""
+        content = {
+            "of": network, "layer": layer, "seed": seed, "coding": coding.content,
+            **({"places": places.sha256} if places else {}),
+        }  # fmt: skip
+        key = sha256_of(content)
+        return cache_of(self.cell) / FOLDER / key[:2] / f"{key}.{'json' if places else 'npz'}"
 
     @property
     def _shelf(self) -> Shelf:
@@ -138,15 +245,26 @@ class Recordings:
         along = {} if self.step is None or not trained else {"step": self.step}
         return sha256_of({"network": deciding, "trained": trained, **along})
 
-    def _record(self, places: Places, layers: Sequence[int], *, trained: bool) -> list[np.ndarray]:
-        """Run the model, whose weights are in the cache since its cell was measured."""
+    def _record(
+        self, places: Places, layers: Sequence[int], *, trained: bool, coding: Coding | None = None
+    ) -> list[np.ndarray]:
+        """Run the model, whose weights are in the cache since its cell was measured.
+
+        Args:
+            places: Where.
+            layers: Behind how many blocks.
+            trained: Whether with its own weights.
+            coding: Says which site, and how much of it; the residual stream where None.
+        """
         cell, settings = self.cell, self.cell.settings
         registry = Registry(settings.include_paths)
         source, task = build_source(cell.model, registry, settings), build_task(cell.task, registry)
         check_unchanged(cell, source, task, metrics_on(task, cell.metrics, registry), registry)
         encoding = source.encode(task)
         with settled(settings):
-            if trained:
+            if trained and self.loaded is not None:
+                model = self.loaded
+            elif trained:
                 found = trained_model(cell, source, task, encoding, lambda *_: None)
                 model = found.model
                 if self.step is not None:
@@ -154,7 +272,11 @@ class Recordings:
             else:
                 model = source.untrained(encoding, seed=cell.identity.seed).to(settings.device)
             model = model.to(measured_dtype(cell, source)).eval()
-            return record(model, encoding.code_C, places, layers, batch_size=settings.batch_size)
+            of = {} if coding is None else {
+                "component": coding.component, "n_numbers": coding.n_numbers
+            }  # fmt: skip
+            size = self.batch_size or settings.batch_size
+            return record(model, encoding.code_C, places, layers, batch_size=size, **of)
 
 
 def _wanted(

@@ -88,28 +88,34 @@ def observed(
 
 @torch.inference_mode()
 def activations(
-    model: SequenceModel, tokens_BT: Tensor, sites: Sequence[Site], *, batch_size: int = BATCH_SIZE
+    model: SequenceModel,
+    tokens_BT: Tensor,
+    sites: Sequence[Site],
+    *,
+    batch_size: int = BATCH_SIZE,
+    keep: Callable[[Tensor], Tensor] = torch.clone,
 ) -> dict[Site, Tensor]:
     """Record the activations ``(B, T, D)`` at sites and nothing else; see :func:`observed`.
 
-    What lies behind the last of them is not run.
+    What lies behind the last of them is not run. Of every batch ``keep`` may return a part instead,
+    which must be a copy.
     """
     taps = taps_of(model, sites)
     kept: dict[Site, list[Tensor]] = {site: [] for site in sites}
 
     def keeper(site: Site) -> Callable[[Tensor], None]:
-        def keep(value_BTD: Tensor) -> None:
-            kept[site].append(value_BTD.clone())
+        def see(value_BTD: Tensor) -> None:
+            kept[site].append(keep(value_BTD))
             if len({len(parts) for parts in kept.values()}) == 1:
                 raise _Recorded
 
-        return keep
+        return see
 
     with visiting({tap: keeper(site) for site, tap in zip(sites, taps, strict=True)}):
         for _, batch_BT in _batches(model, tokens_BT, batch_size):
             with suppress(_Recorded):
                 model.logits_at(batch_BT, batch_BT[:, :0])
-    return {site: torch.cat(parts) for site, parts in kept.items()}
+    return {site: parts[0] if len(parts) == 1 else torch.cat(parts) for site, parts in kept.items()}
 
 
 class _Recorded(Exception):  # noqa: N818 - it is no error

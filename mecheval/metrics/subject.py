@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from mecheval.metrics.pairs.network import Network
     from mecheval.models.contract import Encoding, SequenceModel
     from mecheval.tasks import Batch, Pairs, Task
     from mecheval.tasks.floors import TaskFloors
@@ -41,6 +42,8 @@ class Subject:
         factor: Multiple of the training length at which the task has the test that is measured.
         scratch: A folder for parts of long computations, so that they go on after an interruption.
         memo: Examples, activations and probes that are needed more than once.
+        kept: Gives what the model holds, and dictionaries of it, as they are kept in the cache;
+            None where nothing is kept.
     """
 
     model: SequenceModel
@@ -57,6 +60,7 @@ class Subject:
     factor: int = 1
     scratch: Path | None = None
     memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    kept: Callable[[Subject], Network] | None = field(default=None, repr=False, compare=False)
 
     @property
     def length(self) -> int:
@@ -73,6 +77,15 @@ class Subject:
         Examples of every split, tests and pairs are then of that length.
         """
         return dataclasses.replace(self, factor=factor)
+
+    @property
+    def network(self) -> Network:
+        """Return what gives activations of the model and dictionaries of them."""
+        from mecheval.metrics.pairs.network import Loaded
+
+        if self.kept is not None:
+            return self.kept(self)
+        return Loaded(self.model, self.untrained, self.encoding.code_C, self.batch_size)
 
     @property
     def floors(self) -> TaskFloors:

@@ -15,6 +15,7 @@ from mecheval.errors import StorageError, UsageError
 from mecheval.harness import recordings
 from mecheval.harness.artefacts import FOLDERS
 from mecheval.harness.execute import planned_cells
+from mecheval.harness.kept_dictionaries import FOLDER as DICTIONARIES
 from mecheval.harness.recordings import Recordings
 from mecheval.harness.request import Request, Settings
 from mecheval.metrics.pairs.coding import Coding
@@ -193,9 +194,9 @@ def test_all_dictionaries_of_a_network_share_its_passes(tmp_path, places, monkey
     passes = []
     record = Recordings._record
 
-    def counting(self, where, layers, *, trained):
+    def counting(self, where, layers, **how):
         passes.append(list(layers))
-        return record(self, where, layers, trained=trained)
+        return record(self, where, layers, **how)
 
     monkeypatch.setattr(Recordings, "_record", counting)
     coding = Coding("context", draw_places(TASK, 64, 12, "train"), 2, 2, 2000)
@@ -204,8 +205,57 @@ def test_all_dictionaries_of_a_network_share_its_passes(tmp_path, places, monkey
     assert len({coded.codes.csr.data.tobytes() for of in first for coded in of}) == 4
     codes_there(tmp_path)[0].unlink()
     again = network(tmp_path).coded(coding, places, [1, 2], seeds=[0, 1])
-    assert len(passes) == 4
-    assert passes[2] == passes[3]
-    assert len(passes[2]) == 1  # the layer whose codes were lost
+    assert len(passes) == 3  # the dictionary of the codes that were lost is still there
+    assert len(passes[2]) == 1
     for ours, theirs in zip(chain(*first), chain(*again), strict=True):
         assert (ours.codes.csr != theirs.codes.csr).nnz == 0
+
+
+def test_dictionaries_are_trained_on_the_same_rows_and_are_those_of_the_codes(
+    tmp_path, places, monkeypatch
+) -> None:
+    of, training = network(tmp_path), draw_places(TASK, 64, 12, "train")
+    codings = [Coding(kind, training, 2, 2, 2000) for kind in ("stream", "context")]
+    (stream,), (context,) = of.dictionaries(codings, [1])
+    assert stream.means_GD is None
+    assert context.means_GD is not None
+    monkeypatch.setattr(recordings, "trained_on", None)  # is not called any more
+    (row_ND,) = of.streams(places, [1])
+    for made, kind in ((stream, "stream"), (context, "context")):
+        known = made.encode(row_ND, places.symbol_N)
+        assert (coded(of, places, of=kind).codes.csr != known.csr).nnz == 0
+    ((again,),) = of.dictionaries(codings[1:], [1])
+    assert again.about == context.about
+    assert again.norm_limit == context.norm_limit
+
+
+def test_memory_is_recorded_apart_from_the_stream(tmp_path, places) -> None:
+    of = network(tmp_path)
+    widths = [of.row_widths(component, [1]) for component in ("write", "state")]
+    assert widths == [[16], [16]]  # gate and what is added; output and cell
+    shapes = [coded(of, places, component=c).codes.shape for c in ("block_out", "write", "state")]
+    assert shapes == [(24, 16), (24, 32), (24, 32)]
+    assert len(codes_there(tmp_path)) == 3
+
+
+def test_a_cell_goes_on_from_the_dictionaries_that_are_there(tmp_path) -> None:
+    def measured():
+        (report,) = mecheval.evaluate(
+            "lstm[layers=1,width=8]", "parity[max_length=8,min_length=8]", seeds=[0], limit=24,
+            recipe={"steps": 0, "gate": 0}, cache=tmp_path / "cache", progress=False,
+            metrics=["dictionary[n_rows=200000,width=2,k=2]"],
+        )  # fmt: skip
+        return [result for result in report.metrics if result.name == "dictionary"]
+
+    first = measured()
+    assert all(result.value is not None for result in first)
+    kept, lost = sorted((tmp_path / "cache" / DICTIONARIES).rglob("*.npz"))
+    before = kept.stat().st_mtime_ns
+    lost.unlink()
+    qualities = [*(tmp_path / "cache" / DICTIONARIES).rglob("*.json")]
+    assert len(qualities) == 2
+    for path in qualities:
+        path.write_bytes(b"spoilt")
+    assert measured() == first
+    assert kept.stat().st_mtime_ns == before
+    assert lost.exists()

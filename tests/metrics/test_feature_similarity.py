@@ -14,6 +14,7 @@ from mecheval.metrics.pairs import PairSubject, Side
 from mecheval.metrics.pairs.coding import Coded
 from mecheval.metrics.pairs.feature_similarity import FeatureSimilarity
 from mecheval.metrics.pairs.measuring import measure_pair
+from mecheval.metrics.pairs.network import Loaded
 
 TASK = mecheval.load_task("parity[max_length=12,min_length=12]")
 N, PER = 64, 12
@@ -205,3 +206,33 @@ def test_codes_that_never_fire_have_no_score() -> None:
 
 def test_without_activations_there_is_no_value() -> None:
     assert "no activations" in measured(None, network(1)).reason
+
+
+def test_dictionaries_with_unlike_many_latents_have_no_place() -> None:
+    a, b = network(1), network(2)
+    b.own, b.twin = (np.pad(each, ((0, 0), (0, 2))) for each in (b.own, b.twin))
+    b.untrained = np.pad(b.untrained, ((0, 0), (0, 2)))
+    result = measured(a, b)
+    assert result.value is not None
+    assert result.scalars["place"] is None
+    assert "have 10 and 12 latents" in next(h.otherwise for h in result.headline if h.at == "place")
+
+
+def test_features_of_memory_and_what_has_none() -> None:
+    def loaded(name: str) -> Loaded:
+        model = mecheval.load_model(f"{name}[layers=1,width=8]", vocab_size=3)
+        return Loaded(model, lambda: model, np.arange(3), 32)
+
+    given = {"n_rows": 300, "width": 1, "k": 2, "depths": 1}
+    result = measured(loaded("lstm"), loaded("gru"), component="state", **given)
+    assert result.value is not None
+    assert result.references["same_network"] is not None
+    with_attention = loaded("attention")
+    refused = measured(loaded("lstm"), with_attention, component="state", **given)
+    assert refused.value is None
+    assert "grows with every position" in refused.reason
+
+
+def test_the_site_came_later_and_has_no_say_at_its_default() -> None:
+    assert "component" not in FeatureSimilarity().deciding
+    assert FeatureSimilarity(component="write").deciding["component"] == "write"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mecheval.metrics.pairs.contract import PairMetric
 from mecheval.metrics.pairs.depths import depths_of
-from mecheval.metrics.pairs.places import Of  # noqa: TC001 - read with the types of the fields
+from mecheval.metrics.pairs.places import Component, Of  # noqa: TC001 - read with the types of the fields
 from mecheval.metrics.parameters import Count  # noqa: TC001 - likewise
 
 if TYPE_CHECKING:
@@ -49,6 +49,11 @@ class AtHand(NamedTuple):
         a, b = self.networks
         return depths_of(a.n_layers, b.n_layers, most)
 
+    def looked_at(self, depths: Sequence[Depth]) -> tuple[str | None, list[str]]:
+        """Return why the networks have no such rows, and what to know of those they have."""
+        layers = zip(*((each.layer_a, each.layer_b) for each in depths), strict=True)
+        return self.codings[0].looked_at([*zip(self.networks, layers, strict=True)])
+
     def coded(self, depths: Sequence[Depth], **which: Any) -> list[list[list[Coded]]]:
         """Return codes of both: by network, depth and seed.
 
@@ -87,8 +92,8 @@ class FeatureMetric(PairMetric):
     width: Count = 8
     k: Count = 16
 
-    def at_hand(self, subject: PairSubject) -> AtHand | None:
-        """Return what is compared; None where only reports are at hand."""
+    def at_hand(self, subject: PairSubject, component: Component = "block_out") -> AtHand | None:
+        """Return what is compared at a site; None where only reports are at hand."""
         from mecheval.metrics.pairs.coding import Coding  # imports torch
 
         a, b = (side.network for side in subject.sides)
@@ -100,5 +105,7 @@ class FeatureMetric(PairMetric):
         training = subject.training_places(n_train, per_sequence)
         if training is None:
             return None
-        of_a, of_b = (Coding(self.of, at, self.width, self.k, self.n_rows) for at in training)
+        of_a, of_b = (
+            Coding(self.of, at, self.width, self.k, self.n_rows, component) for at in training
+        )
         return AtHand((a, b), (of_a, of_b), places)

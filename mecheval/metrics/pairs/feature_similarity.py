@@ -8,48 +8,34 @@ one network reach about half. So dictionaries are of what the stream holds beyon
 by default, and beside the value stand its null, of either network with freshly drawn weights and a
 dictionary of its own, and its skyline, of two dictionaries of the same network.
 
-Shape suffixes: ``K`` depths, ``N`` places, ``D`` residual width.
+Shape suffixes: ``K`` depths.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from mecheval.errors import UnvariedError
 from mecheval.likeness.features.match import place_between
 from mecheval.metrics.contract import Column, metric
 from mecheval.metrics.pairs.feature_metric import NO_ACTIVATIONS, FeatureMetric
-from mecheval.metrics.pairs.matches import (
-    bins,
-    frequent,
-    matched,
-    matched_arrays,
-    or_nan,
-    ranked,
-    simple,
-    spread,
-)
+from mecheval.metrics.pairs.features_at_depths import PER_SEQUENCE, basis_of, compared, mean
+from mecheval.metrics.pairs.matches import bins, spread
+from mecheval.metrics.pairs.places import NOTHING_LEFT, Component
 from mecheval.metrics.parameters import Count
 from mecheval.metrics.results import Estimate, Layout, profile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from mecheval.metrics.pairs.coding import Coded
     from mecheval.metrics.pairs.depths import Depth
-    from mecheval.metrics.pairs.feature_metric import AtHand
-    from mecheval.metrics.pairs.matches import Matched
+    from mecheval.metrics.pairs.features_at_depths import AtDepth
     from mecheval.metrics.pairs.subject import PairSubject
     from mecheval.reports.schema import MetricResult, Profile
 
 MOST_APART = 0.05
 """Fractions of variance explained that differ by more make two dictionaries hard to compare."""
-
-PER_SEQUENCE = 8
-"""Most places of a sequence at which dimensions of the stream are held side by side, of which a few
-thousand say enough: they are always on."""
 
 
 @metric(
@@ -70,6 +56,7 @@ thousand say enough: they are always on."""
         ),
     ),
     part="kind",
+    later=("component",),
 )  # fmt: skip
 @dataclass(frozen=True, kw_only=True)
 class FeatureSimilarity(FeatureMetric):
@@ -90,8 +77,9 @@ class FeatureSimilarity(FeatureMetric):
     indicator; ``basis``, the score of the single dimensions of the two streams, beyond the symbol:
     what there is to share without a dictionary. ``place`` is the value's between the first two; it
     has none where these are not apart, or where the two dictionaries' fractions of variance
-    explained differ by more than 0.05 (``fve_apart``). Seeds of one model, which are pairs as well,
-    are the other skyline.
+    explained differ by more than 0.05 (``fve_apart``), or where they have not as many latents, the
+    best among more of which correlates better. Seeds of one model, which are pairs as well, are
+    the other skyline.
 
     Which features are matched best: ``simple_first`` is the rank correlation, over latents, of how
     well each is matched with which share of it the last two symbols explain (of ``stream``: the
@@ -104,7 +92,11 @@ class FeatureSimilarity(FeatureMetric):
 
     There is no interval: over sequences it would say nothing of other dictionaries or seeds.
 
-    Null where one of the two did not learn the task, or where a score is undefined at some depth.
+    ``component=write`` is of what a position writes into the memory of the mixers, and
+    ``component=state`` of that memory after a position; see the metric ``dictionary``.
+
+    Null where one of the two did not learn the task, where a layer has no such memory or a site
+    holds the current symbol alone, or where a score is undefined at some depth.
 
     Attributes:
         of: What dictionaries are of.
@@ -113,13 +105,15 @@ class FeatureSimilarity(FeatureMetric):
             first; no more than ``n_rows`` takes.
         per_sequence: Most positions in each test sequence.
         n_rows: Rows that a dictionary is trained on; the same ones again where there are fewer.
-        width: Latents for every dimension of the stream.
+        width: Latents for every number of a row.
         k: Latents that fire at a position.
         depths: Most depths at which layers are compared; no more than the shallower model has
             layers.
+        component: The site: ``block_out`` is the residual stream.
     """
 
     depths: Count = 2
+    component: Component = "block_out"
 
     def outline(self, subject: PairSubject) -> list[Layout]:  # type: ignore[override]
         """Return the one result; its units are depths."""
@@ -134,130 +128,73 @@ class FeatureSimilarity(FeatureMetric):
     def measure(self, subject: PairSubject) -> list[MetricResult]:  # type: ignore[override]
         """Compare the dictionaries of both, and each with those of the other one untrained."""
         (layout,) = self.outline(subject)
-        at_hand = self.at_hand(subject)
+        at_hand = self.at_hand(subject, self.component)
         if at_hand is None:
             return [self.result(layout, Estimate(None, reason=NO_ACTIVATIONS), 0)]
         depths = at_hand.depths(self.depths)
-        found = list(_compared(at_hand, depths))
-        basis = _basis(at_hand, subject, depths, self)
-        return [_result(self, layout, depths, found, basis)]
-
-
-class _AtDepth(NamedTuple):
-    """What is found at one depth; numbers are NaN where undefined.
-
-    Attributes:
-        both: The dictionaries of the two.
-        untrained: Those of either network with those of the other one untrained.
-        same_network: Two dictionaries of either network.
-        fve: Fractions of variance explained, of either dictionary.
-        simple_first: Rank correlation of being simple with being matched.
-        simple_first_twin: The same where both dictionaries are of one network.
-        frequent_first: Rank correlation of firing often with being matched.
-    """
-
-    both: Matched
-    untrained: tuple[Matched, Matched]
-    same_network: tuple[Matched, Matched]
-    fve: tuple[float, float]
-    simple_first: float
-    simple_first_twin: float
-    frequent_first: float
-
-
-def _compared(at_hand: AtHand, depths: Sequence[Depth]) -> Iterator[_AtDepth]:
-    """Compare two networks at every depth, whose dictionaries are trained once for all pairs."""
-    places, of = at_hand.places, at_hand.codings[0].of
-    trained, untrained = at_hand.coded(depths, seeds=(0, 1)), at_hand.coded(depths, trained=False)
-
-    def score(x: Coded, y: Coded, *, with_floors: bool = False) -> Matched:
-        return matched(x, y, places, beyond=at_hand.beyond, with_floors=with_floors)
-
-    for (own_a, twin_a), (own_b, twin_b), (none_a,), (none_b,) in zip(
-        *trained, *untrained, strict=True
-    ):
-        both = score(own_a, own_b, with_floors=True)
-        twins = score(own_a, twin_a), score(own_b, twin_b)
-        of_a, of_b = (
-            [simple(each, at, of) for each in coded]
-            for at, coded in ((places.a, (own_a, twin_a)), (places.b, (own_b, twin_b)))
-        )
-        yield _AtDepth(
-            both,
-            (score(none_a, own_b), score(own_a, none_b)),
-            twins,
-            (or_nan(own_a.fve), or_nan(own_b.fve)),
-            ranked([of_a[0], of_b[0]], both),
-            float(
-                np.mean([ranked(of, twin) for of, twin in zip((of_a, of_b), twins, strict=True)])
-            ),
-            ranked([frequent(own_a), frequent(own_b)], both),
-        )
-
-
-def _basis(
-    at_hand: AtHand, subject: PairSubject, depths: Sequence[Depth], asked: FeatureSimilarity
-) -> float | None:
-    """Return the score of the single dimensions of the two streams."""
-    places = subject.places(asked.n, min(asked.per_sequence, PER_SEQUENCE))
-    if places is None:
-        return None
-    a, b = at_hand.networks
-    streams_a = a.streams(places.a, [depth.layer_a for depth in depths])
-    streams_b = b.streams(places.b, [depth.layer_b for depth in depths])
-    return _mean(
-        [
-            matched_arrays(x_ND, y_ND, places, beyond=True).held_out
-            for x_ND, y_ND in zip(streams_a, streams_b, strict=True)
-        ]
-    )
+        refused, warnings = at_hand.looked_at(depths)
+        if refused:
+            return [self.result(layout, Estimate(None, reason=refused), 0)]
+        try:
+            found = list(compared(at_hand, depths))
+        except UnvariedError:
+            return [self.result(layout, Estimate(None, reason=NOTHING_LEFT), 0)]
+        basis, fewer = None, subject.places(self.n, min(self.per_sequence, PER_SEQUENCE))
+        if self.component == "block_out" and fewer is not None:
+            basis = basis_of(at_hand, fewer, depths)
+        return [_result(self, layout, depths, found, basis, warnings)]
 
 
 def _result(
     asked: FeatureSimilarity,
     layout: Layout,
     depths: Sequence[Depth],
-    found: Sequence[_AtDepth],
+    found: Sequence[AtDepth],
     basis: float | None,
+    warnings: list[str],
 ) -> MetricResult:
     """Average over depths, and put the value between its null and its skyline."""
     series = _series(found)
-    value = _mean(series["value"])
-    untrained = [_mean(series[f"untrained_{side}"]) for side in "ab"]
+    value = mean(series["value"])
+    untrained = [mean(series[f"untrained_{side}"]) for side in "ab"]
     known = [mean for mean in untrained if mean is not None]
     null = max(known) if len(known) == len(untrained) else None
-    skyline = _mean([*series["same_network_a"], *series["same_network_b"]])
-    fve_apart = _mean([abs(at.fve[0] - at.fve[1]) for at in found])
+    skyline = mean([*series["same_network_a"], *series["same_network_b"]])
+    fve_apart = mean([abs(at.fve[0] - at.fve[1]) for at in found])
     place, why = place_between(value, null, skyline)
     if place is not None and (fve_apart is None or fve_apart > MOST_APART):
         place = None
         why = f"the dictionaries explain fractions of variance that are {fve_apart:.3f} apart"
+    unequal = next((at.n_latents for at in found if len(set(at.n_latents)) > 1), None)
+    if place is not None and unequal:
+        place, why = None, f"the dictionaries have {unequal[0]} and {unequal[1]} latents"
     reason = next((at.both.reason for at in found if at.both.reason), None)
     return asked.result(
         layout,
         Estimate(value, reason=None if value is not None else reason or "it is undefined"),
         len(found) if value is not None else 0,
         scalars={
-            "plain": _mean(series["plain"]),
+            "plain": mean(series["plain"]),
             "place": place,
             "fve_apart": fve_apart,
-            "simple_first": _mean([at.simple_first for at in found]),
-            "simple_first_same_network": _mean([at.simple_first_twin for at in found]),
-            "frequent_first": _mean([at.frequent_first for at in found]),
+            "simple_first": mean([at.simple_first for at in found]),
+            "simple_first_same_network": mean([at.simple_first_twin for at in found]),
+            "frequent_first": mean([at.frequent_first for at in found]),
         },
         references={
             "untrained": null,
             "same_network": skyline,
-            "symbol": _mean([each for at in found for each in at.both.symbol]),
+            "symbol": mean([each for at in found for each in at.both.symbol]),
             "basis": basis,
         },
         profile=profile({"depth": list(map(str, depths))}, series.pop("value"), series=series),
         profiles={"matches": _matches(found)},
         missing={"place": why} if value is not None and place is None else {},
+        warnings=warnings,
     )
 
 
-def _series(found: Sequence[_AtDepth]) -> dict[str, list[float]]:
+def _series(found: Sequence[AtDepth]) -> dict[str, list[float]]:
     """Return what the profile holds, by depth."""
     sides = dict(enumerate("ab"))
     return {
@@ -270,7 +207,7 @@ def _series(found: Sequence[_AtDepth]) -> dict[str, list[float]]:
     }  # fmt: skip
 
 
-def _matches(found: Sequence[_AtDepth]) -> Profile:
+def _matches(found: Sequence[AtDepth]) -> Profile:
     """Lay out how the correlations are spread, over the latents of all depths."""
     others = {
         "untrained": [each for at in found for each in at.untrained],
@@ -281,8 +218,3 @@ def _matches(found: Sequence[_AtDepth]) -> Profile:
         spread([at.both for at in found]),
         series={name: spread(of) for name, of in others.items()},
     )
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    """Return the mean, None where one is undefined."""
-    return float(np.mean(values)) if np.isfinite(values).all() else None

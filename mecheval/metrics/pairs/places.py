@@ -1,7 +1,6 @@
 """Where two networks are held side by side: the same positions of the same words, for every pair.
 
-Shape suffixes: ``B`` sequences, ``T`` positions, ``N`` places (a position of a sequence), ``C``
-symbols of the task, ``D`` residual width.
+Shape suffixes: ``B`` sequences, ``T`` positions, ``N`` places (a position of a sequence).
 """
 
 from __future__ import annotations
@@ -17,14 +16,18 @@ from mecheval import seeding
 from mecheval.tasks.splits import draw
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mecheval.models.contract import SequenceModel
     from mecheval.tasks import Task
     from mecheval.tasks.splits import Split
 
 Of = Literal["context", "stream"]
-"""What a dictionary is of: of what a stream holds beyond the current symbol, or of all of it."""
+"""What a dictionary is of: of what a site holds beyond the current symbol, or of all of it."""
+
+Component = Literal["block_out", "write", "state"]
+"""Which site of a layer: the residual stream behind its block, what a position writes into the
+memory of its mixer, or that memory after the position."""
+
+NOTHING_LEFT = "at some depth the site holds the current symbol and nothing else"
+"""Why there is no dictionary of what is left without it."""
 
 SEED = 0
 """All pairs of a task are held side by side at the same places: a network is recorded once."""
@@ -81,36 +84,3 @@ def draw_places(task: Task, n: int, per_sequence: int, split: Split = "test") ->
     position_BN = 1 + np.sort(order_BT[:, :n_kept], axis=1)
     row_N = np.repeat(np.arange(len(symbols_BT)), n_kept)
     return Places(symbols_BT, row_N, position_BN.ravel())
-
-
-def record(
-    model: SequenceModel,
-    code_C: np.ndarray,
-    places: Places,
-    layers: Sequence[int],
-    *,
-    batch_size: int,
-) -> list[np.ndarray]:
-    """Run a model, and keep the residual stream at places, each ``(N, D)`` in float32.
-
-    Args:
-        model: The model.
-        code_C: Its token id of every symbol.
-        places: Where.
-        layers: Behind how many blocks.
-        batch_size: Sequences per forward pass.
-    """
-    from mecheval.interventions import trace
-    from mecheval.models.sites import stream_sites  # import torch
-
-    all_sites = stream_sites(model.n_layers)
-    sites = [all_sites[layer] for layer in layers]
-    kept: list[list[np.ndarray]] = [[] for _ in sites]
-    tokens_BT = code_C[places.symbols_BT]
-    for first in range(0, len(tokens_BT), batch_size):
-        found = trace(model, tokens_BT[first : first + batch_size], sites, batch_size=batch_size)
-        here_N = (places.row_N >= first) & (places.row_N < first + batch_size)
-        at = places.row_N[here_N] - first, places.position_N[here_N]
-        for parts, site in zip(kept, sites, strict=True):
-            parts.append(found[site][at].astype(np.float32))
-    return [np.concatenate(parts) for parts in kept]
