@@ -137,7 +137,7 @@ def test_single_dimensions_are_held_side_by_side_beyond_the_symbol() -> None:
     assert turned < 0.95, "the same space in another basis"
     symbols = PairSubject(
         Side("", 0, True, ()), Side("", 1, True, ()), 0, TASK
-    ).places(N, 8).symbol_N  # fmt: skip
+    ).places(N, 8).a.symbol_N  # fmt: skip
     one_hot = np.pad(np.eye(symbols.max() + 1)[symbols], ((0, N * PER - len(symbols)), (0, 0)))
     only_symbols = measured(network(1, stream=one_hot), network(2, stream=one_hot))
     assert only_symbols.references["basis"] is None, "nothing is left beyond the symbol"
@@ -164,7 +164,7 @@ def by_pairs_of_symbols(share_M: np.ndarray, seed: int) -> np.ndarray:
     """Draw codes of which a share is what the last two symbols are, the same for all seeds."""
     places = PairSubject(
         Side("", 0, True, ()), Side("", 1, True, ()), 0, TASK
-    ).places(N, PER)  # fmt: skip
+    ).places(N, PER).a  # fmt: skip
     pair_N = 3 * places.symbol_N + places.symbols_BT[places.row_N, places.position_N - 1]
     table = np.random.default_rng(0).random((pair_N.max() + 1, len(share_M))) > 0.5
     noise = np.random.default_rng(seed).random((N * PER, len(share_M))) < 0.5
