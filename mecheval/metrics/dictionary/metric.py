@@ -72,7 +72,7 @@ class DictionaryQuality(Metric):
     more. ``symbol_share``: share of the variance of the site that the current symbol explains;
     ``latent_symbol_share`` the same of the latents, their median. ``left_out``: share of places
     whose norm is above ten medians; they are not counted, and stay as they are when the others are
-    replaced, as the first position of every sequence does.
+    replaced (``stayed``: their share there), as the first position of every sequence does.
 
     An untrained network's dictionary explains as much and more: read the value beside another's of
     the same recipe. There is no interval of it: over sequences it would say nothing of other
