@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from shown_pages import HOSTILE, reports, shown
 from synthetic_reports import synthetic
@@ -88,7 +89,7 @@ def test_specs_are_of_vega_lite(kind: str, theme: str) -> None:
     spec = specs.specs()[kind] | {"config": specs.themes()[theme]["config"]}
     chart = altair.VConcatChart if "vconcat" in spec else altair.Chart
     chart.from_dict(spec)
-    with pytest.raises(altair.utils.schemapi.SchemaValidationError):
+    with pytest.raises(jsonschema.ValidationError):
         chart.from_dict(spec | {"data": 3})
 
 

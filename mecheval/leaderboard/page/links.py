@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from mecheval.leaderboard.page.markup import Html, joined, tag
+from mecheval.paths import is_dir
 from mecheval.reports.canonical import sha256_of
 from mecheval.reports.collection.groups import group_key
 
@@ -74,7 +75,7 @@ def links_between(results: Path, output: Path, paths: Mapping[str, str]) -> Link
         output: The folder of the page.
         paths: The files of the reports, relative to their folder, by key.
     """
-    folder = results if results.is_dir() else results.parent
+    folder = results if is_dir(results) else results.parent
     try:
         seen = os.path.relpath(folder, output).replace(os.sep, "/")
     except ValueError:  # another drive: there is no way from the one to the other

@@ -86,18 +86,15 @@ def _number(field: str, **more: Any) -> Spec:
     return {"field": field, "type": "quantitative", **more}
 
 
-def _of(channel: str) -> Spec:
-    """Encode which curve it is; the script fills in the curves and their looks."""
-    legend: Spec = {"orient": "top", "title": None, "columns": 2, "symbolType": "stroke"}
-    if channel != "color":
-        legend = {"orient": "top", "title": None, "columns": 2}
+def _of() -> Spec:
+    """Encode which curve it is; the script fills in the curves and their looks, in one legend."""
     return {"field": "label", "type": "nominal", "scale": {"domain": [], "range": []},
-            "legend": legend}  # fmt: skip
+            "legend": {"orient": "top", "title": None, "columns": 2}}  # fmt: skip
 
 
 def _lines(y: str, *, null: bool) -> Spec:
     """Return curves over layers: bands and bars for intervals, hollow marks where none counts."""
-    colour, dash, shape = _of("color"), _of("strokeDash"), _of("shape")
+    colour, dash, shape = _of(), _of(), _of()
     ends: Spec = {"y": _number("low", title=y), "y2": {"field": "high"}, "color": colour}
     mean: Spec = {"y": _number("mean", title=y), "color": colour, "shape": shape}
     mean["tooltip"] = [
