@@ -111,7 +111,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         told: dict[str, Any] = {"errors": [], "warnings": []}  # of a card's YAML
         if path == "/api/repos/create":
-            told = {"url": f"http://hub/datasets/{json.loads(body)['name']}"}
+            made = json.loads(body)
+            place = f"{made.get('organization', 'me')}/{made['name']}"
+            told = {"url": f"https://huggingface.co/datasets/{place}", "id": place}
         elif "/preupload/" in path:
             files = json.loads(body)["files"]
             told = {
@@ -125,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
                 item = json.loads(line)
                 if item["key"] == "file":
                     self.taken[item["value"]["path"]] = item["value"]["content"]
-            told = {"success": True, "commitOid": "0" * 40, "commitUrl": "http://hub/c",
+            told = {"success": True, "commitOid": "0" * 40, "commitUrl": "https://huggingface.co/datasets/a/b/commit/0",
                     "hookOutput": ""}  # fmt: skip
         self._answer(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
 
