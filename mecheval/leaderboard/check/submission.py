@@ -108,7 +108,8 @@ def _sides(submission: Submission) -> Iterator[Checked]:
                 problems.append(f"there is no report of {side.title}, seed {side.seed}")
                 continue
             cell = there[1]
-            ours = (side.model, side.seed, side.learned, side.tracking, pair.task)
+            task = side.task or pair.task
+            ours = (side.model, side.seed, side.learned, side.tracking, task)
             identity = cell.identity
             theirs = (identity.model, identity.seed, cell.learned, cell.tracking, identity.task)
             if ours != theirs:
