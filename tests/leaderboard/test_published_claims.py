@@ -1,4 +1,4 @@
-"""The published table of the study of universality is what its reports say."""
+"""The published tables of the study of universality are what its reports say."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mecheval.spec import format_args, parse_spec
 LEADERBOARDS = Path(__file__).parents[2] / "leaderboards"
 PUBLISHED = [
     name
-    for name in ("universality-small",)
+    for name in ("universality-circuits", "universality-small")
     if (LEADERBOARDS / "tables" / f"claims-{name}.md").exists()
 ]
 
