@@ -30,7 +30,7 @@ def test_the_suites_plan_every_published_cell() -> None:
         name: {cell.key for request in load_suite(name).requests() for cell in plan(request)}
         for name in CELLS
     }
-    reports = [path for path in RESULTS.rglob("*.json") if RESULTS / "pairs" not in path.parents]
+    reports = [path for path in find_reports(RESULTS) if RESULTS / "pairs" not in path.parents]
     published = {json.loads(path.read_text())["key"] for path in reports}
     assert {name: len(keys) for name, keys in planned.items()} == CELLS
     assert published == set.union(*planned.values())

@@ -21,7 +21,8 @@ SWEPT = "attention+layers=2,width=64/ar@1*/seed0*sweep*.json"
 
 @pytest.fixture(scope="module")
 def published() -> list[Path]:
-    found = sorted(RESULTS.rglob("*.json"))
+    pairs = RESULTS / "pairs"
+    found = sorted(path for path in RESULTS.rglob("*.json") if pairs not in path.parents)
     return [*found[::60], next(RESULTS.glob(SWEPT))]
 
 
