@@ -77,6 +77,8 @@ def test_what_is_named(effect: Effect, verdict: str, value: float, single, poole
     assert found.estimate.interval.low == pytest.approx(value)
     assert (found.single, found.pooled) == (pytest.approx(single), pytest.approx(pooled))
     assert found.agreement == 1
+    written_out = "units" not in verdict
+    assert found.unwritten == ({} if written_out else {"from": [*map(str, FIRST)], "to": ["L4H0"]})
 
 
 def test_what_hardly_adds_anything_is_left_out() -> None:

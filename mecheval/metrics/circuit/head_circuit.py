@@ -86,6 +86,7 @@ def head_circuit(
     return {
         "estimate": named.estimate,
         "verdict": named.verdict,
+        "config": named.unwritten,
         "scalars": {
             "agreement": named.agreement,
             "single": named.single,

@@ -64,8 +64,9 @@ class InductionCircuit(Metric):
     at once carry ``pooled``; if that is ``least`` of the gap, the largest single path (``single``)
     is named if it carries nine tenths of it, and else those units and heads without which less than
     nine tenths are left: heads that do the same share an effect, and of two that each bring half of
-    a key none has any by itself. ``none`` if not even all together carry so much. ``agreement`` is
-    the share of resamples that come to the same.
+    a key none has any by itself. Of more than four at one end the names stand in ``config``.
+    ``none`` if not even all together carry so much. ``agreement`` is the share of resamples that
+    come to the same.
 
     ``profiles["joint"]`` passes on what all heads of a later layer read. The others give per head
     the attention weight from value to key, from every position to the one before it, and from the

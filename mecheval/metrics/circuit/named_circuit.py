@@ -10,7 +10,7 @@ Shape suffixes: ``P`` pairs, ``F`` first units, ``U`` last units, ``R`` resample
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,7 @@ from mecheval import stats
 from mecheval.metrics.results import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mecheval.metrics.circuit.gap import Gap
     from mecheval.metrics.circuit.held_layers import Unit
@@ -47,6 +47,7 @@ class Named:
         agreement: Share of resamples that come to the same verdict.
         single: What the largest single path carries.
         pooled: What all units carry together.
+        unwritten: Names of its first and last units where the verdict has no room for them.
     """
 
     verdict: str
@@ -54,6 +55,7 @@ class Named:
     agreement: float
     single: float
     pooled: float
+    unwritten: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def named_circuit(
     # Units may counteract each other, so that one carries more than all.
     all_R = np.maximum(pooled_R, single_RV.max(1))
     enough_R, alone_R = all_R >= least, single_RV.max(1) >= KEPT * all_R
-    best_R = single_RV.argmax(1)
+    best_R, unwritten = single_RV.argmax(1), {}
     if not enough_R[0]:
         verdict, value_R, same_R = UNNAMED, all_R, ~enough_R
     elif alone_R[0]:
@@ -106,12 +108,15 @@ def named_circuit(
     else:
         whole = KEPT * all_R[0]
         few = _needed(*doubtful, lambda f, u: float(gap.lost(together(f, u))) >= whole)
+        if max(map(len, few)) > AT_MOST:
+            unwritten = dict(zip(("from", "to"), ([*map(str, end)] for end in few), strict=True))
         verdict, value_R = " -> ".join(map(_names, few)), shares(together(*few)[None])[:, 0]
         same_R = enough_R & ~alone_R & (value_R >= KEPT * all_R)
     interval = stats.percentile_interval(value_R[1:], unit="pair")
     estimate = Estimate(float(value_R[0]), interval)
     single = float(single_RV[0].max())
-    return Named(verdict, estimate, float(same_R[1:].mean()), single, float(pooled_R[0]))
+    agreement, pooled = float(same_R[1:].mean()), float(pooled_R[0])
+    return Named(verdict, estimate, agreement, single, pooled, unwritten)
 
 
 def _needed(

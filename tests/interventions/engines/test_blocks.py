@@ -63,6 +63,20 @@ def test_the_last_position_is_patched_too(family, n_pairs):
     np.testing.assert_allclose(alone.patched[:, :, 0], wanted.patched[:, :, -1], atol=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["blocks", "tails"])
+def test_positions_that_are_patched_together(engine):
+    """From before the change, over it, and beyond the end of the sequence."""
+    model = WrappedModel(build("llama", initializer_range=0.2)).eval()
+    how = {"components": ("block_in", "mixer_out", "block_out"), "positions": [5, 6, 10], "span": 4}
+    made = recovery_grid(model, *pairs(), **how, engine=engine)
+    wanted = recovery_grid(model, *pairs(), **how, engine="hooks")
+    assert made.execution.engine == engine
+    np.testing.assert_allclose(made.patched, wanted.patched, atol=1e-5)
+    assert (np.abs(wanted.patched - wanted.corrupted).max((0, 1)) > 1e-3).all()
+    whole = made.component("block_in")[0, 1]  # holds both changes of the pair that has two
+    np.testing.assert_allclose(whole, made.clean, atol=1e-5)
+
+
 def test_a_position_without_a_tail_is_replayed_from_the_start(monkeypatch):
     """Where the blocks are given something that they are not given elsewhere."""
     model = WrappedModel(build("llama", initializer_range=0.2)).eval()
