@@ -144,8 +144,8 @@ class HeldLayers:
         read_VP1X = place.own_P1X.repeat(len(changes), 1, 1, 1)
         for read_P1X, change in zip(read_VP1X, changes, strict=True):
             for unit in change.at(index):
-                whole = unit.head is None
-                here = slice(None) if whole else slice(unit.head * width, (unit.head + 1) * width)
+                head = unit.head
+                here = slice(None) if head is None else slice(head * width, (head + 1) * width)
                 read_P1X[..., here] = change.read[index][..., here]
         signals = {
             name: value_P1X.repeat(len(changes), *[1] * (value_P1X.dim() - 1))

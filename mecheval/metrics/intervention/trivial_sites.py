@@ -126,7 +126,7 @@ def by_construction(
             known_TP[places.left_TP == 0] = 0.0
     known_LTP[:, places.left_TP < 0] = 0.0
     known_LTP = _joined(known_LTP, span)
-    for layer in np.flatnonzero(~held_L):
+    for layer in np.flatnonzero(~held_L).tolist():
         entered_TP = _entered(places, component, layer, windows)
         known_LTP[layer][entered_TP & (known_LTP[layer] != 0)] = 1.0
     return known_LTP
