@@ -79,15 +79,6 @@ class Subject:
         return dataclasses.replace(self, factor=factor)
 
     @property
-    def network(self) -> Network:
-        """Return what gives activations of the model and dictionaries of them."""
-        from mecheval.metrics.pairs.network import Loaded
-
-        if self.kept is not None:
-            return self.kept(self)
-        return Loaded(self.model, self.untrained, self.encoding.code_C, self.batch_size)
-
-    @property
     def floors(self) -> TaskFloors:
         """Return what tables over positions and symbols know at the length that is measured."""
         return task_floors(self.task, self.seed, factor=self.factor)

@@ -16,6 +16,7 @@ import numpy as np
 from mecheval.errors import UnvariedError
 from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.pairs.depths import depths_of
+from mecheval.metrics.pairs.network import Loaded
 from mecheval.metrics.pairs.places import NOTHING_LEFT, Component, Of, draw_places
 from mecheval.metrics.parameters import Count
 from mecheval.metrics.results import Estimate, Layout, profile
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mecheval.dictionaries import Dictionary, Quality
     from mecheval.metrics.dictionary.replacement import Losses
     from mecheval.metrics.pairs.coding import Coding
+    from mecheval.metrics.pairs.network import Network
     from mecheval.metrics.subject import Subject
     from mecheval.reports.schema import MetricResult
 
@@ -119,7 +121,7 @@ class DictionaryQuality(Metric):
 
     def measure(self, subject: Subject) -> list[MetricResult]:
         """Train both kinds at every depth, measure them, and put them in the site's place."""
-        n_layers, network = subject.model.n_layers, subject.network
+        n_layers, network = subject.model.n_layers, _network(subject)
         depths = depths_of(n_layers, n_layers, self.depths)
         layers = [depth.layer_a for depth in depths]
         codings = _codings(self, subject)
@@ -140,6 +142,14 @@ class DictionaryQuality(Metric):
             _result(self, layout, of, costs, index, warnings)
             for layout, of in zip(layouts, qualities, strict=True)
         ]
+
+
+def _network(subject: Subject) -> Network:
+    """Return what gives what the model holds: from the cache, where something is kept there."""
+    if subject.kept is not None:
+        return subject.kept(subject)
+    code_C = subject.encoding.code_C
+    return Loaded(subject.model, subject.untrained, code_C, subject.batch_size)
 
 
 def _codings(asked: DictionaryQuality, subject: Subject) -> list[Coding]:
