@@ -15,7 +15,7 @@ from mecheval.harness.suites import load_suite
 if TYPE_CHECKING:
     from pathlib import Path
 
-TEXT = "version = {}\n[[grid]]\nmodels = ['gru[layers=1,width={}]']\ntasks = ['parity[small]']\n"
+TEXT = "version = {}\n[[grid]]\nmodels = ['gru[layers=1,width={}]']\ntasks = ['parity']\n"
 
 
 @pytest.fixture
@@ -25,12 +25,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(module, "FOLDER", tmp_path)
     for module in (suite_names, suite_cells):
         monkeypatch.setattr(module, "PUBLISHED", tmp_path / "published")
-    (tmp_path / "own.toml").write_text(TEXT.format(1, 8).replace("parity[small]", "parity"))
+    (tmp_path / "own.toml").write_text(TEXT.format(1, 8))
     return tmp_path
 
 
 def written(folder: Path, version: int, width: int) -> None:
-    (folder / "own.toml").write_text(TEXT.format(version, width).replace("parity[small]", "parity"))
+    (folder / "own.toml").write_text(TEXT.format(version, width))
 
 
 def test_published_cells_stay_whatever_is_planned_later(folder: Path) -> None:

@@ -21,7 +21,14 @@ from mecheval.leaderboard.check import rerun
 from mecheval.leaderboard.check.keys import PLANNED, check_keys
 from mecheval.leaderboard.check.rerun import Way, chosen_by_hash, measure_again
 from mecheval.leaderboard.check.submission import COUNTS, MARK, SIDES, read_submission
-from mecheval.reports.files import find_reports, read_report, sealed, write_report
+from mecheval.reports.files import (
+    cell_key,
+    find_reports,
+    read_report,
+    report_path,
+    sealed,
+    write_report,
+)
 from mecheval.reports.reproduced import SUFFIX, read_reproduced
 
 if TYPE_CHECKING:
@@ -148,7 +155,7 @@ def test_the_choice_is_dealt_by_all_numbers_and_a_salt(results: Path) -> None:
         for path, report in list(submission.cells.items())[:1]
         for number in range(40)
     }
-    many_keys = {r.key: planned(submission) for r in many.values()}
+    many_keys = dict.fromkeys((r.key for r in many.values()), planned(submission))
     larger = replace(submission, cells=many)
 
     def order(of: Submission, salt: str = "") -> list[str]:
@@ -173,7 +180,7 @@ def planned(submission: Submission) -> Any:
         ({"limit": 8}, "partial"),
         ({"source": "planted"}, "planted weights"),
         ({"model": "grue"}, "Unknown model 'grue'"),
-        ({"version": 7}, "task.version is 7 in the report and 1 here"),
+        ({"version": 7}, "planned otherwise today: model.args."),
     ],
 )
 def test_what_does_not_count_or_is_planned_otherwise(
@@ -183,6 +190,16 @@ def test_what_does_not_count_or_is_planned_otherwise(
     write(tmp_path / "r", synthetic(**{"task_params": params, **change}))
     found = failures(tmp_path / "r")
     assert said in found.get(COUNTS, "") + found.get(PLANNED, "")
+
+
+def test_what_is_planned_otherwise_is_named_with_both_values(results: Path, tmp_path: Path) -> None:
+    report = read_report(find_reports(results)[0])
+    task = report.identity.task.model_copy(update={"version": 7})
+    identity = report.identity.model_copy(update={"task": task})
+    report = report.model_copy(update={"identity": identity, "key": cell_key(identity)})
+    write_report(sealed(report), report_path(tmp_path / "r", identity, report.labels))
+    said = "planned otherwise today: task.version is 7 in the report and 1 here"
+    assert failures(tmp_path / "r")[PLANNED] == said
 
 
 def test_the_cells_of_pairs_must_be_there_and_as_the_pair_says(tmp_path: Path) -> None:
@@ -219,8 +236,9 @@ def test_the_command(
     (wrong,) = [line for line in lines if line["passed"] is False]
     numbers = {number["where"]: number for number in wrong["numbers"]}
     assert numbers["metrics[token_accuracy/1x].value"]["reported"] == 0.75
-    assert main([*command, "--suite", "demo@1", "--quiet"]) == 1
-    assert "suite demo@1: all its cells are there: FAILED: 0 of 9 cells" in capsys.readouterr().out
+    assert main([*command, "--suite", "retrieval-small@1", "--quiet"]) == 1
+    said = "suite retrieval-small@1: all its cells are there: FAILED: 0 of 176 cells"
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
