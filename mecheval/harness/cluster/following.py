@@ -47,9 +47,10 @@ def follow(
     pause, longest = _SECONDS_BETWEEN_LOOKS
     while open_cells:
         found = list(_appeared(open_cells.values(), marks))
+        there = {outcome.cell.key for outcome in found}
         found += [
             Outcome(open_cells[key], report)
-            for key in watch.over(open_cells.keys() - {outcome.cell.key for outcome in found})
+            for key in watch.over([key for key in open_cells if key not in there])
             if (report := _without_a_report(open_cells[key], jobs[key])) is not None
         ]
         for outcome in found:
