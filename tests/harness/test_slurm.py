@@ -44,7 +44,7 @@ class Slow(Parity):
         return super().sample(rng, n, length)
 '''
 STEPS = 60
-PATIENT = 900.0
+PATIENT = 1800.0
 """Seconds that a job may take on a machine that is busy with other things."""
 
 
@@ -123,9 +123,11 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     cluster = SlurmCluster(tmp_path_factory.mktemp("slurm"))
-    cluster.start()
-    yield Place(cluster, tmp_path_factory.mktemp("runs"))
-    cluster.stop()
+    try:
+        cluster.start()
+        yield Place(cluster, tmp_path_factory.mktemp("runs"))
+    finally:
+        cluster.stop()
 
 
 def test_jobs_report_what_a_local_run_does_and_the_login_node_needs_no_torch(place) -> None:
