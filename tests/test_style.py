@@ -25,6 +25,7 @@ WIDE = {
     "attribution.gradient_guess": "takes what recovery_grid takes",
     "comparison.compare_features": "the public call takes labels of rows of three kinds",
     "training.train_dictionary": "everything that decides the dictionary, and where it is trained",
+    "execute_pairs.execute_pairs": "what is asked for; how, and which part of it, is computed",
     "preparation.prepare": "everything that decides trained weights, and what watches the training",
 }
 """Functions with more parameters, and why."""
