@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mecheval.checks import Check
 from mecheval.cli import options
-from mecheval.cli.grid import Stopped, positive, stoppable
+from mecheval.cli.grid import positive, stoppable
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
 from mecheval.escape import line, quoted
@@ -75,6 +75,8 @@ def check(args: argparse.Namespace) -> int:
         UsageError: There is no such folder or suite, or a flag is malformed.
         StorageError: A mark could not be written.
     """
+    from mecheval.training.stopping import Stopped
+
     try:
         with stoppable():
             return _check(args)

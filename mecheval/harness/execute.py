@@ -89,8 +89,7 @@ def execute(
         if todo and output is not None:
             store.open_folder(output)
             note_of_locks(output, settings, listener)
-        n_named = sum(map(_is_named, todo))
-        if jobs is not None and pool is None and n_named:
+        if jobs is not None and pool is None and (n_named := sum(map(_is_named, todo))):
             pool = started(n_named)
         for outcome in _outcomes(todo, listener, pool):
             found[outcome.cell.key] = outcome

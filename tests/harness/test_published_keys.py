@@ -36,9 +36,9 @@ def test_the_suites_plan_every_published_cell() -> None:
     assert published == set.union(*planned.values())
     kept = [version for version in known_versions() if len(version.cells) in CELLS.values()]
     assert {version.title for version in kept} >= {"formal-small@1", "retrieval-small@1"}
-    assert all(planned[version.title.partition("@")[0]] == version.cells.keys() for version in kept), (
-        "A published suite has other cells than its version had. Raise its version."
-    )
+    assert all(
+        planned[version.title.partition("@")[0]] == version.cells.keys() for version in kept
+    ), "A published suite has other cells than its version had. Raise its version."
 
 
 @metric(name="lengthened", version=1, family="counting", later=("length",))

@@ -11,14 +11,8 @@ from retrieval_subjects import RECALL, planted, results
 from mecheval.interventions.chunk import Chunk
 from mecheval.interventions.engine_check import RUNS
 from mecheval.metrics.intervention.patching import NOWHERE
-from mecheval.metrics.intervention.shares import (
-    MIN_PAIRS,
-    ROLES,
-    Restored,
-    first_named,
-    positions_of,
-    restored,
-)
+from mecheval.metrics.intervention.roles import ROLES, first_named, positions_of
+from mecheval.metrics.intervention.shares import MIN_PAIRS, Restored, restored
 from mecheval.tasks import Batch, Pairs
 
 ONCE = np.ones((1, 12))

@@ -11,13 +11,8 @@ from retrieval_subjects import RECALL, planted, results
 from test_interchange import pairs_of
 
 from mecheval.metrics.intervention import interchange
-from mecheval.metrics.intervention.shares import (
-    DIRECTIONS,
-    ROLES,
-    Restored,
-    first_named,
-    positions_of,
-)
+from mecheval.metrics.intervention.roles import ROLES, first_named, positions_of
+from mecheval.metrics.intervention.shares import DIRECTIONS, Restored
 
 KEY, VALUE, QUERY = (ROLES.index(role) for role in ("key", "value", "query"))
 

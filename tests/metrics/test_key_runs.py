@@ -10,13 +10,8 @@ from run_induction import run_subject, with_one_token_exchanged
 from mecheval.interventions import recovery_grid
 from mecheval.metrics.intervention.mechanism_evidence import behind, measured
 from mecheval.metrics.intervention.mechanism_rule import PLACES, VERDICTS, Evidence, retrieval
-from mecheval.metrics.intervention.shares import (
-    DIRECTIONS,
-    ROLES,
-    positions_of,
-    restored,
-    spans_of,
-)
+from mecheval.metrics.intervention.roles import ROLES, positions_of, spans_of
+from mecheval.metrics.intervention.shares import DIRECTIONS, restored
 
 SUBJECT = run_subject(3)
 

@@ -20,7 +20,8 @@ from mecheval.metrics.intervention.mechanism_evidence import (
     measured,
 )
 from mecheval.metrics.intervention.mechanism_rule import PLACES, Evidence
-from mecheval.metrics.intervention.shares import DIRECTIONS, ROLES, Restored, restored
+from mecheval.metrics.intervention.roles import ROLES
+from mecheval.metrics.intervention.shares import DIRECTIONS, Restored, restored
 
 if TYPE_CHECKING:
     from mecheval.metrics.intervention.shares import Direction

@@ -16,7 +16,7 @@ from synthetic_reports import N_LAYERS, retrieval, snapshots, synthetic
 from mecheval.metrics.exchange.tracking import NOT_PREDICTED, PREDICTED
 from mecheval.metrics.horizon.horizon import KEPT, LOST
 from mecheval.metrics.intervention import binding_rule, mechanism_rule
-from mecheval.metrics.intervention.shares import ROLES
+from mecheval.metrics.intervention.roles import ROLES
 from mecheval.metrics.state_algorithm import algorithm_rule
 from mecheval.reports import figures
 from mecheval.reports.drawing import sheets, words

@@ -22,11 +22,10 @@ from mecheval.metrics.contract import Column, Metric, metric
 from mecheval.metrics.enough import Enough
 from mecheval.metrics.intervention import grid_checks
 from mecheval.metrics.intervention.patching import NOWHERE
+from mecheval.metrics.intervention.roles import ROLES, first_named
 from mecheval.metrics.intervention.shares import (
     DIRECTIONS,
     MIN_PAIRS,
-    ROLES,
-    first_named,
     largest_error,
     restored,
     share_profile,

@@ -18,12 +18,8 @@ from mecheval.metrics.enough import Enough
 from mecheval.metrics.intervention import grid_checks
 from mecheval.metrics.intervention.mechanism_answers import binding_answer, retrieval_answer
 from mecheval.metrics.intervention.mechanism_evidence import KIND, ends, measured
-from mecheval.metrics.intervention.shares import (
-    DIRECTIONS,
-    MIN_PAIRS,
-    first_named,
-    share_profile,
-)
+from mecheval.metrics.intervention.roles import first_named
+from mecheval.metrics.intervention.shares import DIRECTIONS, MIN_PAIRS, share_profile
 from mecheval.metrics.needs import Association
 from mecheval.metrics.parameters import Amount, Count, Share
 from mecheval.metrics.results import Estimate, Layout

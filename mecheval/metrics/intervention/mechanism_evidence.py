@@ -13,13 +13,8 @@ import numpy as np
 from mecheval.errors import UsageError
 from mecheval.metrics import resampling
 from mecheval.metrics.intervention.mechanism_rule import PLACES, Evidence
-from mecheval.metrics.intervention.shares import (
-    DIRECTIONS,
-    ROLES,
-    exchanged_at,
-    known_cells,
-    restored,
-)
+from mecheval.metrics.intervention.roles import ROLES
+from mecheval.metrics.intervention.shares import DIRECTIONS, exchanged_at, known_cells, restored
 from mecheval.metrics.results import profile
 
 if TYPE_CHECKING:
