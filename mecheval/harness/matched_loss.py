@@ -74,15 +74,15 @@ def check_losses(cells: Sequence[Cell], at_losses: Sequence[float]) -> None:
             )
 
 
-def weights_of(report: Report, at_loss: float | None) -> Weights:
+def weights_of(report: Report, at_loss: float | None) -> Weights | None:
     """Return which weights of a cell are held side by side with others.
 
     Args:
         report: The report of the cell.
         at_loss: The loss that they should have; None for those at the end of the training.
 
-    Raises:
-        UsageError: No losses were measured along the training.
+    Returns:
+        The weights; None where no losses were measured along the training.
     """
     training = report.training
     if at_loss is None:
@@ -93,10 +93,7 @@ def weights_of(report: Report, at_loss: float | None) -> Weights:
         if snapshot.validation_loss is not None
     ]
     if not found or training is None:
-        raise UsageError(
-            f"{report.identity.model.name} (seed {report.identity.seed}) has no losses along its "
-            "training, so none is nearest to what --at-loss asks for."
-        )
+        return None
     _, step, loss = min(found)
     return Weights(step, loss, along=step != training.steps)
 

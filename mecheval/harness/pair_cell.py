@@ -97,17 +97,23 @@ def _side(cell: Cell, report: Report, pair: PairCell) -> Side:
     of the weights at the end.
 
     Raises:
-        UsageError: Its cell could not be measured.
+        UsageError: Its cell could not be measured, or has no losses along its training.
     """
     if report.status == "error":
         raise UsageError(f"The cell {cell.title} could not be measured.")
     at_loss = pair.identity.at_loss
     weights, card = weights_of(report, at_loss), report.model_card
+    if weights is None:
+        raise UsageError(
+            f"The cell {cell.title} has no losses along its training, so none is nearest to what "
+            "--at-loss asks for."
+        )
     step = weights.step if weights.along else None
-    network = card and Recordings(cell, card.n_layers, step, pair.known)
+    network = card and Recordings(cell, card.n_layers, step=step, known=pair.known)
     learned = bool(report.learned) or at_loss is not None
     measured = [] if weights.along else report.metrics
-    return Side(cell.model_title, cell.identity.seed, learned, measured, network)
+    fresh = cell.identity.model.source in ("scratch", "random") and weights.step == 0
+    return Side(cell.model_title, cell.identity.seed, learned, measured, network, fresh)
 
 
 def _described(aligned: Aligned) -> Alignment:

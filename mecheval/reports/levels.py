@@ -106,6 +106,7 @@ def _levels(report: PairReport, skylines: Mapping[tuple[str, _Asked], _Skyline])
         ]
         there = [each for each in of_models.values() if each is not None]
         why = ITSELF if len(of_models) == 1 else without_seeds(lacking)
+        why = of_fresh([side.title for side in report.sides if side.untrained]) or why
         skyline = Number(reason=why) if why else skyline_of([each.over for each in there])
         skyline = _as_written(skyline)
         place = _as_written(place_of(value, null, skyline))
@@ -126,6 +127,13 @@ def _as_written(number: Number) -> Number:
     ends = (number.value, number.low, number.high)
     value, low, high = (None if end is None else rounded(end) for end in ends)
     return number._replace(value=value, low=low, high=high)
+
+
+def of_fresh(titles: Sequence[str]) -> str:
+    """Say of which models the weights are freshly drawn; nothing where they are of none."""
+    if not titles:
+        return ""
+    return f"{' and '.join(titles)}: freshly drawn weights, whose seeds are no skyline"
 
 
 def without_seeds(titles: Sequence[str]) -> str:

@@ -67,6 +67,11 @@ class PairSide(Record):
     task: TaskIdentity | None = None
     """Its task, where models read one text in tokens of their own; null where both have one."""
 
+    @property
+    def untrained(self) -> bool:
+        """Say whether the weights of the pair are freshly drawn ones."""
+        return self.step == 0 and self.model.source in ("scratch", "random")
+
 
 class Alignment(Record):
     """Where two tokenizations of one text meet: at bytes where tokens of both end."""

@@ -23,6 +23,7 @@ from mecheval.reports.levels import (
     model_of,
     null_of,
     number_in,
+    of_fresh,
     place_of,
     run_of,
     skyline_of,
@@ -64,6 +65,7 @@ class Matrix:
         unlearned: Those of which networks did not learn the task, with how many.
         entries: What two models have, by their places among the models, the smaller one first.
         nulls: The null of each of these, or why it has none.
+        fresh: Those whose weights are freshly drawn.
         warned: What the reports warn of.
         met: Where pairs meet that have tokens of their own.
     """
@@ -77,6 +79,7 @@ class Matrix:
     unlearned: list[str]
     entries: Mapping[tuple[int, int], OverPairs]
     nulls: Mapping[tuple[int, int], Number]
+    fresh: Sequence[str] = ()
     warned: Sequence[str] = ()
     met: Sequence[Alignment] = ()
 
@@ -127,8 +130,9 @@ class Matrix:
             return Number(reason=ITSELF)
         found = {place: self.entries.get((place, place)) for place in pair}
         lacking = [self.models[place] for place, of in found.items() if not of or not of.values]
-        if lacking:
-            return Number(reason=without_seeds(lacking))
+        fresh = of_fresh([self.models[place] for place in pair if self.models[place] in self.fresh])
+        if fresh or lacking:
+            return Number(reason=fresh or without_seeds(lacking))
         return skyline_of([of for of in found.values() if of is not None])
 
     def null(self, place: int) -> float | None:
@@ -220,6 +224,7 @@ def _of_task(reports: Sequence[PairReport], *, by_name: bool) -> Iterator[Matrix
             caption=next(filter(None, captions), ""),
             bounds=line.bounds if line.at else result.bounds,
             models=names, unlearned=unlearned, entries=entries, nulls=nulls,
+            fresh=[named[key] for key, side in first.items() if side.untrained],
             met=[report.alignment for report in reports if report.alignment],
             warned=[of.warnings[0] for of in found if of is not None and of.warnings],
         )  # fmt: skip

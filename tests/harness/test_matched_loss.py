@@ -90,11 +90,11 @@ def test_a_snapshot_is_another_artefact_than_the_end(measured: Path, task: str) 
     )  # fmt: skip
     (cell,) = planned_cells([request])
     places = draw_places(mecheval.load_task(task), 4, 3)
-    first, middle, end = (Recordings(cell, 1, step) for step in (0, 12, None))
+    first, middle, end = (Recordings(cell, 1, step=step) for step in (0, 12, None))
     streams = [of.streams(places, [1])[0] for of in (first, middle, end)]
     assert not np.allclose(streams[0], streams[1])
     assert not np.allclose(streams[1], streams[2])
-    np.testing.assert_array_equal(Recordings(cell, 1, 24).streams(places, [1])[0], streams[2])
+    np.testing.assert_array_equal(Recordings(cell, 1, step=24).streams(places, [1])[0], streams[2])
     untrained = [of.streams(places, [1], trained=False)[0] for of in (middle, end)]
     np.testing.assert_array_equal(*untrained)
     np.testing.assert_array_equal(streams[0], untrained[0])
@@ -146,8 +146,7 @@ def test_what_has_no_losses_is_refused(measured: Path) -> None:
     with pytest.raises(UsageError, match="at_loss is 'low'"):
         mecheval.similarity(["gru", "lstm"], "text", at_loss="low")
     report = read_report(find_reports(measured)[0])
-    with pytest.raises(UsageError, match="has no losses along its training"):
-        weights_of(report.model_copy(update={"snapshots": []}), 2.5)
+    assert weights_of(report.model_copy(update={"snapshots": []}), 2.5) is None
 
 
 def test_snapshots_are_kept_where_a_loss_is_asked_for() -> None:
@@ -157,3 +156,13 @@ def test_snapshots_are_kept_where_a_loss_is_asked_for() -> None:
     assert request.snapshots == 4
     (request,) = with_snapshots([Request(models=(), tasks=())], [])
     assert request.snapshots is None
+
+
+def test_a_cell_without_losses_ends_its_pairs_alone(task: str, tmp_path: Path) -> None:
+    diverged = {**RECIPE, "lr": 1e30, "clip": 1e30}
+    (pair,) = mecheval.similarity(
+        MODELS, task, recipe=diverged, metrics=[METRIC, "language"], at_loss=5.1, snapshots=5,
+        limit=8, cache=tmp_path,
+    )  # fmt: skip
+    assert pair.status == "error"
+    assert "has no losses along its training" in pair.error.message

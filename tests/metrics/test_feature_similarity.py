@@ -35,6 +35,7 @@ class Given:
     twin: np.ndarray
     untrained: np.ndarray
     fve: float = 0.8
+    l0: float = 3.0
     n_layers: int = 1
     stream: np.ndarray | None = None
     asked: list = field(default_factory=list)
@@ -47,7 +48,7 @@ class Given:
         self.asked += [(coding.of, layer, trained, seed) for layer in layers for seed in seeds]
         all_codes = (self.own, self.twin) if trained else (self.untrained,)
         held = [
-            Coded(SparseCodes.of(sparse.csr_array(found)), self.fve, 3.0, 1.0)
+            Coded(SparseCodes.of(sparse.csr_array(found)), self.fve, self.l0, 1.0)
             for found in all_codes
         ]
         return [[held[seed] for seed in seeds] for _ in layers]
@@ -114,6 +115,27 @@ def test_dictionaries_that_explain_unlike_much_have_no_place() -> None:
     assert result.value is not None
     assert result.scalars["place"] is None
     assert "0.100 apart" in next(h.otherwise for h in result.headline if h.at == "place")
+
+
+def test_dictionaries_that_fire_unlike_often_have_no_place() -> None:
+    result = measured(network(1), network(2, l0=3.3))
+    assert result.value is not None
+    assert result.scalars["place"] is None
+    assert result.scalars["l0_apart"] == pytest.approx(0.3 / 3.3)
+    assert "0.091 of the larger number" in next(
+        h.otherwise for h in result.headline if h.at == "place"
+    )
+    assert measured(network(1), network(2, l0=3.1)).scalars["place"] is not None
+
+
+def test_untrained_networks_are_no_skyline() -> None:
+    sides = [Side("net", n, True, (), network(n), untrained=n == 2) for n in (1, 2)]
+    subject = PairSubject(*sides, seed=0, task=TASK)
+    (result,) = measure_pair(FeatureSimilarity(n=N, n_train=N, per_sequence=PER), subject)
+    assert result.value is not None
+    assert result.scalars["place"] is None
+    why = next(h.otherwise for h in result.headline if h.at == "place")
+    assert "net: freshly drawn weights" in why
 
 
 def test_without_a_gap_between_null_and_skyline_there_is_no_place() -> None:

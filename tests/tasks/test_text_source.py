@@ -1,4 +1,4 @@
-"""Text from data sets that `datasets` saved on this machine, or refused without a network."""
+"""Text from data sets: saved on this machine, or refused where there is no network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROWS = [f"row {i} of {i * i % 97} words, {i % 7} of them long\n" * 4 for i in ra
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Save a data set in the ways that `datasets` has, with an empty row and one of numbers."""
+    """Save a data set in the ways that there are; a row is empty, and a column holds numbers."""
     import datasets
 
     root = tmp_path_factory.mktemp("saved")

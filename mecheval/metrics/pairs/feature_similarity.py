@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 from mecheval.errors import UnvariedError
 from mecheval.likeness.features.match import place_between
 from mecheval.metrics.contract import Column, metric
+from mecheval.metrics.pairs.comparable import fve_apart, l0_apart, why_no_place
 from mecheval.metrics.pairs.feature_metric import NO_ACTIVATIONS, FeatureMetric
 from mecheval.metrics.pairs.features_at_depths import PER_SEQUENCE, basis_of, compared, mean
-from mecheval.metrics.pairs.matches import bins, spread
+from mecheval.metrics.pairs.matches import bins, or_nan, spread
 from mecheval.metrics.pairs.places import NOTHING_LEFT, Component
 from mecheval.metrics.parameters import Count
 from mecheval.metrics.results import Estimate, Layout, profile
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from mecheval.metrics.pairs.features_at_depths import AtDepth
     from mecheval.metrics.pairs.subject import PairSubject
     from mecheval.reports.schema import MetricResult, Profile
-
-MOST_APART = 0.05
-"""Fractions of variance explained that differ by more make two dictionaries hard to compare."""
 
 
 @metric(
@@ -76,10 +74,13 @@ class FeatureSimilarity(FeatureMetric):
     dictionaries of it; ``symbol``, the mean of the latents' best correlations with one symbol's
     indicator; ``basis``, the score of the single dimensions of the two streams, beyond the symbol:
     what there is to share without a dictionary. ``place`` is the value's between the first two; it
-    has none where these are not apart, or where the two dictionaries' fractions of variance
-    explained differ by more than 0.05 (``fve_apart``), or where they have not as many latents, the
-    best among more of which correlates better. Seeds of one model, which are pairs as well, are
-    the other skyline.
+    has none where these are not apart, where the two dictionaries' fractions of variance explained
+    differ by more than 0.05 (``fve_apart``) or their latents that fire at a place by more than that
+    share (``l0_apart``), where they have not as many latents, the best among more of which
+    correlates better, and where one of the two has freshly drawn weights. Seeds of one model, which
+    are pairs as well, are the other skyline. Where networks read one text in tokens of their own,
+    dictionaries are of what is beyond either's token, and correlations are read beyond both tokens
+    together.
 
     Which features are matched best: ``simple_first`` is the rank correlation, over latents, of how
     well each is matched with which share of it the last two symbols explain (of ``stream``: the
@@ -142,7 +143,8 @@ class FeatureSimilarity(FeatureMetric):
         basis, fewer = None, subject.places(self.n, min(self.per_sequence, PER_SEQUENCE))
         if self.component == "block_out" and fewer is not None:
             basis = basis_of(at_hand, fewer, depths)
-        return [_result(self, layout, depths, found, basis, warnings)]
+        refused = why_no_place(subject, [at.own for at in found])
+        return [_result(self, layout, depths, found, (basis, refused, warnings))]
 
 
 def _result(
@@ -150,24 +152,27 @@ def _result(
     layout: Layout,
     depths: Sequence[Depth],
     found: Sequence[AtDepth],
-    basis: float | None,
-    warnings: list[str],
+    beside: tuple[float | None, str, list[str]],
 ) -> MetricResult:
-    """Average over depths, and put the value between its null and its skyline."""
+    """Average over depths, and put the value between its null and its skyline.
+
+    Args:
+        asked: The metric.
+        layout: Of the result.
+        depths: Where the two meet.
+        found: What is found there.
+        beside: The score of single dimensions, why there is no place, and what to know of rows.
+    """
+    basis, refused, warnings = beside
     series = _series(found)
     value = mean(series["value"])
     untrained = [mean(series[f"untrained_{side}"]) for side in "ab"]
-    known = [mean for mean in untrained if mean is not None]
+    known = [each for each in untrained if each is not None]
     null = max(known) if len(known) == len(untrained) else None
     skyline = mean([*series["same_network_a"], *series["same_network_b"]])
-    fve_apart = mean([abs(at.fve[0] - at.fve[1]) for at in found])
     place, why = place_between(value, null, skyline)
-    if place is not None and (fve_apart is None or fve_apart > MOST_APART):
-        place = None
-        why = f"the dictionaries explain fractions of variance that are {fve_apart:.3f} apart"
-    unequal = next((at.n_latents for at in found if len(set(at.n_latents)) > 1), None)
-    if place is not None and unequal:
-        place, why = None, f"the dictionaries have {unequal[0]} and {unequal[1]} latents"
+    if place is not None and refused:
+        place, why = None, refused
     reason = next((at.both.reason for at in found if at.both.reason), None)
     return asked.result(
         layout,
@@ -176,7 +181,8 @@ def _result(
         scalars={
             "plain": mean(series["plain"]),
             "place": place,
-            "fve_apart": fve_apart,
+            "fve_apart": fve_apart([at.own for at in found]),
+            "l0_apart": l0_apart([at.own for at in found]),
             "simple_first": mean([at.simple_first for at in found]),
             "simple_first_same_network": mean([at.simple_first_twin for at in found]),
             "frequent_first": mean([at.frequent_first for at in found]),
@@ -203,7 +209,8 @@ def _series(found: Sequence[AtDepth]) -> dict[str, list[float]]:
         **{f"untrained_{s}": [at.untrained[i].held_out for at in found] for i, s in sides.items()},
         **{f"same_network_{s}": [at.same_network[i].held_out for at in found]
            for i, s in sides.items()},
-        **{f"fve_{s}": [at.fve[i] for at in found] for i, s in sides.items()},
+        **{f"fve_{s}": [or_nan(at.own[i].fve) for at in found] for i, s in sides.items()},
+        **{f"l0_{s}": [or_nan(at.own[i].l0) for at in found] for i, s in sides.items()},
     }  # fmt: skip
 
 

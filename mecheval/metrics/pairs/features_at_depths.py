@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mecheval.metrics.pairs.matches import frequent, matched, matched_arrays, or_nan, ranked, simple
+from mecheval.metrics.pairs.matches import frequent, matched, matched_arrays, ranked, simple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,8 +32,7 @@ class AtDepth(NamedTuple):
         both: The dictionaries of the two.
         untrained: Those of either network with those of the other one untrained.
         same_network: Two dictionaries of either network.
-        fve: Fractions of variance explained, of either dictionary.
-        n_latents: Latents of either dictionary.
+        own: The dictionaries of either.
         simple_first: Rank correlation of being simple with being matched.
         simple_first_twin: The same where both dictionaries are of one network.
         frequent_first: Rank correlation of firing often with being matched.
@@ -42,8 +41,7 @@ class AtDepth(NamedTuple):
     both: Matched
     untrained: tuple[Matched, Matched]
     same_network: tuple[Matched, Matched]
-    fve: tuple[float, float]
-    n_latents: tuple[int, int]
+    own: tuple[Coded, Coded]
     simple_first: float
     simple_first_twin: float
     frequent_first: float
@@ -70,8 +68,7 @@ def compared(at_hand: AtHand, depths: Sequence[Depth]) -> Iterator[AtDepth]:
             both,
             (score(none_a, own_b), score(own_a, none_b)),
             twins,
-            (or_nan(own_a.fve), or_nan(own_b.fve)),
-            (own_a.codes.shape[1], own_b.codes.shape[1]),
+            (own_a, own_b),
             ranked([of_a[0], of_b[0]], both),
             float(
                 np.mean([ranked(of, twin) for of, twin in zip((of_a, of_b), twins, strict=True)])

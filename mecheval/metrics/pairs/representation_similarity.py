@@ -69,6 +69,9 @@ class RepresentationSimilarity(PairMetric):
     are, ``calibrated`` the value set to 0 at permuted sequences (arXiv:2602.14486). Layers meet at
     equal shares of the depth; no best layer is chosen.
 
+    Networks that read one text in tokens of their own meet where tokens of both end at the same
+    byte, and what is taken off is the mean of the two tokens together.
+
     ``references`` hold the score of permuted sequences, and the larger one of those of either
     network against the other with freshly drawn weights (``untrained``); ``above_untrained`` is the
     value less that. Which share of what two networks of one model have in common another model

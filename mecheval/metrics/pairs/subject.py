@@ -31,6 +31,7 @@ class Side:
         learned: Whether it learned the task.
         measured: The results of its report.
         network: Gives its activations; None where the weights are not at hand.
+        untrained: Whether its weights are freshly drawn ones.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Side:
     learned: bool
     measured: Sequence[MetricResult] = field(repr=False)
     network: Network | None = field(default=None, repr=False)
+    untrained: bool = False
 
     def results(self, metric: str) -> dict[str, MetricResult]:
         """Return the results of a metric by what they are of, such as the name of a variable.

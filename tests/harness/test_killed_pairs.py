@@ -1,0 +1,79 @@
+"""A pair that is killed behind every artefact in turn ends with the numbers of one that was not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+import mecheval
+from mecheval.harness import artefacts
+from mecheval.harness.execute_pairs import planned_pairs
+from mecheval.harness.pair_cell import run_pair
+from mecheval.harness.request import Request, Settings
+from mecheval.reports.canonical import digest_of
+from mecheval.spec import parse_spec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODELS = ("gru[layers=1,width=8]", "lstm[layers=1,width=8]")
+TASK = "parity[max_length=12,min_length=12]"
+METRICS = [
+    "representation_similarity[n=24,per_sequence=4,depths=1]",
+    "feature_similarity[n=64,n_train=64,per_sequence=8,n_rows=512,width=2,k=2,depths=1]",
+]
+RECIPE = {"steps": 2, "gate": 0.0}
+
+
+@pytest.fixture
+def pair(tmp_path: Path):
+    """Return a pair whose cells are measured."""
+    settings = Settings(cache=tmp_path / "cache")
+    request = Request(
+        models=tuple(map(parse_spec, MODELS)), tasks=(parse_spec(TASK),), recipe=RECIPE, limit=64,
+        settings=settings,
+    )  # fmt: skip
+    reports = mecheval.evaluate(
+        list(MODELS), TASK, recipe=RECIPE, limit=64, cache=tmp_path / "cache"
+    )
+    by_key = {report.key: report for report in reports}
+    _, _, (planned,) = planned_pairs([request], [*map(parse_spec, METRICS)])
+    return replace(planned, reports=tuple(by_key[cell.key] for cell in planned.cells))
+
+
+def at(pair, cache: Path):
+    """Return the pair with a cache that has its weights alone."""
+    import shutil
+
+    shutil.copytree(pair.settings.cache / "checkpoints", cache / "checkpoints")
+    settings = replace(pair.settings, cache=cache)
+    a, b = (replace(cell, settings=settings) for cell in pair.cells)
+    return replace(pair, a=a, b=b, settings=settings)
+
+
+def test_killed_behind_every_artefact(pair, tmp_path: Path, monkeypatch) -> None:
+    whole = run_pair(at(pair, tmp_path / "whole"), lambda _: None)
+    assert whole.status == "success", whole.error
+    assert whole.artefacts is not None
+    write, cut = artefacts.write_cached, at(pair, tmp_path / "cut")
+
+    def killed(path: Path, content: bytes) -> None:
+        write(path, content)
+        raise KeyboardInterrupt
+
+    n_kept, resumed = 0, None
+    while resumed is None:
+        monkeypatch.setattr(artefacts, "write_cached", killed)
+        try:
+            resumed = run_pair(cut, lambda _: None)
+        except KeyboardInterrupt:
+            monkeypatch.setattr(artefacts, "write_cached", write)
+        n_before, n_kept = n_kept, len([*(tmp_path / "cut").rglob("*.npz")])
+        assert resumed is not None or n_kept == n_before + 1, "every artefact is kept at once"
+    n_used = len(whole.artefacts.a) + len(whole.artefacts.b)
+    assert n_kept >= n_used > 8
+    contents = [report.model_dump(mode="json", by_alias=True) for report in (whole, resumed)]
+    assert digest_of(contents[0]) == digest_of(contents[1])
+    assert resumed.artefacts == whole.artefacts
