@@ -11,9 +11,9 @@ from mecheval.leaderboard.page.maps import maps
 from mecheval.leaderboard.page.markup import Html, bullets, data, joined, paragraphs, table, tag
 from mecheval.leaderboard.page.strip import strip
 from mecheval.recipe import whole
-from mecheval.reports.command_lines import commands
 from mecheval.reports.collection import marks, notes, words
 from mecheval.reports.collection.blocks import captions
+from mecheval.reports.command_lines import commands
 from mecheval.reports.labels import gate_in_words
 
 if TYPE_CHECKING:
