@@ -198,24 +198,18 @@ def _kinds(path: Path) -> set[str]:
     What begins as the report of a cell is one, whatever else it holds.
     """
     try:
-        if path.is_file() and _BEGINNING.match(_head(path)):
-            return {"report"}
+        if path.is_file():
+            with path.open("rb") as file:
+                if _BEGINNING.match(file.read(_HEAD)):
+                    return {"report"}
         data = read_bytes(path)
     except OSError:
         return set()
     return {match[1].decode() for match in _SCHEMAS.finditer(data)}
 
 
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_HEAD)
-
-
 def temporary_of(path: Path, key: str) -> Path:
-    """Return where a report is written before it is moved to its place, each time another one.
-
-    Two processes write one report where files cannot be locked.
-    """
+    """Return where a report is written, each time elsewhere: two may write it without locks."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{key[:16]}{TEMPORARY}")
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mecheval.reports.collection.contrasts import Term, by_seed
+from mecheval.reports.collection.made import Made
 from mecheval.reports.collection.numbers import (
     VERDICT,
     Number,
@@ -168,7 +169,7 @@ class Group:
         measured with several, the results of older ones are null, and say so.
         """
         found = {seed: self._newest(seed, id) for seed in self.by_seed}
-        newest = max(filter(None, found.values()), key=_Made.age, default=None)
+        newest = max(filter(None, found.values()), key=Made.age, default=None)
         return {seed: made and made.like(newest or made) for seed, made in found.items()}
 
     def edition(self, id: str) -> tuple[int, str | None] | None:
@@ -178,18 +179,18 @@ class Group:
             That of the results that count; None where no seed has any.
         """
         found = filter(None, (self._newest(seed, id) for seed in self.by_seed))
-        newest = max(found, key=_Made.age, default=None)
+        newest = max(found, key=Made.age, default=None)
         return newest and (newest.result.version, newest.file)
 
-    def _newest(self, seed: int, id: str) -> _Made | None:
+    def _newest(self, seed: int, id: str) -> Made | None:
         return self._newest_of.get((seed, id))
 
     @cached_property
-    def _newest_of(self) -> dict[tuple[int, str], _Made]:
+    def _newest_of(self) -> dict[tuple[int, str], Made]:
         """Return the result that counts by seed and id: the newest, the first of equals."""
-        found: dict[tuple[int, str], _Made] = {}
+        found: dict[tuple[int, str], Made] = {}
         for seed, reports in self.by_seed.items():
-            for made in (_Made(result, report) for report in reports for result in report.metrics):
+            for made in (Made(result, report) for report in reports for result in report.metrics):
                 known = found.get((seed, made.result.id))
                 if known is None or made.age() > known.age():
                     found[seed, made.result.id] = made
@@ -272,33 +273,3 @@ def grouped(
 def _any(learned: Iterable[bool | None]) -> bool | None:
     known = [each for each in learned if each is not None]
     return any(known) if known else None
-
-
-class _Made(NamedTuple):
-    """A result, and the report that it stands in."""
-
-    result: MetricResult
-    report: Report
-
-    def age(self) -> tuple[int, str]:
-        """Return what is greater for a later one."""
-        return self.result.version, self.report.finished
-
-    @property
-    def file(self) -> str | None:
-        """Return the hash of the metric's file, for one that is not built in."""
-        known = {each.name: each.file_sha256 for each in self.report.identity.metrics}
-        return known.get(self.result.name)
-
-    def like(self, newest: _Made) -> MetricResult:
-        """Return the result, null if the metric was another one than that of the newest."""
-        result = self.result
-        if result.version != newest.result.version:
-            other = f"version {result.version}: other seeds with version {newest.result.version}"
-        elif self.file != newest.file:
-            other = "another file of the metric than the latest seed"
-        else:
-            return result
-        kept = {"id", "name", "metric", "version", "family", "title", "n_expected", "headline"}
-        fields = {name: getattr(result, name) for name in kept}
-        return type(result)(**fields, value=None, reason=f"measured with {other}", n_scored=0)
