@@ -79,6 +79,8 @@ def _erasing(sheet: Sheet, group: Group) -> Iterator[Picture]:
         if own is None or list(own.axes) != ["layer"]:
             continue
         drawn = cost or own
+        if not np.isfinite(drawn.mean_X).any():
+            continue
         shown = own if len(own.values_SX) == 1 else drawn
         valid = own.marks.get("valid")
         curve = {
@@ -112,7 +114,8 @@ def _others(sheet: Sheet, group: Group) -> Iterator[Picture]:
         profile = group.profile(id)
         if name in drawn or profile is None:
             continue
-        if list(profile.axes) != ["layer"] or len(profile.mean_X) < 2:
+        over_layers = list(profile.axes) == ["layer"] and len(profile.mean_X) > 1
+        if not over_layers or not np.isfinite(profile.mean_X).any():
             continue
         curve = {
             "of": "cost", "label": name, "mean": rounded(profile.mean_X),
