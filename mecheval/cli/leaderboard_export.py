@@ -59,7 +59,7 @@ def export(args: argparse.Namespace) -> int:
     from mecheval.leaderboard.export.hub import check_place, push
     from mecheval.reports.documents import write_document
 
-    formats = options.read(args.to, "--to", options.names) or list(FORMATS)
+    formats: list[str] = options.read(args.to, "--to", options.names) or [*FORMATS]
     for each in formats:
         if each not in FORMATS:
             raise unknown("format", each, FORMATS, see=f"these: {', '.join(FORMATS)}")

@@ -93,8 +93,9 @@ def _known(pairs: Sequence[PairCell]) -> dict[str, dict[str, str]]:
     if root is None or overwrite or not is_dir(root):
         return {}
     known: dict[str, dict[str, str]] = {}
-    for report in (each.report for each in read_pairs(root)[0] if each.report.artefacts):
-        for side, used in zip(report.sides, (report.artefacts.a, report.artefacts.b), strict=True):
+    for report in (each.report for each in read_pairs(root)[0]):
+        made = report.artefacts
+        for side, used in zip(report.sides, (made.a, made.b), strict=True) if made else ():
             known.setdefault(side.key, {}).update({each.key: each.sha256 for each in used})
     return known
 

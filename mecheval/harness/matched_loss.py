@@ -100,7 +100,8 @@ def weights_of(report: Report, at_loss: float | None) -> Weights | None:
 
 def bits_per_byte(report: Report) -> float | None:
     """Return what a byte of held-out text costs a network in bits, whatever its tokens."""
-    found = (result for result in report.metrics if result.id.endswith("/bits_per_byte/1x"))
+    ends = ["bits_per_byte", "1x"]
+    found = (result for result in report.metrics if result.id.split("/")[-2:] == ends)
     return next((result.value for result in found), None)
 
 
@@ -130,8 +131,8 @@ def _flags(sides: Sequence[PairSide], at_loss: float | None) -> Iterator[str]:
             f"({_named(a)} {loss_a:.3f}, {_named(b)} {loss_b:.3f}), and {MOST_APART} count as the "
             "same: what they have in common may differ for that reason"
         )
-    for side, loss in lost if at_loss is not None else ():
-        if abs(loss - at_loss) > MOST_APART:
+    for side, loss in lost:
+        if at_loss is not None and abs(loss - at_loss) > MOST_APART:
             yield (
                 f"the weights of {_named(side)} nearest to loss {at_loss:g} have {loss:.3f}, at "
                 f"step {side.step}: more --snapshots may come nearer"

@@ -250,6 +250,7 @@ def sides_of(pair: PairCell) -> list[PairSide]:
     found = []
     for cell, report in zip(pair.cells, pair.reports or (None, None), strict=True):
         weights = report and weights_of(report, pair.identity.at_loss)
+        at_end = report if weights and not weights.along else None
         found.append(
             PairSide(
                 key=cell.key,
@@ -261,7 +262,7 @@ def sides_of(pair: PairCell) -> list[PairSide]:
                 tracking=report and report.tracking,
                 step=weights and weights.step,
                 validation_loss=weights and weights.loss,
-                bits_per_byte=bits_per_byte(report) if weights and not weights.along else None,
+                bits_per_byte=at_end and bits_per_byte(at_end),
                 task=cell.identity.task if pair.group.own_tokens else None,
             )
         )

@@ -93,7 +93,7 @@ def checked_losses(given: Any) -> tuple[float, ...]:
     Raises:
         UsageError: It is something else.
     """
-    listed = [] if given is None else given
+    listed: Any = [] if given is None else given
     if isinstance(listed, int | float) or not hasattr(listed, "__iter__"):
         listed = [listed]
     try:

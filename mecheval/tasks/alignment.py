@@ -87,7 +87,8 @@ class Aligned:
             np.cumsum(np.where(token_X < FIRST, 1, text.bytes_C[token_X]))
             for text, token_X in zip((one, other), self._tokens, strict=True)
         ]
-        byte_N, at_one, at_other = np.intersect1d(*self._ends, return_indices=True)
+        ends_one, ends_other = self._ends
+        byte_N, at_one, at_other = np.intersect1d(ends_one, ends_other, return_indices=True)
         inside_N = self._tokens[0][at_one] >= FIRST
         self._bytes, self._at = byte_N, (at_one, at_other)
         self.n_boundaries = int(inside_N.sum())

@@ -85,7 +85,7 @@ class Curve:
             accelerator: That of the training.
         """
         if accelerator.is_main_process:
-            accelerator.log_with = [self._tracker()]
+            accelerator.log_with = [self._tracker()]  # pyright: ignore[reportAttributeAccessIssue]
             accelerator.init_trackers(PROJECT)
             self._accelerator = accelerator
 

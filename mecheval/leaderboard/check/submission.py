@@ -11,6 +11,7 @@ from mecheval.leaderboard.admission import reason_of
 from mecheval.paths import is_dir
 from mecheval.reports.collection.loading import unfinished
 from mecheval.reports.files import find_pairs, find_reports
+from mecheval.reports.pair import PairReport
 from mecheval.reports.reading import read_either
 from mecheval.reports.reproduced import SUFFIX, is_about, read_reproduced
 from mecheval.reports.schema import Report
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from mecheval.reports.pair import PairReport
 
 COUNTS = "counts on a leaderboard"
 SIDES = "both cells of the pair are there, and are as it says"
@@ -89,7 +89,7 @@ def read_submission(root: Path) -> tuple[Submission, list[Checked]]:
             found.append(Check(COUNTS, reason is None, reason or ""))
             if reason is None and isinstance(report, Report):
                 cells[path] = report
-            elif reason is None:
+            elif reason is None and isinstance(report, PairReport):
                 pairs[path] = report
         checked += [Checked(str(path), check) for check in found]
     submission = Submission(root, cells, pairs)

@@ -98,7 +98,8 @@ def named_circuit(
     # Units may counteract each other, so that one carries more than all.
     all_R = np.maximum(pooled_R, single_RV.max(1))
     enough_R, alone_R = all_R >= least, single_RV.max(1) >= KEPT * all_R
-    best_R, unwritten = single_RV.argmax(1), {}
+    best_R = single_RV.argmax(1)
+    unwritten: dict[str, list[str]] = {}
     if not enough_R[0]:
         verdict, value_R, same_R = UNNAMED, all_R, ~enough_R
     elif alone_R[0]:
@@ -109,7 +110,9 @@ def named_circuit(
         whole = KEPT * all_R[0]
         few = _needed(*doubtful, lambda f, u: float(gap.lost(together(f, u))) >= whole)
         if max(map(len, few)) > AT_MOST:
-            unwritten = dict(zip(("from", "to"), ([*map(str, end)] for end in few), strict=True))
+            unwritten = {
+                name: [*map(str, end)] for name, end in zip(("from", "to"), few, strict=True)
+            }
         verdict, value_R = " -> ".join(map(_names, few)), shares(together(*few)[None])[:, 0]
         same_R = enough_R & ~alone_R & (value_R >= KEPT * all_R)
     interval = stats.percentile_interval(value_R[1:], unit="pair")
