@@ -52,8 +52,10 @@ def in_own_tokens(given: Spec | Task, task: Task, source: ModelSource) -> Spec |
         task: The same, built.
         source: The model, which has a tokenizer or reads a vocabulary of the text.
     """
+    if task.params.get("tokenizer") != OWN or not isinstance(task, TextTask):
+        return given  # and the model's files need not be there
     place = source.tokenizer_place
-    if task.params.get("tokenizer") != OWN or not isinstance(task, TextTask) or place is None:
+    if place is None:
         return given
     if isinstance(given, Spec):
         return replace(given, args={**given.args, "tokenizer": place})

@@ -62,8 +62,9 @@ def test_a_metric(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert not [title for title in titles if "{" in title or "PART" in title]
     file, line = shown["source"].split(":")
     source = Path(file).read_text().splitlines()
-    base = "PairMetric" if metric.card.scope == "pair" else "Metric"
-    assert source[int(line) - 1] == f"class {type(metric).__name__}({base}):"
+    base = type(metric).__base__
+    assert base
+    assert source[int(line) - 1] == f"class {type(metric).__name__}({base.__name__}):"
 
 
 @pytest.mark.parametrize("entry", [e.name for e in Registry().entries("task")])
