@@ -122,7 +122,8 @@ def known_cases(path: Path | None = None) -> list[Case]:
     path = path or folder() / "known.toml"
     content = tomllib.loads(path.read_text(encoding="utf-8"))
     try:
-        single = [_case(entry, content["metrics"]) for entry in content["case"]]
+        trained = content.get("trained", ())
+        single = [_case(entry, content["metrics"], trained) for entry in content["case"]]
         return [*single, *(_pair(entry, content["metrics"]) for entry in content.get("pair", ()))]
     except (KeyError, TypeError) as error:
         raise ContractError(f"{path} is not a file of known values ({error}).") from error
@@ -133,12 +134,15 @@ def single_cases() -> list[Case]:
     return [case for case in known_cases() if not case.pairs]
 
 
-def _case(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> Case:
-    own = entry.get("metrics", {})
+def _case(entry: Mapping[str, Any], metrics: Mapping[str, Any], trained: Sequence[str]) -> Case:
+    """Read a case of one model: all metrics, of those that are trained the ones it names."""
+    own, known = entry.get("metrics", {}), _known(entry)
     params = {
-        name: {**metrics.get(name, {}), **own.get(name, {})} for name in metric_names("model")
+        name: {**metrics.get(name, {}), **own.get(name, {})}
+        for name in metric_names("model")
+        if name not in trained or any(each.at.startswith(name) for each in known)
     }
-    return Case((entry["model"],), entry["task"], _known(entry), params)
+    return Case((entry["model"],), entry["task"], known, params)
 
 
 def _pair(entry: Mapping[str, Any], metrics: Mapping[str, Any]) -> Case:
