@@ -15,7 +15,7 @@ from mecheval.models.planted.planted import FOLDER
 from mecheval.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 CLOSE = 1e-3
