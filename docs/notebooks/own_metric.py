@@ -58,7 +58,7 @@ class Sureness(Metric):
 (report,) = mecheval.evaluate(
     "lstm[layers=1,width=16]", "parity", recipe={"steps": 30}, metrics=[Sureness()], limit=64
 )
-found = report.metrics[0]
+(found,) = [result for result in report.metrics if result.name == "sureness"]
 print(report.status, found.id, found.n_scored)
 print(
     "above a guess of 1/2:",

@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 
 FAILURE = Failure(type="ValueError", message="it went wrong", stage="train", traceback="")
 ALL = (
-    "accuracy", "interchange", "lateness", "layers", "mechanism", "recovery", "similarity", "state",
-    "tracking", "training",
+    "accuracy", "depth", "interchange", "lateness", "layers", "loss", "matches", "mechanism",
+    "recovery", "similarity", "state", "tracking", "training",
 )  # fmt: skip
-OF_PAIRS = {"similarity"}
+OF_PAIRS = {"depth", "loss", "matches", "similarity"}
 LATE, EARLY = [None, 0.0, 0.1, 0.3, 1.0], [None, 0.9, 1.0, 1.0, 1.0]
 USED = [0.0, 0.8, 0.9, 0.95, 1.0]
 HOSTILE = (r"$\frac{$", "\x1b[31m\u202ered", "a" * 300, "hf:/path/to/" + "checkpoint/" * 9, "x\ny")

@@ -13,11 +13,14 @@ METRICS = {
     "recovery", "interchange", "mechanism", "convolution", "induction_circuit", "write_offset",
     "readability", "token_accuracy", "token_accuracy/1x",
 }  # fmt: skip
+PAIRS = PACKAGE / "leaderboard" / "of_pairs.py"
+"""The one place where networks of pairs are averaged, which share networks with each other."""
+
 READERS = [
     path
     for folder in ("cli", "leaderboard", "reports")
     for path in sorted((PACKAGE / folder).rglob("*.py"))
-    if "collection" not in path.parts[-2:] and "figures" not in path.parts[-2:]
+    if "collection" not in path.parts[-2:] and "figures" not in path.parts[-2:] and path != PAIRS
 ]
 
 

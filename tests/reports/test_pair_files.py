@@ -87,7 +87,7 @@ def test_every_field_is_documented() -> None:
 )  # fmt: skip
 def test_a_whole_report_passes(tmp_path: Path, pair: PairReport) -> None:
     (path,) = write_pairs(tmp_path, pair)
-    assert not [str(check) for check in validate_file(path) if not check.passed]
+    assert not [str(check) for check in validate_file(path) if check.passed is False]
 
 
 @pytest.mark.parametrize(

@@ -148,8 +148,8 @@ def test_presets_are_defaults_for_the_other_parameters() -> None:
     assert build("ar[paper,pairs=4]").max_length == 10
     with pytest.raises(UsageError, match=r"Unknown preset 'papr' of ar\. Did you mean 'paper'"):
         build("ar[papr]")
-    with pytest.raises(UsageError, match="no preset 'small' of induction"):
-        build("induction[small]")
+    with pytest.raises(UsageError, match="no preset 'small' of brackets"):
+        build("brackets[small]")
 
 
 @pytest.mark.parametrize(
