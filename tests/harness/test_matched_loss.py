@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +13,17 @@ from source_files import write_source
 import mecheval
 from mecheval.cli import main
 from mecheval.errors import UsageError
+from mecheval.harness.execute import planned_cells
+from mecheval.harness.execute_pairs import planned_pairs
 from mecheval.harness.matched_loss import flagged, weights_of, with_snapshots
+from mecheval.harness.pair_cell import run_pair
 from mecheval.harness.recordings import Recordings
-from mecheval.harness.request import Request
+from mecheval.harness.request import Request, Settings
 from mecheval.metrics.pairs.places import draw_places
 from mecheval.reports.files import find_pairs, find_reports, read_pair, read_report
 from mecheval.reports.pair_matrix import matrices_of
 from mecheval.reports.validate import validate_file
+from mecheval.spec import parse_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,10 +85,6 @@ def test_the_curve_is_of_other_weights_at_every_loss(measured: Path) -> None:
 
 
 def test_a_snapshot_is_another_artefact_than_the_end(measured: Path, task: str) -> None:
-    from mecheval.harness.execute import planned_cells
-    from mecheval.harness.request import Settings
-    from mecheval.spec import parse_spec
-
     request = Request(
         models=(parse_spec(MODELS[0]),), tasks=(parse_spec(task),), recipe=RECIPE, snapshots=5,
         limit=24, settings=Settings(cache=measured.parent / "cache"),
@@ -158,11 +159,18 @@ def test_snapshots_are_kept_where_a_loss_is_asked_for() -> None:
     assert request.snapshots is None
 
 
-def test_a_cell_without_losses_ends_its_pairs_alone(task: str, tmp_path: Path) -> None:
-    diverged = {**RECIPE, "lr": 1e30, "clip": 1e30}
-    (pair,) = mecheval.similarity(
-        MODELS, task, recipe=diverged, metrics=[METRIC, "language"], at_loss=5.1, snapshots=5,
-        limit=8, cache=tmp_path,
+def test_a_cell_without_losses_ends_its_pairs_alone(measured: Path, task: str) -> None:
+    request = Request(
+        models=tuple(map(parse_spec, MODELS)), tasks=(parse_spec(task),), recipe=RECIPE,
+        snapshots=5, limit=24, settings=Settings(cache=measured.parent / "cache"),
     )  # fmt: skip
-    assert pair.status == "error"
-    assert "has no losses along its training" in pair.error.message
+    _, _, (pair,) = planned_pairs([request], [parse_spec(METRIC)], [5.1])
+    by_key = {(r := read_report(path)).key: r for path in find_reports(measured)}
+    a, b = (by_key[cell.key] for cell in pair.cells)
+    for reports, sentence in (
+        ((a, b.model_copy(update={"snapshots": []})), "has no losses along its training"),
+        ((a.model_copy(update={"status": "error", "snapshots": []}), b), "could not be measured"),
+    ):
+        report = run_pair(replace(pair, reports=reports), lambda _: None)
+        assert report.status == "error"
+        assert sentence in report.error.message
