@@ -26,7 +26,7 @@ LOOKS: dict[str, tuple[int, list[int], str]] = {
 
 PALETTES = {
     "light": ["#0072B2", "#D55E00", "#000000", "#CC79A7", "#56B4E9", "#009E73", "#E69F00"],
-    "dark": ["#56B4E9", "#E69F00", "#FFFFFF", "#CC79A7", "#0072B2", "#009E73", "#D55E00"],
+    "dark": ["#56B4E9", "#E69F00", "#FFFFFF", "#CC79A7", "#009E73", "#F0E442", "#D55E00"],
 }
 DIVERGING = {
     "light": ["#2166ac", "#92c5de", "#ffffff", "#f4a582", "#b2182b"],
@@ -89,7 +89,7 @@ def _number(field: str, **more: Any) -> Spec:
 def _of() -> Spec:
     """Encode which curve it is; the script fills in the curves and their looks, in one legend."""
     return {"field": "label", "type": "nominal", "scale": {"domain": [], "range": []},
-            "legend": {"orient": "top", "title": None, "columns": 2}}  # fmt: skip
+            "legend": {"orient": "top", "title": None, "columns": 2, "symbolOpacity": 1}}  # fmt: skip
 
 
 def _lines(y: str, *, null: bool) -> Spec:
