@@ -57,9 +57,9 @@ def _facts(group: Group) -> Html:
     said = []
     if model is not None:
         size = f"{model.n_layers} layers of width {model.d_model}, {model.n_params:,} parameters"
-        said.append(f"Model: {model.summary} ({model.architecture}; {size}).")
+        said.append(f"Model: {model.summary.rstrip('.')} ({model.architecture}; {size}).")
     if task is not None:
-        said.append(f"Task: {task.summary}.")
+        said.append(f"Task: {task.summary.rstrip('.')}.")
     learned, tracks = marks.learned(group), marks.tracking(group)
     seeds = f"{len(group.seeds)} seeds" if len(group.seeds) != 1 else "1 seed"
     said.append(

@@ -88,8 +88,9 @@ def _number(field: str, **more: Any) -> Spec:
 
 def _of() -> Spec:
     """Encode which curve it is; the script fills in the curves and their looks, in one legend."""
-    return {"field": "label", "type": "nominal", "scale": {"domain": [], "range": []},
-            "legend": {"orient": "top", "title": None, "columns": 2, "symbolOpacity": 1}}  # fmt: skip
+    legend: Spec = {"orient": "top", "title": None, "columns": 2, "symbolOpacity": 1}
+    scale: Spec = {"domain": [], "range": []}
+    return {"field": "label", "type": "nominal", "scale": scale, "legend": legend}
 
 
 def _lines(y: str, *, null: bool) -> Spec:
@@ -135,8 +136,9 @@ def _map(*, text: bool) -> Spec:
     said = {"field": "said", "type": "nominal", "title": "value"}
     colour = _number(
         "value", title="share",
-        scale={"domain": [-1, 0, 1], "range": "diverging", "clamp": True, "type": "linear"},
-        legend={"orient": "top", "gradientLength": 160, "gradientThickness": 10,
+        scale={"domain": [-1, 0, 1], "range": "diverging", "clamp": True, "type": "linear",
+               "interpolate": "rgb"},
+        legend={"orient": "top", "gradientLength": 160, "gradientThickness": 10, "format": ".1f",
                 "values": [-1, -0.5, 0, 0.5, 1]},
     )  # fmt: skip
     layers: list[Spec] = [
@@ -163,7 +165,8 @@ def _map(*, text: bool) -> Spec:
         "width": {"step": 46 if text else 14}, "height": {"step": 24}, "data": {"values": []},
         "encoding": {
             X: {"field": "column", "type": "ordinal", "sort": None, "title": X,
-                "axis": {"labelAngle": 0, "labelOverlap": True, "labelLimit": 90}},
+                "axis": {"labelAngle": -35 if text else 0, "labelOverlap": not text,
+                         "labelLimit": 110}},
             Y: {"field": "row", "type": "ordinal", "sort": None, "title": Y},
         },
         "layer": layers,

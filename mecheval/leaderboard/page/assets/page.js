@@ -64,6 +64,9 @@
         low: curve.low[at], high: curve.high[at], hollow: curve.hollow[at] === "1",
       })).filter((row) => row.mean !== null)
     );
+    /* A layer without any row has no extent, of which the library would complain. */
+    const some = [spec.data.values.some((row) => row.hollow),
+      spec.data.values.some((row) => !row.hollow)];
     if (data.null) {
       spec.layer[0].data = {
         values: data.x.map((x, at) => (
@@ -71,6 +74,10 @@
         )).filter((row) => row.null_low !== null),
       };
     }
+    spec.layer = spec.layer.filter((layer) => {
+      const sifted = layer.transform && layer.transform[0].filter;
+      return !sifted || some[sifted === "datum.hollow" ? 0 : 1];
+    });
     return spec;
   }
 
@@ -82,6 +89,9 @@
     spec.encoding.y.title = data.y;
     const rows = data.rows.map((row, at) => [String(row), at]);
     if (data.y !== "model") rows.reverse(); /* the first layer lies at the bottom */
+    /* Hatched cells are drawn apart from the others: without an order theirs would come last. */
+    spec.encoding.x.sort = data.columns.map(String);
+    spec.encoding.y.sort = rows.map(([row]) => row);
     spec.data.values = rows.flatMap(([row, at]) =>
       data.columns.map((column, to) => {
         const trivial = Boolean(data.trivial[at]) && data.trivial[at][to] === "1";
@@ -233,8 +243,11 @@
   dialog.addEventListener("close", () => {
     forget(inside);
     inside.replaceChildren();
-    if (location.hash.startsWith("#cell-")) {
+    const cell = location.hash;
+    if (cell.startsWith("#cell-")) {
       history.replaceState(null, "", location.pathname + location.search);
+      /* Following a link has taken the focus from it. */
+      before = [...document.querySelectorAll("#grid a")].find((link) => link.hash === cell);
     }
     if (before && before.isConnected) before.focus();
   });
@@ -280,7 +293,9 @@
       mutator: (value, data) => key(data),
       formatter: (cell) => copied(cell.getData().row.cells[nth]),
       sorter: (a, b) => (typeof a === "number" ? a - b : collator.compare(a, b)),
-      minWidth: { Score: 165, Model: 150, Verdict: 190, Task: 110 }[title] || 84,
+      minWidth: {
+        Score: 165, Model: 150, Verdict: 190, Task: 110, Architecture: 122, Seeds: 84,
+      }[title] || 100,
       widthGrow: { Model: 2, Task: 1.5, Verdict: 4, Score: 1 }[title] || 0.5,
       visible: !narrowness.matches || ["Model", "Score", "Verdict"].includes(title),
     };
@@ -356,23 +371,21 @@
   });
   grid.on("dataFiltered", (_, active) => { count.dataset.left = active.length; });
 
-  /* Paper gets all rows that are left, in their order: the table that stands without scripts. */
+  /* Paper gets the rows that are left, in their order, in the table that stands without scripts;
+     what is folded up stays so. Where a cell is open, it gets the cell. */
   addEventListener("beforeprint", () => {
     const active = grid.getRows("active").map((row) => row.getData());
     const left = new Set(active.map((row) => row.id));
     rows.forEach(({ id, row }) => { row.hidden = !left.has(id); });
     results.tBodies[0].append(...active.map(({ row }) => row));
-    for (const part of document.querySelectorAll("details.task:not([open])")) {
-      part.open = true;
-      part.dataset.printed = "true";
+    /* A dialog is cut off at one sheet: what it shows is put into the page for as long. */
+    if (dialog.open) {
+      const paper = element("div", null, { id: "paper" });
+      paper.append(inside.cloneNode(true));
+      document.body.append(paper);
     }
   });
-  addEventListener("afterprint", () => {
-    for (const part of document.querySelectorAll("details[data-printed]")) {
-      part.open = false;
-      delete part.dataset.printed;
-    }
-  });
+  addEventListener("afterprint", () => byId("paper")?.remove());
 
   /* Side by side: numbers that were compared when the page was made. */
 
