@@ -63,7 +63,8 @@ def imported(*folders: str) -> dict[str, str]:
 
 
 OURS = {
-    "mecheval", "task_registry", "model_registry", "benchmarks", "tests", "acme_mech", "acme_own",
+    "mecheval", "task_registry", "model_registry", "benchmarks", "docs", "tests", "acme_mech",
+    "acme_own",
     *(path.stem for path in (ROOT / "tests").rglob("*.py")),
 }  # fmt: skip
 RUNNING = names(PROJECT["dependencies"])
