@@ -304,6 +304,7 @@ def test_without_slurm_it_says_so(cluster, monkeypatch) -> None:
         submit_to(cluster, Silence())
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # submitit's Popen
 def test_jobs_of_this_machine_report_what_a_run_does(tmp_path) -> None:
     request = Request(
         models=(Spec("lstm"),), tasks=(Spec("parity"),), recipe={"steps": 1}, limit=16,

@@ -12,6 +12,7 @@ import mecheval
 from mecheval.harness import artefacts, kept_dictionaries
 from mecheval.harness.execute_pairs import planned_pairs
 from mecheval.harness.pair_cell import run_pair
+from mecheval.harness.pair_plan import Asked
 from mecheval.harness.request import Request, Settings
 from mecheval.reports.canonical import digest_of
 from mecheval.spec import parse_spec
@@ -40,7 +41,7 @@ def pair(tmp_path: Path):
         list(MODELS), TASK, recipe=RECIPE, limit=64, cache=tmp_path / "cache"
     )
     by_key = {report.key: report for report in reports}
-    _, _, (planned,) = planned_pairs([request], [*map(parse_spec, METRICS)])
+    _, _, (planned,) = planned_pairs([request], Asked([*map(parse_spec, METRICS)]))
     return replace(planned, reports=tuple(by_key[cell.key] for cell in planned.cells))
 
 

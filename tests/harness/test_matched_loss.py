@@ -17,6 +17,7 @@ from mecheval.harness.execute import planned_cells
 from mecheval.harness.execute_pairs import planned_pairs
 from mecheval.harness.matched_loss import flagged, weights_of, with_snapshots
 from mecheval.harness.pair_cell import run_pair
+from mecheval.harness.pair_plan import Asked
 from mecheval.harness.recordings import Recordings
 from mecheval.harness.request import Request, Settings
 from mecheval.metrics.pairs.places import draw_places
@@ -164,7 +165,7 @@ def test_a_cell_without_losses_ends_its_pairs_alone(measured: Path, task: str) -
         models=tuple(map(parse_spec, MODELS)), tasks=(parse_spec(task),), recipe=RECIPE,
         snapshots=5, limit=24, settings=Settings(cache=measured.parent / "cache"),
     )  # fmt: skip
-    _, _, (pair,) = planned_pairs([request], [parse_spec(METRIC)], [5.1])
+    _, _, (pair,) = planned_pairs([request], Asked([parse_spec(METRIC)], [5.1]))
     by_key = {(r := read_report(path)).key: r for path in find_reports(measured)}
     a, b = (by_key[cell.key] for cell in pair.cells)
     for reports, sentence in (
