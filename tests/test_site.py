@@ -19,7 +19,7 @@ NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.py"))
 def test_a_notebook_prints_what_it_says(path: Path) -> None:
     cells = notebooks.run(path)
     assert [lines for _, lines in cells] == [cell.printed for cell, _ in cells]
-    assert sum(bool(cell.printed) for cell, _ in cells) >= 2
+    assert any(cell.printed for cell, _ in cells)
 
 
 def test_cells_are_text_or_code_with_what_it_prints(tmp_path: Path) -> None:
