@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mecheval.leaderboard.claims import Finding
     from mecheval.registry import Registry
-    from mecheval.reports.collection import Collection
+    from mecheval.reports.collection import Collection, Pairs
 
 SITE = Path("leaderboards") / "site"
 
@@ -62,7 +62,7 @@ def page(args: argparse.Namespace) -> int:
     if not any((collection, collection.refused, pairs, pairs.refused)):
         raise UsageError(f"The folder {args.results} holds no reports. Give one that does.")
     links = links_between(args.results, args.output, collection.paths)
-    findings = _findings(collection, options.registry_of(args))
+    findings = _findings(collection, pairs, options.registry_of(args))
     files = pages(Shown(args.title, collection, pairs, findings, links))
     write_folder(args.output, files, GENERATOR)
     if not args.quiet:
@@ -74,15 +74,19 @@ def page(args: argparse.Namespace) -> int:
     return 0 if collection or pairs else 1
 
 
-def _findings(collection: Collection, registry: Registry) -> dict[str, Sequence[Finding]]:
+def _findings(
+    collection: Collection, pairs: Pairs, registry: Registry
+) -> dict[str, Sequence[Finding]]:
     """Return the claims of every suite of the package of which any is about these reports."""
     from mecheval.harness.suites import load_suite, suite_names
     from mecheval.leaderboard.claim import claims_of
-    from mecheval.leaderboard.claims import examine
+    from mecheval.leaderboard.claims import concerns, examine
 
     found = {}
-    for suite in map(load_suite, suite_names() if collection else ()):
-        findings = examine(claims_of(suite), collection, registry, suite) if suite.claims else []
-        if any(finding.groups for finding in findings):
-            found[suite.path.stem] = findings
+    for suite in map(load_suite, suite_names()):
+        claims = claims_of(suite)
+        if concerns(claims, collection):
+            findings = examine(claims, collection, registry, suite, pairs=[*pairs])
+            if any(finding.groups or finding.number for finding in findings):
+                found[suite.path.stem] = findings
     return found

@@ -16,6 +16,7 @@ from mecheval.leaderboard.claim import is_all
 from mecheval.leaderboard.named_only import named_only
 from mecheval.reports.collection.matching import matching
 from mecheval.spec import parse_spec
+from mecheval.text.quoting import HUB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence, Set
@@ -138,11 +139,10 @@ class Cells:
     ) -> dict[str, list[Identity]]:
         """Return the identities that the suite's grids give every cell, one per recipe.
 
-        Only what some claim names is planned, on tasks that there are reports of: other models need
-        not be there. Nor need the weights of a hub: they are planned by name, at every revision
-        that may be meant.
+        Only what some claim names and reports may be of is planned: other models need not be there.
+        Nor need the weights of a hub: they are planned by name, at every revision that may be
+        meant.
         """
-        measured = {group.identity.task.name for group in self._collection.groups}
         numbers = [each for claim in claims if not claim.untestable for each in claim.numbers]
         models, tasks = (
             {name for each in numbers for field in fields if (name := getattr(each, field))}
@@ -150,20 +150,32 @@ class Cells:
         )
         found: dict[str, list[Identity]] = {}
         for request in requests:
-            named = [spec for spec in request.models if _is_named(spec, models)]
+            named = [
+                spec
+                for spec in request.models
+                if _is_named(spec, models) and self._measured("model", spec)
+            ]
             small = replace(
                 request,
                 models=tuple(each for spec in named for each in self._meant(spec)),
                 tasks=tuple(
                     spec
                     for spec in request.tasks
-                    if _is_named(spec, tasks) and getattr(spec, "name", "") in measured
+                    if _is_named(spec, tasks) and self._measured("task", spec)
                 ),
                 seeds=(0,),
             )
             for each in plan(small) if small.models and small.tasks else []:
                 found.setdefault(_cell(each.identity).key, []).append(each.identity)
         return found
+
+    def _measured(self, kind: str, given: Any) -> bool:
+        """Say whether reports may be of a model or task of a grid, by its name.
+
+        That of a folder may be another one than the grid's.
+        """
+        names = {getattr(group.identity, kind).name for group in self._collection.groups}
+        return getattr(given, "name", "") in names or any(name.startswith(HUB) for name in names)
 
     def _find_source(self, name: str) -> ModelSource:
         return build_source(parse_spec(name), self._registry, self._settings)

@@ -67,6 +67,7 @@ from mecheval import stats
 from mecheval.errors import did_you_mean
 from mecheval.escape import quoted
 from mecheval.leaderboard.cells import Cells
+from mecheval.leaderboard.claim import is_all
 from mecheval.leaderboard.finding import MIN_SEEDS, Finding, decided
 from mecheval.leaderboard.of_pairs import of_pairs
 from mecheval.leaderboard.spread import spread
@@ -74,6 +75,7 @@ from mecheval.reports.collection import words
 from mecheval.reports.collection.contrasts import contrast, signed_least
 from mecheval.reports.labels import gate_in_words
 from mecheval.reports.tracking import NOT_LEARNED
+from mecheval.spec import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,6 +123,15 @@ def examine(
         replace(finding, p_corrected=p, corrected=_after_correction(finding, p))
         for finding, p in zip(findings, corrected, strict=True)
     ]
+
+
+def concerns(claims: Sequence[Claim], collection: Collection) -> bool:
+    """Say whether any claim may be about any of these reports, by the names of model and task."""
+    there = {(g.identity.model.name, g.identity.task.name) for g in collection.groups}
+    numbers = [number for claim in claims for number in claim.numbers if not claim.untestable]
+    named = ((parse_spec(each.model), parse_spec(each.task)) for each in numbers
+             if not is_all(each.model) and not is_all(each.task))  # fmt: skip
+    return any((model.name, task.name) in there for model, task in named)
 
 
 def _after_correction(finding: Finding, p: float | None) -> Answer:

@@ -15,6 +15,7 @@ from mecheval.reports.collection import marks, notes, words
 from mecheval.reports.collection.blocks import captions
 from mecheval.reports.command_lines import commands
 from mecheval.reports.labels import gate_in_words
+from mecheval.reports.reproduced import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -169,7 +170,12 @@ def _environment(report: Report) -> Html:
 
 
 def _reports(group: Group, links: Links) -> Html:
-    return bullets(_report(report, links) for report in _in_order(group))
+    found = bullets(_report(report, links) for report in _in_order(group))
+    again = [
+        f"Seed {seed}: {'; '.join(in_words(executions))}."
+        for seed, executions in group.reproduced.items()
+    ]
+    return joined([found, bullets(again)])
 
 
 def _report(report: Report, links: Links) -> Html:

@@ -26,7 +26,8 @@ ABOUT = (
     "One row per model and task. Score: what the task's gate asks, as a mean over seeds with its "
     "interval; a dot is a seed, the tall line their mean, the dashed one the floor, the best score "
     "without a model. Verdict: what the evidence says of the mechanism, and in how many seeds. "
-    "Seeds: each a link to its report."
+    "Seeds: each a link to its report; reproduced are those that were measured again and came out "
+    "as they were reported."
 )
 _MOST = 3
 """Verdicts of a row; the others stand in the cell."""
@@ -83,7 +84,7 @@ def _row(task: Table, row: Row, group: Group, links: Links) -> Html:
     verdicts = [*_verdicts(task, row)]
     more = f"and {len(verdicts) - _MOST} more" if len(verdicts) > _MOST else ""
     cells = [
-        breakable(task.task), architecture(group), _weights(group), links.seeds(group),
+        breakable(task.task), architecture(group), _weights(group), _seeds(group, links),
         "" if score is None or column is None else _score(task, score, column),
         marks.learned(group), marks.tracking(group),
         joined(tag("span", said, class_="verdict") for said in filter(None, [*verdicts[:_MOST],
@@ -96,9 +97,15 @@ def _row(task: Table, row: Row, group: Group, links: Links) -> Html:
         "tr", head, *(tag("td", cell) for cell in cells),
         data_id=cell_id(group), data_task=task.task, data_architecture=architecture(group),
         data_weights=_weights(group), data_learned=learned(group), data_tracking=tracking(group),
+        data_reproduced=reproduced(group),
         data_score=None if score is None else score.mean, data_seeds=len(group.seeds),
         data_name=f"{group.name.row} on {task.task}",
     )  # fmt: skip
+
+
+def _seeds(group: Group, links: Links) -> Html:
+    again = marks.reproduced(group) if group.reproduced else ""
+    return joined([links.seeds(group), tag("small", f"reproduced: {again}") if again else ""])
 
 
 def _score(task: Table, score: OverSeeds, column: Column) -> Html:
@@ -155,6 +162,12 @@ def tracking(group: Group) -> str:
     return "all seeds" if n == of else "some seeds" if n else "no seed"
 
 
+def reproduced(group: Group) -> str:
+    """Say how many seeds were measured again and came out as reported, in one of few words."""
+    n, of = len(group.reproduced), len(group.seeds)
+    return "all seeds" if n == of else "some seeds" if n else "no seed"
+
+
 def choices(board: Board) -> list[Choice]:
     """Return what rows can be filtered by, each with the values that occur."""
     groups = [group for task in board.tables for group in task.groups]
@@ -164,6 +177,7 @@ def choices(board: Board) -> list[Choice]:
         Choice("learned", "Learned", _same(map(learned, groups))),
         Choice("tracking", "Tracking", _same(map(tracking, groups))),
         Choice("weights", "Weights", _same(map(_weights, groups))),
+        Choice("reproduced", "Reproduced", _same(map(reproduced, groups))),
     ]
     return [choice for choice in found if len(choice.values) > 1]
 

@@ -294,8 +294,8 @@
       formatter: (cell) => copied(cell.getData().row.cells[nth]),
       sorter: (a, b) => (typeof a === "number" ? a - b : collator.compare(a, b)),
       minWidth: {
-        Score: 165, Model: 150, Verdict: 190, Task: 110, Architecture: 122, Seeds: 84,
-      }[title] || 100,
+        Score: 165, Model: 150, Verdict: 190, Task: 110, Architecture: 134, Seeds: 84,
+      }[title] || 108,
       widthGrow: { Model: 2, Task: 1.5, Verdict: 4, Score: 1 }[title] || 0.5,
       visible: !narrowness.matches || ["Model", "Score", "Verdict"].includes(title),
     };
