@@ -88,7 +88,8 @@ def _picture(matrix: Matrix) -> Html:
         for i in matrix.shown
     ]
     values = [rounded([float("nan") if each is None else each for each in row]) for row in means]
-    drawn = {"kind": "map", "x": "model", "y": "model", "rows": names, "trivial": [],
+    drawn = {"kind": "map", "of": matrix.heading, "x": "model", "y": "model", "rows": names,
+             "trivial": [],
              "columns": [f"{n}." for n in range(1, len(names) + 1)], "values": values}  # fmt: skip
     return tag(
         "figure", tag("div", class_="drawing", role="img", aria_label=f"{matrix.titles[0]}: the "

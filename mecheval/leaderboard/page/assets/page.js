@@ -87,6 +87,7 @@
     spec.params[1].value = weak;
     spec.encoding.x.title = data.x;
     spec.encoding.y.title = data.y;
+    if (data.of) spec.layer[0].encoding.color.title = data.of;
     const rows = data.rows.map((row, at) => [String(row), at]);
     if (data.y !== "model") rows.reverse(); /* the first layer lies at the bottom */
     /* Hatched cells are drawn apart from the others: without an order theirs would come last. */
