@@ -30,6 +30,8 @@ def flag(name: str, values: st.SearchStrategy[str]) -> st.SearchStrategy[list[st
     return values.map(lambda value: [f"{name}={value}"])
 
 
+LEADERBOARD = ("build", "check", "claims", "export", "page")
+
 flags = st.lists(
     st.one_of(
         flag("--recipe", recipe), flag("--sweep", sweep), flag("--metrics", metric),
@@ -59,7 +61,7 @@ def test_a_run_that_is_planned(model: str, task: str, flags: list[str]) -> None:
 
 @fuzzed(40)
 @given(
-    st.sampled_from([*COMMANDS, "leaderboard build", "leaderboard claims"]).map(str.split)
+    st.sampled_from([*COMMANDS, *(f"leaderboard {name}" for name in LEADERBOARD)]).map(str.split)
     | hostile.argument.map(lambda word: [word]),
     st.lists(
         hostile.argument | st.sampled_from(["tasks", "models", "sites", "report"]), max_size=3

@@ -69,14 +69,6 @@ class FeatureDepth(FeatureMetric):
     comparison of two depths is undefined.
 
     Attributes:
-        of: What dictionaries are of.
-        n: Test sequences, the same ones for all pairs of a task.
-        n_train: Most training sequences that dictionaries are trained on, at all positions but the
-            first; no more than ``n_rows`` takes.
-        per_sequence: Most positions in each test sequence.
-        n_rows: Rows that a dictionary is trained on; the same ones again where there are fewer.
-        width: Latents for every dimension of the stream.
-        k: Latents that fire at a position.
         depths: Most depths of either network, all of which are compared with all of the other's.
     """
 

@@ -100,14 +100,6 @@ class FeatureSimilarity(FeatureMetric):
     holds the current symbol alone, or where a score is undefined at some depth.
 
     Attributes:
-        of: What dictionaries are of.
-        n: Test sequences, the same ones for all pairs of a task.
-        n_train: Most training sequences that dictionaries are trained on, at all positions but the
-            first; no more than ``n_rows`` takes.
-        per_sequence: Most positions in each test sequence.
-        n_rows: Rows that a dictionary is trained on; the same ones again where there are fewer.
-        width: Latents for every number of a row.
-        k: Latents that fire at a position.
         depths: Most depths at which layers are compared; no more than the shallower model has
             layers.
         component: The site: ``block_out`` is the residual stream.
