@@ -43,7 +43,7 @@ class Run:
         """Return its workers that are at work on a cell, which takes a claimed lock."""
         return [worker for worker in self.workers() if _n_locks(worker)]
 
-    def is_training(self) -> bool:
+    def both_at_work(self) -> bool:
         """Say whether both of two workers are at work on a cell."""
         return len(self.at_work()) == 2
 

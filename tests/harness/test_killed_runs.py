@@ -86,7 +86,7 @@ def test_workers_end_with_their_parent_even_while_they_hang(start, tmp_path):
     (tmp_path / "stuck.py").write_text(STUCK)
     stuck = ("-t", "local/stuck,local/stuck[noop_rate=0.1]", "-I", tmp_path)
     run = start("-m", "lstm", *stuck, *BRIEF, "-o", tmp_path / "results", "-j", "2")
-    run.wait_for(run.is_training)
+    run.wait_for(run.both_at_work)
     time.sleep(0.5)
     workers = run.workers()
     run.process.kill()
@@ -103,8 +103,10 @@ def test_an_interrupt_stops_at_once_and_keeps_what_is_finished(start, tmp_path, 
         "lstm", "parity", output=tmp_path, recipe={"steps": 1}, limit=16, metrics=["recovery"]
     )
     before = finished(tmp_path)
-    run = start("-m", "lstm", "-t", "parity,dyck", *ENDLESS, *BRIEF, "-o", tmp_path, "-j", "2")
-    run.wait_for(run.is_training)
+    endless = (*ENDLESS, "--snapshots", "2")
+    run = start("-m", "lstm", "-t", "parity,dyck", *endless, *BRIEF, "-o", tmp_path, "-j", "2")
+    # The first snapshot is taken where a training begins: a worker has its cell seconds before.
+    run.wait_for(lambda: len(list(cache_folder().rglob("snapshot-0.safetensors"))) == 2)
     workers = run.workers()
     began = time.monotonic()
     send = os.killpg if number == signal.SIGINT else os.kill

@@ -88,13 +88,21 @@ def test_a_limit_of_memory_leaves_no_traceback(tmp_path: Path, megabytes: int) -
 def test_a_worker_without_memory_is_heard(tmp_path: Path) -> None:
     """The process that plans has all it needs, and its worker has not."""
     code = (
-        "import sys, mecheval.models.load, mecheval.harness.execute, resource\n"
+        "import sys\n"
+        "from resource import RLIMIT_AS, getrlimit, setrlimit\n"
         "from mecheval.cli import main\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (300 << 20,) * 2) if sys.argv.pop(1) else None\n"
+        "from mecheval.harness import executor\n"
+        "started, (soft, hard) = executor._started, getrlimit(RLIMIT_AS)\n"
+        "def limited(environment):\n"
+        "    setrlimit(RLIMIT_AS, (300 << 20, hard))\n"
+        "    worker = started(environment)\n"
+        "    setrlimit(RLIMIT_AS, (soft, hard))\n"
+        "    return worker\n"
+        "executor._started = limited\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "limit", *CELL, "--device", "cpu", "-o", str(tmp_path)],
+        [sys.executable, "-c", code, *CELL, "--device", "cpu", "-o", str(tmp_path)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
