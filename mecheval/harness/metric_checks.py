@@ -6,7 +6,7 @@ A metric is measured where its needs are met, on the first planted model that me
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mecheval.checks import Check
 from mecheval.harness.gate import gated
@@ -14,6 +14,7 @@ from mecheval.harness.known_values import single_cases
 from mecheval.harness.measures import metrics_on
 from mecheval.harness.pair_metric_checks import pair_checks
 from mecheval.harness.result_checks import (
+    Trial,
     checked,
     deterministic,
     headlines,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from mecheval.registry import Registry
     from mecheval.reports.schema import MetricResult
     from mecheval.tasks import Task
+
+    MetricTrial = Trial[Metric, Subject]
 
 LIMIT = 48
 """Examples per measurement: enough for numbers, few enough to wait for."""
@@ -67,8 +70,9 @@ def check_metric(spec: Spec, registry: Registry) -> list[Check]:
         return [*checks, *(Check(name, None, why) for name in _CHECKS)]
     on = f"{type(subject.model).__name__} on {subject.task.card.name}"
     checks.append(Check("needs are met by a planted model", True, on))
+    trial = Trial(metric, subject, _fresh)
     for name, check in _CHECKS.items():
-        checks.append(checked(name, lambda check=check: check(metric, subject)))
+        checks.append(checked(name, lambda check=check: check(trial)))
     return checks
 
 
@@ -125,27 +129,19 @@ def _parameters(metric: Metric, registry: Registry) -> str:
     return metric.id
 
 
-def _fresh(metric: Metric, subject: Subject, **changes: Any) -> list[MetricResult]:
-    return measure(metric, replace(subject, memo={}, **changes))
+def _fresh(metric: Metric, subject: Subject) -> list[MetricResult]:
+    return measure(metric, replace(subject, memo={}))
 
 
-def _outlined(metric: Metric, subject: Subject) -> str:
-    results = _fresh(metric, subject)
+def _outlined(trial: MetricTrial) -> str:
+    metric = trial.metric
     if metric.card.family == BEHAVIOUR:  # the ids of which depend on the lengths of the task
-        return ", ".join(result.id for result in results)
-    return outlined(metric, metric.outline(subject), results)
+        return ", ".join(result.id for result in trial.first)
+    return outlined(metric, metric.outline(trial.subject), trial.first)
 
 
-def _round_trip(metric: Metric, subject: Subject) -> str:
-    return round_trip(_fresh(metric, subject))
-
-
-def _deterministic(metric: Metric, subject: Subject) -> str:
-    return deterministic(lambda: _fresh(metric, subject))
-
-
-def _any_batch(metric: Metric, subject: Subject) -> str:
-    one, other = (_fresh(metric, subject, batch_size=size) for size in (LIMIT, 7))
+def _any_batch(trial: MetricTrial) -> str:
+    one, other = (trial.again(batch_size=size) for size in (LIMIT, 7))
     worst = 0.0
     for left, right in zip(one, other, strict=True):
         need(left.verdict == right.verdict, f"the verdict of {left.id} depends on the batch size")
@@ -164,24 +160,20 @@ def _numbers(result: MetricResult) -> Iterator[float | None]:
             yield value
 
 
-def _not_learned(metric: Metric, subject: Subject) -> str:
-    results = _fresh(metric, subject, learned=False, accuracy=0.5)
-    if metric.card.family == BEHAVIOUR:
+def _not_learned(trial: MetricTrial) -> str:
+    if trial.metric.card.family == BEHAVIOUR:
         return "it says whether a task is learned, and is measured in any case"
-    return nulls(results)
+    return nulls(trial.again(learned=False, accuracy=0.5))
 
 
-def _gated(metric: Metric, subject: Subject) -> str:
-    if metric.card.family != BEHAVIOUR:
+def _gated(trial: MetricTrial) -> str:
+    if trial.metric.card.family != BEHAVIOUR:
         return "it does not say whether a task is learned"
-    return gated(_fresh(metric, subject), subject.task.gate_on).id
+    return gated(trial.first, trial.subject.task.gate_on).id
 
 
-def _headlines(metric: Metric, subject: Subject) -> str:
-    return headlines(_fresh(metric, subject))
-
-
-def _not_applicable(metric: Metric, subject: Subject) -> str:
+def _not_applicable(trial: MetricTrial) -> str:
+    metric = trial.metric
     if not metric.card.needs:
         return "it needs nothing"
     for case in single_cases():
@@ -193,13 +185,13 @@ def _not_applicable(metric: Metric, subject: Subject) -> str:
     return "every planted model meets its needs"
 
 
-_CHECKS: dict[str, Callable[[Metric, Subject], str]] = {
+_CHECKS: dict[str, Callable[[MetricTrial], str]] = {
     "results are as outlined": _outlined,
-    "JSON there and back": _round_trip,
-    "deterministic": _deterministic,
+    "JSON there and back": lambda trial: round_trip(trial.first),
+    "deterministic": deterministic,
     "equal for any batch size": _any_batch,
     "null with a reason where the task is not learned": _not_learned,
     "null with a reason where a need is not met": _not_applicable,
-    "columns are there": _headlines,
+    "columns are there": lambda trial: headlines(trial.first),
     "says whether a task is learned": _gated,
 }

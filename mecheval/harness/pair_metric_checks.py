@@ -9,6 +9,7 @@ from mecheval.checks import Check
 from mecheval.harness.building import build_task
 from mecheval.harness.known_values import known_cases
 from mecheval.harness.result_checks import (
+    Trial,
     checked,
     deterministic,
     headlines,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from mecheval.metrics.pairs import PairMetric, PairSubject
 
+    PairTrial = Trial[PairMetric, PairSubject]
+
 
 def pair_checks(metric: PairMetric) -> list[Check]:
     """Check a metric of pairs against :class:`mecheval.metrics.pairs.PairMetric`."""
@@ -37,8 +40,9 @@ def pair_checks(metric: PairMetric) -> list[Check]:
         return [Check(name, None, why) for name in _CHECKS]
     on = f"{subject.a.title} and {subject.b.title}"
     checks = [Check("needs are met by two planted models", True, on)]
+    trial = Trial(metric, subject, measure_pair)
     for name, check in _CHECKS.items():
-        checks.append(checked(name, lambda check=check: check(metric, subject)))
+        checks.append(checked(name, lambda check=check: check(trial)))
     return checks
 
 
@@ -51,11 +55,13 @@ def _fitting(metric: PairMetric) -> PairSubject | None:
     return None
 
 
-def _has_no_order(metric: PairMetric, subject: PairSubject) -> str:
-    turned = replace(subject, a=subject.b, b=subject.a)
-    ours, theirs = (
-        {result.id: result.value for result in measure_pair(metric, of)} for of in (subject, turned)
-    )
+def _outlined(trial: PairTrial) -> str:
+    return outlined(trial.metric, trial.metric.outline(trial.subject), trial.first)
+
+
+def _has_no_order(trial: PairTrial) -> str:
+    turned = trial.again(a=trial.subject.b, b=trial.subject.a)
+    ours, theirs = ({result.id: result.value for result in of} for of in (trial.first, turned))
     need(ours.keys() == theirs.keys(), "which results there are depends on which model comes first")
     for id, value in ours.items():
         other = theirs[id]
@@ -65,17 +71,15 @@ def _has_no_order(metric: PairMetric, subject: PairSubject) -> str:
     return ""
 
 
-def _not_learned(metric: PairMetric, subject: PairSubject) -> str:
-    return nulls(measure_pair(metric, replace(subject, b=replace(subject.b, learned=False))))
+def _not_learned(trial: PairTrial) -> str:
+    return nulls(trial.again(b=replace(trial.subject.b, learned=False)))
 
 
-_CHECKS: dict[str, Callable[[PairMetric, PairSubject], str]] = {
-    "results are as outlined": lambda metric, subject: outlined(
-        metric, metric.outline(subject), measure_pair(metric, subject)
-    ),
-    "JSON there and back": lambda metric, subject: round_trip(measure_pair(metric, subject)),
-    "deterministic": lambda metric, subject: deterministic(lambda: measure_pair(metric, subject)),
+_CHECKS: dict[str, Callable[[PairTrial], str]] = {
+    "results are as outlined": _outlined,
+    "JSON there and back": lambda trial: round_trip(trial.first),
+    "deterministic": deterministic,
     "the same whichever model comes first": _has_no_order,
     "null with a reason where a model did not learn": _not_learned,
-    "columns are there": lambda metric, subject: headlines(measure_pair(metric, subject)),
+    "columns are there": lambda trial: headlines(trial.first),
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mecheval.checks import Check
 from mecheval.errors import MechevalError
@@ -13,8 +15,36 @@ from mecheval.reports.schema import MetricResult
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mecheval.metrics import Metric
+    from mecheval.metrics import Metric, Subject
+    from mecheval.metrics.pairs import PairSubject
     from mecheval.metrics.results import Layout
+
+MetricT = TypeVar("MetricT", bound="Metric")
+SubjectT = TypeVar("SubjectT", bound="Subject | PairSubject")
+
+
+@dataclass(frozen=True)
+class Trial(Generic[MetricT, SubjectT]):
+    """A metric and what it is tried on; checks share one measurement, which may take seconds.
+
+    Attributes:
+        metric: The metric.
+        subject: What it is tried on.
+        measure: Measures it afresh.
+    """
+
+    metric: MetricT
+    subject: SubjectT
+    measure: Callable[[MetricT, SubjectT], list[MetricResult]]
+
+    @cached_property
+    def first(self) -> list[MetricResult]:
+        """Return what is measured."""
+        return self.again()
+
+    def again(self, **changes: Any) -> list[MetricResult]:
+        """Measure afresh, on a subject that differs in fields."""
+        return self.measure(self.metric, replace(self.subject, **changes))
 
 
 class BrokenError(Exception):
@@ -48,10 +78,9 @@ def outlined(metric: Metric, layouts: Sequence[Layout], results: Sequence[Metric
     return ", ".join(ids)
 
 
-def deterministic(measured: Callable[[], Sequence[MetricResult]]) -> str:
+def deterministic(trial: Trial[Any, Any]) -> str:
     """Check that the same is measured twice."""
-    first, again = measured(), measured()
-    need(first == again, "the same subject gives other results the second time")
+    need(trial.first == trial.again(), "the same subject gives other results the second time")
     return ""
 
 
