@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from mecheval.harness import store
 from mecheval.harness.events import Outcome, Progress
 from mecheval.harness.failure import died
+from mecheval.harness.pair_plan import PairCell
 from mecheval.harness.worker import serve, work
 from mecheval.training import stopping
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from mecheval.harness.events import Listener
-    from mecheval.harness.pair_plan import PairCell
     from mecheval.harness.request import Cell
 
 
@@ -112,7 +112,8 @@ class Pool:
             for worker in self._workers:
                 if worker.cell is None and (pending or busy_elsewhere):
                     wait = not pending
-                    self._dispatch(worker, (pending or busy_elsewhere).popleft(), wait, listener)
+                    cell = taken(pending or busy_elsewhere, [w.cell for w in self._busy()])
+                    self._dispatch(worker, cell, wait, listener)
             for ready in connection.wait([worker.connection for worker in self._busy()]):
                 worker = next(w for w in self._workers if w.connection is ready)
                 cell, message = self._receive(worker)
@@ -157,6 +158,28 @@ class Pool:
         else:
             worker.cell = None
         return cell, message
+
+
+def taken(queue: deque[Cell | PairCell], at_work: Sequence[Cell | PairCell]) -> Cell | PairCell:
+    """Take the first of a queue; of pairs the first whose networks no worker is at work on.
+
+    What a pair needs of a network is made once, and whoever else needs it waits meanwhile.
+
+    Args:
+        queue: What is to be done.
+        at_work: What workers are at work on.
+    """
+    networks = {key for cell in at_work for key in _networks(cell)}
+    for i, cell in enumerate(queue):
+        if networks.isdisjoint(_networks(cell)):
+            del queue[i]
+            return cell
+    return queue.popleft()
+
+
+def _networks(cell: Cell | PairCell) -> list[str]:
+    """Return the keys of the networks of a pair; none of a cell, which shares nothing."""
+    return [of.key for of in cell.cells] if isinstance(cell, PairCell) else []
 
 
 def run_here(cells: Sequence[Cell | PairCell], listener: Listener) -> Iterator[Outcome]:

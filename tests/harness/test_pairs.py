@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import deque
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ import mecheval
 from mecheval.cli import main
 from mecheval.errors import UsageError
 from mecheval.harness.execute import planned_cells
+from mecheval.harness.executor import taken
 from mecheval.harness.pair_plan import plan_pairs
 from mecheval.harness.request import Request, Settings
 from mecheval.metrics.pairs.circuit_similarity import CircuitSimilarity
@@ -150,6 +152,18 @@ def test_what_cannot_be_compared_is_refused(models, tasks, metrics, sentence) ->
         plan_pairs(
             planned_cells([request]), None if metrics is None else [*map(parse_spec, metrics)]
         )
+
+
+def test_workers_take_pairs_of_networks_that_nobody_is_at_work_on() -> None:
+    queue, at_work, free = deque(planned("lstm", "gru", seeds=(0, 1, 2))), [], True
+    while free:
+        networks = {cell.key for pair in at_work for cell in pair.cells}
+        left = list(queue)
+        free = [p for p in left if networks.isdisjoint(cell.key for cell in p.cells)]
+        at_work.append(taken(queue, at_work))
+        assert at_work[-1] is (free or left)[0]
+        assert list(queue) == [pair for pair in left if pair is not at_work[-1]]
+    assert len(at_work) >= 3  # at least two pairs of six networks, and one that waits
 
 
 def test_a_report_per_pair_and_the_same_command_keeps_it(tmp_path: Path, capsys) -> None:
