@@ -21,7 +21,7 @@ from mecheval.tasks.splits import BUCKETS
 from mecheval.tasks.vocabularies import of_tokenizer, trained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from mecheval.tasks.splits import Split
     from mecheval.tasks.text_source import TextSource
@@ -85,7 +85,7 @@ class Tokenized:
             tokens = trained(by_split["train"], vocabulary)
         self.symbols, self.ids = (BOS, END, *tokens.tokens), tokens.ids
         self.bytes_C = np.array([0, 0, *map(len, tokens.tokens)])
-        self.streams = {split: _stream(texts, tokens.cut) for split, texts in by_split.items()}
+        self.streams = {split: _stream(tokens.cut(of)) for split, of in by_split.items()}
         self.documents_sha256 = found.sha256
         content = f"{found.sha256} {tokens.tokens} {tokens.ids}"
         self.sha256 = hashlib.sha256(content.encode()).hexdigest()
@@ -222,10 +222,10 @@ def split_documents(texts: Sequence[str]) -> dict[Split, list[str]]:
     return {**found, "train": list(texts[at:])}
 
 
-def _stream(texts: Sequence[str], cut: Callable[[str], np.ndarray]) -> Stream:
+def _stream(documents: Sequence[np.ndarray]) -> Stream:
     """Put documents one behind the other."""
     end = np.array([FIRST - 1])
-    documents = [np.concatenate([cut(text) + FIRST, end]) for text in texts]
+    documents = [np.concatenate([token_X + FIRST, end]) for token_X in documents]
     number_X = np.repeat(np.arange(len(documents)), list(map(len, documents)))
     return Stream(np.concatenate(documents), number_X)
 

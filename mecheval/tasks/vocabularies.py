@@ -21,12 +21,12 @@ class Vocabulary(NamedTuple):
     Attributes:
         tokens: The tokens, a character for each of their bytes.
         ids: Their ids in a tokenizer's vocabulary; None where it is no tokenizer's.
-        cut: Returns a text as indices into ``tokens``.
+        cut: Returns every text as indices into ``tokens``.
     """
 
     tokens: tuple[str, ...]
     ids: tuple[int, ...] | None
-    cut: Callable[[str], np.ndarray]
+    cut: Callable[[Sequence[str]], list[np.ndarray]]
 
 
 def trained(texts: Sequence[str], size: int) -> Vocabulary:
@@ -44,7 +44,12 @@ def trained(texts: Sequence[str], size: int) -> Vocabulary:
     trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     tokens = tuple(tokenizer.id_to_token(index) for index in range(tokenizer.get_vocab_size()))
-    return Vocabulary(tokens, None, lambda text: np.array(tokenizer.encode(text).ids, np.int64))
+
+    def cut(texts: Sequence[str]) -> list[np.ndarray]:
+        # The fast one leaves out where in the text each token stands, a third of the time.
+        return [np.array(each.ids, np.int64) for each in tokenizer.encode_batch_fast(list(texts))]
+
+    return Vocabulary(tokens, None, cut)
 
 
 def of_tokenizer(name: str, texts: Iterable[str]) -> tuple[Vocabulary, list[str]]:
@@ -79,7 +84,7 @@ def of_tokenizer(name: str, texts: Iterable[str]) -> tuple[Vocabulary, list[str]
     ids = sorted({token for found in cut_texts.values() for token in found})
     tokens = tuple(tokenizer.convert_ids_to_tokens(ids))
     codes = {text: np.searchsorted(ids, found) for text, found in cut_texts.items()}
-    return Vocabulary(tokens, tuple(ids), codes.__getitem__), list(codes)
+    return Vocabulary(tokens, tuple(ids), lambda texts: [codes[t] for t in texts]), list(codes)
 
 
 def _load(name: str) -> Any:
