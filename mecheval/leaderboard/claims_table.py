@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval import escape
+from mecheval.harness.matched_loss import MOST_APART
 from mecheval.reports.collection import words
 from mecheval.reports.collection.numbers import NOT_MEASURED, SEED
 from mecheval.reports.markdown import table
@@ -131,6 +132,13 @@ def legend(findings: Sequence[Finding]) -> list[str]:
             "Claims about two models are about networks held side by side: the column *Seeds* "
             "counts pairs of two networks, no two of which share one. Their intervals are a "
             "jackknife over these, with all else that shares a network with them."
+        )
+    apart = {f.claim.id or f.claim.says: f.losses_apart for f in findings if f.losses_apart}
+    if unequal := [name for name, nats in apart.items() if nats > MOST_APART]:
+        lines.append(
+            f"Losses are not the same in {', '.join(unequal)}: those of two networks of a pair "
+            f"differ by up to {max(apart.values()):.2g} nats per token, and {MOST_APART} count as "
+            "the same. What they have in common may differ for that reason."
         )
     if any(finding.claim.source.startswith(OURS) for finding in findings):
         lines.append(

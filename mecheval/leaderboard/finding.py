@@ -34,6 +34,8 @@ class Finding:
         p_corrected: The same, corrected for the number of claims.
         corrected: Whether the claim is replicated after the correction.
         groups: The reports that the claim is about, as far as they are there.
+        losses_apart: By how many nats per token the validation losses of two networks that it is
+            about differ at most; None where it is not of such pairs.
     """
 
     claim: Claim
@@ -45,6 +47,7 @@ class Finding:
     p_corrected: float | None = None
     corrected: Answer = "not testable"
     groups: Sequence[Group] = ()
+    losses_apart: float | None = None
 
 
 def decided(claim: Claim, number: Estimate, groups: Sequence[Group]) -> Finding:

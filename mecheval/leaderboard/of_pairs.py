@@ -101,7 +101,24 @@ def of_pairs(claim: Claim, cells: Cells, pairs: Sequence[PairReport]) -> Finding
         reasons = [reason for part in number.parts for reason in part.reasons.values()]
         reason = next(iter(reasons), f"{number.n} of {MIN_SEEDS} pairs that share no network")
         return Finding(claim, reason, number.n, "not testable", groups=groups)
-    return decided(claim, number, groups)
+    apart = [report.losses_apart for report in _of(sides[0], _at_the_end(pairs))]
+    most = max((each for each in apart if each is not None), default=None)
+    return replace(decided(claim, number, groups), losses_apart=most)
+
+
+def _at_the_end(reports: Iterable[PairReport]) -> list[PairReport]:
+    return [report for report in reports if report.identity.at_loss is None]
+
+
+def _of(sides: Sides, reports: Iterable[PairReport]) -> list[PairReport]:
+    """Return the reports of the networks of two models."""
+    a, b = ({report.key for report in group.reports} for group in sides)
+    return [
+        report
+        for report in reports
+        for x, y in [(report.identity.a, report.identity.b)]
+        if (x in a and y in b) or (x in b and y in a)
+    ]
 
 
 def _terms(
@@ -115,7 +132,7 @@ def _terms(
         sides: The networks of its two models.
         reports: All reports of pairs.
     """
-    at_the_end = [report for report in reports if report.identity.at_loss is None]
+    at_the_end = _at_the_end(reports)
     if named.at != SKYLINE:
         found = _numbers(named.result, named.at, sides, at_the_end)
         return [PairTerm(weight, found, sides.same)]
@@ -128,13 +145,7 @@ def _terms(
 def _numbers(
     result: str, at: str, sides: Sides, reports: Sequence[PairReport]
 ) -> dict[Networks, Number]:
-    a, b = ({report.key for report in group.reports} for group in sides)
-    meant = [
-        report
-        for report in reports
-        for x, y in [(report.identity.a, report.identity.b)]
-        if (x in a and y in b) or (x in b and y in a)
-    ]
+    meant = _of(sides, reports)
     results = [(report, of) for report in meant for of in report.metrics if of.id == result]
     newest = max((of.version for _, of in results), default=0)
     found: dict[Networks, Number] = {}

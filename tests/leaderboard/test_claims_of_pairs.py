@@ -118,6 +118,30 @@ def test_seeds_of_one_model_have_the_interval_of_pairs_that_share_networks():
     assert finding.n_seeds == 4
 
 
+def test_losses_that_are_apart_are_named_below_the_table():
+    def at_losses(a: float, b: float) -> list[PairReport]:
+        return [
+            report.model_copy(
+                update={
+                    "sides": [
+                        side.model_copy(update={"validation_loss": loss})
+                        for side, loss in zip(report.sides, (a, b), strict=True)
+                    ]
+                }
+            )
+            for report in across(GRU, LSTM, ACROSS)
+        ]
+
+    apart, alike = (
+        answer(claim(id=id, least=0.4), pairs)
+        for id, pairs in (("L1", at_losses(2.4, 2.61)), ("L2", at_losses(2.4, 2.44)))
+    )
+    assert apart.losses_apart == pytest.approx(0.21)
+    assert "Losses are not the same in L1: " in markdown([apart, alike])
+    assert "differ by up to 0.21 nats per token, and 0.05 count" in markdown([apart])
+    assert "Losses are not" not in markdown([alike])
+
+
 def test_the_skyline_is_the_mean_of_the_seeds_of_both_models():
     effect = [0.0, 0.02, -0.01, 0.04]
     pairs = [*across(GRU, LSTM, ACROSS), *seeds_of(GRU, 0.8, effect), *seeds_of(LSTM, 0.6, effect)]
