@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.patches import StepPatch
+from picture_places import check_places
 from synthetic_pairs import synthetic_pair
 from synthetic_reports import synthetic
 
 from mecheval.errors import UsageError
 from mecheval.reports import figures
+from mecheval.reports.collection import load_pairs
 from mecheval.reports.files import pair_key
 from mecheval.reports.results import Profile
 
 if TYPE_CHECKING:
     from mecheval.reports.pair import PairReport
 
+PUBLISHED = Path(__file__).parents[2] / "leaderboards" / "results" / "pairs" / "text@1"
 MODELS = ("lstm", "mamba")
 CELLS = {(model, seed): synthetic(model, seed=seed) for model in MODELS for seed in range(2)}
 SPREAD = {"lstm": [0.0, 0.25, 0.75], "mamba": [0.5, 0.5, 0.0], "both": [0.2, 0.3, 0.5]}
@@ -66,6 +70,28 @@ def test_features_matched_beside_their_null_and_their_skyline() -> None:
     assert twins.values.tolist() == [0, 0, 1]
     assert pair.edges == pytest.approx([-0.5, 0, 0.5, 1])
     assert len({each.get_ylim() for each in axes}) == 1
+
+
+@pytest.mark.parametrize("name", ["transformer[width=128]", "x" * 90, "hf:/a/" + "long/" * 20])
+def test_nothing_is_written_over_the_edge_or_over_something_else(name: str) -> None:
+    """Of the published pairs, with another name for one of their models."""
+    reports = load_pairs(PUBLISHED)
+    assert len(reports) == 90
+    renamed = [
+        report.model_copy(
+            update={
+                "sides": [
+                    side.model_copy(update={"title": name}) if "transformer" in side.title else side
+                    for side in report.sides
+                ]
+            }
+        )
+        for report in reports
+    ]
+    pictures = figures.draw([], ["matches", "depth", "loss"], pair_reports=renamed)
+    assert {picture.figure for picture in pictures} == {"matches", "depth", "loss"}
+    for picture in pictures:
+        check_places(picture)
 
 
 def test_rows_are_depths_of_the_model_that_is_named_first() -> None:

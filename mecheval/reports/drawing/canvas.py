@@ -161,22 +161,24 @@ def page(
     head = 2 * _EDGE + _TITLE * (title.count("\n") + 1) + _ROW * legend.n_rows
     foot = (caption.count("\n") + 1) * CAPTION * 1.3 / 72 + 2 * _EDGE
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
-    heights = [max(panel.top + panel.height for panel in row) + room.bottom for row in rows]
-    height = head + sum(heights) + room.foot + foot
+    # Plots of a row stand at one height, whichever of them has the longest title.
+    tops = [max(panel.top for panel in row) for row in rows]
+    lows = [max(panel.height for panel in row) + room.bottom for row in rows]
+    height = head + sum(tops) + sum(lows) + room.foot + foot
     figure = Figure(figsize=(width, height))
     place = {"x": _EDGE / width, "ha": "left", "va": "top"}
     figure.text(y=1 - _EDGE / height, s=title, fontsize=TITLE, fontweight="bold", **place)
     figure.text(y=(foot - _EDGE) / height, s=caption, fontsize=CAPTION, linespacing=1.2, **place)
     _add_legend(figure, words.handles, legend, head)
     inches, top, axes = plot_inches(columns, room, width), height - head, []
-    for row, of_row in zip(rows, heights, strict=True):
+    for row, above, below in zip(rows, tops, lows, strict=True):
         for i, panel in enumerate(row):
             left = room.left + i * (inches + room.right + room.inner)
-            bottom = top - panel.top - panel.height
+            bottom = top - above - panel.height
             box = (left / width, bottom / height, inches / width, panel.height / height)
             axes.append(figure.add_axes(box))
             axes[-1].set_title(panel.title)
-        top -= of_row
+        top -= above + below
     return Drawing(words.name, words.title, words.caption, figure, foot), axes
 
 

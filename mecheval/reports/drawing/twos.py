@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mecheval.reports.drawing.words import clean
+from mecheval.reports.drawing.style import text_inches
+from mecheval.reports.drawing.words import clean, wrapped
 from mecheval.reports.levels import measured, model_of
 
 if TYPE_CHECKING:
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 
     from mecheval.reports.pair import PairReport
     from mecheval.reports.results import MetricResult
+
+
+POINTS = 7
+"""The size of a panel's title."""
 
 
 class Seen(NamedTuple):
@@ -49,6 +54,14 @@ class Two(NamedTuple):
         """Return a line for a panel."""
         a, b = map(clean, self.names)
         return f"{a}: seeds of it" if self.same else f"{a} and {b}"
+
+    def title_of(self, inches: float) -> str:
+        """Return the title of a panel of a width, in two lines where it needs them."""
+        if text_inches(self.title, POINTS) <= inches:
+            return self.title
+        a, b = self.names
+        parts = (f"{a}:", "seeds of it") if self.same else (f"{a} and", b)
+        return "\n".join(wrapped(part, inches, points=POINTS, lines=1) for part in parts)
 
 
 def twos(

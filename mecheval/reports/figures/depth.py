@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 AXES = ["depth_a", "depth_b"]
 COLUMNS, HEIGHT = 3, 1.25
+ROOM = Room(left=0.45, right=0.1)  # half a number of the scale below stands beyond its end
 _DARK = 0.65  # shares of the scale from which on numbers are written in white
 
 
@@ -63,8 +64,9 @@ def _page(task: str, id: str, models: Sequence[Two]) -> Drawing:
             for share in (1.0, 0.5, 0.0)
         ],
     )  # fmt: skip
-    panels = [Panel(two.title, HEIGHT) for two in models]
-    drawing, axes = canvas.page(panels, said, Room(left=0.45), columns=COLUMNS)
+    inches = canvas.plot_inches(canvas.columns_of(len(models), COLUMNS), ROOM)
+    panels = [Panel(two.title_of(inches), HEIGHT) for two in models]
+    drawing, axes = canvas.page(panels, said, ROOM, columns=COLUMNS)
     for panel, (number, two) in zip(axes, enumerate(models), strict=True):
         _draw(panel, value[number], two.seen[0], scale)
     canvas.outer(axes, "depth of the second", "depth of the first")

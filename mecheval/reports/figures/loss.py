@@ -14,7 +14,8 @@ from matplotlib.lines import Line2D
 from mecheval.reports.drawing import canvas
 from mecheval.reports.drawing.canvas import Panel, Room, Words
 from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
-from mecheval.reports.drawing.twos import twos
+from mecheval.reports.drawing.twos import POINTS, twos
+from mecheval.reports.drawing.words import wrapped
 from mecheval.reports.levels import null_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mecheval.reports.pair import PairReport
 
 COLUMNS, HEIGHT = 3, 1.3
+ROOM = Room(left=0.4, inner=0.3, right=0.12, bottom=0.2)
 LEAST = 2
 """Fewest losses of a line."""
 
@@ -68,8 +70,9 @@ def _page(task: str, shown: dict[str, list[Two]]) -> Drawing:
             Line2D([], [], color=GREY, linestyle=":", label="null"),
         ],
     )  # fmt: skip
-    panels = [Panel(id, HEIGHT) for id in shown]
-    drawing, axes = canvas.page(panels, said, Room(left=0.4, inner=0.35), columns=COLUMNS)
+    inches = canvas.plot_inches(canvas.columns_of(len(shown), COLUMNS), ROOM)
+    panels = [Panel(wrapped(id, inches, points=POINTS), HEIGHT) for id in shown]
+    drawing, axes = canvas.page(panels, said, ROOM, columns=COLUMNS)
     for panel, models in zip(axes, shown.values(), strict=True):
         _draw(panel, models, look)
     for panel in axes[-COLUMNS:]:

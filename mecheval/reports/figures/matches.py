@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PROFILE = "matches"
 COLUMNS, HEIGHT = 3, 1.1
+ROOM = Room(left=0.45, right=0.1)  # half a number of the scale below stands beyond its end
 LINES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "untrained": ("one of the two untrained", {"color": GREY, "linestyle": "--"}),
     "same_network": ("two dictionaries of one network", {"color": COLOURS[1]}),
@@ -59,8 +60,9 @@ def _page(task: str, id: str, models: Sequence[Two]) -> Drawing:
         "pairs of networks.",
         [Line2D([], [], **look, label=label) for label, look in LINES.values()],
     )
-    panels = [Panel(two.title, HEIGHT) for two in models]
-    drawing, axes = canvas.page(panels, said, Room(left=0.45), columns=COLUMNS)
+    inches = canvas.plot_inches(canvas.columns_of(len(models), COLUMNS), ROOM)
+    panels = [Panel(two.title_of(inches), HEIGHT) for two in models]
+    drawing, axes = canvas.page(panels, said, ROOM, columns=COLUMNS)
     for panel, two in zip(axes, models, strict=True):
         _draw(panel, two)
     top = max(panel.get_ylim()[1] for panel in axes)
