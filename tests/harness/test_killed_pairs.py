@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -69,6 +70,8 @@ def test_killed_behind_every_artefact(pair, tmp_path: Path, monkeypatch) -> None
         write(path, content)
         raise KeyboardInterrupt
 
+    handler = signal.default_int_handler  # a shell starts what runs beside it without one
+    monkeypatch.setattr(signal, "getsignal", lambda number: handler)
     for room in (artefacts, kept_dictionaries):
         monkeypatch.setattr(room, "write_cached", killed)
     n_kept, resumed = n_files(tmp_path / "cut"), None
