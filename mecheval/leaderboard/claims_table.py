@@ -39,8 +39,8 @@ def markdown(findings: Sequence[Finding], *, suite: str = "") -> str:
         for command, names in commands(findings, suite).items()
     )
     parts = [
-        table(*cells(findings)), escape.markdown(counts(findings)), "\n".join(legend(findings)),
-        "\n".join(todo),
+        table(*cells(findings)), escape.markdown(counts(findings)),
+        escape.markdown(losses(findings)), "\n".join(legend(findings)), "\n".join(todo),
     ]  # fmt: skip
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -117,6 +117,19 @@ def _counted(answers: Sequence[str]) -> str:
     return ", ".join(f"{answer}: {answers.count(answer)}" for answer in ANSWERS)
 
 
+def losses(findings: Sequence[Finding]) -> str:
+    """Name the claims about pairs whose networks have not the same loss; empty if all have."""
+    apart = {f.claim.id or f.claim.says: f.losses_apart or 0.0 for f in findings}
+    unequal = [name for name, nats in apart.items() if nats > MOST_APART]
+    if not unequal:
+        return ""
+    return (
+        f"Losses are not the same in {', '.join(unequal)}: those of two networks of a pair differ "
+        f"by up to {max(apart.values()):.2g} nats per token, and {MOST_APART} count as the same. "
+        "What they have in common may differ for that reason."
+    )
+
+
 def legend(findings: Sequence[Finding]) -> list[str]:
     """Return how claims are decided, a line each."""
     tested = sum(finding.p is not None for finding in findings)
@@ -132,13 +145,6 @@ def legend(findings: Sequence[Finding]) -> list[str]:
             "Claims about two models are about networks held side by side: the column *Seeds* "
             "counts pairs of two networks, no two of which share one. Their intervals are a "
             "jackknife over these, with all else that shares a network with them."
-        )
-    apart = {f.claim.id or f.claim.says: f.losses_apart for f in findings if f.losses_apart}
-    if unequal := [name for name, nats in apart.items() if nats > MOST_APART]:
-        lines.append(
-            f"Losses are not the same in {', '.join(unequal)}: those of two networks of a pair "
-            f"differ by up to {max(apart.values()):.2g} nats per token, and {MOST_APART} count as "
-            "the same. What they have in common may differ for that reason."
         )
     if any(finding.claim.source.startswith(OURS) for finding in findings):
         lines.append(

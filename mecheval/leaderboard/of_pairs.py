@@ -101,7 +101,7 @@ def of_pairs(claim: Claim, cells: Cells, pairs: Sequence[PairReport]) -> Finding
         reasons = [reason for part in number.parts for reason in part.reasons.values()]
         reason = next(iter(reasons), f"{number.n} of {MIN_SEEDS} pairs that share no network")
         return Finding(claim, reason, number.n, "not testable", groups=groups)
-    apart = [report.losses_apart for report in _of(sides[0], _at_the_end(pairs))]
+    apart = [report.losses_apart for report in _between(sides[0], _at_the_end(pairs))]
     most = max((each for each in apart if each is not None), default=None)
     return replace(decided(claim, number, groups), losses_apart=most)
 
@@ -110,7 +110,7 @@ def _at_the_end(reports: Iterable[PairReport]) -> list[PairReport]:
     return [report for report in reports if report.identity.at_loss is None]
 
 
-def _of(sides: Sides, reports: Iterable[PairReport]) -> list[PairReport]:
+def _between(sides: Sides, reports: Iterable[PairReport]) -> list[PairReport]:
     """Return the reports of the networks of two models."""
     a, b = ({report.key for report in group.reports} for group in sides)
     return [
@@ -145,7 +145,7 @@ def _terms(
 def _numbers(
     result: str, at: str, sides: Sides, reports: Sequence[PairReport]
 ) -> dict[Networks, Number]:
-    meant = _of(sides, reports)
+    meant = _between(sides, reports)
     results = [(report, of) for report in meant for of in report.metrics if of.id == result]
     newest = max((of.version for _, of in results), default=0)
     found: dict[Networks, Number] = {}

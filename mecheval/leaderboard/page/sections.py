@@ -54,7 +54,7 @@ def claims(findings: Mapping[str, Sequence[Finding]]) -> Html:
 def _suite(name: str, found: Sequence[Finding]) -> Html:
     headers, rows = claims_table.cells(found)
     inside = [
-        tag("p", claims_table.counts(found)),
+        paragraphs([claims_table.counts(found), claims_table.losses(found)]),
         table(headers, rows, caption=f"Claims of {name}", class_="claims"),
         *(tag("p", marked(line)) for line in claims_table.legend(found)),
         bullets(marked(f"To test {', '.join(names)}: `{command}`")

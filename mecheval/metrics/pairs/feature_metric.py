@@ -80,7 +80,7 @@ class FeatureMetric(PairMetric):
             first; no more than ``n_rows`` takes.
         per_sequence: Most positions in each test sequence.
         n_rows: Rows that a dictionary is trained on; the same ones again where there are fewer.
-        width: Latents for every number of a row, which of the stream are its dimensions.
+        width: Latents for every number in a row: of the stream, for every dimension.
         k: Latents that fire at a position.
     """
 

@@ -11,7 +11,7 @@ from mecheval.reports.collection import collect
 from mecheval.reports.collection.columns import BEHAVIOUR, columns_of
 from mecheval.reports.collection.numbers import VERDICT
 from mecheval.reports.drawing.looks import Look, looks_of
-from mecheval.reports.drawing.style import text_inches
+from mecheval.reports.drawing.style import LABEL, text_inches
 from mecheval.reports.drawing.words import listed, wrapped
 from mecheval.reports.results import part_of
 from mecheval.spec import parse_spec
@@ -245,9 +245,9 @@ def titles(groups: Sequence[Group], ids: Sequence[str], inches: float) -> list[s
     found = []
     for group in groups:
         note = seeds_note(group, ids)
-        name = wrapped(group.name.row, inches, points=7)
+        name = wrapped(group.name.row, inches, points=LABEL)
         beside = f"{name} ({note})".rpartition("\n")[2]
-        apart = " " if text_inches(beside, 7) <= inches else "\n"
+        apart = " " if text_inches(beside, LABEL) <= inches else "\n"
         found.append(f"{name}{apart}({note})" if note else name)
     return found
 

@@ -29,8 +29,8 @@ FAMILY = "DejaVu Sans"
 
 STYLE: Any = {
     "font.family": FAMILY,
-    "font.size": 7,
-    "axes.titlesize": 7,
+    "font.size": LABEL,
+    "axes.titlesize": LABEL,
     "axes.titlelocation": "left",
     "axes.titlepad": 3,
     "axes.labelsize": LABEL,

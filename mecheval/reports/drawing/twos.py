@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mecheval.reports.drawing.style import text_inches
+from mecheval.reports.drawing import canvas
+from mecheval.reports.drawing.canvas import Panel, Room
+from mecheval.reports.drawing.style import LABEL, text_inches
 from mecheval.reports.drawing.words import clean, wrapped
 from mecheval.reports.levels import measured, model_of
 
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
     from mecheval.reports.results import MetricResult
 
 
-POINTS = 7
-"""The size of a panel's title."""
+ROOM = Room(left=0.45, right=0.1)  # half a number of the scale below stands beyond its end
+COLUMNS = 3
 
 
 class Seen(NamedTuple):
@@ -57,11 +59,11 @@ class Two(NamedTuple):
 
     def title_of(self, inches: float) -> str:
         """Return the title of a panel of a width, in two lines where it needs them."""
-        if text_inches(self.title, POINTS) <= inches:
+        if text_inches(self.title, LABEL) <= inches:
             return self.title
         a, b = self.names
         parts = (f"{a}:", "seeds of it") if self.same else (f"{a} and", b)
-        return "\n".join(wrapped(part, inches, points=POINTS, lines=1) for part in parts)
+        return "\n".join(wrapped(part, inches, points=LABEL, lines=1) for part in parts)
 
 
 def twos(
@@ -91,3 +93,9 @@ def twos(
         )
         for id, of in sorted(found.items())
     }
+
+
+def panels(models: Sequence[Two], height: float) -> list[Panel]:
+    """Return a panel of a height in inches for every two models, in :data:`COLUMNS` columns."""
+    inches = canvas.plot_inches(canvas.columns_of(len(models), COLUMNS), ROOM)
+    return [Panel(two.title_of(inches), height) for two in models]

@@ -15,9 +15,9 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Patch
 
 from mecheval.reports.drawing import canvas, heat
-from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.canvas import Words
 from mecheval.reports.drawing.style import SMALL
-from mecheval.reports.drawing.twos import twos
+from mecheval.reports.drawing.twos import COLUMNS, ROOM, panels, twos
 from mecheval.reports.drawing.words import clean
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from mecheval.reports.results import MetricResult
 
 AXES = ["depth_a", "depth_b"]
-COLUMNS, HEIGHT = 3, 1.25
-ROOM = Room(left=0.45, right=0.1)  # half a number of the scale below stands beyond its end
+HEIGHT = 1.25
 _DARK = 0.65  # shares of the scale from which on numbers are written in white
 
 
@@ -64,9 +63,7 @@ def _page(task: str, id: str, models: Sequence[Two]) -> Drawing:
             for share in (1.0, 0.5, 0.0)
         ],
     )  # fmt: skip
-    inches = canvas.plot_inches(canvas.columns_of(len(models), COLUMNS), ROOM)
-    panels = [Panel(two.title_of(inches), HEIGHT) for two in models]
-    drawing, axes = canvas.page(panels, said, ROOM, columns=COLUMNS)
+    drawing, axes = canvas.page(panels(models, HEIGHT), said, ROOM, columns=COLUMNS)
     for panel, (number, two) in zip(axes, enumerate(models), strict=True):
         _draw(panel, value[number], two.seen[0], scale)
     canvas.outer(axes, "depth of the second", "depth of the first")

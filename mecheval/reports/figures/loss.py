@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 
 from mecheval.reports.drawing import canvas
 from mecheval.reports.drawing.canvas import Panel, Room, Words
-from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
-from mecheval.reports.drawing.twos import POINTS, twos
+from mecheval.reports.drawing.style import COLOURS, GREY, LABEL, LIGHT
+from mecheval.reports.drawing.twos import twos
 from mecheval.reports.drawing.words import wrapped
 from mecheval.reports.levels import null_of
 
@@ -71,7 +71,7 @@ def _page(task: str, shown: dict[str, list[Two]]) -> Drawing:
         ],
     )  # fmt: skip
     inches = canvas.plot_inches(canvas.columns_of(len(shown), COLUMNS), ROOM)
-    panels = [Panel(wrapped(id, inches, points=POINTS), HEIGHT) for id in shown]
+    panels = [Panel(wrapped(id, inches, points=LABEL), HEIGHT) for id in shown]
     drawing, axes = canvas.page(panels, said, ROOM, columns=COLUMNS)
     for panel, models in zip(axes, shown.values(), strict=True):
         _draw(panel, models, look)

@@ -14,9 +14,9 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from mecheval.reports.drawing import canvas
-from mecheval.reports.drawing.canvas import Panel, Room, Words
+from mecheval.reports.drawing.canvas import Words
 from mecheval.reports.drawing.style import COLOURS, GREY, LIGHT
-from mecheval.reports.drawing.twos import twos
+from mecheval.reports.drawing.twos import COLUMNS, ROOM, panels, twos
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from mecheval.reports.results import MetricResult
 
 PROFILE = "matches"
-COLUMNS, HEIGHT = 3, 1.1
-ROOM = Room(left=0.45, right=0.1)  # half a number of the scale below stands beyond its end
+HEIGHT = 1.1
 LINES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "untrained": ("one of the two untrained", {"color": GREY, "linestyle": "--"}),
     "same_network": ("two dictionaries of one network", {"color": COLOURS[1]}),
@@ -60,9 +59,7 @@ def _page(task: str, id: str, models: Sequence[Two]) -> Drawing:
         "pairs of networks.",
         [Line2D([], [], **look, label=label) for label, look in LINES.values()],
     )
-    inches = canvas.plot_inches(canvas.columns_of(len(models), COLUMNS), ROOM)
-    panels = [Panel(two.title_of(inches), HEIGHT) for two in models]
-    drawing, axes = canvas.page(panels, said, ROOM, columns=COLUMNS)
+    drawing, axes = canvas.page(panels(models, HEIGHT), said, ROOM, columns=COLUMNS)
     for panel, two in zip(axes, models, strict=True):
         _draw(panel, two)
     top = max(panel.get_ylim()[1] for panel in axes)
