@@ -75,10 +75,10 @@ def read_json(path: Path) -> Any:
         ValueError: It is no JSON, or holds what JSON or UTF-8 cannot: NaN, numbers out of range,
             half of a surrogate pair; or it is nested too deeply.
     """
-    return _content(read_bytes(path))
+    return content_of(read_bytes(path))
 
 
-def _content(data: bytes) -> Any:
+def content_of(data: bytes) -> Any:
     """Return the content of JSON; raise as :func:`read_json` does."""
     try:
         content = json.loads(data, parse_constant=_refuse)
@@ -186,7 +186,7 @@ def _read(path: Path, kinds: Sequence[type[Record]], *, verify: bool) -> Record:
     problem, advice, report = "", "", None
     try:
         data = read_bytes(path)
-        content = _content(data)
+        content = content_of(data)
         problem, report = _parsed(content, kinds)
         if not problem and verify:
             problem = digest_problem(content, data)

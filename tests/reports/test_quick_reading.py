@@ -9,7 +9,7 @@ from synthetic_reports import synthetic
 
 from mecheval.reports.canonical import digest_of, digest_of_json
 from mecheval.reports.files import dumps, sealed
-from mecheval.reports.reading import DEEPEST, _content, _is_plain
+from mecheval.reports.reading import DEEPEST, _is_plain, content_of
 
 
 def test_a_digest_is_that_of_what_the_file_holds() -> None:
@@ -37,4 +37,4 @@ def test_what_may_be_refused_is_looked_at(text: str) -> None:
 def test_brackets_in_texts_are_no_depth() -> None:
     text = json.dumps({"a": 100 * "[{", 'b"\\': [1, 2.5]})
     assert _is_plain(text.encode())
-    assert _content(text.encode()) == json.loads(text)
+    assert content_of(text.encode()) == json.loads(text)
