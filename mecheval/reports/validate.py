@@ -167,7 +167,7 @@ def _size(name: str, content: dict[str, Any], path: Path) -> Check:
 
 
 def _digest(name: str, content: dict[str, Any], path: Path) -> Check:
-    problem = digest_problem(content)
+    problem = digest_problem(content, read_bytes(path))
     if content.get("digest") is None and not problem:
         return Check(name, None, "the report was written before there was one")
     return Check(name, not problem, f"the report {problem}" if problem else "")
