@@ -50,6 +50,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def modified_ns(path: Path) -> int | None:
+    """Return when a file or the list of a folder last changed; None where there is neither."""
+    try:
+        return path.stat().st_mtime_ns
+    except (OSError, ValueError):
+        return None
+
+
 def cache_folder() -> Path:
     """Return ``MECHEVAL_CACHE``, or the platform's cache folder for mecheval."""
     from platformdirs import user_cache_path

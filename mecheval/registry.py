@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -29,7 +30,8 @@ from mecheval.text.hints import hint_for_name
 from mecheval.text.naming import check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Hashable, Iterable, Iterator
+    from importlib.metadata import EntryPoint
 
 _declared: dict[tuple[Kind, str, str], Any] = {}
 
@@ -158,9 +160,26 @@ def _folder(folder: Path, package: str, *, prefix: str, rooms: bool = True) -> I
             yield from _folder(path, f"{package}.{path.name}", prefix=inner, rooms=rooms)
 
 
+@lru_cache(maxsize=1)
+def _entry_points(_: Hashable) -> dict[Kind, list[EntryPoint]]:
+    """Return the entry points of every kind; packages are files to read, hundreds of them.
+
+    Args:
+        _: What is installed, as :func:`_installed` says.
+    """
+    points = entry_points()
+    return {kind: list(points.select(group=f"mecheval.{kind}s")) for kind in KINDS}
+
+
+def _installed() -> Hashable:
+    """Return what changes where a package is installed or removed: its folder is in one of these."""
+    folders = [Path(entry).absolute() for entry in sys.path]
+    return tuple((folder, paths.modified_ns(folder)) for folder in folders)
+
+
 def _plugins() -> Iterator[Entry]:
-    for kind in KINDS:
-        for point in entry_points(group=f"mecheval.{kind}s"):
+    for kind, points in _entry_points(_installed()).items():
+        for point in points:
             distribution = point.dist.name if point.dist else None
             path = _source_of(point.module)
             if path is None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from installing import ROOT
+
+from mecheval.registry import Registry
 
 pytest.importorskip("hatchling", reason="building needs the extra 'test'")
 pytest.importorskip("pip", reason="installing needs pip")
@@ -138,3 +141,19 @@ def test_the_same_name_twice_is_a_broken_row(tmp_path: Path) -> None:
         declare(tmp_path, name, f"[mecheval.tasks]\nsame = {name}\n")
     rows = listed(tmp_path, tmp_path, "tasks")
     assert "declared twice" in str(rows["same/flipflop"]["summary"])
+
+
+def test_what_is_installed_meanwhile_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def has_it() -> bool:
+        return any(entry.name == "late/flipflop" for entry in Registry().entries("task"))
+
+    assert not has_it()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not has_it()
+    (tmp_path / "late.py").write_text((PACKAGE / "acme_mech" / "tasks.py").read_text())
+    declare(tmp_path, "late", "[mecheval.tasks]\nlate = late\n")
+    assert has_it()
+    shutil.rmtree(tmp_path / "late-1.0.dist-info")
+    assert not has_it()
