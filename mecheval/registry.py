@@ -172,7 +172,7 @@ def _entry_points(_: Hashable) -> dict[Kind, list[EntryPoint]]:
 
 
 def _installed() -> Hashable:
-    """Return what changes where a package is installed or removed: its folder is in one of these."""
+    """Return what changes where a package is installed or removed: it is in one of these."""
     folders = [Path(entry).absolute() for entry in sys.path]
     return tuple((folder, paths.modified_ns(folder)) for folder in folders)
 

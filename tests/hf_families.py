@@ -22,6 +22,12 @@ FAMILIES = (
 )  # fmt: skip
 """Families that are tested one by one; `mecheval doctor --families` measures all that there are."""
 
+ALWAYS = (
+    "gpt2", "gpt_neox", "llama", "gemma2", "bloom", "mixtral", "bert", "mamba", "mamba2", "rwkv",
+    "xlstm", "recurrent_gemma", "jamba", "zamba2", "falcon_h1", "qwen3_next",
+)  # fmt: skip
+"""One of every kind among them: how positions are told, what beside attention there is."""
+
 OWN: dict[str, dict[str, Any]] = {
     "recurrent_gemma": {"num_key_value_heads": 4},
     "jamba": {"num_hidden_layers": 4},

@@ -243,7 +243,7 @@ def test_a_full_disk_is_exit_3(run, tiny_disk, left):
 def test_a_terminal_shows_the_cell_its_stage_and_its_accuracy(tmp_path):
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "mecheval", "run", "-m", "lstm", "-t", "parity"]
-    command += ["--recipe", "steps=200,check_every=20,stop_at=1.5", *BRIEF, "-o", str(tmp_path)]
+    command += ["--recipe", "steps=60,check_every=20,stop_at=1.5", *BRIEF, "-o", str(tmp_path)]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "NO_COLOR": "1"}
     process = subprocess.Popen(command, stderr=theirs, stdout=subprocess.PIPE, env=environment)
     os.close(theirs)
@@ -262,7 +262,7 @@ def test_a_terminal_shows_the_cell_its_stage_and_its_accuracy(tmp_path):
     assert process.returncode == 0
     assert "parity lstm seed 0" in text
     assert "train" in text
-    assert re.search(r"\d+0/200", text)
+    assert re.search(r"\d+0/60", text)
     assert "acc 0." in text
     assert "\x1b[3" not in text, "NO_COLOR"
     assert b"\n\n| Model" in out

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from crossings import mostly_slow
 from hf_families import is_new, reads_long_texts
 from torch import nn
 
@@ -34,7 +35,7 @@ def replacing(
     return only(family)
 
 
-@pytest.mark.parametrize("name", ["llama", "mamba"])
+@pytest.mark.parametrize("name", mostly_slow(["llama", "mamba"], always=["mamba"]))
 def test_what_comes_apart(name: str) -> None:
     family = only(name)
     assert family.layers == 2

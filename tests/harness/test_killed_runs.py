@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from crossings import mostly_slow
 from harness_runs import BRIEF, ENDLESS, alive, numbers
 
 import mecheval
@@ -38,6 +39,7 @@ class Stuck(Parity):
         return super().sample(rng, n, length)
 '''
 
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR2, 143)]
 GRID = ("-m", "lstm", "-t", "parity,z6", "-s", "0-1", "--recipe", "steps=20", *BRIEF)
 
 
@@ -95,7 +97,7 @@ def test_workers_end_with_their_parent_even_while_they_hang(start, tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR2, 143)],
+    mostly_slow(SIGNALS, always=SIGNALS[:2]),
     ids=["ctrl-c", "sigterm", "sigusr2"],
 )
 def test_an_interrupt_stops_at_once_and_keeps_what_is_finished(start, tmp_path, number, code):

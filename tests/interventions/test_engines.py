@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from crossings import mostly_slow
 
 import mecheval
 from mecheval.errors import UsageError
@@ -29,6 +30,8 @@ NAMES = [
     "mamba2[rotation=true]", "deltanet[eigenvalues=[-1,1]]", "deltaproduct[eigenvalues=[-1,1]]",
     "hyena",
 ]  # fmt: skip
+FEW = ["transformer", "mamba", "lstm", "hyena"]
+READ = ["some read early", "all read last"]
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
 
 
@@ -42,7 +45,7 @@ def tensors(model) -> tuple[str, ...]:
     return tuple(dict.fromkeys(site.component for site in model.taps()))
 
 
-@pytest.fixture(params=["some read early", "all read last"])
+@pytest.fixture(params=READ)
 def pairs(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     early = request.param == "some read early"
@@ -59,8 +62,13 @@ def pairs(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("readout", ["logit_difference", "log_prob"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "readout"),
+    mostly_slow(
+        itertools.product(NAMES, ["logit_difference", "log_prob"]),
+        always=[*((name, "logit_difference") for name in NAMES), ("mamba", "log_prob")],
+    ),
+)
 def test_tails_equal_hooks_at_every_site(name, readout, pairs) -> None:
     model = build(name)
     how = {"components": tensors(model), "readout": readout}
@@ -108,7 +116,8 @@ def test_memory_is_that_of_one_position(pairs) -> None:
         recovery_grid(build("transformer", 1), **pairs, components=["state"], span=2)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("pairs", mostly_slow(READ, always=READ[1:]), indirect=True)
+@pytest.mark.parametrize("name", mostly_slow(NAMES, always=FEW))
 def test_the_memory_of_a_pass_does_not_change_the_result(name, pairs) -> None:
     model = build(name)
     how = {"components": (*tensors(model), *MEMORY), "engine": "tails"}
@@ -149,6 +158,7 @@ def stepped_on(model, pairs, state, position: int) -> np.ndarray:
     return values_B
 
 
+@pytest.mark.parametrize("pairs", mostly_slow(READ, always=READ[:1]), indirect=True)
 @pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
 def test_swapped_memory_equals_a_run_step_by_step(name, pairs) -> None:
@@ -184,6 +194,7 @@ def test_what_is_written_carries_all_of_a_layer_with_one_layer(name, pairs) -> N
         assert (grid.component("write")[0, : changed[b], b] == grid.corrupted[b]).all()
 
 
+@pytest.mark.parametrize("pairs", mostly_slow(READ, always=READ[:1]), indirect=True)
 @pytest.mark.parametrize("name", NAMES)
 def test_frozen_memory_leaves_one_path(name, pairs) -> None:
     """With one layer nothing is frozen; with more, the total effect is another one."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hf_families import FAMILIES, build, is_new, known_here
+from crossings import mostly_slow
+from hf_families import ALWAYS, FAMILIES, build, is_new, known_here
 
 from mecheval.errors import UsageError
 from mecheval.interventions import recovery_grid
@@ -94,7 +95,7 @@ def agrees(model: WrappedModel, asked: dict[str, np.ndarray], tolerance: float) 
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", mostly_slow(FAMILIES, always=ALWAYS))
 def test_every_family(family: str) -> None:
     known_here(family)
     single = ONLY_SINGLE if is_new() else ONLY_SINGLE | ONLY_SINGLE_BEFORE_5

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from circuit_subjects import checkpoint, subject_of
+from crossings import mostly_slow
 from retrieval_subjects import RECALL, planted, results, trained
 
 from mecheval.errors import UsageError
@@ -83,8 +84,21 @@ PLANTED = [
     ("planted/two-ways[gain=5.0]", "mixed", "several"),
 ]
 
+ALWAYS = (
+    "planted/induction", "planted/induction[carrier=convolution,noise=0.2]",
+    "planted/induction[layers=6,halves=both,carrier=convolution,sharpness=3.0,rotated=2]",
+    "planted/mamba-recall", "planted/mamba-recall[shift=1,rotated=2]",
+    "planted/mamba-recall[layers=2,halves=true]",
+    "planted/mamba-recall[layers=6,halves=true,shift=1]", "planted/mamba2-recall",
+    "planted/lstm-recall[layers=6]", "planted/lstm-recall[sharpness=6.0]", "planted/two-ways",
+)  # fmt: skip
+"""At least one of every answer."""
 
-@pytest.mark.parametrize(("model", "retrieval", "binding"), PLANTED)
+
+@pytest.mark.parametrize(
+    ("model", "retrieval", "binding"),
+    mostly_slow(PLANTED, always=[row for row in PLANTED if row[0] in ALWAYS]),
+)
 def test_planted_models(model: str, retrieval: str, binding: str) -> None:
     rules = (mechanism_rule, binding_rule)
     for result, verdict, rule in zip(answers(model), (retrieval, binding), rules, strict=True):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from circuit_subjects import checkpoint, subject_of
+from crossings import mostly_slow
 from hf_families import build, is_new
 from test_patching import pairs_of
 from test_retrieval_invariants import ARCHITECTURES
@@ -33,6 +34,13 @@ TASKS = {"ar[keys=12,values=12,pairs=6]": "key", "parity": None}
 N_PAIRS = 10
 LEAST_GAP = 1e-6
 FAMILIES = ("hf-llama", "hf-gpt_neox", "hf-gptj", "hf-mamba")
+
+CROSSED = [(name, layers) for name in (*ARCHITECTURES, *FAMILIES) for layers in (1, 2)]
+ALWAYS = [
+    *((name, 2) for name in ("transformer", "mamba", "lstm", "gated_deltanet", "hyena", "hybrid")),
+    ("based", 1), ("hf-gptj", 2), ("hf-mamba", 1),
+]  # fmt: skip
+"""Attention, scans, gates, rules, convolutions, two kinds in one; and checkpoints."""
 
 ATTENTION, CONVOLUTION = Anatomy(), Anatomy(reach=3, recent=True, remembers=False)
 MAMBA, LSTM = Anatomy(reach=4, recent=True), Anatomy(gated=True)
@@ -174,8 +182,7 @@ def places_of(differs_TP: np.ndarray, readout_P: np.ndarray) -> dict[str, np.nda
     }
 
 
-@pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("name", [*ARCHITECTURES, *FAMILIES])
+@pytest.mark.parametrize(("name", "layers"), mostly_slow(CROSSED, always=ALWAYS))
 def test_marked_cells_are_what_they_must_be(name: str, layers: int) -> None:
     for task in TASKS:
         for component, (value_LTP, known_LTP) in patched(name, layers, task)[0].items():
@@ -184,8 +191,10 @@ def test_marked_cells_are_what_they_must_be(name: str, layers: int) -> None:
             assert off < (1e-4 if name == "hf-mamba" else 1e-6), (task, component)
 
 
-@pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    mostly_slow([row for row in CROSSED if row[0] in ARCHITECTURES], always=ALWAYS[:-2]),
+)
 def test_cells_that_are_the_same_in_all_pairs_are_marked(name: str, layers: int) -> None:
     open_cells = defaultdict(list)
     for task in TASKS:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from hf_families import FAMILIES, build, is_new, known_here
+from crossings import mostly_slow
+from hf_families import ALWAYS, FAMILIES, build, is_new, known_here
 from plain_modules import Recurrent
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -260,7 +261,7 @@ def check_model_apart(model: SequenceModel, tolerance: float) -> None:
     )
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, *VARIANTS, *OWN])
+@pytest.mark.parametrize("name", [*mostly_slow(FAMILIES, always=ALWAYS), *VARIANTS, *OWN])
 def test_parts_do_what_the_whole_does(name: str) -> None:
     """Whatever comes apart does so exactly, and whatever does not says at which layer and why."""
     family, changes = VARIANTS.get(name, (name, {}))
@@ -282,7 +283,7 @@ def test_parts_do_what_the_whole_does(name: str) -> None:
             check_edits(model, index, 4 + index, 1e-9)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", mostly_slow(FAMILIES, always=ALWAYS))
 def test_blocks_called_one_by_one_are_the_model(family: str) -> None:
     """Rows of other runs, in another order, with another stream before one of the blocks."""
     model = wrapped(family)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hf_families import FAMILIES, build, is_new, known_here, reads_long_texts
+from crossings import mostly_slow
+from hf_families import ALWAYS, FAMILIES, build, is_new, known_here, reads_long_texts
 from plain_modules import Attention, Nested, Recurrent
 from torch import Tensor, nn
 
@@ -25,7 +26,7 @@ STATE_SPACE = {"mamba", "mamba2", "jamba"}
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", mostly_slow(FAMILIES, always=ALWAYS))
 def test_contract_of_a_family(family: str) -> None:
     known_here(family)
     model = WrappedModel(build(family))

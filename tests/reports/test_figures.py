@@ -10,6 +10,7 @@ import matplotlib as mpl
 import matplotlib.figure
 import numpy as np
 import pytest
+from crossings import mostly_slow
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.patches import Rectangle
@@ -104,7 +105,7 @@ def test_a_figure_is_a_file_that_nothing_else_names() -> None:
     assert drawn == set(ALL) - OF_PAIRS
 
 
-@pytest.mark.parametrize("kind", figures.FORMATS)
+@pytest.mark.parametrize("kind", mostly_slow(figures.FORMATS, always=["svg"]))
 def test_pictures_are_the_same_bytes_twice(kind: str) -> None:
     reports = [exchanged(snapshots(retrieval()), EARLY, USED), synthetic("lstm")]
     reports.append(exchanged(synthetic("lstm", seed=1), LATE, USED))

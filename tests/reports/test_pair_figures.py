@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from crossings import mostly_slow
 from matplotlib.collections import QuadMesh
 from matplotlib.patches import StepPatch
 from picture_places import check_places
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mecheval.reports.pair import PairReport
 
 PUBLISHED = Path(__file__).parents[2] / "leaderboards" / "results" / "pairs" / "text@1"
+LONG = ["transformer[width=128]", "x" * 90, "hf:/a/" + "long/" * 20]
 MODELS = ("lstm", "mamba")
 CELLS = {(model, seed): synthetic(model, seed=seed) for model in MODELS for seed in range(2)}
 SPREAD = {"lstm": [0.0, 0.25, 0.75], "mamba": [0.5, 0.5, 0.0], "both": [0.2, 0.3, 0.5]}
@@ -72,7 +74,7 @@ def test_features_matched_beside_their_null_and_their_skyline() -> None:
     assert len({each.get_ylim() for each in axes}) == 1
 
 
-@pytest.mark.parametrize("name", ["transformer[width=128]", "x" * 90, "hf:/a/" + "long/" * 20])
+@pytest.mark.parametrize("name", mostly_slow(LONG, always=LONG[-1:]))
 def test_nothing_is_written_over_the_edge_or_over_something_else(name: str) -> None:
     """Of the published pairs, with another name for one of their models."""
     reports = load_pairs(PUBLISHED)
