@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from mecheval.checks import all_passed
 from mecheval.reports.collection import Collection, Pairs, load_pairs, load_results
 from mecheval.reports.schema import Report
-from mecheval.reports.validate import validate_file
+from mecheval.reports.validate import checks_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mecheval.reports.identity import ModelPart
     from mecheval.reports.pair import PairReport
+    from mecheval.reports.reading import AnyFile
 
 
 def admit(root: Path) -> Collection:
@@ -30,9 +31,9 @@ def admit_pairs(root: Path) -> Pairs:
     return load_pairs(root, judge=_reason)
 
 
-def _reason(report: Report | PairReport, path: Path) -> str | None:
+def _reason(file: AnyFile) -> str | None:
     """Say why a finished report does not count; None if it does."""
-    return reason_of(report) or _invalid(path)
+    return reason_of(file.report) or _invalid(file)
 
 
 def reason_of(report: Report | PairReport) -> str | None:
@@ -55,9 +56,9 @@ def _of_weights(model: ModelPart) -> str | None:
     return None
 
 
-def _invalid(path: Path) -> str | None:
+def _invalid(file: AnyFile) -> str | None:
     """Say which check a file fails."""
-    checks = validate_file(path)
+    checks = checks_of(file)
     if all_passed(checks):
         return None
     failed = next(check for check in checks if check.passed is False)

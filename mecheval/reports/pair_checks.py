@@ -9,26 +9,24 @@ from mecheval.checks import Check
 from mecheval.escape import quoted
 from mecheval.reports.files import pair_key, pair_path, place_of
 from mecheval.reports.label_checks import differing
-from mecheval.reports.pair import PairReport
 from mecheval.reports.sense import problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from mecheval.reports.identity import TaskIdentity
-    from mecheval.reports.pair import PairSide
+    from mecheval.reports.pair import PairReport, PairSide
+    from mecheval.reports.reading import PairFile
 
 
-def _key(name: str, content: dict[str, Any], path: Path) -> Check:
-    expected = pair_key(PairReport.model_validate(content).identity)
-    holds = content["key"] == expected
-    detail = f"the key is {content['key']}, the hash of the identity is {expected}"
-    return Check(name, holds, "" if holds else detail)
+def _key(name: str, file: PairFile) -> Check:
+    expected, key = pair_key(file.report.identity), file.report.key
+    detail = f"the key is {key}, the hash of the identity is {expected}"
+    return Check(name, key == expected, "" if key == expected else detail)
 
 
-def _sides(name: str, content: dict[str, Any], path: Path) -> Check:
-    report = PairReport.model_validate(content)
-    found = []
+def _sides(name: str, file: PairFile) -> Check:
+    report, found = file.report, []
     if not report.identity.a < report.identity.b:
         found.append("the first cell's key is not the smaller one")
     for side in report.sides:
@@ -57,20 +55,20 @@ def _misnamed(
     yield from differing(name, label, arguments)
 
 
-def _status(name: str, content: dict[str, Any], path: Path) -> Check:
-    found = []
-    if (content["status"] == "error") != (content.get("error") is not None):
-        found.append(f"status is {content['status']!r}, but error says otherwise")
-    if content["status"] == "success" and not content.get("metrics"):
+def _status(name: str, file: PairFile) -> Check:
+    report, found = file.report, []
+    if (report.status == "error") != (report.error is not None):
+        found.append(f"status is {report.status!r}, but error says otherwise")
+    if report.status == "success" and not report.metrics:
         found.append("status is 'success', but there are no metrics")
-    limits = [side["labels"].get("run", {}).get("limit") for side in content["sides"]]
-    if content["partial"] != any(limit is not None for limit in limits):
+    limits = [side.labels.run.get("limit") for side in report.sides]
+    if report.partial != any(limit is not None for limit in limits):
         found.append("partial and the limits of the cells contradict each other")
     return Check.of(name, found)
 
 
-def _metrics(name: str, content: dict[str, Any], path: Path) -> Check:
-    report = PairReport.model_validate(content)
+def _metrics(name: str, file: PairFile) -> Check:
+    report = file.report
     found = list(problems(report.metrics))
     if report.identity.at_loss is None and not all(side.learned for side in report.sides):
         found += [
@@ -81,8 +79,8 @@ def _metrics(name: str, content: dict[str, Any], path: Path) -> Check:
     return Check.of(name, found)
 
 
-def _artefacts(name: str, content: dict[str, Any], path: Path) -> Check:
-    used = PairReport.model_validate(content).artefacts
+def _artefacts(name: str, file: PairFile) -> Check:
+    used = file.report.artefacts
     if used is None:
         return Check(name, None, "its numbers are from the reports of its cells alone")
     found = []
@@ -100,10 +98,10 @@ def _artefacts(name: str, content: dict[str, Any], path: Path) -> Check:
     return Check.of(name, found)
 
 
-def _place(name: str, content: dict[str, Any], path: Path) -> Check:
+def _place(name: str, file: PairFile) -> Check:
+    path, report = file.path, file.report
     if not path.name.startswith("seed"):
         return Check(name, None, f"a file named {quoted(path.name)} is not in a folder of results")
-    report = PairReport.model_validate(content)
     cells = [_place_of(report, side) for side in report.sides]
     expected = pair_path(cells[0], cells[1], Path(), pair_key(report.identity))
     fits = path.resolve().parts[-len(expected.parts) :] == expected.parts
@@ -114,7 +112,7 @@ def _place_of(report: PairReport, side: PairSide) -> Path:
     return place_of(Path(), side.model, side.task or report.task, side.seed, side.labels)
 
 
-CHECKS: dict[str, Callable[[str, dict[str, Any], Path], Check]] = {
+CHECKS: dict[str, Callable[[str, PairFile], Check]] = {
     "key is the hash of the identity": _key,
     "the sides are those of the identity": _sides,
     "status fits": _status,

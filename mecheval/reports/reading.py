@@ -12,8 +12,10 @@ import json
 import math
 import re
 import stat
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeAlias, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
@@ -23,6 +25,7 @@ from mecheval.escape import quoted
 from mecheval.reports.canonical import digest_of, digest_of_json
 from mecheval.reports.content import SCHEMA
 from mecheval.reports.pair import PAIR_SCHEMA, PairReport
+from mecheval.reports.results import Record
 from mecheval.reports.schema import Report
 from mecheval.text.allowed import refused
 from mecheval.text.hints import about_file
@@ -30,7 +33,8 @@ from mecheval.text.hints import about_file
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mecheval.reports.results import Record
+
+R = TypeVar("R", bound=Record)
 
 MOST_BYTES = 64_000_000
 """Largest file that is read; a report has a thousandth of it."""
@@ -159,6 +163,49 @@ class ReportError(UsageError):
         self.problem = problem
 
 
+@dataclass(frozen=True)
+class ReportFile(Generic[R]):
+    """A report, and the file that it is in.
+
+    Attributes:
+        path: The file.
+        data: Its bytes.
+        content: What they say, as JSON.
+        report: The same as a report.
+        exact: Whether every value is of its field's type as it stands: none had to be turned into
+            another, such as a text into a number.
+    """
+
+    path: Path
+    data: bytes
+    content: dict[str, Any]
+    report: R
+    exact: bool
+
+    @classmethod
+    def of(cls, path: Path, data: bytes, content: Any, model: type[R]) -> ReportFile[R]:
+        """Take a file's content as a report.
+
+        Raises:
+            ValidationError: It is none.
+        """
+        try:
+            report = model.model_validate_json(data, strict=True)
+            return cls(path, data, content, report, exact=True)
+        except ValidationError:
+            return cls(path, data, content, model.model_validate(content), exact=False)
+
+    @cached_property
+    def digest_problem(self) -> str:
+        """Say that values do not fit their digest, or that it was taken away; else nothing."""
+        return digest_problem(self.content, self.data)
+
+
+CellFile: TypeAlias = ReportFile[Report]
+PairFile: TypeAlias = ReportFile[PairReport]
+AnyFile: TypeAlias = CellFile | PairFile
+
+
 def read_report(path: Path | str, *, verify: bool = False) -> Report:
     """Read a report.
 
@@ -169,42 +216,45 @@ def read_report(path: Path | str, *, verify: bool = False) -> Report:
     Raises:
         ReportError: There is no such file, or it is not a report; names the file and the field.
     """
-    return _read(Path(path), (Report,), verify=verify)  # type: ignore[return-value] - of that class
+    return read_file(path, Report, verify=verify).report
 
 
 def read_pair(path: Path | str, *, verify: bool = False) -> PairReport:
     """Read the report of a pair; as :func:`read_report`."""
-    return _read(Path(path), (PairReport,), verify=verify)  # type: ignore[return-value]
+    return read_file(path, PairReport, verify=verify).report
 
 
 def read_either(path: Path | str, *, verify: bool = False) -> Report | PairReport:
     """Read the report of a cell or of a pair, whichever it says to be; as :func:`read_report`."""
-    return _read(Path(path), (Report, PairReport), verify=verify)  # type: ignore[return-value]
+    return read_file(path, Report, PairReport, verify=verify).report
 
 
-def _read(path: Path, kinds: Sequence[type[Record]], *, verify: bool) -> Record:
-    problem, advice, report = "", "", None
+def read_file(path: Path | str, *kinds: type[R], verify: bool = False) -> ReportFile[R]:
+    """Read a report of one of several kinds together with its file; as :func:`read_report`."""
+    path, advice, found = Path(path), "", None
     try:
         data = read_bytes(path)
         content = content_of(data)
-        problem, report = _parsed(content, kinds)
-        if not problem and verify:
-            problem = digest_problem(content, data)
+        problem, found = _found(path, data, content, kinds)
+        if found is not None and verify:
+            problem = found.digest_problem
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
     except ValueError as error:
         problem, advice = about_file(path) or (f"is not whole JSON ({error})", _ADVICE)
-    if problem:
+    if problem or found is None:
         what = "file" if advice else "report"
         raise ReportError(f"The {what} {path} {problem}. {advice}".rstrip(), problem)
-    return report  # type: ignore[return-value] - there is one where there is no problem
+    return found
 
 
 _KINDS = {SCHEMA: "a single model", PAIR_SCHEMA: "a pair of models"}
 """What every kind of report is of."""
 
 
-def _parsed(content: Any, kinds: Sequence[type[Record]]) -> tuple[str, Any]:
+def _found(
+    path: Path, data: bytes, content: Any, kinds: Sequence[type[R]]
+) -> tuple[str, ReportFile[R] | None]:
     """Return what is wrong with a report, or an empty string and the report."""
     asked = {kind.model_fields["schema_"].default: kind for kind in kinds}
     schema = content.get("schema") if isinstance(content, dict) else None
@@ -216,7 +266,7 @@ def _parsed(content: Any, kinds: Sequence[type[Record]]) -> tuple[str, Any]:
         found = f"schema {quoted(schema)}" if schema else "no field 'schema'"
         return f"has {found}; this version of mecheval reads {expected}", None
     try:
-        return "", asked[schema].model_validate(content)
+        return "", ReportFile.of(path, data, content, asked[schema])
     except ValidationError as error:
         return first_problem(error), None
 

@@ -14,15 +14,14 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import relevance
 from pydantic import ValidationError
 
-from mecheval.checks import Check
+from mecheval.checks import Check, all_passed
 from mecheval.escape import line, quoted
 from mecheval.reports import pair_checks, schema_file
 from mecheval.reports.content import SCHEMA
 from mecheval.reports.files import cell_key, report_path
 from mecheval.reports.pair import PAIR_SCHEMA
-from mecheval.reports.reading import content_of, digest_problem, first_problem, read_bytes
-from mecheval.reports.results import BEHAVIOUR, MetricResult
-from mecheval.reports.schema import Identity
+from mecheval.reports.reading import ReportFile, content_of, first_problem, read_bytes
+from mecheval.reports.results import BEHAVIOUR
 from mecheval.reports.sense import problems
 
 if TYPE_CHECKING:
@@ -30,7 +29,13 @@ if TYPE_CHECKING:
 
     from jsonschema.exceptions import ValidationError as SchemaError
 
+    from mecheval.reports.pair import PairReport
+    from mecheval.reports.reading import AnyFile, CellFile
+    from mecheval.reports.schema import Report
+
 MAX_BYTES = 1_000_000
+_WHOLE = "whole JSON without NaN"
+_WHOLE_ONE = (Check(_WHOLE, True),)
 _DEPENDENT = "the file does not follow the schema"
 
 
@@ -41,50 +46,54 @@ def validate_file(path: Path | str) -> list[Check]:
         One result per property; when the file cannot be read or does not follow the schema, the
         properties that need it do not apply.
     """
+    return validated(path)[0]
+
+
+def validated(path: Path | str) -> tuple[list[Check], Report | PairReport | None]:
+    """Check a report file; return the report as well, where all checks pass."""
     path = Path(path)
-    data, content, problem = _read(path)
-    checks = [Check("whole JSON without NaN", not problem, problem)]
+    try:
+        data = read_bytes(path)
+        content = content_of(data)
+    except OSError as error:
+        problem = f"the file cannot be read ({error.strerror})"
+        return _ending([Check(_WHOLE, False, problem)], SCHEMA), None
+    except ValueError as error:
+        return _ending([Check(_WHOLE, False, str(error))], SCHEMA), None
     schema = _schema_of(content)
-    if not problem:
-        accepted = _is_accepted(data, content, schema)
-        problem = "" if accepted else _schema_problem(content, schema)
-        checks.append(Check(f"follows {schema}", not problem, problem))
+    try:
+        file = ReportFile.of(path, data, content, schema_file.model_of(schema))
+    except ValidationError as error:
+        # JSON Schema cannot say all: arrays of another shape than their axes, axes named twice.
+        problem = _schema_problem(content, schema) or f"the report {first_problem(error)}"
+        return _ending([*_WHOLE_ONE, Check(f"follows {schema}", False, problem)], schema), None
+    checks = checks_of(file)
+    return checks, file.report if all_passed(checks) else None
+
+
+def checks_of(file: AnyFile) -> list[Check]:
+    """Check a report that was read from a file; as :func:`validate_file`."""
+    schema = _schema_of(file.content)
+    # The schema was made from the models: what they take as it stands follows it, but for the one
+    # field with a default that must be written. Asking them takes a hundredth of the time. What
+    # they take otherwise may follow it as well (1.0 is an integer there), so the schema decides.
+    follows = file.exact and file.content.get("schema") == schema
+    problem = "" if follows else _schema_problem(file.content, schema)
+    checks = [*_WHOLE_ONE, Check(f"follows {schema}", not problem, problem)]
     if problem:
-        return [*checks, *(Check(name, None, _DEPENDENT) for name in _CHECKS[schema])]
-    for name, check in _CHECKS[schema].items():
-        checks.append(check(name, content, path))
-    return checks
+        return _ending(checks, schema)
+    return checks + [check(name, file) for name, check in _CHECKS[schema].items()]
+
+
+def _ending(checks: list[Check], schema: str) -> list[Check]:
+    """Add the properties that cannot be looked at where the last check failed."""
+    return [*checks, *(Check(name, None, _DEPENDENT) for name in _CHECKS[schema])]
 
 
 def _schema_of(content: Any) -> str:
     """Return the schema that a file is held to: that of a cell unless it says that it is a pair."""
     is_pair = isinstance(content, dict) and content.get("schema") == PAIR_SCHEMA
     return PAIR_SCHEMA if is_pair else SCHEMA
-
-
-def _read(path: Path) -> tuple[bytes, Any, str]:
-    try:
-        data = read_bytes(path)
-        return data, content_of(data), ""
-    except OSError as error:
-        return b"", None, f"the file cannot be read ({error.strerror})"
-    except ValueError as error:
-        return b"", None, str(error)
-
-
-def _is_accepted(data: bytes, content: Any, schema: str) -> bool:
-    """Say whether the models take a file as it is, without any value being turned into another.
-
-    What they take follows the schema, which was made from them, and this takes a hundredth of the
-    time. What they refuse may still follow it (``1.0`` is an integer there), so the schema decides.
-    """
-    if not isinstance(content, dict) or content.get("schema") != schema:
-        return False  # the only field with a default that must be written
-    try:
-        schema_file.model_of(schema).model_validate_json(data, strict=True)
-    except ValidationError:
-        return False
-    return True
 
 
 @lru_cache
@@ -95,18 +104,9 @@ def _validator(schema: str) -> Draft202012Validator:
 def _schema_problem(content: Any, schema: str) -> str:
     errors = sorted(_validator(schema).iter_errors(content), key=relevance)
     if not errors:
-        return _further_problem(content, schema)
+        return ""
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return _sentence(errors[-1]) + more
-
-
-def _further_problem(content: Any, schema: str) -> str:
-    """Say what JSON Schema cannot: arrays of another shape than their axes, names of axes twice."""
-    try:
-        schema_file.model_of(schema).model_validate(content)
-    except ValidationError as error:
-        return f"the report {first_problem(error)}"
-    return ""
 
 
 def _sentence(error: SchemaError) -> str:
@@ -118,38 +118,36 @@ def _sentence(error: SchemaError) -> str:
     return f"{line(where).removeprefix('.') or 'the report'}: {shown}"
 
 
-def _key(name: str, content: dict[str, Any], path: Path) -> Check:
-    expected = cell_key(Identity.model_validate(content["identity"]))
-    detail = f"the key is {content['key']}, the hash of the identity is {expected}"
-    holds = content["key"] == expected
-    return Check(name, holds, "" if holds else detail)
+def _key(name: str, file: CellFile) -> Check:
+    expected, key = cell_key(file.report.identity), file.report.key
+    detail = f"the key is {key}, the hash of the identity is {expected}"
+    return Check(name, key == expected, "" if key == expected else detail)
 
 
-def _status(name: str, content: dict[str, Any], path: Path) -> Check:
-    found = []
-    if (content["status"] == "error") != (content.get("error") is not None):
-        found.append(f"status is {content['status']!r}, but error says otherwise")
-    if content["partial"] != (content["identity"].get("limit") is not None):
+def _status(name: str, file: CellFile) -> Check:
+    report, found = file.report, []
+    if (report.status == "error") != (report.error is not None):
+        found.append(f"status is {report.status!r}, but error says otherwise")
+    if report.partial != (report.identity.limit is not None):
         found.append("partial and identity.limit contradict each other")
-    if content["status"] == "success" and not content.get("metrics"):
+    if report.status == "success" and not report.metrics:
         found.append("status is 'success', but there are no metrics")
     return Check.of(name, found)
 
 
-def _metrics(name: str, content: dict[str, Any], path: Path) -> Check:
-    results = [MetricResult.model_validate(metric) for metric in content.get("metrics", [])]
-    found = list(problems(results))
-    if content["learned"] is False:
+def _metrics(name: str, file: CellFile) -> Check:
+    found = list(problems(file.report.metrics))
+    if file.report.learned is False:
         found += [
             f"{result.id} has a value, although the task was not learned"
-            for result in results
+            for result in file.report.metrics
             if result.family != BEHAVIOUR and result.value is not None
         ]
     return Check.of(name, found)
 
 
-def _place(name: str, content: dict[str, Any], path: Path) -> Check:
-    expected = report_path(Path(), Identity.model_validate(content["identity"]))
+def _place(name: str, file: CellFile) -> Check:
+    path, expected = file.path, report_path(Path(), file.report.identity)
     if not path.name.startswith("seed"):
         return Check(name, None, f"a file named {quoted(path.name)} is not in a folder of results")
     actual = path.resolve().parts[-3:]
@@ -161,24 +159,24 @@ def _place(name: str, content: dict[str, Any], path: Path) -> Check:
     return Check(name, fits, "" if fits else f"it should lie at {expected}")
 
 
-def _size(name: str, content: dict[str, Any], path: Path) -> Check:
-    size = path.stat().st_size
+def _size(name: str, file: AnyFile) -> Check:
+    size = len(file.data)
     return Check(name, size <= MAX_BYTES, f"{size / 1000:,.0f} kB")
 
 
-def _digest(name: str, content: dict[str, Any], path: Path) -> Check:
-    problem = digest_problem(content, read_bytes(path))
-    if content.get("digest") is None and not problem:
+def _digest(name: str, file: AnyFile) -> Check:
+    problem = file.digest_problem
+    if file.content.get("digest") is None and not problem:
         return Check(name, None, "the report was written before there was one")
     return Check(name, not problem, f"the report {problem}" if problem else "")
 
 
-_ANY: dict[str, Callable[[str, dict[str, Any], Path], Check]] = {
+_ANY: dict[str, Callable[[str, Any], Check]] = {
     "size": _size,
     "digest is that of the values": _digest,
 }
 
-_CHECKS: dict[str, dict[str, Callable[[str, dict[str, Any], Path], Check]]] = {
+_CHECKS: dict[str, dict[str, Callable[[str, Any], Check]]] = {
     SCHEMA: {
         "key is the hash of the identity": _key,
         "status fits": _status,

@@ -25,22 +25,25 @@ pytestmark = [
 
 SLOW = '''
 import os
+import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from mecheval.builtin.task_registry.parity import Parity
 from mecheval.tasks import Metric, task
 
-print("GPU", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
+print("GPU", os.environ.get("CUDA_VISIBLE_DEVICES"), file=sys.stderr, flush=True)
 
 
 @task(name="slow", version=1, reference="none", mechanisms=(Metric("recovery"),))
 @dataclass(frozen=True, kw_only=True)
 class Slow(Parity):
-    """Parity whose examples take as long as the environment says."""
+    """Parity whose examples take as long as the environment says, until a file is there."""
 
     def sample(self, rng, n, length):
-        time.sleep(float(os.environ.get("SECONDS_PER_SAMPLE", "0")))
+        if not Path(os.environ.get("QUICK_WITH", "no such file")).exists():
+            time.sleep(float(os.environ.get("SECONDS_PER_SAMPLE", "0")))
         return super().sample(rng, n, length)
 '''
 STEPS = 60
@@ -72,7 +75,8 @@ class Place:
             [*command, "-o", str(self.folder / name)], text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
             env={**self.cluster.environment, "SECONDS_PER_SAMPLE": str(seconds),
-                 "MECHEVAL_CACHE": str(self.folder / f"cache-{name}"), "OMP_NUM_THREADS": "1"},
+                 "MECHEVAL_CACHE": str(self.folder / f"cache-{name}"), "OMP_NUM_THREADS": "1",
+                 "QUICK_WITH": str(self.folder / f"{name}.quick")},
         )  # fmt: skip
 
     def reports(self, name: str) -> dict[str, dict]:
@@ -162,11 +166,11 @@ def test_a_preempted_job_goes_on_from_where_it_was(place) -> None:
 
 def test_a_job_at_its_time_limit_is_queued_again(place) -> None:
     given = ("-E", "minutes=4,plan=here")
-    run = place.start("limited", *given, seconds=3.0, seeds="0")
+    run = place.start("limited", *given, seconds=40.0, seeds="0")
+    wait_for(lambda: "Requeued job" in place.logs("limited"), seconds=PATIENT)
+    (place.folder / "limited.quick").touch()
     code, _, err = place.end_of(run)
-    logs = place.logs("limited")
-    assert code == 0, (err, logs)
-    assert "Requeued job" in logs
+    assert code == 0, (err, place.logs("limited"))
     of_seed = {path: report for path, report in place.local.items() if "seed0" in path}
     assert place.reports("limited") == of_seed
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from mecheval.checks import Check, all_passed
+from mecheval.checks import Check
 from mecheval.errors import UsageError
 from mecheval.leaderboard.admission import reason_of
 from mecheval.paths import is_dir
 from mecheval.reports.collection.loading import unfinished
 from mecheval.reports.files import find_pairs, find_reports
 from mecheval.reports.pair import PairReport
-from mecheval.reports.reading import read_either
 from mecheval.reports.reproduced import SUFFIX, is_about, read_reproduced
 from mecheval.reports.schema import Report
-from mecheval.reports.validate import validate_file
+from mecheval.reports.validate import validated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -79,8 +78,7 @@ def read_submission(root: Path) -> tuple[Submission, list[Checked]]:
     pairs: dict[Path, PairReport] = {}
     seen: dict[str, Path] = {}
     for path in paths:
-        found = validate_file(path)
-        report = read_either(path) if all_passed(found) else None
+        found, report = validated(path)
         if report is not None:
             reason = unfinished(report) or reason_of(report)
             if report.key in seen:

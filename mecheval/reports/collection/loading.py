@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mecheval.escape import cause
 from mecheval.paths import is_dir
 from mecheval.reports.files import find_pairs, find_reports
-from mecheval.reports.reading import ReportError, read_pair, read_report
+from mecheval.reports.pair import PairReport
+from mecheval.reports.reading import ReportError, read_file
 from mecheval.reports.reproduced import mark_of
+from mecheval.reports.schema import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from mecheval.reports.labels import Name
-    from mecheval.reports.pair import PairReport
+    from mecheval.reports.reading import CellFile, PairFile
     from mecheval.reports.reproduced import Reproduced
-    from mecheval.reports.schema import Report
 
-    Judge = Callable[[Report, Path], str | None]
+    Judge = Callable[[CellFile], str | None]
     """Says why a finished report does not count; None if it does."""
 
-    PairJudge = Callable[[PairReport, Path], str | None]
+    PairJudge = Callable[[PairFile], str | None]
     """The same of the report of a pair."""
 
 
@@ -71,39 +72,42 @@ def read_folder(root: Path, judge: Judge | None = None) -> tuple[list[Found], li
     Raises:
         UsageError: There is no such folder, or the one file is no report.
     """
-    found, refused = _read("cell", root, read_report, judge)
+    found, refused = _read(Report, root, judge)
     return [Found(*each) for each in found], refused
 
 
 def read_pairs(root: Path, judge: PairJudge | None = None) -> tuple[list[FoundPair], list[Refused]]:
     """Read all reports of pairs; as :func:`read_folder`."""
-    found, refused = _read("pair", root, read_pair, judge)
-    return [FoundPair(*each) for each in found], [each._replace(report=None) for each in refused]
+    found, refused = _read(PairReport, root, judge)
+    return [FoundPair(*each) for each in found], refused
 
 
 def _read(
-    kind: str, root: Path, read: Callable[..., Any], judge: Callable[..., Any] | None
+    kind: type[Report] | type[PairReport], root: Path, judge: Callable[..., str | None] | None
 ) -> tuple[list[tuple[str, Any]], list[Refused]]:
     counted: list[tuple[str, Any]] = []
     refused: list[Refused] = []
     seen: dict[str, str] = {}
-    for path in (find_pairs if kind == "pair" else find_reports)(root):
+    find, called = (find_reports, "cell") if kind is Report else (find_pairs, "pair")
+    for path in find(root):
         name = path.relative_to(root).as_posix() if path != root else path.name
         try:
-            report = read(path, verify=True)
+            file = read_file(path, kind, verify=True)
         except ReportError as error:
             if path == root:
                 raise
             refused.append(Refused(name, f"invalid: {error.problem}"))
             continue
-        reason = unfinished(report) or (judge(report, path) if judge else None)
+        report = file.report
+        reason = unfinished(report) or (judge(file) if judge else None)
         if reason is None and report.key in seen:
-            reason = f"duplicate: the same {kind} as {seen[report.key]}"
+            reason = f"duplicate: the same {called} as {seen[report.key]}"
         if reason is None:
             seen[report.key] = name
             counted.append((name, report))
         else:
-            refused.append(Refused(name, reason, report))
+            of_cell = report if isinstance(report, Report) else None
+            refused.append(Refused(name, reason, of_cell))
     return counted, refused
 
 

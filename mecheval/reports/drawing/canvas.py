@@ -133,6 +133,18 @@ def plot_inches(n_columns: int, room: Room, width: float | None = None) -> float
     return (width - room.left - (n_columns - 1) * room.inner) / n_columns - room.right
 
 
+def panel_inches(n_panels: int, most: int, room: Room, width: float | None = None) -> float:
+    """Return how wide the plots of a page of so many panels are, at most so many of them in a row.
+
+    Args:
+        n_panels: How many panels there are.
+        most: Most panels beside each other, ``columns`` of :func:`page`.
+        room: What stands around the plots.
+        width: Inches of the page, as :func:`page` is given them.
+    """
+    return plot_inches(columns_of(n_panels, most), room, width)
+
+
 def page(
     panels: Sequence[Panel],
     words: Words,

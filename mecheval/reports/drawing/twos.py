@@ -97,5 +97,5 @@ def twos(
 
 def panels(models: Sequence[Two], height: float) -> list[Panel]:
     """Return a panel of a height in inches for every two models, in :data:`COLUMNS` columns."""
-    inches = canvas.plot_inches(canvas.columns_of(len(models), COLUMNS), ROOM)
+    inches = canvas.panel_inches(len(models), COLUMNS, ROOM)
     return [Panel(two.title_of(inches), height) for two in models]

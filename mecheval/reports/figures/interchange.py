@@ -59,7 +59,7 @@ def _page(said: Words, groups: Sequence[Group], maps: Sequence[Map], id: str) ->
     labels = "\n".join(text for found in maps for text in _site_labels(found))
     left = style.text_inches(labels, style.SMALL) + 0.1
     room = Room(left=left, inner=left, bottom=0.32, foot=0)
-    inches = canvas.plot_inches(canvas.columns_of(len(groups), COLUMNS), room)
+    inches = canvas.panel_inches(len(groups), COLUMNS, room)
     names = titles(groups, [id], inches)
     panels = [
         Panel(name, _ROW * min(len(found.sites), _MOST_ROWS))

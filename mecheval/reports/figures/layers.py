@@ -88,7 +88,7 @@ def _pages(sheet: Sheet, called: tuple[str, str], ids: Sequence[str]) -> list[Dr
     groups = [group for group in sheet.groups if any(_over_layers(group, id) for id in ids)]
     limits, found = _limits(groups, ids), []
     for some, number in Pages(groups, MOST):
-        inches = canvas.plot_inches(canvas.columns_of(len(some), COLUMNS), ROOM)
+        inches = canvas.panel_inches(len(some), COLUMNS, ROOM)
         panels = [Panel(title, HEIGHT) for title in titles(some, ids, inches)]
         said = _said(metric, sheet, groups, ids)
         title = f"{sheet.task}{f', {of}' if of else ''}: {said.title}"

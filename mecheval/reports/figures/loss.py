@@ -70,7 +70,7 @@ def _page(task: str, shown: dict[str, list[Two]]) -> Drawing:
             Line2D([], [], color=GREY, linestyle=":", label="null"),
         ],
     )  # fmt: skip
-    inches = canvas.plot_inches(canvas.columns_of(len(shown), COLUMNS), ROOM)
+    inches = canvas.panel_inches(len(shown), COLUMNS, ROOM)
     panels = [Panel(wrapped(id, inches, points=LABEL), HEIGHT) for id in shown]
     drawing, axes = canvas.page(panels, said, ROOM, columns=COLUMNS)
     for panel, models in zip(axes, shown.values(), strict=True):

@@ -62,7 +62,7 @@ def _pages(sheet: Sheet, id: str) -> list[Drawing]:
         said = _said(sheet, id, groups)
         name, title = numbered(sheet.short_name(id), said.title, number)
         said = said._replace(name=name, title=title)
-        names = titles(some, [id], canvas.plot_inches(canvas.columns_of(len(some), COLUMNS), ROOM))
+        names = titles(some, [id], canvas.panel_inches(len(some), COLUMNS, ROOM))
         panels = [Panel(*each) for each in zip(names, _heights(some, id), strict=True)]
         drawing, axes = canvas.page(panels, said, ROOM, columns=COLUMNS)
         for panel, group in zip(axes, some, strict=True):

@@ -78,7 +78,7 @@ def _pages(sheet: Sheet, part: str) -> list[Drawing]:
     groups = [g for g in sheet.groups if any(profile_of(g, c) for c in curves if c.id == id)]
     found = []
     for some, number in Pages(groups, MOST):
-        inches = canvas.plot_inches(canvas.columns_of(len(some), COLUMNS), ROOM, style.NARROW)
+        inches = canvas.panel_inches(len(some), COLUMNS, ROOM, style.NARROW)
         panels = [Panel(title, HEIGHT) for title in titles(some, [id], inches)]
         are = "are" if JOINT in part else "is"
         named = words.listed(part.split(JOINT))

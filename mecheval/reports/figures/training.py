@@ -90,7 +90,7 @@ def _is_there(groups: Sequence[Group], column: Column) -> bool:
 
 
 def _page(sheet: Sheet, groups: Sequence[Group], shown: _Shown, called: tuple[str, str]) -> Drawing:
-    inches = canvas.plot_inches(canvas.columns_of(len(groups), COLUMNS), Room())
+    inches = canvas.panel_inches(len(groups), COLUMNS, Room())
     said = Words(
         *called,
         caption(
