@@ -84,6 +84,7 @@ def test_kill_9_at_any_moment_then_the_same_command(start, tmp_path, monkeypatch
     assert len(numbers(output)) == 4
 
 
+@pytest.mark.slow
 def test_workers_end_with_their_parent_even_while_they_hang(start, tmp_path):
     (tmp_path / "stuck.py").write_text(STUCK)
     stuck = ("-t", "local/stuck,local/stuck[noop_rate=0.1]", "-I", tmp_path)

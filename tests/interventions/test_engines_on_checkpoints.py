@@ -104,7 +104,7 @@ def test_every_family(family: str) -> None:
     agree(module, 1e-6 if family in COARSE_INSIDE else exact)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", mostly_slow(range(3), always=[0]))
 @pytest.mark.parametrize("family", SHAPES)
 def test_random_shapes_run_in_tails(family: str, seed: int) -> None:
     rng = np.random.default_rng([seed, len(family)])
@@ -158,7 +158,7 @@ CACHED = ["gpt_neo", "bloom", "falcon_h1", "qwen3_next", "zamba2"]
 """Families whose mixers or blocks go on from the model's own cache."""
 
 
-@pytest.mark.parametrize("family", CACHED)
+@pytest.mark.parametrize("family", mostly_slow(CACHED, always=CACHED[:3]))
 def test_models_that_go_on_from_their_cache_run_in_tails(family: str) -> None:
     known_here(family)
     if family in ("falcon_h1", "qwen3_next", "zamba2") and not is_new():
@@ -166,7 +166,7 @@ def test_models_that_go_on_from_their_cache_run_in_tails(family: str) -> None:
     assert agree(build(family), EXACT[torch.float32]) == "tails"
 
 
-@pytest.mark.parametrize("family", CACHED)
+@pytest.mark.parametrize("family", mostly_slow(CACHED, always=CACHED[2:4]))
 def test_memory_of_a_cache_is_what_steps_exchange(family: str) -> None:
     known_here(family)
     if family in ("falcon_h1", "qwen3_next", "zamba2") and not is_new():

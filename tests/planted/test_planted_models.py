@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from crossings import mostly_slow
 from synthetic_reports import synthetic, write
 
 import mecheval
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 REGISTRY = Registry()
 NAMES = [entry.name for entry in REGISTRY.entries("model") if entry.name.startswith("planted/")]
+ALWAYS = [f"planted/{name}" for name in ("induction", "mamba-recall", "lstm-votes", "sign-scan")]
+"""One of every architecture."""
 AR = "ar[keys=12,values=12,pairs=6]"
 EXACT = [
     ("planted/induction", AR),
@@ -129,7 +132,7 @@ def test_all_planted_models_are_tested_here_and_documented() -> None:
         assert f"[`{name}`]" in readme
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", mostly_slow(NAMES, always=ALWAYS))
 def test_the_contract_holds_for_planted_weights(name: str) -> None:
     source = source_of(name)
     model = source.build(source.example(), seed=0)

@@ -130,7 +130,7 @@ def test_there_are_pictures_per_task_of_what_is_there_alone() -> None:
             assert axes.has_data() or axes.patches, f"{picture.figure} has an empty panel"
 
 
-@pytest.mark.parametrize("n", [1, 2, 21])
+@pytest.mark.parametrize("n", mostly_slow([1, 2, 21], always=[1, 21]))
 def test_pictures_fit_a_page_and_their_letters_can_be_read(n: int) -> None:
     for picture in figures.draw(many(n)):
         figure = picture.drawing.figure
@@ -141,7 +141,7 @@ def test_pictures_fit_a_page_and_their_letters_can_be_read(n: int) -> None:
         assert min(sizes) >= style.SMALL
 
 
-@pytest.mark.parametrize("n", [1, 5])
+@pytest.mark.parametrize("n", mostly_slow([1, 5], always=[5]))
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_nothing_is_written_over_the_edge_or_over_something_else(n: int) -> None:
     odd = [called(f"{HOSTILE[i % 5]}{i}", retrieval(seed=0)) for i in range(n)]
