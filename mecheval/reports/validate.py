@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1_000_000
 _WHOLE = "whole JSON without NaN"
-_WHOLE_ONE = (Check(_WHOLE, True),)
+_IS_WHOLE = Check(_WHOLE, True)
 _DEPENDENT = "the file does not follow the schema"
 
 
@@ -66,7 +66,7 @@ def validated(path: Path | str) -> tuple[list[Check], Report | PairReport | None
     except ValidationError as error:
         # JSON Schema cannot say all: arrays of another shape than their axes, axes named twice.
         problem = _schema_problem(content, schema) or f"the report {first_problem(error)}"
-        return _ending([*_WHOLE_ONE, Check(f"follows {schema}", False, problem)], schema), None
+        return _ending([_IS_WHOLE, Check(f"follows {schema}", False, problem)], schema), None
     checks = checks_of(file)
     return checks, file.report if all_passed(checks) else None
 
@@ -79,7 +79,7 @@ def checks_of(file: AnyFile) -> list[Check]:
     # they take otherwise may follow it as well (1.0 is an integer there), so the schema decides.
     follows = file.exact and file.content.get("schema") == schema
     problem = "" if follows else _schema_problem(file.content, schema)
-    checks = [*_WHOLE_ONE, Check(f"follows {schema}", not problem, problem)]
+    checks = [_IS_WHOLE, Check(f"follows {schema}", not problem, problem)]
     if problem:
         return _ending(checks, schema)
     return checks + [check(name, file) for name, check in _CHECKS[schema].items()]
