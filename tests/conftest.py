@@ -21,7 +21,6 @@ gc.disable()  # what collecting thousands of tests makes stays: no garbage is am
 
 def pytest_collection_finish() -> None:
     """Look for garbage from here on, among what tests make."""
-    gc.freeze()
     gc.enable()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections import Counter
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ from mecheval.spec import Spec
 if TYPE_CHECKING:
     from pathlib import Path
 
+submits = pytest.mark.skipif(
+    find_spec("submitit") is None, reason="submitting needs the extra 'slurm'"
+)
 HERE = Options(plan="here", parallel=3)
 
 
@@ -108,6 +112,7 @@ def cells_of(cluster: Cluster) -> list[Cell]:
     return planned_cells(cluster.requests)
 
 
+@submits
 def test_jobs_carry_the_request_and_keys_alone(cluster, jobs) -> None:
     submission = submit_to(cluster, Silence())
     assert submission is not None
@@ -303,6 +308,7 @@ def test_without_submitit_the_extra_is_named(cluster, monkeypatch) -> None:
         submit_to(cluster, Silence())
 
 
+@submits
 def test_without_slurm_it_says_so(cluster, monkeypatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UsageError, match=r"could not be submitted: Could not detect .srun."):
@@ -310,6 +316,7 @@ def test_without_slurm_it_says_so(cluster, monkeypatch) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # submitit's Popen
+@submits
 def test_jobs_of_this_machine_report_what_a_run_does(tmp_path) -> None:
     request = Request(
         models=(Spec("lstm"),), tasks=(Spec("parity"),), recipe={"steps": 1}, limit=16,
