@@ -9,7 +9,7 @@ from mecheval.checks import Check
 from mecheval.escape import quoted
 from mecheval.reports.files import pair_key, pair_path, place_of
 from mecheval.reports.label_checks import differing
-from mecheval.reports.sense import problems
+from mecheval.reports.sense import key_problems, problems, status_problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 
 def _key(name: str, file: PairFile) -> Check:
-    expected, key = pair_key(file.report.identity), file.report.key
-    detail = f"the key is {key}, the hash of the identity is {expected}"
-    return Check(name, key == expected, "" if key == expected else detail)
+    report = file.report
+    return Check.of(name, key_problems(report.key, pair_key(report.identity)))
 
 
 def _sides(name: str, file: PairFile) -> Check:
@@ -56,11 +55,7 @@ def _misnamed(
 
 
 def _status(name: str, file: PairFile) -> Check:
-    report, found = file.report, []
-    if (report.status == "error") != (report.error is not None):
-        found.append(f"status is {report.status!r}, but error says otherwise")
-    if report.status == "success" and not report.metrics:
-        found.append("status is 'success', but there are no metrics")
+    report, found = file.report, status_problems(file.report)
     limits = [side.labels.run.get("limit") for side in report.sides]
     if report.partial != any(limit is not None for limit in limits):
         found.append("partial and the limits of the cells contradict each other")

@@ -1,4 +1,4 @@
-"""What the numbers of results cannot be: asked of metrics and of files alike."""
+"""What results and reports cannot say: asked of metrics and of files alike."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from mecheval.reports.pair import PairReport
     from mecheval.reports.results import MetricResult
+    from mecheval.reports.schema import Report
 
 ROUNDING = 1e-6
 """How far a value may be beyond a bound, as a share of the bound where that is above 1: what single
@@ -38,6 +40,22 @@ def _problems(result: MetricResult) -> Iterator[str]:
     low, high = (-math.inf if low is None else low), (math.inf if high is None else high)
     if value is not None and not low - _slack(low) <= value <= high + _slack(high):
         yield f"{id} is {value}, outside its bounds {low} to {high}"
+
+
+def key_problems(key: str, expected: str) -> list[str]:
+    """Say that a report's key is not the one that its identity gives."""
+    fits = key == expected
+    return [] if fits else [f"the key is {key}, the hash of the identity is {expected}"]
+
+
+def status_problems(report: Report | PairReport) -> list[str]:
+    """Say what a report holds, or lacks, that cannot be with its status."""
+    found = []
+    if (report.status == "error") != (report.error is not None):
+        found.append(f"status is {report.status!r}, but error says otherwise")
+    if report.status == "success" and not report.metrics:
+        found.append("status is 'success', but there are no metrics")
+    return found
 
 
 def _slack(bound: float) -> float:

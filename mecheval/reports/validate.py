@@ -22,7 +22,7 @@ from mecheval.reports.files import cell_key, report_path
 from mecheval.reports.pair import PAIR_SCHEMA
 from mecheval.reports.reading import ReportFile, content_of, first_problem, read_bytes
 from mecheval.reports.results import BEHAVIOUR
-from mecheval.reports.sense import problems
+from mecheval.reports.sense import key_problems, problems, status_problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,19 +119,14 @@ def _sentence(error: SchemaError) -> str:
 
 
 def _key(name: str, file: CellFile) -> Check:
-    expected, key = cell_key(file.report.identity), file.report.key
-    detail = f"the key is {key}, the hash of the identity is {expected}"
-    return Check(name, key == expected, "" if key == expected else detail)
+    report = file.report
+    return Check.of(name, key_problems(report.key, cell_key(report.identity)))
 
 
 def _status(name: str, file: CellFile) -> Check:
-    report, found = file.report, []
-    if (report.status == "error") != (report.error is not None):
-        found.append(f"status is {report.status!r}, but error says otherwise")
+    report, found = file.report, status_problems(file.report)
     if report.partial != (report.identity.limit is not None):
         found.append("partial and identity.limit contradict each other")
-    if report.status == "success" and not report.metrics:
-        found.append("status is 'success', but there are no metrics")
     return Check.of(name, found)
 
 
