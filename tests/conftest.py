@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 from typing import TYPE_CHECKING
 
@@ -30,3 +31,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("MECHEVAL_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers start in a tenth of a second; see :mod:`forked`."""
+    import forked
+
+    started = forked.context()
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method=None: started)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 BRIEF = ("--limit", "16", "--metrics", "recovery", "--device", "cpu", "-j", "1")
 CELL = ("-m", "lstm", "-t", "parity", "--recipe", "steps=10", *BRIEF)
 

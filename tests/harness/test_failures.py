@@ -53,6 +53,7 @@ ERRORS = {
 }
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_whatever_a_metric_raises_ends_its_cell(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,8 @@ from mecheval.reports.files import read_report
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("forked_workers")  # of what begins in this process
+
 STUCK = '''
 import multiprocessing
 import time

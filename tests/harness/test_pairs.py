@@ -34,6 +34,8 @@ CELLS: list[Path] = []
 MEASURED = ("interchange", "write_offset", "circuit_similarity")
 BRIEF = ("--limit", "16", "--metrics", *MEASURED, "-j", "1", "--threads", "1", "--device", "cpu")
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 OWN = '''
 from dataclasses import dataclass
 from mecheval.metrics import Column, Estimate, Layout, metric
@@ -69,10 +71,8 @@ def named(pairs) -> list[tuple[str, int, str, int]]:
 def _cells(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Measure the cells of all pairs once; :func:`similarity` finds them in its folder."""
     CELLS.append(tmp_path_factory.mktemp("cells"))
-    models, (limit, *rest) = [*TWINS, NOISY], BRIEF[1:]
-    metrics = ("--metrics", *MEASURED[:-1])
-    flags = ["--limit", limit, *metrics, *rest[rest.index("-j") :]]
-    assert main(["run", "-m", *models, "-t", TASK, "-o", str(CELLS[0]), *flags, "--quiet"]) == 0
+    models, metrics = [*TWINS, NOISY], list(MEASURED[:-1])
+    mecheval.evaluate(models, TASK, output=CELLS[0], limit=16, metrics=metrics, device="cpu")
 
 
 def model_title(report) -> str:

@@ -1,12 +1,10 @@
 """Scans and convolutions: every implementation equals the definition, in values and gradients."""
 
-import os
 import stat
-import subprocess
-import sys
 
 import pytest
 import torch
+from forked import told
 from scans import SHAPES, both_ranges, needs_c, random_scan, values_and_gradients, worst
 from torch import Tensor
 
@@ -212,25 +210,11 @@ def test_unusable_kernels_are_refused_before_anything_is_built():
             check_kernel("fused")
 
 
-LOAD = "from mecheval.models.kernels.c.compile import library; print(library())"
-
-
-def loaded_in_new_process(**environment: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", LOAD],
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 @needs_c
 def test_many_processes_may_build_at_once(tmp_path):
-    processes = [loaded_in_new_process(MECHEVAL_CACHE=str(tmp_path)) for _ in range(3)]
-    for process in processes:
-        out, problem = process.communicate(timeout=120)
-        assert "functions=<CDLL" in out, problem
+    each = [told(library, MECHEVAL_CACHE=str(tmp_path)) for _ in range(3)]
+    for process in each:
+        assert "functions=<CDLL" in process.recv()
     assert [path.suffix for path in (tmp_path / "kernels").iterdir()] == [".so"]
 
 
@@ -256,8 +240,7 @@ def test_what_cannot_be_loaded_from_the_cache_is_compiled_anew(tmp_path, monkeyp
     monkeypatch.setenv("MECHEVAL_CACHE", str(tmp_path))
     compiling._path().parent.mkdir(parents=True)
     compiling._path().write_bytes(b"no library")
-    out, problem = loaded_in_new_process().communicate(timeout=120)
-    assert "functions=<CDLL" in out, problem
+    assert "functions=<CDLL" in told(library).recv()
 
 
 @needs_c
@@ -269,9 +252,9 @@ def test_a_compiler_without_the_threads_of_torch_makes_kernels_for_one(tmp_path)
     )
     plain.chmod(plain.stat().st_mode | stat.S_IXUSR)
     cache = str(tmp_path / "cache")
-    out, problem = loaded_in_new_process(MECHEVAL_CACHE=cache, CC=str(plain)).communicate()
-    assert "functions=<CDLL" in out, problem
-    assert "on one thread: no OpenMP" in out
+    loaded = told(library, MECHEVAL_CACHE=cache, CC=str(plain)).recv()
+    assert "functions=<CDLL" in loaded
+    assert "on one thread: no OpenMP" in loaded
 
 
 def test_without_a_compiler_the_reason_is_kept(tmp_path):
@@ -280,18 +263,17 @@ def test_without_a_compiler_the_reason_is_kept(tmp_path):
     failing.chmod(failing.stat().st_mode | stat.S_IXUSR)
     cache = str(tmp_path / "cache")
     for compiler, reason in ((failing, "no such target"), ("/no/such/cc", "No such file")):
-        out, _ = loaded_in_new_process(MECHEVAL_CACHE=cache, CC=str(compiler)).communicate()
-        assert "functions=None" in out
-        assert reason in out
-    out, _ = loaded_in_new_process(MECHEVAL_CACHE=cache, CC="", PATH="/nowhere").communicate()
-    assert "there is no C compiler" in out
+        loaded = told(library, MECHEVAL_CACHE=cache, CC=str(compiler)).recv()
+        assert "functions=None" in loaded
+        assert reason in loaded
+    loaded = told(library, MECHEVAL_CACHE=cache, CC="", PATH="/nowhere").recv()
+    assert "there is no C compiler" in loaded
 
 
 def test_unwritable_cache_means_no_c_kernels(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("", encoding="utf-8")
-    out, _ = loaded_in_new_process(MECHEVAL_CACHE=str(blocked)).communicate()
-    assert "functions=None" in out
+    assert "functions=None" in told(library, MECHEVAL_CACHE=str(blocked)).recv()
 
 
 @pytest.mark.gpu

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from mecheval.models.kernels.scan import Implementation
 
+_FEW_TAPS = 8
+"""Up to as many, passes over all inputs cost less than a convolution of one channel after another."""
+
 
 def causal_convolution(
     x_BTE: Tensor,
@@ -36,7 +39,7 @@ def causal_convolution(
         weight_EK: A weight per channel and tap, the oldest first.
         bias_E: A bias per channel, or none.
         implementation: ``c``, in float32, which has no gradient of ``before_BKE`` and leaves one
-            that needs it to torch; anything else is torch's own convolution.
+            that needs it to torch; anything else is what torch does.
         before_BKE: The K - 1 inputs before the first position, the oldest first; zeros without.
 
     Raises:
@@ -48,13 +51,32 @@ def causal_convolution(
         # Half precision becomes float32; float64 is refused, which would lose half of its digits.
         given = (x if x is None or x.dtype == torch.float64 else x.float() for x in parts)
         return one_by_one(CausalConvolution.apply, *given).to(x_BTE.dtype)
-    x_BET = x_BTE.transpose(1, 2)
     if before_BKE is None:
-        padded_BET = functional.pad(x_BET, (weight_EK.shape[1] - 1, 0))
+        padded_BTE = functional.pad(x_BTE, (0, 0, weight_EK.shape[1] - 1, 0))
     else:
-        padded_BET = torch.cat([before_BKE.to(x_BTE.dtype).transpose(1, 2), x_BET], 2)
-    y_BET = functional.conv1d(padded_BET, weight_EK[:, None], bias_E, groups=len(weight_EK))
-    return y_BET.transpose(1, 2)
+        padded_BTE = torch.cat([before_BKE.to(x_BTE.dtype), x_BTE], 1)
+    if x_BTE.is_cuda or weight_EK.shape[1] > _FEW_TAPS:
+        padded_BET = padded_BTE.transpose(1, 2)
+        y_BET = functional.conv1d(padded_BET, weight_EK[:, None], bias_E, groups=len(weight_EK))
+        return y_BET.transpose(1, 2)
+    return _tap_by_tap(padded_BTE, weight_EK, bias_E)
+
+
+def _tap_by_tap(padded_BTE: Tensor, weight_EK: Tensor, bias_E: Tensor | None) -> Tensor:
+    """Add a product per tap: torch's convolution goes over groups, each of one channel here.
+
+    At one position or in float64 this takes a hundredth to a half of its time on a CPU.
+    """
+    positions = padded_BTE.shape[1] - weight_EK.shape[1] + 1
+    first_BTE, *others = (padded_BTE[:, k : k + positions] for k in range(weight_EK.shape[1]))
+    weights = weight_EK.unbind(1)
+    if bias_E is None:
+        y_BTE = first_BTE * weights[0]
+    else:
+        y_BTE = torch.addcmul(bias_E, first_BTE, weights[0])
+    for tap_BTE, weight_E in zip(others, weights[1:], strict=True):
+        y_BTE.addcmul_(tap_BTE, weight_E)
+    return y_BTE
 
 
 def last_inputs(x_BTE: Tensor, taps: int, before_BKE: Tensor | None = None) -> Tensor:
