@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from multiprocessing.connection import Connection
 
-_IMPORTED = ["mecheval.harness.cell", "mecheval.harness.pair_cell", "mecheval.training.preparation"]
+_IMPORTED = [
+    "mecheval.harness.cell", "mecheval.harness.pair_cell", "mecheval.training.preparation",
+    "torch._dynamo",  # which whatever trains imports
+]  # fmt: skip
 
 
 class Forked(ForkServerContext):

@@ -59,6 +59,11 @@ class _Drawing(TorchDispatchMode):
         super().__init__()
         self.draws = draws
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Say that torch need not import its compiler, for seconds, to keep it away from here."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:

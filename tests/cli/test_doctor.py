@@ -1,11 +1,15 @@
 """``mecheval doctor``: what is there, what is missing, and what is missing for good reason."""
 
+import functools
 import json
 from pathlib import Path
 
 import pytest
 
 from mecheval.cli import doctor, main
+from mecheval.harness import families
+
+MEASURED = functools.cache(families._family)
 
 
 def findings(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, dict]]:
@@ -87,6 +91,13 @@ def test_an_unreachable_hub_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> No
     assert "http://127.0.0.1:1 cannot be reached" in finding.detail
 
 
+@pytest.fixture
+def _measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure each family at the first command alone."""
+    monkeypatch.setattr(families, "_family", MEASURED)
+
+
+@pytest.mark.usefixtures("_measured_once")
 def test_families_are_measured_and_held_against_their_table(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -102,6 +113,7 @@ def test_families_are_measured_and_held_against_their_table(
     assert "gpt2: engine is 'tails' now, and not 'hooks'." in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("_measured_once")
 def test_families_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--families", "gpt2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
