@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mecheval"
 GROUND = (
-    "builtin checks dictionaries errors escape exact later likeness locking own_code paths recipe "
-    "seeding spec stats text version"
+    "builtin checks dictionaries errors escape exact garbage later likeness locking own_code paths "
+    "recipe seeding spec stats text version"
 )
 LEVELS = (
     set(GROUND.split()),

@@ -10,6 +10,7 @@ from mecheval.cli.leaderboard_admitted import admitted, admitted_pairs, say_of
 from mecheval.cli.naming import file_name
 from mecheval.cli.printing import say
 from mecheval.errors import UsageError
+from mecheval.garbage import kept_all
 
 if TYPE_CHECKING:
     import argparse
@@ -79,6 +80,7 @@ def _add_claims(commands: argparse._SubParsersAction) -> None:
     holding.set_defaults(command=claims)
 
 
+@kept_all()
 def build(args: argparse.Namespace) -> int:
     """Write the tables and print them; name the refused reports on stderr.
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from mecheval import locking
+from mecheval.garbage import kept_all
 from mecheval.harness import store
 from mecheval.harness.companions import with_companions
 from mecheval.harness.events import Outcome
@@ -104,7 +105,8 @@ def planned_cells(requests: Sequence[Request]) -> list[Cell]:
     Raises:
         UsageError: A request cannot be met.
     """
-    return list({cell.key: cell for request in requests for cell in plan(request)}.values())
+    with kept_all():
+        return list({cell.key: cell for request in requests for cell in plan(request)}.values())
 
 
 def note_of_locks(output: Path, settings: Settings, listener: Listener) -> None:
@@ -160,6 +162,7 @@ def _is_named(cell: Cell) -> bool:
     return named and all(isinstance(metric, Spec) for metric in cell.metrics or ())
 
 
+@kept_all()
 def kept(cells: Sequence[Cell | PairCell], listener: Listener) -> dict[str, Outcome]:
     """Return the outcomes of cells or pairs whose reports are there, by their keys.
 

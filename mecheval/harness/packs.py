@@ -71,15 +71,15 @@ def sharing_a_training(cells: Sequence[Cell]) -> list[list[Cell]]:
     """
     by_training: dict[str, list[Cell]] = {}
     group_of: dict[str, list[Cell]] = {}
+    trainings = {cell.key: _trainings(cell) for cell in cells}
     for cell in cells:
-        trainings = _trainings(cell)
-        found = {id(group): group for t in trainings if (group := by_training.get(t))}
+        found = {id(group): group for t in trainings[cell.key] if (group := by_training.get(t))}
         largest, *others = sorted(found.values(), key=len, reverse=True) or [[]]
         members = [cell, *(member for group in others for member in group)]
         largest.extend(members)
         for member in members:
             group_of[member.key] = largest
-        for training in {t for member in members for t in _trainings(member)}:
+        for training in {t for member in members for t in trainings[member.key]}:
             by_training[training] = largest
     order = {cell.key: i for i, cell in enumerate(cells)}
     groups = {id(group): group for group in group_of.values()}.values()

@@ -54,7 +54,7 @@ def validated(path: Path | str) -> tuple[list[Check], Report | PairReport | None
     path = Path(path)
     try:
         data = read_bytes(path)
-        content = content_of(data)
+        content = content_of(data, normalise=True)
     except OSError as error:
         problem = f"the file cannot be read ({error.strerror})"
         return _ending([Check(_WHOLE, False, problem)], SCHEMA), None

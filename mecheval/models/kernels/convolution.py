@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mecheval.models.kernels.scan import Implementation
 
 _FEW_TAPS = 8
-"""Up to as many, passes over all inputs cost less than a convolution of one channel after another."""
+"""Up to as many, a pass over all inputs for each costs less than torch's convolution."""
 
 
 def causal_convolution(

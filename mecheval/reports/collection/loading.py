@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mecheval.escape import cause
+from mecheval.garbage import kept_all
 from mecheval.paths import is_dir
 from mecheval.reports.files import find_pairs, find_reports
 from mecheval.reports.pair import PairReport
@@ -82,6 +83,7 @@ def read_pairs(root: Path, judge: PairJudge | None = None) -> tuple[list[FoundPa
     return [FoundPair(*each) for each in found], refused
 
 
+@kept_all()
 def _read(
     kind: type[Report] | type[PairReport], root: Path, judge: Callable[..., str | None] | None
 ) -> tuple[list[tuple[str, Any]], list[Refused]]:

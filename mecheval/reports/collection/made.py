@@ -21,8 +21,8 @@ class Made(NamedTuple):
     @property
     def file(self) -> str | None:
         """Return the hash of the metric's file, for one that is not built in."""
-        known = {each.name: each.file_sha256 for each in self.report.identity.metrics}
-        return known.get(self.result.name)
+        name, metrics = self.result.name, self.report.identity.metrics
+        return next((each.file_sha256 for each in metrics if each.name == name), None)
 
     def like(self, newest: Made) -> MetricResult:
         """Return the result, null if the metric was another one than that of the newest."""
