@@ -24,7 +24,7 @@ class Forked(ForkServerContext):
     """Stands for ``multiprocessing.get_context("spawn")``."""
 
     @staticmethod
-    def Process(target: Callable[..., Any], args: tuple[Any, ...], **kwargs: Any) -> Any:  # noqa: N802
+    def Process(target: Callable[..., Any], args: tuple[Any, ...], **kwargs: Any) -> Any:
         """Return a process with this one's environment, not with that of the one it comes from."""
         given = (dict(os.environ), target, args)
         return ForkServerProcess(target=_in_environment, args=given, **kwargs)

@@ -23,8 +23,8 @@ from mecheval.errors import StorageError, UsageError
 from mecheval.reports import json_text
 from mecheval.reports.canonical import digest_of, normalised, sha256_of
 from mecheval.reports.checkpoints import checkpoint_id
+from mecheval.reports.json_files import read_bytes
 from mecheval.reports.pair import PairIdentity, PairReport
-from mecheval.reports.reading import read_bytes
 from mecheval.reports.reading import read_either as read_either
 from mecheval.reports.reading import read_pair as read_pair
 from mecheval.reports.reading import read_report as read_report

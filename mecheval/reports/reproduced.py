@@ -14,7 +14,8 @@ from pydantic import Field, ValidationError
 from mecheval.paths import exists
 from mecheval.reports import json_text
 from mecheval.reports.documents import write_document
-from mecheval.reports.reading import first_problem, read_json
+from mecheval.reports.json_files import read_json
+from mecheval.reports.reading import first_problem
 from mecheval.reports.results import Record
 from mecheval.reports.types import Count, Sha256, Title
 

@@ -19,8 +19,9 @@ from mecheval.escape import line, quoted
 from mecheval.reports import pair_checks, schema_file
 from mecheval.reports.content import SCHEMA
 from mecheval.reports.files import cell_key, report_path
+from mecheval.reports.json_files import content_of, read_bytes
 from mecheval.reports.pair import PAIR_SCHEMA
-from mecheval.reports.reading import ReportFile, content_of, first_problem, read_bytes
+from mecheval.reports.reading import ReportFile, first_problem
 from mecheval.reports.results import BEHAVIOUR
 from mecheval.reports.sense import key_problems, problems, status_problems
 

@@ -9,7 +9,7 @@ from synthetic_reports import synthetic
 
 from mecheval.reports.canonical import digest_of, digest_of_normalised
 from mecheval.reports.files import dumps, sealed
-from mecheval.reports.reading import DEEPEST, _is_plain, content_of
+from mecheval.reports.json_files import DEEPEST, _is_plain, content_of
 
 
 def test_a_digest_is_that_of_what_the_file_holds() -> None:

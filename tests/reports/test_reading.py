@@ -14,7 +14,7 @@ from mecheval.checks import all_passed
 from mecheval.errors import UsageError
 from mecheval.leaderboard.admission import admit
 from mecheval.recipe import PROTOCOL
-from mecheval.reports import reading
+from mecheval.reports import json_files
 from mecheval.reports.collection import load_results
 from mecheval.reports.files import cell_key, dumps, find_reports, read_report, write_report
 from mecheval.reports.reading import SEALED_FROM, ReportError
@@ -162,7 +162,7 @@ def test_a_folder_of_such_things_is_gone_through(tmp_path: Path) -> None:
 def test_a_huge_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "seed0.json"
     with path.open("wb") as file:
-        file.truncate(reading.MOST_BYTES + 1)
+        file.truncate(json_files.MOST_BYTES + 1)
     monkeypatch.setattr(type(path), "read_bytes", lambda _: pytest.fail("it was read"))
     with pytest.raises(ReportError, match="it has more than 64 MB"):
         read_report(path)
