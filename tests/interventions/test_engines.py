@@ -63,11 +63,16 @@ def pairs(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("name", "readout"),
+    ("name", "readout", "pairs"),
     mostly_slow(
-        itertools.product(NAMES, ["logit_difference", "log_prob"]),
-        always=[*((name, "logit_difference") for name in NAMES), ("mamba", "log_prob")],
+        itertools.product(NAMES, ["logit_difference", "log_prob"], READ),
+        always=[
+            *((name, "logit_difference", READ[0]) for name in NAMES),
+            *((name, "logit_difference", READ[1]) for name in FEW),
+            ("mamba", "log_prob", READ[0]),
+        ],
     ),
+    indirect=["pairs"],
 )
 def test_tails_equal_hooks_at_every_site(name, readout, pairs) -> None:
     model = build(name)
@@ -119,7 +124,7 @@ def test_memory_is_that_of_one_position(pairs) -> None:
 @pytest.mark.parametrize("pairs", mostly_slow(READ, always=READ[1:]), indirect=True)
 @pytest.mark.parametrize("name", mostly_slow(NAMES, always=FEW))
 def test_the_memory_of_a_pass_does_not_change_the_result(name, pairs) -> None:
-    model = build(name)
+    model = build(name, layers=2)
     how = {"components": (*tensors(model), *MEMORY), "engine": "tails"}
     whole = recovery_grid(model, **pairs, **how)
     small = recovery_grid(model, **pairs, **how, memory=1)
@@ -127,6 +132,7 @@ def test_the_memory_of_a_pass_does_not_change_the_result(name, pairs) -> None:
     np.testing.assert_allclose(small.patched, whole.patched, **EXACT)
 
 
+@pytest.mark.parametrize("pairs", mostly_slow(READ, always=READ[:1]), indirect=True)
 @pytest.mark.parametrize("name", NAMES)
 def test_noising_puts_corrupted_activations_into_clean_runs(name, pairs) -> None:
     model = build(name)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import sparse_truth
 import torch
+from crossings import mostly_slow
 from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr, t
 from sklearn.cross_decomposition import CCA
@@ -263,7 +264,9 @@ def test_intervals_are_those_of_leaving_out_documents(name: str) -> None:
     assert "7 documents are too few" in few.reasons["interval"]
 
 
-@pytest.mark.parametrize("kind", ["another_dictionary", "independent"])
+@pytest.mark.parametrize(
+    "kind", mostly_slow(["another_dictionary", "independent"], always=["another_dictionary"])
+)
 def test_intervals_are_as_wide_as_scores_spread(kind: str) -> None:
     """Against the spread over fresh draws of rows, with documents of unequal size."""
     n_rows, sizes = 600, np.tile([4, 16], 30)

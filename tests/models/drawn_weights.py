@@ -1,6 +1,6 @@
 """What is drawn from a seed: models of all kinds, and the hashes of their weights.
 
-Run as a program it prints the hashes, and the vector unit that torch used.
+Run as a program with names it prints their hashes, and the vector unit that torch used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mecheval.spec import parse_spec
 from mecheval.training.checkpoints import state_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import nn
 
@@ -64,15 +64,16 @@ def of_transformers(family: str, n_added: int = 0) -> nn.Module:
     return module
 
 
-def hashes() -> dict[str, str]:
-    return {name: state_sha256(draw()) for name, draw in models().items()}
+def hashes(names: Sequence[str]) -> dict[str, str]:
+    return {name: state_sha256(models()[name]()) for name in names}
 
 
 if __name__ == "__main__":
-    if "--switches" in sys.argv:
+    names = [argument for argument in sys.argv[1:] if argument != "--switches"]
+    if len(names) < len(sys.argv) - 1:
         torch.set_float32_matmul_precision("medium")
         torch.set_flush_denormal(True)
         torch.backends.mkldnn.enabled = False
         torch.use_deterministic_algorithms(True)
     capability = torch.backends.cpu.get_cpu_capability().lower()
-    print(json.dumps({"capability": capability, "hashes": hashes()}))
+    print(json.dumps({"capability": capability, "hashes": hashes(names)}))

@@ -1,6 +1,7 @@
 """Every registered architecture of our own keeps the contract, with each of its arguments."""
 
 import inspect
+import itertools
 import pickle
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from crossings import mostly_slow
 
 from mecheval.checks import all_passed
 from mecheval.errors import ContractError, UsageError
@@ -60,8 +62,17 @@ def test_the_five_architectures_are_registered():
     assert set(NAMES) <= set(own_names())
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("text", VARIANTS)
+@pytest.mark.parametrize(
+    ("text", "dtype"),
+    mostly_slow(
+        itertools.product(VARIANTS, [torch.float32, torch.float64]),
+        always=[
+            *((text, torch.float32) for text in VARIANTS),
+            *((text, torch.float64) for text in NAMES),
+        ],
+    ),
+    ids=str,
+)
 def test_contract(text, dtype):
     checks = check_model(build(text).to(dtype))
     assert all_passed(checks), "\n".join(map(str, checks))

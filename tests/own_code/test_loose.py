@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
+from crossings import mostly_slow
 
 import mecheval
 from mecheval.own_code.loose import file_of, loose_sha256
@@ -257,7 +258,7 @@ except MechevalError as error:
 """
 
 
-@pytest.mark.parametrize("way", ["stdin", "-c"])
+@pytest.mark.parametrize("way", mostly_slow(["stdin", "-c"], always=["stdin"]))
 def test_without_source_it_is_refused(way: str) -> None:
     argv, given = ([sys.executable, "-"], SCRIPT) if way == "stdin" else (
         [sys.executable, "-c", SCRIPT], None

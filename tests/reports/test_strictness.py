@@ -39,6 +39,7 @@ FREE = ("args", "index", "marks", "params", "profiles", "recipe", "references", 
 def test_what_the_models_take_follows_the_schema(name: str) -> None:
     content = json.loads(dumps(sealed(REPORTS[name])))
     schema = content["schema"]
+    content["metrics"] = content["metrics"][-1:]  # all that is changed: they are alike
     for metric in content["metrics"]:
         metric["profiles"] = dict.fromkeys(metric["profiles"], metric["profile"])  # smaller
     validator = Draft202012Validator(schema_file.committed(schema))
