@@ -75,7 +75,7 @@ def _tap_by_tap(padded_BTE: Tensor, weight_EK: Tensor, bias_E: Tensor | None) ->
     else:
         y_BTE = torch.addcmul(bias_E, first_BTE, weights[0])
     for tap_BTE, weight_E in zip(others, weights[1:], strict=True):
-        y_BTE.addcmul_(tap_BTE, weight_E)
+        y_BTE = torch.addcmul(y_BTE, tap_BTE, weight_E)
     return y_BTE
 
 
