@@ -6,8 +6,6 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LIMITS = {"mecheval": (300, 50), "task_registry": (400, 60), "model_registry": (400, 60)}
@@ -54,35 +52,47 @@ def n_parameters(function: Function) -> int:
     return len([argument for argument in named if argument.arg not in ("self", "cls")])
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_sizes(path: Path) -> None:
-    file_limit, function_limit = LIMITS[path.relative_to(ROOT).parts[0]]
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= file_limit
-    long = {f.name: n_lines(f) for f in functions(path) if n_lines(f) > function_limit}
+def named(path: Path, found: object) -> str:
+    return f"{path.relative_to(ROOT)}: {found}"
+
+
+def test_sizes() -> None:
+    long_files, long, wide = [], [], set()
+    for path in SOURCES:
+        file_limit, function_limit = LIMITS[path.relative_to(ROOT).parts[0]]
+        n = len(path.read_text(encoding="utf-8").splitlines())
+        long_files += [named(path, n)] if n > file_limit else []
+        for function in functions(path):
+            if n_lines(function) > function_limit:
+                long.append(named(path, f"{function.name} has {n_lines(function)} lines"))
+            if n_parameters(function) > MAX_PARAMETERS:
+                wide.add(f"{path.stem}.{function.name}")
+    assert not long_files
     assert not long
-    wide = {f"{path.stem}.{f.name}" for f in functions(path) if n_parameters(f) > MAX_PARAMETERS}
     assert wide <= set(WIDE)
-    assert not UNFINISHED.search(text)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_comments_are_ascii(path: Path) -> None:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    assert not [line for line in lines if not line.isascii()]
+def test_nothing_is_left_to_do() -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in SOURCES}
+    assert not [named(path, found) for path, t in texts.items() if (found := UNFINISHED.search(t))]
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_modules_and_public_functions_have_docstrings(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert ast.get_docstring(tree)
-    public = [
-        node
-        for node in tree.body
-        if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_")
-    ]
-    own = [node.name for node in public if not ast.get_docstring(node) and not _is_record(node)]
-    assert not own
+def test_comments_are_ascii() -> None:
+    lines = [(path, line) for path in SOURCES for line in path.read_text("utf-8").splitlines()]
+    assert not [named(path, line) for path, line in lines if not line.isascii()]
+
+
+def test_modules_and_public_functions_have_docstrings() -> None:
+    bare = []
+    for path in SOURCES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        bare += [] if ast.get_docstring(tree) else [named(path, "the module")]
+        for node in tree.body:
+            if not isinstance(node, Function | ast.ClassDef) or node.name.startswith("_"):
+                continue
+            if not ast.get_docstring(node) and not _is_record(node):
+                bare.append(named(path, node.name))
+    assert not bare
 
 
 def _is_record(node: ast.AST) -> bool:
