@@ -182,6 +182,30 @@ def test_the_c_convolution_refuses_what_it_would_misread():
             causal_convolution(**{**given, **other}, implementation="c")
 
 
+@pytest.mark.parametrize("taps", [1, 3, 8, 9])
+@pytest.mark.parametrize(
+    ("dtype", "error"), [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 2e-2)]
+)
+@pytest.mark.parametrize("positions", [1, 6])
+def test_convolution_is_its_definition(taps, dtype, error, positions):
+    generator = torch.Generator().manual_seed(0)
+    x_BTE, weight_EK, bias_E, before_BKE = (
+        torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+        for shape in ((2, positions, 5), (5, taps), (5,), (2, taps - 1, 5))
+    )
+    for bias, before in ((bias_E, before_BKE), (None, None)):
+        kept = torch.zeros_like(before_BKE) if before is None else before
+        padded_BTE = torch.cat([kept, x_BTE], 1).double()
+        wanted_BTE = sum(
+            padded_BTE[:, k : k + positions] * weight_EK[:, k].double() for k in range(taps)
+        ) + (0 if bias is None else bias.double())
+        y_BTE = causal_convolution(
+            x_BTE, weight_EK, bias, implementation="torch", before_BKE=before
+        )
+        assert y_BTE.dtype == dtype
+        assert (y_BTE - wanted_BTE).abs().max() <= error * wanted_BTE.abs().max()
+
+
 def test_convolution_reads_the_present_last():
     x_BTE = torch.zeros(1, 5, 1)
     x_BTE[0, 2] = 1.0

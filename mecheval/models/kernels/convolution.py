@@ -55,7 +55,9 @@ def causal_convolution(
         padded_BTE = functional.pad(x_BTE, (0, 0, weight_EK.shape[1] - 1, 0))
     else:
         padded_BTE = torch.cat([before_BKE.to(x_BTE.dtype), x_BTE], 1)
-    if x_BTE.is_cuda or weight_EK.shape[1] > _FEW_TAPS:
+    # In half precision every product would be rounded, and not their sum alone.
+    is_half = x_BTE.dtype.itemsize < 4
+    if x_BTE.is_cuda or is_half or weight_EK.shape[1] > _FEW_TAPS:
         padded_BET = padded_BTE.transpose(1, 2)
         y_BET = functional.conv1d(padded_BET, weight_EK[:, None], bias_E, groups=len(weight_EK))
         return y_BET.transpose(1, 2)
