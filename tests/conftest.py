@@ -43,10 +43,12 @@ def _own_cache(_caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path
     return folder
 
 
-@pytest.fixture
-def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let workers start in a tenth of a second; see :mod:`forked`."""
+@pytest.fixture(autouse=True)
+def _forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers start in a tenth of a second; see :mod:`forked`.
+
+    Those of commands in an interpreter of their own start as a user's do.
+    """
     import forked
 
-    started = forked.context()
-    monkeypatch.setattr(multiprocessing, "get_context", lambda method=None: started)
+    monkeypatch.setattr(multiprocessing, "get_context", forked.get_context)

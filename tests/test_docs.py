@@ -30,7 +30,6 @@ def section(title: str) -> str:
     return CONTRIBUTING.read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]
 
 
-@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize("title", SECTIONS)
 def test_the_recipe_works(title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

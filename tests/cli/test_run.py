@@ -7,19 +7,18 @@ import os
 import pty
 import re
 import resource
+import select
 import subprocess
-import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from forked import Command
 
 from mecheval.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-pytestmark = pytest.mark.usefixtures("forked_workers")
 
 BRIEF = ("--limit", "16", "--metrics", "recovery", "--device", "cpu", "-j", "1")
 CELL = ("-m", "lstm", "-t", "parity", "--recipe", "steps=10", *BRIEF)
@@ -203,19 +202,18 @@ def test_a_folder_that_cannot_be_written_is_exit_3_before_training(run, tmp_path
         assert done.out == ""
 
 
-def test_a_report_that_does_not_fit_is_exit_3_and_leaves_nothing(tmp_path):
-    def small_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+def small_files() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
+
+def test_a_report_that_does_not_fit_is_exit_3_and_leaves_nothing(tmp_path):
     cell = ("-m", "lstm", "-t", "parity", "--recipe", "steps=0", *BRIEF)
-    command = [sys.executable, "-m", "mecheval", "run", *cell, "-o", str(tmp_path)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, preexec_fn=small_files
-    )
-    assert done.returncode == 3, done.stderr
-    assert "seed0" in done.stderr
-    assert "File too large" in done.stderr
-    assert done.stderr.count("\n") == 1
+    command = Command("run", *cell, "-o", str(tmp_path), folder=tmp_path, first=small_files)
+    code, _, err = command.finish()
+    assert code == 3, err
+    assert "seed0" in err
+    assert "File too large" in err
+    assert err.count("\n") == 1
     assert [path for path in tmp_path.rglob("*seed0*") if path.is_file()] == []
 
 
@@ -242,29 +240,26 @@ def test_a_full_disk_is_exit_3(run, tiny_disk, left):
     assert [path for path in tiny_disk.rglob("*seed0*") if path.is_file()] == []
 
 
-def test_a_terminal_shows_the_cell_its_stage_and_its_accuracy(tmp_path):
+def test_a_terminal_shows_the_cell_its_stage_and_its_accuracy(tmp_path, monkeypatch):
+    for name, value in {"TERM": "xterm", "COLUMNS": "120", "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "mecheval", "run", "-m", "lstm", "-t", "parity"]
-    command += ["--recipe", "steps=60,check_every=20,stop_at=1.5", *BRIEF, "-o", str(tmp_path)]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "NO_COLOR": "1"}
-    process = subprocess.Popen(command, stderr=theirs, stdout=subprocess.PIPE, env=environment)
-    os.close(theirs)
+    cell = ("-m", "lstm", "-t", "parity", "--recipe", "steps=60,check_every=20,stop_at=1.5")
+    command = Command(
+        "run", *cell, *BRIEF, "-o", str(tmp_path), folder=tmp_path, terminal=os.ttyname(theirs)
+    )
     shown = b""
-    while True:
-        try:
-            piece = os.read(ours, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not piece:
-            break
-        shown += piece
-    out, _ = process.communicate()
+    while command.code is None or select.select([ours], [], [], 0)[0]:
+        if select.select([ours], [], [], 0.1)[0]:
+            shown += os.read(ours, 65536)
+    code, out, _ = command.finish()
     os.close(ours)
+    os.close(theirs)
     text = shown.decode()
-    assert process.returncode == 0
+    assert code == 0
     assert "parity lstm seed 0" in text
     assert "train" in text
     assert re.search(r"\d+0/60", text)
     assert "acc 0." in text
     assert "\x1b[3" not in text, "NO_COLOR"
-    assert b"\n\n| Model" in out
+    assert "\n\n| Model" in out

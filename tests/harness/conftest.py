@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 from harness_runs import Run
 
@@ -14,20 +13,18 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., Run]]:
+def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """Start runs; whatever is left of them is killed after the test."""
     runs: list[Run] = []
 
     def begin(*argv: str | Path) -> Run:
-        runs.append(Run(*map(str, argv)))
+        runs.append(Run(*map(str, argv), folder=tmp_path))
         return runs[-1]
 
     yield begin
     for run in runs:
-        left = []
-        if run.process.poll() is None:
-            left = psutil.Process(run.process.pid).children(recursive=True)
-            run.process.kill()
+        left = run.workers()
+        run.kill()
         for child in left:
             child.kill()
-        run.process.communicate()
+        run.finish()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import psutil
+from forked import Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,25 +18,11 @@ ENDLESS = ("--recipe", "steps=1000000,stop_at=1.5")
 TIMED = ("created", "finished", "environment", "resources", "command")
 
 
-class Run:
+class Run(Command):
     """A run of the command in a process of its own."""
 
-    def __init__(self, *argv: str) -> None:
-        command = [sys.executable, "-m", "mecheval", "run", *argv]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True,
-        )  # fmt: skip
-
-    def finish(self) -> tuple[int, str, str]:
-        """Wait for its end; return exit code, stdout and stderr."""
-        out, err = self.process.communicate(timeout=300)
-        return self.process.returncode, out, err
-
-    def workers(self) -> list[psutil.Process]:
-        """Return its worker processes."""
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if "spawn_main" in _command(child)]
+    def __init__(self, *argv: str, folder: Path) -> None:
+        super().__init__("run", *argv, folder=folder)
 
     def at_work(self) -> list[psutil.Process]:
         """Return its workers that are at work on a cell, which takes a claimed lock."""
@@ -52,7 +37,7 @@ class Run:
         until = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < until, "it did not happen"
-            assert self.process.poll() is None, self.process.communicate()
+            assert self.code is None, self.finish()
             time.sleep(0.02)
 
 
@@ -75,13 +60,6 @@ def alive(processes: list[psutil.Process], *, seconds: float) -> list[psutil.Pro
             return left
         time.sleep(0.05)
     return []
-
-
-def _command(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:  # it ended between being listed and being asked
-        return ""
 
 
 def _n_locks(process: psutil.Process) -> int:

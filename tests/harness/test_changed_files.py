@@ -80,7 +80,6 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize("jobs", [None, 1])
 def test_a_notebook_goes_on_after_an_edit(folder: Path, jobs: int | None) -> None:
     def measured() -> tuple:

@@ -42,7 +42,6 @@ class HereOnly(Parity):
     """A task that only this file knows."""
 
 
-@pytest.mark.usefixtures("forked_workers")
 def test_workers_and_this_process_agree_bit_for_bit(tmp_path, monkeypatch):
     folders = {name: tmp_path / name for name in ("here", "two")}
     jobs = {"here": None, "two": 2}

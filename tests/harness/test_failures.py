@@ -53,7 +53,6 @@ ERRORS = {
 }
 
 
-@pytest.mark.usefixtures("forked_workers")
 def test_whatever_a_metric_raises_ends_its_cell(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -197,7 +197,6 @@ def test_a_context_too_short_for_the_length_of_a_metric_is_noted() -> None:
     assert "bottleneck" not in said
 
 
-@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize(
     "given",
     [

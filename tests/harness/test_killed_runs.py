@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from crossings import mostly_slow
 from harness_runs import BRIEF, ENDLESS, alive, numbers
 
 import mecheval
@@ -20,10 +19,8 @@ from mecheval.reports.files import read_report
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("forked_workers")  # of what begins in this process
-
 STUCK = '''
-import multiprocessing
+import os
 import time
 from dataclasses import dataclass
 from mecheval.builtin.task_registry.parity import Parity
@@ -36,7 +33,7 @@ class Stuck(Parity):
     """Parity that hangs in a worker, and says nothing meanwhile."""
 
     def sample(self, rng, n, length):
-        if multiprocessing.parent_process() is not None:
+        if os.getpgrp() != os.getpid():
             time.sleep(600)
         return super().sample(rng, n, length)
 '''
@@ -60,10 +57,10 @@ def test_kill_9_at_any_moment_then_the_same_command(start, tmp_path, monkeypatch
         time.sleep(rng.uniform(0, 0.2))
         workers = run.workers()
         if jobs == "2":
-            os.killpg(run.process.pid, signal.SIGKILL)
+            os.killpg(run.pid, signal.SIGKILL)
         else:
-            run.process.kill()
-        run.process.wait()
+            run.kill()
+        run.finish()
         assert alive(workers, seconds=5) == [], "orphans"
         now = finished(output)
         assert kept.items() <= now.items()
@@ -86,7 +83,6 @@ def test_kill_9_at_any_moment_then_the_same_command(start, tmp_path, monkeypatch
     assert len(numbers(output)) == 4
 
 
-@pytest.mark.slow
 def test_workers_end_with_their_parent_even_while_they_hang(start, tmp_path):
     (tmp_path / "stuck.py").write_text(STUCK)
     stuck = ("-t", "local/stuck,local/stuck[noop_rate=0.1]", "-I", tmp_path)
@@ -94,15 +90,11 @@ def test_workers_end_with_their_parent_even_while_they_hang(start, tmp_path):
     run.wait_for(run.both_at_work)
     time.sleep(0.5)
     workers = run.workers()
-    run.process.kill()
+    run.kill()
     assert alive(workers, seconds=5) == [], "orphans"
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    mostly_slow(SIGNALS, always=SIGNALS[:2]),
-    ids=["ctrl-c", "sigterm", "sigusr2"],
-)
+@pytest.mark.parametrize(("number", "code"), SIGNALS, ids=["ctrl-c", "sigterm", "sigusr2"])
 def test_an_interrupt_stops_at_once_and_keeps_what_is_finished(start, tmp_path, number, code):
     mecheval.evaluate(
         "lstm", "parity", output=tmp_path, recipe={"steps": 1}, limit=16, metrics=["recovery"]
@@ -114,7 +106,7 @@ def test_an_interrupt_stops_at_once_and_keeps_what_is_finished(start, tmp_path, 
     run.wait_for(lambda: len(list(cache_folder().rglob("snapshot-0.safetensors"))) == 2)
     workers = run.workers()
     send = os.killpg if number == signal.SIGINT else os.kill
-    send(run.process.pid, number)
+    send(run.pid, number)
     exit_code, out, err = run.finish()  # which the trainings would never come to by themselves
     assert exit_code == code
     assert out == ""

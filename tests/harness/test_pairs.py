@@ -34,8 +34,6 @@ CELLS: list[Path] = []
 MEASURED = ("interchange", "write_offset", "circuit_similarity")
 BRIEF = ("--limit", "16", "--metrics", *MEASURED, "-j", "1", "--threads", "1", "--device", "cpu")
 
-pytestmark = pytest.mark.usefixtures("forked_workers")
-
 OWN = '''
 from dataclasses import dataclass
 from mecheval.metrics import Column, Estimate, Layout, metric

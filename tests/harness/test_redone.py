@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("forked_workers")
-
 MODEL = "lstm[layers=1,width=8]"
 BRIEF = {"recipe": {"steps": 2}, "limit": 8, "metrics": ["recovery"], "device": "cpu"}
 CELL = ("run", "-m", MODEL, "-t", "parity", "--recipe", "steps=2", "--limit", "8",

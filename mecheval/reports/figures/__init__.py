@@ -10,14 +10,16 @@ says what it shows, in ``mecheval report --help`` as well.
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from mecheval.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mecheval.reports.drawing.canvas import Drawing
     from mecheval.reports.pair import PairReport
@@ -44,7 +46,8 @@ class Picture(NamedTuple):
     drawing: Drawing
 
 
-def figures() -> dict[str, str]:
+@functools.cache
+def figures() -> Mapping[str, str]:
     """Return the kinds of figures with what they show, read from their files without running them.
 
     So listing them does not import matplotlib.
@@ -53,7 +56,7 @@ def figures() -> dict[str, str]:
     for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         found[path.stem] = docstring.partition("\n")[0].rstrip(".")
-    return found
+    return MappingProxyType(found)
 
 
 def draw(
