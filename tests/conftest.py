@@ -27,6 +27,10 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+SHARED = ("kernels", "texts")
+"""Folders of the cache whose files are the same whoever makes them, in seconds."""
+
+
 @pytest.fixture(scope="session")
 def _caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Yield names for folders, which pytest would find by looking at all that there are."""
@@ -34,11 +38,25 @@ def _caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     return (root / str(i) for i in itertools.count())
 
 
+@pytest.fixture(scope="session")
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return the folders that all tests share, those of other workers of pytest too."""
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    for name in SHARED:
+        (root / name).mkdir(exist_ok=True)
+    return {name: root / name for name in SHARED}
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(_caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give every test an empty checkpoint cache; compiled kernels stay shared within the run."""
+def _own_cache(
+    _caches: Iterator[Path], _shared: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Give every test a cache with nothing in it but what all share."""
     folder = next(_caches)
     folder.mkdir()
+    for name, shared in _shared.items():
+        (folder / name).symlink_to(shared)
     monkeypatch.setenv("MECHEVAL_CACHE", str(folder))
     return folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mecheval"
 GROUND = (
-    "builtin checks dictionaries errors escape exact garbage later likeness locking own_code paths "
-    "recipe seeding spec stats text version"
+    "builtin cached_files checks dictionaries errors escape exact garbage later likeness locking "
+    "own_code paths recipe seeding spec stats text version"
 )
 LEVELS = (
     set(GROUND.split()),
@@ -82,15 +83,19 @@ def imports(tree: ast.AST, *, strings: bool = True) -> Iterator[str]:
             yield from imports(node, strings=strings)
 
 
+@functools.cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@functools.cache
+def imported_by(path: Path) -> tuple[str, ...]:
+    return tuple(imports(tree_of(path)))
+
+
 def rooms_of(path: Path) -> set[str]:
     """Return the rooms of the package that a file imports."""
-    tree = tree_of(path)
-    names = [name.split(".")[1:] for name in imports(tree) if name.startswith("mecheval.")]
-    return {name[0] for name in names}
+    return {name.split(".")[1] for name in imported_by(path) if name.startswith("mecheval.")}
 
 
 def room_of(path: Path) -> str:
@@ -125,7 +130,7 @@ def test_registries_use_contracts_only(registry: str) -> None:
 def test_floors_of_wrapped_models_rest_on_those_below(floor: str) -> None:
     above = FLOORS[FLOORS.index(floor) + 1 :]
     for path in (PACKAGE / "models" / "wrapped" / floor).glob("*.py"):
-        used = [n.split(".")[3] for n in imports(tree_of(path)) if wrapped_room(n)]
+        used = [n.split(".")[3] for n in imported_by(path) if wrapped_room(n)]
         assert not [n for n in used if n in above or n not in FLOORS], path.name
 
 
@@ -139,7 +144,7 @@ def test_rooms_have_no_circles() -> None:
         graph: dict[str, set[str]] = {}
         for path in MODULES:
             own = ".".join(path.relative_to(ROOT).with_suffix("").parts[:depth])
-            used = {".".join(n.split(".")[:depth]) for n in imports(tree_of(path)) if is_own(n)}
+            used = {".".join(n.split(".")[:depth]) for n in imported_by(path) if is_own(n)}
             if not own.startswith(LAZY):
                 graph.setdefault(own, set()).update(used - {own})
         tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle

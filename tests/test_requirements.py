@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 import tomllib
@@ -50,11 +51,16 @@ def modules(tree: ast.AST) -> Iterator[str]:
             yield from modules(node)
 
 
+@functools.cache
+def modules_of(path: Path) -> tuple[str, ...]:
+    return tuple(modules(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def imported(*folders: str) -> dict[str, str]:
     """Return the distributions that the files of some folders import, and one file of each."""
     found = {}
     for path in (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))):
-        for module in modules(ast.parse(path.read_text(encoding="utf-8"))):
+        for module in modules_of(path):
             if module in sys.stdlib_module_names or module in OURS:
                 continue
             package = NAMES.get(module) or DISTRIBUTIONS.get(module, [module])[0]

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from mecheval.cached_files import write_cached
 from mecheval.dictionaries import SparseCodes
 from mecheval.errors import StorageError, UsageError
 from mecheval.metrics.pairs.coding import Coded
 from mecheval.reports.pair import Artefact
-from mecheval.training.checkpoints import write_cached
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

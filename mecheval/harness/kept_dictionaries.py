@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
+from mecheval.cached_files import write_cached
 from mecheval.dictionaries import Dictionary, Quality
-from mecheval.training.checkpoints import write_cached
 
 if TYPE_CHECKING:
     from collections.abc import Callable

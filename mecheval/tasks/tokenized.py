@@ -16,9 +16,10 @@ import numpy as np
 from mecheval.errors import UsageError
 from mecheval.tasks.batch import UNSCORED, Batch
 from mecheval.tasks.contract import BOS
+from mecheval.tasks.kept_tokens import cut
 from mecheval.tasks.ngrams import NGrams
 from mecheval.tasks.splits import BUCKETS
-from mecheval.tasks.vocabularies import of_tokenizer, trained
+from mecheval.tasks.vocabularies import of_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,17 +78,20 @@ class Tokenized:
         """
         found = source.corpus(kilobytes)
         texts = list(dict.fromkeys(filter(None, found.texts)))
+        ids: tuple[int, ...] | None = None
         if tokenizer:
-            tokens, texts = of_tokenizer(tokenizer, texts)
-            by_split = split_documents(texts)
+            vocabulary_of, texts = of_tokenizer(tokenizer, texts)
+            tokens, ids = vocabulary_of.tokens, vocabulary_of.ids
+            documents = {
+                split: vocabulary_of.cut(of) for split, of in split_documents(texts).items()
+            }
         else:
-            by_split = split_documents(texts)
-            tokens = trained(by_split["train"], vocabulary)
-        self.symbols, self.ids = (BOS, END, *tokens.tokens), tokens.ids
-        self.bytes_C = np.array([0, 0, *map(len, tokens.tokens)])
-        self.streams = {split: _stream(tokens.cut(of)) for split, of in by_split.items()}
+            tokens, documents = cut(split_documents(texts), vocabulary)
+        self.symbols, self.ids = (BOS, END, *tokens), ids
+        self.bytes_C = np.array([0, 0, *map(len, tokens)])
+        self.streams = {split: _stream(of) for split, of in documents.items()}
         self.documents_sha256 = found.sha256
-        content = f"{found.sha256} {tokens.tokens} {tokens.ids}"
+        content = f"{found.sha256} {tokens} {ids}"
         self.sha256 = hashlib.sha256(content.encode()).hexdigest()
 
     def starts(self, split: Split, length: int) -> np.ndarray:

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +19,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from mecheval import locking
+from mecheval.cached_files import write_cached
 from mecheval.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
@@ -124,30 +123,6 @@ class Checkpoint:
 
     def _write(self, name: str, content: bytes) -> None:
         write_cached(self.folder / name, content)
-
-
-def write_cached(path: Path, content: bytes) -> None:
-    """Write a file of the cache beside its place and move it there: all of it is there, or nothing.
-
-    Raises:
-        StorageError: It cannot be written.
-    """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            temporary = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise StorageError(
-            f"{path} could not be written ({error.strerror}). Free some space there, or point "
-            "MECHEVAL_CACHE at another folder."
-        ) from error
 
 
 @contextmanager
