@@ -166,3 +166,9 @@ def metric_names(scope: str) -> list[str]:
         for entry in Registry().entries("metric")
         if entry.distribution is None and entry.scope == scope
     ]
+
+
+def quick_parameters(name: str) -> Mapping[str, Any]:
+    """Return parameters under which a metric of pairs takes seconds and its known values hold."""
+    of_pairs = (case.pairs for case in known_cases())
+    return next((params[name] for params in of_pairs if name in params), {})

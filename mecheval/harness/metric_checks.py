@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mecheval.checks import Check
 from mecheval.harness.gate import gated
-from mecheval.harness.known_values import single_cases
+from mecheval.harness.known_values import quick_parameters, single_cases
 from mecheval.harness.measures import metrics_on
 from mecheval.harness.pair_metric_checks import pair_checks
 from mecheval.harness.result_checks import (
@@ -53,14 +53,17 @@ def check_metric(spec: Spec, registry: Registry) -> list[Check]:
     """Check one metric against the contract of :class:`mecheval.metrics.Metric`.
 
     Args:
-        spec: Its name, and parameters if wanted.
+        spec: Its name, and parameters if wanted; without any a metric of pairs has those of its
+            known values, under which it takes seconds.
         registry: Where it is looked up.
 
     Raises:
         UsageError: The name or a parameter is unknown or not allowed.
         ContractError: The metric's file does not import.
     """
-    metric = configured_metric(spec, registry)
+    metric = configured_metric(
+        replace(spec, args=spec.args or quick_parameters(spec.name)), registry
+    )
     checks = [checked("parameters are JSON", lambda: _parameters(metric, registry))]
     if isinstance(metric, PairMetric):
         return [*checks, *pair_checks(metric)]
