@@ -31,6 +31,9 @@ NAMES = [
     "hyena",
 ]  # fmt: skip
 FEW = ["transformer", "mamba", "lstm", "hyena"]
+KINDS = [*FEW, "mamba2[d_conv=2]", "deltanet[eigenvalues=[-1,1]]"]
+"""One of every kind of memory: a list, a state behind taps or none, a matrix that is rewritten."""
+
 READ = ["some read early", "all read last"]
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
 
@@ -67,8 +70,8 @@ def pairs(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
     mostly_slow(
         itertools.product(NAMES, ["logit_difference", "log_prob"], READ),
         always=[
-            *((name, "logit_difference", READ[0]) for name in NAMES),
-            *((name, "logit_difference", READ[1]) for name in FEW),
+            *((name, "logit_difference", READ[0]) for name in KINDS),
+            *((name, "logit_difference", READ[1]) for name in FEW[:2]),
             ("mamba", "log_prob", READ[0]),
         ],
     ),
@@ -86,7 +89,7 @@ def test_tails_equal_hooks_at_every_site(name, readout, pairs) -> None:
 
 
 @pytest.mark.parametrize("span", [2, 4])
-@pytest.mark.parametrize("name", ["transformer", "mamba", "mamba2[d_conv=2]", "lstm", "hyena"])
+@pytest.mark.parametrize("name", mostly_slow(KINDS[:-1], always=KINDS[1:-1]))
 def test_positions_patched_together(name: str, span: int, pairs) -> None:
     """All at once, which is no sum of patches: as in a run that is edited at each of them."""
     model = build(name, layers=2)
@@ -133,7 +136,7 @@ def test_the_memory_of_a_pass_does_not_change_the_result(name, pairs) -> None:
 
 
 @pytest.mark.parametrize("pairs", mostly_slow(READ, always=READ[:1]), indirect=True)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", mostly_slow(NAMES, always=KINDS))
 def test_noising_puts_corrupted_activations_into_clean_runs(name, pairs) -> None:
     model = build(name)
     grid = recovery_grid(model, **pairs, direction="noising", engine="tails")
@@ -165,7 +168,7 @@ def stepped_on(model, pairs, state, position: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("pairs", mostly_slow(READ, always=READ[:1]), indirect=True)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", mostly_slow(NAMES, always=KINDS))
 @torch.inference_mode()
 def test_swapped_memory_equals_a_run_step_by_step(name, pairs) -> None:
     model = build(name, layers=2)
@@ -201,7 +204,7 @@ def test_what_is_written_carries_all_of_a_layer_with_one_layer(name, pairs) -> N
 
 
 @pytest.mark.parametrize("pairs", mostly_slow(READ, always=READ[:1]), indirect=True)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", mostly_slow(NAMES, always=KINDS))
 def test_frozen_memory_leaves_one_path(name, pairs) -> None:
     """With one layer nothing is frozen; with more, the total effect is another one."""
     alone = build(name, layers=1)

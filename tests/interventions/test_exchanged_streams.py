@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from crossings import mostly_slow
 from torch import Tensor
 
 import mecheval
@@ -27,6 +28,9 @@ OWN = [
     for entry in Registry().entries("model")
     if "/" not in entry.name and entry.distribution is None and entry.path.name != "pretrained.py"
 ]
+KINDS = ["transformer", "mamba", "lstm", "gla", "deltanet", "hyena", "rwkv7"]
+"""One of every kind of memory."""
+
 GIVING, GETTING, LENGTH = 9, 4, 7
 
 
@@ -52,7 +56,7 @@ def stream_of(model: mecheval.SequenceModel, tokens_T: np.ndarray, layer: int) -
     return stream_1TD
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", mostly_slow(OWN, always=KINDS))
 @torch.no_grad()
 def test_logits_are_those_of_one_row_after_the_other(name: str) -> None:
     model = model_of(name)
@@ -111,7 +115,7 @@ def test_same_tokens_give_the_same_stream_before_the_first_block() -> None:
 
 
 @pytest.mark.parametrize("exchange", [ExchangedStreams, ExchangedMemory])
-@pytest.mark.parametrize("name", ["lstm", "transformer", "hf:gpt_neox"])
+@pytest.mark.parametrize("name", ["lstm", "transformer"])
 def test_in_whatever_memory_the_same_is_answered(
     name: str, exchange: type[ExchangedStreams | ExchangedMemory]
 ) -> None:
@@ -197,7 +201,7 @@ def test_below_the_layer_nothing_is_run_twice(monkeypatch: pytest.MonkeyPatch) -
     assert runs == []
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", mostly_slow(OWN, always=KINDS))
 @torch.no_grad()
 def test_memory_of_others_is_read_position_by_position(name: str) -> None:
     """Against the state that the model says it has, of one donor after the other."""

@@ -15,6 +15,7 @@ from typing import Any
 import memory_of
 import pytest
 import torch
+from crossings import mostly_slow
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -46,6 +47,9 @@ CASES = [
     *(("mamba", name) for name in ("convolution", "mechanism", "write_offset")),
     *(("attention", name) for name in ("behaviour", "induction_circuit", "grid/tails")),
 ]
+LONG = [("mamba", "mechanism"), ("llama", "mechanism"), ("mamba", "convolution")]
+QUICK = [case for case in CASES if case not in LONG]
+"""Without what puts several of the others together."""
 
 
 class Largest(TorchDispatchMode):
@@ -60,7 +64,7 @@ class Largest(TorchDispatchMode):
         return output
 
 
-@pytest.mark.parametrize(("kind", "measurement"), CASES)
+@pytest.mark.parametrize(("kind", "measurement"), mostly_slow(CASES, always=QUICK))
 def test_no_measurement_makes_logits_that_it_does_not_read(
     kind: str, measurement: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from crossings import mostly_slow
 from own_models import build, keeps_the_contract, n_parameters, tails_equal_hooks
 from torch.nn import functional
 
@@ -13,6 +14,7 @@ NAMES = (
     "attention", "base_conv", "based", "deltanet", "deltaproduct", "gated_deltanet",
     "gated_deltaproduct", "gla", "h3", "hyena", "hybrid", "rwkv7",
 )  # fmt: skip
+DTYPES = (torch.float32, torch.float64)
 VARIANTS = [
     "deltanet[positions=learned,context=12,mlp_ratio=0]",
     "deltanet[d_conv=0,eigenvalues=[-1,1]]",
@@ -36,7 +38,7 @@ VARIANTS = [
 ]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("dtype", mostly_slow(DTYPES, always=DTYPES[:1]), ids=str)
 @pytest.mark.parametrize("name", NAMES)
 def test_contract(name, dtype):
     keeps_the_contract(build(f"{name}[layers=2,width=16]").to(dtype))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from crossings import mostly_slow
 from hf_families import build
 from plain_modules import Recurrent
 
@@ -13,6 +14,7 @@ from mecheval.models.wrapped.model import WrappedModel
 from mecheval.models.wrapped.replay.blocks import RealBlocks, Replayer
 
 STREAMING = ("falcon", "bloom", "mpt", "gptj", "gpt_neo")
+WITH_MASKS = ("llama", "gpt2", "qwen2", "gpt_neox", "phi3")
 LENGTH = 12
 
 
@@ -45,8 +47,8 @@ def test_passes_begin_at_the_patched_position(family, monkeypatch):
     assert np.abs(wanted.patched - wanted.corrupted).max() > 1e-3
 
 
-@pytest.mark.parametrize("n_pairs", [1, 2, 3])
-@pytest.mark.parametrize("family", ["llama", "qwen2", "gpt_neox", "gpt2", "phi3"])
+@pytest.mark.parametrize("n_pairs", mostly_slow([1, 2, 3], always=[1, 3]))
+@pytest.mark.parametrize("family", mostly_slow(WITH_MASKS, always=WITH_MASKS[:2]))
 def test_the_last_position_is_patched_too(family, n_pairs):
     """A run of one token behind a cache is given no mask, which other runs are given."""
     model = WrappedModel(build(family, initializer_range=0.2)).eval()
