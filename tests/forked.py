@@ -9,6 +9,7 @@ import itertools
 import multiprocessing
 import os
 import resource
+import signal
 import sys
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext, ForkServerContext, ForkServerProcess
@@ -112,7 +113,16 @@ class _Place(NamedTuple):
     environment: dict[str, str]
     folder: str
     group: int
+    blocked: frozenset[int]
     largest_file: tuple[int, int]
+
+    @classmethod
+    def here(cls, group: int | None) -> _Place:
+        """Return that of this process, in its group or in another."""
+        blocked = frozenset(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+        largest = resource.getrlimit(resource.RLIMIT_FSIZE)
+        group = os.getpgrp() if group is None else group
+        return cls(dict(os.environ), str(Path.cwd()), group, blocked, largest)
 
     def enter(self) -> None:
         os.setpgid(0, self.group)
@@ -120,17 +130,27 @@ class _Place(NamedTuple):
         os.environ.clear()
         os.environ.update(self.environment)
         resource.setrlimit(resource.RLIMIT_FSIZE, self.largest_file)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.blocked)
+
+
+class _Process(ForkServerProcess):
+    """A process that begins where the one that starts it is then, in whatever group."""
+
+    group: int | None = None
+
+    def start(self) -> None:
+        """Start it."""
+        self._args = (_Place.here(self.group), *self._args)
+        super().start()
 
 
 def _process(
     target: Callable[..., Any], *args: Any, group: int | None = None, **kwargs: Any
-) -> ForkServerProcess:
+) -> _Process:
     multiprocessing.set_forkserver_preload(_IMPORTED)
-    place = _Place(
-        dict(os.environ), str(Path.cwd()), os.getpgrp() if group is None else group,
-        resource.getrlimit(resource.RLIMIT_FSIZE),
-    )  # fmt: skip
-    return ForkServerProcess(target=_placed, args=(place, target, args), **kwargs)
+    process = _Process(target=_placed, args=(target, args), **kwargs)
+    process.group = group
+    return process
 
 
 def _placed(place: _Place, target: Callable[..., Any], args: tuple[Any, ...]) -> None:
