@@ -126,12 +126,24 @@ def examine(
 
 
 def concerns(claims: Sequence[Claim], collection: Collection) -> bool:
-    """Say whether any claim may be about any of these reports, by the names of model and task."""
+    """Say whether any claim may be about any of these reports, by the names of model and task.
+
+    One about all models is about those on its task. One about all models on all tasks says nothing
+    of which reports it is about.
+    """
     there = {(g.identity.model.name, g.identity.task.name) for g in collection.groups}
     numbers = [number for claim in claims for number in claim.numbers if not claim.untestable]
-    named = ((parse_spec(each.model), parse_spec(each.task)) for each in numbers
-             if not is_all(each.model) and not is_all(each.task))  # fmt: skip
-    return any((model.name, task.name) in there for model, task in named)
+    named = {(_name(each.model), _name(each.task)) for each in numbers} - {(None, None)}
+    return any(
+        model in (None, of_model) and task in (None, of_task)
+        for model, task in named
+        for of_model, of_task in there
+    )
+
+
+def _name(text: str) -> str | None:
+    """Return the name of a model or task, None for all of them."""
+    return None if is_all(text) else parse_spec(text).name
 
 
 def _after_correction(finding: Finding, p: float | None) -> Answer:

@@ -11,7 +11,7 @@ from synthetic_reports import synthetic
 from mecheval.errors import UsageError
 from mecheval.harness.suites import Suite
 from mecheval.leaderboard.claim import Claim
-from mecheval.leaderboard.claims import examine
+from mecheval.leaderboard.claims import concerns, examine
 from mecheval.leaderboard.claims_table import markdown
 from mecheval.registry import Registry
 from mecheval.reports.collection import collect
@@ -248,3 +248,17 @@ def test_grids_may_hold_models_of_ones_own(tmp_path: Path):
     given = claim(model="local/mine", least=0.5)
     (finding,) = examine([given], collect([]), registry, suite(models=["local/mine", "gru"]))
     assert finding.here == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "whether"),
+    [
+        ("gru", "parity", True), ("lstm", "parity", False), ("gru", "dyck", False),
+        ("*", "parity", True), ("gru[width=64]", "*", True), ("*", "dyck", False),
+        ("*", "*", False),
+    ],
+)  # fmt: skip
+def test_claims_are_about_reports_by_names(model: str, task: str, whether: bool) -> None:
+    given = claim(model=model, task=task)
+    assert concerns([given], collect(reports("gru", [1.0]))) == whether
+    assert not concerns([claim(untestable="why")], collect(reports("gru", [1.0])))
