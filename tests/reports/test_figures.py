@@ -510,6 +510,16 @@ def test_names_are_broken_where_they_have_joints(
     assert style.text_inches(found, 7) <= inches
 
 
+@pytest.mark.parametrize("inches", [0.02, 0.3, 0.8])
+@pytest.mark.parametrize("text", ["W" * 40, "a,b c" * 12, "Wi,[m]/  " * 6, "m", ""])
+def test_nothing_longer_would_fit(text: str, inches: float) -> None:
+    for lines in (1, 3):
+        cuts = (words._cut(words.clean(text), n) for n in range(len(text), 0, -1))
+        broken = (words._broken(cut, inches, 7) for cut in cuts)
+        longest = next((rows for rows in broken if len(rows) <= lines), [])
+        assert words.wrapped(text, inches, points=7, lines=lines) == "\n".join(longest)
+
+
 def test_text_is_as_wide_as_it_is_measured() -> None:
     figure = mpl.figure.Figure(dpi=style.DPI)
     text = figure.text(0, 0, "mamba[layers=2,width=64] on WWiill", fontsize=7, family=style.FAMILY)

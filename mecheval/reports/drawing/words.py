@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from mecheval import escape
@@ -97,11 +98,28 @@ def wrapped(text: str, inches: float, *, points: float, lines: int = 2) -> str:
     whole in its parts.
     """
     text = clean(text)
-    for length in range(min(len(text), _LONGEST), 0, -1):
+    for length in range(_most_that_may_fit(text, inches, points, lines), 0, -1):
         found = _broken(_cut(text, length), inches, points)
         if len(found) <= lines:
             return "\n".join(found)
     return ""
+
+
+def _most_that_may_fit(text: str, inches: float, points: float, lines: int) -> int:
+    """Return a length beyond which no cut fits: all rows in one would be too wide.
+
+    Rows begin and end without spaces, letters stand nearer to some than to others, and a row may be
+    one letter that is too wide.
+    """
+    widest = max((text_inches(letter, points) for letter in {*text, LEFT_OUT}), default=0.0)
+    room = lines * (1.1 * inches + widest) + text_inches(" ", points) * len(text.split())
+    longest = min(len(text), _LONGEST)
+    if text_inches(_cut(text, longest), points) <= room:
+        return longest
+    # The more letters are left, the wider it is.
+    return bisect_right(
+        range(longest), room, key=lambda length: text_inches(_cut(text, length), points)
+    )
 
 
 def filled(text: str, inches: float, *, points: float, bold: bool = False) -> str:
