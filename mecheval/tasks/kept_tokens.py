@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from io import BytesIO
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -74,7 +74,7 @@ def _key(texts: Mapping[Split, Sequence[str]], size: int) -> str:
 
 
 def _packed(made: Cut) -> bytes:
-    arrays = {"tokens": np.array(made.tokens)}
+    arrays: dict[str, Any] = {"tokens": np.array(made.tokens)}
     smallest = np.min_scalar_type(len(made.tokens))
     for split, documents in made.documents.items():
         arrays[split] = np.concatenate(documents).astype(smallest)
@@ -89,7 +89,7 @@ def _read(path: Path, splits: Sequence[Split]) -> Cut | None:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             tokens = tuple(map(str, arrays["tokens"]))
-            documents = {
+            documents: dict[Split, list[np.ndarray]] = {
                 split: np.split(
                     arrays[split].astype(np.int64), arrays[f"{split} lengths"].cumsum()[:-1]
                 )
