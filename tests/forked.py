@@ -27,7 +27,7 @@ _IMPORTED = [
     "torch._dynamo",  # which whatever trains imports
 ]  # fmt: skip
 
-
+_get_context = multiprocessing.get_context  # before a test puts another in its place
 _numbers = itertools.count()
 
 
@@ -72,7 +72,9 @@ class Command:
     def finish(self, *, seconds: float = 300) -> tuple[int, str, str]:
         """Wait for its end; return exit code, stdout and stderr."""
         self._process.join(seconds)
-        assert self.code is not None, "it did not end"
+        if self.code is None:
+            self.kill()  # or pytest would wait for it at its end
+            raise AssertionError("it did not end")
         out, err = (p.read_text() if p.exists() else "" for p in (self._out, self._err))
         return self.code, out, err
 
@@ -87,11 +89,7 @@ def get_context(method: str | None = None) -> BaseContext:
 
     The process that others are forked from starts with the first of them.
     """
-    return (
-        Forked()
-        if method == "spawn"
-        else multiprocessing.context._default_context.get_context(method)
-    )
+    return Forked() if method == "spawn" else _get_context(method)
 
 
 def told(function: Callable[[], object], **changes: str) -> Connection:

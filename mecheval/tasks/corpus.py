@@ -14,7 +14,7 @@ from mecheval.errors import UsageError
 from mecheval.escape import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 LONGEST = 200_000
 """Characters of a document; longer files are tables, not text that somebody wrote."""
@@ -38,11 +38,16 @@ class Corpus:
     @cached_property
     def sha256(self) -> str:
         """Return the hash of names and texts."""
-        digest = hashlib.sha256()
-        for part in (part for pair in zip(self.names, self.texts, strict=True) for part in pair):
-            encoded = part.encode()
-            digest.update(len(encoded).to_bytes(8, "big") + encoded)
-        return digest.hexdigest()
+        return sha256_of(part for pair in zip(self.names, self.texts, strict=True) for part in pair)
+
+
+def sha256_of(parts: Iterable[str]) -> str:
+    """Return a hash of texts, which tells where one ends and the next begins."""
+    digest = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode()
+        digest.update(len(encoded).to_bytes(8, "big") + encoded)
+    return digest.hexdigest()
 
 
 @lru_cache(maxsize=4)

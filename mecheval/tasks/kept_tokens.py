@@ -5,7 +5,6 @@ What is kept is found by the hash of the text, and made again where it is lost o
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +15,7 @@ import numpy as np
 from mecheval.cached_files import write_cached
 from mecheval.errors import StorageError
 from mecheval.paths import cache_folder
+from mecheval.tasks.corpus import sha256_of
 from mecheval.tasks.vocabularies import trained
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mecheval.tasks.splits import Split
+    from mecheval.tasks.vocabularies import Vocabulary
 
 FOLDER = "texts"
 _FORMAT = 1
@@ -33,11 +34,21 @@ class Cut(NamedTuple):
 
     Attributes:
         tokens: The tokens, a character for each of their bytes.
+        ids: Their ids in a tokenizer's vocabulary; None where it is no tokenizer's.
         documents: The documents of every split, as indices into the tokens.
     """
 
     tokens: tuple[str, ...]
+    ids: tuple[int, ...] | None
     documents: dict[Split, list[np.ndarray]]
+
+    @classmethod
+    def by(cls, vocabulary: Vocabulary, texts: Mapping[Split, Sequence[str]]) -> Cut:
+        """Cut documents into the tokens of a vocabulary."""
+        documents: dict[Split, list[np.ndarray]] = {
+            split: vocabulary.cut(of) for split, of in texts.items()
+        }
+        return cls(vocabulary.tokens, vocabulary.ids, documents)
 
 
 def cut(texts: Mapping[Split, Sequence[str]], size: int) -> Cut:
@@ -53,8 +64,7 @@ def cut(texts: Mapping[Split, Sequence[str]], size: int) -> Cut:
     kept = _read(path, list(texts))
     if kept is not None:
         return kept
-    vocabulary = trained(texts["train"], size)
-    made = Cut(vocabulary.tokens, {split: vocabulary.cut(of) for split, of in texts.items()})
+    made = Cut.by(trained(texts["train"], size), texts)
     with suppress(StorageError):
         write_cached(path, _packed(made))
     return made
@@ -64,13 +74,8 @@ def _key(texts: Mapping[Split, Sequence[str]], size: int) -> str:
     """Return a hash of all that tokens depend on; what cuts a text may change with its version."""
     import tokenizers
 
-    digest = hashlib.sha256(f"{_FORMAT} {tokenizers.__version__} {size}".encode())
-    for split, of in texts.items():
-        digest.update(f" {split} {len(of)}".encode())
-        for text in of:
-            encoded = text.encode()
-            digest.update(len(encoded).to_bytes(8, "big") + encoded)
-    return digest.hexdigest()
+    whole = (part for split, of in texts.items() for part in (split, str(len(of)), *of))
+    return sha256_of((str(_FORMAT), tokenizers.__version__, str(size), *whole))
 
 
 def _packed(made: Cut) -> bytes:
@@ -97,4 +102,4 @@ def _read(path: Path, splits: Sequence[Split]) -> Cut | None:
             }
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
-    return Cut(tokens, documents)
+    return Cut(tokens, None, documents)

@@ -16,7 +16,7 @@ import numpy as np
 from mecheval.errors import UsageError
 from mecheval.tasks.batch import UNSCORED, Batch
 from mecheval.tasks.contract import BOS
-from mecheval.tasks.kept_tokens import cut
+from mecheval.tasks.kept_tokens import Cut, cut
 from mecheval.tasks.ngrams import NGrams
 from mecheval.tasks.splits import BUCKETS
 from mecheval.tasks.vocabularies import of_tokenizer
@@ -78,20 +78,16 @@ class Tokenized:
         """
         found = source.corpus(kilobytes)
         texts = list(dict.fromkeys(filter(None, found.texts)))
-        ids: tuple[int, ...] | None = None
         if tokenizer:
-            vocabulary_of, texts = of_tokenizer(tokenizer, texts)
-            tokens, ids = vocabulary_of.tokens, vocabulary_of.ids
-            documents = {
-                split: vocabulary_of.cut(of) for split, of in split_documents(texts).items()
-            }
+            of_others, texts = of_tokenizer(tokenizer, texts)
+            made = Cut.by(of_others, split_documents(texts))
         else:
-            tokens, documents = cut(split_documents(texts), vocabulary)
-        self.symbols, self.ids = (BOS, END, *tokens), ids
-        self.bytes_C = np.array([0, 0, *map(len, tokens)])
-        self.streams = {split: _stream(of) for split, of in documents.items()}
+            made = cut(split_documents(texts), vocabulary)
+        self.symbols, self.ids = (BOS, END, *made.tokens), made.ids
+        self.bytes_C = np.array([0, 0, *map(len, made.tokens)])
+        self.streams = {split: _stream(of) for split, of in made.documents.items()}
         self.documents_sha256 = found.sha256
-        content = f"{found.sha256} {tokens} {ids}"
+        content = f"{found.sha256} {made.tokens} {made.ids}"
         self.sha256 = hashlib.sha256(content.encode()).hexdigest()
 
     def starts(self, split: Split, length: int) -> np.ndarray:

@@ -27,8 +27,11 @@ COARSE_INSIDE = (
 )
 """Families that compute parts in float32, whatever the type of the model."""
 
-LIKE_OTHERS = ("gpt_neox", "bloom", "jamba", "zamba2", "mixtral", "falcon_h1", "qwen3_next")
-EVERY_RUN = [family for family in ALWAYS if family not in LIKE_OTHERS]
+LIKE_OTHERS = ("gpt_neox", "bloom", "jamba", "zamba2")
+BY_THEIR_CACHE = ("falcon_h1", "qwen3_next")
+"""Kinds that the tests of caches run in every engine that they have."""
+
+EVERY_RUN = [family for family in ALWAYS if family not in LIKE_OTHERS + BY_THEIR_CACHE]
 """Kinds of which nothing else is alike to the engines."""
 
 ONLY_SINGLE = {"mixtral", "jamba", "qwen3_next", "nemotron_h"}

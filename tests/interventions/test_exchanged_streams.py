@@ -115,7 +115,7 @@ def test_same_tokens_give_the_same_stream_before_the_first_block() -> None:
 
 
 @pytest.mark.parametrize("exchange", [ExchangedStreams, ExchangedMemory])
-@pytest.mark.parametrize("name", ["lstm", "transformer"])
+@pytest.mark.parametrize("name", ["lstm", "transformer", "hf:gpt_neox"])
 def test_in_whatever_memory_the_same_is_answered(
     name: str, exchange: type[ExchangedStreams | ExchangedMemory]
 ) -> None:
